@@ -1,0 +1,51 @@
+# Needs only make and a Python with venv. `make serve` and `make test` do all the set-up themselves.
+
+PYTHON ?= python3
+VENV ?= .venv
+HOST ?= 127.0.0.1
+PORT ?= 9021
+
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: serve test check format format-check lint types clean
+
+# Serves the sample folder until Ctrl-C.
+serve: $(VENV)/.installed
+	@echo 'from another terminal: $(BIN)/ftransfer connect $(HOST) $(PORT)'
+	@exec $(BIN)/ftransfer serve sample_share --host $(HOST) --port $(PORT)
+
+# The whole test suite; arguments for pytest go into ARGS. Pytest's summary is the last thing printed.
+test: $(VENV)/.installed-dev
+	@$(BIN)/python -m pytest $(ARGS)
+
+# All that has to hold before a change goes in.
+check: format-check lint types test
+
+format: $(VENV)/.installed-dev
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+format-check: $(VENV)/.installed-dev
+	@$(BIN)/ruff format --check .
+
+lint: $(VENV)/.installed-dev
+	@$(BIN)/ruff check .
+
+types: $(VENV)/.installed-dev
+	@$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info
+
+# Stamps: a second run installs again only if pyproject.toml has changed.
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	$(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+	$(INSTALL) --editable '.[dev]'
+	@touch $(VENV)/.installed $@
