@@ -1,0 +1,35 @@
+"""Every size, count and time that bounds a session, in one frozen record.
+
+A server announces those that its peers must know in its hello frame (docs/protocol.md, section 4); the same record bounds
+what a client accepts from a server. Tests try each at the limit and one past it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one server or client. Sizes end in `_bytes`, times in `_s` (seconds)."""
+
+    # The wire.
+    max_line_bytes: int = 65_536  # a name of 4096 bytes, each escaped as six characters, fits twice
+    max_chunk_bytes: int = 4 << 20  # payload of one data or pack frame
+    max_json_bytes: int = 1 << 20  # payload of any other frame
+    # Names.
+    max_name_bytes: int = 4_096
+    max_part_bytes: int = 255
+    # Sessions.
+    max_sessions: int = 1_024
+    # Times.
+    idle_s: float = 900.0  # a session without a command
+    line_s: float = 30.0  # from the first byte of a line to its end
+    stall_s: float = 60.0  # a transfer without a byte, either way
+    heartbeat_s: float = 10.0  # a side that works but has nothing to send yet says so this often
+    connect_s: float = 10.0  # to reach a server and hear its hello
+    grace_s: float = 10.0  # what runs may finish for so long when the server is stopped
+    close_s: float = 2.0  # to flush the last bytes to a peer before the connection is cut
+
+
+DEFAULT_LIMITS = Limits()

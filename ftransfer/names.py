@@ -1,0 +1,143 @@
+"""Untrusted wire text -> SafeName, and names -> text that is safe to print.
+
+Pure. Both ends use it: a server must not trust a client's names, nor a client a server's. It is the one place that knows a
+bad name; what it lets through goes to the disk only below an open directory handle (storage/local.py), which handles links.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ftransfer.errors import NameRefused
+from ftransfer.limits import DEFAULT_LIMITS, Limits
+
+# Partial and temporary files live in a folder of this name; any part that begins so is refused and never listed.
+RESERVED_PREFIX = ".ftransfer"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SafeName:
+    """A relative path of checked parts; no part is empty, `.`, `..`, reserved, or holds `/` or NUL.
+
+    Bytes that are not UTF-8 stand in the parts as surrogate escapes (U+DC80 to U+DCFF), as in os.fsdecode.
+    The root of the share has no parts.
+    """
+
+    parts: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "/".join(self.parts)
+
+    @property
+    def is_root(self) -> bool:
+        return not self.parts
+
+    @property
+    def last(self) -> str:
+        return self.parts[-1] if self.parts else ""
+
+    @property
+    def parent(self) -> SafeName:
+        return SafeName(self.parts[:-1])
+
+    def is_within(self, folder: SafeName) -> bool:
+        """Whether this name is `folder` itself or lies below it."""
+        return self.parts[: len(folder.parts)] == folder.parts
+
+
+ROOT = SafeName(())
+
+
+def parse_name(text: str, limits: Limits = DEFAULT_LIMITS) -> SafeName:
+    """Check a name from the wire, the command line or a listing.
+
+    Raises:
+        NameRefused: The name is empty, absolute, climbs, holds NUL, is reserved, too long, or is no text at all.
+
+    Source: docs/protocol.md section 5.
+    """
+    if not text:
+        raise NameRefused("the name is empty")
+    return _check(text, limits)
+
+
+def parse_path(text: str, limits: Limits = DEFAULT_LIMITS) -> SafeName:
+    """As parse_name, for arguments where a folder is meant: "", "." and "/" are the root; a "/" at the end is dropped."""
+    if text in ("", ".", "/"):
+        return ROOT
+    return _check(text[:-1] if text.endswith("/") else text, limits)
+
+
+def _check(text: str, limits: Limits) -> SafeName:
+    raw = encode_name(text)
+    if len(raw) > limits.max_name_bytes:
+        raise _refused(text, f"the name is longer than {limits.max_name_bytes} bytes")
+    if "\0" in text:
+        raise _refused(text, "a name cannot hold a NUL")
+    if text.startswith("/"):
+        raise _refused(text, "a name is relative to the share, without a / at the beginning")
+    # Decoding again makes one spelling of each name: escapes that together are valid UTF-8 become that text.
+    parts = tuple(raw.decode("utf-8", "surrogateescape").split("/"))
+    for part in parts:
+        if part == "":
+            raise _refused(text, "a part of the name is empty")
+        if part in (".", ".."):
+            raise _refused(text, "a name cannot have . or .. as a part")
+        if is_reserved(part):
+            raise _refused(text, f"names that begin with {RESERVED_PREFIX} are reserved")
+        # No character is more than four bytes: only a long part has to be counted.
+        if 4 * len(part) > limits.max_part_bytes and len(encode_name(part)) > limits.max_part_bytes:
+            raise _refused(text, f"a part of the name is longer than {limits.max_part_bytes} bytes")
+    return SafeName(parts)
+
+
+def _refused(text: str, why: str) -> NameRefused:
+    shown = escape(text) if len(text) <= 200 else escape(text[:200]) + "…"
+    return NameRefused(f"{shown}: {why}", name=text)
+
+
+def is_reserved(part: str) -> bool:
+    """Whether one part of a name belongs to ftransfer itself. Case is ignored, since some file systems ignore it."""
+    return part[: len(RESERVED_PREFIX)].casefold() == RESERVED_PREFIX
+
+
+def encode_name(text: str) -> bytes:
+    """Give the bytes that the file system knows a name by.
+
+    Raises:
+        NameRefused: The text has a surrogate that stands for no byte.
+    """
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise NameRefused(f"{escape(text)}: the name is not valid text", name=text) from error
+
+
+# Beside the control characters: marks that reorder or hide text on a screen, line separators, and lone surrogates.
+_UNSAFE_TO_PRINT = frozenset(
+    [*range(0x20), *range(0x7F, 0xA0), 0xAD, 0x61C, *range(0x200B, 0x2010), *range(0x2028, 0x202F), *range(0x2060, 0x2070)]
+    + [0xFEFF, *range(0xFFF9, 0xFFFC)]
+)
+_SHORT_ESCAPES = {0x0A: "\\n", 0x0D: "\\r", 0x09: "\\t", 0x5C: "\\\\"}
+
+
+def escape(text: str) -> str:
+    """Give text that can be printed: no control sequence, no mark that reorders, one line; a byte that is no text as \\xNN."""
+    if text.isascii() and text.isprintable() and "\\" not in text:
+        return text
+    return "".join(_escape_character(character) for character in text)
+
+
+def _escape_character(character: str) -> str:
+    point = ord(character)
+    if point in _SHORT_ESCAPES:
+        return _SHORT_ESCAPES[point]
+    if 0xDC80 <= point <= 0xDCFF:
+        return f"\\x{point - 0xDC00:02x}"
+    if point < 0x100 and point in _UNSAFE_TO_PRINT:
+        return f"\\x{point:02x}"
+    if point in _UNSAFE_TO_PRINT or 0xD800 <= point <= 0xDFFF:
+        return f"\\u{point:04x}"
+    if 0xE0000 <= point <= 0xE0FFF:  # tags: invisible
+        return f"\\U{point:08x}"
+    return character
