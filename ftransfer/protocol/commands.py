@@ -1,0 +1,179 @@
+"""The grammar of the client's lines: one table row for each verb; line bytes <-> Command.
+
+`verb [argument] LF`. Plain form: the rest of the line is the argument as it is. Structured form: the argument is a JSON string,
+which one JSON object of options may follow.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from ftransfer.errors import BadArgument, FtransferError, LocalProtocolError, UnknownVerb
+from ftransfer.names import escape
+
+
+class Body(Enum):
+    """What the client sends after the line."""
+
+    NONE = "nothing"
+    FILE = "the frames of one file"
+    NAMES = "listing frames with names"
+    PACKS = "pack frames"
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One row of the grammar. `argument` is "" for none, "[X]" for an optional one, "X" for a required one.
+
+    An option's type is int (0 to 2**63 - 1), str or bool; `needs` are options that must be there.
+    """
+
+    word: str
+    argument: str
+    summary: str
+    options: Mapping[str, type] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+    body: Body = Body.NONE
+
+    @property
+    def takes_argument(self) -> bool:
+        return bool(self.argument)
+
+    @property
+    def needs_argument(self) -> bool:
+        return bool(self.argument) and not self.argument.startswith("[")
+
+
+_PUT_OPTIONS: Mapping[str, type] = {
+    "size": int,
+    "mtime_ns": int,
+    "mode": int,
+    "source": str,
+    "wait": bool,
+    "if_absent": bool,
+    "if_match": str,
+}
+
+VERBS: Mapping[str, Verb] = {
+    verb.word: verb
+    for verb in (
+        Verb("dir", "[PATH]", "list a folder", {"recursive": bool, "links": bool}),
+        Verb("get", "NAME", "receive a file", {"offset": int, "length": int, "identity": str}),
+        Verb("put", "NAME", "send a file; its frames follow", _PUT_OPTIONS, body=Body.FILE),
+        Verb("mget", "[PATH]", "receive many small files; their names follow", {"recursive": bool}, body=Body.NAMES),
+        Verb("mput", "", "send many small files; packs follow", body=Body.PACKS),
+        Verb("help", "", "list the verbs"),
+        Verb("close", "", "end the session (also: exit, quit)"),
+    )
+}
+ALIASES: Mapping[str, str] = {"exit": "close", "quit": "close", "ls": "dir"}
+
+_MAX_INTEGER = 2**63 - 1
+_SIGNED = frozenset(("mtime_ns",))  # there are files from before 1970
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A line, understood. `argument` may hold surrogate escapes; it is not yet checked as a name."""
+
+    verb: str
+    argument: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def body(self) -> Body:
+        return VERBS[self.verb].body
+
+    @property
+    def waits(self) -> bool:
+        """Whether the client waits for the server's word before it sends a file."""
+        return self.body is Body.FILE and self.options.get("wait") is True
+
+
+@dataclass(frozen=True, slots=True)
+class BadLine:
+    """A line that could not be understood; `error` is the answer to it.
+
+    `in_step` is false if frames that cannot be told from lines may follow, so that the session must end.
+    """
+
+    error: FtransferError
+    in_step: bool = True
+
+
+def parse_line(line: bytes) -> Command | BadLine:
+    """Understand one line, without its LF; a CR at the end is ignored.
+
+    Source: docs/protocol.md section 3.
+    """
+    word = ""
+    try:
+        try:
+            text = line.removesuffix(b"\r").decode()
+        except UnicodeDecodeError as error:
+            word = line.split(b" ", 1)[0].decode("utf-8", "replace").lower()
+            raise BadArgument('the line is not UTF-8; write other bytes as \\udcXX in the form: verb "name"') from error
+        word, _, rest = text.partition(" ")
+        word = word.lower()
+        verb = VERBS.get(ALIASES.get(word, word))
+        if verb is None:
+            raise UnknownVerb(f"unknown verb {escape(word[:40])!s}; try help" if word else "an empty line; try help")
+        argument, options = _parse_structured(rest) if rest.startswith('"') else (rest, {})
+        _check(verb, argument, options)
+        return Command(verb.word, argument, {key: options[key] for key in verb.options if key in options})
+    except (BadArgument, UnknownVerb) as error:
+        verb = VERBS.get(ALIASES.get(word, word))
+        return BadLine(error, in_step=verb is None or verb.body is Body.NONE)
+
+
+def _parse_structured(text: str) -> tuple[str, dict[str, Any]]:
+    decoder = json.JSONDecoder()
+    try:
+        argument, end = decoder.raw_decode(text)
+        rest = text[end:].strip(" \t")
+        options = decoder.decode(rest) if rest else {}
+    except (ValueError, RecursionError) as error:
+        raise BadArgument('the argument is not a JSON string with options: verb "name" {"key": value}') from error
+    if not isinstance(argument, str) or not isinstance(options, dict):
+        raise BadArgument("what follows the name is not a JSON object")
+    return argument, options
+
+
+def _check(verb: Verb, argument: str, options: dict[str, Any]) -> None:
+    if verb.needs_argument and not argument:
+        raise BadArgument(f"{verb.word} needs an argument: {verb.word} {verb.argument}")
+    if argument and not verb.takes_argument:
+        raise BadArgument(f"{verb.word} takes no argument")
+    for key in verb.needs:
+        if key not in options:
+            raise BadArgument(f'{verb.word} needs the option "{key}"')
+    for key, wanted in verb.options.items():
+        value = options.get(key)
+        if value is None:
+            options.pop(key, None)  # null stands for not given
+        elif type(value) is not wanted:
+            raise BadArgument(f'the option "{key}" of {verb.word} is not of type {wanted.__name__}')
+        elif isinstance(value, int) and not (-_MAX_INTEGER if key in _SIGNED else 0) <= value <= _MAX_INTEGER:
+            raise BadArgument(f'the option "{key}" of {verb.word} is out of range')
+
+
+def format_command(command: Command) -> bytes:
+    """Give the line, with its LF: the plain form where it can hold the argument, else the structured one.
+
+    Raises:
+        LocalProtocolError: The verb is unknown.
+    """
+    if command.verb not in VERBS:
+        raise LocalProtocolError(f"no verb {command.verb}")
+    options = {key: value for key, value in command.options.items() if value is not None}
+    argument = command.argument
+    if not options and not argument:
+        return f"{command.verb}\n".encode()
+    if not options and argument.isprintable() and not argument.startswith(('"', " ")) and not argument.endswith(" "):
+        return f"{command.verb} {argument}\n".encode()
+    tail = f" {json.dumps(options)}" if options else ""
+    return f"{command.verb} {json.dumps(argument)}{tail}\n".encode()

@@ -1,0 +1,318 @@
+"""One end of a session: bytes in -> events; commands, replies and headers -> bytes out.
+
+Composes framing, commands, replies and state. It never sees a payload of data or packs in bulk: when such a frame begins it says
+how many bytes follow, and the channel moves them past it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from ftransfer.errors import FtransferError, LineTooLong, LocalProtocolError, ProtocolError, RemoteProtocolError
+from ftransfer.limits import Limits
+from ftransfer.protocol.commands import BadLine, Body, Command, format_command, parse_line
+from ftransfer.protocol.framing import (
+    BULK,
+    HEADER_SIZE,
+    Header,
+    Kind,
+    decode_header,
+    encode_header,
+    encode_json,
+    encode_pack,
+)
+from ftransfer.protocol.replies import (
+    End,
+    Hello,
+    JsonValue,
+    Meta,
+    Notice,
+    decode_payload,
+    encode_end,
+    encode_error,
+    encode_hello,
+    encode_meta,
+    encode_notice,
+)
+from ftransfer.protocol.state import State, Step, advance
+
+
+class Role(Enum):
+    """Which end this is."""
+
+    CLIENT = "client"
+    SERVER = "server"
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """A data or pack frame begins; its payload of `length` bytes must be taken before the next event."""
+
+    kind: Kind
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class InputEnded:
+    """The peer sends no more. `clean` is true if it ended between two commands."""
+
+    clean: bool
+
+
+Event = Command | BadLine | JsonValue | Payload | InputEnded
+
+_STEP_OF_BODY = {Body.NONE: Step.COMMAND, Body.FILE: Step.PUT, Body.NAMES: Step.MGET, Body.PACKS: Step.MPUT}
+_FROM_SERVER = {
+    Kind.HELLO: Step.HELLO,
+    Kind.META: Step.META,
+    Kind.DATA: Step.DATA_DOWN,
+    Kind.END: Step.END_DOWN,
+    Kind.LISTING: Step.LISTING,
+    Kind.PACK: Step.PACK_DOWN,
+    Kind.OUTCOMES: Step.OUTCOMES,
+    Kind.REPLY: Step.REPLY,
+    Kind.ERROR: Step.ERROR,
+    Kind.EVENT: Step.EVENT,
+}
+_FROM_CLIENT = {
+    Kind.DATA: Step.DATA_UP,
+    Kind.END: Step.END_UP,
+    Kind.LISTING: Step.NAMES,
+    Kind.PACK: Step.PACK_UP,
+    Kind.FINISH: Step.FINISH,
+    Kind.ERROR: Step.ABORT,
+}
+# Where the server listens for a line, and where for frames. Elsewhere it has the word, and what comes ahead waits.
+_LINE_STATES = frozenset((State.READY,))
+_FRAME_STATES = frozenset((State.RECEIVING, State.PULLING, State.PUSHING, State.DISCARDING))
+# Where a client has more to send before the server listens for a line again.
+_UNFINISHED_STATES = _FRAME_STATES | {State.OFFERED}
+
+
+class Connection:
+    """The protocol of one session, for either end.
+
+    Feed what the socket gives to `receive_bytes`, then call `next_event` until it gives None. The methods named after messages
+    give the bytes to send. Not for use from two threads at once.
+    """
+
+    def __init__(self, role: Role, limits: Limits) -> None:
+        self.role = role
+        self.limits = limits
+        self.state = State.GREETING
+        self.payload_left = 0  # bytes of the frame that has begun which have not been taken yet
+        self._buffer = bytearray()
+        self._scanned = 0  # how far the buffer has been searched for the end of a line
+        self._header: Header | None = None
+        self._ended = False
+        self._unanswered: deque[Command] = deque()  # client: commands sent ahead of their turn
+
+    # What comes in.
+
+    def receive_bytes(self, data: bytes | bytearray | memoryview) -> None:
+        """Take bytes in, as the socket gave them; none at all means that the peer sends no more."""
+        if len(data) == 0:
+            self._ended = True
+        self._buffer += data
+
+    def next_event(self) -> Event | None:
+        """Give the next event, or None if more bytes are needed, or if it is the server's turn to speak and this is the server.
+
+        Raises:
+            RemoteProtocolError: The peer broke the rules; the session cannot go on.
+            LocalProtocolError: A payload has begun and has not been taken.
+        """
+        if self.payload_left:
+            raise LocalProtocolError("the payload of the last frame has not been taken")
+        event: Event | None
+        if self._awaits_line:
+            event = self._next_line()
+        elif self.role is Role.CLIENT or self.state in _FRAME_STATES:
+            event = self._next_frame()
+        else:
+            return None
+        if event is None and self._ended:
+            return InputEnded(clean=self.state is State.READY and not self._buffer)
+        return event
+
+    @property
+    def wanted(self) -> int:
+        """How many bytes the next frame's event still needs, so that nothing after it need be taken from the socket."""
+        size = HEADER_SIZE if self._header is None else self._header.length
+        return max(0, size - len(self._buffer))
+
+    @property
+    def is_mid_line(self) -> bool:
+        """Whether a line has begun to come in and has not ended."""
+        return bool(self._buffer) and self._awaits_line
+
+    @property
+    def has_ended(self) -> bool:
+        return self._ended
+
+    def take_payload(self, at_most: int) -> bytes:
+        """Give bytes of the payload that has begun, as far as they came in with its header; b"" if none are left here."""
+        count = min(at_most, self.payload_left, len(self._buffer))
+        taken = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        self.payload_left -= count
+        return taken
+
+    def payload_moved(self, count: int) -> None:
+        """Say that `count` bytes of the payload went past this object, straight from the socket."""
+        if self._buffer or count > self.payload_left:
+            raise LocalProtocolError("payload bytes were moved that were not there to move")
+        self.payload_left -= count
+
+    @property
+    def _awaits_line(self) -> bool:
+        return self.role is Role.SERVER and self.state in _LINE_STATES
+
+    def _next_line(self) -> Command | BadLine | None:
+        end = self._buffer.find(b"\n", self._scanned)
+        cap = self.limits.max_line_bytes
+        if end > cap or (end < 0 and len(self._buffer) > cap):
+            self._buffer.clear()
+            self._scanned = 0
+            self._advance(Step.COMMAND, remote=True)
+            return BadLine(LineTooLong(f"the line is longer than {cap} bytes"), in_step=False)
+        if end < 0:
+            self._scanned = len(self._buffer)
+            return None
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        self._scanned = 0
+        command = parse_line(line)
+        self._advance(Step.COMMAND if isinstance(command, BadLine) else _step_of(command), remote=True)
+        return command
+
+    def _next_frame(self) -> JsonValue | Payload | None:
+        if self._header is None:
+            if len(self._buffer) < HEADER_SIZE:
+                return None
+            self._header = decode_header(self._buffer[:HEADER_SIZE], self.limits)
+            del self._buffer[:HEADER_SIZE]
+            # Out of turn is said at the header, before a payload that nobody wants is taken in.
+            self._check(self._step_from_peer(self._header.kind), RemoteProtocolError)
+        header = self._header
+        if header.kind in BULK:
+            self._header = None
+            self.payload_left = header.length
+            self._advance(self._step_from_peer(header.kind), remote=True)
+            return Payload(header.kind, header.length)
+        if len(self._buffer) < header.length:
+            return None
+        value = decode_payload(header.kind, memoryview(self._buffer)[: header.length].tobytes())
+        del self._buffer[: header.length]
+        self._header = None
+        self._advance(self._step_from_peer(header.kind), remote=True)
+        return value
+
+    def _step_from_peer(self, kind: Kind) -> Step:
+        step = (_FROM_SERVER if self.role is Role.CLIENT else _FROM_CLIENT).get(kind)
+        if step is None:
+            raise RemoteProtocolError(f"a {self.role.value} is not sent frames of kind {kind.value.decode()}")
+        return step
+
+    # What goes out. Each method gives the bytes to send.
+
+    def send_hello(self, hello: Hello) -> bytes:
+        return self._send_json(Step.HELLO, encode_hello(hello))
+
+    def send_command(self, command: Command) -> bytes:
+        """Give the line. A client may send commands ahead; each takes its turn when the one before is answered.
+
+        Raises:
+            LineTooLong: The line is above the cap; nothing has changed.
+            LocalProtocolError: The command before has frames that must be sent first: the server would take the line for one.
+        """
+        line = format_command(command)
+        if len(line) > self.limits.max_line_bytes + 1:
+            raise LineTooLong(f"the command is longer than the {self.limits.max_line_bytes} bytes that the server takes")
+        if self.state in _UNFINISHED_STATES or (self._unanswered and self._unanswered[-1].body is not Body.NONE):
+            raise LocalProtocolError("what belongs to the last command has not been sent yet")
+        if self.state is State.READY:
+            self._advance(_step_of(command))
+        else:
+            self._unanswered.append(command)
+        return line
+
+    def send_meta(self, meta: Meta) -> bytes:
+        return self._send_json(Step.META, encode_meta(meta))
+
+    def send_data_header(self, length: int) -> bytes:
+        """Give the header of a data frame; `length` bytes of content must follow."""
+        if length > self.limits.max_chunk_bytes:
+            raise LocalProtocolError(f"a chunk of {length} bytes is above the cap of {self.limits.max_chunk_bytes}")
+        self._advance(self._own(Step.DATA_DOWN, Step.DATA_UP))
+        return encode_header(Kind.DATA, length)
+
+    def send_end(self, end: End) -> bytes:
+        return self._send_json(self._own(Step.END_DOWN, Step.END_UP), encode_end(end))
+
+    def send_list(self, items: Sequence[Any]) -> bytes:
+        """Give a listing frame: entries from the server, names from the client.
+
+        Raises:
+            LocalProtocolError: It is above the cap for a frame; send it in halves.
+        """
+        return self._send_json(self._own(Step.LISTING, Step.NAMES), encode_json(Kind.LISTING, items))
+
+    def send_pack(self, index: list[dict[str, Any]], contents: list[bytes | memoryview]) -> list[bytes | memoryview]:
+        buffers = encode_pack(index, contents, self.limits)
+        self._advance(self._own(Step.PACK_DOWN, Step.PACK_UP))
+        return buffers
+
+    def send_outcomes(self, items: Sequence[dict[str, Any]]) -> bytes:
+        """Give a frame of outcomes. Raises as send_list."""
+        return self._send_json(Step.OUTCOMES, encode_json(Kind.OUTCOMES, items))
+
+    def send_finish(self) -> bytes:
+        self._advance(Step.FINISH)
+        return encode_header(Kind.FINISH, 0)
+
+    def send_reply(self, values: dict[str, Any]) -> bytes:
+        return self._send_json(Step.REPLY, encode_json(Kind.REPLY, values))
+
+    def send_error(self, error: FtransferError) -> bytes:
+        """Give the error that ends the command; from a client, the word that the file it sends will not be completed."""
+        return self._send_json(self._own(Step.ERROR, Step.ABORT), encode_error(error))
+
+    def send_last_error(self, error: FtransferError) -> bytes:
+        """Give the error after which the session is over, in whatever state it is."""
+        self.state = State.CLOSED
+        return encode_error(error)
+
+    def send_notice(self, notice: Notice) -> bytes:
+        return self._send_json(Step.EVENT, encode_notice(notice))
+
+    def _send_json(self, step: Step, frame: bytes) -> bytes:
+        size = len(frame) - HEADER_SIZE
+        if size > self.limits.max_json_bytes:
+            raise LocalProtocolError(f"a payload of {size} bytes is above the cap of {self.limits.max_json_bytes}")
+        self._advance(step)
+        return frame
+
+    # The state.
+
+    def _own(self, down: Step, up: Step) -> Step:
+        return down if self.role is Role.SERVER else up
+
+    def _advance(self, step: Step, *, remote: bool = False) -> None:
+        self.state = self._check(step, RemoteProtocolError if remote else LocalProtocolError)
+        if self.state is State.READY and self._unanswered:
+            self.state = advance(self.state, _step_of(self._unanswered.popleft()))
+
+    def _check(self, step: Step, failure: type[ProtocolError]) -> State:
+        try:
+            return advance(self.state, step)
+        except ProtocolError as error:
+            raise failure(str(error)) from None
+
+
+def _step_of(command: Command) -> Step:
+    return Step.OFFER if command.waits else _STEP_OF_BODY[command.body]

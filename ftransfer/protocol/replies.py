@@ -1,0 +1,251 @@
+"""The payloads of JSON frames <-> values. Unknown keys are ignored; a known key of the wrong type is a protocol error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from ftransfer.errors import FtransferError, RemoteProtocolError, from_wire
+from ftransfer.protocol.framing import Kind, encode_json, load_json
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """What a server says first. `limits` holds sizes in bytes and times in seconds by name; `features` are words."""
+
+    protocol: int
+    server: str
+    session: int
+    welcome: str = ""
+    durable: bool = True
+    features: tuple[str, ...] = ()
+    limits: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """Before a file: what it is, and the offset of the first byte that follows.
+
+    From the server before the data of a get. As the answer to a put that waits, only `offset` and `restarted` count.
+    `length` is how many bytes follow, for a get.
+    """
+
+    name: str = ""
+    size: int = 0
+    mtime_ns: int = 0
+    mode: int = 0
+    identity: str = ""
+    offset: int = 0
+    length: int = 0
+    restarted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """After a file: its size in bytes and the digest of its whole content (or of the part, if a part was asked for)."""
+
+    size: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Some entries of a folder, from the server; or some names, from the client."""
+
+    items: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """What became of some items of a batch: receipts and errors, as JSON objects."""
+
+    items: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The client's batch is complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The command was carried out."""
+
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorReply:
+    """The command was not carried out; or, from the client, the file that is being sent will not be completed."""
+
+    code: str
+    message: str
+    name: str = ""
+
+    def to_exception(self) -> FtransferError:
+        return from_wire(self.code, self.message, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """An event: something that happened, which answers no command. `what` is its "event" key."""
+
+    what: str
+    values: Mapping[str, Any]
+
+
+HEARTBEAT = "heartbeat"
+
+
+def encode_hello(hello: Hello) -> bytes:
+    return encode_json(
+        Kind.HELLO,
+        {
+            "protocol": hello.protocol,
+            "server": hello.server,
+            "session": hello.session,
+            "welcome": hello.welcome,
+            "durable": hello.durable,
+            "features": list(hello.features),
+            "limits": dict(hello.limits),
+        },
+    )
+
+
+def encode_meta(meta: Meta) -> bytes:
+    value: dict[str, Any] = {"offset": meta.offset}
+    if meta.name:
+        value = {
+            "name": meta.name,
+            "size": meta.size,
+            "mtime_ns": meta.mtime_ns,
+            "mode": meta.mode,
+            "identity": meta.identity,
+            "offset": meta.offset,
+            "length": meta.length,
+        }
+    if meta.restarted:
+        value["restarted"] = True
+    return encode_json(Kind.META, value)
+
+
+def encode_end(end: End) -> bytes:
+    return encode_json(Kind.END, {"size": end.size, "digest": end.digest})
+
+
+def encode_error(error: FtransferError) -> bytes:
+    value = {"code": error.code, "message": str(error)}
+    if error.name:
+        value["name"] = error.name
+    return encode_json(Kind.ERROR, value)
+
+
+def encode_notice(notice: Notice) -> bytes:
+    return encode_json(Kind.EVENT, {"event": notice.what, **notice.values})
+
+
+def _decode_hello(value: dict[str, Any]) -> Hello:
+    limits = take(value, "limits", dict, {})
+    features = take(value, "features", list, [])
+    return Hello(
+        protocol=take(value, "protocol", int),
+        server=take(value, "server", str, ""),
+        session=take(value, "session", int, 0),
+        welcome=take(value, "welcome", str, ""),
+        durable=take(value, "durable", bool, True),
+        features=tuple(word for word in features if isinstance(word, str)),
+        limits={key: number for key, number in limits.items() if type(number) in (int, float) and 0 <= number < 2**63},
+    )
+
+
+def _decode_meta(value: dict[str, Any]) -> Meta:
+    return Meta(
+        name=take(value, "name", str, ""),
+        size=take_count(value, "size", 0),
+        mtime_ns=take_time(value, "mtime_ns"),
+        mode=take_count(value, "mode", 0),
+        identity=take(value, "identity", str, ""),
+        offset=take_count(value, "offset", 0),
+        length=take_count(value, "length", 0),
+        restarted=take(value, "restarted", bool, False),
+    )
+
+
+def _decode_end(value: dict[str, Any]) -> End:
+    return End(take_count(value, "size"), take(value, "digest", str))
+
+
+def _decode_error(value: dict[str, Any]) -> ErrorReply:
+    return ErrorReply(take(value, "code", str), take(value, "message", str, ""), take(value, "name", str, ""))
+
+
+def _decode_notice(value: dict[str, Any]) -> Notice:
+    return Notice(take(value, "event", str), value)
+
+
+JsonValue = Hello | Meta | End | Listing | Outcomes | Finish | Reply | ErrorReply | Notice
+
+_OBJECTS: Mapping[Kind, Callable[[dict[str, Any]], JsonValue]] = {
+    Kind.HELLO: _decode_hello,
+    Kind.META: _decode_meta,
+    Kind.END: _decode_end,
+    Kind.REPLY: Reply,
+    Kind.ERROR: _decode_error,
+    Kind.EVENT: _decode_notice,
+}
+_LISTS: Mapping[Kind, Callable[[list[Any]], JsonValue]] = {Kind.LISTING: Listing, Kind.OUTCOMES: Outcomes}
+
+
+def decode_payload(kind: Kind, payload: bytes | bytearray | memoryview) -> JsonValue:
+    """Read the payload of any frame but data and pack.
+
+    Raises:
+        RemoteProtocolError: It is not what docs/protocol.md section 2 says of that kind.
+    """
+    if kind is Kind.FINISH:
+        if payload:
+            raise RemoteProtocolError("a finish frame has a payload")
+        return Finish()
+    what = f"a frame of kind {kind.value.decode()}"
+    value = load_json(payload, what)
+    if kind in _LISTS and isinstance(value, list):
+        return _LISTS[kind](value)
+    if kind in _OBJECTS and isinstance(value, dict):
+        return _OBJECTS[kind](value)
+    raise RemoteProtocolError(f"{what} holds JSON of the wrong type")
+
+
+_NOTHING: Any = object()
+
+
+def take(value: Mapping[str, Any], key: str, wanted: type[T], default: T = _NOTHING) -> T:
+    """Give one value of a JSON object from a peer.
+
+    Raises:
+        RemoteProtocolError: It is of another type, or missing and without default.
+    """
+    found = value.get(key, default)
+    if found is _NOTHING:
+        raise RemoteProtocolError(f'"{key}" is missing')
+    if type(found) is not wanted and found is not default:
+        raise RemoteProtocolError(f'"{key}" is not of type {wanted.__name__}')
+    return found
+
+
+def take_count(value: Mapping[str, Any], key: str, default: int = _NOTHING) -> int:
+    """As take, for a number of something: 0 to 2**63 - 1."""
+    number = take(value, key, int, default)
+    if not 0 <= number < 2**63:
+        raise RemoteProtocolError(f'"{key}" is out of range')
+    return number
+
+
+def take_time(value: Mapping[str, Any], key: str) -> int:
+    """As take, for nanoseconds since 1970; before it they are negative."""
+    number = take(value, key, int, 0)
+    if not -(2**63) <= number < 2**63:
+        raise RemoteProtocolError(f'"{key}" is out of range')
+    return number
