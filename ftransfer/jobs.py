@@ -1,0 +1,59 @@
+"""Blocking work in threads: run to its end even when nobody waits for it any more.
+
+A leaf. Cancelling an await does not stop a thread, so a descriptor must not be closed before its job is over: a closed number is
+given out again, and the job would write into another file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_MOVERS = 16
+_movers: ThreadPoolExecutor | None = None
+_scratch = threading.local()
+
+
+def movers() -> ThreadPoolExecutor:
+    """Give the pool in which bytes are moved between sockets, files and hashers; apart from the pools of storages, so that a slow
+    disk holds up only the transfers that use it."""
+    global _movers
+    if _movers is None:
+        _movers = ThreadPoolExecutor(_MOVERS, thread_name_prefix="ftransfer-move")
+    return _movers
+
+
+async def run_job(executor: ThreadPoolExecutor, job: Callable[[], T], stop: Callable[[], None] | None = None) -> T:
+    """Run a blocking job in a thread and give its result.
+
+    If the await is cancelled, `stop` is called (it should make the job end soon), the job is waited for, and then the cancellation
+    goes on its way: after run_job, however it ends, the job no longer runs.
+    """
+    future = asyncio.get_running_loop().run_in_executor(executor, job)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        if stop is not None:
+            stop()
+        while not future.done():
+            try:
+                await asyncio.wait([future])
+            except asyncio.CancelledError:
+                continue  # cancelled again: the job still has to end first
+        if not future.cancelled():
+            future.exception()  # seen, so that it is not reported as never retrieved
+        raise
+
+
+def scratch(size: int) -> memoryview:
+    """Give a buffer of `size` bytes that belongs to this thread until its job ends. One for each thread, not for each transfer:
+    a hundred transfers in sixteen threads need sixteen buffers."""
+    buffer: bytearray | None = getattr(_scratch, "buffer", None)
+    if buffer is None or len(buffer) < size:
+        buffer = _scratch.buffer = bytearray(size)
+    return memoryview(buffer)[:size]

@@ -1,0 +1,248 @@
+"""What a storage must offer: the Store, Reader and Writer protocols and the records that pass through them.
+
+Layers above `storage` name only this module, so a folder, a dictionary or an object store can stand behind a share.
+All names are SafeName: checked before they come here. All errors are those of ftransfer.errors; an OSError never leaves a store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ftransfer.digest import Digest
+from ftransfer.errors import FtransferError
+from ftransfer.names import SafeName
+
+FILE = "file"
+FOLDER = "dir"
+LINK = "link"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing in a share.
+
+    `name` is wire text relative to the root of the share; `size` is in bytes (0 for a folder or link), `mtime_ns` in nanoseconds
+    since 1970, `mode` the permission bits. `identity` is an opaque word that stays the same as long as the content is the same file
+    untouched (device-independent; made of inode, size and mtime); listings leave it "". `target` is the text of a link, in listings
+    with links.
+    """
+
+    name: str
+    kind: str
+    size: int
+    mtime_ns: int
+    mode: int
+    identity: str = ""
+    target: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """What a put says about a file before its content comes. None or "" means not said.
+
+    `source` names one version of one source file: a partial is gone on with only for the same source, and "" means that nothing
+    is kept. `owner` keeps the partials of users apart. `if_absent` and `if_match` (a digest) refuse to replace anything else.
+    """
+
+    size: int | None = None
+    mtime_ns: int | None = None
+    mode: int | None = None
+    source: str = ""
+    owner: str = ""
+    if_absent: bool = False
+    if_match: Digest = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """An upload that is not complete: `kept` bytes of `size` (None: not known), last written at `mtime_ns`."""
+
+    name: str
+    owner: str
+    source: str
+    kept: int
+    size: int | None
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class SmallFile:
+    """A whole small thing that travels packed: a file with its content, an empty folder (kind "dir"), or a link.
+
+    For a file, `digest` is that of `data` as the sender computed it; a store verifies it before it publishes.
+    """
+
+    name: str
+    kind: str
+    mtime_ns: int
+    mode: int
+    data: bytes | memoryview = b""
+    digest: Digest = ""
+    target: str = ""
+
+
+class Reader(Protocol):
+    """One regular file, open for reading. Whoever opened it closes it."""
+
+    entry: Entry
+    fast: bool  # whether read_now and fileno may be used
+
+    async def read(self, offset: int, size: int) -> bytes:
+        """Give up to `size` bytes from `offset`; b"" at the end."""
+
+    async def check(self) -> None:
+        """Raise SourceChanged if the file is no longer what `entry` says (size, mtime or identity)."""
+
+    def read_now(self, offset: int, view: memoryview) -> int:
+        """Fill `view` from `offset`, blocking, in a thread; give how many bytes there were (0 at the end)."""
+
+    def fileno(self) -> int:
+        """Give the descriptor, for sendfile with explicit offsets. It stays the reader's."""
+
+    async def close(self) -> None: ...
+
+
+class Writer(Protocol):
+    """One upload: content that nobody sees until `commit`. Exactly one of commit, keep and abort ends it.
+
+    Bytes are written at `offset` and nowhere else. If a newer writer has taken the same upload over, every method but `keep` and
+    `abort` raises Superseded, and nothing more is written through this one.
+    """
+
+    name: SafeName
+    offset: int  # bytes in place; the next byte goes here
+    kept: int  # of these, how many an earlier attempt left
+    restarted: bool  # a partial of another source was there and has been dropped
+    fast: bool  # whether write_now and read_now may be used
+
+    async def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Put data at `offset` and move it on.
+
+        Raises:
+            DiskFull, QuotaFull, StoreFailed: Nothing is published; what is in place may be kept.
+            Truncated: It is more than was announced; none of it is written.
+            Superseded: A newer writer has taken over.
+        """
+
+    async def read(self, offset: int, size: int) -> bytes:
+        """Give bytes that are already in place, for hashing; b"" past `offset`."""
+
+    def write_now(self, data: memoryview) -> None:
+        """As `write`, blocking, in a thread."""
+
+    def read_now(self, offset: int, view: memoryview) -> int:
+        """As Reader.read_now, for what is in place."""
+
+    async def commit(self, digest: Digest) -> Entry:
+        """Publish the content under its name: synced, renamed, folder synced, in this order. On return it is durable.
+
+        The caller has verified that what is in place has this digest.
+
+        Raises:
+            Truncated: A size was announced and `offset` is another.
+            AlreadyThere, ChangedMeanwhile: if_absent or if_match does not hold.
+            NotAFile: A folder has the name.
+        """
+
+    async def keep(self) -> None:
+        """Close, leaving the partial for a later attempt if the announcement had a source; else as `abort`."""
+
+    async def abort(self) -> None:
+        """Close and drop what was written."""
+
+
+class Store(Protocol):
+    """A tree of files and folders."""
+
+    durable: bool  # whether a commit survives a power cut
+
+    async def stat(self, name: SafeName) -> Entry:
+        """Describe a file or folder, links followed.
+
+        Raises:
+            NotFound: Nothing is there; or the name is under a file; or a link leads outside.
+        """
+
+    def list(self, folder: SafeName, *, recursive: bool = False, links: bool = False) -> AsyncIterator[Sequence[Entry]]:
+        """Give the entries below a folder in batches, so that memory does not grow with their number.
+
+        Not recursive: in the order of the file system. Recursive: each folder before its content, siblings ordered by the bytes of
+        their names, depth first; the order in which two trees can be compared side by side. Only regular files, folders and
+        (if `links`) links; without `links` a link counts as what it leads to, is never descended into, and is left out if it
+        leads nowhere or outside.
+
+        Raises:
+            NotFound, NotAFolder, Forbidden: At the first step. A folder below that cannot be read is left out with a log line.
+        """
+
+    async def open_read(self, name: SafeName) -> Reader:
+        """Open a regular file.
+
+        Raises:
+            NotFound, NotAFile, Forbidden, StoreFailed.
+        """
+
+    async def open_write(self, name: SafeName, announced: Announcement) -> Writer:
+        """Begin an upload, or go on with the one of the same owner, name and source: `Writer.offset` says from where.
+
+        Room for the announced size is reserved first. An older live writer of the same upload is fenced off; one of another source
+        goes on beside it.
+
+        Raises:
+            NotFound: The folder to hold it does not exist.
+            NotAFile, AlreadyThere, ChangedMeanwhile, Forbidden, ReadOnly, DiskFull, StoreFailed.
+        """
+
+    async def find_partial(self, name: SafeName, owner: str) -> Partial | None:
+        """Give the newest partial of that name and owner that no live writer holds."""
+
+    async def partials(self) -> Sequence[Partial]:
+        """Give all partials, oldest first."""
+
+    async def clear_partials(self, keep: Callable[[Partial], bool]) -> Sequence[Partial]:
+        """Remove the partials for which `keep` is false and that no live writer holds; give those removed."""
+
+    async def read_small(self, names: Sequence[SafeName], room_bytes: int) -> Sequence[SmallFile | Entry | FtransferError]:
+        """Read small files in one job, in order, each with its digest.
+
+        Gives one item for each name, in the same order, and may stop early (a shorter result) when `room_bytes` of content are
+        full; at least one item comes. A file larger than `room_bytes` comes as its Entry, to be sent by open_read; a folder as a
+        SmallFile of kind "dir"; what cannot be read as the error.
+        """
+
+    async def write_small(self, files: Sequence[SmallFile]) -> Sequence[Entry | FtransferError]:
+        """Verify and publish small files, folders and links in one job and one round of syncs; give a result for each, in order.
+
+        Each file is atomic by itself. Missing parent folders are made. On return those without an error are durable.
+        """
+
+    async def make_folder(self, name: SafeName, *, parents: bool = False) -> None:
+        """Make a folder. With `parents`, missing ones above are made too and an existing folder is no error."""
+
+    async def set_attributes(self, name: SafeName, *, mtime_ns: int | None = None, mode: int | None = None) -> None:
+        """Set the mtime or mode of a file or folder."""
+
+    async def rename(self, old: SafeName, new: SafeName, *, replace: bool = False) -> None:
+        """Move a file or folder within the share, atomically and durably.
+
+        Raises:
+            AlreadyThere: Something has the new name and `replace` is false.
+        """
+
+    async def remove(self, name: SafeName, *, recursive: bool = False) -> int:
+        """Remove a file, link or folder; give how many things went.
+
+        Raises:
+            FolderNotEmpty: A folder with content, and not `recursive`.
+        """
+
+    async def used_bytes(self) -> int:
+        """Give the bytes of all files and partials."""
+
+    async def free_bytes(self) -> int:
+        """Give how much more fits on the file system."""
+
+    async def close(self) -> None:
+        """Give handles back. Writers that are still open are kept."""

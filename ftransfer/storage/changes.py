@@ -1,0 +1,190 @@
+"""Changes to names: making, removing and moving things below an open root.
+
+Functions, one for each change; all block and run as one job. Names are reached through the confined resolver, the last part by the
+handle of its folder, so that a link is changed itself and never what it leads to.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+
+from ftransfer.errors import AlreadyThere, FolderNotEmpty, NameRefused, NotAFile, NotAFolder
+from ftransfer.names import SafeName
+from ftransfer.storage.faults import Override, shown, translated
+from ftransfer.storage.kernel import FOLDER_FLAGS
+from ftransfer.storage.root import Root, refuse_special, times_of
+
+# What the system says when one kind of thing is put in the place of another.
+KIND_CLASH: Override = {
+    errno.EISDIR: (NotAFile, "is a folder, and a file cannot take its place"),
+    errno.ENOTDIR: (NotAFolder, "is a file, and a folder cannot take its place"),
+    errno.ENOTEMPTY: (FolderNotEmpty, "is a folder with content, which nothing can take the place of"),
+    errno.EEXIST: (AlreadyThere, "something has that name already"),
+}
+
+
+def make_folder(root: Root, name: SafeName, *, parents: bool) -> None:
+    """Make one folder, or with `parents` all that are missing."""
+    with translated(name):
+        if parents:
+            os.close(ensure_folder(root, name))
+            return
+        if name.is_root:
+            raise AlreadyThere("/: is the root of the share, which is always there")
+        parent = root.open_folder(name.parent)
+        try:
+            os.mkdir(name.last, 0o777, dir_fd=parent)
+            root.sync_folder(parent)
+        finally:
+            os.close(parent)
+
+
+def ensure_folder(root: Root, name: SafeName, changed: Callable[[int], None] | None = None) -> int:
+    """Open a folder, making it and those above it where they are missing.
+
+    Args:
+        changed: Called with the handle of each folder that got a new name, to sync it now or later; None syncs at once.
+
+    Raises:
+        OSError.
+        NotAFolder: A file has the name, or one above it.
+    """
+    missing: list[str] = []
+    there = name
+    while True:
+        try:
+            handle = root.open_folder(there)
+            break
+        except FileNotFoundError:
+            if there.is_root:
+                raise
+            missing.append(there.last)
+            there = there.parent
+        except NotADirectoryError as error:
+            raise NotAFolder(f"{shown(name)}: a part of the name is a file, not a folder", name=str(name)) from error
+    while missing:
+        last = missing.pop()
+        try:
+            os.mkdir(last, 0o777, dir_fd=handle)
+            (changed or root.sync_folder)(handle)
+        except FileExistsError:
+            pass  # made by another job just now; or a link that leads nowhere, which the next line finds
+        except BaseException:
+            os.close(handle)
+            raise
+        try:
+            below = root.confined.open_below(handle, (last,), FOLDER_FLAGS)
+        finally:
+            os.close(handle)
+        handle = below
+    return handle
+
+
+def set_attributes(root: Root, name: SafeName, mtime_ns: int | None, mode: int | None) -> None:
+    with translated(name):
+        handle, _ = root.open_served(name)
+        try:
+            if mode is not None:
+                os.fchmod(handle, mode & 0o777)
+            if mtime_ns is not None:
+                os.utime(handle, ns=times_of(mtime_ns))
+            if root.durable:
+                root.kernel.sync_file(handle)
+        finally:
+            os.close(handle)
+
+
+def rename(root: Root, old: SafeName, new: SafeName, *, replace: bool) -> None:
+    if old.is_root or new.is_root:
+        raise NameRefused("/: the root of the share cannot be moved or replaced")
+    if new != old and new.is_within(old):
+        raise NameRefused(f"{shown(old)}: a folder cannot be moved into itself", name=str(old))
+    with translated(old):
+        source = root.open_folder(old.parent)
+    try:
+        with translated(new):
+            target = root.open_folder(new.parent)
+        try:
+            with translated(old):
+                found = os.stat(old.last, dir_fd=source, follow_symlinks=False)
+                if not stat.S_ISLNK(found.st_mode):
+                    refuse_special(found, old)
+            with translated(new, KIND_CLASH), root.lock_of(os.fstat(target), new.last):
+                if replace:
+                    refuse_special_target(target, new)
+                    root.kernel.rename(old.last, new.last, source, target)
+                else:
+                    root.kernel.rename_new(old.last, new.last, source, target)
+                root.sync_folder(target)
+                root.sync_folder(source)
+        finally:
+            os.close(target)
+    finally:
+        os.close(source)
+
+
+def refuse_special_target(folder: int, name: SafeName) -> None:
+    """Refuse to replace a fifo, socket or device: it is not part of the share. Raises NotAFile."""
+    try:
+        found = os.stat(name.last, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISLNK(found.st_mode):
+        refuse_special(found, name)
+
+
+def remove(root: Root, name: SafeName, *, recursive: bool) -> int:
+    """Remove a thing; give how many went."""
+    if name.is_root:
+        raise NameRefused("/: the root of the share cannot be removed")
+    with translated(name):
+        parent = root.open_folder(name.parent)
+        try:
+            found = os.stat(name.last, dir_fd=parent, follow_symlinks=False)
+            count = 0
+            if stat.S_ISDIR(found.st_mode):
+                if recursive:
+                    count = _empty(root, parent, name.last)
+                os.rmdir(name.last, dir_fd=parent)
+            else:
+                if not stat.S_ISLNK(found.st_mode):
+                    refuse_special(found, name)
+                os.unlink(name.last, dir_fd=parent)
+            root.sync_folder(parent)
+        finally:
+            os.close(parent)
+    return count + 1
+
+
+def _empty(root: Root, parent: int, last: str) -> int:
+    """Remove everything in a folder, through no link; give how many things went.
+
+    Folders are found from the top and removed from the bottom, each opened anew from the one handle, so that a deep tree needs no
+    more descriptors than a flat one.
+    """
+    count = 0
+    folders: list[tuple[str, ...]] = [()]
+    for parts in folders:  # it grows while it is walked
+        handle = root.confined.open_below(parent, (last, *parts), FOLDER_FLAGS)
+        try:
+            with os.scandir(handle) as found:
+                items = [(item.name, item.is_dir(follow_symlinks=False)) for item in found]
+            for item_name, is_folder in items:
+                if is_folder:
+                    folders.append((*parts, item_name))
+                else:
+                    os.unlink(item_name, dir_fd=handle)
+                    count += 1
+        finally:
+            os.close(handle)
+    for parts in reversed(folders[1:]):
+        handle = root.confined.open_below(parent, (last, *parts[:-1]), FOLDER_FLAGS)
+        try:
+            os.rmdir(parts[-1], dir_fd=handle)
+        finally:
+            os.close(handle)
+        count += 1
+    return count

@@ -1,0 +1,152 @@
+"""SafeName -> descriptor, below one open folder and never outside it, whatever the links say and whoever swaps them meanwhile.
+
+Two resolvers give the same answers. `openat2` lets the kernel walk, and forbids it any link; the few names with a link on the way,
+and all names where the kernel has no openat2, are walked here, handle by handle with O_NOFOLLOW. The kernel's own following of
+links (RESOLVE_BENEATH alone) is not used: it would follow a link into the hidden place, where the partials of others lie.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Sequence
+
+from ftransfer.names import is_reserved
+from ftransfer.storage.kernel import PATH_FLAGS, Kernel
+
+MAX_LINKS = 40  # as many as Linux follows
+
+_LINK_ON_THE_WAY = frozenset({errno.ELOOP, errno.ENOTDIR, errno.EMLINK})
+# A name of 4096 bytes is within the limits, but one byte too long for a single call.
+_WALK_INSTEAD = frozenset({errno.ELOOP, errno.EXDEV, errno.EAGAIN, errno.ENAMETOOLONG})
+_O_PATH: int = getattr(os, "O_PATH", 0)
+
+
+class Confined:
+    """Opens names below one folder. It does not own the handle of that folder."""
+
+    def __init__(self, root: int, kernel: Kernel, *, uses_openat2: bool) -> None:
+        self.root = root
+        self.uses_openat2 = uses_openat2
+        self._kernel = kernel
+
+    def open(self, parts: Sequence[str], flags: int) -> int:
+        """Open what a name leads to; links are followed as long as they stay inside.
+
+        Raises:
+            OSError: ENOENT also for a link that leads outside, is absolute, or leads into a reserved name; ELOOP for more than
+                MAX_LINKS links.
+        """
+        return self._open(self.root, parts, flags, follow=True)
+
+    def open_below(self, folder: int, parts: Sequence[str], flags: int) -> int:
+        """Open something below an open folder, through no link.
+
+        Raises:
+            OSError: ENOENT if a link is on the way.
+        """
+        return self._open(folder, parts, flags, follow=False)
+
+    def _open(self, folder: int, parts: Sequence[str], flags: int, *, follow: bool) -> int:
+        if self.uses_openat2:
+            try:
+                return self._kernel.open_beneath(folder, os.fsencode("/".join(parts) or "."), flags)
+            except OSError as error:
+                if error.errno not in _WALK_INSTEAD:
+                    raise
+        return _Walk(folder, parts, flags, follow=follow).open()
+
+
+class _Walk:
+    """One walk from a folder to what a name leads to. The handles on the way are held, so that `..` in a link goes back to the
+    folder the walk came from, also when that folder has been moved meanwhile."""
+
+    def __init__(self, folder: int, parts: Sequence[str], flags: int, *, follow: bool) -> None:
+        self._flags = flags
+        self._follow = follow
+        self._held = [folder]
+        self._pending = list(reversed(parts))
+        self._links = 0
+
+    def open(self) -> int:
+        try:
+            while self._pending:
+                part = self._pending.pop()
+                found = self._step(part)
+                if found is not None:
+                    return found
+            return os.open(".", self._flags, dir_fd=self._held[-1])
+        finally:
+            for handle in self._held[1:]:
+                os.close(handle)
+
+    def _step(self, part: str) -> int | None:
+        """Go one part on; give the descriptor if it was the last."""
+        if part in ("", "."):
+            return None
+        if part == "..":
+            if len(self._held) == 1:
+                raise _nothing_there()
+            os.close(self._held.pop())
+            return None
+        is_last = not self._pending
+        flags = self._flags if is_last else PATH_FLAGS | os.O_DIRECTORY
+        try:
+            found = os.open(part, flags | os.O_NOFOLLOW, dir_fd=self._held[-1])
+        except OSError as error:
+            if error.errno not in _LINK_ON_THE_WAY:
+                raise
+            self._follow_link(part, error)
+            return None
+        if is_last and flags & _O_PATH and not flags & os.O_DIRECTORY and stat.S_ISLNK(os.fstat(found).st_mode):
+            os.close(found)  # O_PATH with O_NOFOLLOW opens the link itself
+            self._follow_link(part, _nothing_there())
+            return None
+        if is_last:
+            return found
+        self._hold(found)
+        return None
+
+    def _hold(self, handle: int) -> None:
+        if not self._follow and len(self._held) > 1:
+            os.close(self._held.pop())  # no link, so no `..` to go back by: a deep name needs but one handle
+        self._held.append(handle)
+
+    def _follow_link(self, part: str, error: OSError) -> None:
+        try:
+            target = os.readlink(part, dir_fd=self._held[-1])
+        except OSError as not_a_link:
+            if not_a_link.errno == errno.EINVAL:
+                raise error from None
+            raise
+        self._links += 1
+        if self._links > MAX_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        parts = target.split("/")
+        # Reserved: the partials of others are not to be reached, nor written, by a link that a peer has planted.
+        if not self._follow or not target or target.startswith("/") or any(map(is_reserved, parts)):
+            raise _nothing_there()
+        self._pending += reversed(parts)
+
+
+def leads_inside(folder: Sequence[str], target: str) -> bool:
+    """Whether the text of a link that stands in `folder` stays within the share. It looks at the text only.
+
+    For links that are listed or made; what is opened goes through Confined, which looks at what is really there.
+    """
+    if not target or target.startswith("/") or "\0" in target:
+        return False
+    depth = len(folder)
+    for part in target.split("/"):
+        if part == "..":
+            depth -= 1
+        elif part not in ("", "."):
+            depth += 1
+        if depth < 0 or is_reserved(part):
+            return False
+    return True
+
+
+def _nothing_there() -> OSError:
+    return OSError(errno.ENOENT, os.strerror(errno.ENOENT))

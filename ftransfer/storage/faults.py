@@ -1,0 +1,85 @@
+"""OSError -> the errors of the package: the one place where it is translated.
+
+One table maps errno to class and sentence. A sentence has the name as the wire knows it, made safe to print; what the operating
+system says (real paths) goes to the log through `raise ... from`, never to a peer.
+"""
+
+from __future__ import annotations
+
+import errno
+from types import TracebackType
+
+from ftransfer.errors import (
+    AlreadyThere,
+    DiskFull,
+    FolderNotEmpty,
+    Forbidden,
+    NameRefused,
+    NotAFile,
+    NotFound,
+    ReadOnly,
+    ShareError,
+    StoreFailed,
+)
+from ftransfer.names import SafeName, escape
+
+_SENTENCES: dict[int, tuple[type[ShareError], str]] = {
+    errno.ENOENT: (NotFound, "no such file or folder"),
+    errno.ENOTDIR: (NotFound, "no such file or folder; a part of the name is not a folder"),
+    errno.ELOOP: (NotFound, "no such file or folder; its links lead nowhere"),
+    errno.EACCES: (Forbidden, "its permissions do not allow that; its owner has to change them"),
+    errno.EPERM: (Forbidden, "its permissions do not allow that; its owner has to change them"),
+    errno.EROFS: (ReadOnly, "the file system takes no changes"),
+    errno.ENOSPC: (DiskFull, "no room is left on the disk; free some, then try again"),
+    errno.EDQUOT: (DiskFull, "the disk quota is used up; free some, then try again"),
+    errno.EFBIG: (DiskFull, "the file system cannot hold a file so large"),
+    errno.EISDIR: (NotAFile, "is a folder"),
+    errno.ENAMETOOLONG: (NameRefused, "the name is too long for the file system"),
+    errno.EXDEV: (StoreFailed, "lies on another file system than the root of the share, where nothing can be moved to"),
+    errno.EEXIST: (AlreadyThere, "something has that name already"),
+    errno.ENOTEMPTY: (FolderNotEmpty, "the folder is not empty"),
+    errno.EMFILE: (StoreFailed, "too many files are open in this program; try again later"),
+    errno.ENFILE: (StoreFailed, "too many files are open on the machine; try again later"),
+    errno.EIO: (StoreFailed, "the disk reports an error; its owner should look at it"),
+}
+
+
+def shown(name: SafeName | str) -> str:
+    """Give a name as it stands at the head of a sentence; the root of the share is `/`."""
+    return escape(str(name)) or "/"
+
+
+Override = dict[int, tuple[type[ShareError], str]]
+
+
+def translate(error: OSError, name: SafeName | str, override: Override | None = None) -> ShareError:
+    """Make the error that a caller meets instead of an OSError. Raise it `from` the original.
+
+    Args:
+        override: Another class and sentence for an errno, where the place knows better what it means.
+    """
+    number = error.errno or 0
+    found = override.get(number) if override is not None else None
+    if found is None:
+        found = _SENTENCES.get(number)
+    if found is None:
+        found = StoreFailed, f"the file system refused ({errno.errorcode.get(number, 'no reason given')})"
+    cls, sentence = found
+    return cls(f"{shown(name)}: {sentence}", name=str(name))
+
+
+class translated:
+    """A block in which an OSError becomes the error that a caller may meet. Arguments as for translate."""
+
+    __slots__ = ("_name", "_override")
+
+    def __init__(self, name: SafeName | str, override: Override | None = None) -> None:
+        self._name = name
+        self._override = override
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if isinstance(error, OSError):
+            raise translate(error, self._name, self._override) from error

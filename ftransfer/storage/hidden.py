@@ -1,0 +1,228 @@
+"""The hidden place: the folder `.ftransfer` in the root of a share, where content lies until it is published.
+
+It is on the file system of the share, so that publishing is one rename. It is made when first needed and goes away when the last
+store leaves it empty. Who uses what is told by locks that the kernel drops with the process (flock), so a kill -9 leaves nothing
+locked: the place itself is held shared by every store, a store's own folder in `temp` exclusively.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import itertools
+import logging
+import os
+import secrets
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ftransfer.errors import StoreFailed
+from ftransfer.names import RESERVED_PREFIX
+from ftransfer.storage.kernel import FOLDER_FLAGS
+
+_log = logging.getLogger(__name__)
+
+TEMP = "temp"
+PARTIALS = "partials"
+_FLAGS = FOLDER_FLAGS | os.O_NOFOLLOW
+_ATTEMPTS = 100  # another store may remove the empty place between any two of our calls, but not so often
+
+
+class HiddenPlace:
+    """The handles of one store in the hidden place. Methods block; any thread may call them."""
+
+    def __init__(self, root: int) -> None:
+        self._root = root
+        self._mutex = threading.Lock()
+        self._place: int | None = None
+        self._partials: int | None = None
+        self._temp: int | None = None
+        self._temp_name = ""
+        self._count = itertools.count()
+
+    def collect(self) -> None:
+        """Remove what stores that were killed left in `temp`. Nothing is made."""
+        with self._mutex:
+            if self._place is None:
+                self._place = self._enter(make=False)
+            if self._place is None:
+                return
+            temp = _open_folder(self._place, TEMP)
+            if temp is None:
+                return
+            try:
+                for name in os.listdir(temp):
+                    _collect_one(temp, name)
+            finally:
+                os.close(temp)
+
+    def temp(self) -> int:
+        """Give the handle of this store's own folder for temporary files, making it first if need be. It stays the place's."""
+        with self._mutex:
+            if self._temp is None:
+                self._temp = self._make_temp()
+            return self._temp
+
+    def partials(self, *, make: bool) -> int | None:
+        """Give the handle of the folder of partials; None if there is none and it is not to be made. It stays the place's."""
+        with self._mutex:
+            if self._partials is None:
+                place = self._open_place(make=make)
+                if place is None:
+                    return None
+                if make:
+                    _make_folder(place, PARTIALS)
+                self._partials = _open_folder(place, PARTIALS)
+            return self._partials
+
+    def new_name(self) -> str:
+        """Give a name that no other file in this store's own temporary folder has."""
+        return f"{next(self._count)}"
+
+    def close(self) -> None:
+        """Give the handles back, and remove the place if it is empty and no other store uses it."""
+        with self._mutex:
+            if self._temp is not None:
+                place = self._place
+                assert place is not None  # the temporary folder is in it
+                temp = os.open(TEMP, _FLAGS, dir_fd=place)
+                _empty_and_remove(temp, self._temp_name, self._temp)
+                os.close(temp)
+                os.close(self._temp)
+            if self._partials is not None:
+                os.close(self._partials)
+            if self._place is not None:
+                self._leave(self._place)
+                os.close(self._place)
+            self._temp = self._partials = self._place = None
+
+    def _open_place(self, *, make: bool) -> int | None:
+        if self._place is None:
+            self._place = self._enter(make=make)
+        return self._place
+
+    def _enter(self, *, make: bool) -> int | None:
+        for _ in range(_ATTEMPTS):
+            if make:
+                _make_folder(self._root, RESERVED_PREFIX)
+            place = _open_folder(self._root, RESERVED_PREFIX)
+            if place is None:
+                if make:
+                    continue
+                return None
+            with _where_lockable():
+                fcntl.flock(place, fcntl.LOCK_SH)
+            if _is_there(self._root, RESERVED_PREFIX, place):
+                return place
+            os.close(place)
+        raise StoreFailed(f"the hidden folder {RESERVED_PREFIX} goes away again and again; another program must be removing it")
+
+    def _make_temp(self) -> int:
+        place = self._open_place(make=True)
+        assert place is not None  # it was to be made
+        _make_folder(place, TEMP)
+        temp = _open_folder(place, TEMP)
+        if temp is None:
+            raise StoreFailed(f"the hidden folder {RESERVED_PREFIX}/{TEMP} went away; another program must have removed it")
+        try:
+            for _ in range(_ATTEMPTS):
+                name = f"{os.getpid()}-{secrets.token_hex(8)}"
+                os.mkdir(name, 0o700, dir_fd=temp)
+                own = _open_folder(temp, name)
+                if own is None:
+                    continue
+                # A store that starts just now may take the new folder for a dead one, until it is locked.
+                is_ours = True
+                with _where_lockable():
+                    is_ours = try_lock(own)
+                if is_ours and _is_there(temp, name, own):
+                    self._temp_name = name
+                    return own
+                os.close(own)
+        finally:
+            os.close(temp)
+        raise StoreFailed(f"no temporary folder can be made in {RESERVED_PREFIX}; another program must be removing it")
+
+    def _leave(self, place: int) -> None:
+        try:
+            fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return  # another store is in it, and will remove it
+        for folder, name in ((place, TEMP), (place, PARTIALS), (self._root, RESERVED_PREFIX)):
+            try:
+                os.rmdir(name, dir_fd=folder)
+            except OSError as error:
+                if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST):
+                    _log.warning("the hidden folder %s cannot be removed: %s", RESERVED_PREFIX, error.strerror)
+
+
+def try_lock(handle: int) -> bool:
+    """Lock an open file or folder for this descriptor alone; False if another one, in any process, has it."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextmanager
+def _where_lockable() -> Iterator[None]:
+    """Do without a lock on file systems that have none for folders, such as NFS; there, nothing is ever taken for dead."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+
+
+def _make_folder(parent: int, name: str) -> None:
+    try:
+        os.mkdir(name, 0o700, dir_fd=parent)
+    except FileExistsError:
+        pass
+
+
+def _open_folder(parent: int, name: str) -> int | None:
+    try:
+        return os.open(name, _FLAGS, dir_fd=parent)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENOTDIR):
+            raise
+        # Somebody put a link or a file there. To go through the link would be to write outside the share.
+        raise StoreFailed(f"{RESERVED_PREFIX} in the root of the share is not a folder of ftransfer; move it away") from error
+
+
+def _is_there(parent: int, name: str, handle: int) -> bool:
+    """Whether the name still leads to what was opened by it."""
+    try:
+        there = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(there, os.fstat(handle))
+
+
+def _collect_one(temp: int, name: str) -> None:
+    try:
+        folder = _open_folder(temp, name)
+    except StoreFailed:
+        return  # not of our making: leave it
+    if folder is None:
+        return
+    try:
+        with _where_lockable():
+            if try_lock(folder):
+                _empty_and_remove(temp, name, folder)
+    finally:
+        os.close(folder)
+
+
+def _empty_and_remove(parent: int, name: str, folder: int) -> None:
+    for file in os.listdir(folder):
+        os.unlink(file, dir_fd=folder)
+    try:
+        os.rmdir(name, dir_fd=parent)
+    except FileNotFoundError:
+        pass

@@ -1,0 +1,194 @@
+"""The system calls that Python does not offer, and those whose failure or order matters.
+
+The lowest layer of the local store: every other file of it takes a Kernel, so that a test can pass one that fails, or one that
+writes down in which order things were synced. All methods block; they are called in executor jobs only.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import sys
+
+_SYS_OPENAT2 = 437  # the same number on every architecture Linux has had since 2019, alpha excepted
+_RESOLVE_NO_MAGICLINKS = 0x02
+_RESOLVE_NO_SYMLINKS = 0x04
+_RESOLVE_BENEATH = 0x08
+_RENAME_NOREPLACE = 1
+_FALLOC_FL_KEEP_SIZE = 1
+_LINUX = sys.platform == "linux"
+_MAX_OFFSET = (1 << 63) - 1
+# What a file system answers that does not know the call; then there is another way to do it.
+UNSUPPORTED = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP})
+
+FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+# A handle that can only be looked at: opening one has no effect on a fifo or a device. Elsewhere there is no such thing.
+PATH_FLAGS: int = getattr(os, "O_PATH", os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY) | os.O_CLOEXEC
+HAS_PATH_FLAG = hasattr(os, "O_PATH")
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = [("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64)]
+
+
+class Kernel:
+    """Direct access to the operating system. Safe to use from many threads."""
+
+    def __init__(self) -> None:
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._how_of_flags: dict[int, _OpenHow] = {}
+        self.has_sync_all = _LINUX and hasattr(self._libc, "syncfs")
+
+    def open_beneath(self, folder: int, path: bytes, flags: int) -> int:
+        """Open a path below a folder with openat2, through no link at all; give the descriptor.
+
+        Raises:
+            OSError: ELOOP if a link is on the way; ENOSYS where the kernel has no openat2.
+        """
+        if not _LINUX:
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+        how = self._how_of_flags.get(flags)
+        if how is None:
+            how = _OpenHow(flags, 0, _RESOLVE_BENEATH | _RESOLVE_NO_MAGICLINKS | _RESOLVE_NO_SYMLINKS)
+            self._how_of_flags[flags] = how
+        while True:
+            found = self._libc.syscall(
+                ctypes.c_long(_SYS_OPENAT2),
+                ctypes.c_int(folder),
+                ctypes.c_char_p(path),
+                ctypes.byref(how),
+                ctypes.c_size_t(ctypes.sizeof(how)),
+            )
+            if found >= 0:
+                return int(found)
+            if ctypes.get_errno() != errno.EINTR:
+                raise _last_error()
+
+    def has_open_beneath(self, folder: int) -> bool:
+        """Whether openat2 works here; a sandbox may forbid it though the kernel has it."""
+        try:
+            os.close(self.open_beneath(folder, b".", PATH_FLAGS | os.O_DIRECTORY))
+        except OSError:
+            return False
+        return True
+
+    def rename(self, source: str, target: str, source_folder: int, target_folder: int) -> None:
+        """Move a thing onto a name, atomically, replacing what has it."""
+        os.rename(source, target, src_dir_fd=source_folder, dst_dir_fd=target_folder)
+
+    def rename_new(self, source: str, target: str, source_folder: int, target_folder: int) -> None:
+        """Move a thing to a name that nothing has, atomically.
+
+        Raises:
+            OSError: EEXIST if something has the name.
+        """
+        try:
+            self._rename_noreplace(source, target, source_folder, target_folder)
+            return
+        except OSError as error:
+            if error.errno not in UNSUPPORTED:
+                raise
+        try:
+            os.link(source, target, src_dir_fd=source_folder, dst_dir_fd=target_folder, follow_symlinks=False)
+        except OSError as error:
+            # EPERM: a folder, or a file system without hard links. Then nothing better is left than to look first; another
+            # program can come between, this one cannot, since the caller holds the lock of the name.
+            if error.errno not in UNSUPPORTED | {errno.EPERM, errno.EACCES, errno.EMLINK}:
+                raise
+            if exists(target, target_folder):
+                raise OSError(errno.EEXIST, os.strerror(errno.EEXIST)) from error
+            self.rename(source, target, source_folder, target_folder)
+            return
+        os.unlink(source, dir_fd=source_folder)
+
+    def _rename_noreplace(self, source: str, target: str, source_folder: int, target_folder: int) -> None:
+        if not _LINUX or not hasattr(self._libc, "renameat2"):
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+        done = self._libc.renameat2(
+            ctypes.c_int(source_folder),
+            ctypes.c_char_p(os.fsencode(source)),
+            ctypes.c_int(target_folder),
+            ctypes.c_char_p(os.fsencode(target)),
+            ctypes.c_uint(_RENAME_NOREPLACE),
+        )
+        if done != 0:
+            raise _last_error()
+
+    def reserve(self, descriptor: int, offset: int, size: int) -> None:
+        """Set room aside for `size` bytes from `offset`, leaving the file's size as it is.
+
+        Where the file system cannot, it is only asked whether it has as much free.
+
+        Raises:
+            OSError: ENOSPC or EDQUOT.
+        """
+        if offset + size > _MAX_OFFSET:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if size <= 0:
+            return
+        try:
+            self._fallocate(descriptor, offset, size)
+        except OSError as error:
+            if error.errno not in UNSUPPORTED:
+                raise
+            if self.free_bytes(descriptor) < size:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+
+    def _fallocate(self, descriptor: int, offset: int, size: int) -> None:
+        if not _LINUX or not hasattr(self._libc, "fallocate"):
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+        while self._libc.fallocate(
+            ctypes.c_int(descriptor), ctypes.c_int(_FALLOC_FL_KEEP_SIZE), ctypes.c_int64(offset), ctypes.c_int64(size)
+        ):
+            if ctypes.get_errno() != errno.EINTR:
+                raise _last_error()
+
+    def free_bytes(self, descriptor: int) -> int:
+        """Give the bytes that an ordinary user can still write to the file system of a descriptor."""
+        found = os.fstatvfs(descriptor)
+        return found.f_bavail * found.f_frsize
+
+    def sync_file(self, descriptor: int) -> None:
+        """Bring a file's content and attributes to the medium."""
+        if sys.platform == "darwin":
+            try:
+                # There, fsync stops at the cache of the drive.
+                fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+                return
+            except OSError as error:
+                if error.errno not in UNSUPPORTED | {errno.ENOTTY}:
+                    raise
+        os.fsync(descriptor)
+
+    def sync_folder(self, descriptor: int) -> None:
+        """Bring the names in a folder to the medium."""
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            # Some file systems (FUSE, SMB) have nothing to sync for a folder and say EINVAL.
+            if error.errno not in UNSUPPORTED:
+                raise
+
+    def sync_all(self, descriptor: int) -> None:
+        """Bring everything on the file system of a descriptor to the medium. Only where has_sync_all.
+
+        Since Linux 5.8 it reports the write errors of any file there since the descriptor was opened.
+        """
+        if self._libc.syncfs(ctypes.c_int(descriptor)) != 0:
+            raise _last_error()
+
+
+def exists(name: str, folder: int) -> bool:
+    """Whether anything, be it a link that leads nowhere, has the name in an open folder."""
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _last_error() -> OSError:
+    number = ctypes.get_errno()
+    return OSError(number, os.strerror(number))

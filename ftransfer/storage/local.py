@@ -1,0 +1,326 @@
+"""The store over a folder on disk: what a share is, most of the time.
+
+Everything below one open handle, every operation one job in the store's own threads, content through aiofiles. This file is the
+door: it hands jobs in and keeps account of what is open. What the jobs do stands in the files beside it, one idea in each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import stat
+from collections.abc import AsyncIterator, Callable, Sequence
+from weakref import WeakValueDictionary
+
+from ftransfer.errors import FtransferError, NotAFile, ShareError, StoreFailed
+from ftransfer.names import SafeName
+from ftransfer.storage import changes
+from ftransfer.storage.base import Announcement, Entry, Partial, SmallFile
+from ftransfer.storage.faults import shown, translated
+from ftransfer.storage.hidden import HiddenPlace
+from ftransfer.storage.kernel import Kernel
+from ftransfer.storage.partials import Partials, Upload, key_of
+from ftransfer.storage.reader import LocalReader
+from ftransfer.storage.root import READ_FLAGS, Resolver, Root, entry_of, refuse_special
+from ftransfer.storage.small import read_small, write_small
+from ftransfer.storage.threads import Gate, Jobs, finish, finish_steps
+from ftransfer.storage.walk import Listing, used_bytes
+from ftransfer.storage.writer import LocalWriter, Target
+
+_log = logging.getLogger(__name__)
+
+
+class LocalStore:
+    """See base.Store. Made by `open`; must be closed.
+
+    A link that stays inside is followed by everything that reads, and replaced, moved or removed itself by everything that writes.
+    """
+
+    def __init__(self, root: Root, jobs: Jobs) -> None:
+        """Use `open` instead."""
+        self.durable = root.durable
+        self._root = root
+        self._jobs = jobs
+        self._hidden = HiddenPlace(root.handle)
+        self._partials = Partials(self._hidden, root.kernel)
+        self._readers: set[LocalReader] = set()
+        self._writers: set[LocalWriter] = set()
+        self._writer_of_key: dict[str, LocalWriter] = {}
+        self._lock_of_key: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._gate = Gate()  # of those who open readers and writers
+        self._is_closed = False
+
+    @classmethod
+    async def open(
+        cls, root: str | os.PathLike[str], *, durable: bool = True, resolver: Resolver = "auto", kernel: Kernel | None = None
+    ) -> LocalStore:
+        """Open a folder, and remove what killed processes left in its hidden place.
+
+        Args:
+            durable: Whether a commit survives a power cut. False for what can be had again: it saves the wait for the disk.
+            resolver: How names are kept inside: "openat2" by the kernel, "walk" handle by handle, "auto" the first that works.
+            kernel: The operating system, for tests that let it fail.
+
+        Raises:
+            NotFound, NotAFolder, Forbidden, StoreFailed: The message has the path as it was given.
+        """
+        jobs = Jobs()
+        try:
+            opened = await finish(
+                jobs.start(Root, root, durable=durable, resolver=resolver, kernel=kernel or Kernel()), _close_root
+            )
+            store = cls(opened, jobs)
+            try:
+                await jobs.run(store._collect)
+            except BaseException:
+                await store.close()
+                raise
+        except BaseException:
+            await jobs.close()
+            raise
+        return store
+
+    def _collect(self) -> None:
+        try:
+            self._hidden.collect()
+            self._partials.collect()
+        except (OSError, StoreFailed) as error:
+            # A share that is only read needs no hidden place; a write will say what is wrong with it.
+            _log.warning("what earlier transfers left cannot be cleared away: %s", getattr(error, "strerror", None) or error)
+
+    async def stat(self, name: SafeName) -> Entry:
+        return await self._jobs.run(self._stat, name)
+
+    def _stat(self, name: SafeName) -> Entry:
+        with translated(name):
+            found = self._root.stat(name)
+        refuse_special(found, name)
+        return entry_of(str(name), found)
+
+    async def list(self, folder: SafeName, *, recursive: bool = False, links: bool = False) -> AsyncIterator[Sequence[Entry]]:
+        def begin() -> Listing:
+            with translated(folder):
+                return Listing(self._root, folder, recursive=recursive, links=links)
+
+        def go_on() -> Sequence[Entry]:
+            with translated(folder):
+                return listing.next_batch()
+
+        async def close(opened: Listing) -> None:
+            try:
+                await self._jobs.run(opened.close)
+            except StoreFailed:  # the store was closed meanwhile, and has no thread any more to do it in
+                opened.close()
+
+        listing = await finish(self._jobs.start(begin), close)
+        try:
+            while batch := await self._jobs.run(go_on):
+                yield batch
+        finally:
+            await finish_steps(close(listing))
+
+    async def open_read(self, name: SafeName) -> LocalReader:
+        async def open_it() -> LocalReader:
+            opened = await self._jobs.run(self._open_file, name)
+            reader = LocalReader(self._jobs, str(name), opened, lambda: self._root.stat(name), ended)
+            self._readers.add(reader)
+            return reader
+
+        async def ended() -> None:
+            self._readers = {reader for reader in self._readers if not reader.is_closed}
+
+        with self._gate:
+            return await finish_steps(open_it(), LocalReader.close)
+
+    def _open_file(self, name: SafeName) -> tuple[int, os.stat_result]:
+        with translated(name):
+            handle, found = self._root.open_served(name)
+        return _refuse_folder(handle, found, str(name))
+
+    @staticmethod
+    async def open_file(path: str | os.PathLike[str]) -> LocalReader:
+        """Open one file of the user's own, wherever it is, to be sent; links are followed. Whoever opened it closes it.
+
+        The name of its entry is the path as it was given.
+
+        Raises:
+            NotFound, NotAFile, Forbidden, StoreFailed: The message has the path.
+        """
+        text = os.fspath(path)
+
+        def open_it() -> tuple[int, os.stat_result]:
+            with translated(text):
+                refuse_special(os.stat(path), text)
+                handle = os.open(path, READ_FLAGS)
+                return _refuse_folder(handle, os.fstat(handle), text)
+
+        async def steps() -> LocalReader:
+            jobs = Jobs()
+            try:
+                return LocalReader(jobs, text, await jobs.run(open_it), lambda: os.stat(path), jobs.close)
+            except BaseException:
+                await jobs.close()
+                raise
+
+        return await finish_steps(steps(), LocalReader.close)
+
+    async def open_write(self, name: SafeName, announced: Announcement) -> LocalWriter:
+        with self._gate:
+            return await finish_steps(self._open_write(name, announced), LocalWriter.keep)
+
+    async def _open_write(self, name: SafeName, announced: Announcement) -> LocalWriter:
+        """Not to be cancelled: between the old writer and the new one, nobody else closes the file."""
+        key = key_of(str(name), announced)
+        lock = self._lock_of_key.setdefault(key, asyncio.Lock()) if key else asyncio.Lock()
+        async with lock:
+            target = await self._jobs.run(self._aim, name, announced)
+            try:
+                older = self._writer_of_key.get(key)
+                taken = await older.surrender() if older is not None else None
+                upload = await self._jobs.run(self._begin, name, announced, taken)
+            except BaseException:
+                await self._jobs.run(target.close)
+                raise
+            writer = LocalWriter(self._jobs, self._partials, target, upload, self._forget_writer)
+            self._writers.add(writer)
+            if upload.key:
+                self._writer_of_key[upload.key] = writer
+            return writer
+
+    def _aim(self, name: SafeName, announced: Announcement) -> Target:
+        """Open the folder that an upload goes to, and refuse at once what could not be published at the end."""
+        if name.is_root:
+            raise NotAFile("/: is a folder")
+        with translated(name):
+            folder = self._root.open_folder(name.parent)
+            try:
+                target = Target(self._root, name, announced, folder, os.fstat(folder))
+                target.refuse()
+                if os.access in os.supports_effective_ids and not os.access(".", os.W_OK, dir_fd=folder, effective_ids=True):
+                    _raise_if_read_only(folder)
+                    raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+                _refuse_other_disk(target)
+            except BaseException:
+                os.close(folder)
+                raise
+        return target
+
+    def _begin(self, name: SafeName, announced: Announcement, taken: Upload | None) -> Upload:
+        with translated(name):
+            return self._partials.begin(str(name), announced, taken)
+
+    def _forget_writer(self, writer: LocalWriter) -> None:
+        self._writers.discard(writer)
+        for key, live in list(self._writer_of_key.items()):
+            if live is writer:
+                del self._writer_of_key[key]
+
+    async def find_partial(self, name: SafeName, owner: str) -> Partial | None:
+        found = await self._jobs.run(self._find_partials, str(name), owner)
+        return found[-1] if found else None
+
+    def _find_partials(self, name: str, owner: str) -> Sequence[Partial]:
+        with translated(name):
+            return self._partials.all(name=name, owner=owner, only_dead=True)
+
+    async def partials(self) -> Sequence[Partial]:
+        return await self._jobs.run(self._all_partials)
+
+    def _all_partials(self) -> Sequence[Partial]:
+        with translated(""):
+            return self._partials.all()
+
+    async def clear_partials(self, keep: Callable[[Partial], bool]) -> Sequence[Partial]:
+        unwanted = [partial for partial in await self.partials() if not keep(partial)]
+        return await self._jobs.run(self._remove_partials, unwanted)
+
+    def _remove_partials(self, unwanted: Sequence[Partial]) -> Sequence[Partial]:
+        with translated(""):
+            return [partial for partial in unwanted if self._partials.remove(partial)]
+
+    async def read_small(self, names: Sequence[SafeName], room_bytes: int) -> Sequence[SmallFile | Entry | FtransferError]:
+        return await self._jobs.run(read_small, self._root, names, room_bytes)
+
+    async def write_small(self, files: Sequence[SmallFile]) -> Sequence[Entry | FtransferError]:
+        return await self._jobs.run(write_small, self._root, self._hidden, files)
+
+    async def make_folder(self, name: SafeName, *, parents: bool = False) -> None:
+        await self._jobs.run(changes.make_folder, self._root, name, parents=parents)
+
+    async def set_attributes(self, name: SafeName, *, mtime_ns: int | None = None, mode: int | None = None) -> None:
+        await self._jobs.run(changes.set_attributes, self._root, name, mtime_ns, mode)
+
+    async def rename(self, old: SafeName, new: SafeName, *, replace: bool = False) -> None:
+        await self._jobs.run(changes.rename, self._root, old, new, replace=replace)
+
+    async def remove(self, name: SafeName, *, recursive: bool = False) -> int:
+        return await self._jobs.run(changes.remove, self._root, name, recursive=recursive)
+
+    async def used_bytes(self) -> int:
+        return await self._jobs.run(self._used_bytes)
+
+    def _used_bytes(self) -> int:
+        with translated(""):
+            return used_bytes(self._root)
+
+    async def free_bytes(self) -> int:
+        return await self._jobs.run(self._free_bytes)
+
+    def _free_bytes(self) -> int:
+        with translated(""):
+            return self._root.kernel.free_bytes(self._root.handle)
+
+    async def close(self) -> None:
+        """Close readers, keep writers, remove the hidden place if it is empty, and end the threads. Closing twice is no error."""
+        if not self._is_closed:
+            self._is_closed = True
+            await finish_steps(self._close())
+
+    async def _close(self) -> None:
+        await self._gate.shut(_closed)  # what is being opened is opened first, so that it is closed here
+        for reader in list(self._readers):
+            await reader.close()
+        for writer in list(self._writers):
+            try:
+                await writer.keep()
+            except ShareError as error:
+                _log.warning("an upload could not be kept: %s", error)
+        await self._jobs.close(self._close_handles)
+
+    def _close_handles(self) -> None:
+        try:
+            self._hidden.close()
+        except OSError as error:
+            _log.warning("the hidden folder cannot be cleared: %s", error.strerror)
+        finally:
+            self._root.close()
+
+
+def _refuse_other_disk(target: Target) -> None:
+    """Refuse a folder on another file system now, not after the upload: nothing can be renamed from the hidden place to there."""
+    if target.about.st_dev != os.fstat(target.root.handle).st_dev:
+        message = f"{shown(target.name)}: lies on another file system than the root of the share; share that folder by itself"
+        raise StoreFailed(message, name=str(target.name))
+
+
+def _raise_if_read_only(folder: int) -> None:
+    if os.fstatvfs(folder).f_flag & os.ST_RDONLY:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+
+def _refuse_folder(handle: int, found: os.stat_result, name: str) -> tuple[int, os.stat_result]:
+    """Give the same back if it is an open regular file; else close it. Raises NotAFile."""
+    if not stat.S_ISREG(found.st_mode):
+        os.close(handle)
+        raise NotAFile(f"{shown(name)}: is not a file", name=name)
+    return handle, found
+
+
+def _closed() -> FtransferError:
+    return StoreFailed("the store is closed")
+
+
+async def _close_root(root: Root) -> None:
+    root.close()

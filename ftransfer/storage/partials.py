@@ -1,0 +1,324 @@
+"""Uploads on disk that are not complete: `<key>.data`, the bytes in place, and `<key>.json`, what they are a part of.
+
+The size of the data file is the number of valid bytes: they are written in order and never beyond the end, so that also after
+kill -9 nothing in it is made up. After a power cut its end may be zeros; the digest at the end of the transfer finds that.
+Whoever writes to a data file holds its lock (flock); one whose lock is free is dead.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from io import FileIO
+
+from blake3 import blake3
+
+from ftransfer.names import RESERVED_PREFIX
+from ftransfer.storage.base import Announcement, Partial
+from ftransfer.storage.hidden import PARTIALS, HiddenPlace, try_lock
+from ftransfer.storage.kernel import Kernel
+
+_CREATE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+RECORDS = (RESERVED_PREFIX, PARTIALS)  # where the records are, from the root of the share
+RECORD = ".json"
+_DATA = ".data"
+_NEW_RECORD = ".new"
+_MAX_RECORD_BYTES = 1 << 17  # a name and an owner, each byte written as six
+_ATTEMPTS = 100
+_MODE = 0o600
+
+
+@dataclass(slots=True)
+class Upload:
+    """The open file where the bytes of an upload lie until they are published, and the handle of the folder it is in.
+
+    `key` is "" for a temporary file, of which nothing is kept. `kept` bytes were there already.
+    """
+
+    file: FileIO
+    folder: int
+    data: str
+    key: str = ""
+    kept: int = 0
+    restarted: bool = False
+
+
+def key_of(name: str, announced: Announcement) -> str:
+    """Give the name of the partial that an upload would go on with; "" if it names no source."""
+    if not announced.source:
+        return ""
+    return f"{_prefix_of(name, announced.owner)}-{_hash(announced.source, 8)}"
+
+
+def _prefix_of(name: str, owner: str) -> str:
+    return _hash(f"{owner}\0{name}", 12)
+
+
+def _hash(text: str, length: int) -> str:
+    return blake3(text.encode("utf-8", "surrogatepass")).hexdigest(length=length)
+
+
+class Partials:
+    """The partials of one share. Methods block; any thread may call them."""
+
+    def __init__(self, hidden: HiddenPlace, kernel: Kernel) -> None:
+        self._hidden = hidden
+        self._kernel = kernel
+        # To try a lock is to hold it for a moment; a writer of this store that came just then would think it taken.
+        self._mutex = threading.Lock()
+
+    def begin(self, name: str, announced: Announcement, taken: Upload | None) -> Upload:
+        """Make or find the file for an upload, with room for what is to come.
+
+        Args:
+            taken: The same upload, taken from an older writer of this store; on an error it is kept.
+
+        Raises:
+            OSError: ENOSPC if there is no room; then a new file is removed again, an old one kept.
+        """
+        upload = taken if taken is not None else self._find_or_make(name, announced)
+        try:
+            handle = upload.file.fileno()
+            if upload.key:
+                upload.kept = _take_up(upload.folder, upload.key, handle, name, announced)
+            if announced.size is not None:
+                if upload.kept > announced.size:
+                    os.ftruncate(handle, 0)
+                    upload.kept, upload.restarted = 0, True
+                self._kernel.reserve(handle, upload.kept, announced.size - upload.kept)
+        except BaseException:
+            self.keep(upload, upload.kept)
+            raise
+        return upload
+
+    def drop(self, upload: Upload) -> None:
+        """Remove the file and close it."""
+        try:
+            _unlink(upload.data, upload.folder)
+            self.forget(upload)
+        finally:
+            upload.file.close()
+
+    def forget(self, upload: Upload) -> None:
+        """Remove the record, after the data has been published or removed."""
+        if upload.key:
+            _unlink(upload.key + RECORD, upload.folder)
+
+    def keep(self, upload: Upload, size: int) -> None:
+        """Leave the first `size` bytes for a later attempt, if there are any and it is of a known source; close the file."""
+        if not upload.key or not size:
+            self.drop(upload)
+            return
+        try:
+            os.ftruncate(upload.file.fileno(), size)  # this gives the reserved room behind them back
+            os.fchmod(upload.file.fileno(), _MODE)  # a commit that came to nothing may have set another
+        finally:
+            upload.file.close()
+
+    def all(self, *, name: str | None = None, owner: str = "", only_dead: bool = False) -> list[Partial]:
+        """Give the partials, oldest first: all, or those of one name and owner."""
+        folder = self._hidden.partials(make=False)
+        if folder is None:
+            return []
+        prefix = "" if name is None else _prefix_of(name, owner)
+        found = []
+        with self._mutex:
+            for key in _keys(folder, prefix):
+                partial = _read_partial(folder, key)
+                if partial is not None and not (only_dead and _is_live(folder, key)):
+                    found.append(partial)
+        return sorted(found, key=lambda partial: partial.mtime_ns)
+
+    def remove(self, partial: Partial) -> bool:
+        """Remove a partial, unless a writer holds it; tell whether it went."""
+        folder = self._hidden.partials(make=False)
+        if folder is None:
+            return False
+        key = f"{_prefix_of(partial.name, partial.owner)}-{_hash(partial.source, 8)}"
+        with self._mutex:
+            return _remove_dead(folder, key)
+
+    def collect(self) -> None:
+        """Remove records without data and data without a record that killed processes left, and give reserved room back."""
+        folder = self._hidden.partials(make=False)
+        if folder is None:
+            return
+        with self._mutex:
+            names = set(os.listdir(folder))
+            for name in names:
+                key, dot, kind = name.partition(".")
+                if dot + kind in (RECORD, _NEW_RECORD) and key + _DATA not in names:
+                    _unlink(name, folder)
+                elif dot + kind == _DATA:
+                    _tidy_dead(folder, key, has_record=key + RECORD in names)
+
+    def _find_or_make(self, name: str, announced: Announcement) -> Upload:
+        key = key_of(name, announced)
+        if not key:
+            return self._make_temporary()
+        folder = self._hidden.partials(make=True)
+        assert folder is not None  # it was to be made
+        with self._mutex:
+            others = [other for other in _keys(folder, _prefix_of(name, announced.owner)) if other != key]
+            # A list, not a generator: each of them is to be removed, not only the first.
+            restarted = any([_remove_dead(folder, other) for other in others])
+            file = _open_locked(folder, key)
+            if file is None:
+                return self._make_temporary()  # another process is at it
+        return Upload(file, folder, key + _DATA, key, os.fstat(file.fileno()).st_size, restarted)
+
+    def _make_temporary(self) -> Upload:
+        folder = self._hidden.temp()
+        data = self._hidden.new_name()
+        return Upload(FileIO(os.open(data, _CREATE | os.O_EXCL, _MODE, dir_fd=folder), "r+b"), folder, data)
+
+
+def _open_data(folder: int, key: str, flags: int = 0) -> int:
+    flags |= os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(key + _DATA, flags, _MODE, dir_fd=folder)
+    except PermissionError:
+        # A commit that was killed between the new mode and the new name has left the mode that was announced.
+        os.chmod(key + _DATA, _MODE, dir_fd=folder)
+        return os.open(key + _DATA, flags, _MODE, dir_fd=folder)
+
+
+def _open_locked(folder: int, key: str) -> FileIO | None:
+    for _ in range(_ATTEMPTS):
+        file = FileIO(_open_data(folder, key, os.O_CREAT), "r+b")
+        try:
+            if not try_lock(file.fileno()):
+                file.close()
+                return None
+            links = os.fstat(file.fileno()).st_nlink
+            if links == 1:
+                return file
+            if links > 1:
+                # Published by a hard link, and killed before this name went: it is the share's, not to be written any more.
+                _unlink(key + _DATA, folder)
+        except BaseException:
+            file.close()
+            raise
+        file.close()  # removed between our opening and locking it
+    raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+
+
+def _take_up(folder: int, key: str, handle: int, name: str, announced: Announcement) -> int:
+    """Give the bytes that are in place and belong to this very source; make the record anew if it does not say so."""
+    kept = os.fstat(handle).st_size
+    there = _read_partial(folder, key)
+    if there is None or (there.name, there.owner, there.source) != (name, announced.owner, announced.source):
+        os.ftruncate(handle, 0)
+        kept = 0
+    elif there.size == announced.size:
+        return kept
+    record = {
+        "name": name,
+        "owner": announced.owner,
+        "source": announced.source,
+        "size": announced.size,
+        "mtime_ns": announced.mtime_ns,
+        "mode": announced.mode,
+    }
+    _write_record(folder, key, json.dumps(record).encode("ascii"))
+    return kept
+
+
+def _write_record(folder: int, key: str, text: bytes) -> None:
+    handle = os.open(key + _NEW_RECORD, _CREATE | os.O_TRUNC, _MODE, dir_fd=folder)
+    try:
+        with FileIO(handle, "w") as file:
+            file.write(text)
+        os.rename(key + _NEW_RECORD, key + RECORD, src_dir_fd=folder, dst_dir_fd=folder)
+    except BaseException:
+        _unlink(key + _NEW_RECORD, folder)
+        raise
+
+
+def _keys(folder: int, prefix: str) -> Iterator[str]:
+    for name in os.listdir(folder):
+        if name.endswith(_DATA) and name.startswith(prefix):
+            yield name[: -len(_DATA)]
+
+
+def _read_partial(folder: int, key: str) -> Partial | None:
+    """Read what is known of a partial; None if it is gone or its record is damaged."""
+    try:
+        handle = os.open(key + RECORD, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+        with FileIO(handle) as file:
+            record = json.loads(file.read(_MAX_RECORD_BYTES) or b"")
+        found = os.stat(key + _DATA, dir_fd=folder, follow_symlinks=False)
+        size = record["size"]
+        return Partial(
+            str(record["name"]),
+            str(record["owner"]),
+            str(record["source"]),
+            found.st_size,
+            None if size is None else int(size),
+            found.st_mtime_ns,
+        )
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _is_live(folder: int, key: str) -> bool:
+    handle = _open_dead(folder, key)
+    if handle is None:
+        return True
+    os.close(handle)
+    return False
+
+
+def _open_dead(folder: int, key: str) -> int | None:
+    """Open a data file that no writer holds, and hold it; None if one does, or it is gone."""
+    try:
+        handle = _open_data(folder, key)
+    except FileNotFoundError:
+        return None
+    try:
+        if try_lock(handle) and os.fstat(handle).st_nlink:
+            return handle
+    except BaseException:
+        os.close(handle)
+        raise
+    os.close(handle)
+    return None
+
+
+def _remove_dead(folder: int, key: str) -> bool:
+    handle = _open_dead(folder, key)
+    if handle is None:
+        return False
+    try:
+        _unlink(key + _DATA, folder)
+        _unlink(key + RECORD, folder)
+    finally:
+        os.close(handle)
+    return True
+
+
+def _tidy_dead(folder: int, key: str, *, has_record: bool) -> None:
+    handle = _open_dead(folder, key)
+    if handle is None:
+        return
+    try:
+        size = os.fstat(handle).st_size
+        if size and has_record:
+            before = os.fstat(handle).st_mtime_ns
+            os.ftruncate(handle, size)
+            os.utime(handle, ns=(before, before))  # it is as old as its last byte
+        else:
+            _unlink(key + _DATA, folder)
+            _unlink(key + RECORD, folder)
+    finally:
+        os.close(handle)
+
+
+def _unlink(name: str, folder: int) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=folder)

@@ -1,0 +1,172 @@
+"""The open root of a local store: what every job needs to open, describe and sync things below it.
+
+All methods block and raise OSError; the layers above run them in jobs and translate. The root owns the one handle that every other
+handle comes from.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import threading
+from typing import Literal
+
+from blake3 import blake3
+
+from ftransfer.errors import Forbidden, NotAFile, NotAFolder, NotFound, StoreFailed
+from ftransfer.names import SafeName, escape
+from ftransfer.storage.base import FILE, FOLDER, Entry
+from ftransfer.storage.confined import Confined
+from ftransfer.storage.faults import shown
+from ftransfer.storage.kernel import FOLDER_FLAGS, HAS_PATH_FLAG, PATH_FLAGS, Kernel
+
+Resolver = Literal["auto", "openat2", "walk"]
+
+# Nothing of this can make an open wait: neither a fifo without a writer, nor a terminal, nor a device.
+READ_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_FURTHEST_TIME_NS = (1 << 63) - 1
+_LOCKS = 64
+
+
+class Root:
+    """One open folder, the resolver below it, and the locks by which jobs of one store keep off each other's names."""
+
+    def __init__(self, path: str | bytes | os.PathLike[str], *, durable: bool, resolver: Resolver, kernel: Kernel) -> None:
+        """Open the folder.
+
+        Raises:
+            NotFound, NotAFolder, Forbidden, StoreFailed: The message has the path, which is the owner's own.
+        """
+        self.kernel = kernel
+        self.durable = durable
+        self.handle = _open_root(path)
+        try:
+            self.confined = Confined(self.handle, kernel, uses_openat2=_choose(resolver, kernel, self.handle))
+            self.umask = _read_umask()
+        except BaseException:
+            os.close(self.handle)
+            raise
+        self._locks = [threading.Lock() for _ in range(_LOCKS)]
+
+    def close(self) -> None:
+        os.close(self.handle)
+
+    def lock_of(self, folder: os.stat_result, last: str) -> threading.Lock:
+        """Give the lock to hold while the thing with that name in that folder is looked at and replaced."""
+        return self._locks[hash((folder.st_ino, last)) % _LOCKS]
+
+    def stat(self, name: SafeName) -> os.stat_result:
+        """Describe what a name leads to, without opening it."""
+        handle = self.confined.open(name.parts, PATH_FLAGS)
+        try:
+            return os.fstat(handle)
+        finally:
+            os.close(handle)
+
+    def open_folder(self, name: SafeName) -> int:
+        """Open a folder for listing, changing and syncing.
+
+        Raises:
+            OSError.
+            NotAFolder: A file has the name.
+        """
+        handle = self.confined.open(name.parts, PATH_FLAGS)
+        try:
+            if not stat.S_ISDIR(os.fstat(handle).st_mode):
+                raise NotAFolder(f"{shown(name)}: is not a folder", name=str(name))
+            return os.open(".", FOLDER_FLAGS, dir_fd=handle)
+        finally:
+            os.close(handle)
+
+    def open_served(self, name: SafeName) -> tuple[int, os.stat_result]:
+        """Open a regular file or a folder for reading, never waiting and without effect on anything else.
+
+        Raises:
+            OSError.
+            NotAFile: A fifo, socket or device has the name.
+        """
+        if HAS_PATH_FLAG:
+            refuse_special(self.stat(name), name)
+        handle = self.confined.open(name.parts, READ_FLAGS)
+        try:
+            found = os.fstat(handle)
+            refuse_special(found, name)  # something else may have come to the name meanwhile
+        except BaseException:
+            os.close(handle)
+            raise
+        return handle, found
+
+    def sync_folder(self, handle: int) -> None:
+        if self.durable:
+            self.kernel.sync_folder(handle)
+
+    def mode_for(self, announced: int | None, default: int = 0o666) -> int:
+        """Give the permission bits for a new thing: those announced, never set-uid and its like, or the usual ones."""
+        return default & ~self.umask if announced is None else announced & 0o777
+
+
+def is_served(mode: int) -> bool:
+    """Whether a thing of this st_mode is a regular file or a folder."""
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
+
+
+def refuse_special(found: os.stat_result, name: SafeName | str) -> None:
+    if not is_served(found.st_mode):
+        raise NotAFile(f"{shown(name)}: is neither a file nor a folder", name=str(name))
+
+
+def entry_of(name: str, found: os.stat_result) -> Entry:
+    """Describe a regular file or folder, with its identity."""
+    if stat.S_ISDIR(found.st_mode):
+        return Entry(name, FOLDER, 0, found.st_mtime_ns, found.st_mode & 0o777, identity_of(found))
+    return Entry(name, FILE, found.st_size, found.st_mtime_ns, found.st_mode & 0o777, identity_of(found))
+
+
+def identity_of(found: os.stat_result) -> str:
+    """Give 16 hexadecimal digits that stay until the content changes. The device is no part of it: reboots renumber those."""
+    return blake3(b"%d %d %d" % (found.st_ino, found.st_size, found.st_mtime_ns)).hexdigest(length=8)
+
+
+def times_of(mtime_ns: int) -> tuple[int, int]:
+    """Give (atime, mtime) in nanoseconds for os.utime, brought into the range that it takes (about the years 1678 to 2262)."""
+    bounded = max(-_FURTHEST_TIME_NS, min(mtime_ns, _FURTHEST_TIME_NS))
+    return bounded, bounded
+
+
+def _open_root(path: str | bytes | os.PathLike[str]) -> int:
+    text = escape(os.fsdecode(path))
+    try:
+        return os.open(path, FOLDER_FLAGS)
+    except FileNotFoundError as error:
+        raise NotFound(f"{text}: there is no such folder; make it first") from error
+    except NotADirectoryError as error:
+        raise NotAFolder(f"{text}: is not a folder, and only a folder can be shared") from error
+    except PermissionError as error:
+        raise Forbidden(f"{text}: may not be read by this user") from error
+    except (OSError, ValueError) as error:
+        raise StoreFailed(f"{text}: cannot be opened") from error
+
+
+def _choose(resolver: Resolver, kernel: Kernel, root: int) -> bool:
+    if resolver == "walk":
+        return False
+    has_openat2 = kernel.has_open_beneath(root)
+    if resolver == "openat2" and not has_openat2:
+        raise StoreFailed("openat2: this system does not have it; choose another resolver")
+    return has_openat2
+
+
+def _read_umask() -> int:
+    try:
+        with open("/proc/self/status", "rb") as status:
+            for line in status:
+                if line.startswith(b"Umask:"):
+                    return int(line.split()[1], 8)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.EACCES, errno.ENOTDIR):
+            raise
+    # Elsewhere it can only be read by setting it, for a moment, for all threads: once, at the start.
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask

@@ -1,0 +1,333 @@
+"""Many small files in one job: read for a pack, or verified and published from one.
+
+Per file only the calls that it cannot do without: names are opened from handles of their folders, which are resolved (confined)
+once and held. Durable groups of GROUP or more are synced with one syncfs before the renames and one round after, since a thousand
+fsyncs cost a thousand times the disk's latency; syncfs also waits for what other programs have just written to that disk.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ftransfer.digest import digest_of
+from ftransfer.errors import DigestMismatch, FtransferError, NameRefused, SourceChanged, StoreFailed
+from ftransfer.names import SafeName, encode_name, parse_name
+from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, SmallFile
+from ftransfer.storage.changes import KIND_CLASH, ensure_folder, refuse_special_target
+from ftransfer.storage.confined import leads_inside
+from ftransfer.storage.faults import shown, translate
+from ftransfer.storage.hidden import HiddenPlace
+from ftransfer.storage.kernel import PATH_FLAGS
+from ftransfer.storage.root import READ_FLAGS, Root, entry_of, refuse_special, times_of
+
+GROUP = 8  # files, or folders, from which on one sync of the whole file system is cheaper than one for each; not measured
+_MAX_HELD = 64  # handles of folders
+_ATTEMPTS = 3  # to read a file that changes while it is read
+_READ = READ_FLAGS | os.O_NOFOLLOW
+_MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def read_small(root: Root, names: Iterable[SafeName], room_bytes: int) -> list[SmallFile | Entry | FtransferError]:
+    """Read files until `room_bytes` of content are full; see Store.read_small."""
+    items: list[SmallFile | Entry | FtransferError] = []
+    left = room_bytes
+    with _Folders(root, PATH_FLAGS | os.O_DIRECTORY) as folders:
+        for name in names:
+            try:
+                item = _read_one(root, folders, name, room_bytes, left if items else room_bytes)
+            except OSError as error:
+                items.append(_caused(translate(error, name), error))
+                continue
+            except FtransferError as error:
+                items.append(error)
+                continue
+            if item is None:
+                break
+            items.append(item)
+            if isinstance(item, SmallFile):
+                left -= len(item.data)
+    return items
+
+
+def _read_one(root: Root, folders: _Folders, name: SafeName, room_bytes: int, left: int) -> SmallFile | Entry | None:
+    """Read one thing; None if its content does not fit into what is left."""
+    if name.is_root:
+        return _folder_item(name, os.fstat(root.handle))
+    folder = folders.open(name.parent).handle
+    found = os.stat(name.last, dir_fd=folder, follow_symlinks=False)
+    if stat.S_ISREG(found.st_mode):
+        if found.st_size > left:
+            return entry_of(str(name), found) if found.st_size > room_bytes else None
+        handle = os.open(name.last, _READ, dir_fd=folder)
+    else:
+        if not stat.S_ISLNK(found.st_mode):
+            refuse_special(found, name)
+        handle, found = root.open_served(name)
+    try:
+        if stat.S_ISDIR(found.st_mode):
+            return _folder_item(name, found)
+        if found.st_size > left:
+            return entry_of(str(name), found) if found.st_size > room_bytes else None
+        return _read_content(handle, name, found)
+    finally:
+        os.close(handle)
+
+
+def _folder_item(name: SafeName, found: os.stat_result) -> SmallFile:
+    return SmallFile(str(name), FOLDER, found.st_mtime_ns, found.st_mode & 0o777)
+
+
+def _read_content(handle: int, name: SafeName, before: os.stat_result) -> SmallFile:
+    for _ in range(_ATTEMPTS):
+        size = before.st_size
+        data = os.read(handle, size) if size else b""
+        while len(data) < size:  # regular files do not read short; some network file systems do
+            more = os.pread(handle, size - len(data), len(data))
+            if not more:
+                break
+            data += more
+        after = os.fstat(handle)
+        if len(data) == after.st_size and after.st_mtime_ns == before.st_mtime_ns and after.st_ino == before.st_ino:
+            return SmallFile(str(name), FILE, after.st_mtime_ns, after.st_mode & 0o777, data, digest_of(data))
+        if after.st_size > 2 * size + (1 << 20):
+            break  # what grows so fast is not small
+        before = after
+        os.lseek(handle, 0, os.SEEK_SET)
+    raise SourceChanged(f"{shown(name)}: changes while it is read; try again when nobody writes to it", name=str(name))
+
+
+@dataclass(slots=True)
+class _Folder:
+    handle: int
+    about: os.stat_result
+
+
+class _Folders:
+    """Handles of the folders that a job goes through, each resolved once; the oldest is closed when there are too many."""
+
+    def __init__(self, root: Root, flags: int = 0) -> None:
+        self._root = root
+        self._flags = flags
+        self._held: dict[tuple[str, ...], _Folder] = {}
+        # Handles of folders to sync, by device and inode. Not names: a link on the way may lead elsewhere by then.
+        self._changed: dict[tuple[int, int], int] = {}
+        self._needs_sync_all = False
+
+    def __enter__(self) -> _Folders:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for folder in self._held.values():
+            os.close(folder.handle)
+        for handle in self._changed.values():
+            os.close(handle)
+
+    def open(self, name: SafeName) -> _Folder:
+        """Open a folder for looking at names in it. Raises OSError."""
+        return self._held.get(name.parts) or self._hold(name, self._root.confined.open(name.parts, self._flags))
+
+    def make(self, name: SafeName) -> _Folder:
+        """Open a folder for changing it, making it if it is missing. Raises OSError, NotAFolder."""
+        return self._held.get(name.parts) or self._hold(name, ensure_folder(self._root, name, self.note_handle))
+
+    def note(self, folder: _Folder) -> None:
+        """Take note that a folder has changed and is to be synced."""
+        self._note(folder.handle, (folder.about.st_dev, folder.about.st_ino))
+
+    def note_handle(self, handle: int) -> None:
+        """As `note`, for one that is not held here."""
+        found = os.fstat(handle)
+        self._note(handle, (found.st_dev, found.st_ino))
+
+    def _note(self, handle: int, key: tuple[int, int]) -> None:
+        if not self._root.durable or self._needs_sync_all or key in self._changed:
+            return
+        if len(self._changed) < GROUP:
+            self._changed[key] = os.dup(handle)
+        elif self._root.kernel.has_sync_all:
+            self._needs_sync_all = True
+        else:
+            self._root.sync_folder(handle)
+
+    def sync(self) -> None:
+        """Sync what has changed. Raises OSError."""
+        if self._needs_sync_all:
+            self._root.kernel.sync_all(self._root.handle)
+            return
+        for handle in self._changed.values():
+            self._root.sync_folder(handle)
+
+    def _hold(self, name: SafeName, handle: int) -> _Folder:
+        if len(self._held) >= _MAX_HELD:
+            os.close(self._held.pop(next(iter(self._held))).handle)
+        folder = self._held[name.parts] = _Folder(handle, os.fstat(handle))
+        return folder
+
+
+@dataclass(slots=True)
+class _Staged:
+    """A file or link that lies complete under a temporary name."""
+
+    index: int
+    name: SafeName
+    folder: SafeName
+    temporary: str
+    entry: Entry
+
+
+def write_small(root: Root, hidden: HiddenPlace, files: Sequence[SmallFile]) -> list[Entry | FtransferError]:
+    """Verify and publish files, folders and links; see Store.write_small."""
+    with _Folders(root) as folders:
+        group = _Group(root, hidden, folders, files)
+        group.stage()
+        group.publish()
+    return group.results
+
+
+class _Group:
+    """What is published with one round of syncs: content first, then names, as for a single file."""
+
+    def __init__(self, root: Root, hidden: HiddenPlace, folders: _Folders, files: Sequence[SmallFile]) -> None:
+        self._root = root
+        self._hidden = hidden
+        self._folders = folders
+        self._files = files
+        self._syncs_each = root.durable and (len(files) < GROUP or not root.kernel.has_sync_all)
+        self._syncs_group = root.durable and not self._syncs_each
+        self._staged: list[_Staged] = []
+        self._made: list[tuple[int, SafeName, SmallFile]] = []  # folders: they get their attributes after their content
+        self._pending = StoreFailed("not yet written")
+        self.results: list[Entry | FtransferError] = [self._pending] * len(files)
+
+    def stage(self) -> None:
+        """Put everything under temporary names; after this the content is durable."""
+        for index, file in enumerate(self._files):
+            try:
+                # Checked by the caller already; but it comes as text here, and a bad one would lead outside.
+                name = parse_name(file.name)
+                if file.kind == FILE:
+                    self._stage_file(index, name, file)
+                elif file.kind == LINK:
+                    self._stage_link(index, name, file)
+                else:
+                    self._folders.make(name)
+                    self._made.append((index, name, file))
+            except OSError as error:
+                self._fail(index, file.name, error)
+            except FtransferError as error:
+                self.results[index] = error
+        if self._syncs_group:
+            try:
+                self._root.kernel.sync_all(self._root.handle)
+            except OSError as error:
+                self._fail_all(error)
+
+    def _stage_file(self, index: int, name: SafeName, file: SmallFile) -> None:
+        actual = digest_of(file.data)
+        if actual != file.digest:
+            message = f"{shown(name)}: the content that came is not the content that was sent; send it again"
+            raise DigestMismatch(message, name=file.name, expected=file.digest, actual=actual)
+        folder = name.parent
+        self._folders.make(folder)
+        temp, temporary, mode = self._hidden.temp(), self._hidden.new_name(), file.mode & 0o777
+        handle = os.open(temporary, _MAKE, mode, dir_fd=temp)
+        try:
+            try:
+                written = os.write(handle, file.data)
+                while written < len(file.data):
+                    written += os.write(handle, memoryview(file.data)[written:])
+                if mode & self._root.umask:
+                    os.fchmod(handle, mode)
+                os.utime(handle, ns=times_of(file.mtime_ns))
+                if self._syncs_each:
+                    self._root.kernel.sync_file(handle)
+                entry = entry_of(str(name), os.fstat(handle))
+            finally:
+                os.close(handle)
+        except BaseException:
+            os.unlink(temporary, dir_fd=temp)
+            raise
+        self._staged.append(_Staged(index, name, folder, temporary, entry))
+
+    def _stage_link(self, index: int, name: SafeName, file: SmallFile) -> None:
+        if not leads_inside(name.parts[:-1], file.target):
+            raise NameRefused(f"{shown(name)}: the link leads outside the share", name=file.name)
+        encode_name(file.target)  # raises if it is no text
+        folder = name.parent
+        self._folders.make(folder)
+        temp, temporary = self._hidden.temp(), self._hidden.new_name()
+        os.symlink(file.target, temporary, dir_fd=temp)
+        try:
+            os.utime(temporary, ns=times_of(file.mtime_ns), dir_fd=temp, follow_symlinks=False)
+            found = os.stat(temporary, dir_fd=temp, follow_symlinks=False)
+        except BaseException:
+            os.unlink(temporary, dir_fd=temp)
+            raise
+        entry = Entry(str(name), LINK, 0, found.st_mtime_ns, found.st_mode & 0o777, target=file.target)
+        self._staged.append(_Staged(index, name, folder, temporary, entry))
+
+    def publish(self) -> None:
+        """Move everything to its name; after this the names are durable."""
+        temp = self._hidden.temp() if self._staged else -1
+        for staged in self._staged:
+            try:
+                self._publish_one(staged, temp)
+            except OSError as error:
+                self.results[staged.index] = _caused(translate(error, staged.name, KIND_CLASH), error)
+                self._discard(staged)
+            except FtransferError as error:
+                self.results[staged.index] = error
+                self._discard(staged)
+        for index, name, file in self._made:
+            try:
+                self.results[index] = self._finish_folder(name, file)
+            except OSError as error:
+                self._fail(index, name, error)
+        try:
+            self._folders.sync()
+        except OSError as error:
+            self._fail_all(error)
+
+    def _publish_one(self, staged: _Staged, temp: int) -> None:
+        folder = self._folders.make(staged.folder)
+        last = staged.name.last
+        with self._root.lock_of(folder.about, last):
+            refuse_special_target(folder.handle, staged.name)
+            self._root.kernel.rename(staged.temporary, last, temp, folder.handle)
+        self.results[staged.index] = staged.entry
+        self._folders.note(folder)
+
+    def _finish_folder(self, name: SafeName, file: SmallFile) -> Entry:
+        folder = self._folders.make(name)
+        handle = folder.handle
+        os.fchmod(handle, file.mode & 0o777)
+        os.utime(handle, ns=times_of(file.mtime_ns))
+        self._folders.note(folder)  # its attributes are synced with it
+        return entry_of(str(name), os.fstat(handle))
+
+    def _fail(self, index: int, name: SafeName | str, error: OSError) -> None:
+        self.results[index] = _caused(translate(error, name), error)
+
+    def _fail_all(self, error: OSError) -> None:
+        """The disk did not take the group: none of it can be answered with done, and what is not yet published shall not be."""
+        for index, result in enumerate(self.results):
+            if isinstance(result, Entry) or result is self._pending:
+                self._fail(index, self._files[index].name, error)
+        for staged in self._staged:
+            self._discard(staged)
+        self._staged.clear()
+        self._made.clear()
+
+    def _discard(self, staged: _Staged) -> None:
+        try:
+            os.unlink(staged.temporary, dir_fd=self._hidden.temp())
+        except FileNotFoundError:
+            pass
+
+
+def _caused(error: FtransferError, cause: OSError) -> FtransferError:
+    error.__cause__ = cause
+    return error

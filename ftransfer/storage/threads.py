@@ -1,0 +1,125 @@
+"""Blocking calls -> executor jobs that are always waited for, and gates that count who uses a descriptor.
+
+Cancelling an await does not stop the thread behind it. If the descriptor were closed then, its number could go to another file
+while the thread still writes to it; so whoever is cancelled here waits for the job first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, ParamSpec, TypeVar
+
+from ftransfer.errors import FtransferError, StoreFailed
+
+_T = TypeVar("_T")
+_P = ParamSpec("_P")
+
+MAX_THREADS = 16
+
+
+async def finish(future: asyncio.Future[_T], undo: Callable[[_T], Coroutine[Any, Any, None]] | None = None) -> _T:
+    """Wait for a future to its end, also when cancelled; the cancellation goes on after that.
+
+    Args:
+        undo: Closes a result that the cancelled caller will never see.
+    """
+    cancelled: asyncio.CancelledError | None = None
+    while not future.done():
+        try:
+            await asyncio.wait([future])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is None:
+        return future.result()
+    if not future.cancelled() and future.exception() is None and undo is not None:
+        await finish_steps(undo(future.result()))
+    raise cancelled
+
+
+async def finish_steps(steps: Coroutine[Any, Any, _T], undo: Callable[[_T], Coroutine[Any, Any, None]] | None = None) -> _T:
+    """Run a coroutine to its end, also when cancelled; the cancellation goes on after that."""
+    return await finish(asyncio.ensure_future(steps), undo)
+
+
+class Jobs:
+    """A few threads for the file calls of one store, so that they wait neither on the event loop nor for anyone else's."""
+
+    def __init__(self) -> None:
+        self.executor = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="ftransfer-io")
+        self._is_closed = False
+        self._running: set[asyncio.Future[Any]] = set()
+
+    async def run(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Run one job; after a cancellation, raise only when its thread is done."""
+        return await finish(self.start(call, *args, **kwargs))
+
+    def start(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> asyncio.Future[_T]:
+        """Hand in one job. The future must be waited for with `finish`."""
+        if self._is_closed:
+            raise StoreFailed("the store is closed")
+        future = asyncio.wrap_future(self.executor.submit(call, *args, **kwargs))
+        self._running.add(future)
+        future.add_done_callback(self._running.discard)
+        return future
+
+    async def close(self, last: Callable[[], None] | None = None) -> None:
+        """Take no more jobs, wait for those that run, run a last one that gives handles back, and end the threads."""
+        self._is_closed = True
+        while self._running:
+            await asyncio.wait(list(self._running))
+        if last is not None:
+            await finish(asyncio.wrap_future(self.executor.submit(last)))
+        self.executor.shutdown(wait=True)  # all threads are idle: this takes microseconds
+
+
+class Gate:
+    """Counts the jobs inside, on the loop or in threads; once shut, lets nobody in and tells when the last one has left.
+
+    Enter it with `with`. `why_shut` makes the error for those who come too late.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._why_shut: Callable[[], FtransferError] | None = None
+        self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
+
+    def check(self) -> None:
+        """Raise if the gate is shut. Any thread may ask."""
+        if self._why_shut is not None:
+            raise self._why_shut()
+
+    def __enter__(self) -> Gate:
+        with self._lock:
+            self.check()
+            self._inside += 1
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside:
+                return
+            waiting, self._waiting = self._waiting, []
+        for loop, left in waiting:
+            loop.call_soon_threadsafe(_settle, left)
+
+    async def shut(self, why_shut: Callable[[], FtransferError]) -> None:
+        """Let nobody in from now on, and wait until nobody is inside. A later reason replaces an earlier one."""
+        with self._lock:
+            self._why_shut = why_shut
+            if not self._inside:
+                return
+            loop = asyncio.get_running_loop()
+            left: asyncio.Future[None] = loop.create_future()
+            self._waiting.append((loop, left))
+        await finish(left)
+
+
+def _settle(left: asyncio.Future[None]) -> None:
+    if not left.done():
+        left.set_result(None)
