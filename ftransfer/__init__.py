@@ -1,0 +1,65 @@
+"""Serve one folder to many people and scripts: verified, atomic, resumable file transfer over one port.
+
+async with ftransfer.connect("127.0.0.1", 9021) as client:
+    receipt = await client.put("results.csv")
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from ftransfer.version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from ftransfer.client.client import Client, connect
+    from ftransfer.client.retry import NO_RETRY, RetryRules
+    from ftransfer.errors import FtransferError
+    from ftransfer.limits import Limits
+    from ftransfer.server.listener import Server
+    from ftransfer.share import Share
+    from ftransfer.storage.base import Entry
+    from ftransfer.storage.local import LocalStore
+    from ftransfer.storage.memory import MemoryStore
+    from ftransfer.transfer.records import Progress, Receipt
+
+# Loaded when first used: a command of the command line needs the client or the server, hardly ever both.
+_HOMES = {
+    "Client": "ftransfer.client.client",
+    "connect": "ftransfer.client.client",
+    "NO_RETRY": "ftransfer.client.retry",
+    "RetryRules": "ftransfer.client.retry",
+    "FtransferError": "ftransfer.errors",
+    "Limits": "ftransfer.limits",
+    "Server": "ftransfer.server.listener",
+    "Share": "ftransfer.share",
+    "Entry": "ftransfer.storage.base",
+    "LocalStore": "ftransfer.storage.local",
+    "MemoryStore": "ftransfer.storage.memory",
+    "Progress": "ftransfer.transfer.records",
+    "Receipt": "ftransfer.transfer.records",
+}
+
+__all__ = [
+    "NO_RETRY",
+    "Client",
+    "Entry",
+    "FtransferError",
+    "Limits",
+    "LocalStore",
+    "MemoryStore",
+    "Progress",
+    "Receipt",
+    "RetryRules",
+    "Server",
+    "Share",
+    "__version__",
+    "connect",
+]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'ftransfer' has no attribute {name!r}")
+    return getattr(import_module(home), name)

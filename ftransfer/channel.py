@@ -1,0 +1,383 @@
+"""protocol.Connection over a link: the only place where the wire's rules meet a socket.
+
+Events come out of it, messages go into it, and payloads are moved past the protocol: in threads, straight between the socket and a
+file, where the link can do that; in pieces through the loop where it cannot. Deadlines and heartbeats are kept here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol
+
+from ftransfer.errors import Closed, LocalProtocolError, SourceChanged, TimedOut
+from ftransfer.jobs import movers, run_job, scratch
+from ftransfer.limits import Limits
+from ftransfer.link import Buffer, Link, SocketLink
+from ftransfer.protocol.connection import Connection, Event, InputEnded, Payload, Role
+from ftransfer.protocol.framing import Kind
+from ftransfer.protocol.replies import HEARTBEAT, Notice
+from ftransfer.protocol.state import State
+
+# One write or hash call of a job. Larger falls out of the processor's cache, smaller costs more calls; 1 MiB was measured best.
+_BLOCK = 1 << 20
+# After so many bytes a job goes back to the loop, so that a hundred transfers share sixteen threads fairly.
+_JOB_BYTES = 32 << 20
+
+
+class FileSource(Protocol):
+    """A file that can be read in a thread (storage.base.Reader with `fast`)."""
+
+    def fileno(self) -> int: ...
+    def read_now(self, offset: int, view: memoryview) -> int: ...
+
+
+class FileSink(Protocol):
+    """A file that can be written in a thread (storage.base.Writer with `fast`)."""
+
+    def write_now(self, data: memoryview) -> None: ...
+
+
+Moved = Callable[[int], None]  # called on the loop with how many more bytes have been moved
+Feed = Callable[[memoryview], None]  # called in the job's thread with the bytes that were just written
+FeedAt = Callable[[int, memoryview], None]  # the same for bytes that were read, with their offset in the file
+
+
+class Channel:
+    """One end of one connection. One task receives, any task may send: what one `send` gives is never mixed with another's."""
+
+    def __init__(self, link: Link, role: Role, limits: Limits) -> None:
+        self.link = link
+        self.limits = limits
+        self.connection = Connection(role, limits)
+        self._sending = asyncio.Lock()
+        self._loop = asyncio.get_running_loop()
+        self._sent_at = self._loop.time()
+
+    @property
+    def moves_files(self) -> bool:
+        """Whether `drain` and `send_file` can be used."""
+        return self.link.direct is not None
+
+    # Receiving.
+
+    async def next_data_event(self) -> Event:
+        """As next_event, while a transfer runs: the peer must make progress within limits.stall_s."""
+        return await self.next_event(self.limits.stall_s)
+
+    async def next_event(self, timeout_s: float) -> Event:
+        """Give the next event from the peer.
+
+        Raises:
+            TimedOut: Nothing came for `timeout_s`, or a line took longer than limits.line_s.
+            Closed: The connection broke. (That the peer sends no more is an event: InputEnded.)
+            RemoteProtocolError: The peer broke the rules.
+        """
+        line_deadline = None
+        while True:
+            event = self.connection.next_event()
+            if event is not None:
+                return event
+            if self.connection.is_mid_line:
+                # A line has its own, shorter time, which does not begin anew with each byte.
+                line_deadline = line_deadline or self._loop.time() + self.limits.line_s
+                timeout_s = min(timeout_s, line_deadline - self._loop.time())
+                if timeout_s <= 0:
+                    raise TimedOut(f"{self.link.peer} did not finish its line within {self.limits.line_s:.0f} s")
+            self.connection.receive_bytes(await self.link.read(timeout_s))
+
+    async def payload(self) -> AsyncIterator[Buffer]:
+        """Give the payload that has begun, in pieces as they come.
+
+        Raises:
+            TimedOut, Closed: The peer stopped in the middle.
+        """
+        connection = self.connection
+        while connection.payload_left:
+            data: Buffer = connection.take_payload(connection.payload_left)
+            if not data:
+                data = await self._read_payload()
+                if not data:
+                    continue
+            yield data
+
+    async def _read_payload(self) -> Buffer:
+        connection = self.connection
+        data = await self.link.read(self.limits.stall_s)
+        if not data:
+            raise Closed(f"{self.link.peer} closed the connection in the middle of a frame")
+        if len(data) > connection.payload_left:
+            connection.receive_bytes(data)
+            return b""
+        connection.payload_moved(len(data))
+        return data
+
+    async def whole_payload(self) -> bytearray:
+        """Give the payload that has begun as one buffer; its length is bounded by limits.max_chunk_bytes."""
+        whole = bytearray(self.connection.payload_left)
+        position = 0
+        async for piece in self.payload():
+            whole[position : position + len(piece)] = piece
+            position += len(piece)
+        return whole
+
+    async def discard_payload(self) -> None:
+        async for _ in self.payload():
+            pass
+
+    async def drain(self, sink: FileSink, feed: Feed, moved: Moved) -> Event:
+        """Receive data frames into a file in threads, until another event comes; give that event. Begins within a data frame.
+
+        Events of the live layer that come between (heartbeats) are given to whoever called, like any other event.
+
+        After cancellation no job runs any more; what was written is whole up to the sink's offset.
+
+        Raises:
+            TimedOut, Closed, RemoteProtocolError, and what the sink raises.
+        """
+        direct = self.link.direct
+        if direct is None:
+            raise LocalProtocolError("this link cannot move bytes in threads")
+        intake = _Intake(self.connection, direct, sink, feed)
+        while True:
+            event = await run_job(movers(), intake.run, intake.stop)
+            count = intake.take_moved()
+            if count:
+                moved(count)
+            if event is not None:
+                return event
+            if intake.would_block:
+                await direct.wait_readable(self.limits.stall_s, self.connection.payload_left or 1)
+
+    # Sending.
+
+    async def send(self, *buffers: Buffer) -> None:
+        """Send whole frames or lines.
+
+        Raises:
+            TimedOut: The peer took nothing for limits.stall_s.
+            Closed: The connection broke.
+        """
+        async with self._sending:
+            await self.link.write(buffers, self.limits.stall_s)
+            self._sent_at = self._loop.time()
+
+    async def send_chunk(self, data: Buffer) -> None:
+        """Send content that is in memory, as one data frame or as many as the cap needs."""
+        view = memoryview(data)
+        while view:
+            piece, view = view[: self.limits.max_chunk_bytes], view[self.limits.max_chunk_bytes :]
+            async with self._sending:
+                await self.link.write([self.connection.send_data_header(len(piece)), piece], self.limits.stall_s)
+                self._sent_at = self._loop.time()
+
+    async def send_file(
+        self, source: FileSource, offset: int, length: int, feed: FeedAt, moved: Moved, proceed: Callable[[], bool]
+    ) -> None:
+        """Send a part of a file as data frames, in threads, as long as `proceed` is true before each frame.
+
+        `feed` gets the bytes if they pass through this process at all.
+
+        Raises:
+            SourceChanged: The file ended early. The stream is in step: the last frame was filled up with zeros.
+            TimedOut, Closed, and what the source raises.
+        """
+        direct = self.link.direct
+        if direct is None:
+            raise LocalProtocolError("this link cannot move bytes in threads")
+        end = offset + length
+        while offset < end and proceed():
+            count = min(end - offset, self.limits.max_chunk_bytes)
+            async with self._sending:
+                outflow = _Outflow(direct, self.connection.send_data_header(count), source, offset, count, feed)
+                while not await run_job(movers(), outflow.run, outflow.stop):
+                    self._report(outflow, moved)
+                    await direct.wait_writable(self.limits.stall_s)
+                self._report(outflow, moved)
+            if outflow.is_short:
+                raise SourceChanged("the file became shorter while it was sent")
+            offset += count
+
+    def _report(self, outflow: _Outflow, moved: Moved) -> None:
+        self._sent_at = self._loop.time()
+        count = outflow.take_moved()
+        if count:
+            moved(count)
+
+    @contextlib.asynccontextmanager
+    async def heartbeats(self) -> AsyncIterator[None]:
+        """While the block runs, say that we live whenever nothing else was sent for limits.heartbeat_s."""
+        beat = self._loop.create_task(self._beat())
+        try:
+            yield
+        finally:
+            beat.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await beat
+
+    async def _beat(self) -> None:
+        while True:
+            quiet_s = self._loop.time() - self._sent_at
+            if quiet_s < self.limits.heartbeat_s or self._sending.locked():
+                await asyncio.sleep(max(self.limits.heartbeat_s - quiet_s, self.limits.heartbeat_s / 4))
+                continue
+            with contextlib.suppress(Closed, TimedOut):  # whoever waits for the peer meets that error itself
+                await self._send_heartbeat()
+            self._sent_at = self._loop.time()
+
+    async def _send_heartbeat(self) -> None:
+        async with self._sending:
+            if self.connection.role is Role.SERVER:
+                beat = self.connection.send_notice(Notice(HEARTBEAT, {}))
+            elif self.connection.state is State.RECEIVING:
+                beat = self.connection.send_data_header(0)
+            else:
+                return
+            await self.link.write([beat], self.limits.stall_s)
+
+    # The end.
+
+    async def close(self) -> None:
+        """Close after what was sent has been read, within limits.close_s."""
+        await self.link.close(self.limits.close_s)
+
+    def abort(self) -> None:
+        """Close at once."""
+        self.link.abort()
+
+
+class _Job:
+    """A blocking piece of a transfer. The loop and the thread never touch it at the same time."""
+
+    def __init__(self) -> None:
+        self._stopped = False
+        self._moved = 0
+
+    def stop(self) -> None:
+        """Make the running job end soon."""
+        self._stopped = True
+
+    def take_moved(self) -> int:
+        """Give how many bytes of content were moved since the last call."""
+        count, self._moved = self._moved, 0
+        return count
+
+
+class _Intake(_Job):
+    """Socket -> hasher -> file, until the socket would block. It reads the headers between data frames by itself."""
+
+    def __init__(self, connection: Connection, link: SocketLink, sink: FileSink, feed: Feed) -> None:
+        super().__init__()
+        self._connection = connection
+        self._link = link
+        self._sink = sink
+        self._feed = feed
+        self.would_block = False
+
+    def run(self) -> Event | None:
+        """Move bytes; give the event that ends the data, or None if the loop should wait or call again."""
+        view = scratch(_BLOCK)
+        self.would_block = False
+        left = _JOB_BYTES
+        while left > 0 and not self._stopped and not self.would_block:
+            if self._connection.payload_left:
+                left -= self._move(view)
+                continue
+            event = self._next_event(view)
+            if event is not None and not (isinstance(event, Payload) and event.kind is Kind.DATA):
+                return event
+        return None
+
+    def _next_event(self, view: memoryview) -> Event | None:
+        """Give the next event, taking no more from the socket than its frame."""
+        event = self._connection.next_event()
+        if event is not None:
+            return event
+        count = self._link.receive_into(view[: min(self._connection.wanted, len(view))])
+        if count is None:
+            self.would_block = True
+            return None
+        self._connection.receive_bytes(view[:count])
+        return InputEnded(clean=False) if count == 0 else None
+
+    def _move(self, view: memoryview) -> int:
+        """Fill one block, then hash and write it; give its size."""
+        connection = self._connection
+        early = connection.take_payload(len(view))
+        filled = len(early)
+        view[:filled] = early
+        while filled < len(view) and connection.payload_left and not self._stopped:
+            count = self._link.receive_into(view[filled : filled + min(len(view) - filled, connection.payload_left)])
+            if count is None:
+                self.would_block = True
+                break
+            if count == 0:
+                self._store(view[:filled])
+                raise Closed(f"{self._link.peer} closed the connection in the middle of a file")
+            connection.payload_moved(count)
+            filled += count
+        self._store(view[:filled])
+        return filled
+
+    def _store(self, block: memoryview) -> None:
+        if block:
+            self._sink.write_now(block)
+            self._feed(block)
+            self._moved += len(block)
+
+
+class _Outflow(_Job):
+    """One data frame: its header, then file -> socket, until all is sent or the socket would block."""
+
+    def __init__(self, link: SocketLink, header: bytes, source: FileSource, offset: int, count: int, feed: FeedAt) -> None:
+        super().__init__()
+        self._link = link
+        self._header = memoryview(header)
+        self._source = source
+        self._offset = offset
+        self._left = count
+        self._feed = feed
+        self._block = memoryview(b"")  # encrypted: read, and not yet taken by the socket
+        self.is_short = False
+
+    def run(self) -> bool:
+        """Move bytes; whether the frame is complete."""
+        while self._header:
+            sent = self._link.send([self._header], more=True)
+            if sent is None:
+                return False
+            self._header = self._header[sent:]
+        copied = self._link.encrypted
+        while self._left and not self._stopped:
+            sent = self._send_copied() if copied or self.is_short else self._send_direct()
+            if sent is None:
+                return False
+            self._left -= sent
+            self._moved += sent
+        return not self._left
+
+    def _send_direct(self) -> int | None:
+        sent = self._link.send_from_file(self._source.fileno(), self._offset, self._left)
+        if sent == 0:
+            self.is_short = True
+        self._offset += sent or 0
+        return sent
+
+    def _send_copied(self) -> int | None:
+        if not self._block:
+            self._block = self._next_block()
+        sent = self._link.send([self._block])
+        if sent is not None:
+            self._block = self._block[sent:]
+        return sent
+
+    def _next_block(self) -> memoryview:
+        block = memoryview(bytearray(min(self._left, _BLOCK // 4)))
+        count = 0 if self.is_short else self._source.read_now(self._offset, block)
+        if count == 0:
+            self.is_short = True  # zeros keep the stream in step until the error can be said
+            return block
+        self._feed(self._offset, block[:count])
+        self._offset += count
+        return block[:count]

@@ -1,0 +1,372 @@
+"""The library's face: `async with connect(host, port) as client`, then dir, get and put as coroutines.
+
+A client outlives its connections: a transfer that is cut is tried again on a new one and goes on where it stood.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, TypeVar
+
+from ftransfer.client.conversation import Address, Conversation, OnNotice
+from ftransfer.client.downloads import StreamDownload, download
+from ftransfer.client.retry import Backoff, RetryRules
+from ftransfer.client.uploads import upload, upload_stream
+from ftransfer.digest import digest_of
+from ftransfer.errors import Busy, CannotConnect, ChannelError, ServerStopping
+from ftransfer.jobs import movers, run_job
+from ftransfer.limits import DEFAULT_LIMITS, Limits
+from ftransfer.names import SafeName, parse_name, parse_path
+from ftransfer.protocol.replies import Hello, Listing, Reply
+from ftransfer.storage.base import Entry, Reader
+from ftransfer.storage.local import LocalStore
+from ftransfer.transfer.records import Progress, ProgressCallback, Receipt, entry_from_wire
+
+T = TypeVar("T")
+
+# What another connection may well cure. A server that stops is perhaps restarted.
+_PASSING = (ChannelError, Busy, ServerStopping)
+
+
+class connect:  # noqa: N801 - reads as the verb that it is: async with connect(...)
+    """Connect to a server: `async with connect(host, port) as client:`.
+
+    Args:
+        limits: Caps on what the server may send, and times.
+        retry: When a broken transfer is tried again.
+        on_notice: Called on the loop with each event of the live layer.
+        direct: Whether bytes may be moved between socket and files in threads, where the platform can.
+        durable: Whether a finished get has been synced to disk.
+        keep_cancelled: Whether a cancelled get leaves its partial behind to be gone on with; else nothing is left.
+
+    Raises (on entering):
+        CannotConnect: Nobody answers there, or not an ftransfer server.
+        Busy: The server has no room.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        limits: Limits = DEFAULT_LIMITS,
+        retry: RetryRules | None = None,
+        on_notice: OnNotice | None = None,
+        direct: bool = True,
+        durable: bool = True,
+        keep_cancelled: bool = False,
+    ) -> None:
+        self._client = Client(
+            Address(host, port),
+            limits,
+            retry or RetryRules(),
+            on_notice,
+            direct=direct,
+            durable=durable,
+            keep_cancelled=keep_cancelled,
+        )
+
+    async def __aenter__(self) -> Client:
+        await self._client.open()
+        return self._client
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self._client.close()
+
+
+class Client:
+    """A user of one share. Made by `connect`. Commands of one client run one after the other."""
+
+    def __init__(
+        self,
+        address: Address,
+        limits: Limits,
+        retry: RetryRules,
+        on_notice: OnNotice | None,
+        *,
+        direct: bool,
+        durable: bool,
+        keep_cancelled: bool,
+    ) -> None:
+        self.address = address
+        self._limits = limits
+        self._retry = retry
+        self._on_notice = on_notice
+        self._direct = direct
+        self._durable = durable
+        self._keep_cancelled = keep_cancelled
+        self._conversation: Conversation | None = None
+        self._turn = asyncio.Lock()
+
+    # The connection.
+
+    @property
+    def hello(self) -> Hello:
+        """What the server said when the present connection was made."""
+        assert self._conversation is not None, "connect first"
+        return self._conversation.hello
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether there is no connection now; the next command makes a new one."""
+        return self._conversation is None or self._conversation.is_over
+
+    async def open(self) -> None:
+        """Connect, if there is no connection."""
+        await self._connected()
+
+    async def close(self) -> None:
+        """Say goodbye. Never raises."""
+        conversation, self._conversation = self._conversation, None
+        if conversation is not None:
+            await conversation.close()
+
+    async def _connected(self) -> Conversation:
+        if self._conversation is None or self._conversation.is_over:
+            self._conversation = await Conversation.open(self.address, self._limits, on_notice=self._on_notice, direct=self._direct)
+        return self._conversation
+
+    async def _once(self, command: Callable[[Conversation], Awaitable[T]]) -> T:
+        """Run a command in its turn. If it leaves the stream out of step (broken, cancelled), the connection is given up."""
+        async with self._turn:
+            conversation = await self._connected()
+            try:
+                return await command(conversation)
+            except BaseException:
+                if not conversation.is_between_commands:
+                    conversation.abort()
+                raise
+
+    async def _persist(
+        self,
+        name: str,
+        command: Callable[[Conversation, Callable[[int, int | None], None]], Awaitable[T]],
+        progress: ProgressCallback | None,
+    ) -> T:
+        """Run a transfer, and again on a new connection whenever it is cut, as the rules for retries allow."""
+        backoff = Backoff(self._retry, time.monotonic)
+        done, total = 0, None
+        was_connected = not self.is_closed
+
+        def report(count: int, size: int | None) -> None:
+            nonlocal done, total
+            if count > done:
+                backoff.progressed()
+            done, total = count, size
+            if progress is not None:
+                progress(Progress(name, count, size))
+
+        while True:
+            try:
+                return await self._once(lambda conversation: command(conversation, report))
+            except _PASSING as error:
+                if isinstance(error, CannotConnect) and not was_connected:
+                    raise
+                was_connected = True
+                wait_s = backoff.next_wait_s()
+                if wait_s is None:
+                    raise
+                if progress is not None:
+                    progress(Progress(name, done, total, "reconnect"))
+                await asyncio.sleep(wait_s)
+
+    # Listing.
+
+    async def dir(self, path: str = "") -> list[Entry]:
+        """Give the entries of a folder ("" is the share itself), ordered by name.
+
+        Raises:
+            NotFound, NotAFolder, Forbidden, NameRefused, and ChannelError.
+        """
+        entries = [entry async for batch in self.iter_dir(path) for entry in batch]
+        return sorted(entries, key=lambda entry: entry.name)
+
+    async def iter_dir(self, path: str = "", *, recursive: bool = False, links: bool = False) -> AsyncIterator[Sequence[Entry]]:
+        """Give the entries of a folder in batches as they come, so that a folder of a million takes no memory.
+
+        No other command of this client can run until the listing has been read to its end; one that is left early costs the
+        connection, and the next command makes a new one.
+        """
+        below = parse_path(path)
+        options = {key: True for key, wanted in (("recursive", recursive), ("links", links)) if wanted}
+        async with self._turn:
+            conversation = await self._connected()
+            try:
+                await conversation.say("dir", str(below), options)
+                while isinstance(event := await conversation.answer(), Listing):
+                    yield [entry_from_wire(item, below) for item in event.items]
+                if not isinstance(event, Reply):
+                    raise conversation.out_of_turn(event)
+            finally:
+                if not conversation.is_between_commands:
+                    conversation.abort()
+
+    async def help(self) -> list[tuple[str, str]]:
+        """Give the server's verbs as (usage, summary)."""
+        values = await self._ask("help")
+        rows = values.get("verbs")
+        return [(str(row.get("usage")), str(row.get("summary"))) for row in rows or [] if isinstance(row, dict)]
+
+    async def _ask(self, verb: str, argument: str = "", options: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+        return await self._once(lambda conversation: conversation.ask(verb, argument, options))
+
+    # Receiving.
+
+    async def get(self, name: str, dest: str | os.PathLike[str] = ".", *, progress: ProgressCallback | None = None) -> Receipt:
+        """Receive a file: verified, then renamed into place, with mtime and mode.
+
+        What an earlier attempt left beside the destination is gone on with. A cancelled get leaves nothing that is half-written.
+
+        Args:
+            dest: A file to write, or a folder that exists, to write into under the file's own name.
+
+        Raises:
+            NotFound, NotAFile, Forbidden, NameRefused: The server, or the local disk, refuses.
+            DigestMismatch, Truncated: The content did not verify; nothing was published.
+            ChannelError: The connection was lost, for longer than the rules for retries allow.
+        """
+        safe = parse_name(name)
+        folder, file_name = await run_job(movers(), lambda: _split_destination(dest, safe))
+        began = time.monotonic()
+        store = await LocalStore.open(folder, durable=self._durable)
+        try:
+            target = SafeName((file_name,))
+            receipt = await self._persist(
+                str(safe),
+                lambda conversation, report: download(
+                    conversation, str(safe), store, target, report, keep_cancelled=self._keep_cancelled
+                ),
+                progress,
+            )
+        finally:
+            await store.close()
+        return replace(receipt, seconds=time.monotonic() - began, path=str(folder / file_name))
+
+    async def get_to(
+        self,
+        name: str,
+        sink: BinaryIO,
+        *,
+        offset: int = 0,
+        length: int | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> Receipt:
+        """Receive a file, or a part of it, into an open binary file or pipe.
+
+        The bytes are passed on as they come and verified at the end: on an error, what was written must not be used.
+
+        Raises:
+            As `get`; SourceChanged if the file changed across a lost connection; OSError from the sink.
+        """
+        began = time.monotonic()
+        stream = StreamDownload(str(parse_name(name)), sink, offset=offset, length=length)
+        receipt = await self._persist(name, stream.run, progress)
+        return replace(receipt, seconds=time.monotonic() - began)
+
+    # Sending.
+
+    async def put(
+        self,
+        file: str | os.PathLike[str],
+        name: str | None = None,
+        *,
+        progress: ProgressCallback | None = None,
+        if_absent: bool = False,
+        if_match: str = "",
+    ) -> Receipt:
+        """Send a file; on return the server has verified and published it, and synced it if the receipt says durable.
+
+        Args:
+            name: The name in the share; by default the file's own. A "/" at the end means a folder to put it into.
+            if_absent: Refuse if something has that name already (AlreadyThere).
+            if_match: Refuse if the content there has not this digest (ChangedMeanwhile).
+
+        Raises:
+            NotFound, NotAFile, Forbidden, ReadOnly, DiskFull, NameRefused: The local disk, or the server, refuses.
+            SourceChanged: The file changed while it was sent.
+            ChannelError: The connection was lost, for longer than the rules for retries allow.
+        """
+        path = Path(file)
+        target = _remote_name(path, name)
+        options = _conditions(if_absent, if_match)
+        began = time.monotonic()
+        # The user's own links may lead anywhere: they are followed here, before the store confines names to a folder.
+        real = await run_job(movers(), lambda: Path(os.path.realpath(path)))
+        store = await LocalStore.open(real.parent, durable=self._durable)
+        try:
+            reader = await store.open_read(SafeName((real.name,)))
+            source = _source_of(real, reader)
+            receipt = await self._persist(
+                target,
+                lambda conversation, report: upload(conversation, reader, target, source, options, report),
+                progress,
+            )
+        finally:
+            await store.close()
+        return replace(receipt, seconds=time.monotonic() - began, path=str(path))
+
+    async def put_from(
+        self,
+        source: BinaryIO,
+        name: str,
+        *,
+        progress: ProgressCallback | None = None,
+        if_absent: bool = False,
+        if_match: str = "",
+    ) -> Receipt:
+        """Send what an open binary file or pipe gives until its end. A lost connection is not retried: the bytes are gone.
+
+        Raises:
+            As `put`; OSError from the source.
+        """
+        target = str(parse_name(name))
+        options = _conditions(if_absent, if_match)
+        began = time.monotonic()
+
+        def report(count: int, size: int | None) -> None:
+            if progress is not None:
+                progress(Progress(target, count, size))
+
+        receipt = await self._once(lambda conversation: upload_stream(conversation, source, target, options, report))
+        return replace(receipt, seconds=time.monotonic() - began)
+
+
+def _split_destination(dest: str | os.PathLike[str], name: SafeName) -> tuple[Path, str]:
+    """Give the local folder and file name that a destination means."""
+    text = os.fspath(dest)
+    path = Path(text)
+    if text.endswith(os.sep) or path.is_dir():
+        return path, name.last
+    if path.is_symlink():
+        path = Path(os.path.realpath(path))  # as cp does: the file that the link leads to is replaced, not the link
+    return path.parent, path.name
+
+
+def _remote_name(path: Path, name: str | None) -> str:
+    if name is None or name == "":
+        return str(parse_name(path.name))
+    if name.endswith("/"):
+        return str(parse_name(f"{parse_path(name)}/{path.name}".lstrip("/")))
+    return str(parse_name(name))
+
+
+def _conditions(if_absent: bool, if_match: str) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    if if_absent:
+        options["if_absent"] = True
+    if if_match:
+        options["if_match"] = if_match
+    return options
+
+
+def _source_of(path: Path, reader: Reader) -> str:
+    """Name this version of this file: another host, path, inode, size or mtime is another source."""
+    words = (platform.node(), str(path), reader.entry.identity)
+    return digest_of("\0".join(words).encode("utf-8", "surrogateescape"))[:32]

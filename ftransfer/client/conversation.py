@@ -1,0 +1,197 @@
+"""One connection to a server, from its hello to its end. The client's commands are spoken over it; it knows nothing of retries."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ftransfer.channel import Channel
+from ftransfer.errors import CannotConnect, Closed, FtransferError, ProtocolError, RemoteProtocolError, TimedOut
+from ftransfer.limits import Limits
+from ftransfer.link import connect_link
+from ftransfer.names import escape
+from ftransfer.protocol.commands import Command
+from ftransfer.protocol.connection import Event, InputEnded, Payload, Role
+from ftransfer.protocol.replies import HEARTBEAT, ErrorReply, Hello, Notice, Reply
+from ftransfer.protocol.state import State
+
+PROTOCOL = 1
+
+OnNotice = Callable[[Notice], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a server listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Conversation:
+    """A connected session. Commands are spoken one after the other; after any ChannelError or ProtocolError it is over."""
+
+    def __init__(self, address: Address, channel: Channel, hello: Hello, on_notice: OnNotice | None) -> None:
+        self.address = address
+        self.channel = channel
+        self.connection = channel.connection
+        self.hello = hello
+        self.is_over = False
+        self._on_notice = on_notice
+
+    @classmethod
+    async def open(
+        cls, address: Address, limits: Limits, *, on_notice: OnNotice | None = None, direct: bool = True
+    ) -> Conversation:
+        """Connect and hear the server's hello.
+
+        Raises:
+            CannotConnect: Nobody answers there, or not an ftransfer server.
+            Busy: The server has no room.
+        """
+        try:
+            async with asyncio.timeout(limits.connect_s):
+                link = await connect_link(address.host, address.port, direct=direct)
+        except TimeoutError as error:
+            raise CannotConnect(f"{address} does not answer within {limits.connect_s:.0f} s") from error
+        except (OSError, OverflowError, UnicodeError) as error:
+            raise CannotConnect(_why_not(error, address)) from error
+        channel = Channel(link, Role.CLIENT, limits)
+        try:
+            hello = await _hear_hello(channel, address, limits)
+        except BaseException:
+            channel.abort()
+            raise
+        cap = int(hello.limits.get("max_chunk_bytes", limits.max_chunk_bytes))
+        channel.limits = replace(limits, max_chunk_bytes=max(1, min(cap, limits.max_chunk_bytes)))
+        return cls(address, channel, hello, on_notice)
+
+    @property
+    def is_between_commands(self) -> bool:
+        """Whether another command can be spoken: nothing of the last one is still on the wire."""
+        connection = self.connection
+        return not self.is_over and connection.state is State.READY and connection.payload_left == 0
+
+    # Speaking.
+
+    async def say(self, verb: str, argument: str = "", options: Mapping[str, Any] | None = None) -> None:
+        """Send a command; its answer is then read with `answer` or `reply`."""
+        await self.channel.send(self.connection.send_command(Command(verb, argument, options or {})))
+
+    async def ask(self, verb: str, argument: str = "", options: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+        """Send a command that is answered by a reply alone, and give the reply."""
+        await self.say(verb, argument, options)
+        return await self.reply()
+
+    # Listening.
+
+    async def answer(self) -> Event:
+        """Give the next event that is part of an answer; notices are handed on.
+
+        Raises:
+            FtransferError: What the server's error frame says.
+            Closed, TimedOut, RemoteProtocolError: The conversation is over.
+        """
+        while True:
+            event = self.sort(await self.channel.next_event(self.channel.limits.stall_s))
+            if event is not None:
+                return event
+
+    def sort(self, event: Event) -> Event | None:
+        """Give an event of an answer back, hand a notice on (None), and raise what an error frame or the end stands for."""
+        match event:
+            case Notice(what=what):
+                if what != HEARTBEAT and self._on_notice is not None:
+                    self._on_notice(event)
+                return None
+            case ErrorReply():
+                raise event.to_exception()
+            case InputEnded():
+                self.is_over = True
+                raise Closed(f"{self.address} closed the connection")
+            case _:
+                return event
+
+    async def reply(self) -> Mapping[str, Any]:
+        """Give the values of the reply that ends the answer."""
+        event = await self.answer()
+        if not isinstance(event, Reply):
+            raise self.out_of_turn(event)
+        return event.values
+
+    def out_of_turn(self, event: Event) -> RemoteProtocolError:
+        """End the connection, and give the error to raise for an event that does not belong here."""
+        self.abort()
+        what = event.kind.name.lower() if isinstance(event, Payload) else type(event).__name__.lower()
+        return RemoteProtocolError(f"{self.address} sent {what} out of turn")
+
+    async def listen(self) -> None:
+        """Hand notices on until cancelled or the connection ends; only between commands."""
+        while True:
+            event = await self.channel.next_event(float("inf"))
+            if self.sort(event) is not None:
+                raise self.out_of_turn(event)
+
+    # The end.
+
+    async def close(self) -> None:
+        """Say close and end the connection; never raises."""
+        if self.is_over:
+            return
+        with contextlib.suppress(FtransferError, TimeoutError):
+            async with asyncio.timeout(self.channel.limits.close_s):
+                await self.ask("close")
+            await self.channel.close()
+        self.abort()
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        self.is_over = True
+        self.channel.abort()
+
+
+async def _hear_hello(channel: Channel, address: Address, limits: Limits) -> Hello:
+    try:
+        first = await channel.link.read(limits.connect_s)
+    except TimedOut as error:
+        why = f"{address} accepts connections but does not greet; is it an ftransfer server?"
+        raise CannotConnect(why) from error
+    except Closed as error:
+        raise CannotConnect(f"{address} closed the connection before its greeting") from error
+    if not first:
+        raise CannotConnect(f"{address} closed the connection before its greeting")
+    channel.connection.receive_bytes(first)
+    try:
+        event = await channel.next_event(limits.connect_s)
+    except ProtocolError as error:
+        said = escape(first.split(b"\n", 1)[0][:60].decode("utf-8", "replace").strip())
+        raise CannotConnect(f"{address} is not an ftransfer server; it says: {said}") from error
+    if isinstance(event, ErrorReply):
+        raise event.to_exception()
+    if not isinstance(event, Hello):
+        raise CannotConnect(f"{address} did not greet as an ftransfer server does")
+    if event.protocol != PROTOCOL:
+        raise CannotConnect(
+            f"{address} speaks protocol {event.protocol}; this client speaks {PROTOCOL}; update the older of the two"
+        )
+    return event
+
+
+def _why_not(error: Exception, address: Address) -> str:
+    import socket
+
+    if isinstance(error, socket.gaierror):
+        return f"no host is named {escape(address.host)}"
+    if isinstance(error, ConnectionRefusedError):
+        return f"{address} refuses connections; is the server running, and is it that port?"
+    if isinstance(error, OverflowError):
+        return f"{address.port} is not a port; ports are 1 to 65535"
+    number = getattr(error, "errno", None)
+    return f"cannot connect to {address}: {os.strerror(number) if isinstance(number, int) and number > 0 else error}"

@@ -1,0 +1,180 @@
+"""One file from a server to a local file or stream, over one conversation. Called again on the next, it goes on where it stood."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, BinaryIO, Protocol
+
+from ftransfer.client.conversation import Conversation
+from ftransfer.digest import Digest
+from ftransfer.errors import DigestMismatch, FtransferError, OffsetConflict, RemoteProtocolError, SourceChanged, Truncated
+from ftransfer.jobs import movers, run_job
+from ftransfer.names import SafeName, escape
+from ftransfer.protocol.connection import Event
+from ftransfer.protocol.replies import End, Meta, Reply
+from ftransfer.storage.base import Announcement, Store
+from ftransfer.transfer.digesting import RunningDigest
+from ftransfer.transfer.pump import Sink, receive_content
+from ftransfer.transfer.records import Receipt
+
+# Partial downloads are kept apart from partial uploads, should a folder be served and downloaded into at once.
+_OWNER = "get"
+
+# Called with (bytes in place, size of the whole).
+Report = Callable[[int, int], None]
+
+
+async def download(
+    conversation: Conversation, name: str, store: Store, target: SafeName, report: Report, *, keep_cancelled: bool
+) -> Receipt:
+    """Receive a file into a store, verified and published as the store does it.
+
+    What an earlier attempt left is gone on with if the file on the server is still the same.
+
+    Raises:
+        DigestMismatch, Truncated: The content did not verify; nothing is published or kept.
+        FtransferError: As the server or the store says; what has come is kept for the next attempt.
+    """
+    partial = await store.find_partial(target, _OWNER)
+    options: dict[str, Any] = {"offset": partial.kept, "identity": partial.source} if partial and partial.kept else {}
+    meta = await _begin(conversation, name, options)
+    announced = Announcement(meta.size, meta.mtime_ns, meta.mode, source=meta.identity, owner=_OWNER)
+    writer = await store.open_write(target, announced)
+    if writer.offset and meta.offset == 0:  # the server would not go on from there: the part is of no use
+        await writer.abort()
+        writer = await store.open_write(target, announced)
+    digest = RunningDigest(writer)
+    try:
+        if writer.offset != meta.offset:
+            raise OffsetConflict(f"{escape(name)}: another process works on the same download; try again", name=name)
+        report(writer.offset, meta.size)
+        if writer.kept:
+            digest.allow(writer.kept)
+            digest.follow()
+        text = await _receive(conversation, name, writer, digest, meta, report)
+        await digest.close()
+        entry = await writer.commit(text)
+    except (DigestMismatch, Truncated):
+        await digest.close()
+        await writer.abort()
+        raise
+    except FtransferError:
+        await digest.close()
+        await writer.keep()
+        raise
+    except BaseException:
+        await digest.close()
+        await (writer.keep() if keep_cancelled else writer.abort())
+        raise
+    return Receipt(name, entry.size, text, entry.mtime_ns, store.durable, writer.kept, restarted=writer.restarted)
+
+
+async def _begin(conversation: Conversation, name: str, options: dict[str, Any]) -> Meta:
+    await conversation.say("get", name, options)
+    meta = await conversation.answer()
+    if not isinstance(meta, Meta):
+        raise conversation.out_of_turn(meta)
+    if meta.offset not in (0, options.get("offset", 0)) or meta.offset + meta.length > meta.size:
+        conversation.abort()
+        raise RemoteProtocolError(f"{escape(name)}: the server sends a part that was not asked for", name=name)
+    return meta
+
+
+async def _receive(conversation: Conversation, name: str, sink: Sink, digest: RunningDigest, meta: Meta, report: Report) -> Digest:
+    """Receive the data and the end, verify, and read the reply; give the digest."""
+    event: Event | None = None
+    while event is None:
+        event = conversation.sort(
+            await receive_content(conversation.channel, sink, digest, lambda count: report(sink.offset, meta.size))
+        )
+    if not isinstance(event, End):
+        raise conversation.out_of_turn(event)
+    if sink.offset != meta.offset + meta.length:
+        raise Truncated(
+            f"{escape(name)}: {meta.offset + meta.length} bytes were announced, {sink.offset} came",
+            name=name,
+            expected=meta.offset + meta.length,
+            actual=sink.offset,
+        )
+    actual = await digest.finish(sink.offset)
+    if actual != event.digest:
+        raise DigestMismatch(
+            f"{escape(name)}: the content does not match its digest; try again", name=name, expected=event.digest, actual=actual
+        )
+    reply = await conversation.answer()
+    if not isinstance(reply, Reply):
+        raise conversation.out_of_turn(reply)
+    return actual
+
+
+class _ByteSink(Protocol):
+    def write(self, data: bytes | bytearray | memoryview, /) -> Any: ...
+    def flush(self) -> None: ...
+
+
+class StreamDownload:
+    """A download into something that can only be written once, like a pipe. Attempts go on at the byte where the last one stopped.
+
+    Args:
+        sink: Written in threads, in order; the caller closes it. What it raises (BrokenPipeError) comes out of `run`.
+        offset, length: A part of the file; its digest is checked instead of the whole one's.
+    """
+
+    fast = False
+
+    def __init__(self, name: str, sink: BinaryIO | _ByteSink, *, offset: int = 0, length: int | None = None) -> None:
+        self.offset = offset
+        self._name = name
+        self._sink = sink
+        self._start = offset
+        self._written = offset  # the sink has all bytes of the file from _start to here
+        self._length = length
+        self._identity: str | None = None
+        # Nothing can be read back from a pipe: every byte is hashed as it passes, and the digest outlives a cut connection.
+        self._digest = RunningDigest(self, start=offset)
+
+    async def run(self, conversation: Conversation, report: Report) -> Receipt:
+        """Receive what is missing.
+
+        Raises:
+            SourceChanged: The file is another one since the first attempt; what was written cannot be taken back.
+            DigestMismatch, Truncated: The content did not verify.
+        """
+        options: dict[str, Any] = {}
+        if self._start or self._length is not None:
+            # The digest of a part covers what is asked for: after a cut it is asked for as a whole again, and what the sink has
+            # already is hashed and dropped.
+            self.offset = self._start
+            self._digest = RunningDigest(self, start=self._start)
+            options["length"] = 2**62 if self._length is None else self._length
+        if self.offset:
+            options["offset"] = self.offset
+        if self._identity is not None:
+            options["identity"] = self._identity
+        meta = await _begin(conversation, self._name, options)
+        if meta.offset != self.offset or self._identity not in (None, meta.identity):
+            conversation.abort()
+            raise SourceChanged(f"{escape(self._name)}: the file on the server has changed; start again", name=self._name)
+        self._identity = meta.identity
+        text = await _receive(conversation, self._name, self, self._digest, meta, report)
+        await run_job(movers(), self._sink.flush)
+        return Receipt(self._name, self.offset - self._start, text, meta.mtime_ns, durable=False)
+
+    async def write(self, data: bytes | bytearray | memoryview) -> None:
+        fresh = memoryview(data)[max(0, self._written - self.offset) :]
+        await run_job(movers(), lambda: self._write_all(fresh))
+        self.offset += len(data)
+        self._written = max(self._written, self.offset)
+
+    def _write_all(self, view: memoryview) -> None:
+        while view:
+            view = view[self._sink.write(view) or 0 :]
+
+    def write_now(self, data: memoryview) -> None:
+        raise NotImplementedError("a stream is written through `write`")
+
+    def read_now(self, offset: int, view: memoryview) -> int:
+        raise NotImplementedError("a stream cannot be read back")
+
+    async def read(self, offset: int, size: int) -> bytes:
+        raise NotImplementedError("a stream cannot be read back")

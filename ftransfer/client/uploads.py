@@ -1,0 +1,192 @@
+"""One local file or stream to a server, over one conversation. Called again on the next, it goes on where the server stands."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, BinaryIO, NoReturn
+
+from ftransfer.client.conversation import Conversation
+from ftransfer.digest import Digest, Hasher, digest_of
+from ftransfer.errors import Aborted, FtransferError, OffsetConflict, RemoteProtocolError, SourceChanged
+from ftransfer.jobs import movers, run_job
+from ftransfer.names import escape
+from ftransfer.protocol.connection import Event
+from ftransfer.protocol.replies import End, Meta, Reply, take, take_count
+from ftransfer.protocol.state import State
+from ftransfer.storage.base import Reader
+from ftransfer.transfer.digesting import RunningDigest
+from ftransfer.transfer.pump import BLOCK, send_content
+from ftransfer.transfer.records import Receipt
+
+# Called with (bytes in place at the server, size of the whole or None).
+Report = Callable[[int, int | None], None]
+
+# Up to this size a file is sent without waiting for the server's word: to send it twice costs less than a round trip.
+_AT_ONCE_BYTES = 256 * 1024
+
+
+async def upload(
+    conversation: Conversation, reader: Reader, name: str, source: str, options: Mapping[str, Any], report: Report
+) -> Receipt:
+    """Send a local file; on return the server has verified, published and (if it is durable) synced it.
+
+    Args:
+        source: Names this version of this file; the server goes on with what it kept under the same word.
+        options: Further options of the put: if_absent, if_match.
+
+    Raises:
+        SourceChanged: The file changed while it was sent; the server was told to publish nothing.
+        FtransferError: As the server says.
+    """
+    entry = reader.entry
+    announced = {"size": entry.size, "mtime_ns": entry.mtime_ns, "mode": entry.mode, **options}
+    if entry.size <= _AT_ONCE_BYTES:
+        return await _upload_at_once(conversation, reader, name, announced)
+    await conversation.say("put", name, {**announced, "source": source, "wait": True})
+    meta = await conversation.answer()
+    if not isinstance(meta, Meta):
+        raise conversation.out_of_turn(meta)
+    if meta.offset > entry.size:
+        conversation.abort()
+        raise OffsetConflict(f"{escape(name)}: the server has more bytes than the file", name=name)
+    digest = RunningDigest(reader)
+    try:
+        digest.allow(meta.offset)
+        digest.follow()
+        report(meta.offset, entry.size)
+        values, text = await _send(conversation, reader, name, meta.offset, digest, report)
+    finally:
+        await digest.close()
+    return _receipt(name, values, text, kept=meta.offset, restarted=meta.restarted)
+
+
+async def _upload_at_once(conversation: Conversation, reader: Reader, name: str, announced: Mapping[str, Any]) -> Receipt:
+    """Send command, data and end in one go: one round trip in all."""
+    data = await reader.read(0, _AT_ONCE_BYTES + 1)
+    if len(data) != reader.entry.size:
+        raise SourceChanged(f"{escape(name)}: the file changed while it was read", name=name)
+    await conversation.say("put", name, announced)
+    text = digest_of(data)
+    if data:
+        await conversation.channel.send_chunk(data)
+    await conversation.channel.send(conversation.connection.send_end(End(len(data), text)))
+    return _receipt(name, await conversation.reply(), text)
+
+
+async def _send(
+    conversation: Conversation, reader: Reader, name: str, offset: int, digest: RunningDigest, report: Report
+) -> tuple[Mapping[str, Any], Digest]:
+    """Send the data and the end; give the reply and the digest. An error that the server says meanwhile stops the sending."""
+    channel, connection = conversation.channel, conversation.connection
+    size = reader.entry.size
+    position = offset
+
+    def moved(count: int) -> None:
+        nonlocal position
+        position += count
+        report(position, size)
+
+    async with _listening(conversation) as answer:
+        async with channel.heartbeats():
+            try:
+                await send_content(channel, reader, offset, size - offset, digest, moved, lambda: not answer.done())
+                text = "" if answer.done() else await digest.finish(size)
+                await reader.check()
+            except SourceChanged as error:
+                await _give_up(conversation, error)
+                raise SourceChanged(f"{escape(name)}: the file changed while it was sent; put it again", name=name) from error
+        if answer.done():
+            await _refused(conversation, answer)
+        await channel.send(connection.send_end(End(size, text)))
+        return _values(conversation, await answer), text
+
+
+@contextlib.asynccontextmanager
+async def _listening(conversation: Conversation) -> AsyncIterator[asyncio.Task[Event]]:
+    """Give a task that waits for the answer while the block sends."""
+    task = asyncio.get_running_loop().create_task(conversation.answer())
+    try:
+        yield task
+    except FtransferError:
+        # A connection that breaks while we send: what the server said last explains it better than the broken pipe.
+        if task.done() and not task.cancelled() and task.exception() is not None:
+            await task
+        raise
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()
+
+
+async def _refused(conversation: Conversation, answer: asyncio.Task[Event]) -> NoReturn:
+    """The server has answered before the end: with an error, after which it waits for our word that nothing more comes."""
+    try:
+        event = answer.result()
+    except FtransferError as error:
+        if conversation.connection.state is State.DISCARDING:
+            await _give_up(conversation, error)
+        raise
+    raise conversation.out_of_turn(event)
+
+
+async def _give_up(conversation: Conversation, why: FtransferError) -> None:
+    if conversation.connection.state in (State.RECEIVING, State.DISCARDING):
+        await conversation.channel.send(conversation.connection.send_error(Aborted(str(why))))
+
+
+async def upload_stream(
+    conversation: Conversation, stream: BinaryIO, name: str, options: Mapping[str, Any], report: Report
+) -> Receipt:
+    """Send what a stream gives until its end, of a size that nobody knows yet. It cannot be tried again: the bytes are gone.
+
+    Raises:
+        OSError: The stream failed; the server was told to publish nothing.
+    """
+    channel, connection = conversation.channel, conversation.connection
+    hasher = Hasher()
+    await conversation.say("put", name, options)
+    async with _listening(conversation) as answer:
+        async with channel.heartbeats():
+            try:
+                while not answer.done() and (block := await run_job(movers(), lambda: _read_block(stream))):
+                    hasher.update(block)
+                    await channel.send_chunk(block)
+                    report(hasher.size, None)
+            except OSError as error:
+                await _give_up(conversation, Aborted(f"the source failed: {error.strerror or error}"))
+                raise
+        if answer.done():
+            await _refused(conversation, answer)
+        await channel.send(connection.send_end(End(hasher.size, hasher.digest())))
+        return _receipt(name, _values(conversation, await answer), hasher.digest())
+
+
+def _read_block(stream: BinaryIO) -> bytes:
+    # read1 where there is one: a slow pipe should be passed on as it comes, not in whole blocks.
+    read = getattr(stream, "read1", stream.read)
+    block: bytes = read(BLOCK)
+    return block
+
+
+def _values(conversation: Conversation, event: Event) -> Mapping[str, Any]:
+    if not isinstance(event, Reply):
+        raise conversation.out_of_turn(event)
+    return event.values
+
+
+def _receipt(name: str, values: Mapping[str, Any], digest: str, *, kept: int = 0, restarted: bool = False) -> Receipt:
+    """Make the receipt of what the server says; it must have stored what we sent."""
+    if take(values, "digest", str) != digest:
+        raise RemoteProtocolError(f"{escape(name)}: the server acknowledges another content than was sent", name=name)
+    return Receipt(
+        take(values, "name", str),
+        take_count(values, "size"),
+        digest,
+        take(values, "mtime_ns", int),
+        take(values, "durable", bool, False),
+        kept,
+        restarted=restarted,
+    )

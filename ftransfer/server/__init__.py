@@ -1,0 +1,1 @@
+"""The serving side: it accepts connections, answers commands and goes on listening."""

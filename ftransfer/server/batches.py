@@ -1,0 +1,182 @@
+"""Many small files in one command: names in and packs out, or packs in and outcomes out, with no round trip between."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from typing import Any
+
+from ftransfer.errors import Aborted, Closed, FtransferError, NameRefused, RemoteProtocolError
+from ftransfer.names import SafeName, escape, parse_name
+from ftransfer.protocol.commands import Command
+from ftransfer.protocol.connection import InputEnded, Payload
+from ftransfer.protocol.replies import ErrorReply, Finish, Listing
+from ftransfer.server.session import Session
+from ftransfer.storage.base import Entry, SmallFile
+from ftransfer.transfer.packs import (
+    MAX_ITEMS,
+    PACK_BYTES,
+    encode_files,
+    in_frames,
+    large_to_wire,
+    receipt_to_wire,
+    refusal_to_wire,
+    unpack,
+)
+from ftransfer.transfer.pipeline import read_ahead
+
+# Frames of names that may wait to be answered; the client is not read any further until some have been.
+_NAME_FRAMES = 4
+
+Names = Sequence[SafeName | NameRefused]
+
+
+async def handle_mget(session: Session, command: Command) -> dict[str, Any]:
+    """Send the small files that the client names, or all below a folder; say of the larger ones that they are."""
+    waiting: asyncio.Queue[Names | None] = asyncio.Queue(_NAME_FRAMES)
+    reading = asyncio.create_task(_read_names(session, waiting))
+    sent = failed = 0
+    try:
+        names = _walk(session, command.argument) if command.options.get("recursive") else _queued(waiting, reading)
+        async with session.channel.heartbeats(), contextlib.aclosing(read_ahead(_read_files(session, names))) as groups:
+            async for items in groups:
+                files = [item for item in items if isinstance(item, SmallFile)]
+                others = [_outcome(item) for item in items if not isinstance(item, SmallFile)]
+                if files:
+                    session.moved += sum(len(file.data) for file in files)
+                    for pack in in_frames(files, lambda some: encode_files(session.connection, some)):
+                        await session.channel.send(*pack)
+                if others:
+                    for outcomes in in_frames(others, session.connection.send_outcomes):
+                        await session.channel.send(outcomes)
+                sent += len(files)
+                failed += sum("error" in other for other in others)
+        await reading
+    finally:
+        reading.cancel()
+        await asyncio.wait([reading])
+    return {"sent": sent, "failed": failed, "bytes": session.moved}
+
+
+async def _read_names(session: Session, waiting: asyncio.Queue[Names | None]) -> None:
+    """Take the client's names in until its batch is complete."""
+    while True:
+        event = await session.channel.next_data_event()
+        match event:
+            case Listing(items=items):
+                await waiting.put([_checked(item) for item in items])
+            case Finish():
+                await waiting.put(None)
+                return
+            case ErrorReply(message=message):
+                raise Aborted(f"the client gave up: {escape(message)}")
+            case InputEnded():
+                raise Closed(f"{session.peer} closed the connection in the middle of a batch")
+            case _:
+                raise RemoteProtocolError(f"{type(event).__name__} in the middle of a batch of names")
+
+
+def _checked(item: Any) -> SafeName | NameRefused:
+    if not isinstance(item, str):
+        raise RemoteProtocolError("a name of a batch is not a string")
+    try:
+        return parse_name(item)
+    except NameRefused as error:
+        return error
+
+
+async def _queued(waiting: asyncio.Queue[Names | None], reading: asyncio.Task[None]) -> AsyncIterator[Names]:
+    """Give the names as they come; if the reading of them fails, so does this."""
+    while True:
+        getting = asyncio.create_task(waiting.get())
+        try:
+            await asyncio.wait([getting, reading], return_when=asyncio.FIRST_COMPLETED)
+            if not getting.done():
+                await reading  # raises what went wrong
+            names = await getting
+        finally:
+            getting.cancel()
+        if names is None:
+            return
+        yield names
+
+
+async def _walk(session: Session, path: str) -> AsyncIterator[Names]:
+    async for batch in session.share.list(path, recursive=True):
+        yield [parse_name(entry.name) for entry in batch]
+
+
+Item = SmallFile | Entry | FtransferError
+
+
+async def _read_files(session: Session, names: AsyncIterator[Names]) -> AsyncGenerator[Sequence[Item], None]:
+    """Give the files in groups, each small enough for a pack."""
+    async for batch in names:
+        refused = [name for name in batch if isinstance(name, NameRefused)]
+        if refused:
+            yield refused
+        wanted = [name for name in batch if isinstance(name, SafeName)]
+        while wanted:
+            items = await session.share.read_small(wanted[:MAX_ITEMS], PACK_BYTES)
+            wanted = wanted[len(items) :]
+            yield items
+
+
+def _outcome(item: Item) -> dict[str, Any]:
+    if isinstance(item, Entry):
+        return large_to_wire(item)
+    assert isinstance(item, FtransferError)
+    return refusal_to_wire(item.name, item)
+
+
+async def handle_mput(session: Session, command: Command) -> dict[str, Any]:
+    """Receive packs; each is verified, published and synced as one group, and then acknowledged."""
+    counts = {"stored": 0, "failed": 0}
+    storing: asyncio.Task[None] | None = None
+    try:
+        async with session.channel.heartbeats():
+            while (payload := await _next_pack(session)) is not None:
+                files = unpack(payload)
+                # One pack is stored while the next comes in, and no third: memory stays bounded.
+                if storing is not None:
+                    await storing
+                storing = asyncio.create_task(_store(session, files, counts))
+            if storing is not None:
+                await storing
+    finally:
+        if storing is not None:
+            await asyncio.wait([storing])  # what is being published is published whole
+            if not storing.cancelled():
+                storing.exception()
+    return {**counts, "durable": session.share.durable}
+
+
+async def _next_pack(session: Session) -> bytearray | None:
+    event = await session.channel.next_data_event()
+    match event:
+        case Payload():
+            return await session.channel.whole_payload()
+        case Finish():
+            return None
+        case ErrorReply(message=message):
+            raise Aborted(f"the client gave up: {escape(message)}")
+        case InputEnded():
+            raise Closed(f"{session.peer} closed the connection in the middle of a batch")
+        case _:
+            raise RemoteProtocolError(f"{type(event).__name__} in the middle of a batch of packs")
+
+
+async def _store(session: Session, files: Sequence[SmallFile], counts: dict[str, int]) -> None:
+    results = await session.share.write_small(files)
+    outcomes = []
+    for file, result in zip(files, results, strict=True):
+        if isinstance(result, FtransferError):
+            counts["failed"] += 1
+            outcomes.append(refusal_to_wire(file.name, result))
+        else:
+            counts["stored"] += 1
+            session.moved += len(file.data)
+            outcomes.append(receipt_to_wire(result, file.digest))
+    for frame in in_frames(outcomes, session.connection.send_outcomes):
+        await session.channel.send(frame)

@@ -1,0 +1,177 @@
+"""One coroutine for each verb: (session, command) -> the values of the reply. Errors are raised; the session says them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ftransfer.errors import Aborted, Closed, DigestMismatch, OffsetConflict, RemoteProtocolError, Truncated
+from ftransfer.names import escape
+from ftransfer.protocol.commands import ALIASES, VERBS, Command
+from ftransfer.protocol.connection import InputEnded
+from ftransfer.protocol.replies import End, ErrorReply, Meta
+from ftransfer.server.batches import handle_mget, handle_mput
+from ftransfer.server.session import Handler, Session
+from ftransfer.storage.base import Announcement, Entry, Reader, Writer
+from ftransfer.transfer.digesting import RunningDigest
+from ftransfer.transfer.packs import in_frames
+from ftransfer.transfer.pump import receive_content, send_content
+from ftransfer.transfer.records import entry_to_wire
+
+
+async def handle_dir(session: Session, command: Command) -> dict[str, Any]:
+    """List a folder in frames of some hundred entries."""
+    count = 0
+    recursive = command.options.get("recursive", False)
+    links = command.options.get("links", False)
+    async with session.channel.heartbeats():
+        async for batch in session.share.list(command.argument, recursive=recursive, links=links):
+            for listing in in_frames([entry_to_wire(entry) for entry in batch], session.connection.send_list):
+                await session.channel.send(listing)
+            count += len(batch)
+    return {"entries": count}
+
+
+async def handle_get(session: Session, command: Command) -> dict[str, Any]:
+    """Send a file, or the rest or a part of it."""
+    reader = await session.share.open_read(command.argument)
+    try:
+        meta = _plan_get(command, reader.entry)
+        await session.channel.send(session.connection.send_meta(meta))
+        digest = await _send_file(session, reader, meta, is_part="length" in command.options)
+        size = meta.length if "length" in command.options else meta.size
+        await session.channel.send(session.connection.send_end(End(size, digest)))
+    finally:
+        await reader.close()
+    return {"bytes": meta.length}
+
+
+def _plan_get(command: Command, entry: Entry) -> Meta:
+    offset = command.options.get("offset", 0)
+    wanted = command.options.get("identity")
+    if wanted is not None and wanted != entry.identity:
+        offset = 0  # the client kept a part of another version: it starts afresh
+    if offset > entry.size:
+        raise OffsetConflict(f"{escape(entry.name)}: the file has {entry.size} bytes, fewer than {offset}", name=entry.name)
+    length = min(command.options.get("length", entry.size), entry.size - offset)
+    return Meta(entry.name, entry.size, entry.mtime_ns, entry.mode, entry.identity, offset, length)
+
+
+async def _send_file(session: Session, reader: Reader, meta: Meta, *, is_part: bool) -> str:
+    """Send the content and give the digest: of the part if a part was asked for, else of the whole file."""
+
+    def moved(count: int) -> None:
+        session.moved += count
+
+    digest = RunningDigest(reader, start=meta.offset if is_part else 0)
+    try:
+        digest.allow(meta.offset)
+        if digest.position < meta.offset or (session.channel.moves_files and reader.fast):
+            digest.follow()
+        async with session.channel.heartbeats():
+            await send_content(session.channel, reader, meta.offset, meta.length, digest, moved)
+            text = await digest.finish(meta.offset + meta.length)
+            await reader.check()
+        return text
+    finally:
+        await digest.close()
+
+
+async def handle_put(session: Session, command: Command) -> dict[str, Any]:
+    """Receive a file; on the reply it is verified and published."""
+    options = command.options
+    announced = Announcement(
+        size=options.get("size"),
+        mtime_ns=options.get("mtime_ns"),
+        mode=options.get("mode"),
+        # Only a client that waits can be told where to go on from.
+        source=options.get("source", "") if command.waits else "",
+        if_absent=options.get("if_absent", False),
+        if_match=options.get("if_match", ""),
+    )
+    writer = await session.share.open_write(command.argument, announced)
+    digest = RunningDigest(writer)
+    try:
+        entry, text = await _receive_file(session, command, writer, digest)
+    except (DigestMismatch, Truncated):
+        await digest.close()
+        await writer.abort()
+        raise
+    except BaseException:
+        # The connection broke, the disk is full, the client gave up: what is there may be gone on with.
+        await digest.close()
+        await writer.keep()
+        raise
+    return {
+        "name": entry.name,
+        "size": entry.size,
+        "digest": text,
+        "mtime_ns": entry.mtime_ns,
+        "durable": session.share.durable,
+        "kept": writer.kept,
+    }
+
+
+async def _receive_file(session: Session, command: Command, writer: Writer, digest: RunningDigest) -> tuple[Entry, str]:
+    def moved(count: int) -> None:
+        session.moved += count
+
+    if writer.kept:
+        digest.allow(writer.kept)
+        digest.follow()
+    if command.waits:
+        await session.channel.send(session.connection.send_meta(Meta(offset=writer.kept, restarted=writer.restarted)))
+    shown = escape(command.argument)
+    event = await receive_content(session.channel, writer, digest, moved)
+    match event:
+        case End():
+            pass
+        case ErrorReply(message=message):
+            raise Aborted(f"{shown}: the sender gave up: {escape(message)}", name=command.argument)
+        case InputEnded():
+            raise Closed(f"{session.peer} closed the connection in the middle of {shown}")
+        case _:
+            raise RemoteProtocolError(f"{type(event).__name__} in the middle of a file")
+    if event.size != writer.offset:
+        raise Truncated(
+            f"{shown}: {writer.offset} bytes came, {event.size} were sent",
+            name=command.argument,
+            expected=event.size,
+            actual=writer.offset,
+        )
+    async with session.channel.heartbeats():
+        text = await digest.finish(writer.offset)
+        if text != event.digest:
+            raise DigestMismatch(
+                f"{shown}: the content does not match its digest; nothing was stored, send it again",
+                name=command.argument,
+                expected=event.digest,
+                actual=text,
+            )
+        await digest.close()
+        return await writer.commit(text), text
+
+
+async def handle_help(session: Session, command: Command) -> dict[str, Any]:
+    """List the verbs."""
+    rows: Sequence[dict[str, str]] = [
+        {"usage": f"{verb.word} {verb.argument}".strip(), "summary": verb.summary} for verb in VERBS.values()
+    ]
+    return {"verbs": rows, "aliases": dict(ALIASES)}
+
+
+async def handle_close(session: Session, command: Command) -> dict[str, Any]:
+    """End the session; the server goes on listening."""
+    session.has_left = True
+    return {}
+
+
+HANDLERS: Mapping[str, Handler] = {
+    "dir": handle_dir,
+    "get": handle_get,
+    "put": handle_put,
+    "mget": handle_mget,
+    "mput": handle_mput,
+    "help": handle_help,
+    "close": handle_close,
+}

@@ -1,0 +1,155 @@
+"""The open port: it accepts connections, caps their number, and stops gracefully."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+from collections.abc import Mapping
+
+from ftransfer.channel import Channel
+from ftransfer.errors import Busy, CannotListen, ChannelError
+from ftransfer.limits import DEFAULT_LIMITS, Limits
+from ftransfer.link import Link, make_link
+from ftransfer.protocol.connection import Role
+from ftransfer.protocol.replies import Hello
+from ftransfer.server.handlers import HANDLERS
+from ftransfer.server.session import Session
+from ftransfer.share import Share
+from ftransfer.version import VERSION
+
+log = logging.getLogger("ftransfer.server")
+
+PROTOCOL = 1
+_BACKLOG = 1024
+
+
+class Server:
+    """A share on a port. Made by `start`; whoever starts it stops it, and closes the share after that."""
+
+    def __init__(self, share: Share, limits: Limits, welcome: str, *, direct: bool) -> None:
+        self.addresses: list[tuple[str, int]] = []
+        self.session_count = 0  # sessions so far; the number of the latest one
+        self._share = share
+        self._limits = limits
+        self._welcome = welcome
+        self._direct = direct
+        self._sessions: dict[Session, asyncio.Task[None]] = {}
+        self._refusing: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+
+    @classmethod
+    async def start(
+        cls,
+        share: Share,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 9021,
+        limits: Limits = DEFAULT_LIMITS,
+        welcome: str = "",
+        direct: bool = True,
+    ) -> Server:
+        """Open the port and accept connections.
+
+        Args:
+            host: Address or host name; "" for all addresses of the machine.
+            port: 0 for any free port; `addresses` says which.
+            direct: Whether bytes may be moved between sockets and files in threads, where the platform can.
+
+        Raises:
+            CannotListen: The port is taken, or the address is not one of this machine.
+        """
+        server = cls(share, limits, welcome, direct=direct)
+        try:
+            server._server = await asyncio.start_server(server._accept, host or None, port, backlog=_BACKLOG)
+        except (OSError, OverflowError) as error:
+            raise CannotListen(_why_not(error, host, port)) from error
+        server.addresses = [sock.getsockname()[:2] for sock in server._server.sockets]
+        return server
+
+    @property
+    def sessions(self) -> Mapping[Session, asyncio.Task[None]]:
+        """The sessions that are connected now."""
+        return self._sessions
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A plain function, not a coroutine: it runs before the first byte is read, so that the link can take the socket over.
+        try:
+            link = make_link(reader, writer, direct=self._direct)
+        except OSError as error:  # out of descriptors: this connection is lost, the others go on
+            log.warning("a connection was dropped: %s", error.strerror)
+            writer.transport.abort()
+            return
+        channel = Channel(link, Role.SERVER, self._limits)
+        loop = asyncio.get_running_loop()
+        if len(self._sessions) >= self._limits.max_sessions:
+            task = loop.create_task(self._refuse(channel, link))
+            self._refusing.add(task)
+            task.add_done_callback(self._refusing.discard)
+            return
+        self.session_count += 1
+        session = Session(self.session_count, channel, self._share, self._limits, HANDLERS, self._hello(self.session_count))
+        task = loop.create_task(session.run())
+        self._sessions[session] = task
+        task.add_done_callback(lambda _: self._sessions.pop(session, None))
+
+    async def _refuse(self, channel: Channel, link: Link) -> None:
+        log.info("%s refused: %d sessions are connected", link.peer, self._limits.max_sessions)
+        with contextlib.suppress(ChannelError):
+            busy = Busy(f"the server has its {self._limits.max_sessions} sessions; try again later")
+            await channel.send(channel.connection.send_last_error(busy))
+            await channel.close()
+        channel.abort()
+
+    def _hello(self, number: int) -> Hello:
+        limits = self._limits
+        return Hello(
+            protocol=PROTOCOL,
+            server=f"ftransfer/{VERSION}",
+            session=number,
+            welcome=self._welcome,
+            durable=self._share.durable,
+            features=(),
+            limits={
+                "max_line_bytes": limits.max_line_bytes,
+                "max_chunk_bytes": limits.max_chunk_bytes,
+                "max_json_bytes": limits.max_json_bytes,
+                "max_sessions": limits.max_sessions,
+                "idle_s": limits.idle_s,
+                "stall_s": limits.stall_s,
+                "heartbeat_s": limits.heartbeat_s,
+            },
+        )
+
+    async def stop(self, grace_s: float | None = None) -> None:
+        """Stop accepting, end idle sessions, let what runs finish for `grace_s` (default: limits.grace_s), then cut the rest."""
+        assert self._server is not None
+        self._server.close()
+        for session, task in list(self._sessions.items()):
+            session.is_stopping = True
+            if not session.is_busy:
+                task.cancel()
+        tasks = list(self._sessions.values())
+        if tasks:
+            await asyncio.wait(tasks, timeout=self._limits.grace_s if grace_s is None else grace_s)
+        for task in tasks:
+            task.cancel()
+        for task in self._refusing:
+            task.cancel()
+        await asyncio.gather(*tasks, *self._refusing, return_exceptions=True)
+        await self._server.wait_closed()
+
+
+def _why_not(error: Exception, host: str, port: int) -> str:
+    where = f"[{host}]:{port}" if ":" in host else f"{host or '*'}:{port}"
+    number = getattr(error, "errno", None)
+    if number == errno.EADDRINUSE:
+        return f"cannot listen on {where}: the port is in use; choose another with --port, or 0 for any free one"
+    if number == errno.EACCES:
+        return f"cannot listen on {where}: not allowed; choose a port from 1024 on"
+    if number == errno.EADDRNOTAVAIL:
+        return f"cannot listen on {where}: this machine does not have that address"
+    reason = os.strerror(number) if isinstance(number, int) and number > 0 else str(error)
+    return f"cannot listen on {where}: {reason}"

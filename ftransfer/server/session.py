@@ -1,0 +1,151 @@
+"""One peer, from its greeting to its end: event -> handler -> reply. Errors become replies here, once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from ftransfer.channel import Channel
+from ftransfer.errors import ChannelError, Closed, FtransferError, InternalError, ProtocolError, ServerStopping, TimedOut
+from ftransfer.limits import Limits
+from ftransfer.names import escape
+from ftransfer.protocol.commands import BadLine, Command
+from ftransfer.protocol.connection import InputEnded, Payload
+from ftransfer.protocol.replies import Hello
+from ftransfer.protocol.state import State
+from ftransfer.share import Share
+
+log = logging.getLogger("ftransfer.server")
+
+Handler = Callable[["Session", Command], Awaitable[dict[str, Any]]]
+
+
+class Session:
+    """The server's side of one connection.
+
+    `moved` counts the bytes of content that the current command has moved, for the log.
+    """
+
+    def __init__(
+        self, number: int, channel: Channel, share: Share, limits: Limits, handlers: Mapping[str, Handler], hello: Hello
+    ) -> None:
+        self.number = number
+        self.channel = channel
+        self.connection = channel.connection
+        self.share = share
+        self.limits = limits
+        self.moved = 0
+        self.is_busy = False
+        self.has_left = False  # the peer said close
+        self.is_stopping = False  # the server stops: no further command is read
+        self._handlers = handlers
+        self._hello = hello
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def peer(self) -> str:
+        return self.channel.link.peer
+
+    async def run(self) -> None:
+        """Serve until either side ends the session; closes the channel in any case."""
+        log.info("%s #%d connected", self.peer, self.number)
+        try:
+            await self._serve()
+            if not self.is_stopping:  # else the peer may have nothing to say for long, and the server would wait for it
+                await self.channel.close()
+            log.info("%s #%d left", self.peer, self.number)
+        except (ProtocolError, TimedOut) as error:
+            log.info("%s #%d cut: %s", self.peer, self.number, error)
+            await self._say_last(error)
+        except ChannelError as error:
+            log.info("%s #%d lost: %s", self.peer, self.number, error)
+        except asyncio.CancelledError:
+            if self.has_left:  # it only waited for the peer to close as well
+                log.info("%s #%d left", self.peer, self.number)
+                raise
+            log.info("%s #%d cut: the server is stopping", self.peer, self.number)
+            if self.connection.state is State.READY:  # idle: it can be told, and there is no unread input that would make a reset
+                await self._say_stopping()
+            raise
+        except Exception:
+            # The session's edge: whatever went wrong here must end this session and no other.
+            log.exception("%s #%d failed", self.peer, self.number)
+            await self._say_last(InternalError("the server met a fault of its own; its log says more"))
+        finally:
+            self.channel.abort()
+
+    async def _serve(self) -> None:
+        await self.channel.send(self.connection.send_hello(self._hello))
+        while not (self.has_left or self.is_stopping):
+            event = await self.channel.next_event(self.limits.idle_s)
+            match event:
+                case Command():
+                    await self._answer(event)
+                case BadLine(error=error, in_step=in_step):
+                    log.info("%s #%d refused a line: %s", self.peer, self.number, error)
+                    await self.channel.send(self.connection.send_error(error))
+                    if not in_step:
+                        return
+                case InputEnded():
+                    return
+                case _:
+                    raise AssertionError(f"{event} where a command was read")
+        if self.has_left:
+            return
+        await self._say_stopping()
+
+    async def _answer(self, command: Command) -> None:
+        self.is_busy = True
+        self.moved = 0
+        began = self._loop.time()
+        result = "ok"
+        try:
+            values = await self._handlers[command.verb](self, command)
+            await self.channel.send(self.connection.send_reply(values))
+        except (ChannelError, ProtocolError) as error:
+            result = error.code
+            raise
+        except FtransferError as error:
+            result = error.code
+            await self._refuse(error)
+        except BaseException:
+            result = "failed"
+            raise
+        finally:
+            self.is_busy = False
+            log.info(
+                "%s #%d %s %s %d bytes %.3f s %s",
+                self.peer,
+                self.number,
+                command.verb,
+                escape(command.argument) or "-",
+                self.moved,
+                self._loop.time() - began,
+                result,
+            )
+
+    async def _refuse(self, error: FtransferError) -> None:
+        """Say why, then drop what the client still sends of this command."""
+        await self.channel.send(self.connection.send_error(error))
+        if self.connection.payload_left:
+            await self.channel.discard_payload()
+        while self.connection.state is State.DISCARDING:
+            event = await self.channel.next_event(self.limits.stall_s)
+            if isinstance(event, Payload):
+                await self.channel.discard_payload()
+            elif isinstance(event, InputEnded):
+                raise Closed(f"{self.peer} closed the connection in the middle of a file")
+
+    async def _say_stopping(self) -> None:
+        with contextlib.suppress(ChannelError):
+            await self.channel.send(self.connection.send_last_error(ServerStopping("the server is stopping")))
+
+    async def _say_last(self, error: FtransferError) -> None:
+        try:
+            await self.channel.send(self.connection.send_last_error(error))
+            await self.channel.close()
+        except ChannelError:
+            log.debug("%s #%d could not be told", self.peer, self.number)

@@ -1,0 +1,133 @@
+"""The digest of a file that is still moving: fed with bytes as they pass, or catching up by reading them back.
+
+Resume starts to move new bytes at once because of this: the part that is already there is hashed alongside, in a job of its own,
+until it has caught up with the bytes that come in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from ftransfer.digest import Digest, Hasher
+from ftransfer.errors import SourceChanged
+from ftransfer.jobs import movers, run_job, scratch
+
+_BLOCK = 1 << 20
+_JOB_BYTES = 64 << 20
+
+
+class Content(Protocol):
+    """What can be read back: a storage Reader or Writer."""
+
+    fast: bool
+
+    def read_now(self, offset: int, view: memoryview) -> int: ...
+    async def read(self, offset: int, size: int) -> bytes: ...
+
+
+class RunningDigest:
+    """The digest of `content` from byte `start` on.
+
+    `feed` takes bytes as they pass, in any thread, and ignores those that are ahead of what has been hashed; `follow` starts a task
+    that hashes what was missed as far as `allow` has been told; `finish` completes both. Close it in any case.
+    """
+
+    def __init__(self, content: Content, start: int = 0) -> None:
+        self._content = content
+        self._hasher = Hasher()
+        self._start = start
+        self._lock = threading.Lock()
+        self._limit = start
+        self._more = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._stopped = False
+        self._finishing = False
+
+    @property
+    def position(self) -> int:
+        """The offset in the content up to which it has been hashed."""
+        return self._start + self._hasher.size
+
+    def feed(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        """Hash bytes that are at `offset` of the content, if they are the next ones; else they are read back later."""
+        if self._lock.acquire(blocking=False):
+            try:
+                if offset == self.position:
+                    self._hasher.update(data)
+            finally:
+                self._lock.release()
+
+    def allow(self, limit: int) -> None:
+        """Say that the content is in place up to `limit`."""
+        if limit > self._limit:
+            self._limit = limit
+            self._more.set()
+
+    def follow(self) -> None:
+        """Start to hash what is in place, alongside."""
+        self._task = asyncio.get_running_loop().create_task(self._follow())
+
+    async def _follow(self) -> None:
+        while True:
+            await self._catch_up(self._limit)
+            if self._finishing and self.position >= self._limit:
+                return
+            self._more.clear()
+            if self.position >= self._limit:
+                await self._more.wait()
+
+    async def finish(self, end: int) -> Digest:
+        """Hash up to `end` and give the digest.
+
+        Raises:
+            SourceChanged: The content ends before `end`.
+        """
+        self._finishing = True
+        self.allow(end)
+        self._more.set()
+        if self._task is not None:
+            await self._task
+        await self._catch_up(end)
+        return self._hasher.digest()
+
+    async def close(self) -> None:
+        """Stop what runs alongside; after it, nothing reads the content any more."""
+        self._stopped = True
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            if not self._task.cancelled():
+                self._task.exception()  # whoever wanted the digest has met it already
+
+    async def _catch_up(self, end: int) -> None:
+        step: Callable[[int], Awaitable[bool]] = self._step_in_thread if self._content.fast else self._step
+        while self.position < end and not self._stopped:
+            if not await step(end):
+                raise SourceChanged("the content became shorter while it was being hashed")
+
+    async def _step_in_thread(self, end: int) -> bool:
+        return await run_job(movers(), lambda: self._read_back(end), self._stop_job)
+
+    def _stop_job(self) -> None:
+        self._stopped = True
+
+    def _read_back(self, end: int) -> bool:
+        """Hash up to _JOB_BYTES; whether anything was there."""
+        with self._lock:
+            view = scratch(_BLOCK)
+            stop_at = min(end, self.position + _JOB_BYTES)
+            while self.position < stop_at and not self._stopped:
+                count = self._content.read_now(self.position, view[: min(_BLOCK, stop_at - self.position)])
+                if count == 0:
+                    return False
+                self._hasher.update(view[:count])
+        return True
+
+    async def _step(self, end: int) -> bool:
+        position = self.position
+        data = await self._content.read(position, min(_BLOCK, end - position))
+        self.feed(position, data)
+        return bool(data)

@@ -1,0 +1,137 @@
+"""Content through the channel: reader -> data frames, and data frames -> writer, with the digest on the way.
+
+One path for files and sockets that can be used in threads, one for everything else; memory is bounded in both, whatever the size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Protocol
+
+from ftransfer.errors import SourceChanged
+from ftransfer.protocol.connection import Event, Payload
+from ftransfer.protocol.framing import Kind
+from ftransfer.storage.base import Reader
+from ftransfer.transfer.digesting import RunningDigest
+
+# The general path reads and writes in blocks of this size: one thread hop each.
+BLOCK = 1 << 20
+
+Moved = Callable[[int], None]
+FeedAt = Callable[[int, memoryview], None]
+
+
+class Outlet(Protocol):
+    """The sending half of a channel."""
+
+    @property
+    def moves_files(self) -> bool: ...
+    async def send_chunk(self, data: bytes | bytearray | memoryview) -> None: ...
+    async def send_file(
+        self, source: Any, offset: int, length: int, feed: FeedAt, moved: Moved, proceed: Callable[[], bool]
+    ) -> None: ...
+
+
+class Inlet(Protocol):
+    """The receiving half of a channel."""
+
+    @property
+    def moves_files(self) -> bool: ...
+    async def next_data_event(self) -> Event: ...
+    def payload(self) -> AsyncIterator[bytes | bytearray | memoryview]: ...
+    async def drain(self, sink: Any, feed: Callable[[memoryview], None], moved: Moved) -> Event: ...
+
+
+class Sink(Protocol):
+    """Where content goes: a storage Writer, or a stream."""
+
+    fast: bool
+    offset: int
+
+    async def write(self, data: bytes | bytearray | memoryview) -> None: ...
+    def write_now(self, data: memoryview) -> None: ...
+
+
+async def send_content(
+    outlet: Outlet,
+    reader: Reader,
+    offset: int,
+    length: int,
+    digest: RunningDigest | None,
+    moved: Moved,
+    proceed: Callable[[], bool] = lambda: True,
+) -> None:
+    """Send `length` bytes of a file from `offset` as data frames; `digest` hashes them alongside (None: it is known already).
+
+    `proceed` is asked before each frame; when it says no, the rest is not sent.
+
+    Raises:
+        SourceChanged: The file ended early. The stream is in step, and the transfer can be given up with an error frame.
+    """
+    position = offset
+
+    def sent(count: int) -> None:
+        nonlocal position
+        position += count
+        if digest is not None:
+            digest.allow(position)
+        moved(count)
+
+    if outlet.moves_files and reader.fast:
+        await outlet.send_file(reader, offset, length, digest.feed if digest is not None else _ignore, sent, proceed)
+        return
+    while position < offset + length and proceed():
+        data = await reader.read(position, min(BLOCK, offset + length - position))
+        if not data:
+            raise SourceChanged("the file became shorter while it was sent")
+        if digest is not None:
+            digest.feed(position, data)
+        await outlet.send_chunk(data)
+        sent(len(data))
+
+
+def _ignore(offset: int, data: memoryview) -> None:
+    """Take bytes whose digest is known already."""
+
+
+async def receive_content(inlet: Inlet, sink: Sink, digest: RunningDigest, moved: Moved) -> Event:
+    """Receive data frames into a sink until another event comes, and give that event.
+
+    Raises:
+        Truncated: More came than was announced.
+        DiskFull, QuotaFull, StoreFailed, Superseded: From the sink. The frames that follow are still in the channel.
+    """
+
+    def received(count: int) -> None:
+        digest.allow(sink.offset)
+        moved(count)
+
+    def feed(data: memoryview) -> None:
+        digest.feed(sink.offset - len(data), data)
+
+    while True:
+        event = await inlet.next_data_event()
+        if not (isinstance(event, Payload) and event.kind is Kind.DATA):
+            return event
+        if inlet.moves_files and sink.fast and event.length:
+            return await inlet.drain(sink, feed, received)
+        await _receive_frame(inlet, sink, feed, received)
+
+
+async def _receive_frame(inlet: Inlet, sink: Sink, feed: Callable[[memoryview], None], received: Moved) -> None:
+    """Gather the pieces of one frame into blocks, so that there is one thread hop a block and not one a piece."""
+    block = bytearray()
+    async for piece in inlet.payload():
+        block += piece
+        if len(block) >= BLOCK:
+            await _store(sink, block, feed, received)
+            block = bytearray()
+    if block:
+        await _store(sink, block, feed, received)
+
+
+async def _store(sink: Sink, block: bytearray, feed: Callable[[memoryview], None], received: Moved) -> None:
+    await sink.write(block)
+    with memoryview(block) as view:
+        feed(view)
+    received(len(block))

@@ -1,0 +1,86 @@
+"""What a transfer reports: Progress while it runs, a Receipt when it is done; and entries <-> the JSON objects of the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ftransfer.errors import RemoteProtocolError
+from ftransfer.names import SafeName, parse_name
+from ftransfer.protocol.replies import take, take_count, take_time
+from ftransfer.storage.base import FILE, FOLDER, LINK, Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A finished get or put.
+
+    `size` in bytes, `digest` BLAKE3 in hexadecimal, `mtime_ns` in nanoseconds since 1970. `durable` says that it is on disk, `kept`
+    how many bytes an earlier attempt had left, `seconds` how long it took. `restarted` says that an earlier attempt was dropped
+    because the source has changed since. `path` is the local file, "" for a stream.
+    """
+
+    name: str
+    size: int
+    digest: str
+    mtime_ns: int
+    durable: bool = True
+    kept: int = 0
+    restarted: bool = False
+    seconds: float = 0.0
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a transfer is: `done` of `total` bytes (None: not known), in the phase "transfer", "verify" or "reconnect"."""
+
+    name: str
+    done: int
+    total: int | None
+    phase: str = "transfer"
+
+
+ProgressCallback = Callable[[Progress], None]
+
+
+def entry_to_wire(entry: Entry) -> dict[str, Any]:
+    """Give the JSON object for an entry (docs/protocol.md section 6)."""
+    value: dict[str, Any] = {"name": entry.name, "kind": entry.kind}
+    if entry.kind == FILE:
+        value["size"] = entry.size
+    value["mtime_ns"] = entry.mtime_ns
+    value["mode"] = entry.mode
+    if entry.identity:
+        value["identity"] = entry.identity
+    if entry.target:
+        value["target"] = entry.target
+    return value
+
+
+def entry_from_wire(value: object, below: SafeName) -> Entry:
+    """Read an entry of a listing; a server is not trusted to list only what lies `below` the folder that was asked for.
+
+    Raises:
+        NameRefused: The name is one that no share can hold.
+        RemoteProtocolError: It is no entry, or not from below the folder.
+    """
+    if not isinstance(value, Mapping):
+        raise RemoteProtocolError("an entry of a listing is not an object")
+    name = take(value, "name", str)
+    safe = parse_name(name)
+    if not safe.is_within(below) or safe == below:
+        raise RemoteProtocolError("the server lists a name that is not in the folder that was asked for")
+    kind = take(value, "kind", str)
+    if kind not in (FILE, FOLDER, LINK):
+        raise RemoteProtocolError("an entry of a listing is of unknown kind")
+    return Entry(
+        name=str(safe),
+        kind=kind,
+        size=take_count(value, "size", 0),
+        mtime_ns=take_time(value, "mtime_ns"),
+        mode=take_count(value, "mode", 0),
+        identity=take(value, "identity", str, ""),
+        target=take(value, "target", str, ""),
+    )

@@ -1,0 +1,154 @@
+"""A real server on a free loopback port over a real folder, and clients for it; and a peer that speaks raw bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import struct
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ftransfer.client.client import connect
+from ftransfer.client.retry import NO_RETRY
+from ftransfer.limits import Limits
+from ftransfer.server.listener import Server
+from ftransfer.share import Share
+from ftransfer.storage.local import LocalStore
+
+
+@dataclass
+class Service:
+    """A server that runs, the folder that it serves, and an empty folder beside it."""
+
+    server: Server
+    root: Path
+    local: Path
+    direct: bool = True
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return self.server.addresses[0]
+
+    def client(self, **options: Any) -> connect:
+        return connect(*self.address, **{"direct": self.direct, "retry": NO_RETRY, **options})
+
+    async def all_gone(self) -> None:
+        """Wait until the server has no session."""
+        async with asyncio.timeout(10):
+            while self.server.sessions:
+                await asyncio.wait(self.server.sessions.values())
+
+    @contextlib.asynccontextmanager
+    async def peer(self) -> AsyncIterator[RawPeer]:
+        """A connection that has heard the hello."""
+        async with raw_peer(*self.address) as peer:
+            kind, hello = await peer.json()
+            assert kind == b"H" and hello["protocol"] == 1
+            yield peer
+
+
+@contextlib.asynccontextmanager
+async def serve(
+    folder: Path, *, limits: Limits | None = None, read_only: bool = False, direct: bool = True, **options: Any
+) -> AsyncIterator[Service]:
+    """Serve folder/share; folder/local is for what clients keep."""
+    root, local = folder / "share", folder / "local"
+    root.mkdir(exist_ok=True)
+    local.mkdir(exist_ok=True)
+    store = await LocalStore.open(root, durable=False)
+    try:
+        server = await Server.start(Share(store, read_only=read_only), port=0, limits=limits or Limits(), direct=direct, **options)
+        try:
+            yield Service(server, root, local, direct)
+        finally:
+            await server.stop(grace_s=0)
+    finally:
+        await store.close()
+
+
+@dataclass
+class RawPeer:
+    """The client's end of a connection, in bytes."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def frame(self) -> tuple[bytes, bytes]:
+        """Give the next frame's kind and payload; (b"", b"") at the end."""
+        try:
+            kind, length = struct.unpack(">cI", await self.reader.readexactly(5))
+            return kind, await self.reader.readexactly(length)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return b"", b""
+
+    async def json(self) -> tuple[bytes, Any]:
+        kind, payload = await self.frame()
+        return kind, json.loads(payload) if payload else None
+
+    async def error(self) -> str:
+        """Give the code of the error that must come next."""
+        kind, value = await self.json()
+        assert kind == b"X", (kind, value)
+        return str(value["code"])
+
+    async def is_at_end(self) -> bool:
+        return await self.frame() == (b"", b"")
+
+
+def frame(kind: bytes, payload: bytes = b"") -> bytes:
+    """Make a frame by hand, sharing no code with the package."""
+    return struct.pack(">cI", kind, len(payload)) + payload
+
+
+def end_frame(size: int, digest: str) -> bytes:
+    return frame(b"E", json.dumps({"size": size, "digest": digest}).encode())
+
+
+@contextlib.asynccontextmanager
+async def raw_peer(host: str, port: int) -> AsyncIterator[RawPeer]:
+    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        yield RawPeer(reader, writer)
+    finally:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+@contextlib.asynccontextmanager
+async def fake_server(*said: bytes, then_close: bool = False) -> AsyncIterator[tuple[str, int]]:
+    """A server that says fixed bytes to whoever connects, whatever is asked, and then waits or closes."""
+    ended = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            for data in said:
+                writer.write(data)
+                await writer.drain()
+            if not then_close:
+                await ended.wait()
+            writer.close()
+            await writer.wait_closed()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[:2]
+    finally:
+        ended.set()
+        server.close()
+        await server.wait_closed()
+
+
+def free_port() -> int:
+    """Give a port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,148 @@
+"""The comparison of two listings: the actions, applied to the one, must give the other."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ftransfer.storage.base import FILE, FOLDER, LINK, Entry
+from ftransfer.transfer.tree import Action, Comparison, Doing, Rules, sort_key
+
+
+def file(name: str, size: int = 1, mtime_ns: int = 1, mode: int = 0o644) -> Entry:
+    return Entry(name, FILE, size, mtime_ns, mode)
+
+
+def folder(name: str, mtime_ns: int = 1) -> Entry:
+    return Entry(name, FOLDER, 0, mtime_ns, 0o755)
+
+
+def link(name: str, target: str) -> Entry:
+    return Entry(name, LINK, 0, 1, 0o777, target=target)
+
+
+async def compare(source: Sequence[Entry], there: Sequence[Entry], rules: Rules | None = None) -> list[tuple[str, str]]:
+    return [(action.doing.value, action.entry.name) for action in await actions(source, there, rules)]
+
+
+async def actions(source: Sequence[Entry], there: Sequence[Entry], rules: Rules | None = None) -> list[Action]:
+    return [action async for action in Comparison(rules or Rules()).actions(_stream(source), _stream(there))]
+
+
+async def _stream(entries: Sequence[Entry]) -> AsyncIterator[Entry]:
+    for entry in entries:
+        yield entry
+
+
+async def test_equal_trees_need_nothing() -> None:
+    tree = [folder("a"), file("a/x"), file("b")]
+    assert {doing for doing, _ in await compare(tree, tree)} == {"skip"}
+
+
+async def test_folder_is_set_after_its_content() -> None:
+    assert await compare([folder("a"), file("a/x"), folder("a/y"), file("b")], []) == [
+        ("copy", "a/x"),
+        ("folder", "a/y"),
+        ("folder", "a"),
+        ("copy", "b"),
+    ]
+
+
+async def test_folder_in_which_something_changes_gets_its_mtime_again() -> None:
+    assert await compare([folder("a"), file("a/x", 2)], [folder("a"), file("a/x", 1)]) == [("copy", "a/x"), ("folder", "a")]
+
+
+async def test_mtime_or_mode_alone_makes_a_difference() -> None:
+    assert await compare([file("a", mtime_ns=2)], [file("a")]) == [("copy", "a")]
+    assert await compare([file("a", mode=0o600)], [file("a")]) == [("copy", "a")]
+
+
+async def test_checksum_compares_files_of_one_size_only() -> None:
+    rules = Rules(checksum=True)
+    assert await compare([file("a"), file("b", 2)], [file("a"), file("b")], rules) == [("compare", "a"), ("copy", "b")]
+
+
+async def test_nothing_is_removed_unless_asked() -> None:
+    there = [folder("a"), file("a/x"), file("b")]
+    assert await compare([], there) == []
+    assert await compare([], there, Rules(delete=True)) == [("remove", "a/x"), ("remove", "a"), ("remove", "b")]
+
+
+async def test_file_in_place_of_a_folder() -> None:
+    there = [folder("a"), file("a/x"), file("a/y"), file("b")]
+    assert await compare([file("a"), file("b")], there, Rules(delete=True)) == [("replace", "a"), ("copy", "a"), ("skip", "b")]
+    assert await compare([file("a"), file("b")], there) == [("copy", "a"), ("skip", "b")]
+
+
+async def test_folder_in_place_of_a_file() -> None:
+    assert await compare([folder("a"), file("a/x")], [file("a")]) == [("replace", "a"), ("copy", "a/x"), ("folder", "a")]
+
+
+async def test_links_are_compared_by_their_targets() -> None:
+    assert await compare([link("a", "x")], [link("a", "x")]) == [("skip", "a")]
+    assert await compare([link("a", "x")], [link("a", "y")]) == [("link", "a")]
+    assert await compare([link("a", "x")], [file("a")]) == [("replace", "a"), ("link", "a")]
+
+
+async def test_what_is_not_wanted_is_neither_copied_nor_removed() -> None:
+    rules = Rules(delete=True, wanted=lambda name, is_folder: not name.endswith(".tmp"))
+    assert await compare([file("a.tmp"), file("b")], [file("c.tmp"), file("d")], rules) == [("copy", "b"), ("remove", "d")]
+
+
+def test_order_is_by_parts_not_by_text() -> None:
+    names = ["a", "a/b", "a.b", "a.b/c", "b", "é", "\udcff"]
+    assert sorted(names, key=sort_key) == names
+
+
+trees = st.dictionaries(
+    st.lists(st.sampled_from(["a", "b", "a.b", "é"]), min_size=1, max_size=3).map("/".join),
+    st.tuples(st.sampled_from([FILE, FOLDER]), st.integers(0, 2)),
+    max_size=8,
+)
+
+
+def listing(tree: dict[str, tuple[str, int]]) -> list[Entry]:
+    """Make a listing that could be one: whatever has something below it is a folder."""
+    entries: dict[str, Entry] = {}
+    for name, (kind, size) in tree.items():
+        parts = name.split("/")
+        for depth in range(1, len(parts)):
+            above = "/".join(parts[:depth])
+            entries[above] = folder(above)
+        if name not in entries:
+            entries[name] = folder(name) if kind == FOLDER else file(name, size)
+    return sorted(entries.values(), key=lambda entry: sort_key(entry.name))
+
+
+@given(trees, trees)
+@pytest.mark.parametrize("delete", [True, False])
+def test_actions_make_the_one_like_the_other(
+    delete: bool, source: dict[str, tuple[str, int]], there: dict[str, tuple[str, int]]
+) -> None:
+    import asyncio
+
+    wanted = listing(source)
+    result = {entry.name: entry for entry in listing(there)}
+    clashes = False
+    for action in asyncio.run(actions(wanted, listing(there), Rules(delete=delete))):
+        name = action.entry.name
+        match action.doing:
+            case Doing.REMOVE:
+                assert not any(other.startswith(name + "/") for other in result), "a folder goes after its content"
+                del result[name]
+            case Doing.REPLACE:
+                result = {other: entry for other, entry in result.items() if other != name and not other.startswith(name + "/")}
+            case Doing.COPY:
+                clashes |= name in result and result[name].kind == FOLDER
+                result[name] = action.entry
+            case Doing.FOLDER:
+                result[name] = action.entry
+            case _:
+                assert result[name] == action.entry
+    if delete:
+        assert result == {entry.name: entry for entry in wanted}
+    elif not clashes:
+        assert {entry.name: entry for entry in wanted}.items() <= result.items()
