@@ -1,0 +1,103 @@
+"""The commands of `ftransfer`, registered, and the call that runs one of them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+import typer
+
+from ftransfer.cli.connect import CONNECT_EXAMPLES, connect
+from ftransfer.cli.output import DONE, INTERRUPTED, USAGE
+from ftransfer.cli.quick import QuickCommand, QuickGroup
+from ftransfer.cli.serve import SERVE_EXAMPLES, serve
+from ftransfer.cli.transfers import DIR_EXAMPLES, GET_EXAMPLES, PUT_EXAMPLES, dir_, get, put
+from ftransfer.shell.wording import printable
+from ftransfer.version import VERSION
+
+_EPILOG = """\b
+Examples:
+  ftransfer serve ./share
+  ftransfer dir localhost 9021
+  ftransfer get localhost 9021 射频仿真.pptx
+  ftransfer put localhost 9021 天线15.doc
+  ftransfer connect localhost 9021
+
+\b
+Exit codes:
+  0    done
+  1    the server refused, or the transfer failed
+  2    wrong usage
+  3    cannot connect, or the connection was lost
+  4    the content did not verify
+  5    not trusted, or not authorised
+  130  interrupted
+"""
+
+# Without rich: it would cost every command 50 ms for the sake of coloured help.
+app = typer.Typer(
+    name="ftransfer",
+    cls=QuickGroup,
+    help="Serve one folder to many people and scripts, and move files in and out of it, verified.",
+    epilog=_EPILOG,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ftransfer {VERSION}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _start(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and leave.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), err=True)
+        raise typer.Exit(USAGE)
+
+
+def _register(name: str, command: Callable[..., None], examples: str) -> None:
+    app.command(name, cls=QuickCommand, epilog=examples)(command)
+
+
+_register("serve", serve, SERVE_EXAMPLES)
+_register("connect", connect, CONNECT_EXAMPLES)
+_register("get", get, GET_EXAMPLES)
+_register("put", put, PUT_EXAMPLES)
+_register("dir", dir_, DIR_EXAMPLES)
+
+
+def run_app(arguments: Sequence[str]) -> int:
+    """Run one command and give its exit code. What a command raises comes out, save wrong usage, which is told here."""
+    try:
+        result: object = app(list(arguments), prog_name="ftransfer", standalone_mode=False)
+    except typer.Abort:
+        sys.stderr.write("ftransfer: interrupted\n")
+        return INTERRUPTED
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):
+            raise end.__context__ from None  # typer makes a failure of it
+        raise
+    except Exception as error:
+        # Typer's classes for wrong usage have moved between its versions; what they can do has not.
+        if hasattr(error, "format_message") and hasattr(error, "exit_code"):
+            sys.stderr.write(f"ftransfer: {_usage_line(error)}\n")
+            return USAGE
+        raise
+    return result if isinstance(result, int) else DONE
+
+
+def _usage_line(error: Exception) -> str:
+    message = printable(error.format_message()).rstrip(".")  # type: ignore[attr-defined]  # see above
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "ftransfer"
+    return f"{message[:1].lower()}{message[1:]}; {command} --help shows how"

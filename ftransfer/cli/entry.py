@@ -1,0 +1,81 @@
+"""The way in and out of the program: whatever happens inside becomes one line and an exit code here.
+
+It imports little, so that an interrupt while the rest is being imported ends in one line as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+_INTERRUPTED = 130
+
+
+def main() -> NoReturn:
+    """Run the program with the arguments of the process, and end the process."""
+    gc.disable()  # nothing that is imported is garbage; until the work begins, looking for some costs 8 ms
+    code = run_program(sys.argv[1:])
+    if os.environ.get("FTRANSFER_DEBUG"):
+        sys.exit(code)  # for tools that want to hear of the end
+    # All is closed and flushed by now. To take the interpreter to pieces would cost 20 ms, and wait for threads that may be stuck
+    # in a read of stdin.
+    os._exit(code)
+
+
+def run_program(arguments: Sequence[str]) -> int:
+    """Run one command line and give its exit code. Never raises; stdout and stderr are flushed on return."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal's encoding lacks must not stop a listing
+    try:
+        code = _run(arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here, where what goes wrong can still be told
+    except KeyboardInterrupt:
+        _write_error("ftransfer: interrupted")
+        code = _INTERRUPTED
+    except BrokenPipeError:
+        code = 0  # the reader has seen enough
+        _drop_output()
+    except OSError as error:
+        code = _fail(error)
+        _drop_output()
+    return code
+
+
+def _run(arguments: Sequence[str]) -> int:
+    from ftransfer.cli.app import run_app
+
+    try:
+        return run_app(arguments)
+    except BrokenPipeError:
+        raise
+    except SystemExit as end:  # typer's own, after it has shown a completion script
+        return end.code if isinstance(end.code, int) else 0
+    except Exception as error:
+        return _fail(error)
+
+
+def _fail(error: Exception) -> int:
+    from ftransfer.cli.output import error_text, exit_code
+
+    _write_error(error_text(error))
+    return exit_code(error)
+
+
+def _write_error(text: str) -> None:
+    with contextlib.suppress(OSError, AttributeError):  # stderr may be closed
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+
+
+def _drop_output() -> None:
+    # What is still buffered would fail again when the interpreter flushes it at its end.
+    with contextlib.suppress(OSError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

@@ -1,0 +1,78 @@
+"""A coroutine -> a finished command: the event loop, and Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+# For a thread that reads a silent pipe or writes to a full one there is no other end.
+_PATIENCE_S = 5.0
+_INTERRUPTED = 130
+
+
+def run(work: Coroutine[Any, Any, T], *, keeps_interrupt: bool = False) -> T:
+    """Run a command to its end.
+
+    The first SIGINT cancels it, so that it can clean up, and comes out as KeyboardInterrupt; a second one, or five seconds, end the
+    process where it stands. With `keeps_interrupt` the command handles SIGINT itself.
+    """
+    # What has been imported stays, so it need not be looked at again. entry.py has switched the collector off for the imports.
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+        if not os.environ.get("FTRANSFER_DEBUG"):
+            loop.set_exception_handler(lambda *_: None)  # what a command meets it raises; the rest is noise on its way out
+        if keeps_interrupt or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+            return runner.run(work)
+        return _run_interruptible(runner, loop, work)
+
+
+def _run_interruptible(runner: asyncio.Runner, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
+    interrupts = 0
+    task: asyncio.Task[T] | None = None
+
+    def interrupt(*_: object) -> None:
+        nonlocal interrupts
+        interrupts += 1
+        if interrupts > 1:
+            _end_now()
+        impatience = threading.Timer(_PATIENCE_S, _end_now)
+        impatience.daemon = True
+        impatience.start()
+        if task is not None:
+            loop.call_soon_threadsafe(task.cancel)
+
+    async def wrapped() -> T:
+        nonlocal task
+        task = asyncio.create_task(work)
+        if interrupts:
+            task.cancel()
+        return await task
+
+    # Not the handler of asyncio.Runner, whose second SIGINT still waits for threads that may never end.
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        return runner.run(wrapped())
+    except asyncio.CancelledError:
+        if interrupts:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        if not interrupts:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _end_now() -> None:
+    end = "\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar hides the cursor
+    os.write(2, f"{end}ftransfer: interrupted\n".encode())
+    os._exit(_INTERRUPTED)

@@ -1,0 +1,97 @@
+"""serve: one folder on one port until a signal comes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ftransfer.cli.options import check_listening_port
+from ftransfer.cli.output import DONE, INTERRUPTED, note
+from ftransfer.cli.running import run
+
+if TYPE_CHECKING:
+    from ftransfer.server.listener import Server
+
+SERVE_EXAMPLES = """\b
+Examples:
+  ftransfer serve ./share
+  ftransfer serve ./share --read-only --welcome "the lab's measurements"
+  ftransfer serve ./share --host 0.0.0.0 --port 9021
+  ftransfer serve ./share --port 0        # any free port; the first line says which
+
+SIGINT (Ctrl-C) and SIGTERM let running transfers finish for ten seconds; a second one cuts them.
+"""
+
+
+def serve(
+    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="The folder to share.")],
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 or :: for all.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(callback=check_listening_port, help="Port to listen on; 0 for any free one.")] = 9021,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Refuse every change.")] = False,
+    welcome: Annotated[str, typer.Option(help="A line that every user is greeted with.", show_default=False)] = "",
+) -> None:
+    """Share one folder. The first line on stdout is `listening on HOST:PORT`; the log goes to stderr."""
+    raise typer.Exit(run(_serve(folder, host, port, read_only=read_only, welcome=welcome), keeps_interrupt=True))
+
+
+async def _serve(folder: str, host: str, port: int, *, read_only: bool, welcome: str) -> int:
+    from ftransfer.server.listener import Server
+    from ftransfer.share import Share
+    from ftransfer.storage.local import LocalStore
+
+    _start_log()
+    signals: asyncio.Queue[None] = asyncio.Queue()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, None)
+    share = Share(await LocalStore.open(folder), read_only=read_only)
+    try:
+        server = await Server.start(share, host=host, port=port, welcome=welcome)
+        _announce(server.addresses)
+        await signals.get()
+        return await _stop(server, signals)
+    finally:
+        await share.close()
+
+
+async def _stop(server: Server, signals: asyncio.Queue[None]) -> int:
+    note("stopping; what runs may finish, a second signal cuts it")
+    gentle = asyncio.create_task(server.stop())
+    second = asyncio.create_task(signals.get())
+    await asyncio.wait([gentle, second], return_when=asyncio.FIRST_COMPLETED)
+    if gentle.done():
+        second.cancel()
+        gentle.result()
+        return DONE
+    gentle.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await gentle
+    await server.stop(0)
+    return INTERRUPTED
+
+
+def _announce(addresses: list[tuple[str, int]]) -> None:
+    for host, port in addresses:
+        sys.stdout.write(f"listening on {_bracketed(host)}:{port}\n")
+    sys.stdout.flush()
+    host, port = addresses[0]
+    everywhere = host in ("0.0.0.0", "::")
+    note(f"connect with: ftransfer connect {socket.gethostname() if everywhere else host} {port}")
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _start_log() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log = logging.getLogger("ftransfer")
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)

@@ -1,0 +1,134 @@
+"""get, put and dir."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from typing import TYPE_CHECKING, Annotated, BinaryIO
+
+import typer
+
+from ftransfer.cli.options import Host, Json, Port
+from ftransfer.cli.output import entries_text, note, receipt_text
+from ftransfer.cli.running import run
+from ftransfer.shell.failures import WrongUsage
+from ftransfer.shell.listing import in_order
+from ftransfer.shell.progress import ProgressBar
+
+if TYPE_CHECKING:
+    from ftransfer.client.client import connect as Connection
+    from ftransfer.transfer.records import Receipt
+
+_STREAM = "-"
+
+GET_EXAMPLES = """\b
+Examples:
+  ftransfer get localhost 9021 射频仿真.pptx
+  ftransfer get localhost 9021 "my holiday photo.jpg" /tmp/photo.jpg
+  ftransfer get localhost 9021 backup.tar - | tar x
+  ftransfer get --json localhost 9021 report.csv
+"""
+
+PUT_EXAMPLES = """\b
+Examples:
+  ftransfer put localhost 9021 天线15.doc
+  ftransfer put localhost 9021 /tmp/photo.jpg "my holiday photo.jpg"
+  ftransfer put localhost 9021 report.csv reports/
+  tar c folder | ftransfer put localhost 9021 - backup.tar
+"""
+
+DIR_EXAMPLES = """\b
+Examples:
+  ftransfer dir localhost 9021
+  ftransfer dir localhost 9021 photos
+  ftransfer dir --json localhost 9021 | jq -r .name
+"""
+
+
+def get(
+    host: Host,
+    port: Port,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The file in the share.")],
+    dest: Annotated[str, typer.Argument(metavar="DEST", help="File or folder to write to; - is stdout.", show_default=False)] = ".",
+    as_json: Json = False,
+) -> None:
+    """Receive a file, verified. It appears under its name when it is complete, not before."""
+    receipt = run(_get(_connect(host, port), name, dest))
+    text = receipt_text(receipt, "get", as_json=as_json)
+    if dest != _STREAM:
+        sys.stdout.write(f"{text}\n")
+    elif as_json:
+        note(text)  # stdout holds the content
+
+
+def put(
+    host: Host,
+    port: Port,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The file to send; - is stdin.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Its name in the share; NAME/ puts it into that folder.", show_default=False)
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """Send a file. It is done when the server has verified it and has it on disk."""
+    if file == _STREAM and (not name or name.endswith("/")):
+        raise WrongUsage("what comes from stdin needs a name; usage: ftransfer put HOST PORT - NAME")
+    receipt = run(_put(_connect(host, port), file, name))
+    sys.stdout.write(f"{receipt_text(receipt, 'put', as_json=as_json)}\n")
+
+
+def dir_(
+    host: Host,
+    port: Port,
+    path: Annotated[str, typer.Argument(metavar="PATH", help="Folder in the share.", show_default=False)] = "",
+    as_json: Json = False,
+) -> None:
+    """List a folder. Each line gives the kind, the size in bytes, the time of the last change, and the name."""
+    run(_dir(_connect(host, port), path, as_json=as_json))
+
+
+async def _get(connection: Connection, name: str, dest: str) -> Receipt:
+    async with connection as client:
+        with _progress() as bar:
+            if dest == _STREAM:
+                return await client.get_to(name, _binary(sys.stdout, "stdout"), progress=bar.callback)
+            return await client.get(name, dest, progress=bar.callback)
+
+
+async def _put(connection: Connection, file: str, name: str) -> Receipt:
+    async with connection as client:
+        with _progress() as bar:
+            if file == _STREAM:
+                return await client.put_from(_binary(sys.stdin, "stdin"), name, progress=bar.callback)
+            return await client.put(file, name or None, progress=bar.callback)
+
+
+async def _dir(connection: Connection, path: str, *, as_json: bool) -> None:
+    async with connection as client, contextlib.aclosing(in_order(client.iter_dir(path))) as batches:
+        async for entries in batches:
+            # In a thread, since a pager may take its time, and the connection has to be kept alive meanwhile.
+            await asyncio.to_thread(_write, entries_text(entries, as_json=as_json))
+
+
+def _connect(host: str, port: int) -> Connection:
+    # Imported here, so that --help does not pay for it, but before the event loop runs.
+    from ftransfer.client.client import connect
+
+    return connect(host, port)
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _progress() -> ProgressBar:
+    return ProgressBar(sys.stderr, is_shown=sys.stderr.isatty())
+
+
+def _binary(stream: object, name: str) -> BinaryIO:
+    buffer: BinaryIO | None = getattr(stream, "buffer", None)
+    if buffer is None:
+        raise WrongUsage(f"{name} is closed; open it, or name a file")
+    return buffer

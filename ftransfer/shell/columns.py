@@ -1,0 +1,41 @@
+"""Names -> lines of columns that line up on a terminal, also where characters are two cells wide. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from wcwidth import wcswidth
+
+_GAP = 2
+
+
+def cells(text: str) -> int:
+    """Give how many terminal cells a text takes; for text that no terminal prints, its length."""
+    width = wcswidth(text)
+    return width if width >= 0 else len(text)
+
+
+def in_columns(texts: Sequence[str], width: int) -> list[str]:
+    """Set texts out in as many columns as fit in `width` cells, read downwards, each column as wide as its widest text.
+
+    A text wider than `width` makes one column of all.
+    """
+    if not texts:
+        return []
+    sizes = [cells(text) for text in texts]
+    narrowest = min(sizes)
+    most = max(1, min(len(texts), (width + _GAP) // (narrowest + _GAP)))
+    for count in range(most, 0, -1):
+        rows = -(-len(texts) // count)
+        # So many columns would leave the last ones empty; a smaller count gives the same rows.
+        if -(-len(texts) // rows) != count:
+            continue
+        widths = [max(sizes[start : start + rows]) for start in range(0, len(texts), rows)]
+        if sum(widths) + _GAP * (len(widths) - 1) <= width or count == 1:
+            return [_row(texts[row::rows], sizes[row::rows], widths) for row in range(rows)]
+    raise AssertionError("one column always fits")
+
+
+def _row(texts: Sequence[str], sizes: Sequence[int], widths: Sequence[int]) -> str:
+    padded = [text + " " * (width + _GAP - size) for text, size, width in zip(texts, sizes, widths, strict=False)]
+    return "".join(padded).rstrip()

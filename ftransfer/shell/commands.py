@@ -1,0 +1,239 @@
+"""The commands of the shell: one table row for each, and the coroutine that carries it out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from ftransfer.names import SafeName, escape
+from ftransfer.shell.columns import in_columns
+from ftransfer.shell.context import ShellContext
+from ftransfer.shell.failures import WrongUsage
+from ftransfer.shell.lines import split_line
+from ftransfer.shell.listing import in_order
+from ftransfer.shell.wording import entry_line, receipt_line, short_name
+from ftransfer.storage.base import FILE, FOLDER, LINK, Entry
+
+_ENTRIES_TO_READ_OUT = 10_000
+
+
+class Wants(Enum):
+    """What an argument names; it decides what completion offers."""
+
+    REMOTE = "a name in the share"
+    REMOTE_FOLDER = "a folder of the share"
+    LOCAL = "a file here"
+    LOCAL_FOLDER = "a folder here"
+    COMMAND = "a command"
+
+
+Flags = frozenset[str]
+Run = Callable[[ShellContext, Sequence[str], Flags], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class ShellCommand:
+    """One row. `needs` of the `arguments` must be there; `flags` are letters that may follow a dash."""
+
+    words: tuple[str, ...]
+    usage: str
+    summary: str
+    run: Run
+    arguments: tuple[Wants, ...] = ()
+    needs: int = 0
+    flags: str = ""
+
+
+async def execute(shell: ShellContext, line: str, *, is_lenient: bool = False) -> None:
+    """Carry out one typed line; an empty one does nothing. `is_lenient` is as in split_line.
+
+    Raises:
+        WrongUsage: There is no such command, or it takes other arguments.
+        FtransferError, OSError: What the command met.
+    """
+    words = split_line(line, is_lenient=is_lenient)
+    if words:
+        command = find_command(words[0])
+        arguments, flags = _sort_words(command, words[1:])
+        await command.run(shell, arguments, flags)
+
+
+def find_command(word: str) -> ShellCommand:
+    command = BY_WORD.get(word.lower())
+    if command is None:
+        raise WrongUsage(f"there is no command {short_name(word)}; help lists the commands")
+    return command
+
+
+def _sort_words(command: ShellCommand, words: Sequence[str]) -> tuple[list[str], Flags]:
+    arguments: list[str] = []
+    flags: set[str] = set()
+    may_be_flag = bool(command.flags)  # where there are none, a name that begins with a dash needs no --
+    for word in words:
+        if may_be_flag and word == "--":
+            may_be_flag = False
+        elif may_be_flag and word.startswith("-") and word != "-":
+            flags.update(word[1:])
+        else:
+            arguments.append(word)
+    if flags - set(command.flags):
+        raise WrongUsage(f"{command.words[0]} has no flag -{escape(min(flags - set(command.flags)))}; usage: {command.usage}")
+    if len(arguments) < command.needs:
+        raise WrongUsage(f"{command.words[0]} needs more; usage: {command.usage}")
+    if len(arguments) > len(command.arguments):
+        hint = " (a name with blanks goes in quotes)" if command.arguments else ""
+        raise WrongUsage(f"{command.words[0]} does not take so many arguments{hint}; usage: {command.usage}")
+    return arguments, frozenset(flags)
+
+
+# The share.
+
+
+async def _dir(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> None:
+    await _list_remote(shell, arguments, is_long=True)
+
+
+async def _ls(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> None:
+    await _list_remote(shell, arguments, is_long="l" in flags)
+
+
+async def _list_remote(shell: ShellContext, arguments: Sequence[str], *, is_long: bool) -> None:
+    folder = shell.remote(arguments[0] if arguments else "")
+    async with contextlib.aclosing(in_order(shell.line.listing(folder))) as batches:
+        async for entries in batches:
+            _show_entries(shell, entries, folder, is_long=is_long)
+
+
+def _show_entries(shell: ShellContext, entries: Sequence[Entry], folder: SafeName, *, is_long: bool) -> None:
+    skip = len(str(folder)) + 1 if folder.parts else 0
+    if is_long:
+        shell.console.lines([entry_line(entry, entry.name[skip:]) for entry in entries])
+        return
+    names = [escape(entry.name[skip:]) + ("/" if entry.kind == FOLDER else "") for entry in entries]
+    width = shell.console.width
+    shell.console.lines(in_columns(names, width()) if width is not None else names)
+
+
+async def _cd(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> None:
+    folder = shell.remote(arguments[0] if arguments else "/")
+    if folder.parts:
+        # The first entries show that it is a folder which may be read. To leave the rest costs a new connection, less than
+        # to have a million entries sent.
+        async with contextlib.aclosing(shell.line.listing(folder)) as batches:
+            count = 0
+            async for batch in batches:
+                count += len(batch)
+                if count > _ENTRIES_TO_READ_OUT:
+                    break
+    shell.folder = folder
+
+
+async def _pwd(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> None:
+    shell.console.line(f"/{escape(str(shell.folder))}")
+
+
+async def _get(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> None:
+    name = shell.remote(arguments[0])
+    dest = _keep_slash(shell.here(arguments[1]), arguments[1]) if len(arguments) > 1 else str(shell.local)
+    async with shell.line.use() as client:
+        with shell.console.progress() as bar:
+            receipt = await client.get(str(name), dest, progress=bar.callback)
+    shell.console.line(receipt_line(receipt, "get", _as_typed(shell, receipt.path)))
+
+
+async def _put(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> None:
+    file = shell.here(arguments[0])
+    name = remote_target(shell, arguments[1] if len(arguments) > 1 else ".", file.name)
+    async with shell.line.use() as client:
+        with shell.console.progress() as bar:
+            receipt = await client.put(file, str(name), progress=bar.callback)
+    shell.console.line(receipt_line(receipt, "put", _as_typed(shell, receipt.path)))
+
+
+def remote_target(shell: ShellContext, typed: str, file_name: str) -> SafeName:
+    """Give the name that a file is put under: what is typed, or below it if it can only be a folder."""
+    if typed.endswith("/") or typed.rpartition("/")[2] in ("", ".", ".."):
+        typed = f"{typed.rstrip('/') or '/'}/{file_name}"
+    return shell.remote(typed)
+
+
+# This machine.
+
+
+async def _lcd(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> None:
+    shell.local = await asyncio.to_thread(_checked_folder, shell.here(arguments[0] if arguments else "~"))
+
+
+async def _lpwd(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> None:
+    shell.console.line(escape(str(shell.local)))
+
+
+async def _lls(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> None:
+    folder = shell.here(arguments[0] if arguments else "")
+    _show_entries(shell, await asyncio.to_thread(_local_entries, folder), SafeName(()), is_long="l" in flags)
+
+
+def _checked_folder(path: Path) -> Path:
+    folder = Path(os.path.normpath(path))
+    os.listdir(folder)  # raises what is wrong with it
+    return folder
+
+
+def _local_entries(folder: Path) -> list[Entry]:
+    entries = []
+    with os.scandir(folder) as items:
+        for item in items:
+            kind = LINK if item.is_symlink() else FOLDER if item.is_dir() else FILE
+            status = item.stat(follow_symlinks=False)
+            entries.append(Entry(item.name, kind, status.st_size, status.st_mtime_ns, status.st_mode & 0o7777))
+    return sorted(entries, key=lambda entry: entry.name)
+
+
+def _keep_slash(path: Path, typed: str) -> str:
+    # A slash at the end says that a folder is meant; Path drops it.
+    return f"{path}/" if typed.endswith("/") else str(path)
+
+
+def _as_typed(shell: ShellContext, path: str) -> str:
+    return path and path.removeprefix(f"{shell.local}/")
+
+
+# The shell itself.
+
+
+async def _help(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> None:
+    if arguments:
+        command = find_command(arguments[0])
+        shell.console.line(f"{command.usage}: {command.summary}")
+        return
+    width = max(len(command.usage) for command in COMMANDS)
+    shell.console.lines([f"{command.usage:<{width}}  {command.summary}" for command in COMMANDS])
+    shell.console.line('Names with blanks go in quotes: get "my photo.jpg"; Tab completes them.')
+
+
+async def _close(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> None:
+    shell.is_open = False
+
+
+_FOLDER = (Wants.REMOTE_FOLDER,)
+COMMANDS: tuple[ShellCommand, ...] = (
+    ShellCommand(("dir",), "dir [PATH]", "list a folder of the share, with sizes and times", _dir, _FOLDER),
+    ShellCommand(("ls",), "ls [-l] [PATH]", "list the names only; -l is dir", _ls, _FOLDER, flags="l"),
+    ShellCommand(
+        ("get",), "get NAME [DEST]", "receive a file; DEST is a file or folder here", _get, (Wants.REMOTE, Wants.LOCAL), 1
+    ),
+    ShellCommand(("put",), "put FILE [NAME]", "send a file; NAME/ puts it into that folder", _put, (Wants.LOCAL, Wants.REMOTE), 1),
+    ShellCommand(("cd",), "cd [PATH]", "change the folder of the share; alone: its top", _cd, _FOLDER),
+    ShellCommand(("pwd",), "pwd", "show the folder of the share", _pwd),
+    ShellCommand(("lcd",), "lcd [PATH]", "change the folder here; alone: home", _lcd, (Wants.LOCAL_FOLDER,)),
+    ShellCommand(("lpwd",), "lpwd", "show the folder here", _lpwd),
+    ShellCommand(("lls",), "lls [-l] [PATH]", "list a folder here", _lls, (Wants.LOCAL_FOLDER,), flags="l"),
+    ShellCommand(("help", "?"), "help [COMMAND]", "show the commands", _help, (Wants.COMMAND,)),
+    ShellCommand(("close", "exit", "quit", "bye"), "close", "leave (also: exit, quit, bye, Ctrl-D)", _close),
+)
+BY_WORD: Mapping[str, ShellCommand] = {word: command for command in COMMANDS for word in command.words}

@@ -1,0 +1,47 @@
+"""Where the shell's text goes: results to one stream, everything else to another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TextIO
+
+from ftransfer.shell.progress import ProgressBar
+from ftransfer.shell.wording import explain
+
+
+class Console:
+    """Two text streams and what is known about them.
+
+    `width` gives the cells in a line of the terminal, which can change; None if results do not go to a terminal.
+    """
+
+    def __init__(self, out: TextIO, err: TextIO, *, width: Callable[[], int] | None = None, shows_progress: bool = False) -> None:
+        self.out = out
+        self.err = err
+        self.width = width
+        self.shows_progress = shows_progress
+
+    def line(self, text: str) -> None:
+        """Write a result."""
+        self.out.write(f"{text}\n")
+
+    def lines(self, texts: list[str]) -> None:
+        """Write many results at once."""
+        if texts:
+            self.out.write("\n".join(texts) + "\n")
+
+    def note(self, text: str) -> None:
+        """Write what is no result."""
+        self.flush()
+        self.err.write(f"{text}\n")
+        self.err.flush()
+
+    def error(self, error: BaseException) -> None:
+        self.note(explain(error))
+
+    def flush(self) -> None:
+        self.out.flush()
+
+    def progress(self) -> ProgressBar:
+        """Give a bar for one transfer, to be entered with `with`."""
+        return ProgressBar(self.err, is_shown=self.shows_progress)

@@ -1,0 +1,154 @@
+"""What a shell command works with: a connection that comes back by itself, two current folders, and the console."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from ftransfer.errors import ChannelError, Closed, NameRefused, ServerStopping
+from ftransfer.names import ROOT, SafeName, escape, parse_path
+from ftransfer.protocol.replies import Hello
+from ftransfer.shell.console import Console
+from ftransfer.shell.listing import as_generator
+from ftransfer.storage.base import Entry
+from ftransfer.transfer.records import ProgressCallback, Receipt
+
+
+class RemoteShare(Protocol):
+    """What the shell asks of a client (client/client.py)."""
+
+    @property
+    def hello(self) -> Hello: ...
+
+    @property
+    def is_closed(self) -> bool: ...
+
+    async def open(self) -> None: ...
+
+    def iter_dir(self, path: str = "") -> AsyncIterator[Sequence[Entry]]: ...
+
+    async def get(self, name: str, dest: str | os.PathLike[str] = ".", *, progress: ProgressCallback | None = None) -> Receipt: ...
+
+    async def put(
+        self, file: str | os.PathLike[str], name: str | None = None, *, progress: ProgressCallback | None = None
+    ) -> Receipt: ...
+
+
+# The last word of a server that has gone, the end of its connection, and a new one.
+_LISTING_TRIES = 3
+
+
+class Line:
+    """The way to the server: one user at a time, and a word when it was lost and made again. Whoever made the client closes it."""
+
+    def __init__(self, client: RemoteShare, note: Callable[[str], None]) -> None:
+        self._client = client
+        self._note = note
+        self._turn = asyncio.Lock()
+        self._greeting = client.hello
+        self._was_left = False  # by us, so that a new connection is nothing to speak of
+
+    @contextlib.asynccontextmanager
+    async def use(self) -> AsyncIterator[RemoteShare]:
+        """Give a client that is connected, to nobody else until the end of the `with`.
+
+        Raises:
+            CannotConnect: The connection was lost, and the server cannot be reached again.
+        """
+        async with self._turn:
+            await self._client.open()
+            self._note_new_connection()
+            try:
+                yield self._client
+            except asyncio.CancelledError:
+                # A transfer that is stopped takes its connection with it.
+                self._was_left = self._client.is_closed
+                raise
+            finally:
+                if not self._client.is_closed:
+                    self._note_new_connection()
+
+    async def listing(self, folder: SafeName) -> AsyncGenerator[Sequence[Entry], None]:
+        """Give the entries of a folder in batches. If the connection turns out to be dead, they are asked for on a new one.
+
+        One that is left before its end (with aclose) costs the connection, without a word.
+        """
+        async with self.use() as client:
+            hello, has_begun = client.hello, False
+            for _ in range(_LISTING_TRIES):
+                try:
+                    async with contextlib.aclosing(as_generator(client.iter_dir(str(folder)))) as batches:
+                        async for batch in batches:
+                            has_begun = True
+                            yield batch
+                    return
+                except (ChannelError, ServerStopping):
+                    # That the server went away is often noticed only when it is asked something, long after.
+                    if has_begun or client.hello is not hello:
+                        raise
+                except GeneratorExit:
+                    self._was_left = True
+                    raise
+                await client.open()
+                self._note_new_connection()
+            raise Closed("the server ends every connection; try again later")
+
+    def _note_new_connection(self) -> None:
+        if self._client.hello is self._greeting:
+            return
+        self._greeting = self._client.hello
+        if not self._was_left:
+            self._note("the connection was lost; connected again")
+        self._was_left = False
+
+
+@dataclass
+class ShellContext:
+    """The state of one shell. `folder` is the current folder of the share, `local` that of this machine (absolute)."""
+
+    line: Line
+    console: Console
+    local: Path
+    folder: SafeName = ROOT
+    is_open: bool = True  # false when the shell is to be left
+
+    def remote(self, typed: str) -> SafeName:
+        """Give the name in the share that typed text means, seen from the current folder.
+
+        Raises:
+            NameRefused: It leads above the top of the share, or no share can hold it.
+        """
+        return resolve(self.folder, typed)
+
+    def here(self, typed: str) -> Path:
+        """Give the local path that typed text means, seen from the current local folder."""
+        return self.local / os.path.expanduser(typed)
+
+    def relative(self, name: str) -> str:
+        """Give a wire name as it is typed in the current folder."""
+        prefix = f"{self.folder}/" if self.folder.parts else ""
+        return name.removeprefix(prefix)
+
+
+def resolve(folder: SafeName, typed: str) -> SafeName:
+    """Follow typed text from a folder of the share: `..` goes up, a `/` at the beginning starts at the top. Pure.
+
+    Raises:
+        NameRefused: As in ShellContext.remote.
+    """
+    parts = [] if typed.startswith("/") else list(folder.parts)
+    for part in typed.split("/"):
+        if part in ("", "."):
+            continue
+        if part != "..":
+            parts.append(part)
+        elif parts:
+            parts.pop()
+        else:
+            raise NameRefused(f"{escape(typed)}: that is above the top of the share; cd / goes to the top", name=typed)
+    return parse_path("/".join(parts))

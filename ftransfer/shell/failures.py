@@ -1,0 +1,23 @@
+"""What goes wrong in the shell itself, before or around what a server says."""
+
+from __future__ import annotations
+
+from ftransfer.errors import FtransferError
+from ftransfer.shell.wording import explain
+
+
+class WrongUsage(FtransferError):
+    """What was typed makes no sense: an unknown command, a missing argument, a quote that is never closed."""
+
+    code = "usage"
+
+
+class ScriptFailed(FtransferError):
+    """A line of a script could not be carried out; `cause` is what it met, `line` its number from 1."""
+
+    code = "script"
+
+    def __init__(self, line: int, cause: Exception) -> None:
+        super().__init__(f"line {line}: {explain(cause)}")
+        self.line = line
+        self.cause = cause

@@ -1,0 +1,126 @@
+"""Typed lines <-> words: quotes and backslash, for the prompt, for scripts and for completion. Pure.
+
+Words are parted by blanks. 'single quotes' keep everything, "double quotes" know backslash before " and backslash, a backslash
+elsewhere keeps the next character, and $'...' knows what listings print for names that cannot be typed: \\n, \\t, \\x1b, \\xff.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ftransfer.names import escape
+from ftransfer.shell.failures import WrongUsage
+
+_BLANKS = " \t\r\n"
+_NEEDS_QUOTES = re.compile(r"""[\s'"\\$]""")
+_ESCAPED = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))", re.DOTALL)
+_SHORT = {"n": "\n", "r": "\r", "t": "\t"}
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One word: its text, where it begins in the line, and the quote that is still open at the end of the line ("" if none)."""
+
+    text: str
+    start: int
+    open_quote: str = ""
+
+
+def split_line(line: str, *, is_lenient: bool = False) -> list[str]:
+    """Give the words of a line. If `is_lenient`, a quote that is open at its end counts as closed there.
+
+    Raises:
+        WrongUsage: A quote is never closed, or the line ends in a backslash.
+    """
+    words = scan(line)
+    if words and words[-1].open_quote and not is_lenient:
+        raise WrongUsage(f"the quote {words[-1].open_quote} is never closed; close it, or write \\ before it")
+    return [word.text for word in words]
+
+
+def scan(line: str) -> list[Word]:
+    """Give the words of a line that may not be complete yet."""
+    words: list[Word] = []
+    at = 0
+    while True:
+        while at < len(line) and line[at] in _BLANKS:
+            at += 1
+        if at == len(line):
+            return words
+        word, at = _scan_word(line, at)
+        words.append(word)
+
+
+def _scan_word(line: str, start: int) -> tuple[Word, int]:
+    text: list[str] = []
+    at = start
+    while at < len(line) and line[at] not in _BLANKS:
+        quote = "$'" if line.startswith("$'", at) else line[at] if line[at] in "'\"" else ""
+        if quote:
+            end = _closing(line, at + len(quote), quote)
+            text.append(_unquote(line[at + len(quote) : end], quote))
+            if end == len(line):
+                return Word("".join(text), start, quote), end
+            at = end + 1
+        elif line[at] == "\\":
+            if at + 1 == len(line):
+                return Word("".join(text), start, "\\"), len(line)
+            text.append(line[at + 1])
+            at += 2
+        else:
+            text.append(line[at])
+            at += 1
+    return Word("".join(text), start), at
+
+
+def _closing(line: str, at: int, quote: str) -> int:
+    while at < len(line) and line[at] != quote[-1]:
+        at += 2 if line[at] == "\\" and quote != "'" else 1
+    return min(at, len(line))
+
+
+def _unquote(raw: str, quote: str) -> str:
+    if quote == "'":
+        return raw
+    if quote == '"':
+        return re.sub(r'\\(["\\])', r"\1", raw)
+    return _ESCAPED.sub(_unescape, raw)
+
+
+def _unescape(match: re.Match[str]) -> str:
+    byte, short, long, other = match.groups()
+    if byte:
+        value = int(byte, 16)
+        return chr(value) if value < 0x80 else chr(0xDC00 + value)  # what is no text stands as a surrogate escape
+    if short or long:
+        value = int(short or long, 16)
+        return chr(value) if value <= 0x10FFFF else match.group()
+    return _SHORT.get(other, other)
+
+
+def quote(text: str, *, is_complete: bool = True) -> str:
+    """Give text that `split_line` reads back as one word; the closing quote is left off if more is to be typed."""
+    if _cannot_be_typed(text):
+        opening, inner = "$'", "".join(map(_escape_mark, text))
+    elif not _NEEDS_QUOTES.search(text) and text:
+        return text
+    elif '"' not in text:
+        opening, inner = '"', text.replace("\\", "\\\\")
+    elif "'" not in text:
+        opening, inner = "'", text
+    else:
+        opening, inner = '"', text.replace("\\", "\\\\").replace('"', '\\"')
+    return opening + inner + (opening[-1] if is_complete else "")
+
+
+def _escape_mark(mark: str) -> str:
+    if mark == "'":
+        return "\\'"
+    # U+0080 to U+00FF must not look like a byte that is no text.
+    return f"\\u{ord(mark):04x}" if "\x7f" < mark < "\u0100" and escape(mark) != mark else escape(mark)
+
+
+def _cannot_be_typed(text: str) -> bool:
+    plain = text.replace("\\", "")
+    return escape(plain) != plain

@@ -1,0 +1,75 @@
+"""The shell without a terminal: lines from a pipe or file are carried out as a script, which stops at the first failure."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+
+from ftransfer.shell.commands import execute
+from ftransfer.shell.context import ShellContext
+from ftransfer.shell.failures import ScriptFailed, WrongUsage
+
+_READ_BYTES = 65_536
+_MAX_LINE_BYTES = 1 << 20
+
+
+async def run_script(shell: ShellContext, descriptor: int) -> None:
+    """Carry out the lines that come from a descriptor until they end or the script leaves. Lines that begin with # are comments.
+
+    Raises:
+        ScriptFailed: A line failed; those after it were not carried out.
+    """
+    number = 0
+    async for line in read_lines(descriptor):
+        number += 1
+        if line.lstrip().startswith("#"):
+            continue
+        try:
+            await execute(shell, line)
+        except BrokenPipeError:
+            raise  # nobody reads the results any more: no fault of the line
+        except Exception as error:
+            raise ScriptFailed(number, error) from error
+        finally:
+            shell.console.flush()
+        if not shell.is_open:
+            return
+
+
+async def read_lines(descriptor: int) -> AsyncIterator[str]:
+    """Give the lines of a pipe, socket or file, without their ends, each as soon as it is there; the last needs no end.
+
+    Raises:
+        WrongUsage: A line has no end for a megabyte.
+
+    The descriptor is neither made non-blocking (others may share it) nor read in a thread (which could not be stopped).
+    """
+    held = b""
+    while chunk := await _read(descriptor):
+        *lines, held = (held + chunk).split(b"\n")
+        for line in lines:
+            yield _decode(line)
+        if len(held) > _MAX_LINE_BYTES:
+            raise WrongUsage("a line is longer than a megabyte; is this a script?")
+    if held:
+        yield _decode(held)
+
+
+async def _read(descriptor: int) -> bytes:
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    try:
+        loop.add_reader(descriptor, ready.set)
+    except (PermissionError, ValueError):
+        # epoll does not take regular files and /dev/null, which are always ready.
+        return os.read(descriptor, _READ_BYTES)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(descriptor)
+    return os.read(descriptor, _READ_BYTES)
+
+
+def _decode(line: bytes) -> str:
+    return line.removesuffix(b"\r").decode("utf-8", "surrogateescape").removeprefix("\ufeff")

@@ -1,0 +1,138 @@
+"""Values -> text for people: sizes, times, listing lines, receipts, and every error as one line.
+
+Pure. Whatever came from a peer passes through `escape` or `printable` here, so that it cannot send control sequences to a terminal.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from ftransfer.errors import (
+    AlreadyThere,
+    Busy,
+    CannotConnect,
+    Closed,
+    DigestMismatch,
+    DiskFull,
+    FtransferError,
+    NotFound,
+    RemoteProtocolError,
+    ServerStopping,
+    SourceChanged,
+    TimedOut,
+)
+from ftransfer.names import escape
+from ftransfer.storage.base import Entry
+from ftransfer.transfer.records import Receipt
+
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
+_MAX_SHOWN_NAME = 200
+
+# What to do about an error, unless its own sentence says so already. The nearest class counts.
+_ADVICE: dict[type[BaseException], str] = {
+    AlreadyThere: "choose another name",
+    Busy: "try again later",
+    CannotConnect: "check the host and the port, and that ftransfer serve runs there",
+    Closed: "try again",
+    DigestMismatch: "nothing was stored; try again",
+    DiskFull: "make room there and try again",
+    NotFound: "dir lists what is there",
+    RemoteProtocolError: "check that an ftransfer server listens there",
+    ServerStopping: "try again later",
+    SourceChanged: "try again",
+    TimedOut: "try again",
+}
+
+
+def human_size(count: int) -> str:
+    """Give bytes with three or four digits and a decimal unit: 999 B, 1.0 kB, 12.3 MB, 123 MB."""
+    value = float(count)
+    unit = 0
+    # 999.5 would be rounded to 1000, which belongs to the next unit.
+    while value >= 999.5 and unit < len(_UNITS) - 1:
+        value /= 1000
+        unit += 1
+    digits = 1 if unit and value < 99.95 else 0
+    return f"{value:.{digits}f} {_UNITS[unit]}"
+
+
+def human_seconds(seconds: float) -> str:
+    """Give a duration: 0.12 s, 3.4 s, 2 min 05 s, 1 h 02 min."""
+    if seconds < 1:
+        return f"{seconds:.2f} s"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def moment(mtime_ns: int) -> str:
+    """Give a time in the local zone, always 16 columns wide; question marks if a peer named one that no calendar has."""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M", time.localtime(mtime_ns // 1_000_000_000))
+    except (OverflowError, ValueError, OSError):
+        return "????-??-?? ??:??"
+
+
+def entry_line(entry: Entry, shown: str | None = None) -> str:
+    """Give one line of a listing in columns of fixed width, so that no line has to wait for the others.
+
+    `shown` stands for the whole name, for listings relative to a folder.
+    """
+    name = escape(entry.name if shown is None else shown)
+    size = "-" if entry.kind != "file" else str(entry.size)
+    arrow = f" -> {escape(entry.target)}" if entry.target else ""
+    return f"{escape(entry.kind):<4} {size:>14} {moment(entry.mtime_ns)} {name}{arrow}"
+
+
+def receipt_line(receipt: Receipt, verb: str, path: str) -> str:
+    """Say that a get or put is done. `verb` is "get" or "put", `path` the local file as the user would type it, "" for a stream."""
+    name, shown = short_name(receipt.name), ""
+    if path and os.path.normpath(path) != receipt.name:
+        shown = short_name(os.path.normpath(path))
+    if verb == "get":
+        what = f"received {name} as {shown}" if shown else f"received {name}"
+    else:
+        what = f"stored {shown} as {name}" if shown else f"stored {name}"
+    parts = [f"{what}: {human_size(receipt.size)} in {human_seconds(receipt.seconds)}"]
+    new = receipt.size - receipt.kept
+    if receipt.seconds >= 0.5:
+        parts.append(f"{human_size(int(new / receipt.seconds))}/s")
+    if receipt.kept:
+        parts.append(f"{human_size(receipt.kept)} of it from an earlier attempt")
+    if receipt.restarted:
+        parts.append("from the beginning, since the file had changed")
+    parts.append("verified" if receipt.durable else "verified, not yet safe from a power cut")
+    return ", ".join(parts)
+
+
+def explain(error: BaseException) -> str:
+    """Give one printable line that says what happened, to which name, and what to do."""
+    name = ""
+    if isinstance(error, FtransferError):
+        message, name = str(error), short_name(error.name)
+    elif isinstance(error, OSError) and error.strerror:
+        message = error.strerror
+        name = short_name(str(error.filename)) if error.filename is not None else ""
+    else:
+        message = f"{type(error).__name__}: {error}; this is a fault of the program, FTRANSFER_DEBUG=1 shows where"
+    message = printable(message) or type(error).__name__
+    if name and name not in message:
+        message = f"{name}: {message}"
+    advice = next((_ADVICE[cls] for cls in type(error).__mro__ if cls in _ADVICE), "")
+    return f"{message}; {advice}" if advice and "; " not in message else message
+
+
+def short_name(name: str) -> str:
+    """Give a name that is safe to print and not longer than a few lines."""
+    return escape(name) if len(name) <= _MAX_SHOWN_NAME else escape(name[:_MAX_SHOWN_NAME]) + "…"
+
+
+def printable(text: str) -> str:
+    """Give a sentence as one printable line. Backslashes stay, since names in it are escaped already."""
+    if text.isprintable():
+        return text
+    return "".join(mark if mark == "\\" else " " if mark in "\r\n" else escape(mark) for mark in text).strip()

@@ -1,0 +1,105 @@
+"""The program in this process: what typer, the options and the way out do; no server is there."""
+
+from __future__ import annotations
+
+import pytest
+
+from ftransfer.cli.entry import run_program
+from ftransfer.version import VERSION
+
+COMMANDS = ("serve", "connect", "get", "put", "dir")
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("bogus", "no such command 'bogus'"),
+        ("get", "missing argument 'HOST'"),
+        ("get h", "missing argument 'PORT'"),
+        ("get h 1", "missing argument 'NAME'"),
+        ("get h x n", "x is not a number"),
+        ("get h 0 n", "0 is not a port; ports are 1 to 65535"),
+        ("get h 65536 n", "65536 is not a port"),
+        ("get h 1 n d e", "unexpected extra argument"),
+        ("get --bogus h 1 n", "no such option: --bogus"),
+        ("dir --json=3 h 1", "--json"),
+        ("put h 1 -", "what comes from stdin needs a name"),
+        ("put h 1 - folder/", "what comes from stdin needs a name"),
+        ("serve", "missing argument 'FOLDER'"),
+        ("serve x --port -1", "-1 is not a port"),
+        ("serve x --port 65536", "65536 is not a port"),
+        ("--bogus", "no such option"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_code_2(capsys: pytest.CaptureFixture[str], line: str, says: str) -> None:
+    assert run_program(line.split()) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1
+    assert err.startswith("ftransfer: ") and says.lower() in err.lower()
+
+
+def test_wrong_usage_points_to_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    run_program(["get"])
+    assert capsys.readouterr().err == "ftransfer: missing argument 'HOST'; ftransfer get --help shows how\n"
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_program(["--version"]) == 0
+    assert capsys.readouterr().out == f"ftransfer {VERSION}\n"
+
+
+def test_help_lists_commands_examples_and_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_program(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert all(f"\n  {command} " in out for command in COMMANDS)
+    assert "\n    ftransfer get localhost 9021 射频仿真.pptx\n" in out
+    assert "\n    130  interrupted\n" in out
+
+
+def test_usage_line(capsys: pytest.CaptureFixture[str]) -> None:
+    run_program(["get", "--help"])
+    assert capsys.readouterr().out.splitlines()[0] == "Usage: ftransfer get [OPTIONS] HOST PORT NAME [DEST]"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_each_command_shows_examples(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    assert run_program([command, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert f"Usage: ftransfer {command}" in out
+    assert f"\n    ftransfer {command} " in out  # each example on a line of its own
+
+
+def test_without_a_command_there_is_help_and_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_program([]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and "Usage: ftransfer" in err
+
+
+def test_fault_of_the_program_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        def write(self, text: str) -> int:
+            raise LookupError("oops")
+
+        def flush(self) -> None:
+            pass
+
+    monkeypatch.setattr("sys.stdout", Broken())
+    assert run_program(["--version"]) == 1
+    assert (
+        capsys.readouterr().err == "ftransfer: LookupError: oops; this is a fault of the program, FTRANSFER_DEBUG=1 shows where\n"
+    )
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_script(capsys: pytest.CaptureFixture[str], shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_FTRANSFER_COMPLETE", f"source_{shell}")
+    assert run_program([]) == 0
+    assert "_FTRANSFER_COMPLETE" in capsys.readouterr().out
+
+
+def test_completion_of_commands(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_FTRANSFER_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "ftransfer se")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    assert run_program([]) == 0
+    assert capsys.readouterr().out.split() == ["serve"]
