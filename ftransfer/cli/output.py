@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from ftransfer.errors import AuthError, ChannelError, DigestMismatch, ProtocolError, ServerStopping
-from ftransfer.shell.failures import ScriptFailed, WrongUsage
+from ftransfer.shell.failures import Interrupted, ScriptFailed, WrongUsage
 from ftransfer.shell.wording import entry_line, explain, receipt_line
 from ftransfer.storage.base import FILE, Entry
 from ftransfer.transfer.records import Receipt
@@ -25,7 +25,7 @@ INTERRUPTED = 130
 
 # The first row that fits counts; whatever is not here was refused or has failed.
 _CODES: tuple[tuple[type[BaseException], int], ...] = (
-    (KeyboardInterrupt, INTERRUPTED),
+    (Interrupted, INTERRUPTED),
     (WrongUsage, USAGE),
     (DigestMismatch, NOT_VERIFIED),
     (AuthError, NOT_TRUSTED),

@@ -11,18 +11,25 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from ftransfer.shell.failures import Interrupted
+
 T = TypeVar("T")
 
-# For a thread that reads a silent pipe or writes to a full one there is no other end.
-_PATIENCE_S = 5.0
+# How long an interrupted command may clean up.
+PATIENCE_S = 5.0
+# With a stream there is nothing to clean up, but a thread may sit in a read or write that nothing but the end can stop.
+STREAM_PATIENCE_S = 0.3
 _INTERRUPTED = 130
 
 
-def run(work: Coroutine[Any, Any, T], *, keeps_interrupt: bool = False) -> T:
+def run(work: Coroutine[Any, Any, T], *, keeps_interrupt: bool = False, patience_s: float = PATIENCE_S) -> T:
     """Run a command to its end.
 
-    The first SIGINT cancels it, so that it can clean up, and comes out as KeyboardInterrupt; a second one, or five seconds, end the
-    process where it stands. With `keeps_interrupt` the command handles SIGINT itself.
+    The first SIGINT cancels it, so that it can clean up; a second one, or the end of `patience_s`, ends the process where it
+    stands. With `keeps_interrupt` the command handles SIGINT itself.
+
+    Raises:
+        Interrupted: SIGINT came. (Not KeyboardInterrupt, which typer would swallow.)
     """
     # What has been imported stays, so it need not be looked at again. entry.py has switched the collector off for the imports.
     if not gc.isenabled():
@@ -33,11 +40,16 @@ def run(work: Coroutine[Any, Any, T], *, keeps_interrupt: bool = False) -> T:
         if not os.environ.get("FTRANSFER_DEBUG"):
             loop.set_exception_handler(lambda *_: None)  # what a command meets it raises; the rest is noise on its way out
         if keeps_interrupt or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-            return runner.run(work)
-        return _run_interruptible(runner, loop, work)
+            try:
+                return runner.run(work)
+            except KeyboardInterrupt:
+                raise Interrupted("interrupted") from None
+        return _run_interruptible(runner, loop, work, patience_s)
 
 
-def _run_interruptible(runner: asyncio.Runner, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
+def _run_interruptible(
+    runner: asyncio.Runner, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T], patience_s: float
+) -> T:
     interrupts = 0
     task: asyncio.Task[T] | None = None
 
@@ -46,7 +58,7 @@ def _run_interruptible(runner: asyncio.Runner, loop: asyncio.AbstractEventLoop, 
         interrupts += 1
         if interrupts > 1:
             _end_now()
-        impatience = threading.Timer(_PATIENCE_S, _end_now)
+        impatience = threading.Timer(patience_s, _end_now)
         impatience.daemon = True
         impatience.start()
         if task is not None:
@@ -65,7 +77,7 @@ def _run_interruptible(runner: asyncio.Runner, loop: asyncio.AbstractEventLoop, 
         return runner.run(wrapped())
     except asyncio.CancelledError:
         if interrupts:
-            raise KeyboardInterrupt from None
+            raise Interrupted("interrupted") from None
         raise
     finally:
         if not interrupts:

@@ -11,9 +11,10 @@ import typer
 
 from ftransfer.cli.options import Host, Json, Port
 from ftransfer.cli.output import entries_text, note, receipt_text
-from ftransfer.cli.running import run
+from ftransfer.cli.running import PATIENCE_S, STREAM_PATIENCE_S, run
 from ftransfer.shell.failures import WrongUsage
 from ftransfer.shell.listing import in_order
+from ftransfer.shell.local import check_sendable
 from ftransfer.shell.progress import ProgressBar
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def get(
     as_json: Json = False,
 ) -> None:
     """Receive a file, verified. It appears under its name when it is complete, not before."""
-    receipt = run(_get(_connect(host, port), name, dest))
+    receipt = run(_get(_connect(host, port), name, dest), patience_s=_patience_s(dest))
     text = receipt_text(receipt, "get", as_json=as_json)
     if dest != _STREAM:
         sys.stdout.write(f"{text}\n")
@@ -74,7 +75,9 @@ def put(
     """Send a file. It is done when the server has verified it and has it on disk."""
     if file == _STREAM and (not name or name.endswith("/")):
         raise WrongUsage("what comes from stdin needs a name; usage: ftransfer put HOST PORT - NAME")
-    receipt = run(_put(_connect(host, port), file, name))
+    if file != _STREAM:
+        check_sendable(file)
+    receipt = run(_put(_connect(host, port), file, name), patience_s=_patience_s(file))
     sys.stdout.write(f"{receipt_text(receipt, 'put', as_json=as_json)}\n")
 
 
@@ -116,6 +119,10 @@ def _connect(host: str, port: int) -> Connection:
     from ftransfer.client.client import connect
 
     return connect(host, port)
+
+
+def _patience_s(path: str) -> float:
+    return STREAM_PATIENCE_S if path == _STREAM else PATIENCE_S
 
 
 def _write(text: str) -> None:

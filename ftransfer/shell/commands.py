@@ -16,6 +16,7 @@ from ftransfer.shell.context import ShellContext
 from ftransfer.shell.failures import WrongUsage
 from ftransfer.shell.lines import split_line
 from ftransfer.shell.listing import in_order
+from ftransfer.shell.local import check_sendable
 from ftransfer.shell.wording import entry_line, receipt_line, short_name
 from ftransfer.storage.base import FILE, FOLDER, LINK, Entry
 
@@ -148,6 +149,7 @@ async def _get(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> N
 
 async def _put(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> None:
     file = shell.here(arguments[0])
+    await asyncio.to_thread(check_sendable, file)
     name = remote_target(shell, arguments[1] if len(arguments) > 1 else ".", file.name)
     async with shell.line.use() as client:
         with shell.console.progress() as bar:

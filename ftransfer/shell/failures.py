@@ -12,6 +12,12 @@ class WrongUsage(FtransferError):
     code = "usage"
 
 
+class Interrupted(FtransferError):
+    """The user has stopped the program."""
+
+    code = "interrupted"
+
+
 class ScriptFailed(FtransferError):
     """A line of a script could not be carried out; `cause` is what it met, `line` its number from 1."""
 

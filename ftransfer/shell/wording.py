@@ -36,6 +36,7 @@ _ADVICE: dict[type[BaseException], str] = {
     CannotConnect: "check the host and the port, and that ftransfer serve runs there",
     Closed: "try again",
     DigestMismatch: "nothing was stored; try again",
+    FileNotFoundError: "check the path on this machine",
     DiskFull: "make room there and try again",
     NotFound: "dir lists what is there",
     RemoteProtocolError: "check that an ftransfer server listens there",

@@ -7,7 +7,7 @@ import pytest
 from ftransfer import errors
 from ftransfer.cli.output import entries_text, exit_code, receipt_text
 from ftransfer.errors import FtransferError
-from ftransfer.shell.failures import ScriptFailed, WrongUsage
+from ftransfer.shell.failures import Interrupted, ScriptFailed, WrongUsage
 from ftransfer.storage.base import Entry
 from ftransfer.transfer.records import Receipt
 
@@ -30,16 +30,15 @@ from ftransfer.transfer.records import Receipt
         (errors.DigestMismatch("x"), 4),
         (errors.NotAuthorised("x"), 5),
         (errors.NotTrusted("x"), 5),
-        (KeyboardInterrupt(), 130),
+        (Interrupted("x"), 130),
         (PermissionError("x"), 1),
         (ValueError("x"), 1),
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_exit_code_of_each_error(error: BaseException, code: int) -> None:
+def test_exit_code_of_each_error(error: Exception, code: int) -> None:
     assert exit_code(error) == code
-    if isinstance(error, Exception):
-        assert exit_code(ScriptFailed(1, error)) == code
+    assert exit_code(ScriptFailed(1, error)) == code
 
 
 ENTRIES = [

@@ -30,7 +30,7 @@ def pipe() -> Iterator[Callable[[bytes], int]]:
 
 
 async def test_lines_are_carried_out_in_order(screen: Screen, pipe: Callable[[bytes], int]) -> None:
-    await run_script(screen.shell, pipe("cd photos\n\n  # a comment\r\npwd\r\nls".encode()))
+    await run_script(screen.shell, pipe(b"cd photos\n\n  # a comment\r\npwd\r\nls"))
     assert screen.lines == ["/photos", "2024/", r"esc\x1b[31m.jpg"]
 
 

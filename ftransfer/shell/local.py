@@ -1,0 +1,20 @@
+"""What the shell and the command line look at on this machine before they ask a server."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from ftransfer.errors import NotAFile
+from ftransfer.names import escape
+
+
+def check_sendable(path: str | os.PathLike[str]) -> None:
+    """Say at once, and in words about this machine, that a file cannot be sent.
+
+    Raises:
+        OSError: It is not there, or may not be looked at.
+        NotAFile: It is a folder.
+    """
+    if stat.S_ISDIR(os.stat(path).st_mode):
+        raise NotAFile(f"{escape(os.fspath(path))}: is a folder; put sends one file", name=os.fspath(path))

@@ -1,0 +1,221 @@
+"""The command line as processes: one that runs to its end, a server that keeps running, and a shell at a terminal of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import contextlib
+import fcntl
+import os
+import pty
+import re
+import struct
+import sys
+import termios
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PROJECT = Path(__file__).parents[2]
+_WAIT_S = 15
+_ENVIRONMENT = {
+    **{key: value for key, value in os.environ.items() if not key.startswith(("FTRANSFER", "_FTRANSFER"))},
+    "PYTHONPATH": str(PROJECT),
+    "PYTHONWARNINGS": "error",
+}
+_PROGRAM = (sys.executable, "-m", "ftransfer")
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A program that has ended."""
+
+    code: int
+    out: bytes
+    err: str
+
+    @property
+    def text(self) -> str:
+        return self.out.decode()
+
+
+async def run_program(
+    *arguments: str | int | Path,
+    folder: Path,
+    stdin: bytes = b"",
+    environment: Mapping[str, str] | None = None,
+    stdout: int | None = None,
+) -> Done:
+    """Run `ftransfer` with arguments in a folder to its end. `stdout`: a descriptor to write to, instead of into the result."""
+    process = await asyncio.create_subprocess_exec(
+        *_PROGRAM,
+        *map(str, arguments),
+        cwd=folder,
+        env={**_ENVIRONMENT, **(environment or {})},
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE if stdout is None else stdout,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with _ended(process), asyncio.timeout(_WAIT_S):
+        out, err = await process.communicate(stdin)
+        assert process.returncode is not None
+        return Done(process.returncode, out or b"", err.decode())
+
+
+@dataclass
+class Running:
+    """A program that runs. What it writes is read line by line, as the test needs it."""
+
+    process: asyncio.subprocess.Process
+    err: str = ""
+    addresses: list[tuple[str, int]] = field(default_factory=list)
+
+    @property
+    def port(self) -> int:
+        return self.addresses[0][1]
+
+    async def out_line(self) -> str:
+        assert self.process.stdout is not None
+        return (await self.process.stdout.readline()).decode()
+
+    async def err_until(self, pattern: str) -> str:
+        """Read stderr until a line matches; give that line."""
+        assert self.process.stderr is not None
+        async with asyncio.timeout(_WAIT_S):
+            while line := (await self.process.stderr.readline()).decode():
+                self.err += line
+                if re.search(pattern, line):
+                    return line
+        raise AssertionError(f"no line matches {pattern!r} in:\n{self.err}")
+
+    async def end(self) -> int:
+        """Wait until it ends; give its exit code."""
+        assert self.process.stderr is not None
+        async with asyncio.timeout(_WAIT_S):
+            self.err += (await self.process.stderr.read()).decode()
+            return await self.process.wait()
+
+
+@contextlib.asynccontextmanager
+async def start_program(*arguments: str | int | Path, folder: Path) -> AsyncIterator[Running]:
+    process = await asyncio.create_subprocess_exec(
+        *_PROGRAM,
+        *map(str, arguments),
+        cwd=folder,
+        env=_ENVIRONMENT,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with _ended(process):
+        yield Running(process)
+
+
+@contextlib.asynccontextmanager
+async def start_server(share: Path, *options: str | int) -> AsyncIterator[Running]:
+    """Run `ftransfer serve` on a free port; it accepts connections when the block begins."""
+    async with start_program("serve", share, "--port", 0, *options, folder=share.parent) as server:
+        async with asyncio.timeout(_WAIT_S):
+            line = await server.out_line()
+        found = re.fullmatch(r"listening on (?:\[(.+)\]|(.+)):(\d+)\n", line)
+        assert found, line or (await server.end(), server.err)
+        server.addresses.append((found[1] or found[2], int(found[3])))
+        yield server
+
+
+@contextlib.asynccontextmanager
+async def _ended(process: asyncio.subprocess.Process) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+        # communicate and not wait: the pipes have to be read out, or their transports stay open.
+        await process.communicate()
+
+
+# Also one that is not complete yet.
+_SEQUENCE = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]?|[^\[]|$)")
+
+
+class Terminal:
+    """A program at a pseudo-terminal of 80 columns: keys go in, what it draws comes out."""
+
+    def __init__(self, process: asyncio.subprocess.Process, master: int) -> None:
+        self.process = process
+        self.screen = ""  # all text that was drawn, without the sequences that move the cursor
+        self._drawn = ""
+        self._master = master
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._unread = 0
+        self._changed = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(master, self._read)
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self._master, 65_536)
+        except OSError:  # EIO: nobody has the other side open any more
+            data = b""
+        if not data:
+            self._loop.remove_reader(self._master)
+        self._drawn += self._decoder.decode(data)
+        self.screen = _SEQUENCE.sub("", self._drawn)
+        self._changed.set()
+
+    def press(self, keys: str) -> None:
+        os.write(self._master, keys.encode())
+
+    async def see(self, text: str) -> str:
+        """Wait until text is drawn after what was seen before; give what was drawn up to its end."""
+        try:
+            async with asyncio.timeout(_WAIT_S):
+                while (at := self.screen.find(text, self._unread)) < 0:
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            raise AssertionError(f"{text!r} is not drawn; drawn is {self.screen[self._unread :]!r}") from None
+        start, self._unread = self._unread, at + len(text)
+        return self.screen[start : self._unread]
+
+    async def end(self) -> int:
+        async with asyncio.timeout(_WAIT_S):
+            return await self.process.wait()
+
+    def close(self) -> None:
+        self._loop.remove_reader(self._master)
+        os.close(self._master)
+
+
+# A session leader takes the terminal on its stdin as its own, so that Ctrl-C reaches it.
+_TAKE_TERMINAL = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+
+
+@contextlib.asynccontextmanager
+async def start_at_terminal(*arguments: str | int | Path, folder: Path, environment: Mapping[str, str]) -> AsyncIterator[Terminal]:
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            _TAKE_TERMINAL,
+            *_PROGRAM,
+            *map(str, arguments),
+            cwd=folder,
+            # The terminal of the test does not answer questions about the cursor.
+            env={**_ENVIRONMENT, "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1", **environment},
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+        )
+    finally:
+        os.close(slave)
+    terminal = Terminal(process, master)
+    try:
+        async with _ended(process):
+            yield terminal
+    finally:
+        terminal.close()
