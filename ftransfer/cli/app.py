@@ -13,6 +13,7 @@ from ftransfer.cli.output import DONE, INTERRUPTED, USAGE
 from ftransfer.cli.quick import QuickCommand, QuickGroup
 from ftransfer.cli.serve import SERVE_EXAMPLES, serve
 from ftransfer.cli.transfers import DIR_EXAMPLES, GET_EXAMPLES, PUT_EXAMPLES, dir_, get, put
+from ftransfer.cli.trees import SYNC_EXAMPLES, sync
 from ftransfer.shell.wording import printable
 from ftransfer.version import VERSION
 
@@ -74,6 +75,7 @@ _register("connect", connect, CONNECT_EXAMPLES)
 _register("get", get, GET_EXAMPLES)
 _register("put", put, PUT_EXAMPLES)
 _register("dir", dir_, DIR_EXAMPLES)
+_register("sync", sync, SYNC_EXAMPLES)
 
 
 def run_app(arguments: Sequence[str]) -> int:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from ftransfer.errors import AuthError, ChannelError, DigestMismatch, ProtocolError, ServerStopping
-from ftransfer.shell.failures import Interrupted, ScriptFailed, WrongUsage
+from ftransfer.shell.failures import Interrupted, ScriptFailed, SomeFailed, WrongUsage
 from ftransfer.shell.wording import entry_line, explain, receipt_line
 from ftransfer.storage.base import FILE, Entry
 from ftransfer.transfer.records import Receipt
@@ -37,7 +37,7 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
 
 def exit_code(error: BaseException) -> int:
     """Give the exit code that an error stands for."""
-    if isinstance(error, ScriptFailed):
+    if isinstance(error, (ScriptFailed, SomeFailed)):
         return exit_code(error.cause)
     return next((code for cls, code in _CODES if isinstance(error, cls)), FAILED)
 

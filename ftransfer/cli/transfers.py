@@ -12,10 +12,13 @@ import typer
 from ftransfer.cli.options import Host, Json, Port
 from ftransfer.cli.output import entries_text, note, receipt_text
 from ftransfer.cli.running import PATIENCE_S, STREAM_PATIENCE_S, run
+from ftransfer.cli.trees import Recursive, get_folder, get_pattern, put_folder
+from ftransfer.errors import NotFound
 from ftransfer.shell.failures import WrongUsage
 from ftransfer.shell.listing import in_order
 from ftransfer.shell.local import check_sendable
 from ftransfer.shell.progress import ProgressBar
+from ftransfer.transfer.selection import is_glob
 
 if TYPE_CHECKING:
     from ftransfer.client.client import connect as Connection
@@ -28,6 +31,8 @@ Examples:
   ftransfer get localhost 9021 射频仿真.pptx
   ftransfer get localhost 9021 "my holiday photo.jpg" /tmp/photo.jpg
   ftransfer get localhost 9021 backup.tar - | tar x
+  ftransfer get -r localhost 9021 photos
+  ftransfer get localhost 9021 'results/*.csv' ./here
   ftransfer get --json localhost 9021 report.csv
 """
 
@@ -36,6 +41,7 @@ Examples:
   ftransfer put localhost 9021 天线15.doc
   ftransfer put localhost 9021 /tmp/photo.jpg "my holiday photo.jpg"
   ftransfer put localhost 9021 report.csv reports/
+  ftransfer put -r localhost 9021 ./photos
   tar c folder | ftransfer put localhost 9021 - backup.tar
 """
 
@@ -52,9 +58,31 @@ def get(
     port: Port,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The file in the share.")],
     dest: Annotated[str, typer.Argument(metavar="DEST", help="File or folder to write to; - is stdout.", show_default=False)] = ".",
+    recursive: Recursive = False,
     as_json: Json = False,
 ) -> None:
-    """Receive a file, verified. It appears under its name when it is complete, not before."""
+    """Receive a file, verified. It appears under its name when it is complete, not before.
+
+    With -r a whole folder; with a pattern like '*.csv' (in quotes, so that the server's names are meant) all files that match.
+    """
+    if dest == _STREAM and (recursive or is_glob(name)):
+        raise WrongUsage("only one file can be written to stdout; name it, or choose a folder to write to")
+    if recursive:
+        return get_folder(_connect(host, port), name, dest, as_json=as_json)
+    if is_glob(name):
+        return _get_matching(host, port, name, dest, as_json=as_json)
+    return _get_one(host, port, name, dest, as_json=as_json)
+
+
+def _get_matching(host: str, port: int, name: str, dest: str, *, as_json: bool) -> None:
+    try:
+        get_pattern(_connect(host, port), name, dest, as_json=as_json)
+    except NotFound:
+        # Perhaps a file has just that name; if not, the error for it says what is missing.
+        _get_one(host, port, name, dest, as_json=as_json)
+
+
+def _get_one(host: str, port: int, name: str, dest: str, *, as_json: bool) -> None:
     receipt = run(_get(_connect(host, port), name, dest), patience_s=_patience_s(dest))
     text = receipt_text(receipt, "get", as_json=as_json)
     if dest != _STREAM:
@@ -70,15 +98,19 @@ def put(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="Its name in the share; NAME/ puts it into that folder.", show_default=False)
     ] = "",
+    recursive: Recursive = False,
     as_json: Json = False,
 ) -> None:
-    """Send a file. It is done when the server has verified it and has it on disk."""
+    """Send a file. It is done when the server has verified it and has it on disk. With -r a whole folder."""
+    if recursive:
+        return put_folder(_connect(host, port), file, name, as_json=as_json)
     if file == _STREAM and (not name or name.endswith("/")):
         raise WrongUsage("what comes from stdin needs a name; usage: ftransfer put HOST PORT - NAME")
     if file != _STREAM:
         check_sendable(file)
     receipt = run(_put(_connect(host, port), file, name), patience_s=_patience_s(file))
     sys.stdout.write(f"{receipt_text(receipt, 'put', as_json=as_json)}\n")
+    return None
 
 
 def dir_(
@@ -118,7 +150,7 @@ def _connect(host: str, port: int) -> Connection:
     # Imported here, so that --help does not pay for it, but before the event loop runs.
     from ftransfer.client.client import connect
 
-    return connect(host, port)
+    return connect(host, port, keep_cancelled=True)
 
 
 def _patience_s(path: str) -> float:

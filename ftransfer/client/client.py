@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import platform
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
@@ -15,21 +14,24 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, TypeVar
 
+from ftransfer.client import treecommands
 from ftransfer.client.conversation import Address, Conversation, OnNotice
 from ftransfer.client.downloads import StreamDownload, download
 from ftransfer.client.retry import Backoff, RetryRules
-from ftransfer.client.uploads import upload, upload_stream
-from ftransfer.digest import digest_of
+from ftransfer.client.trees import OnItem, TreeOptions, TreeReport
+from ftransfer.client.uploads import source_of, upload, upload_stream
 from ftransfer.errors import Busy, CannotConnect, ChannelError, ServerStopping
 from ftransfer.jobs import movers, run_job
 from ftransfer.limits import DEFAULT_LIMITS, Limits
 from ftransfer.names import SafeName, parse_name, parse_path
 from ftransfer.protocol.replies import Hello, Listing, Reply
-from ftransfer.storage.base import Entry, Reader
+from ftransfer.storage.base import Entry
 from ftransfer.storage.local import LocalStore
 from ftransfer.transfer.records import Progress, ProgressCallback, Receipt, entry_from_wire
 
 T = TypeVar("T")
+
+COPY_ALL = TreeOptions()
 
 # What another connection may well cure. A server that stops is perhaps restarted.
 _PASSING = (ChannelError, Busy, ServerStopping)
@@ -100,8 +102,8 @@ class Client:
         self._retry = retry
         self._on_notice = on_notice
         self._direct = direct
-        self._durable = durable
-        self._keep_cancelled = keep_cancelled
+        self.durable = durable
+        self.keep_cancelled = keep_cancelled
         self._conversation: Conversation | None = None
         self._turn = asyncio.Lock()
 
@@ -144,13 +146,17 @@ class Client:
                     conversation.abort()
                 raise
 
-    async def _persist(
+    async def persist(
         self,
         name: str,
         command: Callable[[Conversation, Callable[[int, int | None], None]], Awaitable[T]],
         progress: ProgressCallback | None,
     ) -> T:
-        """Run a transfer, and again on a new connection whenever it is cut, as the rules for retries allow."""
+        """Run a transfer, and again on a new connection whenever it is cut, as the rules for retries allow.
+
+        Args:
+            command: Called with the conversation and with a function to tell how far it is.
+        """
         backoff = Backoff(self._retry, time.monotonic)
         done, total = 0, None
         was_connected = not self.is_closed
@@ -235,13 +241,13 @@ class Client:
         safe = parse_name(name)
         folder, file_name = await run_job(movers(), lambda: _split_destination(dest, safe))
         began = time.monotonic()
-        store = await LocalStore.open(folder, durable=self._durable)
+        store = await LocalStore.open(folder, durable=self.durable)
         try:
             target = SafeName((file_name,))
-            receipt = await self._persist(
+            receipt = await self.persist(
                 str(safe),
                 lambda conversation, report: download(
-                    conversation, str(safe), store, target, report, keep_cancelled=self._keep_cancelled
+                    conversation, str(safe), store, target, report, keep_cancelled=self.keep_cancelled
                 ),
                 progress,
             )
@@ -267,7 +273,7 @@ class Client:
         """
         began = time.monotonic()
         stream = StreamDownload(str(parse_name(name)), sink, offset=offset, length=length)
-        receipt = await self._persist(name, stream.run, progress)
+        receipt = await self.persist(name, stream.run, progress)
         return replace(receipt, seconds=time.monotonic() - began)
 
     # Sending.
@@ -299,11 +305,11 @@ class Client:
         began = time.monotonic()
         # The user's own links may lead anywhere: they are followed here, before the store confines names to a folder.
         real = await run_job(movers(), lambda: Path(os.path.realpath(path)))
-        store = await LocalStore.open(real.parent, durable=self._durable)
+        store = await LocalStore.open(real.parent, durable=self.durable)
         try:
             reader = await store.open_read(SafeName((real.name,)))
-            source = _source_of(real, reader)
-            receipt = await self._persist(
+            source = source_of(str(real), reader)
+            receipt = await self.persist(
                 target,
                 lambda conversation, report: upload(conversation, reader, target, source, options, report),
                 progress,
@@ -337,6 +343,56 @@ class Client:
         receipt = await self._once(lambda conversation: upload_stream(conversation, source, target, options, report))
         return replace(receipt, seconds=time.monotonic() - began)
 
+    # Trees.
+
+    async def get_tree(
+        self,
+        path: str = "",
+        dest: str | os.PathLike[str] = ".",
+        *,
+        options: TreeOptions = COPY_ALL,
+        on_item: OnItem | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> TreeReport:
+        """Make the local folder `dest` like the folder `path` of the share ("" is all of it); only what differs is moved.
+
+        Args:
+            on_item: Called with what became of each name.
+
+        Raises:
+            NotFound, NotAFolder: There is no such folder.
+            FtransferError: What ended the whole; failures of single names are in the report instead.
+        """
+        return await treecommands.get_tree(self, path, dest, options, on_item, progress)
+
+    async def get_matching(
+        self,
+        pattern: str,
+        dest: str | os.PathLike[str] = ".",
+        *,
+        options: TreeOptions = COPY_ALL,
+        on_item: OnItem | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> TreeReport:
+        """Receive all files that match a pattern into the folder `dest`: `*`, `?` and `[…]` within a name, `**` for any folders.
+
+        Raises:
+            NotFound: No file matches. FtransferError: As get_tree.
+        """
+        return await treecommands.get_matching(self, pattern, dest, options, on_item, progress)
+
+    async def put_tree(
+        self,
+        folder: str | os.PathLike[str],
+        path: str = "",
+        *,
+        options: TreeOptions = COPY_ALL,
+        on_item: OnItem | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> TreeReport:
+        """Make the folder `path` of the share like a local one; only what differs is moved. Raises as get_tree."""
+        return await treecommands.put_tree(self, folder, path, options, on_item, progress)
+
 
 def _split_destination(dest: str | os.PathLike[str], name: SafeName) -> tuple[Path, str]:
     """Give the local folder and file name that a destination means."""
@@ -364,9 +420,3 @@ def _conditions(if_absent: bool, if_match: str) -> dict[str, Any]:
     if if_match:
         options["if_match"] = if_match
     return options
-
-
-def _source_of(path: Path, reader: Reader) -> str:
-    """Name this version of this file: another host, path, inode, size or mtime is another source."""
-    words = (platform.node(), str(path), reader.entry.identity)
-    return digest_of("\0".join(words).encode("utf-8", "surrogateescape"))[:32]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from ftransfer.channel import Channel
-from ftransfer.errors import CannotConnect, Closed, FtransferError, ProtocolError, RemoteProtocolError, TimedOut
+from ftransfer.errors import CannotConnect, ChannelError, Closed, FtransferError, ProtocolError, RemoteProtocolError, TimedOut
 from ftransfer.limits import Limits
 from ftransfer.link import connect_link
 from ftransfer.names import escape
@@ -20,6 +21,9 @@ from ftransfer.protocol.replies import HEARTBEAT, ErrorReply, Hello, Notice, Rep
 from ftransfer.protocol.state import State
 
 PROTOCOL = 1
+
+# Commands that may be under way at once. Their answers fit into the buffers of one socket, so neither side waits for the other.
+_WINDOW = 64
 
 OnNotice = Callable[[Notice], None]
 
@@ -89,6 +93,37 @@ class Conversation:
         """Send a command that is answered by a reply alone, and give the reply."""
         await self.say(verb, argument, options)
         return await self.reply()
+
+    async def ask_many(
+        self, commands: Iterable[tuple[str, str, Mapping[str, Any]]]
+    ) -> AsyncGenerator[Mapping[str, Any] | FtransferError, None]:
+        """Send (verb, argument, options) after each other without waiting, and give each one's reply or error, in order.
+
+        Only for commands that are answered by a reply alone. Round trips do not add up: a window of commands is under way.
+
+        Raises:
+            ChannelError, ProtocolError: The conversation is over.
+        """
+        waiting = iter(commands)
+        unanswered = 0
+        while True:
+            if unanswered <= _WINDOW // 2:
+                lines = [
+                    self.connection.send_command(Command(verb, argument, options))
+                    for verb, argument, options in islice(waiting, _WINDOW - unanswered)
+                ]
+                unanswered += len(lines)
+                await self.channel.send(*lines)
+            if not unanswered:
+                return
+            unanswered -= 1
+            try:
+                answer: Mapping[str, Any] | FtransferError = await self.reply()
+            except (ChannelError, ProtocolError):
+                raise
+            except FtransferError as error:
+                answer = error
+            yield answer
 
     # Listening.
 

@@ -24,7 +24,7 @@ from ftransfer.transfer.packs import (
     refusal_to_wire,
     unpack,
 )
-from ftransfer.transfer.pipeline import read_ahead
+from ftransfer.transfer.pipeline import OneBehind, read_ahead
 
 # Frames of names that may wait to be answered; the client is not read any further until some have been.
 _NAME_FRAMES = 4
@@ -133,22 +133,15 @@ def _outcome(item: Item) -> dict[str, Any]:
 async def handle_mput(session: Session, command: Command) -> dict[str, Any]:
     """Receive packs; each is verified, published and synced as one group, and then acknowledged."""
     counts = {"stored": 0, "failed": 0}
-    storing: asyncio.Task[None] | None = None
+    storing = OneBehind()
     try:
         async with session.channel.heartbeats():
             while (payload := await _next_pack(session)) is not None:
-                files = unpack(payload)
                 # One pack is stored while the next comes in, and no third: memory stays bounded.
-                if storing is not None:
-                    await storing
-                storing = asyncio.create_task(_store(session, files, counts))
-            if storing is not None:
-                await storing
+                await storing.start(_store(session, unpack(payload), counts))
+            await storing.finish()
     finally:
-        if storing is not None:
-            await asyncio.wait([storing])  # what is being published is published whole
-            if not storing.cancelled():
-                storing.exception()
+        await storing.settle()
     return {**counts, "durable": session.share.durable}
 
 

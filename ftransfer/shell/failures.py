@@ -27,3 +27,13 @@ class ScriptFailed(FtransferError):
         super().__init__(f"line {line}: {explain(cause)}")
         self.line = line
         self.cause = cause
+
+
+class SomeFailed(FtransferError):
+    """Some names of a tree failed, and each has been told already; `cause` is the first of their errors."""
+
+    code = "some_failed"
+
+    def __init__(self, count: int, cause: FtransferError) -> None:
+        super().__init__(f"{count} of the names failed; run the command again for what is left")
+        self.cause = cause

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from typing import TYPE_CHECKING
 
 from ftransfer.errors import (
     AlreadyThere,
@@ -25,6 +26,9 @@ from ftransfer.errors import (
 from ftransfer.names import escape
 from ftransfer.storage.base import Entry
 from ftransfer.transfer.records import Receipt
+
+if TYPE_CHECKING:
+    from ftransfer.client.trees import TreeReport
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 _MAX_SHOWN_NAME = 200
@@ -108,6 +112,23 @@ def receipt_line(receipt: Receipt, verb: str, path: str) -> str:
         parts.append("from the beginning, since the file had changed")
     parts.append("verified" if receipt.durable else "verified, not yet safe from a power cut")
     return ", ".join(parts)
+
+
+def tree_line(report: TreeReport, verb: str) -> str:
+    """Say what became of a tree. `verb` is "get" or "put"."""
+    did = "received" if verb == "get" else "stored"
+    if report.dry_run:
+        did = f"would be {did}"
+    parts = [f"{did} {_count(report.copied, 'file')}, {human_size(report.bytes)}"]
+    parts += [_count(count, what) for count, what in ((report.folders, "folder"), (report.links, "link")) if count]
+    parts += [f"{count} {what}" for count, what in ((report.removed, "removed"), (report.unchanged, "unchanged")) if count]
+    if report.failed:
+        parts.append(f"{report.failed} FAILED")
+    return f"{', '.join(parts)} in {human_seconds(report.seconds)}"
+
+
+def _count(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def explain(error: BaseException) -> str:

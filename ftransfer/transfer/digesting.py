@@ -14,6 +14,8 @@ from typing import Protocol
 from ftransfer.digest import Digest, Hasher
 from ftransfer.errors import SourceChanged
 from ftransfer.jobs import movers, run_job, scratch
+from ftransfer.names import SafeName
+from ftransfer.storage.base import Store
 
 _BLOCK = 1 << 20
 _JOB_BYTES = 64 << 20
@@ -131,3 +133,16 @@ class RunningDigest:
         data = await self._content.read(position, min(_BLOCK, end - position))
         self.feed(position, data)
         return bool(data)
+
+
+async def digest_in_store(store: Store, name: SafeName) -> Digest:
+    """Give the digest of a file in a store. Raises as Store.open_read, and SourceChanged if it changes meanwhile."""
+    reader = await store.open_read(name)
+    digest = RunningDigest(reader)
+    try:
+        text = await digest.finish(reader.entry.size)
+        await reader.check()
+        return text
+    finally:
+        await digest.close()
+        await reader.close()

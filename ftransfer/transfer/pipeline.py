@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from typing import TypeVar
+from collections.abc import AsyncGenerator, Coroutine
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -26,3 +26,40 @@ async def read_ahead(source: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]
         if not ahead.cancelled():
             ahead.exception()
         await source.aclose()
+
+
+class OneBehind:
+    """Runs steps in their order while the caller goes on; a step begins when the one before it has ended.
+
+    One is under way and none waits, so that memory stays bounded. `finish` or `settle` it in any case.
+    """
+
+    def __init__(self) -> None:
+        self._step: asyncio.Task[None] | None = None
+
+    async def start(self, step: Coroutine[Any, Any, None]) -> None:
+        """Begin a step as soon as the last one has ended. Raises what the last one raised."""
+        try:
+            await self.finish()
+        except BaseException:
+            step.close()
+            raise
+        self._step = asyncio.create_task(step)
+
+    async def finish(self) -> None:
+        """Wait for the step under way. Raises what it raised."""
+        step, self._step = self._step, None
+        if step is not None:
+            try:
+                await asyncio.shield(step)
+            except asyncio.CancelledError:
+                self._step = step  # the caller was cancelled, not the step
+                raise
+
+    async def settle(self) -> None:
+        """Let the step under way end, whatever becomes of it: what is being published is published whole."""
+        step, self._step = self._step, None
+        if step is not None:
+            await asyncio.wait([step])
+            if not step.cancelled():
+                step.exception()

@@ -1,0 +1,160 @@
+"""sync, and get and put of whole folders and patterns."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ftransfer.cli.options import Host, Json, Port
+from ftransfer.cli.output import note
+from ftransfer.cli.running import run
+from ftransfer.shell.failures import SomeFailed, WrongUsage
+from ftransfer.shell.progress import ProgressBar
+from ftransfer.shell.wording import explain, short_name, tree_line
+
+if TYPE_CHECKING:
+    from ftransfer.client.client import connect as Connection
+    from ftransfer.client.trees import TreeItem, TreeOptions, TreeReport
+    from ftransfer.errors import FtransferError
+
+SYNC_EXAMPLES = """\b
+Examples:
+  ftransfer sync localhost 9021 get results ./results
+  ftransfer sync localhost 9021 put ./site www --delete --dry-run
+  ftransfer sync localhost 9021 put . backup --exclude '*.tmp' --exclude build/
+  ftransfer sync localhost 9021 get . ./mirror --checksum --json
+"""
+
+
+class Direction(StrEnum):
+    get = "get"
+    put = "put"
+
+
+Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="The whole folder; only what differs is moved.")]
+
+
+def sync(
+    host: Host,
+    port: Port,
+    direction: Annotated[Direction, typer.Argument(metavar="get|put", help="From the server, or to it.")],
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="The folder to copy.")],
+    dest: Annotated[str, typer.Argument(metavar="DEST", help="The folder that becomes like it.")],
+    delete: Annotated[bool, typer.Option("--delete", help="Remove from DEST what SOURCE does not have.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only say what would be done.")] = False,
+    checksum: Annotated[bool, typer.Option("--checksum", "-c", help="Compare by content, not by size and time.")] = False,
+    links: Annotated[bool, typer.Option("--links", help="Copy links as links, not as what they lead to.")] = False,
+    include: Annotated[
+        list[str] | None, typer.Option("--include", metavar="PATTERN", help="Take part, whatever --exclude says.")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option("--exclude", metavar="PATTERN", help="Leave out; patterns as in a .gitignore.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a folder like another one: only what differs is moved, verified, and what is there twice is not touched."""
+    options = _options(delete, dry_run, checksum, links, include or [], exclude or [])
+    copy_tree(_connect(host, port), direction.value, source, dest, options, as_json=as_json)
+
+
+def get_folder(connection: Connection, name: str, dest: str, *, as_json: bool) -> None:
+    """get -r: into DEST under the folder's own name if DEST is a folder, else as DEST."""
+    last = name.rstrip("/").rsplit("/", 1)[-1]
+    if last not in ("", ".") and (dest.endswith(os.sep) or os.path.isdir(dest)):
+        dest = os.path.join(dest, last)
+    copy_tree(connection, "get", name, dest, _options(), as_json=as_json)
+
+
+def put_folder(connection: Connection, folder: str, name: str, *, as_json: bool) -> None:
+    """put -r: under the folder's own name, or as NAME; NAME/ puts it into that folder."""
+    last = os.path.basename(os.path.abspath(folder))
+    if not name or name.endswith("/"):
+        name = f"{name.lstrip('/')}{last}"
+    copy_tree(connection, "put", folder, name, _options(), as_json=as_json)
+
+
+def get_pattern(connection: Connection, pattern: str, dest: str, *, as_json: bool) -> None:
+    """get of all files that match a pattern, into the folder DEST."""
+    copy_tree(connection, "match", pattern, dest, _options(), as_json=as_json)
+
+
+def copy_tree(connection: Connection, direction: str, source: str, dest: str, options: TreeOptions, *, as_json: bool) -> None:
+    """Copy, report each name as it is done (JSON, dry runs, failures) and the counts at the end; fails if a name failed."""
+    told = _Told(as_json=as_json, dry_run=options.dry_run)
+    report = run(_copy(connection, direction, source, dest, options, told))
+    if as_json:
+        sys.stdout.write(f"{json.dumps({'did': 'total', **dataclasses.asdict(report)})}\n")
+    else:
+        sys.stdout.write(f"{tree_line(report, 'put' if direction == 'put' else 'get')}\n")
+    if told.first_error is not None:
+        sys.stdout.flush()
+        raise SomeFailed(report.failed, told.first_error)
+
+
+class _Told:
+    """Says what became of each name, as far as anybody wants to know it."""
+
+    def __init__(self, *, as_json: bool, dry_run: bool) -> None:
+        self.first_error: FtransferError | None = None
+        self._as_json = as_json
+        self._dry_run = dry_run
+
+    def __call__(self, item: TreeItem) -> None:
+        if item.error is not None:
+            self.first_error = self.first_error or item.error
+            note(f"ftransfer: {explain(item.error)}")
+        if self._as_json:
+            sys.stdout.write(f"{json.dumps(_record(item))}\n")
+        elif self._dry_run:
+            sys.stdout.write(f"would be {item.did}: {short_name(item.name)}\n")
+
+
+def _record(item: TreeItem) -> dict[str, object]:
+    record: dict[str, object] = {"name": item.name, "did": item.did}
+    if item.did == "copied":
+        record["size"] = item.size
+    if item.digest:
+        record["digest"] = item.digest
+    if item.error is not None:
+        record["error"] = {"code": item.error.code, "message": str(item.error)}
+    return record
+
+
+async def _copy(connection: Connection, direction: str, source: str, dest: str, options: TreeOptions, told: _Told) -> TreeReport:
+    async with connection as client:
+        with ProgressBar(sys.stderr, is_shown=sys.stderr.isatty()) as bar:
+            if direction == "get":
+                return await client.get_tree(source, dest, options=options, on_item=told, progress=bar.callback)
+            if direction == "match":
+                return await client.get_matching(source, dest, options=options, on_item=told, progress=bar.callback)
+            return await client.put_tree(source, dest, options=options, on_item=told, progress=bar.callback)
+
+
+def _options(
+    delete: bool = False,
+    dry_run: bool = False,
+    checksum: bool = False,
+    links: bool = False,
+    include: list[str] | None = None,
+    exclude: list[str] | None = None,
+) -> TreeOptions:
+    from ftransfer.client.trees import TreeOptions
+    from ftransfer.transfer.selection import selection
+
+    try:
+        wanted = selection(include or [], exclude or [])
+    except ValueError as error:
+        raise WrongUsage(f"a pattern is not valid: {error}; patterns are those of a .gitignore") from error
+    return TreeOptions(delete=delete, dry_run=dry_run, checksum=checksum, links=links, wanted=wanted)
+
+
+def _connect(host: str, port: int) -> Connection:
+    from ftransfer.client.client import connect
+
+    return connect(host, port, keep_cancelled=True)

@@ -1,0 +1,273 @@
+"""A tree from the server into a local store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from ftransfer.client.conversation import Conversation
+from ftransfer.client.downloads import download
+from ftransfer.client.trees import (
+    Plan,
+    TreeItem,
+    TreeRun,
+    below,
+    make_plan,
+    relative_entry,
+    tell_plan,
+)
+from ftransfer.errors import FtransferError, NotFound, RemoteProtocolError
+from ftransfer.names import SafeName, escape, parse_name
+from ftransfer.protocol.connection import Payload
+from ftransfer.protocol.replies import Outcomes, Reply
+from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, SmallFile, Store
+from ftransfer.transfer.digesting import digest_in_store
+from ftransfer.transfer.packs import in_frames, refusal_from_wire, unpack
+from ftransfer.transfer.pipeline import OneBehind
+from ftransfer.transfer.records import entry_from_wire
+from ftransfer.transfer.spool import Spool
+
+# Names that have been asked for and not answered. Enough for a long path, and a bound for the memory that they take.
+_WINDOW = 8192
+_NAMES_IN_FRAME = 512
+
+
+async def pull_tree(
+    conversation: Conversation,
+    store: Store,
+    remote: SafeName,
+    run: TreeRun,
+    source: AsyncIterator[Entry],
+    there: AsyncIterator[Entry],
+    *,
+    keep_cancelled: bool,
+) -> None:
+    """Make a local tree like the one below a folder of the server; on a new conversation it does what is left.
+
+    Args:
+        source: What is to be had from the server, with names relative to `remote`, in the order of comparison.
+        there: What the store has, likewise.
+
+    Raises:
+        NotFound, NotAFolder: There is no such folder.
+        FtransferError: What ends the whole: the connection, the local disk. Failures of single names are reported to `run`.
+    """
+    options = run.options
+    with Plan() as plan:
+        await make_plan(plan, source, there, options.rules)
+        if plan.compared:
+            await _compare_digests(conversation, store, remote, plan, run)
+        run.begin(plan)
+        if options.dry_run:
+            tell_plan(plan, run)
+            return
+        for entry in plan.replaced:
+            await store.remove(parse_name(entry.name), recursive=True)
+        await _write_links(store, plan.links, run)
+        await _pull_small(conversation, store, remote, plan.small, run)
+        await _pull_large(conversation, store, remote, plan.large, run, keep_cancelled=keep_cancelled)
+        for entry in plan.removed:
+            await _remove(store, entry, run)
+        await _set_folders(store, plan.folders, run)
+
+
+async def pull_fresh_tree(
+    conversation: Conversation, store: Store, remote: SafeName, run: TreeRun, *, keep_cancelled: bool
+) -> None:
+    """As pull_tree, into an empty folder: the server sends all that there is, without a listing first."""
+    with Plan() as plan:
+        run.begin(None)
+        await conversation.say("mget", str(remote), {"recursive": True})
+        await conversation.channel.send(conversation.connection.send_finish())
+        intake = _Intake(conversation, store, remote, run, plan)
+        await intake.receive()
+        await _pull_large(conversation, store, remote, plan.large, run, keep_cancelled=keep_cancelled)
+        await _set_folders(store, plan.folders, run, deepest_first=True)
+
+
+async def _compare_digests(conversation: Conversation, store: Store, remote: SafeName, plan: Plan, run: TreeRun) -> None:
+    """Ask for the digests of files of the same size; what differs is to be copied, what does not gets its attributes."""
+    answers = conversation.ask_many(("checksum", str(below(remote, entry.name)), {}) for entry in plan.compared)
+    for entry in plan.compared:
+        answer = await anext(answers)
+        if isinstance(answer, FtransferError):
+            run.failed(entry.name, answer)
+            continue
+        name = parse_name(entry.name)
+        there = await store.stat(name)
+        if await digest_in_store(store, name) != answer.get("digest"):
+            plan.add_copy(entry)
+        elif run.options.dry_run or (there.mtime_ns, there.mode) == (entry.mtime_ns, entry.mode):
+            plan.unchanged += 1
+        else:
+            await store.set_attributes(name, mtime_ns=entry.mtime_ns, mode=entry.mode)
+            plan.unchanged += 1
+
+
+async def _write_links(store: Store, links: Spool, run: TreeRun) -> None:
+    for batch in links.batches(256):
+        files = [SmallFile(entry.name, LINK, entry.mtime_ns, entry.mode, target=entry.target) for entry in batch]
+        _tell(run, files, await store.write_small(files))
+
+
+def _tell(run: TreeRun, files: Sequence[SmallFile], results: Sequence[Entry | FtransferError]) -> None:
+    did = {FILE: "copied", FOLDER: "made", LINK: "linked"}
+    for file, result in zip(files, results, strict=True):
+        if isinstance(result, FtransferError):
+            run.failed(file.name, result)
+        else:
+            run.item(TreeItem(file.name, did[file.kind], len(file.data), file.digest))
+
+
+async def _pull_small(conversation: Conversation, store: Store, remote: SafeName, small: Spool, run: TreeRun) -> None:
+    if not small:
+        return
+    await conversation.say("mget")
+    intake = _Intake(conversation, store, remote, run, None)
+    asking = asyncio.create_task(intake.ask(small))
+    try:
+        await intake.receive()
+        await asking
+    finally:
+        asking.cancel()
+        await asyncio.wait([asking])
+        if not asking.cancelled():
+            asking.exception()
+
+
+class _Intake:
+    """The receiving side of an mget.
+
+    A server is not trusted to send only what was asked for: each name must be one that is waited for; or, where the whole folder
+    was asked for (`plan`), lie below it.
+    """
+
+    def __init__(self, conversation: Conversation, store: Store, remote: SafeName, run: TreeRun, plan: Plan | None) -> None:
+        self._conversation = conversation
+        self._store = store
+        self._remote = remote
+        self._run = run
+        self._plan = plan
+        self._awaited: set[str] = set()
+        self._room = asyncio.Event()
+        self._prefix = "" if remote.is_root else f"{remote}/"
+
+    async def ask(self, small: Spool) -> None:
+        """Send the names, never so far ahead that more than _WINDOW are unanswered."""
+        channel, connection = self._conversation.channel, self._conversation.connection
+        for batch in small.batches(_NAMES_IN_FRAME):
+            while len(self._awaited) >= _WINDOW:
+                self._room.clear()
+                await self._room.wait()
+            self._awaited.update(entry.name for entry in batch)
+            for frame in in_frames([self._prefix + entry.name for entry in batch], connection.send_list):
+                await channel.send(frame)
+        await channel.send(connection.send_finish())
+
+    async def receive(self) -> Mapping[str, Any]:
+        """Store what comes until the reply; give its values."""
+        storing = OneBehind()
+        try:
+            while True:
+                event = await self._conversation.answer()
+                match event:
+                    case Payload():
+                        files = unpack(await self._conversation.channel.whole_payload())
+                        await storing.start(self._store_files([self._accept(file) for file in files]))
+                    case Outcomes(items=items):
+                        self._take_outcomes(items)
+                    case Reply(values=values):
+                        await storing.finish()
+                        if self._awaited:
+                            raise RemoteProtocolError(f"the server left out {len(self._awaited)} of the files asked for")
+                        return values
+                    case _:
+                        raise self._conversation.out_of_turn(event)
+                self._room.set()
+        finally:
+            await storing.settle()
+
+    def _accept(self, file: SmallFile) -> SmallFile:
+        name = self._relative(file.name)
+        if file.kind == LINK or (file.kind == FOLDER and self._plan is None):
+            raise RemoteProtocolError(f"{escape(name)}: the server sends something that was not asked for")
+        return SmallFile(name, file.kind, file.mtime_ns, file.mode, file.data, file.digest)
+
+    def _relative(self, name: str) -> str:
+        """Check a name that the server says, and give it relative to the root of the tree."""
+        relative = name[len(self._prefix) :]
+        if self._plan is None:
+            if not name.startswith(self._prefix) or relative not in self._awaited:
+                raise RemoteProtocolError(f"{escape(name)}: the server sends something that was not asked for")
+            self._awaited.discard(relative)
+        elif not parse_name(name).is_within(self._remote) or not relative:
+            raise RemoteProtocolError(f"{escape(name)}: the server sends something that was not asked for")
+        return relative
+
+    async def _store_files(self, files: list[SmallFile]) -> None:
+        if self._plan is not None:
+            # Folders get their mode and mtime at the end, when nothing is put into them any more.
+            for file in files:
+                if file.kind == FOLDER:
+                    self._plan.folders.add(Entry(file.name, FOLDER, 0, file.mtime_ns, file.mode))
+            files = [file for file in files if file.kind != FOLDER]
+        if files:
+            _tell(self._run, files, await self._store.write_small(files))
+
+    def _take_outcomes(self, items: list[Any]) -> None:
+        for item in items:
+            error = refusal_from_wire(item)
+            name = self._relative(str(item["name"]))
+            if error is not None:
+                self._run.failed(name, error)
+            elif self._plan is not None and "large" in item:
+                self._plan.large.add(relative_entry(entry_from_wire(item["large"], self._remote), self._remote))
+            else:
+                self._run.failed(name, RemoteProtocolError(f"{escape(name)}: the file has grown; run the command again", name=name))
+
+
+async def _pull_large(
+    conversation: Conversation, store: Store, remote: SafeName, large: Spool, run: TreeRun, *, keep_cancelled: bool
+) -> None:
+    folder: SafeName | None = None
+    for entry in large:
+        name = parse_name(entry.name)
+        try:
+            if name.parent != folder:
+                folder = name.parent
+                await store.make_folder(folder, parents=True)
+            receipt = await download(
+                conversation,
+                str(below(remote, entry.name)),
+                store,
+                name,
+                lambda done, _, shown=entry.name: run.within(shown, done),  # type: ignore[misc]
+                keep_cancelled=keep_cancelled,
+            )
+        except FtransferError as error:
+            if not conversation.is_between_commands:
+                raise  # the connection, or our own disk: the rest would fail as well
+            run.failed(entry.name, error)
+        else:
+            run.item(TreeItem(entry.name, "copied", receipt.size, receipt.digest))
+
+
+async def _remove(store: Store, entry: Entry, run: TreeRun) -> None:
+    try:
+        await store.remove(parse_name(entry.name))
+    except NotFound:
+        return  # somebody else was quicker
+    except FtransferError as error:
+        if entry.kind != FOLDER:  # a folder that is not empty holds what does not take part
+            run.failed(entry.name, error)
+        return
+    run.item(TreeItem(entry.name, "removed", entry.size))
+
+
+async def _set_folders(store: Store, folders: Spool, run: TreeRun, *, deepest_first: bool = False) -> None:
+    batches = list(folders.batches(256))
+    for batch in reversed(batches) if deepest_first else batches:
+        ordered = list(reversed(batch)) if deepest_first else batch
+        files = [SmallFile(entry.name, FOLDER, entry.mtime_ns, entry.mode) for entry in ordered]
+        _tell(run, files, await store.write_small(files))

@@ -1,0 +1,229 @@
+"""A tree from a local store to the server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from typing import Any
+
+from ftransfer.client.conversation import Conversation
+from ftransfer.client.trees import Plan, TreeItem, TreeRun, below, local_entries, make_plan, remote_entries, tell_plan
+from ftransfer.client.uploads import source_of, upload
+from ftransfer.errors import FolderNotEmpty, FtransferError, NotFound, RemoteProtocolError, SourceChanged
+from ftransfer.names import SafeName, escape, parse_name
+from ftransfer.protocol.replies import Outcomes, Reply
+from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, SmallFile, Store
+from ftransfer.transfer.digesting import digest_in_store
+from ftransfer.transfer.packs import MAX_ITEMS, PACK_BYTES, encode_files, in_frames, refusal_from_wire
+from ftransfer.transfer.pipeline import read_ahead
+from ftransfer.transfer.spool import Spool
+
+
+async def push_tree(conversation: Conversation, store: Store, remote: SafeName, run: TreeRun) -> None:
+    """Make a folder of the server like a local tree; on a new conversation it does what is left.
+
+    Raises:
+        FtransferError: What ends the whole: the connection, a share that takes nothing. Failures of single names go to `run`.
+    """
+    options = run.options
+    with Plan() as plan:
+        there = _remote_or_nothing(conversation, remote, links=options.links)
+        await make_plan(plan, local_entries(store, links=options.links), there, options.rules)
+        if plan.compared:
+            await _compare_digests(conversation, store, remote, plan, run)
+        run.begin(plan)
+        if options.dry_run:
+            tell_plan(plan, run)
+            return
+        if plan.replaced:
+            await _remove(conversation, remote, plan.replaced, run, recursive=True)
+        await _make_folders(conversation, remote, plan)
+        push = _Push(conversation, store, remote, run)
+        if plan.small or plan.links:
+            await push.packs(push.contents(plan))
+        await _push_large(conversation, store, remote, plan, run)
+        if plan.removed:
+            await _remove(conversation, remote, plan.removed, run)
+        if plan.folders:
+            await push.packs(_folders(plan))
+
+
+async def _remote_or_nothing(conversation: Conversation, remote: SafeName, *, links: bool) -> AsyncIterator[Entry]:
+    """Give the entries that the server has; none if the folder is not there yet."""
+    try:
+        async for entry in remote_entries(conversation, remote, links=links):
+            yield entry
+    except NotFound:
+        return
+
+
+async def _compare_digests(conversation: Conversation, store: Store, remote: SafeName, plan: Plan, run: TreeRun) -> None:
+    """Ask for the digests of files of the same size; what differs is to be copied."""
+    answers = conversation.ask_many(("checksum", str(below(remote, entry.name)), {}) for entry in plan.compared)
+    attributes: list[tuple[str, str, dict[str, Any]]] = []
+    for entry in plan.compared:
+        answer = await anext(answers)
+        if isinstance(answer, FtransferError):
+            run.failed(entry.name, answer)
+        elif await digest_in_store(store, parse_name(entry.name)) != answer.get("digest"):
+            plan.add_copy(entry)
+        else:
+            plan.unchanged += 1
+            attributes.append(("setstat", str(below(remote, entry.name)), {"mtime_ns": entry.mtime_ns, "mode": entry.mode}))
+    if not run.options.dry_run:
+        async for answer in conversation.ask_many(attributes):
+            if isinstance(answer, FtransferError):
+                run.failed(answer.name, answer)
+
+
+Group = list[SmallFile]
+
+
+class _Push:
+    """The sending side of an mput: packs go out while outcomes come in."""
+
+    def __init__(self, conversation: Conversation, store: Store, remote: SafeName, run: TreeRun) -> None:
+        self._conversation = conversation
+        self._store = store
+        self._run = run
+        self._prefix = "" if remote.is_root else f"{remote}/"
+        self._remote = remote
+        # What has been sent and is not acknowledged: (relative name, kind, size). Bounded by what two ends buffer: a few packs.
+        self._unanswered: deque[tuple[str, str, int]] = deque()
+
+    async def contents(self, plan: Plan) -> AsyncGenerator[Group, None]:
+        """Give the links and the small files."""
+        for batch in plan.links.batches(MAX_ITEMS):
+            yield [SmallFile(entry.name, LINK, entry.mtime_ns, entry.mode, target=entry.target) for entry in batch]
+        for batch in plan.small.batches(MAX_ITEMS):
+            names = [parse_name(entry.name) for entry in batch]
+            while names:
+                items = await self._store.read_small(names[:MAX_ITEMS], PACK_BYTES)
+                yield self._sort(names, items)
+                names = names[len(items) :]
+
+    def _sort(self, names: Sequence[SafeName], items: Sequence[SmallFile | Entry | FtransferError]) -> Group:
+        files: Group = []
+        for name, item in zip(names, items, strict=False):
+            if isinstance(item, SmallFile) and item.kind == FILE:
+                files.append(item)
+            elif isinstance(item, FtransferError):
+                self._run.failed(str(name), item)
+            else:
+                self._run.failed(str(name), SourceChanged(f"{escape(str(name))}: changed meanwhile; run the command again"))
+        return files
+
+    async def packs(self, groups: AsyncGenerator[Group, None]) -> None:
+        """Send groups and take their outcomes in."""
+        await self._conversation.say("mput")
+        sending = asyncio.create_task(self._send(groups))
+        try:
+            await self._receive(sending)
+            await sending
+        finally:
+            sending.cancel()
+            await asyncio.wait([sending])
+            if not sending.cancelled():
+                sending.exception()
+
+    async def _send(self, groups: AsyncGenerator[Group, None]) -> None:
+        channel, connection = self._conversation.channel, self._conversation.connection
+        async with channel.heartbeats():
+            async for group in read_ahead(groups):
+                if not group:
+                    continue
+                self._unanswered.extend((file.name, file.kind, len(file.data)) for file in group)
+                for pack in in_frames([self._named(file) for file in group], lambda some: encode_files(connection, some)):
+                    await channel.send(*pack)
+        await channel.send(connection.send_finish())
+
+    def _named(self, file: SmallFile) -> SmallFile:
+        return SmallFile(self._prefix + file.name, file.kind, file.mtime_ns, file.mode, file.data, file.digest, file.target)
+
+    async def _receive(self, sending: asyncio.Task[None]) -> None:
+        while True:
+            event = await self._conversation.answer()
+            match event:
+                case Outcomes(items=items):
+                    for item in items:
+                        self._take(item)
+                case Reply():
+                    if self._unanswered:
+                        raise RemoteProtocolError(f"the server left {len(self._unanswered)} files without an answer")
+                    return
+                case _:
+                    raise self._conversation.out_of_turn(event)
+
+    def _take(self, item: Any) -> None:
+        error = refusal_from_wire(item)
+        if not self._unanswered or item.get("name") != self._prefix + self._unanswered[0][0]:
+            raise RemoteProtocolError("the server acknowledges something that was not sent")
+        name, kind, size = self._unanswered.popleft()
+        if error is not None:
+            self._run.failed(name, error)
+        elif kind == FILE:
+            self._run.item(TreeItem(name, "copied", size, str(item.get("digest", ""))))
+        else:
+            self._run.item(TreeItem(name, "linked" if kind == LINK else "made"))
+
+
+async def _make_folders(conversation: Conversation, remote: SafeName, plan: Plan) -> None:
+    """Make the root of the tree, and the folders for large files; those for small files are made with them."""
+    wanted = [] if remote.is_root else [remote]
+    wanted += [SafeName(remote.parts + parent.parts) for parent in _parents(plan)]
+    async for answer in conversation.ask_many(("mkdir", str(name), {"parents": True}) for name in wanted):
+        if isinstance(answer, FtransferError):
+            raise answer
+
+
+def _parents(plan: Plan) -> Iterator[SafeName]:
+    """Give the folders that large files go into, each once in a row."""
+    last: SafeName | None = None
+    for entry in plan.large:
+        parent = parse_name(entry.name).parent
+        if parent != last and not parent.is_root:
+            yield parent
+        last = parent
+
+
+async def _folders(plan: Plan) -> AsyncGenerator[Group, None]:
+    """Give the folders with their mode and mtime, after all that is in them."""
+    for batch in plan.folders.batches(MAX_ITEMS):
+        yield [SmallFile(entry.name, FOLDER, entry.mtime_ns, entry.mode) for entry in batch]
+
+
+async def _push_large(conversation: Conversation, store: Store, remote: SafeName, plan: Plan, run: TreeRun) -> None:
+    for entry in plan.large:
+        try:
+            reader = await store.open_read(parse_name(entry.name))
+            try:
+                receipt = await upload(
+                    conversation,
+                    reader,
+                    str(below(remote, entry.name)),
+                    source_of(entry.name, reader),
+                    {},
+                    lambda done, _, shown=entry.name: run.within(shown, done),  # type: ignore[misc]
+                )
+            finally:
+                await reader.close()
+        except FtransferError as error:
+            if not conversation.is_between_commands:
+                raise
+            run.failed(entry.name, error)
+        else:
+            run.item(TreeItem(entry.name, "copied", receipt.size, receipt.digest))
+
+
+async def _remove(conversation: Conversation, remote: SafeName, spool: Spool, run: TreeRun, *, recursive: bool = False) -> None:
+    options = {"recursive": True} if recursive else {}
+    answers = conversation.ask_many(("rm", str(below(remote, entry.name)), options) for entry in spool)
+    for entry in spool:
+        answer = await anext(answers)
+        if isinstance(answer, (NotFound, FolderNotEmpty)):
+            continue  # somebody else was quicker; or it holds what does not take part
+        if isinstance(answer, FtransferError):
+            run.failed(entry.name, answer)
+        elif not recursive:
+            run.item(TreeItem(entry.name, "removed", entry.size))

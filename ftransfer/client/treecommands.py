@@ -1,0 +1,172 @@
+"""Whole trees as commands of a client: where they begin and end on the local disk, and which way of copying fits."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ftransfer.client.conversation import Conversation
+from ftransfer.client.pulls import pull_fresh_tree, pull_tree
+from ftransfer.client.pushes import push_tree
+from ftransfer.client.trees import OnItem, TreeOptions, TreeReport, TreeRun, local_entries, remote_entries
+from ftransfer.errors import FtransferError, NotAFolder, NotFound
+from ftransfer.jobs import movers, run_job
+from ftransfer.names import ROOT, SafeName, escape, parse_path
+from ftransfer.storage.base import FILE, Entry, Store
+from ftransfer.storage.local import LocalStore
+from ftransfer.storage.memory import MemoryStore
+from ftransfer.transfer.records import ProgressCallback
+from ftransfer.transfer.selection import everything, glob_selection, split_glob
+from ftransfer.transfer.spool import Spool
+
+if TYPE_CHECKING:
+    from ftransfer.client.client import Client
+
+_Attempt = Callable[[Conversation], Awaitable[None]]
+
+
+async def get_tree(
+    client: Client,
+    path: str,
+    dest: str | os.PathLike[str],
+    options: TreeOptions,
+    on_item: OnItem | None,
+    progress: ProgressCallback | None,
+) -> TreeReport:
+    """See Client.get_tree."""
+    remote = parse_path(path)
+    run = TreeRun(options, on_item, progress)
+    store = await _open_destination(Path(dest), durable=client.durable, dry_run=options.dry_run)
+    try:
+        is_plain = not (options.links or options.dry_run or options.checksum) and options.wanted is everything
+        is_fresh = is_plain and await _is_empty(store)
+
+        async def attempt(conversation: Conversation) -> None:
+            nonlocal is_fresh
+            if is_fresh:
+                is_fresh = False  # if this attempt is cut, the next one has something to compare with
+                await pull_fresh_tree(conversation, store, remote, run, keep_cancelled=client.keep_cancelled)
+                return
+            source = remote_entries(conversation, remote, links=options.links)
+            there = local_entries(store, links=options.links)
+            await pull_tree(conversation, store, remote, run, source, there, keep_cancelled=client.keep_cancelled)
+
+        return await _run(client, str(remote), run, attempt)
+    finally:
+        await store.close()
+
+
+async def get_matching(
+    client: Client,
+    pattern: str,
+    dest: str | os.PathLike[str],
+    options: TreeOptions,
+    on_item: OnItem | None,
+    progress: ProgressCallback | None,
+) -> TreeReport:
+    """See Client.get_matching."""
+    folder, rest = split_glob(pattern)
+    remote = parse_path(folder)
+    wanted = glob_selection(rest)
+    run = TreeRun(options, on_item, progress)
+    store = await _open_destination(Path(dest), durable=client.durable, dry_run=options.dry_run)
+    matching = Spool()
+    try:
+
+        async def attempt(conversation: Conversation) -> None:
+            if not len(matching):
+                recursive = "/" in rest or "**" in rest
+                async for entry in remote_entries(conversation, remote, links=False, recursive=recursive):
+                    if entry.kind == FILE and wanted(entry.name, False):
+                        matching.add(entry)
+                if not len(matching):
+                    raise NotFound(f"{escape(pattern)}: no file of that pattern", name=pattern)
+            there = _already_there(store, matching)
+            await pull_tree(conversation, store, remote, run, _given(matching), there, keep_cancelled=client.keep_cancelled)
+
+        return await _run(client, pattern, run, attempt)
+    finally:
+        matching.close()
+        await store.close()
+
+
+async def put_tree(
+    client: Client,
+    folder: str | os.PathLike[str],
+    path: str,
+    options: TreeOptions,
+    on_item: OnItem | None,
+    progress: ProgressCallback | None,
+) -> TreeReport:
+    """See Client.put_tree."""
+    remote = parse_path(path)
+    run = TreeRun(options, on_item, progress)
+    store = await LocalStore.open(folder, durable=client.durable)
+    try:
+        return await _run(client, str(remote), run, lambda conversation: push_tree(conversation, store, remote, run))
+    finally:
+        await store.close()
+
+
+async def _run(client: Client, name: str, run: TreeRun, attempt: _Attempt) -> TreeReport:
+    began = time.monotonic()
+    await client.persist(name, lambda conversation, report: _attempt_once(conversation, report, run, attempt), None)
+    run.report.seconds = time.monotonic() - began
+    return run.report
+
+
+async def _attempt_once(
+    conversation: Conversation, report: Callable[[int, int | None], None], run: TreeRun, attempt: _Attempt
+) -> None:
+    steps = 0
+
+    def moved() -> None:
+        nonlocal steps
+        steps += 1
+        report(steps, None)
+
+    report(0, None)
+    run.moved = moved
+    await attempt(conversation)
+
+
+async def _open_destination(path: Path, *, durable: bool, dry_run: bool) -> Store:
+    """Open the folder that a tree goes into, making it if it is missing; for a dry run, an empty store stands for a missing one."""
+
+    def prepare() -> bool:
+        if dry_run:
+            return path.exists()
+        path.mkdir(parents=True, exist_ok=True)
+        return True
+
+    try:
+        is_there = await run_job(movers(), prepare)
+    except FileExistsError as error:
+        raise NotAFolder(f"{escape(str(path))}: is not a folder", name=str(path)) from error
+    except OSError as error:
+        raise FtransferError(f"{escape(str(path))}: cannot be made: {error.strerror}", name=str(path)) from error
+    return await LocalStore.open(path, durable=durable) if is_there else MemoryStore()
+
+
+async def _is_empty(store: Store) -> bool:
+    async for batch in store.list(ROOT):
+        if batch:
+            return False
+    return True
+
+
+async def _given(entries: Spool) -> AsyncIterator[Entry]:
+    for entry in entries:
+        yield entry
+
+
+async def _already_there(store: Store, entries: Spool) -> AsyncIterator[Entry]:
+    """Give what the destination has under the names of `entries`; the rest of it does not count."""
+    for entry in entries:
+        try:
+            yield await store.stat(SafeName(tuple(entry.name.split("/"))))
+        except FtransferError:
+            continue

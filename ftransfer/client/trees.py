@@ -1,0 +1,224 @@
+"""Trees from and to a server: compare, then do only what differs. What is common to both directions.
+
+First the two listings are compared as they stream in, and what is to be done is noted in spools; so the totals are known before
+the first byte moves. Then small files go packed in one command, larger ones by themselves with resume, and folders get their
+mtimes last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+from ftransfer.client.conversation import Conversation
+from ftransfer.digest import Digest
+from ftransfer.errors import FtransferError
+from ftransfer.names import SafeName, parse_name
+from ftransfer.protocol.replies import Listing, Reply
+from ftransfer.storage.base import Entry, Store
+from ftransfer.transfer.packs import MAX_PACKED_BYTES
+from ftransfer.transfer.records import Progress, ProgressCallback, entry_from_wire
+from ftransfer.transfer.selection import Wanted, everything
+from ftransfer.transfer.spool import Spool
+from ftransfer.transfer.tree import Comparison, Doing, Rules
+
+
+@dataclass(frozen=True, slots=True)
+class TreeOptions:
+    """How a tree is copied.
+
+    `delete` removes what the source does not have; `dry_run` only says what would be done; `checksum` compares files of the same
+    size by digest and not by mtime; `links` copies links as links; `wanted` says which names take part (transfer.selection).
+    """
+
+    delete: bool = False
+    dry_run: bool = False
+    checksum: bool = False
+    links: bool = False
+    wanted: Wanted = everything
+
+    @property
+    def rules(self) -> Rules:
+        return Rules(delete=self.delete, checksum=self.checksum, links=self.links, wanted=self.wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class TreeItem:
+    """What became of one name: `did` is "copied", "linked", "made", "removed" or "failed" (then `error` says why).
+
+    `name` is relative to the root of the tree, `size` in bytes, `digest` that of a file that was copied.
+    """
+
+    name: str
+    did: str
+    size: int = 0
+    digest: Digest = ""
+    error: FtransferError | None = None
+
+
+@dataclass(slots=True)
+class TreeReport:
+    """What became of a tree: counts of names, bytes of content that were moved, and seconds."""
+
+    copied: int = 0
+    folders: int = 0
+    links: int = 0
+    removed: int = 0
+    unchanged: int = 0
+    failed: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    dry_run: bool = False
+    durable: bool = True
+
+
+OnItem = Callable[[TreeItem], None]
+
+_COUNTER_OF = {"copied": "copied", "made": "folders", "linked": "links", "removed": "removed", "failed": "failed"}
+
+
+class TreeRun:
+    """The account of one tree, over all attempts that it takes."""
+
+    def __init__(self, options: TreeOptions, on_item: OnItem | None, progress: ProgressCallback | None) -> None:
+        self.options = options
+        self.report = TreeReport(dry_run=options.dry_run)
+        self._on_item = on_item
+        self._progress = progress
+        self._total: int | None = None
+        self._done = 0
+        self.moved: Callable[[], None] = lambda: None  # told whenever bytes have moved
+
+    def begin(self, plan: Plan | None) -> None:
+        """Take a plan in; None if it is not known beforehand what there is."""
+        earlier = self.report.copied + self.report.folders + self.report.links
+        self._total = None if plan is None else self._done + plan.size_bytes
+        if plan is not None:
+            # What an earlier attempt has copied is unchanged by now; it is not counted twice.
+            self.report.unchanged = max(0, plan.unchanged - earlier)
+
+    def item(self, item: TreeItem) -> None:
+        counter = _COUNTER_OF[item.did]
+        setattr(self.report, counter, getattr(self.report, counter) + 1)
+        if item.did == "copied" and not self.report.dry_run:
+            self.report.bytes += item.size
+            self._done += item.size
+        self.moved()
+        self._tell(item.name, 0)
+        if self._on_item is not None:
+            self._on_item(item)
+
+    def failed(self, name: str, error: FtransferError) -> None:
+        self.item(TreeItem(name, "failed", error=error))
+
+    def within(self, name: str, count: int) -> None:
+        """Say that `count` bytes of a file that is under way have moved."""
+        self.moved()
+        self._tell(name, count)
+
+    def _tell(self, name: str, count: int) -> None:
+        if self._progress is not None:
+            self._progress(Progress(name, self._done + count, self._total))
+
+
+class Plan:
+    """What is to be done, by kind, each in the order of the walk."""
+
+    def __init__(self) -> None:
+        self.replaced = Spool()
+        self.small = Spool()
+        self.large = Spool()
+        self.compared = Spool()
+        self.links = Spool()
+        self.folders = Spool()
+        self.removed = Spool()
+        self.unchanged = 0
+
+    @property
+    def size_bytes(self) -> int:
+        return self.small.size_bytes + self.large.size_bytes
+
+    def add_copy(self, entry: Entry) -> None:
+        (self.small if entry.size <= MAX_PACKED_BYTES else self.large).add(entry)
+
+    def close(self) -> None:
+        for spool in (self.replaced, self.small, self.large, self.compared, self.links, self.folders, self.removed):
+            spool.close()
+
+    def __enter__(self) -> Plan:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+async def make_plan(plan: Plan, source: AsyncIterator[Entry], there: AsyncIterator[Entry], rules: Rules) -> None:
+    """Compare two listings into a plan, as they stream in."""
+    async for action in Comparison(rules).actions(source, there):
+        match action.doing:
+            case Doing.COPY:
+                plan.add_copy(action.entry)
+            case Doing.COMPARE:
+                plan.compared.add(action.entry)
+            case Doing.LINK:
+                plan.links.add(action.entry)
+            case Doing.FOLDER:
+                plan.folders.add(action.entry)
+            case Doing.REMOVE:
+                plan.removed.add(action.entry)
+            case Doing.REPLACE:
+                plan.replaced.add(action.entry)
+            case Doing.SKIP:
+                plan.unchanged += 1
+
+
+def tell_plan(plan: Plan, run: TreeRun) -> None:
+    """Report what would be done."""
+    for spool, did in (
+        (plan.small, "copied"),
+        (plan.large, "copied"),
+        (plan.compared, "copied"),
+        (plan.links, "linked"),
+        (plan.folders, "made"),
+        (plan.removed, "removed"),
+    ):
+        for entry in spool:
+            run.item(TreeItem(entry.name, did, entry.size))
+
+
+async def local_entries(store: Store, *, links: bool) -> AsyncIterator[Entry]:
+    """Give all entries of a local tree in the order of comparison."""
+    async for batch in store.list(SafeName(()), recursive=True, links=links):
+        for entry in batch:
+            yield entry
+
+
+async def remote_entries(
+    conversation: Conversation, remote: SafeName, *, links: bool, recursive: bool = True
+) -> AsyncIterator[Entry]:
+    """Give all entries below a folder of the server in the order of comparison, with names relative to it.
+
+    Not recursive, they come in no order.
+
+    Raises:
+        NotFound, NotAFolder, RemoteProtocolError, NameRefused.
+    """
+    await conversation.say("dir", str(remote), {"recursive": recursive or None, "links": links or None})
+    while isinstance(event := await conversation.answer(), Listing):
+        for item in event.items:
+            yield relative_entry(entry_from_wire(item, remote), remote)
+    if not isinstance(event, Reply):
+        raise conversation.out_of_turn(event)
+
+
+def relative_entry(entry: Entry, root: SafeName) -> Entry:
+    """Give an entry with its name relative to `root`, which it is below."""
+    if root.is_root:
+        return entry
+    name = entry.name[len(str(root)) + 1 :]
+    return Entry(name, entry.kind, entry.size, entry.mtime_ns, entry.mode, entry.identity, entry.target)
+
+
+def below(root: SafeName, name: str) -> SafeName:
+    """Give the whole name of something that is relative to `root`."""
+    return SafeName(root.parts + parse_name(name).parts)
