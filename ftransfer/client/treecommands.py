@@ -17,7 +17,6 @@ from ftransfer.jobs import movers, run_job
 from ftransfer.names import ROOT, SafeName, escape, parse_path
 from ftransfer.storage.base import FILE, Entry, Store
 from ftransfer.storage.local import LocalStore
-from ftransfer.storage.memory import MemoryStore
 from ftransfer.transfer.records import ProgressCallback
 from ftransfer.transfer.selection import everything, glob_selection, split_glob
 from ftransfer.transfer.spool import Spool
@@ -39,7 +38,7 @@ async def get_tree(
     """See Client.get_tree."""
     remote = parse_path(path)
     run = TreeRun(options, on_item, progress)
-    store = await _open_destination(Path(dest), durable=client.durable, dry_run=options.dry_run)
+    store, was_missing = await _open_destination(Path(dest), durable=client.durable, dry_run=options.dry_run)
     try:
         is_plain = not (options.links or options.dry_run or options.checksum) and options.wanted is everything
         is_fresh = is_plain and await _is_empty(store)
@@ -51,7 +50,8 @@ async def get_tree(
                 await pull_fresh_tree(conversation, store, remote, run, keep_cancelled=client.keep_cancelled)
                 return
             source = remote_entries(conversation, remote, links=options.links)
-            there = local_entries(store, links=options.links)
+            is_nothing_there = options.dry_run and was_missing
+            there = _nothing() if is_nothing_there else local_entries(store, links=options.links)
             await pull_tree(conversation, store, remote, run, source, there, keep_cancelled=client.keep_cancelled)
 
         return await _run(client, str(remote), run, attempt)
@@ -72,7 +72,7 @@ async def get_matching(
     remote = parse_path(folder)
     wanted = glob_selection(rest)
     run = TreeRun(options, on_item, progress)
-    store = await _open_destination(Path(dest), durable=client.durable, dry_run=options.dry_run)
+    store, was_missing = await _open_destination(Path(dest), durable=client.durable, dry_run=options.dry_run)
     matching = Spool()
     try:
 
@@ -84,7 +84,7 @@ async def get_matching(
                         matching.add(entry)
                 if not len(matching):
                     raise NotFound(f"{escape(pattern)}: no file of that pattern", name=pattern)
-            there = _already_there(store, matching)
+            there = _nothing() if options.dry_run and was_missing else _already_there(store, matching)
             await pull_tree(conversation, store, remote, run, _given(matching), there, keep_cancelled=client.keep_cancelled)
 
         return await _run(client, pattern, run, attempt)
@@ -133,22 +133,29 @@ async def _attempt_once(
     await attempt(conversation)
 
 
-async def _open_destination(path: Path, *, durable: bool, dry_run: bool) -> Store:
-    """Open the folder that a tree goes into, making it if it is missing; for a dry run, an empty store stands for a missing one."""
+async def _open_destination(path: Path, *, durable: bool, dry_run: bool) -> tuple[Store, bool]:
+    """Open the folder that a tree goes into, making it if it is missing; and say whether it was missing.
 
-    def prepare() -> bool:
-        if dry_run:
-            return path.exists()
-        path.mkdir(parents=True, exist_ok=True)
-        return True
+    A dry run makes nothing: where the folder is missing, the nearest one above is opened in its place, and not looked into.
+    """
+
+    def prepare() -> Path:
+        if not dry_run:
+            path.mkdir(parents=True, exist_ok=True)
+            return path
+        there = Path(os.path.abspath(path))
+        while not there.exists():
+            there = there.parent
+        return there
 
     try:
-        is_there = await run_job(movers(), prepare)
+        was_missing = not await run_job(movers(), path.exists)
+        folder = await run_job(movers(), prepare)
     except FileExistsError as error:
         raise NotAFolder(f"{escape(str(path))}: is not a folder", name=str(path)) from error
     except OSError as error:
         raise FtransferError(f"{escape(str(path))}: cannot be made: {error.strerror}", name=str(path)) from error
-    return await LocalStore.open(path, durable=durable) if is_there else MemoryStore()
+    return await LocalStore.open(folder, durable=durable), was_missing
 
 
 async def _is_empty(store: Store) -> bool:
@@ -156,6 +163,12 @@ async def _is_empty(store: Store) -> bool:
         if batch:
             return False
     return True
+
+
+async def _nothing() -> AsyncIterator[Entry]:
+    no_entries: tuple[Entry, ...] = ()
+    for entry in no_entries:
+        yield entry
 
 
 async def _given(entries: Spool) -> AsyncIterator[Entry]:
