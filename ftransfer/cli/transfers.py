@@ -13,7 +13,7 @@ from ftransfer.cli.options import Host, Json, Port
 from ftransfer.cli.output import entries_text, note, receipt_text
 from ftransfer.cli.running import PATIENCE_S, STREAM_PATIENCE_S, run
 from ftransfer.cli.trees import Recursive, get_folder, get_pattern, put_folder
-from ftransfer.errors import NotFound
+from ftransfer.errors import NameRefused, NotFound
 from ftransfer.shell.failures import WrongUsage
 from ftransfer.shell.listing import in_order
 from ftransfer.shell.local import check_sendable
@@ -76,10 +76,9 @@ def get(
 
 def _get_matching(host: str, port: int, name: str, dest: str, *, as_json: bool) -> None:
     try:
+        _get_one(host, port, name, dest, as_json=as_json)  # there may be a file of just that name
+    except (NotFound, NameRefused):
         get_pattern(_connect(host, port), name, dest, as_json=as_json)
-    except NotFound:
-        # Perhaps a file has just that name; if not, the error for it says what is missing.
-        _get_one(host, port, name, dest, as_json=as_json)
 
 
 def _get_one(host: str, port: int, name: str, dest: str, *, as_json: bool) -> None:
