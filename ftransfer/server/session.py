@@ -16,6 +16,7 @@ from ftransfer.protocol.commands import BadLine, Command
 from ftransfer.protocol.connection import InputEnded, Payload
 from ftransfer.protocol.replies import Hello
 from ftransfer.protocol.state import State
+from ftransfer.rights import ANYONE
 from ftransfer.share import Share
 
 log = logging.getLogger("ftransfer.server")
@@ -26,7 +27,8 @@ Handler = Callable[["Session", Command], Awaitable[dict[str, Any]]]
 class Session:
     """The server's side of one connection.
 
-    `moved` counts the bytes of content that the current command has moved, for the log.
+    `moved` counts the bytes of content that the current command has moved, for the log. `principal` is whom it acts for; a login
+    sets another.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class Session:
         self.connection = channel.connection
         self.share = share
         self.limits = limits
+        self.principal = ANYONE
         self.moved = 0
         self.is_busy = False
         self.has_left = False  # the peer said close

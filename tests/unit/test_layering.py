@@ -16,6 +16,7 @@ LAYERS = (
     "errors version jobs",
     "limits digest",
     "names",
+    "rights",
     "protocol storage auth tls metrics link",
     "share channel transfer",
     "server client",
@@ -30,7 +31,7 @@ STORAGE_BUILDERS = {"cli": "storage", "client": "storage.local"}
 # Who may print.
 PRINTERS = ("cli", "shell")
 # All of the standard library that the parts without I/O may use.
-PURE_PARTS = ("errors", "limits", "names", "protocol", "version")
+PURE_PARTS = ("errors", "limits", "names", "protocol", "rights", "version")
 PURE_LIBRARY = frozenset(
     "__future__ abc base64 bisect collections dataclasses enum functools itertools json operator re string struct typing".split()
 )
