@@ -96,6 +96,11 @@ class Principal:
                 best = grant
         return best.rights if best is not None else NO_RIGHTS
 
+    @property
+    def is_uniform(self) -> bool:
+        """Whether the rights are the same at every name."""
+        return all(grant.rights == self.rights_at(ROOT) for grant in self.grants)
+
     def may(self, right: Right, name: SafeName) -> bool:
         return right in self.rights_at(name)
 

@@ -15,6 +15,7 @@ import typer
 from ftransfer.cli.options import check_listening_port
 from ftransfer.cli.output import DONE, INTERRUPTED, note
 from ftransfer.cli.running import run
+from ftransfer.shell.failures import WrongUsage
 
 if TYPE_CHECKING:
     from ftransfer.server.listener import Server
@@ -23,6 +24,7 @@ SERVE_EXAMPLES = """\b
 Examples:
   ftransfer serve ./share
   ftransfer serve ./share --read-only --welcome "the lab's measurements"
+  ftransfer serve ./inbox --drop-box
   ftransfer serve ./share --host 0.0.0.0 --port 9021
   ftransfer serve ./share --port 0        # any free port; the first line says which
 
@@ -35,13 +37,17 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 or :: for all.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(callback=check_listening_port, help="Port to listen on; 0 for any free one.")] = 9021,
     read_only: Annotated[bool, typer.Option("--read-only", help="Refuse every change.")] = False,
+    drop_box: Annotated[bool, typer.Option("--drop-box", help="Let others put new files, and see nothing.")] = False,
     welcome: Annotated[str, typer.Option(help="A line that every user is greeted with.", show_default=False)] = "",
 ) -> None:
     """Share one folder. The first line on stdout is `listening on HOST:PORT`; the log goes to stderr."""
-    raise typer.Exit(run(_serve(folder, host, port, read_only=read_only, welcome=welcome), keeps_interrupt=True))
+    if read_only and drop_box:
+        raise WrongUsage("--read-only and --drop-box contradict each other: one takes no file, the other nothing else; choose one")
+    serving = _serve(folder, host, port, read_only=read_only, drop_box=drop_box, welcome=welcome)
+    raise typer.Exit(run(serving, keeps_interrupt=True))
 
 
-async def _serve(folder: str, host: str, port: int, *, read_only: bool, welcome: str) -> int:
+async def _serve(folder: str, host: str, port: int, *, read_only: bool, drop_box: bool, welcome: str) -> int:
     from ftransfer.server.listener import Server
     from ftransfer.share import Share
     from ftransfer.storage.local import LocalStore
@@ -50,7 +56,7 @@ async def _serve(folder: str, host: str, port: int, *, read_only: bool, welcome:
     signals: asyncio.Queue[None] = asyncio.Queue()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, None)
-    share = Share(await LocalStore.open(folder), read_only=read_only)
+    share = Share(await LocalStore.open(folder), read_only=read_only, drop_box=drop_box)
     try:
         server = await Server.start(share, host=host, port=port, welcome=welcome)
         _announce(server.addresses)

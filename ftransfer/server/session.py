@@ -16,7 +16,7 @@ from ftransfer.protocol.commands import BadLine, Command
 from ftransfer.protocol.connection import InputEnded, Payload
 from ftransfer.protocol.replies import Hello
 from ftransfer.protocol.state import State
-from ftransfer.rights import ANYONE
+from ftransfer.rights import ANYONE, Principal
 from ftransfer.share import Share
 
 log = logging.getLogger("ftransfer.server")
@@ -28,7 +28,7 @@ class Session:
     """The server's side of one connection.
 
     `moved` counts the bytes of content that the current command has moved, for the log. `principal` is whom it acts for; a login
-    sets another.
+    sets another. `share` is the share as that principal may use it.
     """
 
     def __init__(
@@ -37,9 +37,10 @@ class Session:
         self.number = number
         self.channel = channel
         self.connection = channel.connection
-        self.share = share
         self.limits = limits
-        self.principal = ANYONE
+        self._share = share
+        self._principal = ANYONE
+        self.share = share.door(ANYONE)
         self.moved = 0
         self.is_busy = False
         self.has_left = False  # the peer said close
@@ -47,6 +48,15 @@ class Session:
         self._handlers = handlers
         self._hello = hello
         self._loop = asyncio.get_running_loop()
+
+    @property
+    def principal(self) -> Principal:
+        return self._principal
+
+    @principal.setter
+    def principal(self, principal: Principal) -> None:
+        self._principal = principal
+        self.share = self._share.door(principal)
 
     @property
     def peer(self) -> str:

@@ -71,7 +71,8 @@ class Partial:
 class SmallFile:
     """A whole small thing that travels packed: a file with its content, an empty folder (kind "dir"), or a link.
 
-    For a file, `digest` is that of `data` as the sender computed it; a store verifies it before it publishes.
+    For a file, `digest` is that of `data` as the sender computed it; a store verifies it before it publishes. `if_absent` refuses
+    to replace anything; a folder then keeps the mtime and mode that it has.
     """
 
     name: str
@@ -81,6 +82,7 @@ class SmallFile:
     data: bytes | memoryview = b""
     digest: Digest = ""
     target: str = ""
+    if_absent: bool = False
 
 
 class Reader(Protocol):
@@ -157,6 +159,11 @@ class Store(Protocol):
     """A tree of files and folders."""
 
     durable: bool  # whether a commit survives a power cut
+
+    def without_links(self) -> Store:
+        """Give the same store for those who may go only to some places: no link is followed, so that none can lead elsewhere. What
+        is behind one is not found. It is closed with the store itself.
+        """
 
     async def stat(self, name: SafeName) -> Entry:
         """Describe a file or folder, links followed.

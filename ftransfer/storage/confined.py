@@ -26,8 +26,10 @@ _O_PATH: int = getattr(os, "O_PATH", 0)
 class Confined:
     """Opens names below one folder. It does not own the handle of that folder."""
 
-    def __init__(self, root: int, kernel: Kernel, *, uses_openat2: bool) -> None:
+    def __init__(self, root: int, kernel: Kernel, *, uses_openat2: bool, follows: bool = True) -> None:
+        """With `follows` false, no link is followed by any call."""
         self.root = root
+        self.follows = follows
         self.uses_openat2 = uses_openat2
         self._kernel = kernel
 
@@ -38,7 +40,11 @@ class Confined:
             OSError: ENOENT also for a link that leads outside, is absolute, or leads into a reserved name; ELOOP for more than
                 MAX_LINKS links.
         """
-        return self._open(self.root, parts, flags, follow=True)
+        return self._open(self.root, parts, flags, follow=self.follows)
+
+    def without_links(self) -> Confined:
+        """Give the same folder with no link followed."""
+        return Confined(self.root, self._kernel, uses_openat2=self.uses_openat2, follows=False)
 
     def open_below(self, folder: int, parts: Sequence[str], flags: int) -> int:
         """Open something below an open folder, through no link.

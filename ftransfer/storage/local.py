@@ -7,6 +7,7 @@ door: it hands jobs in and keeps account of what is open. What the jobs do stand
 from __future__ import annotations
 
 import asyncio
+import copy
 import errno
 import logging
 import os
@@ -89,6 +90,11 @@ class LocalStore:
         except (OSError, StoreFailed) as error:
             # A share that is only read needs no hidden place; a write will say what is wrong with it.
             _log.warning("what earlier transfers left cannot be cleared away: %s", getattr(error, "strerror", None) or error)
+
+    def without_links(self) -> LocalStore:
+        view = copy.copy(self)  # the same threads, partials and account of what is open
+        view._root = self._root.without_links()
+        return view
 
     async def stat(self, name: SafeName) -> Entry:
         return await self._jobs.run(self._stat, name)

@@ -85,6 +85,9 @@ class MemoryStore:
         self._writers: dict[_Key, MemoryWriter] = {}
         self._open: set[MemoryWriter] = set()
 
+    def without_links(self) -> MemoryStore:
+        return self  # it has none
+
     async def stat(self, name: SafeName) -> Entry:
         return self._node(name).entry(name)
 
@@ -206,6 +209,8 @@ class MemoryStore:
     def _write_one(self, name: SafeName, file: SmallFile) -> Entry:
         if file.kind == FOLDER:
             self._make_folders(name)
+            if file.if_absent:
+                return self._nodes[name].entry(name)
             node = self._nodes[name] = _Node(FOLDER, file.mtime_ns, file.mode & 0o777)
             return node.entry(name)
         if file.kind == LINK:
@@ -215,7 +220,7 @@ class MemoryStore:
             message = f"{_shown(name)}: the content that came is not the content that was sent; send it again"
             raise DigestMismatch(message, name=file.name, expected=file.digest, actual=digest_of(data))
         self._make_folders(name.parent)
-        return self.publish(name, Announcement(mtime_ns=file.mtime_ns, mode=file.mode), data)
+        return self.publish(name, Announcement(mtime_ns=file.mtime_ns, mode=file.mode, if_absent=file.if_absent), data)
 
     async def make_folder(self, name: SafeName, *, parents: bool = False) -> None:
         if parents:

@@ -6,6 +6,7 @@ handle comes from.
 
 from __future__ import annotations
 
+import copy
 import errno
 import os
 import stat
@@ -48,6 +49,12 @@ class Root:
             os.close(self.handle)
             raise
         self._locks = [threading.Lock() for _ in range(_LOCKS)]
+
+    def without_links(self) -> Root:
+        """Give the same root, with the same handle and locks, with no link followed. It needs no closing of its own."""
+        view = copy.copy(self)
+        view.confined = self.confined.without_links()
+        return view
 
     def close(self) -> None:
         os.close(self.handle)

@@ -176,6 +176,7 @@ class _Staged:
     folder: SafeName
     temporary: str
     entry: Entry
+    if_absent: bool
 
 
 def write_small(root: Root, hidden: HiddenPlace, files: Sequence[SmallFile]) -> list[Entry | FtransferError]:
@@ -250,7 +251,7 @@ class _Group:
         except BaseException:
             os.unlink(temporary, dir_fd=temp)
             raise
-        self._staged.append(_Staged(index, name, folder, temporary, entry))
+        self._staged.append(_Staged(index, name, folder, temporary, entry, file.if_absent))
 
     def _stage_link(self, index: int, name: SafeName, file: SmallFile) -> None:
         if not leads_inside(name.parts[:-1], file.target):
@@ -267,7 +268,7 @@ class _Group:
             os.unlink(temporary, dir_fd=temp)
             raise
         entry = Entry(str(name), LINK, 0, found.st_mtime_ns, found.st_mode & 0o777, target=file.target)
-        self._staged.append(_Staged(index, name, folder, temporary, entry))
+        self._staged.append(_Staged(index, name, folder, temporary, entry, file.if_absent))
 
     def publish(self) -> None:
         """Move everything to its name; after this the names are durable."""
@@ -296,13 +297,16 @@ class _Group:
         last = staged.name.last
         with self._root.lock_of(folder.about, last):
             refuse_special_target(folder.handle, staged.name)
-            self._root.kernel.rename(staged.temporary, last, temp, folder.handle)
+            rename = self._root.kernel.rename_new if staged.if_absent else self._root.kernel.rename
+            rename(staged.temporary, last, temp, folder.handle)
         self.results[staged.index] = staged.entry
         self._folders.note(folder)
 
     def _finish_folder(self, name: SafeName, file: SmallFile) -> Entry:
         folder = self._folders.make(name)
         handle = folder.handle
+        if file.if_absent:
+            return entry_of(str(name), os.fstat(handle))
         os.fchmod(handle, file.mode & 0o777)
         os.utime(handle, ns=times_of(file.mtime_ns))
         self._folders.note(folder)  # its attributes are synced with it

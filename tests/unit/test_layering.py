@@ -18,6 +18,7 @@ LAYERS = (
     "names",
     "rights",
     "protocol storage auth tls metrics link",
+    "door",
     "share channel transfer",
     "server client",
     "shell gateway watch",

@@ -100,3 +100,18 @@ def test_every_set_of_rights_can_be_written_and_read() -> None:
     for count in range(len(Right) + 1):
         for some in combinations(Right, count):
             assert parse_rights(format_rights(frozenset(some))) == frozenset(some)
+
+
+@pytest.mark.parametrize(
+    ("grants", "is_uniform"),
+    [
+        ({"root": "read"}, True),
+        ({}, True),
+        ({"root": "read", "a": "read"}, True),
+        ({"root": "read", "a": "none"}, False),
+        ({"a": "read"}, False),
+        ({"root": "none", "a": "none"}, True),
+    ],
+)
+def test_uniform_rights_are_the_same_everywhere(grants: dict[str, str], is_uniform: bool) -> None:
+    assert principal(**grants).is_uniform is is_uniform

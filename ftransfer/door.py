@@ -1,0 +1,279 @@
+"""One user's way into a share: every verb asks here, and nowhere else, what its principal may do.
+
+Wire text comes in, checked names go to the store. Two rules keep hidden things hidden. Whether a name may be seen is decided from
+the name alone, before the store is asked, and what may not be seen gets the sentence of what does not exist. And a principal whose
+rights are not the same everywhere is served by a store that follows no links, since a link could lead from where they may go to
+where they may not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
+
+from ftransfer.errors import AlreadyThere, Forbidden, FtransferError, NotAFile, NotFound, ReadOnly
+from ftransfer.limits import DEFAULT_LIMITS, Limits
+from ftransfer.names import ROOT, SafeName, escape, parse_name, parse_path
+from ftransfer.rights import Principal, Right
+from ftransfer.storage.base import FOLDER, LINK, Announcement, Entry, Partial, Reader, SmallFile, Store, Writer
+
+_SEEING = (Right.LIST, Right.READ)
+
+SmallItem = SmallFile | Entry | FtransferError
+
+
+class Door:
+    """A share as one principal may use it. Made by Share.door.
+
+    Args:
+        read_only: Nothing may be changed, whatever the rights say; it is told apart in the message.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        principal: Principal,
+        *,
+        read_only: bool = False,
+        limits: Limits = DEFAULT_LIMITS,
+        now_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.principal = principal
+        self.durable = store.durable
+        self._is_uniform = principal.is_uniform
+        self._store = store if self._is_uniform else store.without_links()
+        self._read_only = read_only
+        self._limits = limits
+        self._now_ns = now_ns
+
+    # Looking.
+
+    async def list(self, path: str, *, recursive: bool = False, links: bool = False) -> AsyncIterator[Sequence[Entry]]:
+        """Give the entries below a folder that may be seen, in batches. Raises as Store.list, and NameRefused."""
+        folder = parse_path(path, self._limits)
+        if not self.principal.may_below(Right.LIST, folder):
+            if folder.is_root:
+                return  # a share is there, whoever asks; that it is empty for them is no secret
+            raise self._hidden(folder, Right.LIST)
+        batches = self._store.list(folder, recursive=recursive, links=links)
+        if self._is_uniform:
+            async for batch in batches:
+                yield batch
+            return
+        async for batch in batches:
+            seen = [entry for entry in batch if self._is_listed(entry)]
+            if seen:
+                yield seen
+
+    def _is_listed(self, entry: Entry) -> bool:
+        name = SafeName(tuple(entry.name.split("/")))
+        if entry.kind == FOLDER:
+            return self.principal.may_below(Right.LIST, name)
+        # The text of a link names other things, and would be followed for nobody with such rights.
+        return entry.kind != LINK and self.principal.may(Right.LIST, name)
+
+    async def stat(self, path: str) -> Entry:
+        """Describe a file or folder, with its identity. Raises as Store.stat, and NameRefused."""
+        name = parse_path(path, self._limits)
+        if self._may_see(name):
+            return await self._store.stat(name)
+        if not any(self.principal.may_below(right, name) for right in _SEEING):
+            raise _not_found(name)
+        entry = await self._store.stat(name)
+        if entry.kind != FOLDER:
+            raise _not_found(name)
+        return entry
+
+    async def open_read(self, name: str) -> Reader:
+        """Open a file. Raises as Store.open_read, and NameRefused."""
+        safe = parse_name(name, self._limits)
+        self._refuse_reading(safe)
+        return await self._store.open_read(safe)
+
+    async def read_small(self, names: Sequence[SafeName], room_bytes: int) -> Sequence[SmallItem]:
+        """Read small files for a pack. Gives as Store.read_small."""
+        if self._is_uniform and self.principal.may(Right.READ, ROOT):
+            return await self._store.read_small(names, room_bytes)
+        wanted = [name for name in names if self._may_be_packed(name)]
+        read = iter(await self._store.read_small(wanted, room_bytes) if wanted else ())
+        items: list[SmallItem] = []
+        for name in names:
+            item = next(read, None) if self._may_be_packed(name) else self._hidden(name, Right.READ)
+            if item is None:
+                break
+            items.append(self._only_folder(name, item))
+        return items
+
+    def _may_be_packed(self, name: SafeName) -> bool:
+        # The folders on the way to what may be seen belong to a tree as well.
+        return self.principal.may(Right.READ, name) or self.principal.may_below(Right.LIST, name)
+
+    def _only_folder(self, name: SafeName, item: SmallItem) -> SmallItem:
+        """Give the item back, unless it is the content of a file where only a folder may be seen."""
+        if self.principal.may(Right.READ, name) or (isinstance(item, SmallFile) and item.kind == FOLDER):
+            return item
+        return self._hidden(name, Right.READ)
+
+    def _refuse_reading(self, name: SafeName) -> None:
+        if not self.principal.may(Right.READ, name):
+            raise self._hidden(name, Right.READ)
+
+    # Changing.
+
+    async def open_write(self, name: str, announced: Announcement) -> Writer:
+        """Begin an upload of this principal. Raises as Store.open_write, NameRefused and ReadOnly."""
+        safe = parse_name(name, self._limits)
+        announced = replace(announced, owner=self.principal.name)
+        rights = self._rights_to_write(safe)
+        if Right.OVERWRITE not in rights:
+            return await self._open_new(safe, announced)
+        if Right.WRITE not in rights:
+            await self._refuse_new(safe)
+        return await self._store.open_write(safe, announced)
+
+    async def _open_new(self, name: SafeName, announced: Announcement) -> Writer:
+        if announced.if_match:
+            raise self._taken(name)  # it means to replace; and would tell one content from another
+        try:
+            return await self._store.open_write(name, replace(announced, if_absent=True))
+        except (AlreadyThere, NotAFile) as error:
+            # One answer to whatever has the name: a drop box shall not tell a file from a folder.
+            raise self._taken(name) from error
+
+    async def _refuse_new(self, name: SafeName) -> None:
+        try:
+            await self._store.stat(name)
+        except NotFound as error:
+            raise self._not_allowed(name, "may not be made; your rights are to replace what is there") from error
+
+    async def write_small(self, files: Sequence[SmallFile]) -> Sequence[Entry | FtransferError]:
+        """Publish the files of a pack. Gives as Store.write_small; the refusal for each that is not allowed."""
+        checked = [await self._check_small(file) for file in files]
+        written = iter(await self._store.write_small([file for file in checked if isinstance(file, SmallFile)]))
+        return [self._told(file, next(written)) if isinstance(file, SmallFile) else file for file in checked]
+
+    async def _check_small(self, file: SmallFile) -> SmallFile | FtransferError:
+        try:
+            name = parse_name(file.name, self._limits)
+            rights = self._rights_to_write(name)
+            if file.kind == LINK and not self._is_uniform:
+                raise self._not_allowed(name, "links may be made only by those whose rights are the same everywhere")
+            if Right.WRITE not in rights:
+                await self._refuse_new(name)
+        except FtransferError as error:
+            return error
+        return file if Right.OVERWRITE in rights else replace(file, if_absent=True)
+
+    def _told(self, file: SmallFile, result: Entry | FtransferError) -> Entry | FtransferError:
+        if file.if_absent and isinstance(result, (AlreadyThere, NotAFile)):
+            return self._taken(parse_name(file.name))
+        return result
+
+    async def make_folder(self, path: str, *, parents: bool = False) -> SafeName:
+        """Make a folder; give its name. Raises as Store.make_folder, NameRefused and ReadOnly."""
+        name = parse_path(path, self._limits)
+        if Right.WRITE not in self._rights_to_write(name):
+            raise self._not_allowed(name, "you may not make new folders there")
+        await self._store.make_folder(name, parents=parents)
+        return name
+
+    async def set_attributes(self, path: str, *, mtime_ns: int | None = None, mode: int | None = None) -> SafeName:
+        """Set the mtime or mode of a file or folder; give its name. Raises as Store.set_attributes, NameRefused and ReadOnly."""
+        name = parse_path(path, self._limits)
+        self._need(Right.OVERWRITE, name)
+        await self._store.set_attributes(name, mtime_ns=mtime_ns, mode=mode)
+        return name
+
+    async def rename(self, old: str, new: str, *, replace: bool = False) -> SafeName:
+        """Move a file or folder; give its new name. Raises as Store.rename, NameRefused and ReadOnly."""
+        source, target = parse_path(old, self._limits), parse_path(new, self._limits)
+        # What is moved comes under the rights of its new place: nobody shall read there what they may not read here.
+        for right in (Right.DELETE, *_SEEING):
+            self._need(right, source)
+        self._need(Right.WRITE, target)
+        if replace:
+            self._need(Right.OVERWRITE, target)
+        await self._store.rename(source, target, replace=replace)
+        return target
+
+    async def remove(self, path: str, *, recursive: bool = False) -> int:
+        """Remove a file or folder; give how many things went. Raises as Store.remove, NameRefused and ReadOnly."""
+        name = parse_path(path, self._limits)
+        self._need(Right.DELETE, name)
+        return await self._store.remove(name, recursive=recursive)
+
+    # Partials: everybody sees their own.
+
+    async def partials(self, path: str = "", *, older_s: int = 0) -> Sequence[Partial]:
+        """Give this user's uploads that are not complete, oldest first: of a name or below a folder, untouched for `older_s`."""
+        is_meant = self._choose_partials(path, older_s)
+        return [partial for partial in await self._store.partials() if is_meant(partial)]
+
+    async def clear_partials(self, path: str = "", *, older_s: int = 0) -> Sequence[Partial]:
+        """Remove such uploads, but none that is running; give those removed. Raises ReadOnly."""
+        if self._read_only:
+            raise _read_only(parse_path(path, self._limits))
+        is_meant = self._choose_partials(path, older_s)
+        return await self._store.clear_partials(lambda partial: not is_meant(partial))
+
+    def _choose_partials(self, path: str, older_s: int) -> Callable[[Partial], bool]:
+        below = parse_path(path, self._limits)
+        latest_ns = self._now_ns() - older_s * 1_000_000_000
+
+        def is_meant(partial: Partial) -> bool:
+            is_old = not older_s or partial.mtime_ns <= latest_ns
+            is_own = partial.owner == self.principal.name
+            return is_own and is_old and SafeName(tuple(partial.name.split("/"))).is_within(below)
+
+        return is_meant
+
+    # The rules.
+
+    def _may_see(self, name: SafeName) -> bool:
+        return any(self.principal.may(right, name) for right in _SEEING)
+
+    def _rights_to_write(self, name: SafeName) -> frozenset[Right]:
+        """Give which of WRITE and OVERWRITE there are, at least one. Raises ReadOnly, Forbidden, NotFound."""
+        rights = self.principal.rights_at(name) & {Right.WRITE, Right.OVERWRITE}
+        if not rights:
+            raise self._hidden(name, Right.WRITE)
+        if self._read_only:
+            raise _read_only(name)
+        return rights
+
+    def _need(self, right: Right, name: SafeName) -> None:
+        """Refuse unless the right is given at the name and everywhere below it."""
+        if not self.principal.may(right, name):
+            raise self._hidden(name, right)
+        if self._read_only:
+            raise _read_only(name)
+        if not self.principal.may_all_below(right, name):
+            raise self._not_allowed(name, f"your right to {right.value} does not hold for all below it")
+
+    def _hidden(self, name: SafeName, right: Right) -> FtransferError:
+        """Give the refusal of a right: for what may be seen that it is not allowed, for all else that it is not there."""
+        if not self._may_see(name):
+            return _not_found(name)
+        if self._read_only and right not in _SEEING:
+            return _read_only(name)
+        return self._not_allowed(name, f"you have no right to {right.value} it; the owner of the share can give it")
+
+    def _not_allowed(self, name: SafeName, why: str) -> FtransferError:
+        return Forbidden(f"{_shown(name)}: {why}", name=str(name)) if self._may_see(name) else _not_found(name)
+
+    def _taken(self, name: SafeName) -> AlreadyThere:
+        message = "something has that name already, and you may not replace it; choose another name"
+        return AlreadyThere(f"{_shown(name)}: {message}", name=str(name))
+
+
+def _not_found(name: SafeName) -> NotFound:
+    return NotFound(f"{_shown(name)}: no such file or folder", name=str(name))
+
+
+def _read_only(name: SafeName) -> ReadOnly:
+    return ReadOnly(f"{_shown(name)}: this share is read-only", name=str(name))
+
+
+def _shown(name: SafeName) -> str:
+    return escape(str(name)) or "/"
