@@ -13,12 +13,13 @@ from ftransfer.version import VERSION as __version__
 
 if TYPE_CHECKING:
     from ftransfer.client.client import Client, connect
+    from ftransfer.client.files import Checksum
     from ftransfer.client.retry import NO_RETRY, RetryRules
     from ftransfer.errors import FtransferError
     from ftransfer.limits import Limits
     from ftransfer.server.listener import Server
     from ftransfer.share import Share
-    from ftransfer.storage.base import Entry
+    from ftransfer.storage.base import Entry, Partial
     from ftransfer.storage.local import LocalStore
     from ftransfer.storage.memory import MemoryStore
     from ftransfer.transfer.records import Progress, Receipt
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Client": "ftransfer.client.client",
     "connect": "ftransfer.client.client",
+    "Checksum": "ftransfer.client.files",
     "NO_RETRY": "ftransfer.client.retry",
     "RetryRules": "ftransfer.client.retry",
     "FtransferError": "ftransfer.errors",
@@ -34,6 +36,7 @@ _HOMES = {
     "Server": "ftransfer.server.listener",
     "Share": "ftransfer.share",
     "Entry": "ftransfer.storage.base",
+    "Partial": "ftransfer.storage.base",
     "LocalStore": "ftransfer.storage.local",
     "MemoryStore": "ftransfer.storage.memory",
     "Progress": "ftransfer.transfer.records",
@@ -42,12 +45,14 @@ _HOMES = {
 
 __all__ = [
     "NO_RETRY",
+    "Checksum",
     "Client",
     "Entry",
     "FtransferError",
     "Limits",
     "LocalStore",
     "MemoryStore",
+    "Partial",
     "Progress",
     "Receipt",
     "RetryRules",

@@ -22,6 +22,10 @@ class Limits:
     max_part_bytes: int = 255
     # Sessions.
     max_sessions: int = 1_024
+    # Digests that are asked for. To give one is work for the server alone, so it is rationed.
+    max_checksums: int = 2  # computed at once, over all sessions
+    checksum_rate_bytes: int = 256 << 20  # a session may have so much hashed in a second, on average
+    checksum_burst_s: float = 10.0  # so many seconds of that rate may be used up at once
     # Times.
     idle_s: float = 900.0  # a session without a command
     line_s: float = 30.0  # from the first byte of a line to its end

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, TypeVar
 from ftransfer.client import treecommands
 from ftransfer.client.conversation import Address, Conversation, OnNotice
 from ftransfer.client.downloads import StreamDownload, download
+from ftransfer.client.files import FileCommands
 from ftransfer.client.retry import Backoff, RetryRules
 from ftransfer.client.trees import OnItem, TreeOptions, TreeReport
 from ftransfer.client.uploads import source_of, upload, upload_stream
@@ -83,7 +84,7 @@ class connect:  # noqa: N801 - reads as the verb that it is: async with connect(
         await self._client.close()
 
 
-class Client:
+class Client(FileCommands):
     """A user of one share. Made by `connect`. Commands of one client run one after the other."""
 
     def __init__(
@@ -219,9 +220,6 @@ class Client:
         values = await self._ask("help")
         rows = values.get("verbs")
         return [(str(row.get("usage")), str(row.get("summary"))) for row in rows or [] if isinstance(row, dict)]
-
-    async def _ask(self, verb: str, argument: str = "", options: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
-        return await self._once(lambda conversation: conversation.ask(verb, argument, options))
 
     # Receiving.
 

@@ -5,13 +5,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any
 
 from ftransfer.channel import Channel
-from ftransfer.errors import CannotConnect, ChannelError, Closed, FtransferError, ProtocolError, RemoteProtocolError, TimedOut
+from ftransfer.errors import (
+    Busy,
+    CannotConnect,
+    ChannelError,
+    Closed,
+    FtransferError,
+    InternalError,
+    LineTooLong,
+    ProtocolError,
+    RemoteProtocolError,
+    ServerStopping,
+    TimedOut,
+)
 from ftransfer.limits import Limits
 from ftransfer.link import connect_link
 from ftransfer.names import escape
@@ -22,9 +33,12 @@ from ftransfer.protocol.state import State
 
 PROTOCOL = 1
 
-# Commands that may be under way at once. Their answers fit into the buffers of one socket, so neither side waits for the other.
-_WINDOW = 64
+# Commands that may be on their way at once. At 50 ms to the server and back that is some five thousand in a second.
+_WINDOW = 256
+# After these the server says nothing more in the session.
+_ENDINGS = (ChannelError, ProtocolError, LineTooLong, Busy, ServerStopping, InternalError)
 
+Asked = tuple[str, str, Mapping[str, Any]]  # verb, argument, options
 OnNotice = Callable[[Notice], None]
 
 
@@ -94,36 +108,63 @@ class Conversation:
         await self.say(verb, argument, options)
         return await self.reply()
 
-    async def ask_many(
-        self, commands: Iterable[tuple[str, str, Mapping[str, Any]]]
-    ) -> AsyncGenerator[Mapping[str, Any] | FtransferError, None]:
-        """Send (verb, argument, options) after each other without waiting, and give each one's reply or error, in order.
+    async def ask_many(self, commands: Iterable[Asked]) -> AsyncGenerator[Mapping[str, Any] | FtransferError, None]:
+        """Send commands that are answered by a reply alone, ahead of their answers; give each one's reply, or its error, in order.
 
-        Only for commands that are answered by a reply alone. Round trips do not add up: a window of commands is under way.
+        Round trips do not add up: a window of commands is on its way while answers come in. If the generator is left before its end
+        (close it with contextlib.aclosing), the connection is given up.
 
         Raises:
-            ChannelError, ProtocolError: The conversation is over.
+            Closed, TimedOut, RemoteProtocolError and what else ends a session: whether the commands that have no answer yet were
+            carried out is not known.
         """
-        waiting = iter(commands)
-        unanswered = 0
-        while True:
-            if unanswered <= _WINDOW // 2:
-                lines = [
-                    self.connection.send_command(Command(verb, argument, options))
-                    for verb, argument, options in islice(waiting, _WINDOW - unanswered)
-                ]
-                unanswered += len(lines)
+        room = asyncio.Semaphore(_WINDOW)
+        said: asyncio.Queue[LineTooLong | bool] = asyncio.Queue()  # in order: sent (True), not sent because, no more (False)
+        sending = asyncio.create_task(self._say_ahead(iter(commands), room, said))
+        sending.add_done_callback(lambda _: said.put_nowait(False))
+        answered = 0
+        try:
+            while (word := await said.get()) is not False:
+                yield await self._outcome() if word is True else word
+                answered += 1
+                if answered == _WINDOW // 2:  # in halves, so that lines travel many to a packet
+                    for _ in range(answered):
+                        room.release()
+                    answered = 0
+            await sending
+        finally:
+            sending.cancel()
+            await asyncio.wait([sending])
+            if not self.is_between_commands:
+                self.abort()
+
+    async def _say_ahead(self, commands: Iterator[Asked], room: asyncio.Semaphore, said: asyncio.Queue[LineTooLong | bool]) -> None:
+        more = True
+        while more:
+            await room.acquire()
+            lines: list[bytes] = []
+            for verb, argument, options in commands:
+                try:
+                    lines.append(self.connection.send_command(Command(verb, argument, options)))
+                    # Said before it is sent: its answer must be read even while the rest does not fit into the socket.
+                    said.put_nowait(True)
+                except LineTooLong as error:
+                    said.put_nowait(error)
+                if room.locked():
+                    break
+                await room.acquire()
+            else:
+                more = False
+            if lines:
                 await self.channel.send(*lines)
-            if not unanswered:
-                return
-            unanswered -= 1
-            try:
-                answer: Mapping[str, Any] | FtransferError = await self.reply()
-            except (ChannelError, ProtocolError):
-                raise
-            except FtransferError as error:
-                answer = error
-            yield answer
+
+    async def _outcome(self) -> Mapping[str, Any] | FtransferError:
+        try:
+            return await self.reply()
+        except _ENDINGS:
+            raise
+        except FtransferError as error:
+            return error
 
     # Listening.
 

@@ -66,6 +66,13 @@ VERBS: Mapping[str, Verb] = {
         Verb("put", "NAME", "send a file; its frames follow", _PUT_OPTIONS, body=Body.FILE),
         Verb("mget", "[PATH]", "receive many small files; their names follow", {"recursive": bool}, body=Body.NAMES),
         Verb("mput", "", "send many small files; packs follow", body=Body.PACKS),
+        Verb("stat", "NAME", "describe a file or folder"),
+        Verb("checksum", "NAME", "give the digest of a file"),
+        Verb("mkdir", "NAME", "make a folder", {"parents": bool}),
+        Verb("mv", "NAME", "move or rename a file or folder", {"to": str, "replace": bool}, needs=("to",)),
+        Verb("rm", "NAME", "remove a file or folder", {"recursive": bool}),
+        Verb("setstat", "NAME", "set the time or mode of a file or folder", {"mtime_ns": int, "mode": int}),
+        Verb("partials", "[PATH]", "list uploads that were cut off, or remove them", {"clear": bool, "older_s": int}),
         Verb("help", "", "list the verbs"),
         Verb("close", "", "end the session (also: exit, quit)"),
     )

@@ -11,6 +11,15 @@ from ftransfer.protocol.commands import ALIASES, VERBS, Command
 from ftransfer.protocol.connection import InputEnded
 from ftransfer.protocol.replies import End, ErrorReply, Meta
 from ftransfer.server.batches import handle_mget, handle_mput
+from ftransfer.server.files import (
+    handle_checksum,
+    handle_mkdir,
+    handle_mv,
+    handle_partials,
+    handle_rm,
+    handle_setstat,
+    handle_stat,
+)
 from ftransfer.server.session import Handler, Session
 from ftransfer.storage.base import Announcement, Entry, Reader, Writer
 from ftransfer.transfer.digesting import RunningDigest
@@ -34,11 +43,15 @@ async def handle_dir(session: Session, command: Command) -> dict[str, Any]:
 
 async def handle_get(session: Session, command: Command) -> dict[str, Any]:
     """Send a file, or the rest or a part of it."""
+    opened_ns = session.digests.cache.now_ns()
     reader = await session.share.open_read(command.argument)
     try:
         meta = _plan_get(command, reader.entry)
         await session.channel.send(session.connection.send_meta(meta))
-        digest = await _send_file(session, reader, meta, is_part="length" in command.options)
+        if "length" in command.options:
+            digest = await _send_file(session, reader, meta, start=meta.offset)
+        else:
+            digest = await _send_whole(session, reader, meta, opened_ns)
         size = meta.length if "length" in command.options else meta.size
         await session.channel.send(session.connection.send_end(End(size, digest)))
     finally:
@@ -57,13 +70,30 @@ def _plan_get(command: Command, entry: Entry) -> Meta:
     return Meta(entry.name, entry.size, entry.mtime_ns, entry.mode, entry.identity, offset, length)
 
 
-async def _send_file(session: Session, reader: Reader, meta: Meta, *, is_part: bool) -> str:
-    """Send the content and give the digest: of the part if a part was asked for, else of the whole file."""
+async def _send_whole(session: Session, reader: Reader, meta: Meta, opened_ns: int) -> str:
+    """Send a file to its end and give the digest of all of it, which need not be computed if it is known."""
 
     def moved(count: int) -> None:
         session.moved += count
 
-    digest = RunningDigest(reader, start=meta.offset if is_part else 0)
+    digest = session.digests.cache.find(reader.entry)
+    if digest is None:
+        digest = await _send_file(session, reader, meta, start=0)
+        session.digests.cache.read(reader.entry, digest, opened_ns)
+        return digest
+    async with session.channel.heartbeats():
+        await send_content(session.channel, reader, meta.offset, meta.length, None, moved)
+        await reader.check()
+    return digest
+
+
+async def _send_file(session: Session, reader: Reader, meta: Meta, *, start: int) -> str:
+    """Send the content and give the digest of the file from `start` to the last byte that was sent."""
+
+    def moved(count: int) -> None:
+        session.moved += count
+
+    digest = RunningDigest(reader, start=start)
     try:
         digest.allow(meta.offset)
         if digest.position < meta.offset or (session.channel.moves_files and reader.fast):
@@ -102,6 +132,7 @@ async def handle_put(session: Session, command: Command) -> dict[str, Any]:
         await digest.close()
         await writer.keep()
         raise
+    session.digests.cache.published(entry, text)
     return {
         "name": entry.name,
         "size": entry.size,
@@ -172,6 +203,13 @@ HANDLERS: Mapping[str, Handler] = {
     "put": handle_put,
     "mget": handle_mget,
     "mput": handle_mput,
+    "stat": handle_stat,
+    "checksum": handle_checksum,
+    "mkdir": handle_mkdir,
+    "mv": handle_mv,
+    "rm": handle_rm,
+    "setstat": handle_setstat,
+    "partials": handle_partials,
     "help": handle_help,
     "close": handle_close,
 }

@@ -15,6 +15,7 @@ from ftransfer.limits import DEFAULT_LIMITS, Limits
 from ftransfer.link import Link, make_link
 from ftransfer.protocol.connection import Role
 from ftransfer.protocol.replies import Hello
+from ftransfer.server.digests import Digests
 from ftransfer.server.handlers import HANDLERS
 from ftransfer.server.session import Session
 from ftransfer.share import Share
@@ -36,6 +37,7 @@ class Server:
         self._limits = limits
         self._welcome = welcome
         self._direct = direct
+        self.digests = Digests(limits)
         self._sessions: dict[Session, asyncio.Task[None]] = {}
         self._refusing: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -90,7 +92,8 @@ class Server:
             task.add_done_callback(self._refusing.discard)
             return
         self.session_count += 1
-        session = Session(self.session_count, channel, self._share, self._limits, HANDLERS, self._hello(self.session_count))
+        hello = self._hello(self.session_count)
+        session = Session(self.session_count, channel, self._share, self._limits, HANDLERS, hello, self.digests)
         task = loop.create_task(session.run())
         self._sessions[session] = task
         task.add_done_callback(lambda _: self._sessions.pop(session, None))

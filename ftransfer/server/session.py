@@ -17,6 +17,7 @@ from ftransfer.protocol.connection import InputEnded, Payload
 from ftransfer.protocol.replies import Hello
 from ftransfer.protocol.state import State
 from ftransfer.rights import ANYONE, Principal
+from ftransfer.server.digests import Allowance, Digests
 from ftransfer.share import Share
 
 log = logging.getLogger("ftransfer.server")
@@ -32,7 +33,14 @@ class Session:
     """
 
     def __init__(
-        self, number: int, channel: Channel, share: Share, limits: Limits, handlers: Mapping[str, Handler], hello: Hello
+        self,
+        number: int,
+        channel: Channel,
+        share: Share,
+        limits: Limits,
+        handlers: Mapping[str, Handler],
+        hello: Hello,
+        digests: Digests,
     ) -> None:
         self.number = number
         self.channel = channel
@@ -48,6 +56,8 @@ class Session:
         self._handlers = handlers
         self._hello = hello
         self._loop = asyncio.get_running_loop()
+        self.digests = digests
+        self.allowance = Allowance(limits, self._loop.time)
 
     @property
     def principal(self) -> Principal:

@@ -7,7 +7,7 @@ All names are SafeName: checked before they come here. All errors are those of f
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from ftransfer.digest import Digest
@@ -26,7 +26,8 @@ class Entry:
     `name` is wire text relative to the root of the share; `size` is in bytes (0 for a folder or link), `mtime_ns` in nanoseconds
     since 1970, `mode` the permission bits. `identity` is an opaque word that stays the same as long as the content is the same file
     untouched (device-independent; made of inode, size and mtime); listings leave it "". `target` is the text of a link, in listings
-    with links.
+    with links. `ctime_ns` is when anything about it last changed, by the clock of the file system, which nobody can set back; 0
+    where the store does not tell. Two entries that differ in nothing else are equal.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Entry:
     mode: int
     identity: str = ""
     target: str = ""
+    ctime_ns: int = field(default=0, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

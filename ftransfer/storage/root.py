@@ -127,7 +127,15 @@ def entry_of(name: str, found: os.stat_result) -> Entry:
     """Describe a regular file or folder, with its identity."""
     if stat.S_ISDIR(found.st_mode):
         return Entry(name, FOLDER, 0, found.st_mtime_ns, found.st_mode & 0o777, identity_of(found))
-    return Entry(name, FILE, found.st_size, found.st_mtime_ns, found.st_mode & 0o777, identity_of(found))
+    return Entry(
+        name,
+        FILE,
+        found.st_size,
+        found.st_mtime_ns,
+        found.st_mode & 0o777,
+        identity_of(found),
+        ctime_ns=found.st_ctime_ns,
+    )
 
 
 def identity_of(found: os.stat_result) -> str:

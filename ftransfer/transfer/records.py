@@ -72,9 +72,24 @@ def entry_from_wire(value: object, below: SafeName) -> Entry:
     safe = parse_name(name)
     if not safe.is_within(below) or safe == below:
         raise RemoteProtocolError("the server lists a name that is not in the folder that was asked for")
+    return _entry(value, safe)
+
+
+def described_from_wire(value: Mapping[str, Any], name: SafeName) -> Entry:
+    """Read the entry that describes the file or folder of a name.
+
+    Raises:
+        RemoteProtocolError: It is no entry, or one of another name.
+    """
+    if take(value, "name", str) != str(name):
+        raise RemoteProtocolError("the server describes another name than was asked for")
+    return _entry(value, name)
+
+
+def _entry(value: Mapping[str, Any], safe: SafeName) -> Entry:
     kind = take(value, "kind", str)
     if kind not in (FILE, FOLDER, LINK):
-        raise RemoteProtocolError("an entry of a listing is of unknown kind")
+        raise RemoteProtocolError("an entry is of unknown kind")
     return Entry(
         name=str(safe),
         kind=kind,

@@ -253,4 +253,6 @@ def test_unknown_code_keeps_its_word_and_spoils_no_class() -> None:
 
 
 def subclasses(cls: type[FtransferError]) -> list[type[FtransferError]]:
-    return [below for child in cls.__subclasses__() for below in (child, *subclasses(child))]
+    # Those that never travel (the shell's, say) are defined elsewhere and have no place in the table.
+    children = [child for child in cls.__subclasses__() if child.__module__ == cls.__module__]
+    return [below for child in children for below in (child, *subclasses(child))]

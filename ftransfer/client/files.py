@@ -1,0 +1,147 @@
+"""Looking after the files of a share: what is there, what is in it, and changes to names and attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from ftransfer.client.conversation import Conversation
+from ftransfer.digest import Digest, is_digest
+from ftransfer.errors import RemoteProtocolError
+from ftransfer.names import escape, parse_name, parse_path
+from ftransfer.protocol.replies import Listing, Reply, take, take_count, take_time
+from ftransfer.storage.base import Entry, Partial
+from ftransfer.transfer.records import described_from_wire
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Checksum:
+    """What is in a file: `size` bytes whose BLAKE3 in hexadecimal is `digest`, the same as b3sum prints."""
+
+    name: str
+    size: int
+    digest: Digest
+
+
+class FileCommands:
+    """The part of a Client that looks after files. Each command is one round trip."""
+
+    async def _once(self, command: Callable[[Conversation], Awaitable[T]]) -> T:
+        """See Client."""
+        raise NotImplementedError
+
+    async def _ask(self, verb: str, argument: str = "", options: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+        return await self._once(lambda conversation: conversation.ask(verb, argument, options))
+
+    async def stat(self, name: str) -> Entry:
+        """Describe a file or folder ("" is the share itself), with its identity.
+
+        Raises:
+            NotFound, NotAFile (a fifo or device), NameRefused, and ChannelError.
+        """
+        safe = parse_path(name)
+        return described_from_wire(await self._ask("stat", str(safe) or "/"), safe)
+
+    async def checksum(self, name: str) -> Checksum:
+        """Give the digest of a file, which the server computes if it does not know it.
+
+        Raises:
+            NotFound, NotAFile, Forbidden, NameRefused, and ChannelError; SourceChanged if it was written to meanwhile.
+        """
+        safe = parse_name(name)
+        return checksum_from_wire(await self._ask("checksum", str(safe)))
+
+    async def mkdir(self, name: str, *, parents: bool = False) -> None:
+        """Make a folder. With `parents`, missing ones above are made too, and it is no error if it is there already.
+
+        Raises:
+            AlreadyThere, NotFound (the folder above), NotAFolder, Forbidden, ReadOnly, NameRefused, and ChannelError.
+        """
+        await self._ask("mkdir", str(parse_path(name)) or "/", {"parents": True} if parents else None)
+
+    async def rename(self, old: str, new: str, *, replace: bool = False) -> None:
+        """Move a file or folder within the share, in one step. A link is moved itself.
+
+        Raises:
+            AlreadyThere: Something has the new name, and `replace` is false.
+            NotFound, NotAFile, NotAFolder, FolderNotEmpty, Forbidden, ReadOnly, NameRefused, and ChannelError.
+        """
+        options: dict[str, Any] = {"to": str(parse_path(new)) or "/"}
+        if replace:
+            options["replace"] = True
+        await self._ask("mv", str(parse_path(old)) or "/", options)
+
+    async def remove(self, name: str, *, recursive: bool = False) -> int:
+        """Remove a file or folder; give how many things went. A link is removed itself.
+
+        Raises:
+            FolderNotEmpty: A folder with content, and `recursive` is false.
+            NotFound, NotAFile (a fifo or device), Forbidden, ReadOnly, NameRefused, and ChannelError.
+        """
+        values = await self._ask("rm", str(parse_path(name)) or "/", {"recursive": True} if recursive else None)
+        return take_count(values, "removed")
+
+    async def set_attributes(self, name: str, *, mtime_ns: int | None = None, mode: int | None = None) -> None:
+        """Set the time of last change (nanoseconds since 1970) or the permission bits of a file or folder.
+
+        Raises:
+            NotFound, NotAFile (a fifo or device), Forbidden, ReadOnly, NameRefused, and ChannelError.
+        """
+        given = {"mtime_ns": mtime_ns, "mode": mode}
+        options = {key: value for key, value in given.items() if value is not None}
+        await self._ask("setstat", str(parse_path(name)) or "/", options)
+
+    async def partials(self, path: str = "", *, older_s: int = 0) -> list[Partial]:
+        """Give the uploads that were cut off, oldest first; their `source` is known to their senders only.
+
+        Args:
+            path: Those of this name, or below this folder.
+            older_s: Only those that have not grown for so many seconds.
+        """
+        return await self._partials(path, {"older_s": older_s} if older_s else {})
+
+    async def clear_partials(self, path: str = "", *, older_s: int = 0) -> list[Partial]:
+        """Remove such uploads, but none that is running just now; give those removed.
+
+        Raises:
+            ReadOnly, NameRefused, and ChannelError.
+        """
+        return await self._partials(path, {"clear": True, **({"older_s": older_s} if older_s else {})})
+
+    async def _partials(self, path: str, options: Mapping[str, Any]) -> list[Partial]:
+        below = str(parse_path(path))
+
+        async def ask(conversation: Conversation) -> list[Partial]:
+            found: list[Partial] = []
+            await conversation.say("partials", below, options)
+            while isinstance(event := await conversation.answer(), Listing):
+                found += [_partial_from_wire(item) for item in event.items]
+            if not isinstance(event, Reply):
+                raise conversation.out_of_turn(event)
+            return found
+
+        return await self._once(ask)
+
+
+def checksum_from_wire(values: Mapping[str, Any]) -> Checksum:
+    """Read the reply to `checksum`. Raises RemoteProtocolError."""
+    digest = take(values, "digest", str)
+    if not is_digest(digest):
+        raise RemoteProtocolError(f"{escape(digest[:80])} is not a digest")
+    return Checksum(take(values, "name", str), take_count(values, "size"), digest)
+
+
+def _partial_from_wire(value: object) -> Partial:
+    if not isinstance(value, Mapping):
+        raise RemoteProtocolError("an entry of a listing is not an object")
+    return Partial(
+        name=str(parse_name(take(value, "name", str))),
+        owner=take(value, "owner", str, ""),
+        source="",
+        kept=take_count(value, "kept"),
+        size=take_count(value, "size") if value.get("size") is not None else None,
+        mtime_ns=take_time(value, "mtime_ns"),
+    )

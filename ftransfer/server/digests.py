@@ -1,0 +1,151 @@
+"""The digests of a share's files, so far as they are known, and the computing of those that are not.
+
+A get of a file that was put, sent or checked before need not hash it again. What is kept can be trusted because of one rule: it is
+remembered for the file as it was described before it was read, and only if that description was old enough by then for any later
+change to show in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+
+from ftransfer.digest import Digest
+from ftransfer.limits import Limits
+from ftransfer.storage.base import Entry, Reader
+from ftransfer.transfer.digesting import RunningDigest
+
+_CAPACITY = 32_768  # about 15 MB
+# File systems note times in ticks: 10 ms for most, 2 s for FAT. Two changes within a tick look like one.
+_TICK_NS = 2_500_000_000
+# A program that writes through a memory map may change content without changing times. What that spoils is spoilt for so long only.
+_MAX_AGE_NS = 3_600_000_000_000
+
+_Stamp = tuple[str, int, int, int]
+
+
+class DigestCache:
+    """Name -> digest, as long as the file is the one that was hashed. The longest unused go first.
+
+    Args:
+        now_ns: The clock of the file system, in nanoseconds since 1970.
+    """
+
+    def __init__(self, capacity: int = _CAPACITY, now_ns: Callable[[], int] = time.time_ns) -> None:
+        self.now_ns = now_ns
+        self._capacity = capacity
+        self._known: OrderedDict[str, tuple[_Stamp, int, Digest]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def find(self, entry: Entry) -> Digest | None:
+        """Give the digest of the file that `entry` has just been found to describe, if it is known."""
+        known = self._known.get(entry.name)
+        if known is None:
+            return None
+        stamp, at_ns, digest = known
+        if stamp != _stamp(entry) or not 0 <= self.now_ns() - at_ns <= _MAX_AGE_NS:
+            del self._known[entry.name]
+            return None
+        self._known.move_to_end(entry.name)
+        return digest
+
+    def read(self, entry: Entry, digest: Digest, opened_ns: int) -> None:
+        """Remember the digest of what was read from a file.
+
+        Whatever has changed it since it was opened has set its ctime to then or later. So if the ctime in `entry` was past by then,
+        no changed file is ever taken for this one.
+
+        Args:
+            entry: The file as it was when it was opened.
+            opened_ns: `now_ns` from before that.
+        """
+        self._remember(entry, digest, entry.ctime_ns or entry.mtime_ns, opened_ns)
+
+    def published(self, entry: Entry, digest: Digest) -> None:
+        """Remember the digest of what a put has just published.
+
+        Its ctime is that of the rename, thus always new. But nobody could write to the file before, and whoever writes to it now
+        sets its mtime to now: if the mtime that the put gave it is past, the change shows.
+        """
+        self._remember(entry, digest, entry.mtime_ns, self.now_ns())
+
+    def _remember(self, entry: Entry, digest: Digest, changed_ns: int, by_ns: int) -> None:
+        self._known.pop(entry.name, None)
+        if not entry.identity or changed_ns + _TICK_NS > by_ns:
+            return
+        self._known[entry.name] = _stamp(entry), self.now_ns(), digest
+        if len(self._known) > self._capacity:
+            self._known.popitem(last=False)
+
+
+def _stamp(entry: Entry) -> _Stamp:
+    return entry.identity, entry.size, entry.mtime_ns, entry.ctime_ns
+
+
+class Allowance:
+    """How much one session may have hashed: a burst at once, and then so much in a second.
+
+    Args:
+        clock: Gives seconds that never go back.
+    """
+
+    def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
+        self._rate = limits.checksum_rate_bytes
+        self._burst_s = limits.checksum_burst_s
+        self._clock = clock
+        self._paid_until_s = clock() - self._burst_s
+
+    def spend(self, count: int) -> None:
+        """Say that `count` bytes are being hashed."""
+        self._paid_until_s = max(self._paid_until_s, self._clock() - self._burst_s) + count / self._rate
+
+    def wait_s(self) -> float:
+        """Give the seconds until something more may be hashed."""
+        return max(0.0, self._paid_until_s - self._clock())
+
+
+class Digests:
+    """What all sessions of a server share: the cache, and the few places for computing."""
+
+    def __init__(
+        self,
+        limits: Limits,
+        cache: DigestCache | None = None,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.cache = cache if cache is not None else DigestCache()
+        self._places = asyncio.Semaphore(limits.max_checksums)
+        self._pause = pause
+
+    async def of(self, reader: Reader, opened_ns: int, allowance: Allowance) -> Digest:
+        """Give the digest of a file, computed if it is not known; waits for a place and for the session's allowance.
+
+        Args:
+            opened_ns: `cache.now_ns` from before it was opened.
+
+        Raises:
+            SourceChanged: It changed while it was read.
+        """
+        known = self.cache.find(reader.entry)
+        if known is not None:
+            return known
+        if (wait_s := allowance.wait_s()) > 0:
+            await self._pause(wait_s)
+        async with self._places:
+            # Perhaps another session wanted the same one.
+            known = self.cache.find(reader.entry)
+            if known is not None:
+                return known
+            allowance.spend(reader.entry.size)
+            running = RunningDigest(reader)
+            try:
+                digest = await running.finish(reader.entry.size)
+                await reader.check()
+            finally:
+                await running.close()
+        self.cache.read(reader.entry, digest, opened_ns)
+        return digest

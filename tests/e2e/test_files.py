@@ -1,0 +1,342 @@
+"""Looking after files, from the library against the real server."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ftransfer.client.conversation import Address, Conversation
+from ftransfer.digest import digest_of
+from ftransfer.errors import (
+    AlreadyThere,
+    Closed,
+    DigestMismatch,
+    FolderNotEmpty,
+    FtransferError,
+    LineTooLong,
+    NameRefused,
+    NotAFile,
+    NotAFolder,
+    NotFound,
+    ReadOnly,
+)
+from ftransfer.limits import DEFAULT_LIMITS, Limits
+from ftransfer.names import parse_name
+from ftransfer.server.listener import Server
+from ftransfer.share import Share
+from ftransfer.storage.base import FILE, FOLDER
+from ftransfer.storage.local import LocalStore
+from ftransfer.storage.memory import MemoryStore
+from tests.support.service import Service, serve
+
+ODD_NAMES = ["plain", "with blank", '"quoted"', "line\nfeed", "射频", "-r", "bytes \udcff.dat"]
+OLD_NS = 1_600_000_000_123_456_789
+
+
+@pytest.fixture(params=[True, False], ids=["direct", "streams"])
+async def service(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Service]:
+    async with serve(tmp_path, direct=request.param) as service:
+        yield service
+
+
+@pytest.mark.parametrize("name", ODD_NAMES, ids=ascii)
+async def test_each_command_with_any_name(service: Service, name: str) -> None:
+    async with service.client() as client:
+        await client.mkdir(name)
+        assert (await client.stat(name)).kind == FOLDER
+        (service.root / name / name).write_bytes(b"content")
+        inner, moved = f"{name}/{name}", f"{name}/moved {name}"
+        assert (await client.checksum(inner)).digest == digest_of(b"content")
+        await client.rename(inner, moved)
+        await client.set_attributes(moved, mtime_ns=OLD_NS, mode=0o600)
+        entry = await client.stat(moved)
+        assert (entry.name, entry.kind, entry.size, entry.mtime_ns, entry.mode) == (moved, FILE, 7, OLD_NS, 0o600)
+        assert await client.remove(moved) == 1
+        assert await client.remove(name) == 1
+    assert list(service.root.iterdir()) == []
+
+
+async def test_stat_gives_the_identity_that_a_get_gives(service: Service) -> None:
+    (service.root / "a").write_bytes(b"one")
+    async with service.client() as client:
+        before = await client.stat("a")
+        async with service.peer() as peer:
+            await peer.send(b"get a\n")
+            assert (await peer.json())[1]["identity"] == before.identity
+        (service.root / "a").write_bytes(b"other")
+        assert (await client.stat("a")).identity != before.identity
+
+
+async def test_stat_of_the_share_itself(service: Service) -> None:
+    async with service.client() as client:
+        for name in ("", ".", "/"):
+            assert (await client.stat(name)).kind == FOLDER
+
+
+async def test_mkdir_with_parents_is_content_with_what_is_there(service: Service) -> None:
+    async with service.client() as client:
+        with pytest.raises(NotFound):
+            await client.mkdir("a/b/c")
+        await client.mkdir("a/b/c", parents=True)
+        await client.mkdir("a/b/c", parents=True)
+        with pytest.raises(AlreadyThere):
+            await client.mkdir("a/b/c/")
+        (service.root / "file").touch()
+        with pytest.raises(NotAFolder):
+            await client.mkdir("file/x", parents=True)
+    assert (service.root / "a/b/c").is_dir()
+
+
+async def test_rename_replaces_only_on_demand(service: Service) -> None:
+    (service.root / "a").write_bytes(b"new")
+    (service.root / "b").write_bytes(b"old")
+    async with service.client() as client:
+        with pytest.raises(AlreadyThere):
+            await client.rename("a", "b")
+        assert (service.root / "b").read_bytes() == b"old"
+        await client.rename("a", "b", replace=True)
+        assert (service.root / "b").read_bytes() == b"new"
+        with pytest.raises(NotFound):
+            await client.rename("a", "c")
+        with pytest.raises(NotFound):
+            await client.rename("b", "no/such/folder")
+
+
+async def test_remove_takes_content_only_on_demand(service: Service) -> None:
+    (service.root / "a/b").mkdir(parents=True)
+    (service.root / "a/b/c").touch()
+    async with service.client() as client:
+        with pytest.raises(FolderNotEmpty):
+            await client.remove("a")
+        assert await client.remove("a", recursive=True) == 3
+        with pytest.raises(NotFound):
+            await client.remove("a")
+    assert list(service.root.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["../up", "/etc", "a//b", ".ftransfer", "nul\0"], ids=ascii)
+async def test_bad_names_are_refused_by_the_server_too(service: Service, name: str) -> None:
+    conversation = await Conversation.open(Address(*service.address), DEFAULT_LIMITS)
+    try:
+        attempts: list[tuple[str, dict[str, Any]]] = [
+            ("stat", {}),
+            ("checksum", {}),
+            ("mkdir", {}),
+            ("mv", {"to": "x"}),
+            ("rm", {"recursive": True}),
+            ("setstat", {"mode": 0}),
+            ("partials", {}),
+        ]
+        for verb, options in attempts:
+            with pytest.raises(NameRefused):
+                await conversation.ask(verb, name, options)
+        (service.root / "there").touch()
+        with pytest.raises(NameRefused):
+            await conversation.ask("mv", "there", {"to": name})
+    finally:
+        await conversation.close()
+    assert (service.root / "there").exists()
+
+
+async def test_the_share_itself_stays(service: Service) -> None:
+    async with service.client() as client:
+        with pytest.raises(NameRefused):
+            await client.remove("", recursive=True)
+        with pytest.raises(NameRefused):
+            await client.rename("", "x")
+        with pytest.raises(AlreadyThere):
+            await client.mkdir("/")
+
+
+async def test_read_only_share_refuses_every_change(tmp_path: Path) -> None:
+    async with serve(tmp_path, read_only=True) as service:
+        (service.root / "a").write_bytes(b"x")
+        mode = (service.root / "a").stat().st_mode
+        async with service.client() as client:
+            for change in (
+                client.mkdir("b"),
+                client.rename("a", "b"),
+                client.remove("a"),
+                client.set_attributes("a", mode=0o600),
+                client.clear_partials(),
+            ):
+                with pytest.raises(ReadOnly):
+                    await change
+            assert (await client.checksum("a")).size == 1
+            assert await client.partials() == []
+        assert [path.name for path in service.root.iterdir()] == ["a"]
+        assert (service.root / "a").stat().st_mode == mode
+
+
+async def test_checksum_of_what_is_no_file(service: Service) -> None:
+    (service.root / "folder").mkdir()
+    async with service.client() as client:
+        with pytest.raises(NotAFile):
+            await client.checksum("folder")
+        with pytest.raises(NotFound):
+            await client.checksum("nothing")
+
+
+@pytest.mark.parametrize("size", [0, 1, (1 << 20) + 1, 9 << 20])
+async def test_checksum_of_any_size(service: Service, size: int) -> None:
+    data = os.urandom(size)
+    (service.root / "a").write_bytes(data)
+    async with service.client() as client:
+        found = await client.checksum("a")
+    assert (found.name, found.size, found.digest) == ("a", size, digest_of(data))
+
+
+async def test_known_digest_is_not_computed_again(service: Service) -> None:
+    """A wrong digest, said to be known, shows who believes in it; and for how long."""
+    path = service.root / "a"
+    path.write_bytes(b"content")
+    store = await LocalStore.open(service.root, durable=False)
+    service.server.digests.cache.read(await store.stat(parse_name("a")), digest_of(b"other"), 2**62)
+    await store.close()
+    async with service.client() as client:
+        assert (await client.checksum("a")).digest == digest_of(b"other")
+        with pytest.raises(DigestMismatch):
+            await client.get("a", service.local)
+        assert (await client.get_to("a", io.BytesIO(), offset=1)).digest == digest_of(b"ontent")
+        about = path.stat()
+        path.write_bytes(b"CONTENT")
+        os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
+        assert (await client.checksum("a")).digest == digest_of(b"CONTENT")
+        assert (await client.get("a", service.local)).digest == digest_of(b"CONTENT")
+
+
+async def test_put_makes_the_digest_known(service: Service) -> None:
+    (service.local / "a").write_bytes(b"content")
+    os.utime(service.local / "a", ns=(OLD_NS, OLD_NS))
+    async with service.client() as client:
+        await client.put(service.local / "a")
+    assert len(service.server.digests.cache) == 1
+
+
+async def test_digest_of_what_was_just_written_is_not_remembered(service: Service) -> None:
+    (service.root / "a").write_bytes(b"content")
+    async with service.client() as client:
+        await client.get("a", service.local)
+        await client.checksum("a")
+    assert len(service.server.digests.cache) == 0
+
+
+async def test_partials_are_listed_and_cleared(service: Service) -> None:
+    async with service.client() as client:
+        assert await client.partials() == []
+        for name in ("a", "folder/b"):
+            (service.root / "folder").mkdir(exist_ok=True)
+            await leave_partial(service, name)
+        found = await client.partials()
+        assert [(partial.name, partial.kept, partial.size) for partial in found] == [("a", 4, 10), ("folder/b", 4, 10)]
+        assert [partial.name for partial in await client.partials("folder")] == ["folder/b"]
+        assert await client.partials(older_s=3600) == []
+        assert await client.clear_partials(older_s=3600) == []
+        assert [partial.name for partial in await client.clear_partials("folder/")] == ["folder/b"]
+        assert [partial.name for partial in await client.clear_partials()] == ["a"]
+        assert await client.partials() == []
+
+
+async def test_partial_that_is_being_written_is_not_cleared(service: Service) -> None:
+    async with service.client() as client, service.peer() as peer:
+        await peer.send(b'put "a" {"size": 10, "source": "s", "wait": true}\n')
+        assert (await peer.frame())[0] == b"M"
+        assert await client.clear_partials() == []
+
+
+async def leave_partial(service: Service, name: str) -> None:
+    """Cut a put of ten bytes off after four."""
+    async with service.peer() as peer:
+        await peer.send(f'put "{name}" {{"size": 10, "source": "s", "wait": true}}\n'.encode())
+        assert (await peer.frame())[0] == b"M"
+        await peer.send(b"D\0\0\0\4abcd" + b'X\0\0\0\x1f{"code":"aborted","message":""}')
+        assert await peer.error() == "aborted"
+
+
+async def test_any_store_can_be_looked_after(tmp_path: Path) -> None:
+    server = await Server.start(Share(MemoryStore()), port=0)
+    try:
+        async with Service(server, tmp_path, tmp_path).client() as client:
+            await client.mkdir("a/b", parents=True)
+            (tmp_path / "file").write_bytes(b"x")
+            await client.put(tmp_path / "file", "a/b/")
+            assert (await client.checksum("a/b/file")).digest == digest_of(b"x")
+            assert await client.remove("a", recursive=True) == 3
+    finally:
+        await server.stop(0)
+
+
+# Commands sent ahead.
+
+
+async def conversation_with(service: Service, limits: Limits = DEFAULT_LIMITS) -> Conversation:
+    return await Conversation.open(Address(*service.address), limits, direct=service.direct)
+
+
+async def outcomes(conversation: Conversation, commands: list[tuple[str, str, dict[str, Any]]]) -> list[Any]:
+    return [outcome async for outcome in conversation.ask_many(commands)]
+
+
+async def test_many_commands_are_answered_in_order(service: Service) -> None:
+    conversation = await conversation_with(service)
+    names = [f"{number:04}" for number in range(1000)]
+    made = await outcomes(conversation, [("mkdir", name, {}) for name in names])
+    assert [values["name"] for values in made] == names
+    assert await conversation.ask("rm", names[0]) == {"removed": 1}
+    await conversation.close()
+
+
+@pytest.mark.parametrize("count", [0, 1, 255, 256, 257])
+async def test_windows_of_commands_around_their_size(service: Service, count: int) -> None:
+    conversation = await conversation_with(service)
+    assert len(await outcomes(conversation, [("stat", "/", {})] * count)) == count
+    await conversation.close()
+
+
+async def test_error_of_one_command_does_not_end_the_others(service: Service) -> None:
+    conversation = await conversation_with(service)
+    commands: list[tuple[str, str, dict[str, Any]]] = [
+        ("mkdir", "a", {}),
+        ("mkdir", "a", {}),
+        ("stat", "x" * 70_000, {}),
+        ("rm", "a", {}),
+        ("rm", "a", {}),
+    ]
+    found = await outcomes(conversation, commands)
+    assert [type(outcome) if isinstance(outcome, FtransferError) else outcome for outcome in found] == [
+        {"name": "a"},
+        AlreadyThere,
+        LineTooLong,
+        {"removed": 1},
+        NotFound,
+    ]
+    assert conversation.is_between_commands
+    await conversation.close()
+
+
+async def test_long_lines_and_long_answers_do_not_block_each_other(service: Service) -> None:
+    name = "/".join(["\udcff" * 200] * 20)  # each line and each answer 24 kB
+    conversation = await conversation_with(service)
+    found = await outcomes(conversation, [("stat", name, {})] * 1500)
+    assert {type(outcome) for outcome in found} == {NotFound} and len(found) == 1500
+    await conversation.close()
+
+
+async def test_commands_left_unanswered_cost_the_connection(service: Service) -> None:
+    conversation = await conversation_with(service)
+    async with aclosing(conversation.ask_many([("stat", "/", {})] * 100)) as answers:
+        assert isinstance(await anext(answers), dict)
+    assert conversation.is_over
+
+
+async def test_end_of_the_connection_ends_the_commands(service: Service) -> None:
+    conversation = await conversation_with(service)
+    with pytest.raises(Closed):
+        await outcomes(conversation, [("stat", "/", {}), ("close", "", {}), ("stat", "/", {})])
+    assert conversation.is_over
