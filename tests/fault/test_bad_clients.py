@@ -12,7 +12,7 @@ from ftransfer.digest import digest_of
 from ftransfer.limits import Limits
 from tests.support.service import Service, end_frame, frame, raw_peer, serve
 
-CAPS = Limits(max_line_bytes=200, max_chunk_bytes=1000, max_json_bytes=500, max_sessions=4)
+CAPS = Limits(max_line_bytes=200, max_chunk_bytes=1000, max_json_bytes=2000, max_sessions=4)
 HELLO = digest_of(b"hello")
 
 
