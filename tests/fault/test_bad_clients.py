@@ -104,7 +104,7 @@ async def test_line_without_end_is_cut_off_at_the_cap(service: Service) -> None:
         (frame(b"?", b"x"), "protocol"),
         (frame(b"D", b"x" * 1001), "protocol"),
         (b"D\xff\xff\xff\xff", "protocol"),
-        (b"E\x00\x00\x01\xf5", "protocol"),
+        (b"E\x00\x00\x07\xd1", "protocol"),
         (frame(b"R", b"{}"), "protocol"),
         (frame(b"P", b"x"), "protocol"),
         (frame(b"E", b"no json"), "protocol"),
