@@ -8,7 +8,7 @@ PORT ?= 9021
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: serve test check format format-check lint types clean
+.PHONY: serve test check format format-check lint types bench clean
 
 # Serves the sample folder until Ctrl-C.
 serve: $(VENV)/.installed
@@ -35,6 +35,10 @@ lint: $(VENV)/.installed-dev
 types: $(VENV)/.installed-dev
 	@$(BIN)/mypy
 
+# ftransfer beside other tools: about twenty minutes, or two with QUICK=1; ARGS for the rest, see docs/performance.md.
+bench: $(VENV)/.installed-bench
+	@$(BIN)/python -m bench.run $(if $(QUICK),--quick) $(ARGS)
+
 clean:
 	rm -rf $(VENV) build dist *.egg-info
 
@@ -49,3 +53,7 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 	$(INSTALL) --editable '.[dev]'
 	@touch $(VENV)/.installed $@
+
+$(VENV)/.installed-bench: pyproject.toml | $(BIN)/python
+	$(INSTALL) --editable '.[bench]'
+	@touch $@

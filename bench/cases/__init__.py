@@ -1,0 +1,1 @@
+"""What is measured with it, one file for each kind of case."""
