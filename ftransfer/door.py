@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 
+from ftransfer.account import Account
 from ftransfer.errors import AlreadyThere, Forbidden, FtransferError, NotAFile, NotFound, ReadOnly
 from ftransfer.limits import DEFAULT_LIMITS, Limits
 from ftransfer.names import ROOT, SafeName, escape, parse_name, parse_path
@@ -34,6 +35,7 @@ class Door:
         self,
         store: Store,
         principal: Principal,
+        account: Account,
         *,
         read_only: bool = False,
         limits: Limits = DEFAULT_LIMITS,
@@ -43,6 +45,7 @@ class Door:
         self.durable = store.durable
         self._is_uniform = principal.is_uniform
         self._store = store if self._is_uniform else store.without_links()
+        self._account = account
         self._read_only = read_only
         self._limits = limits
         self._now_ns = now_ns
@@ -122,7 +125,7 @@ class Door:
     # Changing.
 
     async def open_write(self, name: str, announced: Announcement) -> Writer:
-        """Begin an upload of this principal. Raises as Store.open_write, NameRefused and ReadOnly."""
+        """Begin an upload of this principal. Raises as Account.open_write, NameRefused and ReadOnly."""
         safe = parse_name(name, self._limits)
         announced = replace(announced, owner=self.principal.name)
         rights = self._rights_to_write(safe)
@@ -130,13 +133,14 @@ class Door:
             return await self._open_new(safe, announced)
         if Right.WRITE not in rights:
             await self._refuse_new(safe)
-        return await self._store.open_write(safe, announced)
+        return await self._account.open_write(self._store, self.principal, safe, announced)
 
     async def _open_new(self, name: SafeName, announced: Announcement) -> Writer:
         if announced.if_match:
             raise self._taken(name)  # it means to replace; and would tell one content from another
         try:
-            return await self._store.open_write(name, replace(announced, if_absent=True))
+            only_new = replace(announced, if_absent=True)
+            return await self._account.open_write(self._store, self.principal, name, only_new)
         except (AlreadyThere, NotAFile) as error:
             # One answer to whatever has the name: a drop box shall not tell a file from a folder.
             raise self._taken(name) from error
@@ -150,7 +154,8 @@ class Door:
     async def write_small(self, files: Sequence[SmallFile]) -> Sequence[Entry | FtransferError]:
         """Publish the files of a pack. Gives as Store.write_small; the refusal for each that is not allowed."""
         checked = [await self._check_small(file) for file in files]
-        written = iter(await self._store.write_small([file for file in checked if isinstance(file, SmallFile)]))
+        allowed = [file for file in checked if isinstance(file, SmallFile)]
+        written = iter(await self._account.write_small(self._store, self.principal, allowed))
         return [self._told(file, next(written)) if isinstance(file, SmallFile) else file for file in checked]
 
     async def _check_small(self, file: SmallFile) -> SmallFile | FtransferError:
@@ -195,13 +200,16 @@ class Door:
         if replace:
             self._need(Right.OVERWRITE, target)
         await self._store.rename(source, target, replace=replace)
+        self._account.note_change()
         return target
 
     async def remove(self, path: str, *, recursive: bool = False) -> int:
         """Remove a file or folder; give how many things went. Raises as Store.remove, NameRefused and ReadOnly."""
         name = parse_path(path, self._limits)
         self._need(Right.DELETE, name)
-        return await self._store.remove(name, recursive=recursive)
+        count = await self._store.remove(name, recursive=recursive)
+        self._account.note_change()
+        return count
 
     # Partials: everybody sees their own.
 
@@ -215,7 +223,9 @@ class Door:
         if self._read_only:
             raise _read_only(parse_path(path, self._limits))
         is_meant = self._choose_partials(path, older_s)
-        return await self._store.clear_partials(lambda partial: not is_meant(partial))
+        removed = await self._store.clear_partials(lambda partial: not is_meant(partial))
+        self._account.note_change()
+        return removed
 
     def _choose_partials(self, path: str, older_s: int) -> Callable[[Partial], bool]:
         below = parse_path(path, self._limits)

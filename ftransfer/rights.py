@@ -8,7 +8,7 @@ so that a narrow grant can take away what a wide one gives.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from ftransfer.names import ROOT, SafeName
@@ -81,12 +81,26 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True)
+class Allowance:
+    """How much one user, or all together, may have; None for no bound.
+
+    `quota_bytes` is for all that lies where a user may write, and their partials; `max_file_bytes` for one file; `rate` is bytes a
+    second, of content, both ways together.
+    """
+
+    quota_bytes: int | None = None
+    max_file_bytes: int | None = None
+    rate: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Principal:
     """Whoever a session acts for. `name` keeps partials apart and stands in logs; without a grant that fits there is no right."""
 
     name: str
     grants: tuple[Grant, ...]
     is_anonymous: bool = False
+    allowance: Allowance = Allowance()
 
     def rights_at(self, name: SafeName) -> frozenset[Right]:
         """Give the rights of the longest grant that `name` lies in."""
@@ -123,7 +137,12 @@ class Principal:
     def restricted_to(self, allowed: frozenset[Right]) -> Principal:
         """Give the same principal with none but the `allowed` rights left, as for a share that is read-only."""
         grants = tuple(Grant(grant.prefix, grant.rights & allowed) for grant in self.grants)
-        return Principal(self.name, grants, self.is_anonymous)
+        return replace(self, grants=grants)
+
+    def places_to_write(self) -> tuple[SafeName, ...]:
+        """Give the names at and below which the principal may write, none of them below another, sorted."""
+        places = {grant.prefix for grant in self.grants if self.rights_at(grant.prefix) & {Right.WRITE, Right.OVERWRITE}}
+        return tuple(sorted(name for name in places if not any(name != other and name.is_within(other) for other in places)))
 
 
 # Whoever reaches a server that asks for no login.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from ftransfer.account import Account, Bounds
 from ftransfer.door import Door
 from ftransfer.limits import DEFAULT_LIMITS, Limits
 from ftransfer.rights import ANYONE, Principal, Right
@@ -19,6 +20,7 @@ class Share:
     Args:
         read_only: Nothing may be changed.
         drop_box: Nothing may be seen, and new files may be put by those who may write.
+        bounds: How much may be put; `account.bounds` can be set anew at any time.
         now_ns: The clock, for the age of partials.
     """
 
@@ -28,6 +30,7 @@ class Share:
         *,
         read_only: bool = False,
         drop_box: bool = False,
+        bounds: Bounds | None = None,
         limits: Limits = DEFAULT_LIMITS,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -35,6 +38,7 @@ class Share:
         self.read_only = read_only
         self.drop_box = drop_box
         self.limits = limits
+        self.account = Account(store, bounds)
         self._now_ns = now_ns
 
     @property
@@ -45,7 +49,8 @@ class Share:
         """Give the share as a principal may use it."""
         if self.drop_box:
             principal = principal.restricted_to(_DROP_BOX)
-        return Door(self.store, principal, read_only=self.read_only, limits=self.limits, now_ns=self._now_ns)
+        return Door(self.store, principal, self.account, read_only=self.read_only, limits=self.limits, now_ns=self._now_ns)
 
     async def close(self) -> None:
+        await self.account.close()
         await self.store.close()

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from ftransfer.digest import Digest
 from ftransfer.errors import FtransferError
-from ftransfer.names import SafeName
+from ftransfer.names import ROOT, SafeName
 
 FILE = "file"
 FOLDER = "dir"
@@ -116,10 +116,13 @@ class Writer(Protocol):
     """
 
     name: SafeName
-    offset: int  # bytes in place; the next byte goes here
-    kept: int  # of these, how many an earlier attempt left
+    kept: int  # how many bytes an earlier attempt left
     restarted: bool  # a partial of another source was there and has been dropped
     fast: bool  # whether write_now and read_now may be used
+
+    @property
+    def offset(self) -> int:
+        """Give the bytes in place; the next byte goes here."""
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:
         """Put data at `offset` and move it on.
@@ -247,8 +250,8 @@ class Store(Protocol):
             FolderNotEmpty: A folder with content, and not `recursive`.
         """
 
-    async def used_bytes(self) -> int:
-        """Give the bytes of all files and partials."""
+    async def used_bytes(self, folder: SafeName = ROOT) -> int:
+        """Give the bytes of all files below a folder, through no link; below the root, of all partials too. Nothing there is 0."""
 
     async def free_bytes(self) -> int:
         """Give how much more fits on the file system."""

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from weakref import WeakValueDictionary
 
 from ftransfer.errors import FtransferError, NotAFile, ShareError, StoreFailed
-from ftransfer.names import SafeName
+from ftransfer.names import ROOT, SafeName
 from ftransfer.storage import changes
 from ftransfer.storage.base import Announcement, Entry, Partial, SmallFile
 from ftransfer.storage.faults import shown, translated
@@ -264,12 +264,12 @@ class LocalStore:
     async def remove(self, name: SafeName, *, recursive: bool = False) -> int:
         return await self._jobs.run(changes.remove, self._root, name, recursive=recursive)
 
-    async def used_bytes(self) -> int:
-        return await self._jobs.run(self._used_bytes)
+    async def used_bytes(self, folder: SafeName = ROOT) -> int:
+        return await self._jobs.run(self._used_bytes, folder)
 
-    def _used_bytes(self) -> int:
-        with translated(""):
-            return used_bytes(self._root)
+    def _used_bytes(self, folder: SafeName) -> int:
+        with translated(folder):
+            return used_bytes(self._root, folder)
 
     async def free_bytes(self) -> int:
         return await self._jobs.run(self._free_bytes)

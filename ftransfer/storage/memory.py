@@ -276,7 +276,9 @@ class MemoryStore:
             del self._nodes[below]
         return len(gone)
 
-    async def used_bytes(self) -> int:
+    async def used_bytes(self, folder: SafeName = ROOT) -> int:
+        if not folder.is_root:
+            return sum(len(node.data) for name, node in self._nodes.items() if name.is_within(folder))
         partials = sum(len(kept.data) for kept in self._kept.values()) + sum(writer.offset for writer in self._open)
         return partials + sum(len(node.data) for node in self._nodes.values())
 

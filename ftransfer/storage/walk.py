@@ -140,10 +140,10 @@ class _Walk:
         return None
 
 
-def used_bytes(root: Root) -> int:
-    """Give the sizes of all files and partials below the root, links not followed."""
+def used_bytes(root: Root, folder: SafeName) -> int:
+    """Give the sizes of all files below a folder, links not followed; partials are below the root."""
     total = 0
-    pending: list[tuple[str, ...]] = [()]
+    pending: list[tuple[str, ...]] = [folder.parts]
     while pending:
         parts = pending.pop()
         try:

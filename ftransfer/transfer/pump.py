@@ -46,8 +46,9 @@ class Sink(Protocol):
     """Where content goes: a storage Writer, or a stream."""
 
     fast: bool
-    offset: int
 
+    @property
+    def offset(self) -> int: ...
     async def write(self, data: bytes | bytearray | memoryview) -> None: ...
     def write_now(self, data: memoryview) -> None: ...
 

@@ -13,11 +13,12 @@ PACKAGE = Path(__file__).parents[2] / "ftransfer"
 
 # From the ground up. A part may import what stands in rows above its own; parts in one row do not see each other.
 LAYERS = (
-    "errors version jobs",
+    "errors version jobs amounts penalties throttle audit",
     "limits digest",
     "names",
     "rights",
     "protocol storage auth tls metrics link",
+    "account",
     "door",
     "share channel transfer",
     "server client",
@@ -32,7 +33,7 @@ STORAGE_BUILDERS = {"cli": "storage", "client": "storage.local"}
 # Who may print.
 PRINTERS = ("cli", "shell")
 # All of the standard library that the parts without I/O may use.
-PURE_PARTS = ("errors", "limits", "names", "protocol", "rights", "version")
+PURE_PARTS = ("amounts", "errors", "limits", "names", "protocol", "rights", "version")
 PURE_LIBRARY = frozenset(
     "__future__ abc base64 bisect collections dataclasses enum functools itertools json operator re string struct typing".split()
 )

@@ -1,0 +1,346 @@
+"""How much the share holds, and whether an upload still fits: quotas, the largest file, the room that is to stay free.
+
+What is there is counted by walking the tree in the background, now and then; between two walks a running account is kept of what
+has been published and of what uploads under way will need. So a put costs no walk, and the account errs on the safe side: what it
+may count twice until the next walk, it never forgets. A put that would be refused is counted anew first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ftransfer.amounts import format_size
+from ftransfer.digest import Digest
+from ftransfer.errors import FtransferError, QuotaFull
+from ftransfer.names import ROOT, SafeName, escape
+from ftransfer.rights import Allowance, Principal
+from ftransfer.storage.base import Announcement, Entry, SmallFile, Store, Writer
+
+# A walk is not begun again before so many times its own duration have passed: it takes at most a twentieth of one thread; half of
+# one if something has changed since, and a put depends on it.
+_REST = 20
+_REST_IF_CHANGED = 2
+_REFRESH_S = 60.0
+# How often the free room is looked at while an upload of unknown size grows.
+_FREE_S = 0.5
+# Below this, a look at the free room of so long ago is good enough.
+_FREE_IS_CHEAP = 8 << 20
+
+Place = tuple[SafeName, ...]  # folders, none below another
+_EVERYWHERE: Place = (ROOT,)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What the owner of a share allows; None for no bound.
+
+    `all` is for everybody together, `each` for each user who has no allowance of their own; `keep_free_bytes` is to stay free on
+    the file system.
+    """
+
+    all: Allowance = Allowance()
+    each: Allowance = Allowance()
+    keep_free_bytes: int | None = None
+
+
+@dataclass(eq=False, slots=True)
+class _Upload:
+    """One upload under way. `size` bytes will be there in the end, as far as is known; the last walk saw `counted` of them."""
+
+    name: SafeName
+    owner: str
+    source: str
+    size: int
+    counted: int = 0
+    writer: Writer | None = None
+
+    @property
+    def pending(self) -> int:
+        return max(0, self.size - self.counted)
+
+
+@dataclass(slots=True)
+class _Sum:
+    """What lies at one place. `walked` by the last walk; `added` since that walk began."""
+
+    owner: str | None  # whose partials count as well
+    walked: int = -1
+    added: int = 0
+    walked_at: float = -1e9
+    took_s: float = 0.0
+    has_changed: bool = False
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Account:
+    """The account of one store. `start` keeps it fresh, `close` ends that; without a bound nothing is counted at all."""
+
+    def __init__(self, store: Store, bounds: Bounds | None = None) -> None:
+        self.bounds = bounds or Bounds()
+        self._store = store
+        self._uploads: set[_Upload] = set()
+        self._sums: dict[tuple[Place, str | None], _Sum] = {}
+        self._free: float = 0.0  # the free room when it was last looked at, less what has been written since
+        self._free_at = -1e9
+        self._lock = threading.Lock()  # uploads of unknown size grow in threads
+        self._task: asyncio.Task[None] | None = None
+
+    def is_bounded(self, principal: Principal) -> bool:
+        quota, most = self._quotas(principal), self._max_file(principal)
+        return bool(quota) or most is not None or self.bounds.keep_free_bytes is not None
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def open_write(self, store: Store, principal: Principal, name: SafeName, announced: Announcement) -> Writer:
+        """Begin an upload if it fits. Raises QuotaFull, and as Store.open_write."""
+        if not self.is_bounded(principal):
+            return await store.open_write(name, announced)
+        self._keep_fresh()
+        upload = _Upload(name, announced.owner, announced.source, announced.size or 0)
+        older = self._same_upload(upload)
+        if older is not None:
+            upload.counted = min(older.counted, upload.size)
+            self._uploads.discard(older)  # the new one takes over, its room with it
+        try:
+            if older is None:
+                upload.counted = min(await self._kept(store, upload), upload.size)
+            await self._admit(principal, upload, unknown=announced.size is None)
+            upload.writer = await store.open_write(name, announced)
+        except BaseException:
+            self._uploads.discard(upload)
+            if older is not None:
+                self._uploads.add(older)
+            raise
+        return _MeteredWriter(self, principal, upload, upload.writer, grows=announced.size is None)
+
+    async def write_small(self, store: Store, principal: Principal, files: Sequence[SmallFile]) -> Sequence[Entry | FtransferError]:
+        """Publish the files of a pack that fit; QuotaFull for each that does not. Gives as Store.write_small."""
+        if not self.is_bounded(principal):
+            return await store.write_small(files)
+        self._keep_fresh()
+        admitted: dict[int, _Upload] = {}
+        refused: dict[int, FtransferError] = {}
+        for index, file in enumerate(files):
+            upload = _Upload(SafeName(tuple(file.name.split("/"))), principal.name, "", len(file.data))
+            try:
+                await self._admit(principal, upload)
+                admitted[index] = upload
+            except QuotaFull as error:
+                refused[index] = error
+        try:
+            written = iter(await store.write_small([files[index] for index in admitted]))
+        finally:
+            self._uploads.difference_update(admitted.values())
+        results = [refused[index] if index in refused else next(written) for index in range(len(files))]
+        self.note_change()
+        for index, upload in admitted.items():
+            if isinstance(results[index], Entry):
+                self._add(upload.name, upload.size)
+        return results
+
+    def note_change(self) -> None:
+        """Take note that something was removed or replaced: before a put is refused, the tree is counted anew."""
+        for total in self._sums.values():
+            total.has_changed = True
+
+    def _same_upload(self, upload: _Upload) -> _Upload | None:
+        """Give an older attempt at an upload that is still under way."""
+        key = (upload.name, upload.owner, upload.source)
+        return next((other for other in self._uploads if upload.source and (other.name, other.owner, other.source) == key), None)
+
+    async def _kept(self, store: Store, upload: _Upload) -> int:
+        """Give the bytes that an older attempt has left, and that have been counted."""
+        partial = await store.find_partial(upload.name, upload.owner) if upload.source else None
+        return partial.kept if partial is not None and partial.source == upload.source else 0
+
+    async def _admit(self, principal: Principal, upload: _Upload, *, unknown: bool = False) -> None:
+        """Take an upload into the account. Raises QuotaFull."""
+        most = self._max_file(principal)
+        if most is not None and upload.size > most:
+            raise _too_large(upload.name, most)
+        await self._look_at_free(0.0 if upload.pending > _FREE_IS_CHEAP or unknown else _FREE_S)
+        for place, owner, quota in self._quotas(principal):
+            total = await self._sum(place, owner)
+            if self._used(place, owner) + upload.pending > quota:
+                await self._walk(place, owner, total)
+        # From here to the end nothing is awaited: two uploads cannot both have the last room.
+        for place, owner, quota in self._quotas(principal):
+            if self._used(place, owner) + upload.pending + unknown > quota:
+                raise _quota_full(upload.name, quota, owner)
+        self._refuse_free(upload.name, upload.pending + unknown)
+        self._free -= upload.pending
+        self._uploads.add(upload)
+
+    def grow(self, principal: Principal, upload: _Upload, count: int) -> None:
+        """Take more bytes of an upload of unknown size into the account, in any thread. Raises QuotaFull."""
+        most = self._max_file(principal)
+        with self._lock:
+            if most is not None and upload.size + count > most:
+                raise _too_large(upload.name, most)
+            for place, owner, quota in self._quotas(principal):
+                if self._used(place, owner) + count > quota:
+                    raise _quota_full(upload.name, quota, owner)
+            self._refuse_free(upload.name, count)
+            upload.size += count
+            self._free -= count
+
+    def end(self, upload: _Upload, left: int) -> None:
+        """Take an upload out of the account that has left so many bytes behind, as a file or a partial."""
+        if upload in self._uploads:
+            self._uploads.discard(upload)
+            self._add(upload.name, max(0, left - upload.counted))
+            self.note_change()  # it may have replaced something, or left less than was expected
+
+    def _add(self, name: SafeName, count: int) -> None:
+        for (place, _), total in self._sums.items():
+            if any(name.is_within(folder) for folder in place):
+                total.added += count
+
+    def _refuse_free(self, name: SafeName, count: int) -> None:
+        keep = self.bounds.keep_free_bytes
+        if keep is not None and self._free - count < keep:
+            shown = escape(str(name))
+            raise QuotaFull(f"{shown}: does not fit: {format_size(keep)} of the server's disk are kept free", name=str(name))
+
+    def _max_file(self, principal: Principal) -> int | None:
+        own = principal.allowance.max_file_bytes
+        each = self.bounds.each.max_file_bytes if own is None else own
+        bounds = [bound for bound in (each, self.bounds.all.max_file_bytes) if bound is not None]
+        return min(bounds) if bounds else None
+
+    def _quotas(self, principal: Principal) -> list[tuple[Place, str | None, int]]:
+        quotas: list[tuple[Place, str | None, int]] = []
+        if self.bounds.all.quota_bytes is not None:
+            quotas.append((_EVERYWHERE, None, self.bounds.all.quota_bytes))
+        own = principal.allowance.quota_bytes
+        each = self.bounds.each.quota_bytes if own is None else own
+        if each is not None:
+            quotas.append((principal.places_to_write(), principal.name, each))
+        return quotas
+
+    def _used(self, place: Place, owner: str | None) -> int:
+        total = self._sums[place, owner]
+        pending = 0
+        for upload in tuple(self._uploads):
+            if any(upload.name.is_within(folder) for folder in place):
+                pending += upload.pending
+        return total.walked + total.added + pending
+
+    async def _sum(self, place: Place, owner: str | None) -> _Sum:
+        total = self._sums.get((place, owner))
+        if total is None:
+            total = self._sums[place, owner] = _Sum(owner)
+        if total.walked < 0:
+            await self._walk(place, owner, total)
+        return total
+
+    async def _walk(self, place: Place, owner: str | None, total: _Sum) -> None:
+        """Count anew, unless that has just been done."""
+        loop = asyncio.get_running_loop()
+        async with total.lock:
+            rest_s = total.took_s * (_REST_IF_CHANGED if total.has_changed else _REST)
+            if loop.time() - total.walked_at < rest_s:
+                return
+            total.has_changed = False
+            began, added_before = loop.time(), total.added
+            seen = {upload: upload.writer.offset for upload in self._uploads if upload.writer is not None}
+            walked = 0
+            for folder in place:
+                walked += await self._store.used_bytes(folder)
+            if owner is not None and ROOT not in place:
+                walked += sum(partial.kept for partial in await self._store.partials() if partial.owner == owner)
+            total.walked, total.walked_at, total.took_s = walked, began, loop.time() - began
+            total.added -= added_before
+            for upload, offset in seen.items():
+                upload.counted = max(upload.counted, offset)
+
+    async def _look_at_free(self, age_s: float) -> None:
+        now = asyncio.get_running_loop().time()
+        if self.bounds.keep_free_bytes is not None and now - self._free_at >= age_s:
+            self._free_at = now
+            free = await self._store.free_bytes()
+            # Room for what was announced is reserved when its writer is made; before that the system does not know of it.
+            self._free = free - sum(upload.pending for upload in self._uploads if upload.writer is None)
+
+    def _keep_fresh(self) -> None:
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._refresh())
+
+    async def _refresh(self) -> None:
+        """Count anew now and then, since other programs change the folder too; look at the free room while something grows."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(_FREE_S)
+            with contextlib.suppress(FtransferError):  # whoever puts next meets the error itself
+                if self._uploads:
+                    await self._look_at_free(_FREE_S)
+                for (place, owner), total in list(self._sums.items()):
+                    if loop.time() - total.walked_at > max(_REFRESH_S, _REST * total.took_s):
+                        await self._walk(place, owner, total)
+
+
+class _MeteredWriter:
+    """A Writer whose bytes are in the account. See base.Writer."""
+
+    def __init__(self, account: Account, principal: Principal, upload: _Upload, writer: Writer, *, grows: bool) -> None:
+        self.name = writer.name
+        self.kept = writer.kept
+        self.restarted = writer.restarted
+        self.fast = writer.fast
+        self._account = account
+        self._principal = principal
+        self._upload = upload
+        self._writer = writer
+        self._grows = grows
+        if grows:
+            upload.size = upload.counted = writer.kept
+
+    @property
+    def offset(self) -> int:
+        return self._writer.offset
+
+    async def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self._grows:
+            self._account.grow(self._principal, self._upload, len(data))
+        await self._writer.write(data)
+
+    async def read(self, offset: int, size: int) -> bytes:
+        return await self._writer.read(offset, size)
+
+    def write_now(self, data: memoryview) -> None:
+        if self._grows:
+            self._account.grow(self._principal, self._upload, len(data))
+        self._writer.write_now(data)
+
+    def read_now(self, offset: int, view: memoryview) -> int:
+        return self._writer.read_now(offset, view)
+
+    async def commit(self, digest: Digest) -> Entry:
+        entry = await self._writer.commit(digest)
+        self._account.end(self._upload, entry.size)
+        return entry
+
+    async def keep(self) -> None:
+        self._account.end(self._upload, self.offset if self._upload.source else 0)
+        await self._writer.keep()
+
+    async def abort(self) -> None:
+        self._account.end(self._upload, 0)
+        await self._writer.abort()
+
+
+def _quota_full(name: SafeName, quota: int, owner: str | None) -> QuotaFull:
+    whose = "the share's quota" if owner is None else "your quota"
+    return QuotaFull(f"{escape(str(name))}: does not fit into {whose} of {format_size(quota)}", name=str(name))
+
+
+def _too_large(name: SafeName, most: int) -> QuotaFull:
+    return QuotaFull(f"{escape(str(name))}: is larger than the {format_size(most)} that one file may have", name=str(name))

@@ -1,0 +1,71 @@
+"""Sizes, rates and times as people write them: 10G, 500M/s, 1h30m <-> numbers.
+
+Pure. K, M, G and T are powers of 1024, as file managers and `ls -h` count; with a B behind them (MB) powers of 1000, as disks are
+sold. The command line and the configuration file read amounts by these functions alone.
+"""
+
+from __future__ import annotations
+
+import re
+
+_BINARY = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50}
+_DECIMAL = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([KMGTP]?)(I?B)?)", re.IGNORECASE | re.ASCII)
+_TIME_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_TIME = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+", re.IGNORECASE | re.ASCII)
+_TIME_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.IGNORECASE | re.ASCII)
+_MAX_DIGITS = 20
+_MAX_SIZE = 2**63 - 1
+_MAX_TIME_S = 100 * 365 * 86400.0
+
+
+def parse_size(text: str) -> int:
+    """Give the bytes that a text like 10G, 1.5 GiB, 500MB or 4096 stands for.
+
+    Raises:
+        ValueError: It is none, or more than a file can have. The message is one for people.
+    """
+    found = _SIZE.fullmatch(text.strip()) if len(text) <= _MAX_DIGITS else None
+    if found is None:
+        raise ValueError(f"{text[:_MAX_DIGITS]!r} is no size; write for example 500M, 10G or 1048576")
+    number, unit, ending = found[1], (found[2] or "").upper(), (found[3] or "").upper()
+    factors = _DECIMAL if ending == "B" and unit else _BINARY
+    size = int(number) * factors[unit] if number.isdigit() else int(float(number) * factors[unit])
+    if size > _MAX_SIZE:
+        raise ValueError(f"{text!r} is more than any file or disk can have")
+    return size
+
+
+def parse_rate(text: str) -> int:
+    """Give the bytes a second that a text like 10M, 10M/s or 500kB/s stands for. Raises ValueError, also for none at all."""
+    rate = parse_size(re.sub(r"/s(ec)?$", "", text.strip(), flags=re.IGNORECASE))
+    if rate == 0:
+        raise ValueError("a rate of 0 would let nothing through; leave it out for no bound")
+    return rate
+
+
+def parse_time(text: str) -> float:
+    """Give the seconds that a text like 15m, 1h30m, 0.5s or 90 stands for.
+
+    Raises:
+        ValueError: It is none, or more than a century. The message is one for people.
+    """
+    plain = text.strip().lower()
+    if len(plain) <= _MAX_DIGITS and re.fullmatch(r"[0-9]+(\.[0-9]+)?", plain):
+        seconds = float(plain)
+    elif len(plain) <= _MAX_DIGITS and _TIME.fullmatch(plain):
+        seconds = sum(float(number) * _TIME_UNITS[unit] for number, unit in _TIME_PART.findall(plain))
+    else:
+        raise ValueError(f"{text[:_MAX_DIGITS]!r} is no time; write for example 30s, 15m or 1h30m")
+    if seconds > _MAX_TIME_S:
+        raise ValueError(f"{text!r} is longer than a century")
+    return seconds
+
+
+def format_size(size: int) -> str:
+    """Give a short text for a size, as 512, 1.5G or 10M; exact if it is a round one."""
+    for unit in reversed(_BINARY):
+        factor = _BINARY[unit]
+        if size >= factor:
+            return f"{size / factor:.4g}{unit}"
+    return str(size)

@@ -1,0 +1,210 @@
+"""The account of a share: what fits, what does not, and that a put costs no walk."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from ftransfer.account import Account, Bounds
+from ftransfer.digest import digest_of
+from ftransfer.errors import QuotaFull
+from ftransfer.names import ROOT, SafeName, parse_name
+from ftransfer.rights import ALL_RIGHTS, ANYONE, Allowance, Grant, Principal
+from ftransfer.share import Share
+from ftransfer.storage.base import Announcement, Entry, SmallFile
+from ftransfer.storage.memory import MemoryStore
+
+
+class CountingStore(MemoryStore):
+    """It counts its walks."""
+
+    walks = 0
+
+    async def used_bytes(self, folder: SafeName = ROOT) -> int:
+        self.walks += 1
+        return await super().used_bytes(folder)
+
+    async def free_bytes(self) -> int:
+        return 1 << 40
+
+
+@pytest.fixture(name="store")
+async def make_store() -> AsyncIterator[CountingStore]:
+    store = CountingStore()
+    for folder in ("ann", "bob"):
+        await store.make_folder(parse_name(folder))
+    yield store
+    await store.close()
+
+
+def share_of(store: MemoryStore, **bounds: object) -> Share:
+    return Share(store, bounds=Bounds(**bounds))  # type: ignore[arg-type]  # each test gives what fits
+
+
+def home(name: str, **allowance: int) -> Principal:
+    return Principal(name, (Grant(parse_name(name), ALL_RIGHTS),), allowance=Allowance(**allowance))
+
+
+async def put(share: Share, name: str, size: int, *, principal: Principal = ANYONE, announced: bool = True) -> Entry:
+    writer = await share.door(principal).open_write(name, Announcement(size=size if announced else None))
+    data = bytes(size)
+    try:
+        await writer.write(data)
+        return await writer.commit(digest_of(data))
+    except QuotaFull:
+        await writer.abort()
+        raise
+
+
+def small(name: str, size: int) -> SmallFile:
+    return SmallFile(name, "file", 0, 0o644, bytes(size), digest_of(bytes(size)))
+
+
+async def test_without_bounds_nothing_is_counted(store: CountingStore) -> None:
+    share = Share(store)
+    await put(share, "a", 1000)
+    assert not share.account.is_bounded(ANYONE) and store.walks == 0
+
+
+@pytest.mark.parametrize("announced", [True, False])
+async def test_quota_is_full_to_the_byte(store: CountingStore, announced: bool) -> None:
+    share = share_of(store, all=Allowance(quota_bytes=1000))
+    await put(share, "a", 600, announced=announced)
+    with pytest.raises(QuotaFull, match="b: does not fit into the share's quota of 1000"):
+        await put(share, "b", 401, announced=announced)
+    await put(share, "b", 400, announced=announced)
+    with pytest.raises(QuotaFull):
+        await put(share, "c", 1, announced=announced)
+    assert await MemoryStore.used_bytes(store) == 1000
+
+
+async def test_what_was_there_before_counts(store: CountingStore) -> None:
+    await put(Share(store), "old", 900)
+    with pytest.raises(QuotaFull):
+        await put(share_of(store, all=Allowance(quota_bytes=1000)), "new", 101)
+
+
+async def test_puts_walk_once_and_not_each(store: CountingStore) -> None:
+    share = share_of(store, all=Allowance(quota_bytes=1 << 20))
+    for number in range(50):
+        await put(share, f"{number}", 100)
+    assert store.walks == 1
+
+
+async def test_uploads_under_way_count_with_all_that_they_announced(store: CountingStore) -> None:
+    share = share_of(store, all=Allowance(quota_bytes=1000))
+    first = await share.door().open_write("a", Announcement(size=700))
+    with pytest.raises(QuotaFull):
+        await put(share, "b", 301)
+    await first.write(bytes(100))
+    with pytest.raises(QuotaFull):
+        await put(share, "b", 301)
+    await first.abort()
+    await put(share, "b", 1000)
+
+
+async def test_two_of_unknown_size_cannot_have_the_same_room(store: CountingStore) -> None:
+    share = share_of(store, all=Allowance(quota_bytes=1000))
+    one, two = [await share.door().open_write(name, Announcement()) for name in ("a", "b")]
+    await one.write(bytes(600))
+    with pytest.raises(QuotaFull):
+        await two.write(bytes(401))
+    await two.write(bytes(400))
+    for writer in (one, two):
+        await writer.abort()
+
+
+async def test_partials_count_and_going_on_with_one_does_not_count_it_twice(store: CountingStore) -> None:
+    share = share_of(store, all=Allowance(quota_bytes=1000))
+    announced = Announcement(size=900, source="s")
+    writer = await share.door().open_write("a", announced)
+    await writer.write(bytes(800))
+    await writer.keep()
+    with pytest.raises(QuotaFull):
+        await put(share, "b", 201)
+    writer = await share.door().open_write("a", announced)
+    assert writer.kept == 800
+    await writer.write(bytes(100))
+    await writer.commit(digest_of(bytes(900)))
+    await put(share, "b", 100)
+
+
+async def test_session_that_takes_over_does_not_need_the_room_again(store: CountingStore) -> None:
+    share = share_of(store, all=Allowance(quota_bytes=1000))
+    announced = Announcement(size=900, source="s")
+    older = await share.door().open_write("a", announced)
+    await older.write(bytes(500))
+    newer = await share.door().open_write("a", announced)
+    assert newer.kept == 500
+    await older.keep()
+    with pytest.raises(QuotaFull):
+        await put(share, "b", 101)
+    await newer.write(bytes(400))
+    await newer.commit(digest_of(bytes(900)))
+
+
+async def test_room_that_was_given_back_is_found_before_a_put_is_refused(store: CountingStore) -> None:
+    share = share_of(store, all=Allowance(quota_bytes=1000))
+    await put(share, "a", 900)
+    await share.door().remove("a")
+    await put(share, "b", 900)
+    await put(share, "b", 100)  # smaller, in its place
+    await put(share, "c", 900)
+
+
+async def test_packs_are_counted_file_by_file(store: CountingStore) -> None:
+    share = share_of(store, all=Allowance(quota_bytes=1000), each=Allowance(max_file_bytes=700))
+    results = await share.door().write_small([small("a", 600), small("b", 500), small("c", 400), small("d", 701), small("e", 1)])
+    assert [isinstance(result, Entry) for result in results] == [True, False, True, False, False]
+    assert all(isinstance(result, (Entry, QuotaFull)) for result in results)
+
+
+async def test_largest_file(store: CountingStore) -> None:
+    share = share_of(store, all=Allowance(max_file_bytes=100))
+    await put(share, "a", 100)
+    for announced in (True, False):
+        with pytest.raises(QuotaFull, match="b: is larger than the 100 that one file may have"):
+            await put(share, "b", 101, announced=announced)
+
+
+async def test_quota_of_a_user_counts_where_they_may_write(store: CountingStore) -> None:
+    share = share_of(store, each=Allowance(quota_bytes=500))
+    ann, bob = home("ann"), home("bob", quota_bytes=2000)
+    await put(share, "ann/a", 500, principal=ann)
+    with pytest.raises(QuotaFull, match="your quota of 500"):
+        await put(share, "ann/b", 1, principal=ann)
+    await put(share, "bob/a", 2000, principal=bob)
+    with pytest.raises(QuotaFull):
+        await put(share, "bob/b", 1, principal=bob)
+
+
+async def test_quota_of_all_holds_beside_that_of_a_user(store: CountingStore) -> None:
+    share = share_of(store, all=Allowance(quota_bytes=1000))
+    await put(share, "ann/a", 800, principal=home("ann", quota_bytes=5000))
+    with pytest.raises(QuotaFull, match="the share's quota"):
+        await put(share, "bob/a", 300, principal=home("bob", quota_bytes=5000))
+
+
+@pytest.mark.parametrize("announced", [True, False])
+async def test_room_is_kept_free_on_the_disk(announced: bool) -> None:
+    store = MemoryStore(capacity_bytes=1000)
+    share = share_of(store, keep_free_bytes=300)
+    await put(share, "a", 700, announced=announced)
+    with pytest.raises(QuotaFull, match="b: does not fit: 300 of the server's disk are kept free"):
+        await put(share, "b", 1, announced=announced)
+
+
+async def test_bounds_can_be_set_anew(store: CountingStore) -> None:
+    share = share_of(store)
+    await put(share, "a", 5000)
+    share.account.bounds = Bounds(all=Allowance(quota_bytes=5500))
+    with pytest.raises(QuotaFull):
+        await put(share, "b", 501)
+    await put(share, "b", 500)
+
+
+async def test_account_can_be_closed_unused_and_twice(store: CountingStore) -> None:
+    account = Account(store)
+    await account.close()
+    await account.close()
