@@ -8,8 +8,9 @@ where they may not.
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import replace
 
 from ftransfer.account import Account
@@ -107,6 +108,21 @@ class Door:
                 break
             items.append(self._only_folder(name, item))
         return items
+
+    async def read_tree(self, path: str, room_bytes: int, max_items: int) -> AsyncGenerator[Sequence[SmallItem], None]:
+        """Read all that may be seen below a folder. Gives as Store.read_tree; raises as `list`."""
+        if self._is_uniform and self.principal.may(Right.READ, ROOT):
+            groups = self._store.read_tree(parse_path(path, self._limits), room_bytes, max_items)
+            async with contextlib.aclosing(groups):
+                async for group in groups:
+                    yield group
+            return
+        async for batch in self.list(path, recursive=True):
+            names = [parse_name(entry.name, self._limits) for entry in batch]
+            while names:
+                items = await self.read_small(names[:max_items], room_bytes)
+                names = names[len(items) :]
+                yield items
 
     def _may_be_packed(self, name: SafeName) -> bool:
         # The folders on the way to what may be seen belong to a tree as well.

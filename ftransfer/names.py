@@ -96,6 +96,37 @@ def _refused(text: str, why: str) -> NameRefused:
     return NameRefused(f"{shown}: {why}", name=text)
 
 
+class NameReader:
+    """parse_name for many names of few folders: each folder is checked once, and most last parts by a glance.
+
+    Not for use from two threads at once.
+    """
+
+    def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
+        self._limits = limits
+        self._folders: dict[str, SafeName] = {}
+
+    def parse(self, text: str) -> SafeName:
+        """Check a name. Raises as parse_name."""
+        folder, slash, last = text.rpartition("/")
+        # Printable text has no NUL, no surrogate and so only one spelling. What a glance does not settle is checked in full.
+        if not last or last[0] == "." or len(last) > 63 or len(text) > 1023 or not last.isprintable():
+            return parse_name(text, self._limits)
+        if not slash:
+            return SafeName((last,))
+        above = self._folders.get(folder)
+        if above is None:
+            whole = parse_name(text, self._limits)
+            if len(self._folders) >= _MAX_FOLDERS:
+                self._folders.clear()
+            self._folders[folder] = whole.parent
+            return whole
+        return SafeName((*above.parts, last))
+
+
+_MAX_FOLDERS = 1024
+
+
 def is_reserved(part: str) -> bool:
     """Whether one part of a name belongs to ftransfer itself. Case is ignored, since some file systems ignore it."""
     return part[: len(RESERVED_PREFIX)].casefold() == RESERVED_PREFIX

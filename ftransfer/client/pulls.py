@@ -18,7 +18,7 @@ from ftransfer.client.trees import (
     tell_plan,
 )
 from ftransfer.errors import FtransferError, NotFound, RemoteProtocolError
-from ftransfer.names import SafeName, escape, parse_name
+from ftransfer.names import NameReader, SafeName, escape, parse_name
 from ftransfer.protocol.connection import Payload
 from ftransfer.protocol.replies import Outcomes, Reply
 from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, SmallFile, Store
@@ -152,6 +152,7 @@ class _Intake:
         self._awaited: set[str] = set()
         self._room = asyncio.Event()
         self._prefix = "" if remote.is_root else f"{remote}/"
+        self._names = NameReader()
 
     async def ask(self, small: Spool) -> None:
         """Send the names, never so far ahead that more than _WINDOW are unanswered."""
@@ -173,8 +174,9 @@ class _Intake:
                 event = await self._conversation.answer()
                 match event:
                     case Payload():
-                        files = unpack(await self._conversation.channel.whole_payload())
-                        await storing.start(self._store_files([self._accept(file) for file in files]))
+                        files = unpack(await self._conversation.channel.whole_payload(), self._relative)
+                        self._refuse_unasked(files)
+                        await storing.start(self._store_files(files))
                     case Outcomes(items=items):
                         self._take_outcomes(items)
                     case Reply(values=values):
@@ -188,11 +190,11 @@ class _Intake:
         finally:
             await storing.settle()
 
-    def _accept(self, file: SmallFile) -> SmallFile:
-        name = self._relative(file.name)
-        if file.kind == LINK or (file.kind == FOLDER and self._plan is None):
-            raise RemoteProtocolError(f"{escape(name)}: the server sends something that was not asked for")
-        return SmallFile(name, file.kind, file.mtime_ns, file.mode, file.data, file.digest)
+    def _refuse_unasked(self, files: Sequence[SmallFile]) -> None:
+        """Refuse links, which are made from listings, and folders where files were named."""
+        for file in files:
+            if file.kind != FILE and (file.kind == LINK or self._plan is None):
+                raise RemoteProtocolError(f"{escape(file.name)}: the server sends something that was not asked for")
 
     def _relative(self, name: str) -> str:
         """Check a name that the server says, and give it relative to the root of the tree."""
@@ -201,7 +203,7 @@ class _Intake:
             if not name.startswith(self._prefix) or relative not in self._awaited:
                 raise RemoteProtocolError(f"{escape(name)}: the server sends something that was not asked for")
             self._awaited.discard(relative)
-        elif not parse_name(name).is_within(self._remote) or not relative:
+        elif not self._names.parse(name).is_within(self._remote) or not relative:
             raise RemoteProtocolError(f"{escape(name)}: the server sends something that was not asked for")
         return relative
 

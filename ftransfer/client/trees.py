@@ -74,8 +74,6 @@ class TreeReport:
 
 OnItem = Callable[[TreeItem], None]
 
-_COUNTER_OF = {"copied": "copied", "made": "folders", "linked": "links", "removed": "removed", "failed": "failed"}
-
 
 class TreeRun:
     """The account of one tree, over all attempts that it takes."""
@@ -98,13 +96,24 @@ class TreeRun:
             self.report.unchanged = max(0, plan.unchanged - earlier)
 
     def item(self, item: TreeItem) -> None:
-        counter = _COUNTER_OF[item.did]
-        setattr(self.report, counter, getattr(self.report, counter) + 1)
-        if item.did == "copied" and not self.report.dry_run:
-            self.report.bytes += item.size
-            self._done += item.size
+        report = self.report
+        match item.did:
+            case "copied":
+                report.copied += 1
+                if not report.dry_run:
+                    report.bytes += item.size
+                    self._done += item.size
+            case "made":
+                report.folders += 1
+            case "linked":
+                report.links += 1
+            case "removed":
+                report.removed += 1
+            case _:
+                report.failed += 1
         self.moved()
-        self._tell(item.name, 0)
+        if self._progress is not None:
+            self._tell(item.name, 0)
         if self._on_item is not None:
             self._on_item(item)
 

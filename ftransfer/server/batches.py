@@ -38,8 +38,11 @@ async def handle_mget(session: Session, command: Command) -> dict[str, Any]:
     reading = asyncio.create_task(_read_names(session, waiting))
     sent = failed = 0
     try:
-        names = _walk(session, command.argument) if command.options.get("recursive") else _queued(waiting, reading)
-        async with session.channel.heartbeats(), contextlib.aclosing(read_ahead(_read_files(session, names))) as groups:
+        if command.options.get("recursive"):
+            source = session.share.read_tree(command.argument, PACK_BYTES, MAX_ITEMS)
+        else:
+            source = _read_files(session, _queued(waiting, reading))
+        async with session.channel.heartbeats(), contextlib.aclosing(read_ahead(source)) as groups:
             async for items in groups:
                 files = [item for item in items if isinstance(item, SmallFile)]
                 others = [_outcome(item) for item in items if not isinstance(item, SmallFile)]
@@ -100,11 +103,6 @@ async def _queued(waiting: asyncio.Queue[Names | None], reading: asyncio.Task[No
         if names is None:
             return
         yield names
-
-
-async def _walk(session: Session, path: str) -> AsyncIterator[Names]:
-    async for batch in session.share.list(path, recursive=True):
-        yield [parse_name(entry.name) for entry in batch]
 
 
 Item = SmallFile | Entry | FtransferError

@@ -6,7 +6,7 @@ All names are SafeName: checked before they come here. All errors are those of f
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -25,9 +25,9 @@ class Entry:
 
     `name` is wire text relative to the root of the share; `size` is in bytes (0 for a folder or link), `mtime_ns` in nanoseconds
     since 1970, `mode` the permission bits. `identity` is an opaque word that stays the same as long as the content is the same file
-    untouched (device-independent; made of inode, size and mtime); listings leave it "". `target` is the text of a link, in listings
-    with links. `ctime_ns` is when anything about it last changed, by the clock of the file system, which nobody can set back; 0
-    where the store does not tell. Two entries that differ in nothing else are equal.
+    untouched (device-independent; made of inode, size and mtime); listings and packs leave it "". `target` is the text of a link,
+    in listings with links. `ctime_ns` is when anything about it last changed, by the clock of the file system, which nobody can set
+    back; 0 where the store does not tell. Two entries that differ in nothing else are equal.
     """
 
     name: str
@@ -222,6 +222,17 @@ class Store(Protocol):
         Gives one item for each name, in the same order, and may stop early (a shorter result) when `room_bytes` of content are
         full; at least one item comes. A file larger than `room_bytes` comes as its Entry, to be sent by open_read; a folder as a
         SmallFile of kind "dir"; what cannot be read as the error.
+        """
+
+    def read_tree(
+        self, folder: SafeName, room_bytes: int, max_items: int
+    ) -> AsyncGenerator[Sequence[SmallFile | Entry | FtransferError], None]:
+        """Read all that is below a folder, in groups as from read_small; each folder comes before what is in it, in no other order.
+
+        Links count as what they lead to; one that leads to a folder is not descended into. Close it if it is left early.
+
+        Raises:
+            NotFound, NotAFolder, Forbidden: At the first step.
         """
 
     async def write_small(self, files: Sequence[SmallFile]) -> Sequence[Entry | FtransferError]:

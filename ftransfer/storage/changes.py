@@ -67,8 +67,10 @@ def ensure_folder(root: Root, name: SafeName, changed: Callable[[int], None] | N
             raise NotAFolder(f"{shown(name)}: a part of the name is a file, not a folder", name=str(name)) from error
     while missing:
         last = missing.pop()
+        is_made = False
         try:
             os.mkdir(last, 0o777, dir_fd=handle)
+            is_made = True
             (changed or root.sync_folder)(handle)
         except FileExistsError:
             pass  # made by another job just now; or a link that leads nowhere, which the next line finds
@@ -80,6 +82,8 @@ def ensure_folder(root: Root, name: SafeName, changed: Callable[[int], None] | N
         finally:
             os.close(handle)
         handle = below
+        if is_made:
+            root.note_made(os.fstat(handle))
     return handle
 
 

@@ -12,7 +12,7 @@ import errno
 import logging
 import os
 import stat
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from weakref import WeakValueDictionary
 
 from ftransfer.errors import FtransferError, NotAFile, ShareError, StoreFailed
@@ -26,6 +26,7 @@ from ftransfer.storage.partials import Partials, Upload, key_of
 from ftransfer.storage.reader import LocalReader
 from ftransfer.storage.root import READ_FLAGS, Resolver, Root, entry_of, refuse_special
 from ftransfer.storage.small import read_small, write_small
+from ftransfer.storage.sweep import Sweep
 from ftransfer.storage.threads import Gate, Jobs, finish, finish_steps
 from ftransfer.storage.walk import Listing, used_bytes
 from ftransfer.storage.writer import LocalWriter, Target
@@ -114,18 +115,12 @@ class LocalStore:
             with translated(folder):
                 return listing.next_batch()
 
-        async def close(opened: Listing) -> None:
-            try:
-                await self._jobs.run(opened.close)
-            except StoreFailed:  # the store was closed meanwhile, and has no thread any more to do it in
-                opened.close()
-
-        listing = await finish(self._jobs.start(begin), close)
+        listing = await finish(self._jobs.start(begin), self._close_walk)
         try:
             while batch := await self._jobs.run(go_on):
                 yield batch
         finally:
-            await finish_steps(close(listing))
+            await finish_steps(self._close_walk(listing))
 
     async def open_read(self, name: SafeName) -> LocalReader:
         async def open_it() -> LocalReader:
@@ -248,6 +243,30 @@ class LocalStore:
 
     async def read_small(self, names: Sequence[SafeName], room_bytes: int) -> Sequence[SmallFile | Entry | FtransferError]:
         return await self._jobs.run(read_small, self._root, names, room_bytes)
+
+    async def read_tree(
+        self, folder: SafeName, room_bytes: int, max_items: int
+    ) -> AsyncGenerator[Sequence[SmallFile | Entry | FtransferError], None]:
+        def begin() -> Sweep:
+            with translated(folder):
+                return Sweep(self._root, folder, room_bytes)
+
+        def go_on() -> Sequence[SmallFile | Entry | FtransferError]:
+            with translated(folder):
+                return sweep.next_group(max_items)
+
+        sweep = await finish(self._jobs.start(begin), self._close_walk)
+        try:
+            while group := await self._jobs.run(go_on):
+                yield group
+        finally:
+            await finish_steps(self._close_walk(sweep))
+
+    async def _close_walk(self, walk: Listing | Sweep) -> None:
+        try:
+            await self._jobs.run(walk.close)
+        except StoreFailed:  # the store was closed meanwhile, and has no thread any more to do it in
+            walk.close()
 
     async def write_small(self, files: Sequence[SmallFile]) -> Sequence[Entry | FtransferError]:
         return await self._jobs.run(write_small, self._root, self._hidden, files)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ftransfer.digest import Digest, digest_of
@@ -196,6 +196,16 @@ class MemoryStore:
             digest = digest_of(node.data) if node.kind == FILE else ""
             items.append(SmallFile(str(name), node.kind, node.mtime_ns, node.mode, node.data, digest, node.target))
         return items
+
+    async def read_tree(
+        self, folder: SafeName, room_bytes: int, max_items: int
+    ) -> AsyncGenerator[Sequence[SmallFile | Entry | FtransferError], None]:
+        async for batch in self.list(folder, recursive=True):
+            names = [parse_name(entry.name) for entry in batch]
+            while names:
+                items = await self.read_small(names[:max_items], room_bytes)
+                names = names[len(items) :]
+                yield items
 
     async def write_small(self, files: Sequence[SmallFile]) -> Sequence[Entry | FtransferError]:
         results: _Results = []

@@ -28,6 +28,7 @@ Resolver = Literal["auto", "openat2", "walk"]
 READ_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _FURTHEST_TIME_NS = (1 << 63) - 1
 _LOCKS = 64
+_MAX_MADE = 4096
 
 
 class Root:
@@ -48,6 +49,7 @@ class Root:
         except BaseException:
             os.close(self.handle)
             raise
+        self._made: set[tuple[int, int]] = set()
         self._locks = [threading.Lock() for _ in range(_LOCKS)]
 
     def without_links(self) -> Root:
@@ -62,6 +64,16 @@ class Root:
     def lock_of(self, folder: os.stat_result, last: str) -> threading.Lock:
         """Give the lock to hold while the thing with that name in that folder is looked at and replaced."""
         return self._locks[hash((folder.st_ino, last)) % _LOCKS]
+
+    def note_made(self, folder: os.stat_result) -> None:
+        """Take note of a folder that this store has just made."""
+        if len(self._made) >= _MAX_MADE:
+            self._made.clear()
+        self._made.add((folder.st_dev, folder.st_ino))
+
+    def has_made(self, folder: os.stat_result) -> bool:
+        """Whether this store has made a folder, not long ago: what is in it came through the store, which makes nothing special."""
+        return (folder.st_dev, folder.st_ino) in self._made
 
     def stat(self, name: SafeName) -> os.stat_result:
         """Describe what a name leads to, without opening it."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from ftransfer.digest import digest_of
 from ftransfer.errors import DigestMismatch, FtransferError, NameRefused, SourceChanged, StoreFailed
-from ftransfer.names import SafeName, encode_name, parse_name
+from ftransfer.names import NameReader, SafeName, encode_name
 from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, SmallFile
 from ftransfer.storage.changes import KIND_CLASH, ensure_folder, refuse_special_target
 from ftransfer.storage.confined import leads_inside
@@ -26,7 +26,7 @@ from ftransfer.storage.root import READ_FLAGS, Root, entry_of, refuse_special, t
 GROUP = 8  # files, or folders, from which on one sync of the whole file system is cheaper than one for each; not measured
 _MAX_HELD = 64  # handles of folders
 _ATTEMPTS = 3  # to read a file that changes while it is read
-_READ = READ_FLAGS | os.O_NOFOLLOW
+READ_SMALL_FLAGS = READ_FLAGS | os.O_NOFOLLOW
 _MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -61,7 +61,7 @@ def _read_one(root: Root, folders: _Folders, name: SafeName, room_bytes: int, le
     if stat.S_ISREG(found.st_mode):
         if found.st_size > left:
             return entry_of(str(name), found) if found.st_size > room_bytes else None
-        handle = os.open(name.last, _READ, dir_fd=folder)
+        handle = os.open(name.last, READ_SMALL_FLAGS, dir_fd=folder)
     else:
         if not stat.S_ISLNK(found.st_mode):
             refuse_special(found, name)
@@ -71,7 +71,7 @@ def _read_one(root: Root, folders: _Folders, name: SafeName, room_bytes: int, le
             return _folder_item(name, found)
         if found.st_size > left:
             return entry_of(str(name), found) if found.st_size > room_bytes else None
-        return _read_content(handle, name, found)
+        return read_content(handle, str(name), found)
     finally:
         os.close(handle)
 
@@ -80,7 +80,8 @@ def _folder_item(name: SafeName, found: os.stat_result) -> SmallFile:
     return SmallFile(str(name), FOLDER, found.st_mtime_ns, found.st_mode & 0o777)
 
 
-def _read_content(handle: int, name: SafeName, before: os.stat_result) -> SmallFile:
+def read_content(handle: int, name: str, before: os.stat_result) -> SmallFile:
+    """Read a small file as a whole. Raises OSError, and SourceChanged if it never holds still."""
     for _ in range(_ATTEMPTS):
         size = before.st_size
         data = os.read(handle, size) if size else b""
@@ -91,18 +92,19 @@ def _read_content(handle: int, name: SafeName, before: os.stat_result) -> SmallF
             data += more
         after = os.fstat(handle)
         if len(data) == after.st_size and after.st_mtime_ns == before.st_mtime_ns and after.st_ino == before.st_ino:
-            return SmallFile(str(name), FILE, after.st_mtime_ns, after.st_mode & 0o777, data, digest_of(data))
+            return SmallFile(name, FILE, after.st_mtime_ns, after.st_mode & 0o777, data, digest_of(data))
         if after.st_size > 2 * size + (1 << 20):
             break  # what grows so fast is not small
         before = after
         os.lseek(handle, 0, os.SEEK_SET)
-    raise SourceChanged(f"{shown(name)}: changes while it is read; try again when nobody writes to it", name=str(name))
+    raise SourceChanged(f"{shown(name)}: changes while it is read; try again when nobody writes to it", name=name)
 
 
 @dataclass(slots=True)
 class _Folder:
     handle: int
     about: os.stat_result
+    is_ours: bool  # made by this store, so that nothing special can be in it; it saves a look at each name
 
 
 class _Folders:
@@ -163,7 +165,8 @@ class _Folders:
     def _hold(self, name: SafeName, handle: int) -> _Folder:
         if len(self._held) >= _MAX_HELD:
             os.close(self._held.pop(next(iter(self._held))).handle)
-        folder = self._held[name.parts] = _Folder(handle, os.fstat(handle))
+        about = os.fstat(handle)
+        folder = self._held[name.parts] = _Folder(handle, about, self._root.has_made(about))
         return folder
 
 
@@ -201,6 +204,7 @@ class _Group:
         self._staged: list[_Staged] = []
         self._made: list[tuple[int, SafeName, SmallFile]] = []  # folders: they get their attributes after their content
         self._pending = StoreFailed("not yet written")
+        self._names = NameReader()
         self.results: list[Entry | FtransferError] = [self._pending] * len(files)
 
     def stage(self) -> None:
@@ -208,7 +212,7 @@ class _Group:
         for index, file in enumerate(self._files):
             try:
                 # Checked by the caller already; but it comes as text here, and a bad one would lead outside.
-                name = parse_name(file.name)
+                name = self._names.parse(file.name)
                 if file.kind == FILE:
                     self._stage_file(index, name, file)
                 elif file.kind == LINK:
@@ -242,15 +246,17 @@ class _Group:
                     written += os.write(handle, memoryview(file.data)[written:])
                 if mode & self._root.umask:
                     os.fchmod(handle, mode)
-                os.utime(handle, ns=times_of(file.mtime_ns))
+                times = times_of(file.mtime_ns)
+                os.utime(handle, ns=times)
                 if self._syncs_each:
                     self._root.kernel.sync_file(handle)
-                entry = entry_of(str(name), os.fstat(handle))
             finally:
                 os.close(handle)
         except BaseException:
             os.unlink(temporary, dir_fd=temp)
             raise
+        # Not looked up: the size and the mtime are what was just written and set.
+        entry = Entry(file.name, FILE, len(file.data), times[1], mode)
         self._staged.append(_Staged(index, name, folder, temporary, entry, file.if_absent))
 
     def _stage_link(self, index: int, name: SafeName, file: SmallFile) -> None:
@@ -296,7 +302,8 @@ class _Group:
         folder = self._folders.make(staged.folder)
         last = staged.name.last
         with self._root.lock_of(folder.about, last):
-            refuse_special_target(folder.handle, staged.name)
+            if not folder.is_ours:
+                refuse_special_target(folder.handle, staged.name)
             rename = self._root.kernel.rename_new if staged.if_absent else self._root.kernel.rename
             rename(staged.temporary, last, temp, folder.handle)
         self.results[staged.index] = staged.entry

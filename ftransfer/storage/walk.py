@@ -100,7 +100,7 @@ class _Walk:
             for item in found:
                 last = item.name
                 name = prefix + last
-                if not _can_be_named(name, last):
+                if not can_be_named(name, last):
                     continue
                 try:
                     about = item.stat(follow_symlinks=False)
@@ -171,7 +171,7 @@ def _size_of(item: os.DirEntry[str]) -> int:
         return 0
 
 
-def _can_be_named(name: str, last: str) -> bool:
+def can_be_named(name: str, last: str) -> bool:
     """Whether names.parse_name takes it; what it refuses could be listed but never asked for."""
     if last[0] == "." and is_reserved(last):
         return False
