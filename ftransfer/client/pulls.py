@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
-from ftransfer.client.conversation import Conversation
+from ftransfer.client.conversation import Asked, Conversation
 from ftransfer.client.downloads import download
 from ftransfer.client.trees import (
     Plan,
@@ -88,21 +89,25 @@ async def pull_fresh_tree(
 
 async def _compare_digests(conversation: Conversation, store: Store, remote: SafeName, plan: Plan, run: TreeRun) -> None:
     """Ask for the digests of files of the same size; what differs is to be copied, what does not gets its attributes."""
-    answers = conversation.ask_many(("checksum", str(below(remote, entry.name)), {}) for entry in plan.compared)
-    for entry in plan.compared:
-        answer = await anext(answers)
-        if isinstance(answer, FtransferError):
-            run.failed(entry.name, answer)
-            continue
-        name = parse_name(entry.name)
-        there = await store.stat(name)
-        if await digest_in_store(store, name) != answer.get("digest"):
-            plan.add_copy(entry)
-        elif run.options.dry_run or (there.mtime_ns, there.mode) == (entry.mtime_ns, entry.mode):
-            plan.unchanged += 1
-        else:
-            await store.set_attributes(name, mtime_ns=entry.mtime_ns, mode=entry.mode)
-            plan.unchanged += 1
+    commands: Iterator[Asked] = (("checksum", str(below(remote, entry.name)), {}) for entry in plan.compared)
+    async with contextlib.aclosing(conversation.ask_many(commands)) as answers:
+        for entry in plan.compared:
+            answer = await anext(answers)
+            if isinstance(answer, FtransferError):
+                run.failed(entry.name, answer)
+            elif await digest_in_store(store, parse_name(entry.name)) != answer.get("digest"):
+                plan.add_copy(entry)
+            else:
+                plan.unchanged += 1
+                if not run.options.dry_run:
+                    await _set_attributes(store, entry)
+
+
+async def _set_attributes(store: Store, entry: Entry) -> None:
+    name = parse_name(entry.name)
+    there = await store.stat(name)
+    if (there.mtime_ns, there.mode) != (entry.mtime_ns, entry.mode):
+        await store.set_attributes(name, mtime_ns=entry.mtime_ns, mode=entry.mode)
 
 
 async def _write_links(store: Store, links: Spool, run: TreeRun) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from typing import Any
 
-from ftransfer.client.conversation import Conversation
+from ftransfer.client.conversation import Asked, Conversation
 from ftransfer.client.trees import Plan, TreeItem, TreeRun, below, local_entries, make_plan, remote_entries, tell_plan
 from ftransfer.client.uploads import source_of, upload
 from ftransfer.errors import FolderNotEmpty, FtransferError, NotFound, RemoteProtocolError, SourceChanged
@@ -60,17 +61,18 @@ async def _remote_or_nothing(conversation: Conversation, remote: SafeName, *, li
 
 async def _compare_digests(conversation: Conversation, store: Store, remote: SafeName, plan: Plan, run: TreeRun) -> None:
     """Ask for the digests of files of the same size; what differs is to be copied."""
-    answers = conversation.ask_many(("checksum", str(below(remote, entry.name)), {}) for entry in plan.compared)
+    commands: Iterator[Asked] = (("checksum", str(below(remote, entry.name)), {}) for entry in plan.compared)
     attributes: list[tuple[str, str, dict[str, Any]]] = []
-    for entry in plan.compared:
-        answer = await anext(answers)
-        if isinstance(answer, FtransferError):
-            run.failed(entry.name, answer)
-        elif await digest_in_store(store, parse_name(entry.name)) != answer.get("digest"):
-            plan.add_copy(entry)
-        else:
-            plan.unchanged += 1
-            attributes.append(("setstat", str(below(remote, entry.name)), {"mtime_ns": entry.mtime_ns, "mode": entry.mode}))
+    async with contextlib.aclosing(conversation.ask_many(commands)) as answers:
+        for entry in plan.compared:
+            answer = await anext(answers)
+            if isinstance(answer, FtransferError):
+                run.failed(entry.name, answer)
+            elif await digest_in_store(store, parse_name(entry.name)) != answer.get("digest"):
+                plan.add_copy(entry)
+            else:
+                plan.unchanged += 1
+                attributes.append(("setstat", str(below(remote, entry.name)), {"mtime_ns": entry.mtime_ns, "mode": entry.mode}))
     if not run.options.dry_run:
         async for answer in conversation.ask_many(attributes):
             if isinstance(answer, FtransferError):
@@ -218,12 +220,13 @@ async def _push_large(conversation: Conversation, store: Store, remote: SafeName
 
 async def _remove(conversation: Conversation, remote: SafeName, spool: Spool, run: TreeRun, *, recursive: bool = False) -> None:
     options = {"recursive": True} if recursive else {}
-    answers = conversation.ask_many(("rm", str(below(remote, entry.name)), options) for entry in spool)
-    for entry in spool:
-        answer = await anext(answers)
-        if isinstance(answer, (NotFound, FolderNotEmpty)):
-            continue  # somebody else was quicker; or it holds what does not take part
-        if isinstance(answer, FtransferError):
-            run.failed(entry.name, answer)
-        elif not recursive:
-            run.item(TreeItem(entry.name, "removed", entry.size))
+    commands = (("rm", str(below(remote, entry.name)), options) for entry in spool)
+    async with contextlib.aclosing(conversation.ask_many(commands)) as answers:
+        for entry in spool:
+            answer = await anext(answers)
+            if isinstance(answer, (NotFound, FolderNotEmpty)):
+                continue  # somebody else was quicker; or it holds what does not take part
+            if isinstance(answer, FtransferError):
+                run.failed(entry.name, answer)
+            elif not recursive:
+                run.item(TreeItem(entry.name, "removed", entry.size))
