@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
 from ftransfer.errors import Closed, LocalProtocolError, SourceChanged, TimedOut
@@ -51,6 +51,7 @@ class Channel:
         self.link = link
         self.limits = limits
         self.connection = Connection(role, limits)
+        link.keep_alive(limits.vanish_s)
         self._sending = asyncio.Lock()
         self._loop = asyncio.get_running_loop()
         self._sent_at = self._loop.time()
@@ -161,6 +162,19 @@ class Channel:
         """
         async with self._sending:
             await self.link.write(buffers, self.limits.stall_s)
+            self._sent_at = self._loop.time()
+
+    async def send_notices(self, frames: Sequence[bytes]) -> None:
+        """Send event frames that are encoded already. There is no deadline: a listener may pause for as long as it likes.
+
+        Raises:
+            LocalProtocolError: The session is over.
+            Closed: The connection broke.
+        """
+        async with self._sending:
+            if self.connection.state is State.CLOSED:
+                raise LocalProtocolError("an event after the last word")
+            await self.link.write(frames, float("inf"))
             self._sent_at = self._loop.time()
 
     async def send_chunk(self, data: Buffer) -> None:

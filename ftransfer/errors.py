@@ -8,7 +8,8 @@ FtransferError
 ├── AuthError              NotAuthorised · NotTrusted
 ├── ChannelError           CannotConnect · Closed · TimedOut
 ├── CannotListen
-└── RequestError           UnknownVerb · BadArgument · LineTooLong · Busy · ServerStopping · InternalError
+└── RequestError           UnknownVerb · BadArgument · LineTooLong · Busy · ServerStopping · InternalError ·
+                           NameTaken · TooFast
 """
 
 from __future__ import annotations
@@ -258,6 +259,18 @@ class ServerStopping(RequestError):
     """The server is shutting down."""
 
     code = "stopping"
+
+
+class NameTaken(RequestError):
+    """Somebody else who is connected goes by that name."""
+
+    code = "name_taken"
+
+
+class TooFast(RequestError):
+    """The session says more than the server passes on; later it may again."""
+
+    code = "too_fast"
 
 
 class InternalError(RequestError):

@@ -26,11 +26,21 @@ class Limits:
     max_checksums: int = 2  # computed at once, over all sessions
     checksum_rate_bytes: int = 256 << 20  # a session may have so much hashed in a second, on average
     checksum_burst_s: float = 10.0  # so many seconds of that rate may be used up at once
+    # The live layer.
+    max_text_bytes: int = 4_096  # one message
+    max_label_bytes: int = 64  # what a session is called
+    max_watches: int = 16  # paths that one session may watch
+    max_outbox_bytes: int = 96 * 1024  # events that wait for one listener; what is more it misses
+    say_burst: int = 10  # messages that are delivered at once; from then on each waits for its turn ...
+    say_per_s: float = 4.0  # ... and this is the pace of the turns
+    say_most: int = 60  # messages in a row, refilled at a quarter of that pace; those beyond are refused
+    merge_s: float = 0.25  # changes of one file within it are told as one
     # Times.
     idle_s: float = 900.0  # a session without a command
     line_s: float = 30.0  # from the first byte of a line to its end
     stall_s: float = 60.0  # a transfer without a byte, either way
     heartbeat_s: float = 10.0  # a side that works but has nothing to send yet says so this often
+    vanish_s: float = 30.0  # a peer that is gone without a word (power, cable) is noticed within it
     connect_s: float = 10.0  # to reach a server and hear its hello
     grace_s: float = 10.0  # what runs may finish for so long when the server is stopped
     close_s: float = 2.0  # to flush the last bytes to a peer before the connection is cut

@@ -16,6 +16,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, Protocol
 
+from ftransfer import liveness
 from ftransfer.errors import Closed, TimedOut
 
 Buffer = bytes | bytearray | memoryview
@@ -32,6 +33,16 @@ class Link(Protocol):
     peer: str  # "address:port" of the other end, for messages and logs
     peer_host: str
     encrypted: bool
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the peer is a program on this machine."""
+
+    def keep_alive(self, vanish_s: float) -> None:
+        """Have the system ask a silent peer whether it is there, so that one which is gone is noticed within `vanish_s`."""
+
+    def unanswered_s(self) -> float:
+        """Give how long the peer's machine has not answered though something was sent to it; 0.0 if nothing waits for an answer."""
 
     async def read(self, timeout_s: float) -> bytes:
         """Give what has come in, up to READ_SIZE bytes; b"" at the end of the stream. Nothing is lost when cancelled.
@@ -106,7 +117,27 @@ def _socket_types() -> tuple[type, ...]:
     return (TransportSocket, socket.socket)
 
 
-class SocketLink:
+class _PeerLink:
+    """What both forms know of the peer and its machine."""
+
+    def __init__(self, transport: asyncio.BaseTransport) -> None:
+        self._kernel_socket: liveness.KernelSocket | None = transport.get_extra_info("socket")
+        self.peer, self.peer_host = _peer_of(transport)
+        self.encrypted = False
+
+    @property
+    def is_local(self) -> bool:
+        return liveness.is_loopback(self.peer_host)
+
+    def keep_alive(self, vanish_s: float) -> None:
+        if self._kernel_socket is not None:
+            liveness.keep_alive(self._kernel_socket, vanish_s)
+
+    def unanswered_s(self) -> float:
+        return liveness.unanswered_s(self._kernel_socket) if self._kernel_socket is not None else 0.0
+
+
+class SocketLink(_PeerLink):
     """A non-blocking socket that is watched by the event loop and used from threads.
 
     The asyncio transport that made the connection stays its owner, paused; this object works on a duplicate of its descriptor.
@@ -115,6 +146,7 @@ class SocketLink:
 
     def __init__(self, transport: asyncio.BaseTransport, reader: asyncio.StreamReader | None = None) -> None:
         assert isinstance(transport, asyncio.Transport)
+        super().__init__(transport)
         transport.pause_reading()
         self._owner = transport
         self._reader = reader  # its finaliser would abort the transport
@@ -127,8 +159,6 @@ class SocketLink:
         self._closed = False
         self._lock: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
         self._waiting: set[asyncio.Future[None]] = set()
-        self.peer, self.peer_host = _peer_of(transport)
-        self.encrypted = False
 
     @property
     def direct(self) -> SocketLink | None:
@@ -279,14 +309,13 @@ class SocketLink:
                 return None
 
 
-class StreamLink:
+class StreamLink(_PeerLink):
     """The general form: asyncio's own streams, with their buffers and their TLS."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        super().__init__(writer.transport)
         self._reader = reader
         self._writer = writer
-        self.peer, self.peer_host = _peer_of(writer.transport)
-        self.encrypted = False
 
     @property
     def direct(self) -> SocketLink | None:

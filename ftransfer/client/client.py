@@ -18,14 +18,17 @@ from ftransfer.client import treecommands
 from ftransfer.client.conversation import Address, Conversation, OnNotice
 from ftransfer.client.downloads import StreamDownload, download
 from ftransfer.client.files import FileCommands
+from ftransfer.client.live import Live
+from ftransfer.client.people import People
 from ftransfer.client.retry import Backoff, RetryRules
 from ftransfer.client.trees import OnItem, TreeOptions, TreeReport
+from ftransfer.client.turn import Turn
 from ftransfer.client.uploads import source_of, upload, upload_stream
 from ftransfer.errors import Busy, CannotConnect, ChannelError, ServerStopping
 from ftransfer.jobs import movers, run_job
 from ftransfer.limits import DEFAULT_LIMITS, Limits
 from ftransfer.names import SafeName, parse_name, parse_path
-from ftransfer.protocol.replies import Hello, Listing, Reply
+from ftransfer.protocol.replies import Hello, Listing, Notice, Reply
 from ftransfer.storage.base import Entry
 from ftransfer.storage.local import LocalStore
 from ftransfer.transfer.records import Progress, ProgressCallback, Receipt, entry_from_wire
@@ -45,6 +48,7 @@ class connect:  # noqa: N801 - reads as the verb that it is: async with connect(
         limits: Caps on what the server may send, and times.
         retry: When a broken transfer is tried again.
         on_notice: Called on the loop with each event of the live layer.
+        name: What we are called there; by default user@host.
         direct: Whether bytes may be moved between socket and files in threads, where the platform can.
         durable: Whether a finished get has been synced to disk.
         keep_cancelled: Whether a cancelled get leaves its partial behind to be gone on with; else nothing is left.
@@ -52,6 +56,7 @@ class connect:  # noqa: N801 - reads as the verb that it is: async with connect(
     Raises (on entering):
         CannotConnect: Nobody answers there, or not an ftransfer server.
         Busy: The server has no room.
+        NameTaken: Somebody there is called `name` already.
     """
 
     def __init__(
@@ -62,6 +67,7 @@ class connect:  # noqa: N801 - reads as the verb that it is: async with connect(
         limits: Limits = DEFAULT_LIMITS,
         retry: RetryRules | None = None,
         on_notice: OnNotice | None = None,
+        name: str = "",
         direct: bool = True,
         durable: bool = True,
         keep_cancelled: bool = False,
@@ -71,6 +77,7 @@ class connect:  # noqa: N801 - reads as the verb that it is: async with connect(
             limits,
             retry or RetryRules(),
             on_notice,
+            name=name,
             direct=direct,
             durable=durable,
             keep_cancelled=keep_cancelled,
@@ -84,7 +91,7 @@ class connect:  # noqa: N801 - reads as the verb that it is: async with connect(
         await self._client.close()
 
 
-class Client(FileCommands):
+class Client(FileCommands, People):
     """A user of one share. Made by `connect`. Commands of one client run one after the other."""
 
     def __init__(
@@ -94,6 +101,7 @@ class Client(FileCommands):
         retry: RetryRules,
         on_notice: OnNotice | None,
         *,
+        name: str,
         direct: bool,
         durable: bool,
         keep_cancelled: bool,
@@ -106,7 +114,8 @@ class Client(FileCommands):
         self.durable = durable
         self.keep_cancelled = keep_cancelled
         self._conversation: Conversation | None = None
-        self._turn = asyncio.Lock()
+        self._turn = Turn()
+        super().__init__(Live(self._turn, self._connected, retry), name)
 
     # The connection.
 
@@ -123,18 +132,32 @@ class Client(FileCommands):
 
     async def open(self) -> None:
         """Connect, if there is no connection."""
-        await self._connected()
+        async with self._turn:
+            await self._connected()
 
     async def close(self) -> None:
         """Say goodbye. Never raises."""
+        await self._live.close()
         conversation, self._conversation = self._conversation, None
         if conversation is not None:
             await conversation.close()
 
     async def _connected(self) -> Conversation:
         if self._conversation is None or self._conversation.is_over:
-            self._conversation = await Conversation.open(self.address, self._limits, on_notice=self._on_notice, direct=self._direct)
+            is_first = self._conversation is None
+            conversation = await Conversation.open(self.address, self._limits, on_notice=self._notice, direct=self._direct)
+            try:
+                await self._take_place(conversation, is_first=is_first)
+            except BaseException:
+                conversation.abort()
+                raise
+            self._conversation = conversation
         return self._conversation
+
+    def _notice(self, notice: Notice) -> None:
+        self._live.receive(notice)
+        if self._on_notice is not None:
+            self._on_notice(notice)
 
     async def _once(self, command: Callable[[Conversation], Awaitable[T]]) -> T:
         """Run a command in its turn. If it leaves the stream out of step (broken, cancelled), the connection is given up."""

@@ -20,13 +20,14 @@ from ftransfer.errors import (
     LineTooLong,
     ProtocolError,
     RemoteProtocolError,
+    RequestError,
     ServerStopping,
     TimedOut,
 )
 from ftransfer.limits import Limits
 from ftransfer.link import connect_link
 from ftransfer.names import escape
-from ftransfer.protocol.commands import Command
+from ftransfer.protocol.commands import Body, Command
 from ftransfer.protocol.connection import Event, InputEnded, Payload, Role
 from ftransfer.protocol.replies import HEARTBEAT, ErrorReply, Hello, Notice, Reply
 from ftransfer.protocol.state import State
@@ -63,6 +64,7 @@ class Conversation:
         self.hello = hello
         self.is_over = False
         self._on_notice = on_notice
+        self._introducing = False
 
     @classmethod
     async def open(
@@ -99,9 +101,25 @@ class Conversation:
 
     # Speaking.
 
+    async def introduce(self, options: Mapping[str, Any]) -> None:
+        """Say who we are, without waiting for the answer: it is read together with that of the first command."""
+        await self.channel.send(self.connection.send_command(Command("as", "", options)))
+        self._introducing = True
+
+    async def _hear_introduction(self) -> None:
+        self._introducing = False
+        try:
+            if not isinstance(event := await self.answer(), Reply):
+                raise self.out_of_turn(event)
+        except RequestError:
+            return  # the server does not care who we are
+
     async def say(self, verb: str, argument: str = "", options: Mapping[str, Any] | None = None) -> None:
         """Send a command; its answer is then read with `answer` or `reply`."""
-        await self.channel.send(self.connection.send_command(Command(verb, argument, options or {})))
+        command = Command(verb, argument, options or {})
+        if self._introducing and command.body is not Body.NONE:
+            await self._hear_introduction()  # frames follow the line, for which it must be our turn
+        await self.channel.send(self.connection.send_command(command))
 
     async def ask(self, verb: str, argument: str = "", options: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
         """Send a command that is answered by a reply alone, and give the reply."""
@@ -175,6 +193,8 @@ class Conversation:
             FtransferError: What the server's error frame says.
             Closed, TimedOut, RemoteProtocolError: The conversation is over.
         """
+        if self._introducing:
+            await self._hear_introduction()
         while True:
             event = self.sort(await self.channel.next_event(self.channel.limits.stall_s))
             if event is not None:
@@ -210,8 +230,13 @@ class Conversation:
 
     async def listen(self) -> None:
         """Hand notices on until cancelled or the connection ends; only between commands."""
+        if self._introducing:
+            await self._hear_introduction()
+        # A server has something to say to a listener now and then, if only that it is there.
+        limits = self.channel.limits
+        quiet_s = max(limits.stall_s, 3 * self.hello.limits.get("heartbeat_s", limits.heartbeat_s))
         while True:
-            event = await self.channel.next_event(float("inf"))
+            event = await self.channel.next_event(quiet_s)
             if self.sort(event) is not None:
                 raise self.out_of_turn(event)
 

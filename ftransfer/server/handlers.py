@@ -20,6 +20,7 @@ from ftransfer.server.files import (
     handle_setstat,
     handle_stat,
 )
+from ftransfer.server.live_handlers import handle_as, handle_listen, handle_say, handle_tell, handle_unlisten, handle_who
 from ftransfer.server.session import Handler, Session
 from ftransfer.storage.base import Announcement, Entry, Reader, Writer
 from ftransfer.transfer.digesting import RunningDigest
@@ -47,6 +48,7 @@ async def handle_get(session: Session, command: Command) -> dict[str, Any]:
     reader = await session.share.open_read(command.argument)
     try:
         meta = _plan_get(command, reader.entry)
+        session.total = meta.length
         await session.channel.send(session.connection.send_meta(meta))
         if "length" in command.options:
             digest = await _send_file(session, reader, meta, start=meta.offset)
@@ -120,6 +122,8 @@ async def handle_put(session: Session, command: Command) -> dict[str, Any]:
         if_match=options.get("if_match", ""),
     )
     writer = await session.share.open_write(command.argument, announced)
+    if announced.size is not None:
+        session.total = announced.size - writer.kept
     digest = RunningDigest(writer)
     try:
         entry, text = await _receive_file(session, command, writer, digest)
@@ -210,6 +214,12 @@ HANDLERS: Mapping[str, Handler] = {
     "rm": handle_rm,
     "setstat": handle_setstat,
     "partials": handle_partials,
+    "as": handle_as,
+    "who": handle_who,
+    "say": handle_say,
+    "tell": handle_tell,
+    "listen": handle_listen,
+    "unlisten": handle_unlisten,
     "help": handle_help,
     "close": handle_close,
 }

@@ -17,6 +17,7 @@ from ftransfer.protocol.connection import Role
 from ftransfer.protocol.replies import Hello
 from ftransfer.server.digests import Digests
 from ftransfer.server.handlers import HANDLERS
+from ftransfer.server.live import Hub
 from ftransfer.server.session import Session
 from ftransfer.share import Share
 from ftransfer.version import VERSION
@@ -38,6 +39,7 @@ class Server:
         self._welcome = welcome
         self._direct = direct
         self.digests = Digests(limits)
+        self._hub = Hub(limits)
         self._sessions: dict[Session, asyncio.Task[None]] = {}
         self._refusing: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -93,7 +95,7 @@ class Server:
             return
         self.session_count += 1
         hello = self._hello(self.session_count)
-        session = Session(self.session_count, channel, self._share, self._limits, HANDLERS, hello, self.digests)
+        session = Session(self.session_count, channel, self._share, self._limits, HANDLERS, hello, self.digests, self._hub)
         task = loop.create_task(session.run())
         self._sessions[session] = task
         task.add_done_callback(lambda _: self._sessions.pop(session, None))
@@ -114,7 +116,7 @@ class Server:
             session=number,
             welcome=self._welcome,
             durable=self._share.durable,
-            features=(),
+            features=("live",),
             limits={
                 "max_line_bytes": limits.max_line_bytes,
                 "max_chunk_bytes": limits.max_chunk_bytes,
@@ -123,6 +125,8 @@ class Server:
                 "idle_s": limits.idle_s,
                 "stall_s": limits.stall_s,
                 "heartbeat_s": limits.heartbeat_s,
+                "vanish_s": limits.vanish_s,
+                "max_text_bytes": limits.max_text_bytes,
             },
         )
 

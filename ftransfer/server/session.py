@@ -18,6 +18,7 @@ from ftransfer.protocol.replies import Hello
 from ftransfer.protocol.state import State
 from ftransfer.rights import ANYONE, Principal
 from ftransfer.server.digests import Allowance, Digests
+from ftransfer.server.live import Hub
 from ftransfer.share import Share
 
 log = logging.getLogger("ftransfer.server")
@@ -28,8 +29,8 @@ Handler = Callable[["Session", Command], Awaitable[dict[str, Any]]]
 class Session:
     """The server's side of one connection.
 
-    `moved` counts the bytes of content that the current command has moved, for the log. `principal` is whom it acts for; a login
-    sets another. `share` is the share as that principal may use it.
+    `principal` is whom it acts for; a login sets another. `share` is the share as that principal may use it.
+    `moved` counts the bytes of content that the current command has moved, of `total` if that is known.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Session:
         handlers: Mapping[str, Handler],
         hello: Hello,
         digests: Digests,
+        hub: Hub,
     ) -> None:
         self.number = number
         self.channel = channel
@@ -50,7 +52,8 @@ class Session:
         self._principal = ANYONE
         self.share = share.door(ANYONE)
         self.moved = 0
-        self.is_busy = False
+        self.total: int | None = None
+        self.command: Command | None = None  # the one that is being answered
         self.has_left = False  # the peer said close
         self.is_stopping = False  # the server stops: no further command is read
         self._handlers = handlers
@@ -58,6 +61,13 @@ class Session:
         self._loop = asyncio.get_running_loop()
         self.digests = digests
         self.allowance = Allowance(limits, self._loop.time)
+        self.began_at = self._loop.time()  # when the present command, or idleness, began
+        self.hub = hub
+        self.seat = hub.make_seat(self)
+
+    @property
+    def is_busy(self) -> bool:
+        return self.command is not None
 
     @property
     def principal(self) -> Principal:
@@ -75,6 +85,7 @@ class Session:
     async def run(self) -> None:
         """Serve until either side ends the session; closes the channel in any case."""
         log.info("%s #%d connected", self.peer, self.number)
+        self.hub.join(self.seat)
         try:
             await self._serve()
             if not self.is_stopping:  # else the peer may have nothing to say for long, and the server would wait for it
@@ -99,11 +110,12 @@ class Session:
             await self._say_last(InternalError("the server met a fault of its own; its log says more"))
         finally:
             self.channel.abort()
+            await self.hub.leave(self.seat)
 
     async def _serve(self) -> None:
         await self.channel.send(self.connection.send_hello(self._hello))
         while not (self.has_left or self.is_stopping):
-            event = await self.channel.next_event(self.limits.idle_s)
+            event = await self.channel.next_event(float("inf") if self.seat.wants_events else self.limits.idle_s)
             match event:
                 case Command():
                     await self._answer(event)
@@ -121,9 +133,11 @@ class Session:
         await self._say_stopping()
 
     async def _answer(self, command: Command) -> None:
-        self.is_busy = True
-        self.moved = 0
-        began = self._loop.time()
+        self.command = command
+        self.moved, self.total = 0, None
+        self.began_at = began = self._loop.time()
+        if command.verb != "as":  # which says the name with which to be announced
+            self.hub.announce(self.seat)
         result = "ok"
         try:
             values = await self._handlers[command.verb](self, command)
@@ -138,7 +152,8 @@ class Session:
             result = "failed"
             raise
         finally:
-            self.is_busy = False
+            self.command = None
+            self.began_at = self._loop.time()
             log.info(
                 "%s #%d %s %s %d bytes %.3f s %s",
                 self.peer,

@@ -12,7 +12,7 @@ from ftransfer.digest import digest_of
 from ftransfer.limits import Limits
 from tests.support.service import Service, end_frame, frame, raw_peer, serve
 
-CAPS = Limits(max_line_bytes=200, max_chunk_bytes=1000, max_json_bytes=2000, max_sessions=4)
+CAPS = Limits(max_line_bytes=200, max_chunk_bytes=1000, max_json_bytes=8000, max_sessions=4)
 HELLO = digest_of(b"hello")
 
 
@@ -104,7 +104,7 @@ async def test_line_without_end_is_cut_off_at_the_cap(service: Service) -> None:
         (frame(b"?", b"x"), "protocol"),
         (frame(b"D", b"x" * 1001), "protocol"),
         (b"D\xff\xff\xff\xff", "protocol"),
-        (b"E\x00\x00\x07\xd1", "protocol"),
+        (b"E\x00\x00\x1f\x41", "protocol"),
         (frame(b"R", b"{}"), "protocol"),
         (frame(b"P", b"x"), "protocol"),
         (frame(b"E", b"no json"), "protocol"),

@@ -230,6 +230,7 @@ def test_each_error_arrives_as_the_class_that_was_raised(code: str) -> None:
 
 def test_codes_are_unique() -> None:
     classes: list[type[FtransferError]] = [FtransferError, *subclasses(FtransferError)]
+    # What other parts of the package derive for themselves never travels.
     own = [cls.code for cls in classes if "code" in vars(cls) and cls.__module__ == FtransferError.__module__]
     assert len(own) == len(set(own)) == len(CLASS_OF_CODE)
 

@@ -1,0 +1,218 @@
+"""What a client is told: its wishes (to listen, to watch), which outlive a connection, and the events that come in.
+
+One task reads events while no command runs, and connects again when the connection is lost while somebody waits for events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable
+
+from ftransfer.client.conversation import Conversation
+from ftransfer.client.retry import Backoff, RetryRules
+from ftransfer.client.turn import Turn
+from ftransfer.errors import Busy, ChannelError, FtransferError, NotFound, RemoteProtocolError, ServerStopping
+from ftransfer.names import SafeName
+from ftransfer.protocol.live import Change, LiveEvent, Missed, Rescan, event_from_notice, is_below
+from ftransfer.protocol.replies import Notice
+
+# Events that one reader of a client may leave unread; then it is told how many it has missed.
+_MAX_UNREAD = 10_000
+# What another connection may well cure.
+_PASSING = (ChannelError, Busy, ServerStopping)
+RECONNECTED = "the connection was lost and made again"
+
+
+class Inbox:
+    """The events of one `listen` or `watch`, until somebody takes them."""
+
+    def __init__(self, wants: Callable[[LiveEvent], bool]) -> None:
+        self._wants = wants
+        self._events: deque[LiveEvent] = deque()
+        self._missed = 0
+        self._filled = asyncio.Event()
+        self._failure: BaseException | None = None
+
+    def put(self, event: LiveEvent) -> None:
+        if not self._wants(event):
+            return
+        if len(self._events) >= _MAX_UNREAD:
+            self._missed += 1
+        else:
+            self._events.append(event)
+        self._filled.set()
+
+    def fail(self, error: BaseException) -> None:
+        """Have `take` raise this after the events that are here."""
+        self._failure = error
+        self._filled.set()
+
+    async def take(self) -> LiveEvent:
+        """Give the next event. Raises what ended the connection for good."""
+        while not self._events:
+            if self._missed:
+                count, self._missed = self._missed, 0
+                return Missed(count)
+            if self._failure is not None:
+                raise self._failure
+            self._filled.clear()
+            await self._filled.wait()
+        return self._events.popleft()
+
+
+class Live:
+    """The live layer of one client.
+
+    Args:
+        connect: Gives the conversation to use, a new one if the last is over. Called in our turn.
+    """
+
+    def __init__(self, turn: Turn, connect: Callable[[], Awaitable[Conversation]], rules: RetryRules) -> None:
+        self._turn = turn
+        self._connect = connect
+        self._rules = rules
+        self._inboxes: list[Inbox] = []
+        self._listeners = 0
+        self._watched: dict[str, int] = {}
+        self._reading: asyncio.Task[None] | None = None
+
+    # What comes in.
+
+    def receive(self, notice: Notice) -> None:
+        """Hand an event to all that want it. One that makes no sense ends every wait for events: the server cannot be trusted."""
+        try:
+            event = event_from_notice(notice)
+        except FtransferError as error:
+            wrong = RemoteProtocolError(f"the server sent an event that makes no sense: {error}")
+            for inbox in self._inboxes:
+                inbox.fail(wrong)
+            return
+        if event is not None:
+            for inbox in self._inboxes:
+                inbox.put(event)
+
+    # What is wanted.
+
+    async def events(self) -> AsyncGenerator[LiveEvent, None]:
+        """Give what others say, and who comes and goes."""
+        async with self._open(lambda event: not isinstance(event, (Change, Rescan))) as inbox:
+            async with self._turn:
+                conversation = await self._connect()
+                if not self._listeners:
+                    await conversation.ask("listen")
+                self._listeners += 1
+            try:
+                while True:
+                    yield await inbox.take()
+            finally:
+                self._listeners -= 1
+                if not self._listeners:
+                    await self._retract("unlisten", "")
+
+    async def changes(self, path: SafeName) -> AsyncGenerator[LiveEvent, None]:
+        """Give the changes below a folder, and Rescan or Missed where some may not have been told."""
+
+        def wants(event: LiveEvent) -> bool:
+            return is_below(event, path) if isinstance(event, Change) else isinstance(event, (Rescan, Missed))
+
+        key = str(path) or "/"
+        async with self._open(wants) as inbox:
+            async with self._turn:
+                conversation = await self._connect()
+                if not self._watched.get(key):
+                    await conversation.ask("watch", key)
+                self._watched[key] = self._watched.get(key, 0) + 1
+            try:
+                while True:
+                    yield await inbox.take()
+            finally:
+                self._watched[key] -= 1
+                if not self._watched[key]:
+                    del self._watched[key]
+                    await self._retract("unwatch", key)
+
+    @contextlib.asynccontextmanager
+    async def _open(self, wants: Callable[[LiveEvent], bool]) -> AsyncGenerator[Inbox, None]:
+        inbox = Inbox(wants)
+        self._inboxes.append(inbox)
+        if self._reading is None:
+            self._reading = asyncio.get_running_loop().create_task(self._read())
+        try:
+            yield inbox
+        finally:
+            self._inboxes.remove(inbox)
+            if not self._inboxes:
+                await self.close()
+
+    async def _retract(self, verb: str, argument: str) -> None:
+        """Tell the server that no more events are wanted; if that cannot be told there is no need to."""
+        with contextlib.suppress(FtransferError):
+            async with self._turn:
+                conversation = await self._connect()
+                await conversation.ask(verb, argument)
+
+    async def restore(self, conversation: Conversation) -> None:
+        """Say on a new connection what is wanted. What has happened in between is told as a Rescan."""
+        if self._listeners:
+            await conversation.ask("listen")
+        for key in list(self._watched):
+            try:
+                await conversation.ask("watch", key)
+            except NotFound as error:
+                for inbox in self._inboxes:
+                    inbox.fail(error)
+        for inbox in self._inboxes:
+            inbox.put(Rescan("", RECONNECTED))
+
+    # Reading between commands.
+
+    async def close(self) -> None:
+        """Stop reading."""
+        task, self._reading = self._reading, None
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def _read(self) -> None:
+        backoff: Backoff | None = None
+        while True:
+            began = time.monotonic()
+            error = await self._read_once()
+            if error is None or time.monotonic() - began > self._rules.longest_s:
+                backoff = None
+            if error is None:
+                continue
+            backoff = backoff or Backoff(self._rules, time.monotonic)
+            wait_s = backoff.next_wait_s() if isinstance(error, _PASSING) else None
+            if wait_s is None:
+                for inbox in self._inboxes:
+                    inbox.fail(error)
+                self._reading = None
+                return
+            await asyncio.sleep(wait_s)
+
+    async def _read_once(self) -> FtransferError | None:
+        """Read between two commands; what went wrong with the connection, if anything."""
+        async with self._turn.spare():
+            try:
+                await self._until_wanted(await self._connect())
+            except FtransferError as error:
+                return error
+        return None
+
+    async def _until_wanted(self, conversation: Conversation) -> None:
+        loop = asyncio.get_running_loop()
+        reading = loop.create_task(conversation.listen())
+        wanted = loop.create_task(self._turn.wanted.wait())
+        try:
+            await asyncio.wait([reading, wanted], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (reading, wanted):
+                task.cancel()
+            await asyncio.wait([reading, wanted])
+        if not reading.cancelled():
+            conversation.abort()
+            await reading

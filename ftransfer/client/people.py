@@ -1,0 +1,148 @@
+"""The half of the client that is about others: who is here, a word to them, and what they do."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import platform
+import secrets
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from ftransfer.client.conversation import Conversation
+from ftransfer.client.live import Live
+from ftransfer.errors import NameTaken, RemoteProtocolError, UnknownVerb
+from ftransfer.names import parse_path
+from ftransfer.protocol.live import LiveEvent, Person, Presence, presence_from_wire
+from ftransfer.protocol.replies import Listing, Reply, take, take_count
+
+T = TypeVar("T")
+
+# The word in a server's hello without which it has no live layer.
+FEATURE = "live"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What became of a message: its number within this session, and how many sessions it went to."""
+
+    number: int
+    received: int
+
+
+class People:
+    """Who we are on the server, and everybody else. Part of the Client."""
+
+    def __init__(self, live: Live, name: str) -> None:
+        self._live = live
+        self._name = name
+        # With it a new connection takes our name over from an old one that the server still believes to be there.
+        self._token = secrets.token_hex(8)
+
+    async def _once(self, command: Callable[[Conversation], Awaitable[T]]) -> T:
+        """See Client."""
+        raise NotImplementedError
+
+    async def _ask(self, verb: str, argument: str = "", options: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+        return await self._once(lambda conversation: conversation.ask(verb, argument, options))
+
+    async def _take_place(self, conversation: Conversation, *, is_first: bool) -> None:
+        """Say on a new connection who we are and what we want to be told."""
+        if FEATURE not in conversation.hello.features:
+            return
+        try:
+            if self._name:
+                await conversation.ask("as", self._name, {"token": self._token})
+            else:
+                await conversation.introduce(_user_and_host())
+        except NameTaken:
+            if is_first:
+                raise
+            await conversation.introduce(_user_and_host())
+        await self._live.restore(conversation)
+
+    async def introduce(self, name: str) -> Person:
+        """Go by a name of our own from now on; "" goes back to user@host.
+
+        Raises:
+            NameTaken: Somebody else here is called that; we are called as before.
+            BadArgument: No session can be called that.
+        """
+        values = await self._ask("as", name, {"token": self._token} if name else _user_and_host())
+        self._name = name
+        return Person(take_count(values, "session"), take(values, "name", str), take(values, "verified", bool, False))
+
+    async def who(self) -> list[Presence]:
+        """Give the sessions that are connected now, in the order in which they came.
+
+        Raises:
+            UnknownVerb: The server has no live layer.
+        """
+
+        async def ask(conversation: Conversation) -> list[Presence]:
+            found: list[Presence] = []
+            await conversation.say("who")
+            while isinstance(event := await conversation.answer(), Listing):
+                found += [presence_from_wire(item) for item in event.items]
+            if not isinstance(event, Reply):
+                raise conversation.out_of_turn(event)
+            return found
+
+        return await self._once(ask)
+
+    async def say(self, text: str) -> Delivery:
+        """Say something to all others who listen.
+
+        Raises:
+            BadArgument: It is too long, or not one line of text.
+            TooFast: We have said too much; wait.
+        """
+        return _delivery(await self._ask("say", text))
+
+    async def tell(self, name: str, text: str) -> Delivery:
+        """Say something to one, by name or as "#7"; `received` is 0 if that one is not listening.
+
+        Raises:
+            As say; NotFound: Nobody here is called that. BadArgument: Several are.
+        """
+        return _delivery(await self._ask("tell", name, {"text": text}))
+
+    async def listen(self) -> AsyncGenerator[LiveEvent, None]:
+        """Give what others say and who comes and goes, for as long as wanted, across lost connections.
+
+        Other commands may be used meanwhile. Close it (contextlib.aclosing) when it is left.
+
+        Raises:
+            ChannelError: The server cannot be reached any more, for longer than the rules for retries allow.
+        """
+        async with contextlib.aclosing(self._live.events()) as events:
+            async for event in events:
+                yield event
+
+    async def watch(self, path: str = "") -> AsyncGenerator[LiveEvent, None]:
+        """Give each Change below a folder of the share, and a Rescan or Missed where the server could not tell them all.
+
+        From the first step on, nothing is left out without a word. Otherwise as listen.
+
+        Raises:
+            NotFound, NameRefused, UnknownVerb, and ChannelError.
+        """
+        async with contextlib.aclosing(self._live.changes(parse_path(path))) as events:
+            async for event in events:
+                yield event
+
+
+def _user_and_host() -> dict[str, str]:
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError, ImportError):  # no name for the number of the user
+        user = ""
+    return {"user": user, "host": platform.node()}
+
+
+def _delivery(values: Mapping[str, Any]) -> Delivery:
+    try:
+        return Delivery(take_count(values, "message"), take_count(values, "received"))
+    except RemoteProtocolError as error:
+        raise UnknownVerb("the server does not pass messages on") from error

@@ -1,0 +1,65 @@
+"""Whether the machine at the other end of a socket still answers: keepalive while nothing is under way, TCP's own record else.
+
+A leaf. TCP_USER_TIMEOUT would be simpler, but it also cuts a peer that is there and only does not read for a while.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import socket
+import struct
+from typing import Protocol
+
+_QUESTIONS = 5
+# struct tcp_info of Linux: eight bytes (the fourth: probes of a closed window that went unanswered), then 32-bit numbers.
+_TCP_INFO = struct.Struct("=8B13I")
+_PROBES, _UNACKED, _LAST_ACK_MS = 3, 12, 20
+
+
+class KernelSocket(Protocol):
+    """A socket, or what asyncio shows of one."""
+
+    @property
+    def family(self) -> int: ...
+    def setsockopt(self, level: int, option: int, value: int, /) -> None: ...
+    def getsockopt(self, level: int, option: int, size: int, /) -> bytes: ...
+
+
+def keep_alive(sock: KernelSocket, vanish_s: float) -> None:
+    """Ask a silent peer whether it is there, so often that one which is gone is noticed within `vanish_s` (at least 2)."""
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    quiet_s = max(1, int(vanish_s / 2))
+    between_s = max(1, int((vanish_s - quiet_s) / _QUESTIONS))
+    count = max(1, int((vanish_s - quiet_s) / between_s))
+    with contextlib.suppress(OSError, AttributeError):  # not on every platform; then the system's own times hold
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, quiet_s)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, between_s)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, count)
+
+
+def unanswered_s(sock: KernelSocket) -> float:
+    """Give how long ago the peer's kernel last answered if something that was sent waits for its answer, else 0.0."""
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return 0.0
+    try:
+        data = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+    except (OSError, AttributeError):
+        return 0.0
+    if len(data) < _TCP_INFO.size:
+        return 0.0
+    info = _TCP_INFO.unpack(data)
+    # One probe may just have been sent; its answer is on the way.
+    return float(info[_LAST_ACK_MS]) / 1000 if info[_UNACKED] or info[_PROBES] > 1 else 0.0
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is one of this machine's own loopback; "local" stands for a socket that has no address."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host == "local"
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback

@@ -1,0 +1,277 @@
+"""Who is here, and what they say to each other: one hub for each server.
+
+Sessions take a seat when they connect and leave it when they end. Whoever listens gets an outbox; an event is encoded once and put
+into each outbox that wants it, which never waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from ftransfer.channel import Channel
+from ftransfer.errors import BadArgument, NameRefused, NameTaken, NotFound
+from ftransfer.limits import Limits
+from ftransfer.names import SafeName, escape, parse_path
+from ftransfer.protocol.commands import Body, Command
+from ftransfer.protocol.live import (
+    JOINED,
+    LEFT,
+    NAMED,
+    Activity,
+    Attendance,
+    LiveEvent,
+    Message,
+    Person,
+    Presence,
+    event_to_notice,
+)
+from ftransfer.protocol.replies import encode_notice
+from ftransfer.rights import Principal, Right
+from ftransfer.server.outbox import Outbox
+from ftransfer.server.pace import Pace
+
+log = logging.getLogger("ftransfer.server")
+
+# Outboxes are emptied in rounds, at least so many seconds for each listener apart: a flood of events then costs each listener one
+# write a round, and a tenth of a core in all. A single event goes out at once.
+_ROUND_S_PER_LISTENER = 0.0005
+
+
+class Member(Protocol):
+    """What the hub sees of a session (server/session.py)."""
+
+    number: int
+    channel: Channel
+    command: Command | None  # the one that is being answered
+    moved: int  # bytes of content that it has moved
+    total: int | None  # of how many, if that is known
+    principal: Principal  # whom it acts for
+    began_at: float  # when it, or the last one before, began or ended; on the clock of the event loop
+
+
+@dataclass(eq=False)
+class Seat:
+    """One session's place in the hub."""
+
+    member: Member
+    person: Person
+    pace: Pace
+    since_ns: int
+    token: str = ""
+    was_announced: bool = False
+    is_listening: bool = False
+    watches: dict[str, SafeName] = field(default_factory=dict)
+    outbox: Outbox | None = None
+    spoken: int = 0
+
+    @property
+    def wants_events(self) -> bool:
+        return self.is_listening or bool(self.watches)
+
+
+class Hub:
+    """All seats of a server. Methods run on the event loop; none but `leave` waits."""
+
+    def __init__(self, limits: Limits, clock_ns: Callable[[], int] = time.time_ns) -> None:
+        self._limits = limits
+        self._clock_ns = clock_ns
+        self._loop = asyncio.get_running_loop()
+        self._seats: dict[int, Seat] = {}
+        self._listeners: dict[int, Seat] = {}
+        self._round_at = 0.0
+        self._round: asyncio.TimerHandle | None = None
+        self._pulse: asyncio.TimerHandle | None = None
+        self._pulse_s = limits.vanish_s / 6
+
+    # Coming and going.
+
+    def make_seat(self, member: Member) -> Seat:
+        """Give a session a seat, to be taken with `join`."""
+        return Seat(member, Person(member.number), Pace(self._limits, self._loop.time), self._clock_ns())
+
+    def join(self, seat: Seat) -> None:
+        """Take a seat. The others hear of it when the session has said its name, or its first command."""
+        self._seats[seat.member.number] = seat
+        if self._pulse is None:
+            self._pulse = self._loop.call_later(self._pulse_s, self._look_around)
+
+    async def leave(self, seat: Seat) -> None:
+        """Take a seat back; what its listener has not been sent is dropped."""
+        self._seats.pop(seat.member.number, None)
+        self._listeners.pop(seat.member.number, None)
+        seat.is_listening = False
+        seat.watches.clear()
+        if seat.was_announced:
+            self._tell_attendance(LEFT, seat)
+        if not self._seats and self._pulse is not None:
+            self._pulse.cancel()
+            self._pulse = None
+        if seat.outbox is not None:
+            await seat.outbox.close()
+
+    def announce(self, seat: Seat) -> None:
+        """Tell the others, once, that somebody has come."""
+        if not seat.was_announced:
+            seat.was_announced = True
+            self._tell_attendance(JOINED, seat)
+
+    def introduce(self, seat: Seat, name: str, *, token: str = "", is_unique: bool = True) -> None:
+        """Set what a session is called.
+
+        Args:
+            token: A word that only this client knows: a session that brings it takes the name over from an older one, which is the
+                same client's and perhaps only not noticed to be dead.
+            is_unique: Refuse a name that somebody else has. A session that is logged in goes by the name of its login in any case.
+
+        Raises:
+            BadArgument: The name is too long, or could not be printed or typed.
+            NameTaken.
+        """
+        user = "" if seat.member.principal.is_anonymous else seat.member.principal.name
+        if user:
+            if is_unique and name != user:
+                raise BadArgument(f"this session is logged in, and goes by the name {escape(user)}")
+            name, is_unique = user, False
+        _check_label(name, self._limits)
+        if is_unique and name:
+            for other in self._seats.values():
+                if other is not seat and other.person.name.casefold() == name.casefold():
+                    if not (token and other.token == token):
+                        raise NameTaken(f"somebody here is called {name} already; choose another name", name=name)
+                    other.person = replace(other.person, name="")
+        seat.token = token
+        old, seat.person = seat.person.name, replace(seat.person, name=name, verified=bool(user))
+        if not seat.was_announced:
+            self.announce(seat)
+        elif old != name:
+            self._tell_attendance(NAMED, seat, old)
+
+    def _tell_attendance(self, what: str, seat: Seat, old: str = "") -> None:
+        event = Attendance(what, seat.person, self._clock_ns(), old)
+        self.tell_all(event, lambda other: other.is_listening and other is not seat)
+
+    def _look_around(self) -> None:
+        """Cut the sessions whose machine has not answered for long though something was sent to it.
+
+        Keepalive finds those that are gone while nothing is under way; the kernel's own patience with unanswered data is a quarter
+        of an hour. A peer that is there and does not read is no such case: its kernel answers.
+        """
+        self._pulse = self._loop.call_later(self._pulse_s, self._look_around)
+        for seat in self._seats.values():
+            link = seat.member.channel.link
+            if link.unanswered_s() > self._limits.vanish_s - 2 * self._pulse_s:
+                log.info("%s #%d has vanished", link.peer, seat.member.number)
+                link.abort()
+
+    def presences(self, viewer: Seat) -> Iterator[Presence]:
+        """Give who is here, in the order in which they came.
+
+        Addresses are shown to people at the server's own machine; to others only their own.
+        """
+        sees_all = viewer.member.channel.link.is_local
+        for seat in self._seats.values():
+            member = seat.member
+            yield Presence(
+                seat.person,
+                member.channel.link.peer if sees_all or seat is viewer else "",
+                seat.since_ns,
+                0.0 if member.command is not None else self._loop.time() - member.began_at,
+                seat.is_listening,
+                seat is viewer,
+                self._activity(member, viewer.member.principal),
+            )
+
+    def _activity(self, member: Member, viewer: Principal) -> Activity | None:
+        command = member.command
+        if command is None or (command.verb != "get" and command.body is Body.NONE):
+            return None
+        spent_s = self._loop.time() - member.began_at
+        rate = int(member.moved / spent_s) if spent_s > 0 else 0
+        return Activity(command.verb, _shown(command.argument, viewer), member.moved, member.total, rate)
+
+    # Talking.
+
+    def say(self, seat: Seat, text: str) -> tuple[int, int]:
+        """Pass a message on to all others who listen; give its number within this session, and how many it went to."""
+        message = self._message(seat, text, is_private=False)
+        return message.number, self.tell_all(message, lambda other: other.is_listening and other is not seat)
+
+    def tell(self, seat: Seat, to: Seat, text: str) -> tuple[int, int]:
+        """As say, for one."""
+        message = self._message(seat, text, is_private=True)
+        return message.number, self.tell_all(message, lambda other: other is to and other.is_listening)
+
+    def _message(self, seat: Seat, text: str, *, is_private: bool) -> Message:
+        seat.spoken += 1
+        return Message(seat.person, self._clock_ns(), text, seat.spoken, is_private)
+
+    def find(self, name: str) -> Seat:
+        """Give the seat of a name, or of "#" with a session's number.
+
+        Raises:
+            NotFound: Nobody here is called that.
+            BadArgument: Several are.
+        """
+        found = [seat for seat in self._seats.values() if name in (seat.person.name, f"#{seat.person.session}")]
+        if len(found) > 1:
+            numbers = ", ".join(f"#{seat.person.session}" for seat in found[:9])
+            raise BadArgument(f"{escape(name)}: {len(found)} sessions are called that; say which: {numbers}", name=name)
+        if not found:
+            raise NotFound(f"nobody here is called {escape(name[:100])}; who lists those who are here", name=name[:100])
+        return found[0]
+
+    # Events.
+
+    def listen(self, seat: Seat) -> None:
+        """Open the session's outbox, if it has none; it stays until the session ends."""
+        if seat.outbox is None:
+            seat.outbox = Outbox(seat.member.channel, self._limits)
+        self._listeners[seat.member.number] = seat
+
+    def tell_all(self, event: LiveEvent, wants: Callable[[Seat], bool]) -> int:
+        """Put an event into the outboxes of all who want it; give how many those are."""
+        frame = b""
+        count = 0
+        for seat in self._listeners.values():
+            if seat.outbox is not None and wants(seat):
+                frame = frame or encode_notice(event_to_notice(event))
+                seat.outbox.put(frame)
+                count += 1
+        if count:
+            self._plan_round()
+        return count
+
+    def _plan_round(self) -> None:
+        if self._round is None:
+            gap_s = _ROUND_S_PER_LISTENER * len(self._listeners)
+            self._round = self._loop.call_at(max(self._loop.time(), self._round_at + gap_s), self._start_round)
+
+    def _start_round(self) -> None:
+        self._round = None
+        self._round_at = self._loop.time()
+        for seat in self._listeners.values():
+            if seat.outbox is not None:
+                seat.outbox.wake()
+
+
+def _shown(argument: str, viewer: Principal) -> str:
+    """Give the name of a file that somebody transfers, or "" if the viewer may not know of it."""
+    try:
+        return argument if viewer.may(Right.LIST, parse_path(argument)) else ""
+    except NameRefused:
+        return ""
+
+
+def _check_label(name: str, limits: Limits) -> None:
+    if len(name.encode("utf-8", "surrogatepass")) > limits.max_label_bytes:
+        raise BadArgument(f"a name of a session has at most {limits.max_label_bytes} bytes")
+    if escape(name) != name or name != name.strip() or '"' in name:
+        what = "control characters, quotes or backslashes, and no blank at either end"
+        raise BadArgument(f"{escape(name)}: the name of a session has no {what}")
+    if name.startswith("#"):
+        raise BadArgument(f"{name}: a # at the beginning stands for the number of a session; choose another name")

@@ -1,0 +1,90 @@
+"""What waits to be told to one listening session, and the task that tells it.
+
+Bounded in bytes. A session that does not read holds up neither who speaks nor who else listens: what finds no room is counted, and
+the count is said, in its place, when there is room again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+
+from ftransfer.channel import Channel
+from ftransfer.errors import ChannelError, FtransferError
+from ftransfer.limits import Limits
+from ftransfer.protocol.live import Missed, event_to_notice
+from ftransfer.protocol.replies import HEARTBEAT, Notice, encode_notice
+
+# As many frames as one sendmsg takes, and not much more of content than a socket takes at once.
+_BATCH_FRAMES = 64
+_BATCH_BYTES = 32 * 1024
+
+_HEARTBEAT_FRAME = encode_notice(Notice(HEARTBEAT, {}))
+
+
+class Outbox:
+    """The events for one session. Frames are shared: an event is encoded once, whoever listens."""
+
+    def __init__(self, channel: Channel, limits: Limits) -> None:
+        self.missed = 0  # events dropped since the last one that found room
+        self._channel = channel
+        self._limits = limits
+        self._frames: deque[bytes] = deque()
+        self._held_bytes = 0
+        self._filled = asyncio.Event()
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def put(self, frame: bytes) -> None:
+        """Take an event frame in, or count it as missed. It is sent after the next `wake`."""
+        # While any have been missed nothing is taken in, so that the gap stays where it is until it has been told.
+        if self.missed or self._held_bytes + len(frame) > self._limits.max_outbox_bytes:
+            self.missed += 1
+            return
+        self._frames.append(frame)
+        self._held_bytes += len(frame)
+
+    def wake(self) -> None:
+        """Have what has been put sent."""
+        if self._frames or self.missed:
+            self._filled.set()
+
+    async def close(self) -> None:
+        """Stop sending. The session is at its end: a frame may be left half-sent."""
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+
+    async def _run(self) -> None:
+        try:
+            while True:
+                frames = self._take()
+                if not frames:
+                    frames = self._take() if await self._is_filled() else [_HEARTBEAT_FRAME]
+                await self._channel.send_notices(frames)
+        except ChannelError:
+            self._channel.abort()  # wakes the session, which may have been waiting for its peer's next line
+        except FtransferError:
+            return  # the session has said its last word
+
+    async def _is_filled(self) -> bool:
+        """Wait for events; false if there are none within limits.heartbeat_s."""
+        self._filled.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.heartbeat_s):
+                await self._filled.wait()
+                return True
+        return False
+
+    def _take(self) -> list[bytes]:
+        """Give the next frames to send; when the last that had room are among them, with the count of those that had none."""
+        frames: list[bytes] = []
+        size = 0
+        while self._frames and len(frames) < _BATCH_FRAMES and size < _BATCH_BYTES:
+            frames.append(self._frames.popleft())
+            size += len(frames[-1])
+        self._held_bytes -= size
+        if self.missed and not self._frames:
+            frames.append(encode_notice(event_to_notice(Missed(self.missed))))
+            self.missed = 0
+        return frames
