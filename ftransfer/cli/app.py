@@ -9,6 +9,20 @@ from typing import Annotated
 import typer
 
 from ftransfer.cli.connect import CONNECT_EXAMPLES, connect
+from ftransfer.cli.files import (
+    CHECKSUM_EXAMPLES,
+    MKDIR_EXAMPLES,
+    MV_EXAMPLES,
+    PARTIALS_EXAMPLES,
+    RM_EXAMPLES,
+    STAT_EXAMPLES,
+    checksum,
+    mkdir,
+    mv,
+    partials,
+    rm,
+    stat,
+)
 from ftransfer.cli.output import DONE, INTERRUPTED, USAGE
 from ftransfer.cli.quick import QuickCommand, QuickGroup
 from ftransfer.cli.serve import SERVE_EXAMPLES, serve
@@ -76,6 +90,12 @@ _register("get", get, GET_EXAMPLES)
 _register("put", put, PUT_EXAMPLES)
 _register("dir", dir_, DIR_EXAMPLES)
 _register("sync", sync, SYNC_EXAMPLES)
+_register("stat", stat, STAT_EXAMPLES)
+_register("checksum", checksum, CHECKSUM_EXAMPLES)
+_register("mkdir", mkdir, MKDIR_EXAMPLES)
+_register("mv", mv, MV_EXAMPLES)
+_register("rm", rm, RM_EXAMPLES)
+_register("partials", partials, PARTIALS_EXAMPLES)
 
 
 def run_app(arguments: Sequence[str]) -> int:

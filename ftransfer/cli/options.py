@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import typer
+
+from ftransfer.shell.failures import WrongUsage
+from ftransfer.shell.wording import printable
 
 _MAX_PORT = 65_535
 
@@ -22,6 +26,22 @@ def _check_port(port: int) -> int:
 def check_listening_port(port: int) -> int:
     """As for any port; 0 stands for any free one."""
     return port and _check_port(port)
+
+
+_AGE = re.compile(r"(\d{1,6})([smhdw]?)")
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+def parse_age(text: str) -> int:
+    """Give the seconds that an age means: 90, 90s, 15m, 12h, 7d or 2w.
+
+    Raises:
+        WrongUsage: It is none.
+    """
+    found = _AGE.fullmatch(text)
+    if found is None:
+        raise WrongUsage(f"{printable(text)} is not an age; write for example 90s, 15m, 12h or 7d")
+    return int(found[1]) * _SECONDS[found[2]]
 
 
 Host = Annotated[str, typer.Argument(metavar="HOST", help="Name or address of the server.", callback=_strip_brackets)]

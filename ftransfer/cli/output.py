@@ -61,15 +61,18 @@ def note(text: str) -> None:
 def entries_text(entries: Sequence[Entry], *, as_json: bool) -> str:
     """Give entries as lines, each with its end."""
     if as_json:
-        return "".join(f"{json.dumps(_entry_record(entry))}\n" for entry in entries)
+        return "".join(f"{json.dumps(entry_record(entry))}\n" for entry in entries)
     return "".join(f"{entry_line(entry)}\n" for entry in entries)
 
 
-def _entry_record(entry: Entry) -> dict[str, object]:
+def entry_record(entry: Entry) -> dict[str, object]:
+    """Give an entry as a JSON object."""
     record: dict[str, object] = {"name": entry.name, "kind": entry.kind}
     if entry.kind == FILE:
         record["size"] = entry.size
     record |= {"mtime_ns": entry.mtime_ns, "mode": entry.mode}
+    if entry.identity:
+        record["identity"] = entry.identity
     if entry.target:
         record["target"] = entry.target
     return record

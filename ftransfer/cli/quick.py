@@ -21,7 +21,7 @@ class QuickCommand(TyperCommand):
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         # Typer from 0.29 on writes {HOST} for what must be there; everybody else writes HOST.
-        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+        return [piece.replace("{", "").replace("}", "") for piece in super().collect_usage_pieces(ctx)]
 
 
 class QuickGroup(TyperGroup):
@@ -31,11 +31,21 @@ class QuickGroup(TyperGroup):
 
 def _spare_pydantic(parameters: Iterable[Any]) -> Iterable[Any]:
     for parameter in parameters:
-        wanted = getattr(getattr(parameter, "type_descriptor", None), "annotation", None)
+        descriptor = getattr(parameter, "type_descriptor", None)
+        wanted = getattr(descriptor, "annotation", None)
+        if getattr(parameter, _SLOT, ...) is not None:
+            continue
         is_single = getattr(parameter, "nargs", 0) == 1 and not getattr(parameter, "multiple", False)
-        if wanted in (str, int, bool) and is_single and getattr(parameter, _SLOT, ...) is None:
+        if wanted in (str, int, bool) and is_single:
             setattr(parameter, _SLOT, _Plain(wanted))
+        elif wanted == list[str]:
+            setattr(parameter, _SLOT, _PlainList())
     return parameters
+
+
+class _PlainList:
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
+        return list(value) if value else value
 
 
 class _Plain:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
+from ftransfer.cli.connecting import connection_to
 from ftransfer.cli.options import Host, Json, Port
 from ftransfer.cli.output import entries_text, note, receipt_text
 from ftransfer.cli.running import PATIENCE_S, STREAM_PATIENCE_S, run
@@ -68,7 +69,7 @@ def get(
     if dest == _STREAM and (recursive or is_glob(name)):
         raise WrongUsage("only one file can be written to stdout; name it, or choose a folder to write to")
     if recursive:
-        return get_folder(_connect(host, port), name, dest, as_json=as_json)
+        return get_folder(connection_to(host, port), name, dest, as_json=as_json)
     if is_glob(name):
         return _get_matching(host, port, name, dest, as_json=as_json)
     return _get_one(host, port, name, dest, as_json=as_json)
@@ -78,11 +79,11 @@ def _get_matching(host: str, port: int, name: str, dest: str, *, as_json: bool) 
     try:
         _get_one(host, port, name, dest, as_json=as_json)  # there may be a file of just that name
     except (NotFound, NameRefused):
-        get_pattern(_connect(host, port), name, dest, as_json=as_json)
+        get_pattern(connection_to(host, port), name, dest, as_json=as_json)
 
 
 def _get_one(host: str, port: int, name: str, dest: str, *, as_json: bool) -> None:
-    receipt = run(_get(_connect(host, port), name, dest), patience_s=_patience_s(dest))
+    receipt = run(_get(connection_to(host, port), name, dest), patience_s=_patience_s(dest))
     text = receipt_text(receipt, "get", as_json=as_json)
     if dest != _STREAM:
         sys.stdout.write(f"{text}\n")
@@ -102,12 +103,12 @@ def put(
 ) -> None:
     """Send a file. It is done when the server has verified it and has it on disk. With -r a whole folder."""
     if recursive:
-        return put_folder(_connect(host, port), file, name, as_json=as_json)
+        return put_folder(connection_to(host, port), file, name, as_json=as_json)
     if file == _STREAM and (not name or name.endswith("/")):
         raise WrongUsage("what comes from stdin needs a name; usage: ftransfer put HOST PORT - NAME")
     if file != _STREAM:
         check_sendable(file)
-    receipt = run(_put(_connect(host, port), file, name), patience_s=_patience_s(file))
+    receipt = run(_put(connection_to(host, port), file, name), patience_s=_patience_s(file))
     sys.stdout.write(f"{receipt_text(receipt, 'put', as_json=as_json)}\n")
     return None
 
@@ -119,7 +120,7 @@ def dir_(
     as_json: Json = False,
 ) -> None:
     """List a folder. Each line gives the kind, the size in bytes, the time of the last change, and the name."""
-    run(_dir(_connect(host, port), path, as_json=as_json))
+    run(_dir(connection_to(host, port), path, as_json=as_json))
 
 
 async def _get(connection: Connection, name: str, dest: str) -> Receipt:
@@ -143,13 +144,6 @@ async def _dir(connection: Connection, path: str, *, as_json: bool) -> None:
         async for entries in batches:
             # In a thread, since a pager may take its time, and the connection has to be kept alive meanwhile.
             await asyncio.to_thread(_write, entries_text(entries, as_json=as_json))
-
-
-def _connect(host: str, port: int) -> Connection:
-    # Imported here, so that --help does not pay for it, but before the event loop runs.
-    from ftransfer.client.client import connect
-
-    return connect(host, port, keep_cancelled=True)
 
 
 def _patience_s(path: str) -> float:

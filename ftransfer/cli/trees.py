@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ftransfer.cli.connecting import connection_to
 from ftransfer.cli.options import Host, Json, Port
 from ftransfer.cli.output import note
 from ftransfer.cli.running import run
@@ -60,7 +61,7 @@ def sync(
 ) -> None:
     """Make a folder like another one: only what differs is moved, verified, and what is there twice is not touched."""
     options = _options(delete, dry_run, checksum, links, include or [], exclude or [])
-    copy_tree(_connect(host, port), direction.value, source, dest, options, as_json=as_json)
+    copy_tree(connection_to(host, port), direction.value, source, dest, options, as_json=as_json)
 
 
 def get_folder(connection: Connection, name: str, dest: str, *, as_json: bool) -> None:
@@ -152,9 +153,3 @@ def _options(
     except ValueError as error:
         raise WrongUsage(f"a pattern is not valid: {error}; patterns are those of a .gitignore") from error
     return TreeOptions(delete=delete, dry_run=dry_run, checksum=checksum, links=links, wanted=wanted)
-
-
-def _connect(host: str, port: int) -> Connection:
-    from ftransfer.client.client import connect
-
-    return connect(host, port, keep_cancelled=True)

@@ -11,6 +11,7 @@ from enum import Enum
 from pathlib import Path
 
 from ftransfer.names import SafeName, escape
+from ftransfer.shell import files
 from ftransfer.shell.columns import in_columns
 from ftransfer.shell.context import ShellContext
 from ftransfer.shell.failures import WrongUsage
@@ -39,7 +40,7 @@ Run = Callable[[ShellContext, Sequence[str], Flags], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class ShellCommand:
-    """One row. `needs` of the `arguments` must be there; `flags` are letters that may follow a dash."""
+    """One row. `needs` of the `arguments` must be there, the last may be `repeated`; `flags` are letters that may follow a dash."""
 
     words: tuple[str, ...]
     usage: str
@@ -48,6 +49,7 @@ class ShellCommand:
     arguments: tuple[Wants, ...] = ()
     needs: int = 0
     flags: str = ""
+    repeated: bool = False
 
 
 async def execute(shell: ShellContext, line: str, *, is_lenient: bool = False) -> None:
@@ -86,7 +88,7 @@ def _sort_words(command: ShellCommand, words: Sequence[str]) -> tuple[list[str],
         raise WrongUsage(f"{command.words[0]} has no flag -{escape(min(flags - set(command.flags)))}; usage: {command.usage}")
     if len(arguments) < command.needs:
         raise WrongUsage(f"{command.words[0]} needs more; usage: {command.usage}")
-    if len(arguments) > len(command.arguments):
+    if len(arguments) > len(command.arguments) and not command.repeated:
         hint = " (a name with blanks goes in quotes)" if command.arguments else ""
         raise WrongUsage(f"{command.words[0]} does not take so many arguments{hint}; usage: {command.usage}")
     return arguments, frozenset(flags)
@@ -223,6 +225,7 @@ async def _close(shell: ShellContext, arguments: Sequence[str], flags: Flags) ->
 
 
 _FOLDER = (Wants.REMOTE_FOLDER,)
+_REMOTE = (Wants.REMOTE,)
 COMMANDS: tuple[ShellCommand, ...] = (
     ShellCommand(("dir",), "dir [PATH]", "list a folder of the share, with sizes and times", _dir, _FOLDER),
     ShellCommand(("ls",), "ls [-l] [PATH]", "list the names only; -l is dir", _ls, _FOLDER, flags="l"),
@@ -230,6 +233,29 @@ COMMANDS: tuple[ShellCommand, ...] = (
         ("get",), "get NAME [DEST]", "receive a file; DEST is a file or folder here", _get, (Wants.REMOTE, Wants.LOCAL), 1
     ),
     ShellCommand(("put",), "put FILE [NAME]", "send a file; NAME/ puts it into that folder", _put, (Wants.LOCAL, Wants.REMOTE), 1),
+    ShellCommand(
+        ("stat",), "stat [NAME...]", "describe a file or folder: size, time, mode, identity", files.stat, _REMOTE, repeated=True
+    ),
+    ShellCommand(
+        ("checksum",),
+        "checksum NAME...",
+        "show the BLAKE3 of a file in the share",
+        files.checksum,
+        _REMOTE,
+        1,
+        repeated=True,
+    ),
+    ShellCommand(("mkdir",), "mkdir [-p] NAME...", "make a folder; -p: those above it too", files.mkdir, _FOLDER, 1, "p", True),
+    ShellCommand(
+        ("mv",),
+        "mv [-f] OLD NEW",
+        "move or rename; NEW/: into it; -f: replace",
+        files.mv,
+        (Wants.REMOTE, Wants.REMOTE),
+        2,
+        "f",
+    ),
+    ShellCommand(("rm",), "rm [-r] NAME...", "remove for good; -r: a folder with its content", files.rm, _REMOTE, 1, "r", True),
     ShellCommand(("cd",), "cd [PATH]", "change the folder of the share; alone: its top", _cd, _FOLDER),
     ShellCommand(("pwd",), "pwd", "show the folder of the share", _pwd),
     ShellCommand(("lcd",), "lcd [PATH]", "change the folder here; alone: home", _lcd, (Wants.LOCAL_FOLDER,)),

@@ -116,6 +116,8 @@ async def _children(shell: ShellContext, names: RemoteNames, words: Sequence[Wor
     """Give the children that fit, each with the part of the path that stands before it."""
     command = BY_WORD.get(words[0].text.lower())
     position = len([word for word in words[1:] if not (command and command.flags and word.text.startswith("-"))])
+    if command is not None and command.repeated:
+        position = min(position, len(command.arguments) - 1)
     if command is None or position >= len(command.arguments):
         return ()
     wants = command.arguments[position]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from ftransfer.client.files import Checksum
 from ftransfer.errors import ChannelError, Closed, NameRefused, ServerStopping
 from ftransfer.names import ROOT, SafeName, escape, parse_path
 from ftransfer.protocol.replies import Hello
@@ -37,6 +38,16 @@ class RemoteShare(Protocol):
     async def put(
         self, file: str | os.PathLike[str], name: str | None = None, *, progress: ProgressCallback | None = None
     ) -> Receipt: ...
+
+    async def stat(self, name: str) -> Entry: ...
+
+    async def checksum(self, name: str) -> Checksum: ...
+
+    async def mkdir(self, name: str, *, parents: bool = False) -> None: ...
+
+    async def rename(self, old: str, new: str, *, replace: bool = False) -> None: ...
+
+    async def remove(self, name: str, *, recursive: bool = False) -> int: ...
 
 
 # The last word of a server that has gone, the end of its connection, and a new one.

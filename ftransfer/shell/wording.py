@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ftransfer.errors import (
@@ -24,7 +25,7 @@ from ftransfer.errors import (
     TimedOut,
 )
 from ftransfer.names import escape
-from ftransfer.storage.base import Entry
+from ftransfer.storage.base import Entry, Partial
 from ftransfer.transfer.records import Receipt
 
 if TYPE_CHECKING:
@@ -129,6 +130,40 @@ def tree_line(report: TreeReport, verb: str) -> str:
 
 def _count(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def stat_lines(entry: Entry) -> list[str]:
+    """Describe an entry, one property in a line."""
+    rows = [("name", escape(entry.name) or "/"), ("kind", escape(entry.kind))]
+    if entry.kind == "file":
+        rows.append(("size", f"{entry.size} ({human_size(entry.size)})" if entry.size > 999 else f"{entry.size}"))
+    rows += [("changed", moment(entry.mtime_ns)), ("mode", f"{entry.mode & 0o7777:04o}"), ("identity", escape(entry.identity))]
+    return [f"{label:<8}  {text}" for label, text in rows]
+
+
+def checksum_line(digest: str, name: str) -> str:
+    """Give a digest and a name as b3sum does; a backslash at the beginning says that the name is escaped."""
+    shown = escape(name)
+    return f"{'' if shown == name else chr(92)}{digest}  {shown}"
+
+
+def removed_line(name: str, count: int) -> str:
+    return f"removed {short_name(name)}" + (f": {count} files and folders" if count > 1 else "")
+
+
+def partial_line(partial: Partial) -> str:
+    """Give one line for an upload that was cut off: bytes in place, bytes in all, time of the last one, name."""
+    size = "?" if partial.size is None else str(partial.size)
+    return f"{partial.kept:>14} of {size:>14} {moment(partial.mtime_ns)} {escape(partial.name)}"
+
+
+def partials_line(partials: Sequence[Partial], *, cleared: bool) -> str:
+    """Count uploads that were cut off."""
+    if not partials:
+        return "no partial uploads" + (" removed" if cleared else "")
+    noun = "partial upload" if len(partials) == 1 else "partial uploads"
+    total = human_size(sum(partial.kept for partial in partials))
+    return f"{len(partials)} {noun} removed, {total} freed" if cleared else f"{len(partials)} {noun}, {total}"
 
 
 def explain(error: BaseException) -> str:

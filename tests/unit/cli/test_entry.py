@@ -7,7 +7,7 @@ import pytest
 from ftransfer.cli.entry import run_program
 from ftransfer.version import VERSION
 
-COMMANDS = ("serve", "connect", "get", "put", "dir")
+COMMANDS = ("serve", "connect", "get", "put", "dir", "stat", "checksum", "mkdir", "mv", "rm", "partials")
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,9 @@ COMMANDS = ("serve", "connect", "get", "put", "dir")
         ("dir --json=3 h 1", "--json"),
         ("put h 1 -", "what comes from stdin needs a name"),
         ("put h 1 - folder/", "what comes from stdin needs a name"),
+        ("rm h 1", "missing argument 'NAME'"),
+        ("mv h 1 a", "missing argument 'NEW'"),
+        ("partials --older tomorrow h 1", "tomorrow is not an age"),
         ("serve", "missing argument 'FOLDER'"),
         ("serve x --port -1", "-1 is not a port"),
         ("serve x --port 65536", "65536 is not a port"),

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from ftransfer.client.files import Checksum
+from ftransfer.digest import digest_of
 from ftransfer.errors import FtransferError, NotFound
 from ftransfer.names import escape
 from ftransfer.protocol.replies import Hello
@@ -92,6 +94,29 @@ class FakeShare:
         assert name is not None
         self.files[name] = Path(file).read_bytes()
         return Receipt(name, len(self.files[name]), "d", MTIME_NS, seconds=0.25, path=str(file))
+
+    async def stat(self, name: str) -> Entry:
+        self.asked.append(f"stat {name}")
+        self._fail()
+        return self._entry(name)
+
+    async def checksum(self, name: str) -> Checksum:
+        self.asked.append(f"checksum {name}")
+        self._fail()
+        return Checksum(name, len(self.files[name]), digest_of(self.files[name]))
+
+    async def mkdir(self, name: str, *, parents: bool = False) -> None:
+        self.asked.append(f"mkdir {name} {parents}")
+        self._fail()
+
+    async def rename(self, old: str, new: str, *, replace: bool = False) -> None:
+        self.asked.append(f"mv {old} to {new} {replace}")
+        self._fail()
+
+    async def remove(self, name: str, *, recursive: bool = False) -> int:
+        self.asked.append(f"rm {name} {recursive}")
+        self._fail()
+        return 3 if recursive else 1
 
 
 class Screen:

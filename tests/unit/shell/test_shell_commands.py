@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from ftransfer.digest import digest_of
 from ftransfer.errors import CannotConnect, Closed, FtransferError, NameRefused, NotFound, ServerStopping
 from ftransfer.names import SafeName
 from ftransfer.shell.commands import BY_WORD, execute
@@ -241,3 +242,54 @@ async def test_server_that_cannot_be_reached_again(screen: Screen) -> None:
     screen.share.open = refuse  # type: ignore[method-assign]
     with pytest.raises(CannotConnect):
         await execute(screen.shell, "get empty")
+
+
+# Looking after files.
+
+
+async def test_commands_that_look_after_files_follow_the_current_folder(screen: Screen) -> None:
+    for line in (
+        "cd photos/2024",
+        'stat "a b.jpg"',
+        'checksum "a b.jpg"',
+        "mkdir -p new ../other",
+        'mv "a b.jpg" ../c.jpg',
+        'mv -f "a b.jpg" ..',
+        "rm x -r /y",
+    ):
+        await execute(screen.shell, line)
+    assert screen.share.asked[1:] == [
+        "stat photos/2024/a b.jpg",
+        "checksum photos/2024/a b.jpg",
+        "mkdir photos/2024/new True",
+        "mkdir photos/other True",
+        "mv photos/2024/a b.jpg to photos/c.jpg False",
+        "mv photos/2024/a b.jpg to photos/a b.jpg True",
+        "rm photos/2024/x True",
+        "rm y True",
+    ]
+
+
+async def test_what_looking_after_files_says(screen: Screen) -> None:
+    for line in ("stat photos", 'checksum "my holiday list.txt"', "mkdir new", "mv empty photos/", "rm empty", "rm -r photos"):
+        await execute(screen.shell, line)
+    assert screen.lines[:2] == ["name      photos", "kind      dir"]
+    assert screen.lines[-5:] == [
+        f"{digest_of(b'list')}  my holiday list.txt",
+        "made new",
+        "moved empty to photos/empty",
+        "removed empty",
+        "removed photos: 3 files and folders",
+    ]
+
+
+async def test_digest_of_a_name_that_has_to_be_escaped_says_so(screen: Screen) -> None:
+    await execute(screen.shell, "checksum 'photos/esc\x1b[31m.jpg'")
+    assert screen.lines == [rf"\{digest_of(b'b')}  photos/esc\x1b[31m.jpg"]
+
+
+@pytest.mark.parametrize("line", ["rm", "mkdir", "mv a", "mv a b c", "checksum", "rm -x a", "mkdir -r a"])
+async def test_looking_after_files_with_wrong_arguments(screen: Screen, line: str) -> None:
+    with pytest.raises(WrongUsage, match="usage: "):
+        await execute(screen.shell, line)
+    assert screen.share.asked == []

@@ -1,0 +1,188 @@
+"""stat, checksum, mkdir, mv, rm and partials: looking after the files of a share."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ftransfer.cli.connecting import connection_to
+from ftransfer.cli.options import Host, Json, Port, parse_age
+from ftransfer.cli.output import entry_record, note
+from ftransfer.cli.running import run
+from ftransfer.errors import ChannelError, FtransferError, ProtocolError, RequestError
+from ftransfer.shell.failures import SomeFailed
+from ftransfer.shell.wording import checksum_line, explain, partial_line, partials_line, removed_line, short_name, stat_lines
+
+if TYPE_CHECKING:
+    from ftransfer.client.client import Client
+    from ftransfer.storage.base import Partial
+
+STAT_EXAMPLES = """\b
+Examples:
+  ftransfer stat localhost 9021 射频仿真.pptx
+  ftransfer stat --json localhost 9021 lab | jq .mtime_ns
+"""
+
+CHECKSUM_EXAMPLES = """\b
+Examples:
+  ftransfer checksum localhost 9021 backup.tar
+  ftransfer checksum localhost 9021 a.csv b.csv | b3sum --check
+"""
+
+MKDIR_EXAMPLES = """\b
+Examples:
+  ftransfer mkdir localhost 9021 reports
+  ftransfer mkdir -p localhost 9021 lab/2024/notes
+"""
+
+MV_EXAMPLES = """\b
+Examples:
+  ftransfer mv localhost 9021 draft.doc final.doc
+  ftransfer mv localhost 9021 report.csv archive/
+  ftransfer mv --force localhost 9021 new.csv current.csv
+"""
+
+RM_EXAMPLES = """\b
+Examples:
+  ftransfer rm localhost 9021 old.csv older.csv
+  ftransfer rm -r localhost 9021 archive/2019
+"""
+
+PARTIALS_EXAMPLES = """\b
+Examples:
+  ftransfer partials localhost 9021
+  ftransfer partials --clear --older 7d localhost 9021
+  ftransfer partials --clear localhost 9021 backup.tar
+"""
+
+Names = Annotated[list[str], typer.Argument(metavar="NAME", help="Files or folders in the share.", show_default=False)]
+
+# After these there is no use in trying the next name.
+_ENDINGS = (ChannelError, ProtocolError, RequestError)
+
+
+def stat(host: Host, port: Port, names: Names, as_json: Json = False) -> None:
+    """Describe files and folders: kind, size, time of the last change, mode, and identity."""
+
+    async def one(client: Client, name: str) -> str:
+        entry = await client.stat(name)
+        return json.dumps(entry_record(entry)) if as_json else "\n".join(stat_lines(entry))
+
+    run(_each(host, port, names, one))
+
+
+def checksum(host: Host, port: Port, names: Names, as_json: Json = False) -> None:
+    """Print the BLAKE3 of files in the share, as b3sum does, without receiving them."""
+
+    async def one(client: Client, name: str) -> str:
+        found = await client.checksum(name)
+        return json.dumps(dataclasses.asdict(found)) if as_json else checksum_line(found.digest, found.name)
+
+    run(_each(host, port, names, one))
+
+
+def mkdir(
+    host: Host,
+    port: Port,
+    names: Names,
+    parents: Annotated[bool, typer.Option("--parents", "-p", help="Folders above too; no error if it is there.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Make folders in the share."""
+
+    async def one(client: Client, name: str) -> str:
+        await client.mkdir(name, parents=parents)
+        return json.dumps({"name": name, "did": "made"}) if as_json else f"made {short_name(name)}"
+
+    run(_each(host, port, names, one))
+
+
+def mv(
+    host: Host,
+    port: Port,
+    old: Annotated[str, typer.Argument(metavar="OLD", help="The file or folder to move.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="Its new name; NEW/ moves it into that folder.")],
+    force: Annotated[bool, typer.Option("--force", "-f", help="Replace a file that has the new name.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Move or rename a file or folder within the share, in one step."""
+    target = f"{new}{old.rstrip('/').rsplit('/', 1)[-1]}".lstrip("/") if new.endswith("/") else new
+
+    async def one(client: Client, name: str) -> str:
+        await client.rename(name, target, replace=force)
+        if as_json:
+            return json.dumps({"name": name, "did": "moved", "to": target})
+        return f"moved {short_name(name)} to {short_name(target)}"
+
+    run(_each(host, port, [old], one))
+
+
+def rm(
+    host: Host,
+    port: Port,
+    names: Names,
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Folders with all their content.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove files and folders from the share, for good."""
+
+    async def one(client: Client, name: str) -> str:
+        count = await client.remove(name, recursive=recursive)
+        return json.dumps({"name": name, "did": "removed", "removed": count}) if as_json else removed_line(name, count)
+
+    run(_each(host, port, names, one))
+
+
+def partials(
+    host: Host,
+    port: Port,
+    path: Annotated[str, typer.Argument(metavar="PATH", help="Only those of this file, or below this folder.")] = "",
+    clear: Annotated[bool, typer.Option("--clear", help="Remove them, but none that is running.")] = False,
+    older: Annotated[
+        str, typer.Option("--older", metavar="AGE", help="Only those untouched for so long: 90s, 12h, 7d.", show_default=False)
+    ] = "0",
+    as_json: Json = False,
+) -> None:
+    """List uploads that were cut off and may be gone on with; or remove them."""
+    found = run(_partials(host, port, path, clear=clear, older_s=parse_age(older)))
+    if as_json:
+        sys.stdout.write("".join(f"{json.dumps(_partial_record(partial))}\n" for partial in found))
+        return
+    sys.stdout.write("".join(f"{partial_line(partial)}\n" for partial in found))
+    note(partials_line(found, cleared=clear))
+
+
+async def _each(host: str, port: int, names: Sequence[str], one: Callable[[Client, str], Awaitable[str]]) -> None:
+    """Do something to each name and print what it gives; an error of one does not keep the others from it.
+
+    Raises:
+        SomeFailed: Some of several failed, which has been told.
+    """
+    failures: list[FtransferError] = []
+    async with connection_to(host, port) as client:
+        for name in names:
+            try:
+                sys.stdout.write(f"{await one(client, name)}\n")
+            except FtransferError as error:
+                if len(names) == 1 or isinstance(error, _ENDINGS):
+                    raise
+                note(f"ftransfer: {explain(error)}")
+                failures.append(error)
+    if failures:
+        sys.stdout.flush()
+        raise SomeFailed(len(failures), failures[0])
+
+
+async def _partials(host: str, port: int, path: str, *, clear: bool, older_s: int) -> Sequence[Partial]:
+    async with connection_to(host, port) as client:
+        return await (client.clear_partials if clear else client.partials)(path, older_s=older_s)
+
+
+def _partial_record(partial: Partial) -> dict[str, object]:
+    record: dict[str, object] = {"name": partial.name, "kept": partial.kept, "size": partial.size, "mtime_ns": partial.mtime_ns}
+    return record | ({"owner": partial.owner} if partial.owner else {})
