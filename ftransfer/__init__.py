@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ftransfer.client.client import Client, connect
     from ftransfer.client.files import Checksum
     from ftransfer.client.retry import NO_RETRY, RetryRules
+    from ftransfer.client.security import Security
     from ftransfer.errors import FtransferError
     from ftransfer.limits import Limits
     from ftransfer.server.listener import Server
@@ -31,6 +32,7 @@ _HOMES = {
     "Checksum": "ftransfer.client.files",
     "NO_RETRY": "ftransfer.client.retry",
     "RetryRules": "ftransfer.client.retry",
+    "Security": "ftransfer.client.security",
     "FtransferError": "ftransfer.errors",
     "Limits": "ftransfer.limits",
     "Server": "ftransfer.server.listener",
@@ -56,6 +58,7 @@ __all__ = [
     "Progress",
     "Receipt",
     "RetryRules",
+    "Security",
     "Server",
     "Share",
     "__version__",

@@ -22,6 +22,8 @@ from ftransfer.protocol.state import State
 
 # One write or hash call of a job. Larger falls out of the processor's cache, smaller costs more calls; 1 MiB was measured best.
 _BLOCK = 1 << 20
+# The same where bytes are read to be encrypted, and then still in the cache.
+_COPIED = _BLOCK // 4
 # After so many bytes a job goes back to the loop, so that a hundred transfers share sixteen threads fairly.
 _JOB_BYTES = 32 << 20
 
@@ -224,11 +226,23 @@ class Channel:
         """While the block runs, say that we live whenever nothing else was sent for limits.heartbeat_s."""
         beat = self._loop.create_task(self._beat())
         try:
-            yield
+            try:
+                yield
+            except asyncio.CancelledError:
+                raise  # nobody waits any more for a peer that takes nothing
+            except BaseException:
+                await self._cancel_between_frames(beat)
+                raise
+            await self._cancel_between_frames(beat)
         finally:
             beat.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await beat
+
+    async def _cancel_between_frames(self, beat: asyncio.Task[None]) -> None:
+        # Half a heartbeat would put the stream out of step, and OpenSSL must be given again what it has begun to send.
+        async with self._sending:
+            beat.cancel()
 
     async def _beat(self) -> None:
         while True:
@@ -353,6 +367,7 @@ class _Outflow(_Job):
         self._left = count
         self._feed = feed
         self._block = memoryview(b"")  # encrypted: read, and not yet taken by the socket
+        self._buffer = memoryview(bytearray(min(count, _COPIED))) if link.encrypted else self._block
         self.is_short = False
 
     def run(self) -> bool:
@@ -387,11 +402,11 @@ class _Outflow(_Job):
         return sent
 
     def _next_block(self) -> memoryview:
-        block = memoryview(bytearray(min(self._left, _BLOCK // 4)))
+        block = self._buffer[: self._left]
         count = 0 if self.is_short else self._source.read_now(self._offset, block)
         if count == 0:
-            self.is_short = True  # zeros keep the stream in step until the error can be said
-            return block
+            self.is_short = True
+            return memoryview(bytes(min(self._left, _COPIED)))  # zeros keep the stream in step until the error can be said
         self._feed(self._offset, block[:count])
         self._offset += count
         return block[:count]

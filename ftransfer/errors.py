@@ -5,9 +5,9 @@ FtransferError
 ├── ShareError             NameRefused · NotFound · AlreadyThere · NotAFile · NotAFolder · FolderNotEmpty · Forbidden ·
 │                          ReadOnly · QuotaFull · DiskFull · ChangedMeanwhile · StoreFailed
 ├── TransferError          Truncated · DigestMismatch · OffsetConflict · SourceChanged · Superseded · Aborted
-├── AuthError              NotAuthorised · NotTrusted
+├── AuthError              NotAuthorised (LoginNeeded) · NotTrusted · TlsRequired
 ├── ChannelError           CannotConnect · Closed · TimedOut
-├── CannotListen
+├── CannotListen · BadFile
 └── RequestError           UnknownVerb · BadArgument · LineTooLong · Busy · ServerStopping · InternalError ·
                            NameTaken · TooFast
 """
@@ -189,10 +189,20 @@ class NotAuthorised(AuthError):
     code = "not_authorised"
 
 
+class LoginNeeded(NotAuthorised):
+    """The server wants a login, and there is no secret to log in with; asking the user for one may help."""
+
+
 class NotTrusted(AuthError):
     """The server is not the one that was expected, or the way to it is not encrypted."""
 
     code = "not_trusted"
+
+
+class TlsRequired(AuthError):
+    """The port speaks TLS only."""
+
+    code = "tls_required"
 
 
 class ChannelError(FtransferError):
@@ -223,6 +233,12 @@ class CannotListen(FtransferError):
     """The server could not open its port."""
 
     code = "cannot_listen"
+
+
+class BadFile(FtransferError):
+    """A file that the program was given (a certificate, a secret, users) cannot be used as it is."""
+
+    code = "bad_file"
 
 
 class RequestError(FtransferError):

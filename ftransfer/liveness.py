@@ -6,7 +6,6 @@ A leaf. TCP_USER_TIMEOUT would be simpler, but it also cuts a peer that is there
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import socket
 import struct
 from typing import Protocol
@@ -53,13 +52,3 @@ def unanswered_s(sock: KernelSocket) -> float:
     info = _TCP_INFO.unpack(data)
     # One probe may just have been sent; its answer is on the way.
     return float(info[_LAST_ACK_MS]) / 1000 if info[_UNACKED] or info[_PROBES] > 1 else 0.0
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address is one of this machine's own loopback; "local" stands for a socket that has no address."""
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return host == "local"
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback

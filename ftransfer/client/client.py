@@ -15,12 +15,14 @@ from types import TracebackType
 from typing import Any, BinaryIO, TypeVar
 
 from ftransfer.client import treecommands
-from ftransfer.client.conversation import Address, Conversation, OnNotice
+from ftransfer.client.conversation import Conversation, OnNotice
 from ftransfer.client.downloads import StreamDownload, download
 from ftransfer.client.files import FileCommands
+from ftransfer.client.greeting import Address
 from ftransfer.client.live import Live
 from ftransfer.client.people import People
 from ftransfer.client.retry import Backoff, RetryRules
+from ftransfer.client.security import DEFAULT_SECURITY, Security
 from ftransfer.client.trees import OnItem, TreeOptions, TreeReport
 from ftransfer.client.turn import Turn
 from ftransfer.client.uploads import source_of, upload, upload_stream
@@ -49,12 +51,15 @@ class connect:  # noqa: N801 - reads as the verb that it is: async with connect(
         retry: When a broken transfer is tried again.
         on_notice: Called on the loop with each event of the live layer.
         name: What we are called there; by default user@host.
+        security: Whether to encrypt, whom to trust, and who the user is.
         direct: Whether bytes may be moved between socket and files in threads, where the platform can.
         durable: Whether a finished get has been synced to disk.
         keep_cancelled: Whether a cancelled get leaves its partial behind to be gone on with; else nothing is left.
 
     Raises (on entering):
         CannotConnect: Nobody answers there, or not an ftransfer server.
+        NotTrusted: It is not the server that it should be, or the way to it is not encrypted.
+        NotAuthorised: It wants another login, or any.
         Busy: The server has no room.
         NameTaken: Somebody there is called `name` already.
     """
@@ -68,6 +73,7 @@ class connect:  # noqa: N801 - reads as the verb that it is: async with connect(
         retry: RetryRules | None = None,
         on_notice: OnNotice | None = None,
         name: str = "",
+        security: Security = DEFAULT_SECURITY,
         direct: bool = True,
         durable: bool = True,
         keep_cancelled: bool = False,
@@ -77,6 +83,7 @@ class connect:  # noqa: N801 - reads as the verb that it is: async with connect(
             limits,
             retry or RetryRules(),
             on_notice,
+            security,
             name=name,
             direct=direct,
             durable=durable,
@@ -100,6 +107,7 @@ class Client(FileCommands, People):
         limits: Limits,
         retry: RetryRules,
         on_notice: OnNotice | None,
+        security: Security,
         *,
         name: str,
         direct: bool,
@@ -110,6 +118,7 @@ class Client(FileCommands, People):
         self._limits = limits
         self._retry = retry
         self._on_notice = on_notice
+        self._security = security
         self._direct = direct
         self.durable = durable
         self.keep_cancelled = keep_cancelled
@@ -145,7 +154,9 @@ class Client(FileCommands, People):
     async def _connected(self) -> Conversation:
         if self._conversation is None or self._conversation.is_over:
             is_first = self._conversation is None
-            conversation = await Conversation.open(self.address, self._limits, on_notice=self._notice, direct=self._direct)
+            conversation = await Conversation.open(
+                self.address, self._limits, security=self._security, on_notice=self._notice, direct=self._direct
+            )
             try:
                 await self._take_place(conversation, is_first=is_first)
             except BaseException:

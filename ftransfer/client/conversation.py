@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from ftransfer.channel import Channel
+from ftransfer.client.greeting import Address, greet
+from ftransfer.client.security import DEFAULT_SECURITY, Security
 from ftransfer.errors import (
     Busy,
-    CannotConnect,
     ChannelError,
     Closed,
     FtransferError,
@@ -22,17 +22,12 @@ from ftransfer.errors import (
     RemoteProtocolError,
     RequestError,
     ServerStopping,
-    TimedOut,
 )
 from ftransfer.limits import Limits
-from ftransfer.link import connect_link
-from ftransfer.names import escape
 from ftransfer.protocol.commands import Body, Command
-from ftransfer.protocol.connection import Event, InputEnded, Payload, Role
+from ftransfer.protocol.connection import Event, InputEnded, Payload
 from ftransfer.protocol.replies import HEARTBEAT, ErrorReply, Hello, Notice, Reply
 from ftransfer.protocol.state import State
-
-PROTOCOL = 1
 
 # Commands that may be on their way at once. At 50 ms to the server and back that is some five thousand in a second.
 _WINDOW = 256
@@ -41,17 +36,6 @@ _ENDINGS = (ChannelError, ProtocolError, LineTooLong, Busy, ServerStopping, Inte
 
 Asked = tuple[str, str, Mapping[str, Any]]  # verb, argument, options
 OnNotice = Callable[[Notice], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where a server listens."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 class Conversation:
@@ -68,27 +52,16 @@ class Conversation:
 
     @classmethod
     async def open(
-        cls, address: Address, limits: Limits, *, on_notice: OnNotice | None = None, direct: bool = True
+        cls,
+        address: Address,
+        limits: Limits,
+        *,
+        security: Security = DEFAULT_SECURITY,
+        on_notice: OnNotice | None = None,
+        direct: bool = True,
     ) -> Conversation:
-        """Connect and hear the server's hello.
-
-        Raises:
-            CannotConnect: Nobody answers there, or not an ftransfer server.
-            Busy: The server has no room.
-        """
-        try:
-            async with asyncio.timeout(limits.connect_s):
-                link = await connect_link(address.host, address.port, direct=direct)
-        except TimeoutError as error:
-            raise CannotConnect(f"{address} does not answer within {limits.connect_s:.0f} s") from error
-        except (OSError, OverflowError, UnicodeError) as error:
-            raise CannotConnect(_why_not(error, address)) from error
-        channel = Channel(link, Role.CLIENT, limits)
-        try:
-            hello = await _hear_hello(channel, address, limits)
-        except BaseException:
-            channel.abort()
-            raise
+        """Connect, make sure who answers, and hear the server's hello. Raises as greet."""
+        channel, hello = await greet(address, limits, security, direct=direct)
         cap = int(hello.limits.get("max_chunk_bytes", limits.max_chunk_bytes))
         channel.limits = replace(limits, max_chunk_bytes=max(1, min(cap, limits.max_chunk_bytes)))
         return cls(address, channel, hello, on_notice)
@@ -256,43 +229,3 @@ class Conversation:
         """End the connection at once."""
         self.is_over = True
         self.channel.abort()
-
-
-async def _hear_hello(channel: Channel, address: Address, limits: Limits) -> Hello:
-    try:
-        first = await channel.link.read(limits.connect_s)
-    except TimedOut as error:
-        why = f"{address} accepts connections but does not greet; is it an ftransfer server?"
-        raise CannotConnect(why) from error
-    except Closed as error:
-        raise CannotConnect(f"{address} closed the connection before its greeting") from error
-    if not first:
-        raise CannotConnect(f"{address} closed the connection before its greeting")
-    channel.connection.receive_bytes(first)
-    try:
-        event = await channel.next_event(limits.connect_s)
-    except ProtocolError as error:
-        said = escape(first.split(b"\n", 1)[0][:60].decode("utf-8", "replace").strip())
-        raise CannotConnect(f"{address} is not an ftransfer server; it says: {said}") from error
-    if isinstance(event, ErrorReply):
-        raise event.to_exception()
-    if not isinstance(event, Hello):
-        raise CannotConnect(f"{address} did not greet as an ftransfer server does")
-    if event.protocol != PROTOCOL:
-        raise CannotConnect(
-            f"{address} speaks protocol {event.protocol}; this client speaks {PROTOCOL}; update the older of the two"
-        )
-    return event
-
-
-def _why_not(error: Exception, address: Address) -> str:
-    import socket
-
-    if isinstance(error, socket.gaierror):
-        return f"no host is named {escape(address.host)}"
-    if isinstance(error, ConnectionRefusedError):
-        return f"{address} refuses connections; is the server running, and is it that port?"
-    if isinstance(error, OverflowError):
-        return f"{address.port} is not a port; ports are 1 to 65535"
-    number = getattr(error, "errno", None)
-    return f"cannot connect to {address}: {os.strerror(number) if isinstance(number, int) and number > 0 else error}"

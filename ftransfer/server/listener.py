@@ -8,30 +8,37 @@ import errno
 import logging
 import os
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from ftransfer.channel import Channel
-from ftransfer.errors import Busy, CannotListen, ChannelError
+from ftransfer.errors import Busy, CannotListen, ChannelError, TlsRequired
 from ftransfer.limits import DEFAULT_LIMITS, Limits
 from ftransfer.link import Link, make_link
 from ftransfer.protocol.connection import Role
 from ftransfer.protocol.replies import Hello
 from ftransfer.server.digests import Digests
 from ftransfer.server.handlers import HANDLERS
+from ftransfer.server.handshake import encrypt
 from ftransfer.server.live import Hub
 from ftransfer.server.session import Session
 from ftransfer.share import Share
 from ftransfer.version import VERSION
 
+if TYPE_CHECKING:
+    from ftransfer.tls.contexts import ServerTls
+
 log = logging.getLogger("ftransfer.server")
 
 PROTOCOL = 1
 _BACKLOG = 1024
+# To refuse with a word takes time and, with TLS, a handshake; whoever comes beyond so many is refused without.
+_MAX_REFUSALS = 64
 
 
 class Server:
     """A share on a port. Made by `start`; whoever starts it stops it, and closes the share after that."""
 
-    def __init__(self, share: Share, limits: Limits, welcome: str, *, direct: bool) -> None:
+    def __init__(self, share: Share, limits: Limits, welcome: str, *, direct: bool, tls: ServerTls | None) -> None:
         self.addresses: list[tuple[str, int]] = []
         self.session_count = 0  # sessions so far; the number of the latest one
         self._share = share
@@ -40,6 +47,7 @@ class Server:
         self._direct = direct
         self.digests = Digests(limits)
         self._hub = Hub(limits)
+        self._tls = tls
         self._sessions: dict[Session, asyncio.Task[None]] = {}
         self._refusing: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -54,6 +62,7 @@ class Server:
         limits: Limits = DEFAULT_LIMITS,
         welcome: str = "",
         direct: bool = True,
+        tls: ServerTls | None = None,
     ) -> Server:
         """Open the port and accept connections.
 
@@ -61,11 +70,12 @@ class Server:
             host: Address or host name; "" for all addresses of the machine.
             port: 0 for any free port; `addresses` says which.
             direct: Whether bytes may be moved between sockets and files in threads, where the platform can.
+            tls: What to show to clients and to ask of them; without it the port speaks in plain.
 
         Raises:
             CannotListen: The port is taken, or the address is not one of this machine.
         """
-        server = cls(share, limits, welcome, direct=direct)
+        server = cls(share, limits, welcome, direct=direct, tls=tls)
         try:
             server._server = await asyncio.start_server(server._accept, host or None, port, backlog=_BACKLOG)
         except (OSError, OverflowError) as error:
@@ -89,20 +99,27 @@ class Server:
         channel = Channel(link, Role.SERVER, self._limits)
         loop = asyncio.get_running_loop()
         if len(self._sessions) >= self._limits.max_sessions:
+            if len(self._refusing) >= _MAX_REFUSALS:
+                channel.abort()
+                return
             task = loop.create_task(self._refuse(channel, link))
             self._refusing.add(task)
             task.add_done_callback(self._refusing.discard)
             return
         self.session_count += 1
         hello = self._hello(self.session_count)
-        session = Session(self.session_count, channel, self._share, self._limits, HANDLERS, hello, self.digests, self._hub)
+        session = Session(
+            self.session_count, channel, self._share, self._limits, HANDLERS, hello, self.digests, self._hub, self._tls
+        )
         task = loop.create_task(session.run())
         self._sessions[session] = task
         task.add_done_callback(lambda _: self._sessions.pop(session, None))
 
     async def _refuse(self, channel: Channel, link: Link) -> None:
         log.info("%s refused: %d sessions are connected", link.peer, self._limits.max_sessions)
-        with contextlib.suppress(ChannelError):
+        with contextlib.suppress(ChannelError, TlsRequired):
+            if self._tls is not None:
+                await encrypt(link, self._tls, self._limits)
             busy = Busy(f"the server has its {self._limits.max_sessions} sessions; try again later")
             await channel.send(channel.connection.send_last_error(busy))
             await channel.close()

@@ -6,10 +6,19 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ftransfer.channel import Channel
-from ftransfer.errors import ChannelError, Closed, FtransferError, InternalError, ProtocolError, ServerStopping, TimedOut
+from ftransfer.errors import (
+    ChannelError,
+    Closed,
+    FtransferError,
+    InternalError,
+    ProtocolError,
+    ServerStopping,
+    TimedOut,
+    TlsRequired,
+)
 from ftransfer.limits import Limits
 from ftransfer.names import escape
 from ftransfer.protocol.commands import BadLine, Command
@@ -18,8 +27,12 @@ from ftransfer.protocol.replies import Hello
 from ftransfer.protocol.state import State
 from ftransfer.rights import ANYONE, Principal
 from ftransfer.server.digests import Allowance, Digests
+from ftransfer.server.handshake import encrypt
 from ftransfer.server.live import Hub
 from ftransfer.share import Share
+
+if TYPE_CHECKING:
+    from ftransfer.tls.contexts import ServerTls
 
 log = logging.getLogger("ftransfer.server")
 
@@ -43,6 +56,7 @@ class Session:
         hello: Hello,
         digests: Digests,
         hub: Hub,
+        tls: ServerTls | None = None,
     ) -> None:
         self.number = number
         self.channel = channel
@@ -58,6 +72,7 @@ class Session:
         self.is_stopping = False  # the server stops: no further command is read
         self._handlers = handlers
         self._hello = hello
+        self._tls = tls
         self._loop = asyncio.get_running_loop()
         self.digests = digests
         self.allowance = Allowance(limits, self._loop.time)
@@ -85,13 +100,12 @@ class Session:
     async def run(self) -> None:
         """Serve until either side ends the session; closes the channel in any case."""
         log.info("%s #%d connected", self.peer, self.number)
-        self.hub.join(self.seat)
         try:
             await self._serve()
             if not self.is_stopping:  # else the peer may have nothing to say for long, and the server would wait for it
                 await self.channel.close()
             log.info("%s #%d left", self.peer, self.number)
-        except (ProtocolError, TimedOut) as error:
+        except (ProtocolError, TimedOut, TlsRequired) as error:
             log.info("%s #%d cut: %s", self.peer, self.number, error)
             await self._say_last(error)
         except ChannelError as error:
@@ -113,6 +127,9 @@ class Session:
             await self.hub.leave(self.seat)
 
     async def _serve(self) -> None:
+        if self._tls is not None:
+            await encrypt(self.channel.link, self._tls, self.limits)
+        self.hub.join(self.seat)
         await self.channel.send(self.connection.send_hello(self._hello))
         while not (self.has_left or self.is_stopping):
             event = await self.channel.next_event(float("inf") if self.seat.wants_events else self.limits.idle_s)

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from ftransfer.client.conversation import Address, Conversation
+from ftransfer.client.conversation import Conversation
+from ftransfer.client.greeting import Address
 from ftransfer.digest import digest_of
 from ftransfer.errors import (
     AlreadyThere,

@@ -1,0 +1,219 @@
+"""From an address to a server that has greeted: the connection, plain or encrypted, and the first frame."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ftransfer.channel import Channel
+from ftransfer.client.security import Security
+from ftransfer.errors import CannotConnect, Closed, ProtocolError, TimedOut, TlsRequired
+from ftransfer.limits import Limits
+from ftransfer.link import Link, connect_link
+from ftransfer.names import escape
+from ftransfer.protocol.connection import Role
+from ftransfer.protocol.replies import ErrorReply, Hello
+
+PROTOCOL = 1
+
+# On this machine a server that speaks in plain has greeted by then; one that speaks TLS waits for us to begin.
+_PLAIN_ANSWER_S = 0.3
+# Over a network it takes longer. After this it is found out whether the server waits for TLS, while its greeting may still come.
+_PLAIN_ANSWER_FAR_S = 1.5
+_PROBE_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a server listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class ClosedEarly(CannotConnect):
+    """The server closed the connection before its greeting; `reason` is what the socket said."""
+
+    def __init__(self, address: Address, link: Link, reason: BaseException | None = None) -> None:
+        hint = "; perhaps it wants a client certificate (--cert)" if link.encrypted else ""
+        super().__init__(f"{address} closed the connection before its greeting{hint}")
+        self.reason = reason
+
+
+async def greet(address: Address, limits: Limits, security: Security, *, direct: bool = True) -> tuple[Channel, Hello]:
+    """Connect, encrypt unless plain is in order, make sure who answers, and hear the server's hello.
+
+    Raises:
+        CannotConnect: Nobody answers there, or not an ftransfer server.
+        NotTrusted, TlsRequired, NotAuthorised: The server is not the one that it should be, or one side does not encrypt.
+        Busy: The server has no room.
+    """
+    arrival = _Arrival(address, limits, security, direct=direct)
+    link = await arrival.connect()
+    if security.tls == "off":
+        return await arrival.hear_plain(link)
+    if security.wants_tls or not link.is_local:
+        return await arrival.hear_private(link)
+    return await arrival.hear_either(link)
+
+
+class _Arrival:
+    """One attempt to reach a server, over one connection or two."""
+
+    def __init__(self, address: Address, limits: Limits, security: Security, *, direct: bool) -> None:
+        self._address = address
+        self._limits = limits
+        self._security = security
+        self._direct = direct
+
+    async def connect(self) -> Link:
+        address, limits = self._address, self._limits
+        try:
+            async with asyncio.timeout(limits.connect_s):
+                return await connect_link(address.host, address.port, direct=self._direct)
+        except TimeoutError as error:
+            raise CannotConnect(f"{address} does not answer within {limits.connect_s:.0f} s") from error
+        except (OSError, OverflowError, UnicodeError) as error:
+            raise CannotConnect(_why_not(error, address)) from error
+
+    async def hear_private(self, link: Link) -> tuple[Channel, Hello]:
+        """Encrypt, decide whether to trust, and hear the hello."""
+        from ftransfer.client.trust import certificate_refused, make_private  # what speaks in plain does not pay for them
+
+        with _aborted_on_error(link):
+            await make_private(link, self._address.host, str(self._address), self._security, self._limits.connect_s)
+            try:
+                return await self._hello(link)
+            except ClosedEarly as error:
+                # A client knows that its certificate is refused only by what comes after the handshake.
+                raise certificate_refused(error.reason, str(self._address)) or error from error
+
+    async def hear_plain(self, link: Link) -> tuple[Channel, Hello]:
+        """Hear the hello in plain. If it is late, find out whether the server waits for TLS, so that the user need not wait."""
+        with _aborted_on_error(link):
+            try:
+                if not await self._is_speaking(link, _PLAIN_ANSWER_FAR_S) and await self._waits_for_tls():
+                    raise TlsRequired("the port speaks TLS only")
+                return await self._hello(link)
+            except TlsRequired as error:
+                raise TlsRequired(f"{self._address} speaks TLS only; leave out --plain") from error
+
+    async def hear_either(self, link: Link) -> tuple[Channel, Hello]:
+        """Hear the hello in plain or, if there is none soon, encrypted over a second connection. To go up is always safe."""
+        with _aborted_on_error(link):
+            try:
+                if await self._is_speaking(link, _PLAIN_ANSWER_S):
+                    return await self._hello(link)
+            except TlsRequired:
+                link.abort()
+                return await self.hear_private(await self.connect())
+            return await self._hear_first(link)
+
+    async def _hear_first(self, link: Link) -> tuple[Channel, Hello]:
+        """Hear whichever comes: the late greeting of a slow server, or that of one which speaks TLS."""
+
+        async def connect_privately() -> tuple[Channel, Hello]:
+            return await self.hear_private(await self.connect())
+
+        plain = asyncio.create_task(self._hello(link))
+        private = asyncio.create_task(connect_privately())
+        try:
+            await asyncio.wait([plain, private], return_when=asyncio.FIRST_COMPLETED)
+            # That it cannot be reached in one way says nothing of the other. Whom not to trust is final.
+            if plain.done():
+                return await (private if isinstance(plain.exception(), TlsRequired) else plain)
+            return await (plain if _is_no_answer(private.exception()) else private)
+        finally:
+            chosen = [task for task in (private, plain) if task.done() and not task.cancelled() and task.exception() is None]
+            for task in (plain, private):
+                task.cancel()
+            await asyncio.wait([plain, private])
+            if chosen and chosen[0] is private:
+                link.abort()
+
+    async def _is_speaking(self, link: Link, patience_s: float) -> bool:
+        try:
+            await link.peek(min(patience_s, self._limits.connect_s))
+        except TimedOut:
+            return False
+        except Closed as error:
+            raise ClosedEarly(self._address, link) from error
+        return True
+
+    async def _waits_for_tls(self) -> bool:
+        """Whether a handshake succeeds, with whomever; nothing is said after it."""
+        from ftransfer.client.trust import handshake_succeeds
+
+        try:
+            link = await self.connect()
+        except CannotConnect:
+            return False
+        try:
+            return await handshake_succeeds(link, self._address.host, min(_PROBE_S, self._limits.connect_s))
+        finally:
+            link.abort()
+
+    async def _hello(self, link: Link) -> tuple[Channel, Hello]:
+        channel = Channel(link, Role.CLIENT, self._limits)
+        return channel, await _hear_hello(channel, self._address, self._limits)
+
+
+@contextlib.contextmanager
+def _aborted_on_error(link: Link) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        link.abort()
+        raise
+
+
+def _is_no_answer(error: BaseException | None) -> bool:
+    from ftransfer.client.trust import SpeaksNoTls
+
+    return isinstance(error, (SpeaksNoTls, CannotConnect))
+
+
+async def _hear_hello(channel: Channel, address: Address, limits: Limits) -> Hello:
+    try:
+        first = await channel.link.read(limits.connect_s)
+    except TimedOut as error:
+        why = f"{address} accepts connections but does not greet; is it an ftransfer server?"
+        raise CannotConnect(why) from error
+    except Closed as error:
+        raise ClosedEarly(address, channel.link, error.__cause__) from error
+    if not first:
+        raise ClosedEarly(address, channel.link)
+    channel.connection.receive_bytes(first)
+    try:
+        event = await channel.next_event(limits.connect_s)
+    except ProtocolError as error:
+        said = escape(first.split(b"\n", 1)[0][:60].decode("utf-8", "replace").strip())
+        raise CannotConnect(f"{address} is not an ftransfer server; it says: {said}") from error
+    if isinstance(event, ErrorReply):
+        raise event.to_exception()
+    if not isinstance(event, Hello):
+        raise CannotConnect(f"{address} did not greet as an ftransfer server does")
+    if event.protocol != PROTOCOL:
+        raise CannotConnect(
+            f"{address} speaks protocol {event.protocol}; this client speaks {PROTOCOL}; update the older of the two"
+        )
+    return event
+
+
+def _why_not(error: Exception, address: Address) -> str:
+    import socket
+
+    if isinstance(error, socket.gaierror):
+        return f"no host is named {escape(address.host)}"
+    if isinstance(error, ConnectionRefusedError):
+        return f"{address} refuses connections; is the server running, and is it that port?"
+    if isinstance(error, OverflowError):
+        return f"{address.port} is not a port; ports are 1 to 65535"
+    number = getattr(error, "errno", None)
+    return f"cannot connect to {address}: {os.strerror(number) if isinstance(number, int) and number > 0 else error}"

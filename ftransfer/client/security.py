@@ -1,0 +1,47 @@
+"""What a client asks of the way to a server: encrypted or not, who must be at the other end, who the client is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+# Called with (host:port, fingerprint) when a server is seen for the first time and pinned.
+OnNewServer = Callable[[str, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Security:
+    """How far a server is trusted, and what it is told about the user.
+
+    The server is trusted if it shows the certificate with `fingerprint`; or, with `ca`, one from an authority that names the host;
+    or, with neither, the one that it showed when it was first seen. Nothing that is secret is sent before that.
+
+    Args:
+        tls: "auto" encrypts except to this machine itself, where both are tried; "on" always; "off" never.
+        fingerprint: As the server prints it; in hexadecimal digits as well.
+        ca: A PEM file with authorities, or "system" for those of the operating system.
+        certificate, key: PEM files with what this client shows, for servers that ask for it.
+        user: The name to log in with; "" with a token.
+        secret: The token or password; "" for the saved login of that server, if there is one. Never sent in plain off this machine.
+        state: The folder with the known servers and saved logins; by default that of the user.
+    """
+
+    tls: Literal["auto", "on", "off"] = "auto"
+    fingerprint: str = ""
+    ca: str = ""
+    certificate: str = ""
+    key: str = ""
+    user: str = ""
+    secret: str = field(default="", repr=False)
+    state: Path | None = None
+    on_new_server: OnNewServer | None = None
+
+    @property
+    def wants_tls(self) -> bool:
+        """Whether anything was asked that only TLS can give."""
+        return self.tls == "on" or bool(self.fingerprint or self.ca or self.certificate)
+
+
+DEFAULT_SECURITY = Security()

@@ -1,0 +1,12 @@
+"""A byte stream to one peer, in two forms with one face: SocketLink, which owns a non-blocking socket and can move bytes straight
+between it and files; and StreamLink, over asyncio's streams, for event loops and platforms where that cannot be done.
+
+The adapter between the operating system's sockets and the channel: OSError and ssl errors are translated here, once.
+"""
+
+from ftransfer.link.base import READ_SIZE, Buffer, Link
+from ftransfer.link.making import connect_link, make_link
+from ftransfer.link.sockets import SocketLink
+from ftransfer.link.streams import StreamLink
+
+__all__ = ["READ_SIZE", "Buffer", "Link", "SocketLink", "StreamLink", "connect_link", "make_link"]

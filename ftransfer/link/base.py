@@ -1,0 +1,128 @@
+"""What a link is, and what its two forms share."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from ftransfer import liveness
+from ftransfer.errors import Closed
+from ftransfer.loopback import is_loopback
+
+if TYPE_CHECKING:
+    from ftransfer.link.sockets import SocketLink
+
+Buffer = bytes | bytearray | memoryview
+
+# Enough to hold any line and most control frames, little enough for a thousand idle sessions.
+READ_SIZE = 64 * 1024
+
+
+class Link(Protocol):
+    """A byte stream. One task reads at a time, and one writes at a time."""
+
+    peer: str  # "address:port" of the other end, for messages and logs
+    peer_host: str
+    encrypted: bool
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the peer is a program on this machine."""
+
+    def keep_alive(self, vanish_s: float) -> None:
+        """Have the system ask a silent peer whether it is there, so that one which is gone is noticed within `vanish_s`."""
+
+    def unanswered_s(self) -> float:
+        """Give how long the peer's machine has not answered though something was sent to it; 0.0 if nothing waits for an answer."""
+
+    async def read(self, timeout_s: float) -> bytes:
+        """Give what has come in, up to READ_SIZE bytes; b"" at the end of the stream. Nothing is lost when cancelled.
+
+        Raises:
+            TimedOut: Nothing came within `timeout_s`.
+            Closed: The connection broke.
+        """
+
+    async def write(self, buffers: Sequence[Buffer], timeout_s: float) -> None:
+        """Hand buffers over to be sent, in order; returns when there is room for more.
+
+        Raises:
+            TimedOut: The peer took nothing for `timeout_s`.
+            Closed: The connection broke.
+        """
+
+    async def peek(self, timeout_s: float) -> bytes:
+        """Give the next byte without taking it; b"" at the end of the stream, or if this link cannot look. Raises as read."""
+
+    @property
+    def direct(self) -> SocketLink | None:
+        """The link itself if it can move bytes between its socket and files in threads."""
+
+    async def start_tls(self, context: ssl.SSLContext, *, server_side: bool, hostname: str, timeout_s: float) -> None:
+        """Encrypt from here on. Nothing may have been read yet, unless the peer spoke first in plain.
+
+        Raises:
+            ssl.SSLError: The handshake failed; the caller knows what that means. Nothing more can be said over this link.
+            TimedOut: It took longer than `timeout_s` in all.
+            Closed: The connection broke.
+        """
+
+    @property
+    def tls(self) -> ssl.SSLObject | ssl.SSLSocket | None: ...
+
+    async def close(self, timeout_s: float) -> None:
+        """Send what is left, wait up to `timeout_s` for the peer to have read it, and close."""
+
+    def abort(self) -> None:
+        """Close at once."""
+
+
+class PeerLink:
+    """What both forms know of the peer and its machine."""
+
+    def __init__(self, transport: asyncio.BaseTransport) -> None:
+        self._kernel_socket: liveness.KernelSocket | None = transport.get_extra_info("socket")
+        self.peer, self.peer_host = _peer_of(transport)
+        self.encrypted = False
+
+    @property
+    def is_local(self) -> bool:
+        return is_loopback(self.peer_host)
+
+    def keep_alive(self, vanish_s: float) -> None:
+        if self._kernel_socket is not None:
+            liveness.keep_alive(self._kernel_socket, vanish_s)
+
+    def unanswered_s(self) -> float:
+        return liveness.unanswered_s(self._kernel_socket) if self._kernel_socket is not None else 0.0
+
+
+def set_done(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+@contextlib.contextmanager
+def translated(peer: str, *, file_errors: bool = False) -> Iterator[None]:
+    """Turn what the socket raises into Closed. With `file_errors`, only what cannot have come from the file."""
+    try:
+        yield
+    except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError, TimeoutError):
+        raise
+    except (ConnectionError, ssl.SSLError) as error:
+        raise Closed(f"the connection to {peer} was lost") from error
+    except OSError as error:
+        if file_errors and not isinstance(error, TimeoutError):
+            raise
+        raise Closed(f"the connection to {peer} was lost: {error.strerror or error}") from error
+
+
+def _peer_of(transport: asyncio.BaseTransport) -> tuple[str, str]:
+    name = transport.get_extra_info("peername")
+    if not isinstance(name, tuple) or len(name) < 2:
+        return "peer", "local"
+    host = str(name[0])
+    return (f"[{host}]:{name[1]}" if ":" in host else f"{host}:{name[1]}"), host

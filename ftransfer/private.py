@@ -1,0 +1,114 @@
+"""Small files that only their owner may read: keys, known hosts, saved logins. Written whole or not at all, one process at a time.
+
+A leaf; everything here blocks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from ftransfer.errors import BadFile
+
+_MAX_SECRET_BYTES = 4096
+
+
+def state_folder() -> Path:
+    """Give the folder of this user in which state is kept; it need not be there yet."""
+    from platformdirs import user_state_path
+
+    return user_state_path("ftransfer")
+
+
+def read_private(path: Path) -> str:
+    """Give the text of a file, or "" if there is none.
+
+    Raises:
+        BadFile: It cannot be read, or is not text.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise BadFile(f"{path}: it cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise BadFile(f"{path}: it is not a text file; mend it or remove it") from error
+
+
+def write_private(path: Path, text: str, *, mode: int = 0o600) -> None:
+    """Replace a file in one step, synced; whoever reads it meanwhile sees the old or the new one. The folder is made if need be.
+
+    Raises:
+        BadFile: It cannot be written.
+    """
+    # In the same folder, so that it can be renamed; unpredictable, and never through a link.
+    temp = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            with os.fdopen(fd, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fchmod(fd, mode)
+                os.fsync(fd)
+            os.replace(temp, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temp)
+            raise
+    except OSError as error:
+        raise BadFile(f"{path}: it cannot be written: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep every other process from changing a file that is locked in the same way; the lock is a file beside it.
+
+    Raises:
+        BadFile: The lock cannot be made.
+    """
+    lock = path.with_name(f".{path.name}.lock")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise BadFile(f"{path}: it cannot be locked: {error.strerror}") from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def read_secret(path: str) -> str:
+    """Give the secret that a file holds: its text without the line end.
+
+    Raises:
+        BadFile: Others may read it, or it is no file, or empty, or holds more than a line.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with os.fdopen(fd, "rb") as file:
+            mode = os.fstat(fd).st_mode
+            # Asked of the open file: between a look at its name and its opening, another could take the place. A pipe, as of a
+            # shell's <(command), is nobody else's.
+            if mode & 0o077 and not stat.S_ISFIFO(mode):
+                raise BadFile(f"{path}: others may read this secret; chmod 600 {path} takes that away")
+            os.set_blocking(fd, True)
+            data = file.read(_MAX_SECRET_BYTES + 1)
+    except OSError as error:
+        raise BadFile(f"{path}: the secret cannot be read: {error.strerror}") from error
+    try:
+        text = data.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError as error:
+        raise BadFile(f"{path}: the secret is not text") from error
+    if not text or len(data) > _MAX_SECRET_BYTES or not text.isprintable():
+        raise BadFile(f"{path}: the file must hold the secret and nothing else, on one line")
+    return text

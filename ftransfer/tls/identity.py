@@ -1,0 +1,59 @@
+"""A server's own key and self-signed certificate, made when they are first needed and kept: what a client pins must not change."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+from ftransfer.private import locked, read_private, write_private
+
+_FILE = "server.pem"
+# Clients compare the fingerprint, not the dates. They are far apart, so that nobody meets the end of them.
+_LIFETIME = datetime.timedelta(days=365 * 50)
+
+
+def own_identity(folder: Path) -> Path:
+    """Give the file that holds the key and the certificate of this user's servers; it is made if it is not there. Blocking.
+
+    One file for both, so that they can never be from two different pairs.
+
+    Raises:
+        BadFile: It cannot be written.
+    """
+    path = folder / _FILE
+    with locked(path):
+        if not read_private(path):
+            write_private(path, make_identity())
+    return path
+
+
+def make_identity(lifetime: datetime.timedelta = _LIFETIME, name: str = "ftransfer") -> str:
+    """Give a new key and a certificate for it, both in PEM.
+
+    P-256, since each TLS 1.3 peer knows it, and a signature with it is 20 times as fast as one with RSA.
+    """
+    # Not at the top: these cost 50 ms, and are needed once.
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+    from cryptography.x509.oid import NameOID
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    # A day back: the clocks of other machines may be behind ours.
+    begin = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(begin)
+        .not_valid_after(begin + lifetime)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return (private + certificate.public_bytes(Encoding.PEM)).decode()
