@@ -28,7 +28,17 @@ CASES: tuple[Case, ...] = (*FILE_CASES, *TREE_CASES, *CROWD_CASES, *SMALL_CASES,
 RESULTS = Path(__file__).parent / "results"
 # What a short run leaves out: what is long and shows nothing at a small size.
 _QUICK_SCALE = 1 / 16
-_NOT_QUICK = ("memory-*", "*-disk", "crowd-1", "link-bbr-*", "link-*-0-*", "link-cubic-1-tree")
+_NOT_QUICK = (
+    "memory-*",
+    "*-disk",
+    "*-mixed-tree",
+    "crowd-1",
+    "crowd-100",
+    "resume-put",
+    "link-bbr-*",
+    "link-*-0-*",
+    "link-cubic-1-*",
+)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -74,6 +84,8 @@ def find_places(memory: Path, disk: Path) -> dict[str, Path]:
 def run_cases(cases: Sequence[Case], bench: Bench, path: Path) -> Run:
     """Run cases one after the other. What is measured is saved after each, so that an interrupt costs one case."""
     run = Run(describe(bench.places, bench.peers))
+    if bench.scale != 1:
+        run.machine["sizes and counts"] = f"those in the titles × {bench.scale:g}"
     if path.exists():
         run.results = load(path).results
     for number, case in enumerate(cases, 1):

@@ -44,7 +44,8 @@ class Ftransfer(Peer):
 
     def client(self, at: Setting, verb: str, *words: str) -> Command:
         tls = ("--tls",) if at.encrypts else ()
-        return self.command(at, verb, *tls, at.host, str(at.port), *words)
+        options = (*tls, *(word for word in words if word.startswith("-")))
+        return self.command(at, verb, *options, at.host, str(at.port), *(word for word in words if not word.startswith("-")))
 
     def get(self, at: Setting, name: str, dest: Path) -> Command | None:
         return self.client(at, "get", name, str(dest))
@@ -59,7 +60,7 @@ class Ftransfer(Peer):
         return self.client(at, "put", "-r", str(source), f"{into}/")
 
     def sync_tree(self, at: Setting, name: str, dest: Path) -> Command | None:
-        return self.client(at, "sync", name, str(dest))
+        return self.client(at, "sync", "--delete", "get", name, str(dest))
 
     def list_folder(self, at: Setting, name: str) -> Command | None:
         return self.client(at, "dir", name)
