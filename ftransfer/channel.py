@@ -120,10 +120,28 @@ class Channel:
         """Give the payload that has begun as one buffer; its length is bounded by limits.max_chunk_bytes."""
         whole = bytearray(self.connection.payload_left)
         position = 0
+        if self.link.direct is not None:
+            position = await self._receive_into(self.link.direct, memoryview(whole))
         async for piece in self.payload():
             whole[position : position + len(piece)] = piece
             position += len(piece)
         return whole
+
+    async def _receive_into(self, direct: SocketLink, whole: memoryview) -> int:
+        """Fill a buffer straight from the socket; how many bytes."""
+        early = self.connection.take_payload(len(whole))
+        filled = len(early)
+        whole[:filled] = early
+        while filled < len(whole):
+            count = direct.receive_into(whole[filled:])
+            if count is None:
+                await direct.wait_readable(self.limits.stall_s, len(whole) - filled)
+            elif count == 0:
+                raise Closed(f"{self.link.peer} closed the connection in the middle of a frame")
+            else:
+                self.connection.payload_moved(count)
+                filled += count
+        return filled
 
     async def discard_payload(self) -> None:
         async for _ in self.payload():

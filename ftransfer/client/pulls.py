@@ -18,7 +18,7 @@ from ftransfer.client.trees import (
     relative_entry,
     tell_plan,
 )
-from ftransfer.errors import FtransferError, NotFound, RemoteProtocolError
+from ftransfer.errors import FolderNotEmpty, FtransferError, NotFound, RemoteProtocolError
 from ftransfer.names import NameReader, SafeName, escape, parse_name
 from ftransfer.protocol.connection import Payload
 from ftransfer.protocol.replies import Outcomes, Reply
@@ -261,15 +261,15 @@ async def _pull_large(
 
 
 async def _remove(store: Store, entry: Entry, run: TreeRun) -> None:
+    is_whole = entry.kind == FOLDER and run.removes_whole_folders
     try:
-        await store.remove(parse_name(entry.name))
-    except NotFound:
-        return  # somebody else was quicker
+        count = await store.remove(parse_name(entry.name), recursive=is_whole)
+    except (NotFound, FolderNotEmpty):
+        return  # somebody else was quicker; or it holds what takes no part
     except FtransferError as error:
-        if entry.kind != FOLDER:  # a folder that is not empty holds what does not take part
-            run.failed(entry.name, error)
-        return
-    run.item(TreeItem(entry.name, "removed", entry.size))
+        run.failed(entry.name, error)
+    else:
+        run.removed(entry, count)
 
 
 async def _set_folders(store: Store, folders: Spool, run: TreeRun, *, deepest_first: bool = False) -> None:

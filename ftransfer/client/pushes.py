@@ -13,7 +13,7 @@ from ftransfer.client.trees import Plan, TreeItem, TreeRun, below, local_entries
 from ftransfer.client.uploads import source_of, upload
 from ftransfer.errors import FolderNotEmpty, FtransferError, NotFound, RemoteProtocolError, SourceChanged
 from ftransfer.names import SafeName, escape, parse_name
-from ftransfer.protocol.replies import Outcomes, Reply
+from ftransfer.protocol.replies import Outcomes, Reply, take_count
 from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, SmallFile, Store
 from ftransfer.transfer.digesting import digest_in_store
 from ftransfer.transfer.packs import MAX_ITEMS, PACK_BYTES, encode_files, in_frames, refusal_from_wire
@@ -219,8 +219,11 @@ async def _push_large(conversation: Conversation, store: Store, remote: SafeName
 
 
 async def _remove(conversation: Conversation, remote: SafeName, spool: Spool, run: TreeRun, *, recursive: bool = False) -> None:
-    options = {"recursive": True} if recursive else {}
-    commands = (("rm", str(below(remote, entry.name)), options) for entry in spool)
+    def options(entry: Entry) -> dict[str, Any]:
+        is_whole = recursive or (entry.kind == FOLDER and run.removes_whole_folders)
+        return {"recursive": True} if is_whole else {}
+
+    commands = (("rm", str(below(remote, entry.name)), options(entry)) for entry in spool)
     async with contextlib.aclosing(conversation.ask_many(commands)) as answers:
         for entry in spool:
             answer = await anext(answers)
@@ -229,4 +232,4 @@ async def _remove(conversation: Conversation, remote: SafeName, spool: Spool, ru
             if isinstance(answer, FtransferError):
                 run.failed(entry.name, answer)
             elif not recursive:
-                run.item(TreeItem(entry.name, "removed", entry.size))
+                run.removed(entry, take_count(answer, "removed", 1))

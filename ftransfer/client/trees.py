@@ -117,6 +117,16 @@ class TreeRun:
         if self._on_item is not None:
             self._on_item(item)
 
+    def removed(self, entry: Entry, count: int) -> None:
+        """Say that a thing is gone, and with it `count` things in all."""
+        self.report.removed += count - 1
+        self.item(TreeItem(entry.name, "removed", entry.size))
+
+    @property
+    def removes_whole_folders(self) -> bool:
+        """Whether a folder to be removed goes with all that is in it: no name in it can be one that takes no part."""
+        return self.options.wanted is everything
+
     def failed(self, name: str, error: FtransferError) -> None:
         self.item(TreeItem(name, "failed", error=error))
 
@@ -173,7 +183,7 @@ async def make_plan(plan: Plan, source: AsyncIterator[Entry], there: AsyncIterat
                 plan.links.add(action.entry)
             case Doing.FOLDER:
                 plan.folders.add(action.entry)
-            case Doing.REMOVE:
+            case Doing.REMOVE | Doing.REMOVE_TREE:
                 plan.removed.add(action.entry)
             case Doing.REPLACE:
                 plan.replaced.add(action.entry)

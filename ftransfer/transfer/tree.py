@@ -6,12 +6,13 @@ one entry of each and the chain of folders above them, however large the trees a
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from enum import Enum
 
 from ftransfer.names import encode_name
 from ftransfer.storage.base import FOLDER, LINK, Entry
+from ftransfer.transfer.selection import Wanted, everything
 
 
 class Doing(Enum):
@@ -22,6 +23,7 @@ class Doing(Enum):
     LINK = "link"
     FOLDER = "folder"  # make it, or set its mode and mtime; comes after everything in it
     REMOVE = "remove"  # something that only the destination has; a folder comes after everything in it, and stays if not empty
+    REMOVE_TREE = "remove tree"  # a folder that only the destination has, with all that is in it; where no name is left out
     REPLACE = "replace"  # something of another kind, which must go before its name can be used; an action for the name follows
     SKIP = "skip"  # the same on both sides
 
@@ -48,7 +50,7 @@ class Rules:
     delete: bool = False
     checksum: bool = False
     links: bool = False
-    wanted: Callable[[str, bool], bool] = lambda name, is_folder: True
+    wanted: Wanted = everything
 
 
 def sort_key(name: str) -> tuple[bytes, ...]:
@@ -65,8 +67,8 @@ class Comparison:
         self._open: list[tuple[Entry, bool]] = []
         # Folders that only the destination has, above the present name; each is removed when its content has been.
         self._doomed: list[Entry] = []
-        # A folder of the destination that goes as a whole, since the source has something else under its name.
-        self._replaced: Entry | None = None
+        # A folder of the destination that goes as a whole: its content needs no action.
+        self._gone: Entry | None = None
 
     async def actions(self, source: AsyncIterator[Entry], there: AsyncIterator[Entry]) -> AsyncIterator[Action]:
         """Give the actions that make `there` like `source`."""
@@ -100,7 +102,7 @@ class Comparison:
             # A folder with all that is in it goes only where things may be removed; else the copy will fail and say why.
             if there.kind != FOLDER or self._rules.delete:
                 actions.append(Action(Doing.REPLACE, there))
-            self._replaced = there if there.kind == FOLDER else None
+            self._gone = there if there.kind == FOLDER else None
             there = None
         if entry.kind == FOLDER:
             self._open.append((entry, there is None or there.mtime_ns != entry.mtime_ns or there.mode != entry.mode))
@@ -125,15 +127,18 @@ class Comparison:
     def _extra(self, key: tuple[bytes, ...], there: Entry) -> list[Action]:
         """Handle a name that only the destination has."""
         actions = self._leave(key)
-        if self._replaced is not None and there.name.startswith(self._replaced.name + "/"):
+        if self._gone is not None and there.name.startswith(self._gone.name + "/"):
             return actions
         if not self._rules.delete or not self._rules.wanted(there.name, there.kind == FOLDER):
             return actions
         self._touch_parent(depth=len(key) - 1)
-        if there.kind == FOLDER:
-            self._doomed.append(there)
-        else:
+        if there.kind != FOLDER:
             actions.append(Action(Doing.REMOVE, there))
+        elif self._rules.wanted is everything:
+            actions.append(Action(Doing.REMOVE_TREE, there))
+            self._gone = there
+        else:
+            self._doomed.append(there)
         return actions
 
     def _touch_parent(self, depth: int) -> None:

@@ -68,7 +68,13 @@ async def test_checksum_compares_files_of_one_size_only() -> None:
 async def test_nothing_is_removed_unless_asked() -> None:
     there = [folder("a"), file("a/x"), file("b")]
     assert await compare([], there) == []
-    assert await compare([], there, Rules(delete=True)) == [("remove", "a/x"), ("remove", "a"), ("remove", "b")]
+    assert await compare([], there, Rules(delete=True)) == [("remove tree", "a"), ("remove", "b")]
+
+
+async def test_folder_that_may_hold_what_takes_no_part_is_removed_piece_by_piece() -> None:
+    rules = Rules(delete=True, wanted=lambda name, is_folder: True)
+    there = [folder("a"), file("a/x"), file("b")]
+    assert await compare([], there, rules) == [("remove", "a/x"), ("remove", "a"), ("remove", "b")]
 
 
 async def test_file_in_place_of_a_folder() -> None:
@@ -133,7 +139,7 @@ def test_actions_make_the_one_like_the_other(
             case Doing.REMOVE:
                 assert not any(other.startswith(name + "/") for other in result), "a folder goes after its content"
                 del result[name]
-            case Doing.REPLACE:
+            case Doing.REPLACE | Doing.REMOVE_TREE:
                 result = {other: entry for other, entry in result.items() if other != name and not other.startswith(name + "/")}
             case Doing.COPY:
                 clashes |= name in result and result[name].kind == FOLDER
