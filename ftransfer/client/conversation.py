@@ -72,6 +72,12 @@ class Conversation:
         connection = self.connection
         return not self.is_over and connection.state is State.READY and connection.payload_left == 0
 
+    @property
+    def is_in_step(self) -> bool:
+        """Whether the next thing to come is the answer to the next command: nothing of an answer has been left unread."""
+        connection = self.connection
+        return not self.is_over and connection.payload_left == 0 and connection.state in (State.READY, State.ANSWERING)
+
     # Speaking.
 
     async def introduce(self, options: Mapping[str, Any]) -> None:

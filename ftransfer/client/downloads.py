@@ -12,7 +12,7 @@ from ftransfer.jobs import movers, run_job
 from ftransfer.names import SafeName, escape
 from ftransfer.protocol.connection import Event
 from ftransfer.protocol.replies import End, Meta, Reply
-from ftransfer.storage.base import Announcement, Store
+from ftransfer.storage.base import Announcement, Store, Writer
 from ftransfer.transfer.digesting import RunningDigest
 from ftransfer.transfer.pump import Sink, receive_content
 from ftransfer.transfer.records import Receipt
@@ -35,42 +35,72 @@ async def download(
         DigestMismatch, Truncated: The content did not verify; nothing is published or kept.
         FtransferError: As the server or the store says; what has come is kept for the next attempt.
     """
-    partial = await store.find_partial(target, _OWNER)
-    options: dict[str, Any] = {"offset": partial.kept, "identity": partial.source} if partial and partial.kept else {}
-    meta = await _begin(conversation, name, options)
-    announced = Announcement(meta.size, meta.mtime_ns, meta.mode, source=meta.identity, owner=_OWNER)
-    writer = await store.open_write(target, announced)
-    if writer.offset and meta.offset == 0:  # the server would not go on from there: the part is of no use
-        await writer.abort()
-        writer = await store.open_write(target, announced)
-    digest = RunningDigest(writer)
-    try:
-        if writer.offset != meta.offset:
-            raise OffsetConflict(f"{escape(name)}: another process works on the same download; try again", name=name)
-        report(writer.offset, meta.size)
-        if writer.kept:
-            digest.allow(writer.kept)
-            digest.follow()
-        text = await _receive(conversation, name, writer, digest, meta, report)
-        await digest.close()
-        entry = await writer.commit(text)
-    except (DigestMismatch, Truncated):
-        await digest.close()
-        await writer.abort()
-        raise
-    except FtransferError:
-        await digest.close()
-        await writer.keep()
-        raise
-    except BaseException:
-        await digest.close()
-        await (writer.keep() if keep_cancelled else writer.abort())
-        raise
-    return Receipt(name, entry.size, text, entry.mtime_ns, store.durable, writer.kept, restarted=writer.restarted)
+    asked = Download(conversation, name, store, target, keep_cancelled=keep_cancelled)
+    await asked.ask()
+    return await asked.finish(report)
 
 
-async def _begin(conversation: Conversation, name: str, options: dict[str, Any]) -> Meta:
-    await conversation.say("get", name, options)
+class Download:
+    """One file that is asked for and then received; others may be asked for in between, and come after it."""
+
+    def __init__(self, conversation: Conversation, name: str, store: Store, target: SafeName, *, keep_cancelled: bool) -> None:
+        self._conversation = conversation
+        self._name = name
+        self._store = store
+        self._target = target
+        self._keep_cancelled = keep_cancelled
+        self._options: dict[str, Any] = {}
+
+    async def ask(self) -> None:
+        """Send the command, from where an earlier attempt stood."""
+        partial = await self._store.find_partial(self._target, _OWNER)
+        if partial and partial.kept:
+            self._options = {"offset": partial.kept, "identity": partial.source}
+        await self._conversation.say("get", self._name, self._options)
+
+    async def finish(self, report: Report) -> Receipt:
+        """Receive and publish. Raises as `download`."""
+        meta = await _meta(self._conversation, self._name, self._options)
+        writer = await self._open(meta)
+        digest = RunningDigest(writer)
+        try:
+            if writer.offset != meta.offset:
+                raise OffsetConflict(
+                    f"{escape(self._name)}: another process works on the same download; try again", name=self._name
+                )
+            report(writer.offset, meta.size)
+            if writer.kept:
+                digest.allow(writer.kept)
+                digest.follow()
+            text = await _receive(self._conversation, self._name, writer, digest, meta, report)
+            await digest.close()
+            entry = await writer.commit(text)
+        except (DigestMismatch, Truncated):
+            await digest.close()
+            await writer.abort()
+            raise
+        except FtransferError:
+            await digest.close()
+            await writer.keep()
+            raise
+        except BaseException:
+            await digest.close()
+            await (writer.keep() if self._keep_cancelled else writer.abort())
+            raise
+        durable = self._store.durable
+        return Receipt(self._name, entry.size, text, entry.mtime_ns, durable, writer.kept, restarted=writer.restarted)
+
+    async def _open(self, meta: Meta) -> Writer:
+        announced = Announcement(meta.size, meta.mtime_ns, meta.mode, source=meta.identity, owner=_OWNER)
+        writer = await self._store.open_write(self._target, announced)
+        if writer.offset and meta.offset == 0:  # the server would not go on from there: the part is of no use
+            await writer.abort()
+            writer = await self._store.open_write(self._target, announced)
+        return writer
+
+
+async def _meta(conversation: Conversation, name: str, options: dict[str, Any]) -> Meta:
+    """Hear what the server is about to send; it must be what was asked for."""
     meta = await conversation.answer()
     if not isinstance(meta, Meta):
         raise conversation.out_of_turn(meta)
@@ -81,7 +111,7 @@ async def _begin(conversation: Conversation, name: str, options: dict[str, Any])
 
 
 async def _receive(conversation: Conversation, name: str, sink: Sink, digest: RunningDigest, meta: Meta, report: Report) -> Digest:
-    """Receive the data and the end, verify, and read the reply; give the digest."""
+    """Receive the data and the end, verify, and read the reply; give the digest. What does not verify ends the conversation."""
     event: Event | None = None
     while event is None:
         event = conversation.sort(
@@ -89,18 +119,16 @@ async def _receive(conversation: Conversation, name: str, sink: Sink, digest: Ru
         )
     if not isinstance(event, End):
         raise conversation.out_of_turn(event)
-    if sink.offset != meta.offset + meta.length:
-        raise Truncated(
-            f"{escape(name)}: {meta.offset + meta.length} bytes were announced, {sink.offset} came",
-            name=name,
-            expected=meta.offset + meta.length,
-            actual=sink.offset,
-        )
+    end = meta.offset + meta.length
+    if sink.offset != end:
+        conversation.abort()
+        message = f"{escape(name)}: {end} bytes were announced, {sink.offset} came"
+        raise Truncated(message, name=name, expected=end, actual=sink.offset)
     actual = await digest.finish(sink.offset)
     if actual != event.digest:
-        raise DigestMismatch(
-            f"{escape(name)}: the content does not match its digest; try again", name=name, expected=event.digest, actual=actual
-        )
+        conversation.abort()
+        message = f"{escape(name)}: the content does not match its digest; try again"
+        raise DigestMismatch(message, name=name, expected=event.digest, actual=actual)
     reply = await conversation.answer()
     if not isinstance(reply, Reply):
         raise conversation.out_of_turn(reply)
@@ -151,7 +179,8 @@ class StreamDownload:
             options["offset"] = self.offset
         if self._identity is not None:
             options["identity"] = self._identity
-        meta = await _begin(conversation, self._name, options)
+        await conversation.say("get", self._name, options)
+        meta = await _meta(conversation, self._name, options)
         if meta.offset != self.offset or self._identity not in (None, meta.identity):
             conversation.abort()
             raise SourceChanged(f"{escape(self._name)}: the file on the server has changed; start again", name=self._name)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 from ftransfer.client.conversation import Asked, Conversation
-from ftransfer.client.downloads import download
+from ftransfer.client.downloads import Download
 from ftransfer.client.trees import (
     Plan,
     TreeItem,
@@ -32,6 +33,8 @@ from ftransfer.transfer.spool import Spool
 # Names that have been asked for and not answered. Enough for a long path, and a bound for the memory that they take.
 _WINDOW = 8192
 _NAMES_IN_FRAME = 512
+# Large files that are asked for at once: the server opens the next one while the present one travels.
+_ASKED_AHEAD = 2
 
 
 async def pull_tree(
@@ -237,27 +240,31 @@ class _Intake:
 async def _pull_large(
     conversation: Conversation, store: Store, remote: SafeName, large: Spool, run: TreeRun, *, keep_cancelled: bool
 ) -> None:
+    """Receive files one after the other, each asked for while the one before it comes."""
+    entries = iter(large)
+    asked: deque[tuple[str, Download]] = deque()
     folder: SafeName | None = None
-    for entry in large:
-        name = parse_name(entry.name)
-        try:
+    while True:
+        while len(asked) < _ASKED_AHEAD and (entry := next(entries, None)) is not None:
+            name = parse_name(entry.name)
             if name.parent != folder:
                 folder = name.parent
                 await store.make_folder(folder, parents=True)
-            receipt = await download(
-                conversation,
-                str(below(remote, entry.name)),
-                store,
-                name,
-                lambda done, _, shown=entry.name: run.within(shown, done),  # type: ignore[misc]
-                keep_cancelled=keep_cancelled,
-            )
+            whole = str(below(remote, entry.name))
+            coming = Download(conversation, whole, store, name, keep_cancelled=keep_cancelled)
+            await coming.ask()
+            asked.append((entry.name, coming))
+        if not asked:
+            return
+        shown, coming = asked.popleft()
+        try:
+            receipt = await coming.finish(lambda done, _, shown=shown: run.within(shown, done))  # type: ignore[misc]
         except FtransferError as error:
-            if not conversation.is_between_commands:
+            if not conversation.is_in_step:
                 raise  # the connection, or our own disk: the rest would fail as well
-            run.failed(entry.name, error)
+            run.failed(shown, error)
         else:
-            run.item(TreeItem(entry.name, "copied", receipt.size, receipt.digest))
+            run.item(TreeItem(shown, "copied", receipt.size, receipt.digest))
 
 
 async def _remove(store: Store, entry: Entry, run: TreeRun) -> None:

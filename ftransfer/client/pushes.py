@@ -20,6 +20,9 @@ from ftransfer.transfer.packs import MAX_ITEMS, PACK_BYTES, encode_files, in_fra
 from ftransfer.transfer.pipeline import read_ahead
 from ftransfer.transfer.spool import Spool
 
+# In a tree a file of this size is sent without a round trip to ask where to begin: if it is cut, little is sent twice.
+_AT_ONCE_BYTES = 4 << 20
+
 
 async def push_tree(conversation: Conversation, store: Store, remote: SafeName, run: TreeRun) -> None:
     """Make a folder of the server like a local tree; on a new conversation it does what is left.
@@ -207,6 +210,7 @@ async def _push_large(conversation: Conversation, store: Store, remote: SafeName
                     source_of(entry.name, reader),
                     {},
                     lambda done, _, shown=entry.name: run.within(shown, done),  # type: ignore[misc]
+                    at_once_bytes=_AT_ONCE_BYTES,
                 )
             finally:
                 await reader.close()

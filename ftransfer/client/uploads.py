@@ -25,7 +25,7 @@ from ftransfer.transfer.records import Receipt
 Report = Callable[[int, int | None], None]
 
 # Up to this size a file is sent without waiting for the server's word: to send it twice costs less than a round trip.
-_AT_ONCE_BYTES = 256 * 1024
+AT_ONCE_BYTES = 256 * 1024
 
 
 def source_of(path: str, reader: Reader) -> str:
@@ -35,13 +35,21 @@ def source_of(path: str, reader: Reader) -> str:
 
 
 async def upload(
-    conversation: Conversation, reader: Reader, name: str, source: str, options: Mapping[str, Any], report: Report
+    conversation: Conversation,
+    reader: Reader,
+    name: str,
+    source: str,
+    options: Mapping[str, Any],
+    report: Report,
+    *,
+    at_once_bytes: int = AT_ONCE_BYTES,
 ) -> Receipt:
     """Send a local file; on return the server has verified, published and (if it is durable) synced it.
 
     Args:
         source: Names this version of this file; the server goes on with what it kept under the same word.
         options: Further options of the put: if_absent, if_match.
+        at_once_bytes: Up to this size the file is sent without waiting for the server's word where to begin.
 
     Raises:
         SourceChanged: The file changed while it was sent; the server was told to publish nothing.
@@ -49,8 +57,11 @@ async def upload(
     """
     entry = reader.entry
     announced = {"size": entry.size, "mtime_ns": entry.mtime_ns, "mode": entry.mode, **options}
-    if entry.size <= _AT_ONCE_BYTES:
+    if entry.size <= AT_ONCE_BYTES:
         return await _upload_at_once(conversation, reader, name, announced)
+    if entry.size <= at_once_bytes:
+        await conversation.say("put", name, announced)
+        return await _upload_from(conversation, reader, name, Meta(), report)
     await conversation.say("put", name, {**announced, "source": source, "wait": True})
     meta = await conversation.answer()
     if not isinstance(meta, Meta):
@@ -58,11 +69,16 @@ async def upload(
     if meta.offset > entry.size:
         conversation.abort()
         raise OffsetConflict(f"{escape(name)}: the server has more bytes than the file", name=name)
+    return await _upload_from(conversation, reader, name, meta, report)
+
+
+async def _upload_from(conversation: Conversation, reader: Reader, name: str, meta: Meta, report: Report) -> Receipt:
+    """Send what is missing from the offset on."""
     digest = RunningDigest(reader)
     try:
         digest.allow(meta.offset)
         digest.follow()
-        report(meta.offset, entry.size)
+        report(meta.offset, reader.entry.size)
         values, text = await _send(conversation, reader, name, meta.offset, digest, report)
     finally:
         await digest.close()
@@ -71,7 +87,7 @@ async def upload(
 
 async def _upload_at_once(conversation: Conversation, reader: Reader, name: str, announced: Mapping[str, Any]) -> Receipt:
     """Send command, data and end in one go: one round trip in all."""
-    data = await reader.read(0, _AT_ONCE_BYTES + 1)
+    data = await reader.read(0, AT_ONCE_BYTES + 1)
     if len(data) != reader.entry.size:
         raise SourceChanged(f"{escape(name)}: the file changed while it was read", name=name)
     await conversation.say("put", name, announced)
