@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import sys
@@ -15,6 +16,7 @@ import typer
 from ftransfer.cli.options import check_listening_port
 from ftransfer.cli.output import DONE, INTERRUPTED, note
 from ftransfer.cli.running import run
+from ftransfer.names import escape
 from ftransfer.shell.failures import WrongUsage
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ def serve(
     port: Annotated[int, typer.Option(callback=check_listening_port, help="Port to listen on; 0 for any free one.")] = 9021,
     read_only: Annotated[bool, typer.Option("--read-only", help="Refuse every change.")] = False,
     drop_box: Annotated[bool, typer.Option("--drop-box", help="Let others put new files, and see nothing.")] = False,
-    welcome: Annotated[str, typer.Option(help="A line that every user is greeted with.", show_default=False)] = "",
+    welcome: Annotated[str, typer.Option(help="What users are greeted with; else the folder's name.", show_default=False)] = "",
 ) -> None:
     """Share one folder. The first line on stdout is `listening on HOST:PORT`; the log goes to stderr."""
     if read_only and drop_box:
@@ -51,19 +53,26 @@ async def _serve(folder: str, host: str, port: int, *, read_only: bool, drop_box
     from ftransfer.server.listener import Server
     from ftransfer.share import Share
     from ftransfer.storage.local import LocalStore
+    from ftransfer.watch.watcher import FolderWatcher
 
     _start_log()
     signals: asyncio.Queue[None] = asyncio.Queue()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, None)
-    share = Share(await LocalStore.open(folder), read_only=read_only, drop_box=drop_box)
+    store = await LocalStore.open(folder)
+    share = Share(store, read_only=read_only, drop_box=drop_box)
+    watcher = FolderWatcher(folder, store)
     try:
-        server = await Server.start(share, host=host, port=port, welcome=welcome)
+        server = await Server.start(share, host=host, port=port, welcome=welcome or _default_welcome(folder), watcher=watcher)
         _announce(server.addresses)
         await signals.get()
         return await _stop(server, signals)
     finally:
         await share.close()
+
+
+def _default_welcome(folder: str) -> str:
+    return f"welcome to {escape(os.path.basename(os.path.realpath(folder))) or '/'}"
 
 
 async def _stop(server: Server, signals: asyncio.Queue[None]) -> int:

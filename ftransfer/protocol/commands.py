@@ -79,6 +79,8 @@ VERBS: Mapping[str, Verb] = {
         Verb("tell", "NAME", "say something to one: tell NAME TEXT", {"text": str}),
         Verb("listen", "", "be told what others say, and who comes and goes"),
         Verb("unlisten", "", "be told no more"),
+        Verb("watch", "[PATH]", "be told what changes below a folder"),
+        Verb("unwatch", "[PATH]", "be told no more; without PATH of nothing"),
         Verb("help", "", "list the verbs"),
         Verb("close", "", "end the session (also: exit, quit)"),
     )

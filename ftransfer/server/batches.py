@@ -159,7 +159,11 @@ async def _next_pack(session: Session) -> bytearray | None:
 
 
 async def _store(session: Session, files: Sequence[SmallFile], counts: dict[str, int]) -> None:
-    results = await session.share.write_small(files)
+    async with session.changes.storing(session.seat, [file.name for file in files]) as stored:
+        results = await session.share.write_small(files)
+        for file, result in zip(files, results, strict=True):
+            if not isinstance(result, FtransferError):
+                stored(result, file.digest)
     outcomes = []
     for file, result in zip(files, results, strict=True):
         if isinstance(result, FtransferError):

@@ -30,14 +30,14 @@ async def handle_checksum(session: Session, command: Command) -> dict[str, Any]:
 
 async def handle_mkdir(session: Session, command: Command) -> dict[str, Any]:
     """Make a folder."""
-    async with session.channel.heartbeats():
+    async with session.channel.heartbeats(), session.changes.altering(session.seat, *_with_parents(command.argument)):
         name = await session.share.make_folder(command.argument, parents=command.options.get("parents", False))
     return {"name": str(name)}
 
 
 async def handle_mv(session: Session, command: Command) -> dict[str, Any]:
     """Move or rename a file or folder."""
-    async with session.channel.heartbeats():
+    async with session.channel.heartbeats(), session.changes.altering(session.seat, command.argument, command.options["to"]):
         replace = command.options.get("replace", False)
         name = await session.share.rename(command.argument, command.options["to"], replace=replace)
     return {"name": str(name)}
@@ -45,7 +45,7 @@ async def handle_mv(session: Session, command: Command) -> dict[str, Any]:
 
 async def handle_rm(session: Session, command: Command) -> dict[str, Any]:
     """Remove a file or folder."""
-    async with session.channel.heartbeats():
+    async with session.channel.heartbeats(), session.changes.altering(session.seat, command.argument):
         count = await session.share.remove(command.argument, recursive=command.options.get("recursive", False))
     return {"removed": count}
 
@@ -53,7 +53,7 @@ async def handle_rm(session: Session, command: Command) -> dict[str, Any]:
 async def handle_setstat(session: Session, command: Command) -> dict[str, Any]:
     """Set the time or mode of a file or folder."""
     options = command.options
-    async with session.channel.heartbeats():
+    async with session.channel.heartbeats(), session.changes.altering(session.seat, command.argument):
         name = await session.share.set_attributes(command.argument, mtime_ns=options.get("mtime_ns"), mode=options.get("mode"))
     return {"name": str(name)}
 
@@ -83,3 +83,8 @@ def _partial_to_wire(partial: Partial) -> dict[str, Any]:
     if partial.owner:
         value["owner"] = partial.owner
     return value
+
+
+def _with_parents(path: str) -> list[str]:
+    parts = path.rstrip("/").split("/")
+    return ["/".join(parts[: count + 1]) for count in range(len(parts))]

@@ -20,7 +20,16 @@ from ftransfer.server.files import (
     handle_setstat,
     handle_stat,
 )
-from ftransfer.server.live_handlers import handle_as, handle_listen, handle_say, handle_tell, handle_unlisten, handle_who
+from ftransfer.server.live_handlers import (
+    handle_as,
+    handle_listen,
+    handle_say,
+    handle_tell,
+    handle_unlisten,
+    handle_unwatch,
+    handle_watch,
+    handle_who,
+)
 from ftransfer.server.session import Handler, Session
 from ftransfer.storage.base import Announcement, Entry, Reader, Writer
 from ftransfer.transfer.digesting import RunningDigest
@@ -184,7 +193,10 @@ async def _receive_file(session: Session, command: Command, writer: Writer, dige
                 actual=text,
             )
         await digest.close()
-        return await writer.commit(text), text
+        async with session.changes.storing(session.seat, [str(writer.name)]) as stored:
+            entry = await writer.commit(text)
+            stored(entry, text)
+        return entry, text
 
 
 async def handle_help(session: Session, command: Command) -> dict[str, Any]:
@@ -220,6 +232,8 @@ HANDLERS: Mapping[str, Handler] = {
     "tell": handle_tell,
     "listen": handle_listen,
     "unlisten": handle_unlisten,
+    "watch": handle_watch,
+    "unwatch": handle_unwatch,
     "help": handle_help,
     "close": handle_close,
 }

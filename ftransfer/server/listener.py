@@ -16,6 +16,7 @@ from ftransfer.limits import DEFAULT_LIMITS, Limits
 from ftransfer.link import Link, make_link
 from ftransfer.protocol.connection import Role
 from ftransfer.protocol.replies import Hello
+from ftransfer.server.changes import Changes, Watcher
 from ftransfer.server.digests import Digests
 from ftransfer.server.handlers import HANDLERS
 from ftransfer.server.handshake import encrypt
@@ -38,7 +39,9 @@ _MAX_REFUSALS = 64
 class Server:
     """A share on a port. Made by `start`; whoever starts it stops it, and closes the share after that."""
 
-    def __init__(self, share: Share, limits: Limits, welcome: str, *, direct: bool, tls: ServerTls | None) -> None:
+    def __init__(
+        self, share: Share, limits: Limits, welcome: str, watcher: Watcher | None, *, direct: bool, tls: ServerTls | None
+    ) -> None:
         self.addresses: list[tuple[str, int]] = []
         self.session_count = 0  # sessions so far; the number of the latest one
         self._share = share
@@ -48,6 +51,7 @@ class Server:
         self.digests = Digests(limits)
         self._hub = Hub(limits)
         self._tls = tls
+        self._changes = Changes(self._hub, limits, watcher)
         self._sessions: dict[Session, asyncio.Task[None]] = {}
         self._refusing: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -61,6 +65,7 @@ class Server:
         port: int = 9021,
         limits: Limits = DEFAULT_LIMITS,
         welcome: str = "",
+        watcher: Watcher | None = None,
         direct: bool = True,
         tls: ServerTls | None = None,
     ) -> Server:
@@ -69,13 +74,14 @@ class Server:
         Args:
             host: Address or host name; "" for all addresses of the machine.
             port: 0 for any free port; `addresses` says which.
+            watcher: What finds changes in the folder (watch.watcher.FolderWatcher); without one, nobody can watch.
             direct: Whether bytes may be moved between sockets and files in threads, where the platform can.
             tls: What to show to clients and to ask of them; without it the port speaks in plain.
 
         Raises:
             CannotListen: The port is taken, or the address is not one of this machine.
         """
-        server = cls(share, limits, welcome, direct=direct, tls=tls)
+        server = cls(share, limits, welcome, watcher, direct=direct, tls=tls)
         try:
             server._server = await asyncio.start_server(server._accept, host or None, port, backlog=_BACKLOG)
         except (OSError, OverflowError) as error:
@@ -108,9 +114,8 @@ class Server:
             return
         self.session_count += 1
         hello = self._hello(self.session_count)
-        session = Session(
-            self.session_count, channel, self._share, self._limits, HANDLERS, hello, self.digests, self._hub, self._tls
-        )
+        live = (self.digests, self._hub, self._changes)
+        session = Session(self.session_count, channel, self._share, self._limits, HANDLERS, hello, *live, self._tls)
         task = loop.create_task(session.run())
         self._sessions[session] = task
         task.add_done_callback(lambda _: self._sessions.pop(session, None))
@@ -133,7 +138,7 @@ class Server:
             session=number,
             welcome=self._welcome,
             durable=self._share.durable,
-            features=("live",),
+            features=("live", "watch") if self._changes.is_possible else ("live",),
             limits={
                 "max_line_bytes": limits.max_line_bytes,
                 "max_chunk_bytes": limits.max_chunk_bytes,
@@ -163,6 +168,7 @@ class Server:
         for task in self._refusing:
             task.cancel()
         await asyncio.gather(*tasks, *self._refusing, return_exceptions=True)
+        await self._changes.stop()
         await self._server.wait_closed()
 
 

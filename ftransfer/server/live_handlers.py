@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from ftransfer.errors import BadArgument
-from ftransfer.names import escape
+from ftransfer.names import escape, parse_path
 from ftransfer.protocol.commands import Command
 from ftransfer.protocol.live import presence_to_wire
 from ftransfer.server.session import Session
@@ -88,4 +88,19 @@ async def handle_listen(session: Session, command: Command) -> dict[str, Any]:
 async def handle_unlisten(session: Session, command: Command) -> dict[str, Any]:
     """Send it no more."""
     session.seat.is_listening = False
+    return {}
+
+
+async def handle_watch(session: Session, command: Command) -> dict[str, Any]:
+    """From now on, send what changes below a folder."""
+    path = parse_path(command.argument, session.limits)
+    async with session.channel.heartbeats():
+        await session.share.stat(command.argument)
+        await session.changes.watch(session.seat, path)
+    return {"path": str(path)}
+
+
+async def handle_unwatch(session: Session, command: Command) -> dict[str, Any]:
+    """Send it no more."""
+    await session.changes.unwatch(session.seat, parse_path(command.argument, session.limits) if command.argument else None)
     return {}

@@ -26,6 +26,7 @@ from ftransfer.protocol.connection import InputEnded, Payload
 from ftransfer.protocol.replies import Hello
 from ftransfer.protocol.state import State
 from ftransfer.rights import ANYONE, Principal
+from ftransfer.server.changes import Changes
 from ftransfer.server.digests import Allowance, Digests
 from ftransfer.server.handshake import encrypt
 from ftransfer.server.live import Hub
@@ -56,6 +57,7 @@ class Session:
         hello: Hello,
         digests: Digests,
         hub: Hub,
+        changes: Changes,
         tls: ServerTls | None = None,
     ) -> None:
         self.number = number
@@ -78,6 +80,7 @@ class Session:
         self.allowance = Allowance(limits, self._loop.time)
         self.began_at = self._loop.time()  # when the present command, or idleness, began
         self.hub = hub
+        self.changes = changes
         self.seat = hub.make_seat(self)
 
     @property
@@ -125,6 +128,7 @@ class Session:
         finally:
             self.channel.abort()
             await self.hub.leave(self.seat)
+            await self.changes.leave(self.seat)
 
     async def _serve(self) -> None:
         if self._tls is not None:

@@ -18,6 +18,7 @@ from ftransfer.limits import Limits
 from ftransfer.server.listener import Server
 from ftransfer.share import Share
 from ftransfer.storage.local import LocalStore
+from ftransfer.watch.watcher import FolderWatcher
 
 
 @dataclass
@@ -61,6 +62,7 @@ async def serve(
     local.mkdir(exist_ok=True)
     store = await LocalStore.open(root, durable=False)
     try:
+        options = {"watcher": FolderWatcher(root, store), **options}
         server = await Server.start(Share(store, read_only=read_only), port=0, limits=limits or Limits(), direct=direct, **options)
         try:
             yield Service(server, root, local, direct)

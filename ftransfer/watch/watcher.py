@@ -1,0 +1,265 @@
+"""A folder -> Change events: the system's hints, checked against a snapshot of what was there.
+
+A hint only says where to look. What has happened is told by the comparison, so that a hint that comes twice, late or not at all (a
+full queue in the kernel) costs a look and never a wrong event; and what a client has put is in the snapshot before the hint comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import stat
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from ftransfer.errors import FtransferError, NameRefused
+from ftransfer.jobs import movers, run_job
+from ftransfer.names import ROOT, SafeName, parse_name
+from ftransfer.protocol.live import CREATED, Change, Person, Rescan
+from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, Store
+from ftransfer.watch.raw import RawWatch
+from ftransfer.watch.snapshot import Differences, Snapshot, Stamp, stamp_of
+
+log = logging.getLogger("ftransfer.watch")
+
+Tell = Callable[[Change | Rescan], None]
+
+# The kernel's queue holds 16384 hints by default. A bunch of half as many names may have overflowed it.
+_BUNCH_TO_RESCAN = 8_192
+# Should hints have been lost all the same, a look at everything finds what they were about.
+_CHECK_S = 60.0
+_CHECKS_SHARE = 0.02  # of the time may be spent on that
+_RESTART_S = 1.0
+
+
+class FolderWatcher:
+    """Tells what happens below one folder, from `start` to `stop`.
+
+    Args:
+        folder: The folder as the operating system knows it; `store` is what is served of it.
+        check_s: How often everything is looked at, to be sure.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], store: Store, *, check_s: float = _CHECK_S) -> None:
+        self._folder = os.path.realpath(folder)
+        self._store = store
+        self._check_s = check_s
+        self._tell: Tell = lambda event: None
+        self._raw: RawWatch | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._snapshot = Snapshot()
+        self._hinted: set[str] = set()
+        self._why_rescan = ""
+        self._woken = asyncio.Event()
+        self._comparing = asyncio.Lock()
+        self._held: Counter[str] = Counter()
+        self._recorded: set[str] = set()
+
+    async def start(self, tell: Tell) -> None:
+        """Begin to tell; what happens after this has returned is told.
+
+        Raises:
+            OSError: The system can watch no more folders.
+            FtransferError: The folder cannot be listed.
+        """
+        self._tell = tell
+        await self._arm()
+        try:
+            self._snapshot = await self._look()
+        except BaseException:
+            await self.stop()
+            raise
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Tell no more, and forget what was there."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+        raw, self._raw = self._raw, None
+        if raw is not None:
+            await raw.stop()
+        self._snapshot = Snapshot()
+        self._hinted.clear()
+
+    # What clients do through the server.
+
+    def hold(self, names: Iterable[str]) -> None:
+        """Look at these names, and what is below them, no more until `release`: whoever is at work there will say what it did."""
+        self._held.update(names)
+
+    def release(self, names: Iterable[str]) -> None:
+        self._held.subtract(names)
+        self._held = +self._held
+        if self._hinted:
+            self._woken.set()
+
+    def record(self, entry: Entry) -> bool:
+        """Take note of what a client has put, so that it is told once; whether something had the name before."""
+        existed = self._snapshot.get(entry.name) is not None
+        self._recorded.add(entry.name)
+        self._record_folders(entry.name.rpartition("/")[0])
+        self._snapshot.set(entry.name, stamp_of(entry))
+        return existed
+
+    def _record_folders(self, name: str) -> None:
+        """Tell of the folders that were made for something new to be in."""
+        if not self._snapshot.has_folder(name):
+            self._record_folders(name.rpartition("/")[0])
+            self._snapshot.set(name, Stamp(FOLDER, 0, 0))
+            self._tell(Change(CREATED, name, FOLDER))
+
+    async def examine(self, names: Iterable[str], person: Person) -> None:
+        """Look at what somebody has done there, and tell it as theirs."""
+        if self._task is not None:
+            await self._compare(set(names), person)
+
+    # The system's hints.
+
+    async def _arm(self) -> None:
+        raw = RawWatch(self._folder, self._hear, self._lose)
+        self._raw = raw
+        await raw.start()
+
+    def _hear(self, paths: set[str]) -> None:
+        prefix = f"{self._folder}/"
+        for path in paths:
+            try:
+                self._hinted.add(str(parse_name(path.removeprefix(prefix))))
+            except NameRefused:
+                if path == self._folder and not os.path.lexists(path):
+                    self._why_rescan = "the folder is gone"
+        if len(paths) >= _BUNCH_TO_RESCAN:
+            self._why_rescan = "more changes at once than the system tells of"
+        self._woken.set()
+
+    def _lose(self, error: Exception) -> None:
+        log.warning("the watch of the folder broke off, and is set up again: %s", error)
+        raw, self._raw = self._raw, None
+        if raw is not None:
+            raw.abandon()
+        self._why_rescan = "the watch of the folder had to be set up again"
+        self._woken.set()
+
+    async def _run(self) -> None:
+        check_s = self._check_s
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                async with asyncio.timeout(check_s):
+                    await self._woken.wait()
+            except TimeoutError:
+                began = loop.time()
+                await self._guarded_rescan("changes were found that the system had not told of", only_if_different=True)
+                check_s = max(self._check_s, (loop.time() - began) / _CHECKS_SHARE)
+                continue
+            self._woken.clear()
+            if self._raw is None:
+                await self._arm_again()
+            if self._why_rescan:
+                why, self._why_rescan = self._why_rescan, ""
+                self._hinted.clear()
+                await self._guarded_rescan(why)
+            names = {name for name in self._hinted if not self._is_held(name)}
+            self._hinted -= names
+            if names:
+                await self._compare(names, None)
+
+    async def _arm_again(self) -> None:
+        while self._raw is None:
+            await asyncio.sleep(_RESTART_S)
+            try:
+                await self._arm()
+            except OSError as error:
+                self._raw = None
+                log.warning("the folder cannot be watched: %s", error)
+                await self._guarded_rescan("the folder cannot be watched; it is looked through", only_if_different=True)
+
+    def _is_held(self, name: str) -> bool:
+        if not self._held:
+            return False
+        while name:
+            if name in self._held:
+                return True
+            name = name.rpartition("/")[0]
+        return False
+
+    # Comparing.
+
+    async def _compare(self, names: set[str], person: Person | None) -> None:
+        """Look at some names and tell the differences."""
+        async with self._comparing:
+            self._recorded.clear()
+            now = await run_job(movers(), lambda: {name: self._stamp_now(name) for name in names})
+            differences = Differences()
+            for name in sorted(names):
+                if name in self._recorded:  # what we saw may be from before
+                    self._hinted.add(name)
+                    self._woken.set()
+                    continue
+                was_folder = self._snapshot.has_folder(name)
+                differences.update(self._snapshot, name, now[name])
+                if not was_folder and self._snapshot.has_folder(name):
+                    await self._enter(name, differences)
+            self._tell_all(differences, person)
+
+    async def _enter(self, folder: str, differences: Differences) -> None:
+        """Look at what is in a folder that has just appeared: the system may not have told of all of it."""
+        try:
+            async for batch in self._store.list(SafeName(tuple(folder.split("/"))), recursive=True, links=True):
+                for entry in batch:
+                    if entry.name in self._recorded or self._is_held(entry.name):
+                        continue
+                    differences.update(self._snapshot, entry.name, stamp_of(entry))
+        except FtransferError:
+            return  # gone again; the hint for that is on its way
+
+    def _stamp_now(self, name: str) -> Stamp | None:
+        """Look at one name, in a thread. Links are not followed."""
+        try:
+            about = os.lstat(os.path.join(self._folder, name))
+        except (OSError, ValueError):
+            return None
+        kind = about.st_mode
+        if stat.S_ISREG(kind):
+            return Stamp(FILE, about.st_size, about.st_mtime_ns)
+        if stat.S_ISDIR(kind):
+            return Stamp(FOLDER, 0, about.st_mtime_ns)
+        return Stamp(LINK, 0, about.st_mtime_ns) if stat.S_ISLNK(kind) else None
+
+    def _tell_all(self, differences: Differences, person: Person | None) -> None:
+        for change in differences.changes():
+            self._tell(replace(change, person=person))
+
+    async def _guarded_rescan(self, why: str, *, only_if_different: bool = False) -> None:
+        try:
+            await self._rescan(why, only_if_different=only_if_different)
+        except FtransferError as error:
+            log.warning("the folder cannot be looked through: %s", error)
+
+    async def _rescan(self, why: str, *, only_if_different: bool) -> None:
+        """Look at everything, and tell the differences after a word that this was done."""
+        async with self._comparing:
+            self._recorded.clear()
+            now = await self._look()
+            differences = Differences()
+            names = {*now.names(), *self._snapshot.names()} - self._recorded
+            for name in sorted(names):
+                if not self._is_held(name):
+                    differences.update(self._snapshot, name, now.get(name))
+            found = list(differences.changes())
+            if found or not only_if_different:
+                self._tell(Rescan("", why))
+            for change in found:
+                self._tell(change)
+
+    async def _look(self) -> Snapshot:
+        snapshot = Snapshot()
+        async for batch in self._store.list(ROOT, recursive=True, links=True):
+            for entry in batch:
+                if snapshot.has_folder(entry.name.rpartition("/")[0]):
+                    snapshot.set(entry.name, stamp_of(entry))
+        return snapshot
