@@ -12,8 +12,8 @@ from typing import Protocol
 
 _QUESTIONS = 5
 # struct tcp_info of Linux: eight bytes (the fourth: probes of a closed window that went unanswered), then 32-bit numbers.
-_TCP_INFO = struct.Struct("=8B13I")
-_PROBES, _UNACKED, _LAST_ACK_MS = 3, 12, 20
+_TCP_INFO = struct.Struct("=8B16I")
+_PROBES, _UNACKED, _LAST_ACK_MS, _ROUND_TRIP_US = 3, 12, 20, 23
 
 
 class KernelSocket(Protocol):
@@ -41,14 +41,23 @@ def keep_alive(sock: KernelSocket, vanish_s: float) -> None:
 
 def unanswered_s(sock: KernelSocket) -> float:
     """Give how long ago the peer's kernel last answered if something that was sent waits for its answer, else 0.0."""
+    info = _info_of(sock)
+    # One probe may just have been sent; its answer is on the way.
+    return info[_LAST_ACK_MS] / 1000 if info and (info[_UNACKED] or info[_PROBES] > 1) else 0.0
+
+
+def round_trip_s(sock: KernelSocket) -> float:
+    """Give the time to the peer and back in seconds, as the system has measured it; 0.0 if it does not tell."""
+    info = _info_of(sock)
+    return info[_ROUND_TRIP_US] / 1e6 if info else 0.0
+
+
+def _info_of(sock: KernelSocket) -> tuple[int, ...]:
+    """Give the kernel's account of a connection; nothing if there is none."""
     if sock.family not in (socket.AF_INET, socket.AF_INET6):
-        return 0.0
+        return ()
     try:
         data = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
     except (OSError, AttributeError):
-        return 0.0
-    if len(data) < _TCP_INFO.size:
-        return 0.0
-    info = _TCP_INFO.unpack(data)
-    # One probe may just have been sent; its answer is on the way.
-    return float(info[_LAST_ACK_MS]) / 1000 if info[_UNACKED] or info[_PROBES] > 1 else 0.0
+        return ()
+    return _TCP_INFO.unpack(data) if len(data) >= _TCP_INFO.size else ()

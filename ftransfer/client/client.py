@@ -16,10 +16,11 @@ from typing import Any, BinaryIO, TypeVar
 
 from ftransfer.client import treecommands
 from ftransfer.client.conversation import Conversation, OnNotice
-from ftransfer.client.downloads import StreamDownload, download
+from ftransfer.client.downloads import StreamDownload
 from ftransfer.client.files import FileCommands
 from ftransfer.client.greeting import Address
 from ftransfer.client.live import Live
+from ftransfer.client.parallel import download_best
 from ftransfer.client.people import People
 from ftransfer.client.retry import Backoff, RetryRules
 from ftransfer.client.security import DEFAULT_SECURITY, Security
@@ -165,6 +166,10 @@ class Client(FileCommands, People):
             self._conversation = conversation
         return self._conversation
 
+    async def _another(self) -> Conversation:
+        """Make one more connection, for a part of a transfer."""
+        return await Conversation.open(self.address, self._limits, security=self._security, direct=self._direct)
+
     def _notice(self, notice: Notice) -> None:
         self._live.receive(notice)
         if self._on_notice is not None:
@@ -257,13 +262,21 @@ class Client(FileCommands, People):
 
     # Receiving.
 
-    async def get(self, name: str, dest: str | os.PathLike[str] = ".", *, progress: ProgressCallback | None = None) -> Receipt:
+    async def get(
+        self,
+        name: str,
+        dest: str | os.PathLike[str] = ".",
+        *,
+        streams: int | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> Receipt:
         """Receive a file: verified, then renamed into place, with mtime and mode.
 
         What an earlier attempt left beside the destination is gone on with. A cancelled get leaves nothing that is half-written.
 
         Args:
             dest: A file to write, or a folder that exists, to write into under the file's own name.
+            streams: Over how many connections; None for one on a short path, and as many as pay on a long one.
 
         Raises:
             NotFound, NotAFile, Forbidden, NameRefused: The server, or the local disk, refuses.
@@ -278,8 +291,15 @@ class Client(FileCommands, People):
             target = SafeName((file_name,))
             receipt = await self.persist(
                 str(safe),
-                lambda conversation, report: download(
-                    conversation, str(safe), store, target, report, keep_cancelled=self.keep_cancelled
+                lambda conversation, report: download_best(
+                    conversation,
+                    str(safe),
+                    store,
+                    target,
+                    report,
+                    self._another,
+                    streams=streams,
+                    keep_cancelled=self.keep_cancelled,
                 ),
                 progress,
             )

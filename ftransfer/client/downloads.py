@@ -18,7 +18,7 @@ from ftransfer.transfer.pump import Sink, receive_content
 from ftransfer.transfer.records import Receipt
 
 # Partial downloads are kept apart from partial uploads, should a folder be served and downloaded into at once.
-_OWNER = "get"
+OWNER = "get"
 
 # Called with (bytes in place, size of the whole).
 Report = Callable[[int, int], None]
@@ -53,7 +53,7 @@ class Download:
 
     async def ask(self) -> None:
         """Send the command, from where an earlier attempt stood."""
-        partial = await self._store.find_partial(self._target, _OWNER)
+        partial = await self._store.find_partial(self._target, OWNER)
         if partial and partial.kept:
             self._options = {"offset": partial.kept, "identity": partial.source}
         await self._conversation.say("get", self._name, self._options)
@@ -91,7 +91,7 @@ class Download:
         return Receipt(self._name, entry.size, text, entry.mtime_ns, durable, writer.kept, restarted=writer.restarted)
 
     async def _open(self, meta: Meta) -> Writer:
-        announced = Announcement(meta.size, meta.mtime_ns, meta.mode, source=meta.identity, owner=_OWNER)
+        announced = Announcement(meta.size, meta.mtime_ns, meta.mode, source=meta.identity, owner=OWNER)
         writer = await self._store.open_write(self._target, announced)
         if writer.offset and meta.offset == 0:  # the server would not go on from there: the part is of no use
             await writer.abort()

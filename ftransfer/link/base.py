@@ -38,6 +38,10 @@ class Link(Protocol):
     def unanswered_s(self) -> float:
         """Give how long the peer's machine has not answered though something was sent to it; 0.0 if nothing waits for an answer."""
 
+    @property
+    def round_trip_s(self) -> float:
+        """The time to the peer and back, in seconds, as the system has measured it; 0.0 if it does not tell."""
+
     async def read(self, timeout_s: float) -> bytes:
         """Give what has come in, up to READ_SIZE bytes; b"" at the end of the stream. Nothing is lost when cancelled.
 
@@ -98,6 +102,10 @@ class PeerLink:
 
     def unanswered_s(self) -> float:
         return liveness.unanswered_s(self._kernel_socket) if self._kernel_socket is not None else 0.0
+
+    @property
+    def round_trip_s(self) -> float:
+        return liveness.round_trip_s(self._kernel_socket) if self._kernel_socket is not None else 0.0
 
 
 def set_done(future: asyncio.Future[None]) -> None:
