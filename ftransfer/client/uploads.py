@@ -90,11 +90,14 @@ async def _upload_at_once(conversation: Conversation, reader: Reader, name: str,
     data = await reader.read(0, AT_ONCE_BYTES + 1)
     if len(data) != reader.entry.size:
         raise SourceChanged(f"{escape(name)}: the file changed while it was read", name=name)
-    await conversation.say("put", name, announced)
     text = digest_of(data)
-    if data:
-        await conversation.channel.send_chunk(data)
-    await conversation.channel.send(conversation.connection.send_end(End(len(data), text)))
+    connection, cap = conversation.connection, conversation.channel.limits.max_chunk_bytes
+    await conversation.say("put", name, announced)
+    frames: list[bytes] = []
+    for start in range(0, len(data), cap):
+        piece = data[start : start + cap]
+        frames += [connection.send_data_header(len(piece)), piece]
+    await conversation.channel.send(*frames, connection.send_end(End(len(data), text)))
     return _receipt(name, await conversation.reply(), text)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ftransfer.errors import Aborted, Closed, DigestMismatch, OffsetConflict, RemoteProtocolError, Truncated
+from ftransfer.digest import digest_of
+from ftransfer.errors import Aborted, Closed, DigestMismatch, OffsetConflict, RemoteProtocolError, SourceChanged, Truncated
 from ftransfer.names import escape
 from ftransfer.protocol.commands import ALIASES, VERBS, Command
 from ftransfer.protocol.connection import InputEnded
@@ -37,6 +38,9 @@ from ftransfer.transfer.packs import in_frames
 from ftransfer.transfer.pump import receive_content, send_content
 from ftransfer.transfer.records import entry_to_wire
 
+# Up to this size a file is read into memory and sent in one go.
+_SMALL_BYTES = 256 * 1024
+
 
 async def handle_dir(session: Session, command: Command) -> dict[str, Any]:
     """List a folder in frames of some hundred entries."""
@@ -58,12 +62,16 @@ async def handle_get(session: Session, command: Command) -> dict[str, Any]:
     try:
         meta = _plan_get(command, reader.entry)
         session.total = meta.length
+        is_part = "length" in command.options
+        if meta.length <= min(_SMALL_BYTES, session.limits.max_chunk_bytes) and (is_part or meta.offset == 0):
+            await _send_small(session, reader, meta)
+            return {"bytes": meta.length}
         await session.channel.send(session.connection.send_meta(meta))
-        if "length" in command.options:
+        if is_part:
             digest = await _send_file(session, reader, meta, start=meta.offset)
         else:
             digest = await _send_whole(session, reader, meta, opened_ns)
-        size = meta.length if "length" in command.options else meta.size
+        size = meta.length if is_part else meta.size
         await session.channel.send(session.connection.send_end(End(size, digest)))
     finally:
         await reader.close()
@@ -79,6 +87,21 @@ def _plan_get(command: Command, entry: Entry) -> Meta:
         raise OffsetConflict(f"{escape(entry.name)}: the file has {entry.size} bytes, fewer than {offset}", name=entry.name)
     length = min(command.options.get("length", entry.size), entry.size - offset)
     return Meta(entry.name, entry.size, entry.mtime_ns, entry.mode, entry.identity, offset, length)
+
+
+async def _send_small(session: Session, reader: Reader, meta: Meta) -> None:
+    """Send meta, data and end in one go: for a small file the hops between threads and the packets are what costs."""
+    data = await reader.read(meta.offset, meta.length)
+    await reader.check()
+    if len(data) != meta.length:
+        raise SourceChanged(f"{escape(meta.name)}: the file became shorter while it was read; get it again", name=meta.name)
+    connection = session.connection
+    frames: list[bytes] = [connection.send_meta(meta)]
+    if data:
+        frames += [connection.send_data_header(len(data)), data]
+    frames.append(connection.send_end(End(meta.length, digest_of(data))))
+    await session.channel.send(*frames)
+    session.moved += len(data)
 
 
 async def _send_whole(session: Session, reader: Reader, meta: Meta, opened_ns: int) -> str:
