@@ -18,15 +18,24 @@ if TYPE_CHECKING:
     from ftransfer.client.security import Security
     from ftransfer.errors import FtransferError
     from ftransfer.limits import Limits
+    from ftransfer.protocol.live import Attendance, Change, Message, Missed, Presence, Rescan
     from ftransfer.server.listener import Server
     from ftransfer.share import Share
     from ftransfer.storage.base import Entry, Partial
     from ftransfer.storage.local import LocalStore
     from ftransfer.storage.memory import MemoryStore
     from ftransfer.transfer.records import Progress, Receipt
+    from ftransfer.watch.watcher import FolderWatcher
 
 # Loaded when first used: a command of the command line needs the client or the server, hardly ever both.
 _HOMES = {
+    "Attendance": "ftransfer.protocol.live",
+    "Change": "ftransfer.protocol.live",
+    "Message": "ftransfer.protocol.live",
+    "Missed": "ftransfer.protocol.live",
+    "Presence": "ftransfer.protocol.live",
+    "Rescan": "ftransfer.protocol.live",
+    "FolderWatcher": "ftransfer.watch.watcher",
     "Client": "ftransfer.client.client",
     "connect": "ftransfer.client.client",
     "Checksum": "ftransfer.client.files",
@@ -61,6 +70,13 @@ __all__ = [
     "Security",
     "Server",
     "Share",
+    "Attendance",
+    "Change",
+    "Message",
+    "Missed",
+    "Presence",
+    "Rescan",
+    "FolderWatcher",
     "__version__",
     "connect",
 ]

@@ -23,6 +23,18 @@ from ftransfer.cli.files import (
     rm,
     stat,
 )
+from ftransfer.cli.live import (
+    CHAT_EXAMPLES,
+    SAY_EXAMPLES,
+    TELL_EXAMPLES,
+    WATCH_EXAMPLES,
+    WHO_EXAMPLES,
+    chat,
+    say,
+    tell,
+    watch,
+    who,
+)
 from ftransfer.cli.output import DONE, INTERRUPTED, USAGE
 from ftransfer.cli.quick import QuickCommand, QuickGroup
 from ftransfer.cli.serve import SERVE_EXAMPLES, serve
@@ -90,6 +102,11 @@ _register("get", get, GET_EXAMPLES)
 _register("put", put, PUT_EXAMPLES)
 _register("dir", dir_, DIR_EXAMPLES)
 _register("sync", sync, SYNC_EXAMPLES)
+_register("who", who, WHO_EXAMPLES)
+_register("say", say, SAY_EXAMPLES)
+_register("tell", tell, TELL_EXAMPLES)
+_register("watch", watch, WATCH_EXAMPLES)
+_register("chat", chat, CHAT_EXAMPLES)
 _register("stat", stat, STAT_EXAMPLES)
 _register("checksum", checksum, CHECKSUM_EXAMPLES)
 _register("mkdir", mkdir, MKDIR_EXAMPLES)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ftransfer.cli.options import Host, Port
+from ftransfer.cli.options import As, Host, Port
 from ftransfer.cli.running import run
 from ftransfer.shell.failures import WrongUsage
 from ftransfer.shell.wording import printable
 
 if TYPE_CHECKING:
-    from ftransfer.protocol.replies import Hello, Notice
+    from ftransfer.client.client import Client
+    from ftransfer.protocol.replies import Hello
     from ftransfer.shell.console import Console
     from ftransfer.shell.context import ShellContext
 
@@ -28,45 +28,55 @@ A script stops at its first failure and gives its exit code. Lines that begin wi
 """
 
 
-def connect(host: Host, port: Port) -> None:
+def connect(host: Host, port: Port, name: As = "") -> None:
     """Open a shell on a share. Without a terminal it carries out the lines that it reads from stdin."""
     if sys.stdin is None:
         raise WrongUsage("stdin is closed; connect reads its commands from there")
     is_interactive = sys.stdin.isatty()
-    run(_connect(host, port, is_interactive=is_interactive), keeps_interrupt=is_interactive)
+    run(_connect(host, port, name, is_interactive=is_interactive), keeps_interrupt=is_interactive)
 
 
-async def _connect(host: str, port: int, *, is_interactive: bool) -> None:
+async def _connect(host: str, port: int, name: str, *, is_interactive: bool) -> None:
     from ftransfer.client import client
     from ftransfer.shell.console import Console
     from ftransfer.shell.context import Line, ShellContext
 
     width = (lambda: shutil.get_terminal_size().columns) if sys.stdout.isatty() else None
     console = Console(sys.stdout, sys.stderr, width=width, shows_progress=is_interactive and sys.stderr.isatty())
-    async with client.connect(host, port, on_notice=_notice_hook() if is_interactive else None) as share:
+    async with client.connect(host, port) as share:
         shell = ShellContext(Line(share, console.note), console, Path.cwd())  # noqa: ASYNC240 - asks the kernel only
         if is_interactive:
             _greet(console, share.hello, host, port)
-            await _talk(shell, host)
+        if name:
+            await introduce(share, name, console)
+        if is_interactive:
+            await _talk(shell, share, host)
         else:
             from ftransfer.shell.script import run_script
 
             await run_script(shell, sys.stdin.fileno())
 
 
-def _notice_hook() -> Callable[[Notice], None]:
-    from ftransfer.shell.repl import show_notice
-
-    return show_notice
-
-
 def _greet(console: Console, hello: Hello, host: str, port: int) -> None:
     console.note(f"connected to {host} {port} ({printable(hello.server)}); help lists the commands, Ctrl-D leaves")
+    console.note(f"you are session #{hello.session}")
     if hello.welcome:
         console.note(printable(hello.welcome))
 
 
-async def _talk(shell: ShellContext, label: str) -> None:
+async def _talk(shell: ShellContext, share: Client, label: str) -> None:
+    from ftransfer.shell.liveview import LiveView
     from ftransfer.shell.repl import Repl
 
-    await Repl(shell, label).run()
+    async with LiveView(share) as shell.live:
+        await Repl(shell, label).run()
+
+
+async def introduce(share: Client, name: str, console: Console) -> None:
+    """Say what we are called; a name that is refused is told, and the session goes on without it."""
+    from ftransfer.errors import RequestError
+
+    try:
+        await share.introduce(name)
+    except RequestError as error:
+        console.error(error)

@@ -8,11 +8,12 @@ if TYPE_CHECKING:
     from ftransfer.client.client import connect as Connection
 
 
-def connection_to(host: str, port: int, *, retries: int = -1, durable: bool = True) -> Connection:
+def connection_to(host: str, port: int, *, retries: int = -1, durable: bool = True, name: str = "") -> Connection:
     """Give the connection, to be entered.
 
     Args:
         retries: How often a broken transfer is tried again without progress; below 0: for as long as the rules of the library say.
+        name: What we are called there; "" for user@host.
         durable: Whether what is received is brought to the disk before it is said to be there.
     """
     # Imported here, so that --help does not pay for it, but before the event loop runs.
@@ -21,4 +22,4 @@ def connection_to(host: str, port: int, *, retries: int = -1, durable: bool = Tr
 
     rules = RetryRules() if retries < 0 else RetryRules(tries=retries, quiet_s=float("inf"))
     # What an interrupted command leaves is gone on with when it is run again.
-    return connect(host, port, retry=rules, durable=durable, keep_cancelled=True)
+    return connect(host, port, retry=rules, durable=durable, name=name, keep_cancelled=True)

@@ -47,3 +47,4 @@ def parse_age(text: str) -> int:
 Host = Annotated[str, typer.Argument(metavar="HOST", help="Name or address of the server.", callback=_strip_brackets)]
 Port = Annotated[int, typer.Argument(metavar="PORT", help="Its port.", callback=_check_port)]
 Json = Annotated[bool, typer.Option("--json", help="Write results as JSON, one object on each line.")]
+As = Annotated[str, typer.Option("--as", metavar="NAME", help="What you are called there; else user@host.", show_default=False)]

@@ -50,6 +50,11 @@ class Inbox:
         self._failure = error
         self._filled.set()
 
+    async def __aiter__(self) -> AsyncGenerator[LiveEvent, None]:
+        """Give the events as they come, without end."""
+        while True:
+            yield await self.take()
+
     async def take(self) -> LiveEvent:
         """Give the next event. Raises what ended the connection for good."""
         while not self._events:
@@ -96,8 +101,9 @@ class Live:
 
     # What is wanted.
 
-    async def events(self) -> AsyncGenerator[LiveEvent, None]:
-        """Give what others say, and who comes and goes."""
+    @contextlib.asynccontextmanager
+    async def listening(self) -> AsyncGenerator[Inbox, None]:
+        """Give what others say, and who comes and goes, from now on."""
         async with self._open(lambda event: not isinstance(event, (Change, Rescan))) as inbox:
             async with self._turn:
                 conversation = await self._connect()
@@ -105,15 +111,15 @@ class Live:
                     await conversation.ask("listen")
                 self._listeners += 1
             try:
-                while True:
-                    yield await inbox.take()
+                yield inbox
             finally:
                 self._listeners -= 1
                 if not self._listeners:
                     await self._retract("unlisten", "")
 
-    async def changes(self, path: SafeName) -> AsyncGenerator[LiveEvent, None]:
-        """Give the changes below a folder, and Rescan or Missed where some may not have been told."""
+    @contextlib.asynccontextmanager
+    async def watching(self, path: SafeName) -> AsyncGenerator[Inbox, None]:
+        """Give the changes below a folder from now on, and Rescan or Missed where some may not have been told."""
 
         def wants(event: LiveEvent) -> bool:
             return is_below(event, path) if isinstance(event, Change) else isinstance(event, (Rescan, Missed))
@@ -126,8 +132,7 @@ class Live:
                     await conversation.ask("watch", key)
                 self._watched[key] = self._watched.get(key, 0) + 1
             try:
-                while True:
-                    yield await inbox.take()
+                yield inbox
             finally:
                 self._watched[key] -= 1
                 if not self._watched[key]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import getpass
 import platform
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ftransfer.client.conversation import Conversation
-from ftransfer.client.live import Live
+from ftransfer.client.live import Inbox, Live
 from ftransfer.errors import NameTaken, RemoteProtocolError, UnknownVerb
 from ftransfer.names import parse_path
 from ftransfer.protocol.live import LiveEvent, Person, Presence, presence_from_wire
@@ -108,6 +108,14 @@ class People:
         """
         return _delivery(await self._ask("tell", name, {"text": text}))
 
+    def listening(self) -> AbstractAsyncContextManager[Inbox]:
+        """Listen for a while: `async with client.listening() as events`. Nothing is left out from the beginning of the block on."""
+        return self._live.listening()
+
+    def watching(self, path: str = "") -> AbstractAsyncContextManager[Inbox]:
+        """Watch for a while, as listening. Raises as watch."""
+        return self._live.watching(parse_path(path))
+
     async def listen(self) -> AsyncGenerator[LiveEvent, None]:
         """Give what others say and who comes and goes, for as long as wanted, across lost connections.
 
@@ -116,21 +124,21 @@ class People:
         Raises:
             ChannelError: The server cannot be reached any more, for longer than the rules for retries allow.
         """
-        async with contextlib.aclosing(self._live.events()) as events:
-            async for event in events:
-                yield event
+        async with self.listening() as events:
+            while True:
+                yield await events.take()
 
     async def watch(self, path: str = "") -> AsyncGenerator[LiveEvent, None]:
         """Give each Change below a folder of the share, and a Rescan or Missed where the server could not tell them all.
 
-        From the first step on, nothing is left out without a word. Otherwise as listen.
+        Otherwise as listen.
 
         Raises:
             NotFound, NameRefused, UnknownVerb, and ChannelError.
         """
-        async with contextlib.aclosing(self._live.changes(parse_path(path))) as events:
-            async for event in events:
-                yield event
+        async with self.watching(path) as events:
+            while True:
+                yield await events.take()
 
 
 def _user_and_host() -> dict[str, str]:

@@ -11,7 +11,7 @@ from enum import Enum
 from pathlib import Path
 
 from ftransfer.names import SafeName, escape
-from ftransfer.shell import files
+from ftransfer.shell import files, people
 from ftransfer.shell.columns import in_columns
 from ftransfer.shell.context import ShellContext
 from ftransfer.shell.failures import WrongUsage
@@ -32,6 +32,7 @@ class Wants(Enum):
     LOCAL = "a file here"
     LOCAL_FOLDER = "a folder here"
     COMMAND = "a command"
+    NOTHING = "words of one's own"
 
 
 Flags = frozenset[str]
@@ -50,6 +51,7 @@ class ShellCommand:
     needs: int = 0
     flags: str = ""
     repeated: bool = False
+    is_verbatim: bool = False  # the rest of the line is one argument, with its quotes and all
 
 
 async def execute(shell: ShellContext, line: str, *, is_lenient: bool = False) -> None:
@@ -59,6 +61,10 @@ async def execute(shell: ShellContext, line: str, *, is_lenient: bool = False) -
         WrongUsage: There is no such command, or it takes other arguments.
         FtransferError, OSError: What the command met.
     """
+    first, _, rest = line.strip().partition(" ")
+    if (command := BY_WORD.get(first.lower())) is not None and command.is_verbatim:
+        await command.run(shell, [rest.strip()], frozenset())
+        return
     words = split_line(line, is_lenient=is_lenient)
     if words:
         command = find_command(words[0])
@@ -262,6 +268,12 @@ COMMANDS: tuple[ShellCommand, ...] = (
     ShellCommand(("lpwd",), "lpwd", "show the folder here", _lpwd),
     ShellCommand(("lls",), "lls [-l] [PATH]", "list a folder here", _lls, (Wants.LOCAL_FOLDER,), flags="l"),
     ShellCommand(("help", "?"), "help [COMMAND]", "show the commands", _help, (Wants.COMMAND,)),
+    ShellCommand(("who",), "who", "show who is connected, and what each is doing", people.who),
+    ShellCommand(("say",), "say TEXT", "say something to all who listen", people.say, is_verbatim=True),
+    ShellCommand(("tell",), "tell NAME TEXT", "say something to one (a name, or #NUMBER)", people.tell, is_verbatim=True),
+    ShellCommand(("name",), "name [NAME]", "be called NAME; alone: user@host", people.name, (Wants.NOTHING,)),
+    ShellCommand(("watch",), "watch [PATH]", "show what changes below a folder", people.watch, _FOLDER),
+    ShellCommand(("unwatch",), "unwatch", "show it no more", people.unwatch),
     ShellCommand(("close", "exit", "quit", "bye"), "close", "leave (also: exit, quit, bye, Ctrl-D)", _close),
 )
 BY_WORD: Mapping[str, ShellCommand] = {word: command for command in COMMANDS for word in command.words}

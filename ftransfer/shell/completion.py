@@ -123,6 +123,8 @@ async def _children(shell: ShellContext, names: RemoteNames, words: Sequence[Wor
     wants = command.arguments[position]
     if wants is Wants.COMMAND:
         return [(Child(row.words[0], False), "") for row in COMMANDS if row.words[0].startswith(typed)]
+    if wants is Wants.NOTHING:
+        return ()
     folder, slash, start = typed.rpartition("/")
     head = folder + slash
     if wants in (Wants.REMOTE, Wants.REMOTE_FOLDER):

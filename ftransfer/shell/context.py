@@ -13,6 +13,7 @@ from typing import Protocol
 from ftransfer.client.files import Checksum
 from ftransfer.errors import ChannelError, Closed, NameRefused, ServerStopping
 from ftransfer.names import ROOT, SafeName, escape, parse_path
+from ftransfer.protocol.live import Person, Presence
 from ftransfer.protocol.replies import Hello
 from ftransfer.shell.console import Console
 from ftransfer.shell.listing import as_generator
@@ -31,6 +32,14 @@ class RemoteShare(Protocol):
 
     async def open(self) -> None: ...
 
+    async def who(self) -> list[Presence]: ...
+
+    async def say(self, text: str) -> Delivered: ...
+
+    async def tell(self, name: str, text: str) -> Delivered: ...
+
+    async def introduce(self, name: str) -> Person: ...
+
     def iter_dir(self, path: str = "") -> AsyncIterator[Sequence[Entry]]: ...
 
     async def get(self, name: str, dest: str | os.PathLike[str] = ".", *, progress: ProgressCallback | None = None) -> Receipt: ...
@@ -48,6 +57,22 @@ class RemoteShare(Protocol):
     async def rename(self, old: str, new: str, *, replace: bool = False) -> None: ...
 
     async def remove(self, name: str, *, recursive: bool = False) -> int: ...
+
+
+class LiveWatch(Protocol):
+    """What the shell asks of a live view (shell/liveview.py)."""
+
+    async def watch(self, folder: SafeName) -> None: ...
+    async def unwatch(self) -> int: ...
+
+
+class Delivered(Protocol):
+    """What became of a message (client.people.Delivery)."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def received(self) -> int: ...
 
 
 # The last word of a server that has gone, the end of its connection, and a new one.
@@ -77,8 +102,8 @@ class Line:
             try:
                 yield self._client
             except asyncio.CancelledError:
-                # A transfer that is stopped takes its connection with it.
-                self._was_left = self._client.is_closed
+                # A transfer that is stopped takes its connection with it; the live view may have made another one already.
+                self._was_left = self._client.is_closed or self._client.hello is not self._greeting
                 raise
             finally:
                 if not self._client.is_closed:
@@ -126,6 +151,7 @@ class ShellContext:
     console: Console
     local: Path
     folder: SafeName = ROOT
+    live: LiveWatch | None = None  # what shows changes while the prompt waits; none without a terminal
     is_open: bool = True  # false when the shell is to be left
 
     def remote(self, typed: str) -> SafeName:

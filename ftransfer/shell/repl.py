@@ -24,11 +24,9 @@ from prompt_toolkit.shortcuts import CompleteStyle
 
 from ftransfer.errors import FtransferError
 from ftransfer.names import escape
-from ftransfer.protocol.replies import Notice
 from ftransfer.shell.commands import execute
 from ftransfer.shell.completion import RemoteNames, complete
 from ftransfer.shell.context import ShellContext
-from ftransfer.shell.wording import printable
 
 
 class Repl:
@@ -110,16 +108,6 @@ def _no_echo() -> Iterator[None]:
         yield
     finally:
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, mode)
-
-
-def show_notice(notice: Notice) -> None:
-    """Show an event above the line that is being typed.
-
-    While the prompt waits, sys.stdout is what patch_stdout put there; while a command runs, it is the terminal itself.
-    """
-    details = " ".join(f"{key}={value}" for key, value in notice.values.items() if key != "event")
-    sys.stdout.write(printable(f"* {notice.what} {details}".rstrip()) + "\n")
-    sys.stdout.flush()
 
 
 class _ShellCompleter(Completer):

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from ftransfer.client.files import Checksum
+from ftransfer.client.people import Delivery
 from ftransfer.digest import digest_of
 from ftransfer.errors import FtransferError, NotFound
 from ftransfer.names import escape
+from ftransfer.protocol.live import Activity, Person, Presence
 from ftransfer.protocol.replies import Hello
 from ftransfer.shell.console import Console
 from ftransfer.shell.context import Line, ShellContext
@@ -51,6 +53,28 @@ class FakeShare:
             error = self.failures.pop(0)
             self.is_closed = error.code in ("closed", "timed_out")
             raise error
+
+    async def who(self) -> list[Presence]:
+        self.asked.append("who")
+        return [
+            Presence(Person(1, "ann", True), "", 0, 3.0, True, True),
+            Presence(Person(2, "e\x1bve"), "10.0.0.1:5", 0, 0.0, activity=Activity("put", "a b", 25, 100, 5)),
+        ]
+
+    async def say(self, text: str) -> Delivery:
+        self.asked.append(f"say {text}")
+        self._fail()
+        return Delivery(1, 2)
+
+    async def tell(self, name: str, text: str) -> Delivery:
+        self.asked.append(f"tell {name}: {text}")
+        self._fail()
+        return Delivery(2, 1)
+
+    async def introduce(self, name: str) -> Person:
+        self.asked.append(f"as {name}")
+        self._fail()
+        return Person(1, name)
 
     async def iter_dir(self, path: str = "") -> AsyncIterator[Sequence[Entry]]:
         self.asked.append(f"dir {path}")

@@ -6,13 +6,7 @@ from pathlib import Path
 import pytest
 from prompt_toolkit.history import InMemoryHistory
 
-from ftransfer.protocol.replies import Notice
-from ftransfer.shell.repl import open_history, show_notice
-
-
-def test_notice_is_one_printable_line(capsys: pytest.CaptureFixture[str]) -> None:
-    show_notice(Notice("said", {"event": "said", "who": "ann", "text": "hi\x1b[2J\n"}))
-    assert capsys.readouterr().out == "* said who=ann text=hi\\x1b[2J\n"
+from ftransfer.shell.repl import open_history
 
 
 def test_history_is_for_nobody_else_to_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
