@@ -8,7 +8,7 @@ PORT ?= 9021
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: serve test check format format-check lint types bench clean
+.PHONY: serve test check format format-check lint types bench live clean
 
 # Serves the sample folder until Ctrl-C.
 serve: $(VENV)/.installed
@@ -34,6 +34,10 @@ lint: $(VENV)/.installed-dev
 
 types: $(VENV)/.installed-dev
 	@$(BIN)/mypy
+
+# The live layer with 200 listeners, measured against its bounds: a minute and a half, or half a minute with QUICK=1.
+live: $(VENV)/.installed
+	@$(BIN)/python -m bench.live $(if $(QUICK),--quick)
 
 # ftransfer beside other tools: about twenty minutes, or two with QUICK=1; ARGS for the rest, see docs/performance.md.
 bench: $(VENV)/.installed-bench

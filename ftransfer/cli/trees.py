@@ -57,10 +57,16 @@ def sync(
     exclude: Annotated[
         list[str] | None, typer.Option("--exclude", metavar="PATTERN", help="Leave out; patterns as in a .gitignore.")
     ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on, and do it again after each change in SOURCE.")] = False,
     as_json: Json = False,
 ) -> None:
     """Make a folder like another one: only what differs is moved, verified, and what is there twice is not touched."""
     options = _options(delete, dry_run, checksum, links, include or [], exclude or [])
+    if watch:
+        if dry_run:
+            raise WrongUsage("--watch goes on for ever, and --dry-run does nothing; choose one")
+        run(_keep(connection_to(host, port), direction.value, source, dest, options, as_json=as_json))
+        return
     copy_tree(connection_to(host, port), direction.value, source, dest, options, as_json=as_json)
 
 
@@ -89,13 +95,33 @@ def copy_tree(connection: Connection, direction: str, source: str, dest: str, op
     """Copy, report each name as it is done (JSON, dry runs, failures) and the counts at the end; fails if a name failed."""
     told = _Told(as_json=as_json, dry_run=options.dry_run)
     report = run(_copy(connection, direction, source, dest, options, told))
+    _write_total(report, direction, as_json=as_json)
+    if told.first_error is not None:
+        raise SomeFailed(report.failed, told.first_error)
+
+
+def _write_total(report: TreeReport, direction: str, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(f"{json.dumps({'did': 'total', **dataclasses.asdict(report)})}\n")
     else:
         sys.stdout.write(f"{tree_line(report, 'put' if direction == 'put' else 'get')}\n")
-    if told.first_error is not None:
-        sys.stdout.flush()
-        raise SomeFailed(report.failed, told.first_error)
+    sys.stdout.flush()
+
+
+async def _keep(connection: Connection, direction: str, source: str, dest: str, options: TreeOptions, *, as_json: bool) -> None:
+    """Copy at once and after each change, and say each time what was done."""
+    from ftransfer.cli.keeping import keep_in_step
+
+    async with connection as client:
+
+        async def copy() -> None:
+            copying = client.get_tree if direction == "get" else client.put_tree
+            with ProgressBar(sys.stderr, is_shown=sys.stderr.isatty()) as bar:
+                told = _Told(as_json=as_json, dry_run=False)
+                report = await copying(source, dest, options=options, on_item=told, progress=bar.callback)
+            _write_total(report, direction, as_json=as_json)
+
+        await keep_in_step(client, direction, source, copy)
 
 
 class _Told:

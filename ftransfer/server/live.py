@@ -38,8 +38,9 @@ from ftransfer.server.pace import Pace
 log = logging.getLogger("ftransfer.server")
 
 # Outboxes are emptied in rounds, at least so many seconds for each listener apart: a flood of events then costs each listener one
-# write a round, and a tenth of a core in all. A single event goes out at once.
-_ROUND_S_PER_LISTENER = 0.0005
+# write a round, and a twentieth of a core in all. A single event goes out at once.
+_ROUND_S_PER_LISTENER = 0.001
+_LONGEST_ROUND_S = 0.2
 
 
 class Member(Protocol):
@@ -248,7 +249,7 @@ class Hub:
 
     def _plan_round(self) -> None:
         if self._round is None:
-            gap_s = _ROUND_S_PER_LISTENER * len(self._listeners)
+            gap_s = min(_LONGEST_ROUND_S, _ROUND_S_PER_LISTENER * len(self._listeners))
             self._round = self._loop.call_at(max(self._loop.time(), self._round_at + gap_s), self._start_round)
 
     def _start_round(self) -> None:

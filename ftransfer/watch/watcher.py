@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from ftransfer.errors import FtransferError, NameRefused
 from ftransfer.jobs import movers, run_job
-from ftransfer.names import ROOT, SafeName, parse_name
+from ftransfer.names import RESERVED_PREFIX, ROOT, SafeName, parse_name
 from ftransfer.protocol.live import CREATED, Change, Person, Rescan
 from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, Store
 from ftransfer.watch.raw import RawWatch
@@ -25,6 +25,8 @@ from ftransfer.watch.snapshot import Differences, Snapshot, Stamp, stamp_of
 log = logging.getLogger("ftransfer.watch")
 
 Tell = Callable[[Change | Rescan], None]
+
+_RESERVED = f"/{RESERVED_PREFIX}"
 
 # The kernel's queue holds 16384 hints by default. A bunch of half as many names may have overflowed it.
 _BUNCH_TO_RESCAN = 8_192
@@ -127,6 +129,8 @@ class FolderWatcher:
     def _hear(self, paths: set[str]) -> None:
         prefix = f"{self._folder}/"
         for path in paths:
+            if _RESERVED in path:  # what is under way there comes by the thousand
+                continue
             try:
                 self._hinted.add(str(parse_name(path.removeprefix(prefix))))
             except NameRefused:

@@ -97,9 +97,13 @@ async def test_terminal_that_knows_only_ascii(service: Service) -> None:
     assert (done.code, done.err) == (0, "") and done.text.endswith(" \\u5c04\n")
 
 
-async def test_reader_that_has_seen_enough(service: Service) -> None:
+def touch_many(folder: Path) -> None:
     for number in range(3_000):
-        (service.root / f"file number {number:04} with quite a long name").touch()
+        (folder / f"file number {number:04} with quite a long name").touch()
+
+
+async def test_reader_that_has_seen_enough(service: Service) -> None:
+    await asyncio.to_thread(touch_many, service.root)  # a busy disk takes its time
     source, sink = os.pipe()
     program = asyncio.create_task(run_program("dir", *service.address, folder=service.local, stdout=sink))
     try:

@@ -198,3 +198,33 @@ async def test_what_others_say_stands_above_the_line_that_is_typed(tmp_path: Pat
             await ann.see("message 1, 0 received")
             ann.press("close" + ENTER)
             assert await ann.end() == 0
+
+
+@pytest.mark.parametrize("direction", ["get", "put"])
+async def test_sync_watch_keeps_two_folders_in_step(tmp_path: Path, share: Path, direction: str) -> None:
+    (tmp_path / "here").mkdir()
+    source, dest = (share, tmp_path / "here") if direction == "get" else (tmp_path / "here", share)
+    names = (".", "here") if direction == "get" else ("here", ".")
+    (source / "first").write_bytes(b"1")
+    async with start_server(share) as server:
+        sync = ("sync", "127.0.0.1", server.port, direction, *names, "--watch", "--delete", "--json")
+        async with start_program(*sync, folder=tmp_path) as keeping:
+            await total(keeping)
+            assert (dest / "first").read_bytes() == b"1"
+            (source / "sub").mkdir()
+            (source / "sub" / "second").write_bytes(b"2")
+            while not (dest / "sub" / "second").exists():
+                await total(keeping)
+            (source / "first").unlink()
+            while (dest / "first").exists():
+                await total(keeping)
+            keeping.process.send_signal(signal.SIGINT)
+            assert await keeping.end() == 130
+    assert (dest / "sub" / "second").read_bytes() == b"2"
+
+
+async def total(keeping: Running) -> None:
+    """Read until one round is done."""
+    async with asyncio.timeout(10):
+        while json.loads(await keeping.out_line())["did"] != "total":
+            pass
