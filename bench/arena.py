@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
+import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +95,7 @@ class Arena:
         empty_folder(self.out)
         empty_folder(self.taken)
         if self._synced:
-            os.sync()
+            subprocess.run(["sync", "-f", str(self.folder)], check=False)
 
     def contestants(
         self,

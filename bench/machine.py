@@ -71,8 +71,9 @@ def program_version(name: str) -> str:
     if path is None:
         return "not installed"
     try:
-        # vsftpd -v asks its standard input; sshd -V is an error that tells what one wants to know.
-        done = subprocess.run([path, _VERSION_OPTIONS[name]], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=10)
+        # vsftpd -v writes to its standard input; sshd -V is an error that tells what one wants to know.
+        words = ["sh", "-c", 'exec "$0" "$1" 0>&1', path, _VERSION_OPTIONS[name]]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return "unknown"
     match = _VERSION.search(done.stdout + done.stderr)

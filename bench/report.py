@@ -17,6 +17,13 @@ from bench.results import Result, Row, Run, load
 from bench.targets import OURS, TARGETS
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+# The pictures that bench.charts draws, in their order.
+_CAPTIONS = {
+    "files": "One file of 1 GiB, either way, plain and encrypted",
+    "trees": "Trees of small and of mixed files",
+    "crowd": "Many clients at once",
+    "link": "Over a long link, with loss",
+}
 Table = list[list[str]]
 
 
@@ -99,10 +106,11 @@ def terminal_report(run: Run) -> str:
     return "\n\n".join(parts)
 
 
-def markdown_report(run: Run) -> str:
-    """Give the generated part of the document."""
+def markdown_report(run: Run, pictures: Sequence[str] = ()) -> str:
+    """Give the generated part of the document; `pictures` are files to show, relative to it."""
     machine = "\n".join(f"- {name}: {value}" for name, value in run.machine.items())
-    parts = ["### Machine", machine, "### Targets", as_markdown(target_table(run)), "### What each does besides moving bytes"]
+    parts = ["### Machine", machine, *(f"![{_CAPTIONS[Path(name).stem]}]({name})" for name in pictures)]
+    parts += ["### Targets", as_markdown(target_table(run)), "### What each does besides moving bytes"]
     parts += [as_markdown(peer_table(), numbers=False), "### All cases"]
     for result in run.results:
         parts.append(f"**{result.title}** (`{result.name}`)")
@@ -132,6 +140,11 @@ def put_into(document: str, generated: str) -> str:
     return f"{before}{BEGIN}\n\n{generated}\n\n{END}{after}"
 
 
+def pictures_beside(document: Path) -> list[str]:
+    """Give the pictures that are in the folder img beside a document."""
+    return [f"img/{name}.svg" for name in _CAPTIONS if (document.parent / "img" / f"{name}.svg").exists()]
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="bench.report", description="Show a result of the benchmark.")
     parser.add_argument("result", type=Path)
@@ -140,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     run = load(options.result)
     sys.stdout.write(terminal_report(run) + "\n")
     if options.docs:
-        options.docs.write_text(put_into(options.docs.read_text(), markdown_report(run)))
+        options.docs.write_text(put_into(options.docs.read_text(), markdown_report(run, pictures_beside(options.docs))))
 
 
 if __name__ == "__main__":

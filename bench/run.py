@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
+import signal
 import sys
 import tempfile
 import time
@@ -129,6 +130,7 @@ def _draw(run: Run, folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that servers are stopped and folders removed
     try:
         sys.exit(main())
     except KeyboardInterrupt:

@@ -7,7 +7,18 @@ from pathlib import Path
 import pytest
 
 from bench.measure import Sample
-from bench.report import BEGIN, END, as_markdown, as_text, markdown_report, put_into, result_table, target_table, terminal_report
+from bench.report import (
+    BEGIN,
+    END,
+    as_markdown,
+    as_text,
+    markdown_report,
+    pictures_beside,
+    put_into,
+    result_table,
+    target_table,
+    terminal_report,
+)
 from bench.results import Result, Row, Run, load
 from bench.run import CASES
 from bench.targets import TARGETS
@@ -98,3 +109,11 @@ def test_a_run_that_was_cut_is_rated_by_what_it_did() -> None:
 def test_the_committed_document_has_both_markers() -> None:
     document = (Path(__file__).parents[3] / "docs" / "performance.md").read_text()
     assert document.count(BEGIN) == document.count(END) == 1
+
+
+def test_pictures_that_are_there_are_shown(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "img").mkdir()
+    (tmp_path / "img" / "trees.svg").touch()
+    pictures = pictures_beside(tmp_path / "performance.md")
+    assert pictures == ["img/trees.svg"]
+    assert "![Trees of small and of mixed files](img/trees.svg)" in markdown_report(run, pictures)
