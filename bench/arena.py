@@ -15,6 +15,8 @@ from bench.measure import Command, Failed, Sample, run_clients, running_server
 from bench.peers.base import Peer
 from bench.setting import Setting, free_port, make_certificate
 
+_ATTEMPTS = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Network:
@@ -82,13 +84,20 @@ class Arena:
         host = self._network.host
         # Those that always encrypt have keys of their own.
         certificate = make_certificate(self.folder, (host,)) if encrypted and peer.tls == "optional" else None
-        at = Setting(self.share, home, host, free_port(), certificate)
-        peer.configure(at)
-        command = peer.server(at)
-        pid = None
-        if command is not None:
-            pid = stack.enter_context(running_server(command.behind(self._network.server_prefix), at.port, home / "server.log"))
-        return Entrant(peer, at, pid, self._network)
+        for attempt in range(_ATTEMPTS):
+            at = Setting(self.share, home, host, free_port(), certificate)
+            peer.configure(at)
+            command = peer.server(at)
+            if command is None:
+                break
+            server = running_server(command.behind(self._network.server_prefix), at.port, home / "server.log")
+            try:
+                return Entrant(peer, at, stack.enter_context(server), self._network)
+            except Failed:
+                # A port that was free may be taken by now.
+                if attempt == _ATTEMPTS - 1:
+                    raise
+        return Entrant(peer, at, None, self._network)
 
     def clean(self) -> None:
         """Empty the trays. On a disk, also wait until nothing is left to be written that would disturb the next run."""

@@ -283,13 +283,18 @@ def stop(process: subprocess.Popen[bytes], grace_s: float = 5) -> None:
 
 
 def listens(pid: int, port: int) -> bool:
-    """Whether someone listens on a TCP port in the network namespace of a process. No connection is made for it."""
-    wanted = f":{port:04X}"
+    """Whether a process or a descendant listens on a TCP port, in whatever network namespace. No connection is made for it."""
+    wanted, found = f":{port:04X}", set()
     for table in ("tcp", "tcp6"):
-        try:
-            rows = Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]
-        except OSError:
-            continue
-        if any(row.split()[1].endswith(wanted) and row.split()[3] == "0A" for row in rows):
-            return True
-    return False
+        with contextlib.suppress(OSError):
+            rows = [row.split() for row in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]]
+            found |= {f"socket:[{row[9]}]" for row in rows if row[1].endswith(wanted) and row[3] == "0A"}
+    # It must be its own: another program may have taken the port first.
+    return bool(found) and any(target in found for member in family(pid) for target in _open_things(member))
+
+
+def _open_things(pid: int) -> Iterator[str]:
+    with contextlib.suppress(OSError):
+        for number in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                yield os.readlink(f"/proc/{pid}/fd/{number}")

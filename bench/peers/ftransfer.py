@@ -40,10 +40,13 @@ class Ftransfer(Peer):
         words = ["serve", str(at.root), "--host", at.host, "--port", str(at.port)]
         if has_option("serve", "--tls"):
             words += ["--tls", "on" if at.encrypts else "off"]
+        if has_option("serve", "--anonymous"):
+            words += ["--anonymous", "all"]  # the others have no logins either
         return self.command(at, *words)
 
     def client(self, at: Setting, verb: str, *words: str) -> Command:
-        tls = ("--tls",) if at.encrypts else ()
+        # Away from the loopback address it would encrypt by itself.
+        tls = ("--tls",) if at.encrypts else ("--plain",) if has_option(verb, "--plain") else ()
         options = (*tls, *(word for word in words if word.startswith("-")))
         return self.command(at, verb, *options, at.host, str(at.port), *(word for word in words if not word.startswith("-")))
 
