@@ -160,11 +160,12 @@ class Changes:
         if change.what == REMOVED and change.kind == FOLDER:
             self._tell_of_lost_folders(change)
         if change.what != MOVED:
-            self._hub.tell_all(change, lambda seat: _is_wanted(seat, change))
+            self._hub.tell_all(change, _wants(change))
             return
         went = replace(change, what=REMOVED, name=change.old, old="", size=0, mtime_ns=0)
         came = replace(change, what=CREATED, old="")
-        both = {seat: (_is_wanted(seat, went), _is_wanted(seat, came)) for seat in self._seats}
+        wants_old, wants_new = _wants(went), _wants(came)
+        both = {seat: (wants_old(seat), wants_new(seat)) for seat in self._seats}
         # Whoever sees one side only is told of that side only.
         self._hub.tell_all(change, lambda seat: both.get(seat) == (True, True))
         self._hub.tell_all(went, lambda seat: both.get(seat) == (True, False))
@@ -178,12 +179,17 @@ class Changes:
                     self._hub.tell_all(lost, lambda other, seat=seat: other is seat)  # type: ignore[misc]
 
 
-def _is_wanted(seat: Seat, change: Change) -> bool:
-    if not any(is_below(change, folder) for folder in seat.watches.values()):
-        return False
+def _wants(change: Change) -> Callable[[Seat], bool]:
+    """Give whether a session watches a path that the change is below, and may know of it."""
     name = SafeName(tuple(change.name.split("/")))
-    principal = seat.member.principal
-    return principal.may_below(Right.LIST, name) if change.kind == FOLDER else principal.may(Right.LIST, name)
+
+    def wants(seat: Seat) -> bool:
+        if not any(is_below(change, folder) for folder in seat.watches.values()):
+            return False
+        principal = seat.member.principal
+        return principal.may_below(Right.LIST, name) if change.kind == FOLDER else principal.may(Right.LIST, name)
+
+    return wants
 
 
 class Merging:

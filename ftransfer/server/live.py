@@ -87,7 +87,7 @@ class Hub:
         self._round_at = 0.0
         self._round: asyncio.TimerHandle | None = None
         self._pulse: asyncio.TimerHandle | None = None
-        self._pulse_s = limits.vanish_s / 6
+        self._pulse_s = min(limits.vanish_s / 6, limits.heartbeat_s / 2)
 
     # Coming and going.
 
@@ -157,15 +157,17 @@ class Hub:
         self.tell_all(event, lambda other: other.is_listening and other is not seat)
 
     def _look_around(self) -> None:
-        """Cut the sessions whose machine has not answered for long though something was sent to it.
+        """Send heartbeats to listeners, and cut the sessions whose machine has not answered for long though something was sent.
 
         Keepalive finds those that are gone while nothing is under way; the kernel's own patience with unanswered data is a quarter
         of an hour. A peer that is there and does not read is no such case: its kernel answers.
         """
         self._pulse = self._loop.call_later(self._pulse_s, self._look_around)
         for seat in self._seats.values():
+            if seat.outbox is not None and seat.wants_events:
+                seat.outbox.beat()
             link = seat.member.channel.link
-            if link.unanswered_s() > self._limits.vanish_s - 2 * self._pulse_s:
+            if link.unanswered_s() > self._limits.vanish_s * 2 / 3:
                 log.info("%s #%d has vanished", link.peer, seat.member.number)
                 link.abort()
 

@@ -33,7 +33,10 @@ class Outbox:
         self._frames: deque[bytes] = deque()
         self._held_bytes = 0
         self._filled = asyncio.Event()
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._loop = asyncio.get_running_loop()
+        self._sent_at = self._loop.time()
+        self._is_sending = False
+        self._task = self._loop.create_task(self._run())
 
     def put(self, frame: bytes) -> None:
         """Take an event frame in, or count it as missed. It is sent after the next `wake`."""
@@ -55,26 +58,29 @@ class Outbox:
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
 
+    def beat(self) -> None:
+        """Say that we live, if nothing has been sent for limits.heartbeat_s. Called now and then."""
+        if not self._frames and not self._is_sending and self._loop.time() - self._sent_at >= self._limits.heartbeat_s:
+            self.put(_HEARTBEAT_FRAME)
+            self.wake()
+
     async def _run(self) -> None:
         try:
             while True:
                 frames = self._take()
                 if not frames:
-                    frames = self._take() if await self._is_filled() else [_HEARTBEAT_FRAME]
+                    # Without a timeout, which would cost more than the wait: the heartbeat is the hub's to remember.
+                    self._filled.clear()
+                    await self._filled.wait()
+                    continue
+                self._is_sending = True
                 await self._channel.send_notices(frames)
+                self._is_sending = False
+                self._sent_at = self._loop.time()
         except ChannelError:
             self._channel.abort()  # wakes the session, which may have been waiting for its peer's next line
         except FtransferError:
             return  # the session has said its last word
-
-    async def _is_filled(self) -> bool:
-        """Wait for events; false if there are none within limits.heartbeat_s."""
-        self._filled.clear()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._limits.heartbeat_s):
-                await self._filled.wait()
-                return True
-        return False
 
     def _take(self) -> list[bytes]:
         """Give the next frames to send; when the last that had room are among them, with the count of those that had none."""
