@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ftransfer.cli.locking import LockDown, lock_down
 from ftransfer.cli.options import check_listening_port
 from ftransfer.cli.output import DONE, INTERRUPTED, note
 from ftransfer.cli.running import run
@@ -41,10 +42,13 @@ def serve(
     read_only: Annotated[bool, typer.Option("--read-only", help="Refuse every change.")] = False,
     drop_box: Annotated[bool, typer.Option("--drop-box", help="Let others put new files, and see nothing.")] = False,
     welcome: Annotated[str, typer.Option(help="What users are greeted with; else the folder's name.", show_default=False)] = "",
+    locked: LockDown = None,
 ) -> None:
     """Share one folder. The first line on stdout is `listening on HOST:PORT`; the log goes to stderr."""
     if read_only and drop_box:
         raise WrongUsage("--read-only and --drop-box contradict each other: one takes no file, the other nothing else; choose one")
+    _start_log()
+    lock_down(locked, folder)  # before the first thread
     serving = _serve(folder, host, port, read_only=read_only, drop_box=drop_box, welcome=welcome)
     raise typer.Exit(run(serving, keeps_interrupt=True))
 
@@ -55,7 +59,6 @@ async def _serve(folder: str, host: str, port: int, *, read_only: bool, drop_box
     from ftransfer.storage.local import LocalStore
     from ftransfer.watch.watcher import FolderWatcher
 
-    _start_log()
     signals: asyncio.Queue[None] = asyncio.Queue()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, None)

@@ -1,0 +1,54 @@
+"""serve --lock-down: the lock is closed before the first thread starts, over the share and what the server opens again later."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable
+from typing import Annotated
+
+import typer
+
+from ftransfer.lockdown import CannotLock, lock_in
+from ftransfer.shell.failures import WrongUsage
+
+_log = logging.getLogger("ftransfer.server")
+
+LockDown = Annotated[
+    bool | None,
+    typer.Option(
+        "--lock-down/--no-lock-down",
+        help="Give up all access to files outside the share, for good (Linux). Default: where the system can.",
+        show_default=False,
+    ),
+]
+
+
+def lock_down(wanted: bool | None, folder: str, *, changed: Iterable[str | None] = (), read: Iterable[str | None] = ()) -> None:
+    """Lock the process in.
+
+    Args:
+        wanted: None for "if possible", which is told in the log if it is not.
+        changed: Files beside the share that are written.
+        read: Files that are opened again when the server is told to. They may be replaced meanwhile, so the
+            folder of each is meant.
+
+    Raises:
+        WrongUsage: It was wanted and is not possible.
+    """
+    if wanted is False:
+        return
+    try:
+        abi = lock_in(changed=[folder, *_folders(changed)], read=_folders(read))
+    except CannotLock as error:
+        if wanted:
+            raise WrongUsage(f"--lock-down: {error}; leave the option out to serve without") from error
+        _log.info("not locked in: %s", error)
+    else:
+        _log.info("locked in: no file outside the share can be opened any more (landlock %d)", abi)
+
+
+def _folders(paths: Iterable[str | None]) -> list[str]:
+    """Give the folders of files; if a file is a link, also of what it leads to."""
+    given = [path for path in paths if path]
+    return [os.path.dirname(os.path.abspath(path)) for path in given] + [os.path.dirname(os.path.realpath(path)) for path in given]

@@ -1,0 +1,57 @@
+"""serve --lock-down, as a process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ftransfer.cli.locking import lock_down
+from ftransfer.lockdown import CannotLock, landlock_abi
+from ftransfer.shell.failures import WrongUsage
+from tests.support.programs import run_program, start_server
+
+needs_landlock = pytest.mark.skipif(landlock_abi() < 2, reason="this kernel has no landlock that can be used")
+
+
+def no_new_privileges(pid: int) -> str:
+    (line,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("NoNewPrivs:")]
+    return line.split()[1]
+
+
+@needs_landlock
+async def test_server_locks_itself_in_and_serves_as_before(tmp_path: Path) -> None:
+    (tmp_path / "share").mkdir()
+    (tmp_path / "file").write_bytes(b"content" * 100_000)
+    async with start_server(tmp_path / "share", "--lock-down") as server:
+        assert no_new_privileges(server.process.pid) == "1"
+        for arguments in (
+            ("put", "file"),
+            ("get", "file", "back"),
+            ("mkdir", "a/b", "--parents"),
+            ("mv", "file", "a/b/moved"),
+            ("stat", "a/b/moved"),
+            ("dir",),
+            ("rm", "a", "--recursive"),
+        ):
+            verb, *rest = arguments
+            done = await run_program(verb, "127.0.0.1", server.port, *rest, folder=tmp_path)
+            assert done.code == 0, (arguments, done.err)
+    assert (tmp_path / "back").read_bytes() == (tmp_path / "file").read_bytes()
+    assert [path.name for path in (tmp_path / "share").iterdir() if path.name != ".ftransfer"] == []
+
+
+async def test_server_can_be_left_unlocked(tmp_path: Path) -> None:
+    async with start_server(tmp_path, "--no-lock-down") as server:
+        assert no_new_privileges(server.process.pid) == "0"
+
+
+def test_lock_that_is_not_to_be_had_is_an_error_only_if_it_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**_: object) -> int:
+        raise CannotLock("this system has no landlock")
+
+    monkeypatch.setattr("ftransfer.cli.locking.lock_in", refuse)
+    lock_down(None, ".")
+    lock_down(False, ".")
+    with pytest.raises(WrongUsage, match="this system has no landlock"):
+        lock_down(True, ".")
