@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterable
 from typing import Annotated
@@ -11,8 +10,6 @@ import typer
 
 from ftransfer.lockdown import CannotLock, lock_in
 from ftransfer.shell.failures import WrongUsage
-
-_log = logging.getLogger("ftransfer.server")
 
 LockDown = Annotated[
     bool | None,
@@ -24,11 +21,11 @@ LockDown = Annotated[
 ]
 
 
-def lock_down(wanted: bool | None, folder: str, *, changed: Iterable[str | None] = (), read: Iterable[str | None] = ()) -> None:
-    """Lock the process in.
+def lock_down(wanted: bool | None, folder: str, *, changed: Iterable[str | None] = (), read: Iterable[str | None] = ()) -> str:
+    """Lock the process in; give a line for the log, to be told once the server runs.
 
     Args:
-        wanted: None for "if possible", which is told in the log if it is not.
+        wanted: None for "if possible", which the line tells if it is not.
         changed: Files beside the share that are written.
         read: Files that are opened again when the server is told to. They may be replaced meanwhile, so the
             folder of each is meant.
@@ -37,15 +34,14 @@ def lock_down(wanted: bool | None, folder: str, *, changed: Iterable[str | None]
         WrongUsage: It was wanted and is not possible.
     """
     if wanted is False:
-        return
+        return "not locked in: --no-lock-down"
     try:
         abi = lock_in(changed=[folder, *_folders(changed)], read=_folders(read))
     except CannotLock as error:
         if wanted:
             raise WrongUsage(f"--lock-down: {error}; leave the option out to serve without") from error
-        _log.info("not locked in: %s", error)
-    else:
-        _log.info("locked in: no file outside the share can be opened any more (landlock %d)", abi)
+        return f"not locked in: {error}"
+    return f"locked in: no file outside the share can be opened any more (landlock {abi})"
 
 
 def _folders(paths: Iterable[str | None]) -> list[str]:

@@ -23,6 +23,8 @@ from ftransfer.shell.failures import WrongUsage
 if TYPE_CHECKING:
     from ftransfer.server.listener import Server
 
+log = logging.getLogger("ftransfer.server")
+
 SERVE_EXAMPLES = """\b
 Examples:
   ftransfer serve ./share
@@ -47,18 +49,18 @@ def serve(
     """Share one folder. The first line on stdout is `listening on HOST:PORT`; the log goes to stderr."""
     if read_only and drop_box:
         raise WrongUsage("--read-only and --drop-box contradict each other: one takes no file, the other nothing else; choose one")
-    _start_log()
-    lock_down(locked, folder)  # before the first thread
-    serving = _serve(folder, host, port, read_only=read_only, drop_box=drop_box, welcome=welcome)
+    lock = lock_down(locked, folder)  # before the first thread
+    serving = _serve(folder, host, port, read_only=read_only, drop_box=drop_box, welcome=welcome, lock=lock)
     raise typer.Exit(run(serving, keeps_interrupt=True))
 
 
-async def _serve(folder: str, host: str, port: int, *, read_only: bool, drop_box: bool, welcome: str) -> int:
+async def _serve(folder: str, host: str, port: int, *, read_only: bool, drop_box: bool, welcome: str, lock: str) -> int:
     from ftransfer.server.listener import Server
     from ftransfer.share import Share
     from ftransfer.storage.local import LocalStore
     from ftransfer.watch.watcher import FolderWatcher
 
+    _start_log()
     signals: asyncio.Queue[None] = asyncio.Queue()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, None)
@@ -68,6 +70,7 @@ async def _serve(folder: str, host: str, port: int, *, read_only: bool, drop_box
     try:
         server = await Server.start(share, host=host, port=port, welcome=welcome or _default_welcome(folder), watcher=watcher)
         _announce(server.addresses)
+        log.info(lock)
         await signals.get()
         return await _stop(server, signals)
     finally:

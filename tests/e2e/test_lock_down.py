@@ -25,6 +25,7 @@ async def test_server_locks_itself_in_and_serves_as_before(tmp_path: Path) -> No
     (tmp_path / "file").write_bytes(b"content" * 100_000)
     async with start_server(tmp_path / "share", "--lock-down") as server:
         assert no_new_privileges(server.process.pid) == "1"
+        await server.err_until("locked in: no file outside the share can be opened any more")
         for arguments in (
             ("put", "file"),
             ("get", "file", "back"),
@@ -51,7 +52,7 @@ def test_lock_that_is_not_to_be_had_is_an_error_only_if_it_was_asked_for(monkeyp
         raise CannotLock("this system has no landlock")
 
     monkeypatch.setattr("ftransfer.cli.locking.lock_in", refuse)
-    lock_down(None, ".")
-    lock_down(False, ".")
+    assert lock_down(None, ".") == "not locked in: this system has no landlock"
+    assert lock_down(False, ".") == "not locked in: --no-lock-down"
     with pytest.raises(WrongUsage, match="this system has no landlock"):
         lock_down(True, ".")
