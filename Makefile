@@ -22,6 +22,10 @@ test: $(VENV)/.installed-dev
 # All that has to hold before a change goes in.
 check: format-check lint types test
 
+# The long form of the proofs that nothing outside a share is reached: about ten minutes; docs/security.md says what it showed.
+proofs: $(VENV)/.installed-dev
+	@$(BIN)/python -m pytest tests/proofs -m long $(ARGS)
+
 format: $(VENV)/.installed-dev
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .

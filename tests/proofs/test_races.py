@@ -1,0 +1,234 @@
+"""Folders of a share and links to outside change places in a tight loop while every verb goes through them: nothing leaks.
+
+The thread that swaps stands for anybody who may write to the folder beside us, another user of the machine or a client. It uses the
+exchange of two names in one step, so that there is no moment at which a check and a use could both be lucky.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ftransfer.digest import digest_of
+from ftransfer.door import Door
+from ftransfer.errors import FtransferError
+from ftransfer.names import parse_name
+from ftransfer.rights import ANYONE
+from ftransfer.share import Share
+from ftransfer.storage.base import FILE, FOLDER, LINK, Announcement, SmallFile
+from ftransfer.storage.local import LocalStore
+from ftransfer.storage.root import Resolver
+from tests.support.canary import SECRET, Canary, canary, exchange
+
+SHORT_S = 0.4
+LONG_S = 8.0
+HARMLESS = b"harmless"
+
+
+class Swapper:
+    """A thread that lets `door` (a folder) and `away` (a link to outside) change places, and `key` (a file) and `lure` (a link)."""
+
+    def __init__(self, share: Path) -> None:
+        self.turns = 0
+        self._share = share
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        (share / "door").mkdir()
+        for name in ("door/secret", "key"):
+            (share / name).write_bytes(HARMLESS)
+        (share / "away").symlink_to("../outside")
+        (share / "lure").symlink_to("../outside/secret")
+        try:
+            exchange(share / "door", share / "away")
+        except OSError:
+            pytest.skip("this file system cannot exchange two names in one step")
+
+    def __enter__(self) -> Swapper:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        share = self._share
+        while not self._stop.is_set():
+            for one, other in ((share / "door", share / "away"), (share / "key", share / "lure")):
+                try:
+                    exchange(one, other)
+                except FileNotFoundError:
+                    pass  # removed by the verb that is tried; set_out brings it back
+            self.turns += 1
+
+
+def set_out(share: Path) -> None:
+    """Bring back what a verb has removed or replaced."""
+    try:
+        for name, target in (("away", "../outside"), ("lure", "../outside/secret")):
+            if not os.path.lexists(share / name):
+                os.symlink(target, share / name)
+        if not os.path.lexists(share / "door"):
+            os.mkdir(share / "door")
+        if not os.path.lexists(share / "key"):
+            (share / "made").write_bytes(HARMLESS)
+            os.rename(share / "made", share / "key")
+    except FileExistsError:
+        pass  # swapped back meanwhile
+
+
+async def get(door: Door, number: int) -> bytes:
+    reader = await door.open_read(("door/secret", "key", "away/secret", "lure")[number % 4])
+    try:
+        return await reader.read(0, 1 << 16)
+    finally:
+        await reader.close()
+
+
+async def look(door: Door, number: int) -> bytes:
+    entries = [entry async for batch in door.list(("", "door", "away")[number % 3], recursive=True) for entry in batch]
+    assert not any(entry.name.endswith("folder") for entry in entries)
+    assert all(entry.size != len(SECRET) for entry in entries)
+    entry = await door.stat(("door/secret", "key")[number % 2])
+    assert entry.size != len(SECRET)
+    return b""
+
+
+async def pack(door: Door, number: int) -> bytes:
+    items = await door.read_small([parse_name(name) for name in ("door/secret", "key", "away/secret", "lure")], 1 << 16)
+    return b"".join(bytes(item.data) for item in items if isinstance(item, SmallFile))
+
+
+async def sweep(door: Door, number: int) -> bytes:
+    groups = [group async for group in door.read_tree(("", "door")[number % 2], 1 << 16, 16)]
+    files = [item for group in groups for item in group if isinstance(item, SmallFile)]
+    assert not any(file.name.endswith("folder") for file in files)
+    return b"".join(bytes(file.data) for file in files)
+
+
+async def put(door: Door, number: int) -> bytes:
+    writer = await door.open_write((f"door/new{number % 8}", "key", "door/secret")[number % 3], Announcement(size=8))
+    try:
+        await writer.write(HARMLESS)
+        await writer.commit(digest_of(HARMLESS))
+    finally:
+        await writer.abort()
+    return b""
+
+
+async def unpack(door: Door, number: int) -> bytes:
+    digest = digest_of(HARMLESS)
+    await door.write_small(
+        [
+            SmallFile(f"door/{number % 8}/x", FILE, 0, 0o600, HARMLESS, digest),
+            SmallFile("door/secret", FILE, 0, 0o600, HARMLESS, digest),
+            SmallFile("door/folder", FOLDER, 1, 0o700),
+            SmallFile("door/folder/secret", FILE, 0, 0o600, HARMLESS, digest),
+            SmallFile("door/link", LINK, 1, 0o777, target="secret"),
+        ]
+    )
+    return b""
+
+
+async def move(door: Door, number: int) -> bytes:
+    ways = (
+        ("door/secret", "taken"),
+        ("key", "door/key"),
+        ("away/secret", "taken"),
+        ("door/folder", "taken"),
+        ("taken", "door/secret"),
+    )
+    old, new = ways[number % len(ways)]
+    await door.rename(old, new, replace=True)
+    return b""
+
+
+async def remove(door: Door, number: int) -> bytes:
+    if number % 2:
+        await door.make_folder("door/folder/deep", parents=True)
+    await door.remove(("door/secret", "door/folder", "door", "key")[number % 4], recursive=True)
+    return b""
+
+
+async def attributes(door: Door, number: int) -> bytes:
+    await door.set_attributes(("door/secret", "key", "door")[number % 3], mtime_ns=1, mode=0o755)
+    return b""
+
+
+async def folders(door: Door, number: int) -> bytes:
+    await door.make_folder(f"door/{number % 8}/deep", parents=number % 2 == 0)
+    return b""
+
+
+VERBS = (get, look, pack, sweep, put, unpack, move, remove, attributes, folders)
+Verb = Callable[[Door, int], Awaitable[bytes]]
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Iterator[Canary]:
+    with canary(tmp_path / "outside") as made:
+        yield made
+
+
+@pytest.fixture(params=["openat2", "walk"])
+async def door(request: pytest.FixtureRequest, tmp_path: Path, outside: Canary) -> AsyncIterator[Door]:
+    resolver: Resolver = request.param
+    (tmp_path / "share").mkdir()
+    try:
+        store = await LocalStore.open(tmp_path / "share", durable=False, resolver=resolver)
+    except FtransferError:
+        pytest.skip("this kernel has no openat2")
+    share = Share(store)
+    yield share.door(ANYONE)
+    await share.close()
+
+
+async def race(door: Door, share: Path, outside: Canary, verb: Verb, duration_s: float) -> tuple[int, int, int]:
+    """Try a verb for a time; give how often it was tried, how often it worked, and how often the names were swapped."""
+    tried = worked = 0
+    end = time.monotonic() + duration_s
+    with Swapper(share) as swapper:
+        while time.monotonic() < end or tried < 20:
+            await asyncio.to_thread(set_out, share)
+            tried += 1
+            try:
+                found = await verb(door, tried)
+            except FtransferError:
+                continue
+            assert SECRET not in found
+            worked += 1
+    outside.check(f"{tried} times {verb.__name__}")
+    return tried, worked, swapper.turns
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)
+async def test_no_race_leads_outside(door: Door, tmp_path: Path, outside: Canary, verb: Verb) -> None:
+    tried, worked, turns = await race(door, tmp_path / "share", outside, verb, SHORT_S)
+    assert tried and worked and turns, "there was no race"
+
+
+def test_open_by_path_would_be_led_outside(tmp_path: Path) -> None:
+    """The race is a real one: who checks a path and then opens it is soon betrayed."""
+    (tmp_path / "share").mkdir()
+    path = tmp_path / "share" / "door" / "secret"
+    with canary(tmp_path / "outside", watched=False), Swapper(tmp_path / "share"):
+        while True:
+            if os.path.realpath(path).startswith(str(tmp_path / "share")) and path.read_bytes() == SECRET:
+                break
+
+
+@pytest.mark.long
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)
+async def test_no_long_race_leads_outside(
+    door: Door, tmp_path: Path, outside: Canary, verb: Verb, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tried, worked, turns = await race(door, tmp_path / "share", outside, verb, LONG_S)
+    with capsys.disabled():
+        print(f" {verb.__name__}: {tried:,} attempts, {worked:,} of them done, {turns:,} swaps", end="")  # noqa: T201
