@@ -39,7 +39,7 @@ class Share:
         self.drop_box = drop_box
         self.limits = limits
         self.account = Account(store, bounds)
-        self._now_ns = now_ns
+        self.now_ns = now_ns
 
     @property
     def durable(self) -> bool:
@@ -49,7 +49,7 @@ class Share:
         """Give the share as a principal may use it."""
         if self.drop_box:
             principal = principal.restricted_to(_DROP_BOX)
-        return Door(self.store, principal, self.account, read_only=self.read_only, limits=self.limits, now_ns=self._now_ns)
+        return Door(self.store, principal, self.account, read_only=self.read_only, limits=self.limits, now_ns=self.now_ns)
 
     async def close(self) -> None:
         await self.account.close()

@@ -8,18 +8,18 @@ if TYPE_CHECKING:
     from ftransfer.client.client import connect as Connection
 
 
-def connection_to(host: str, port: int, *, retries: int = -1, durable: bool = True, name: str = "") -> Connection:
+def connection_to(host: str, port: int, *, retries: int | None = None, durable: bool = True, name: str = "") -> Connection:
     """Give the connection, to be entered.
 
     Args:
-        retries: How often a broken transfer is tried again without progress; below 0: for as long as the rules of the library say.
+        retries: How often a broken transfer is tried again without progress; None: for as long as the rules of the library say.
+        durable: Whether what is received, or sent, is brought to the disk before it is said to be there.
         name: What we are called there; "" for user@host.
-        durable: Whether what is received is brought to the disk before it is said to be there.
     """
     # Imported here, so that --help does not pay for it, but before the event loop runs.
     from ftransfer.client.client import connect
     from ftransfer.client.retry import RetryRules
 
-    rules = RetryRules() if retries < 0 else RetryRules(tries=retries, quiet_s=float("inf"))
+    rules = RetryRules() if retries is None else RetryRules(tries=retries, quiet_s=float("inf"))
     # What an interrupted command leaves is gone on with when it is run again.
     return connect(host, port, retry=rules, durable=durable, name=name, keep_cancelled=True)

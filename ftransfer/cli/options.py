@@ -44,7 +44,27 @@ def parse_age(text: str) -> int:
     return int(found[1]) * _SECONDS[found[2]]
 
 
+def _check_count(count: int | None) -> int | None:
+    if count is not None and count < 0:
+        raise typer.BadParameter(f"{count} is less than nothing")
+    return count
+
+
 Host = Annotated[str, typer.Argument(metavar="HOST", help="Name or address of the server.", callback=_strip_brackets)]
 Port = Annotated[int, typer.Argument(metavar="PORT", help="Its port.", callback=_check_port)]
 Json = Annotated[bool, typer.Option("--json", help="Write results as JSON, one object on each line.")]
 As = Annotated[str, typer.Option("--as", metavar="NAME", help="What you are called there; else user@host.", show_default=False)]
+Retries = Annotated[
+    int | None,
+    typer.Option(
+        "--retries",
+        metavar="N",
+        callback=_check_count,
+        help="Try so often again without progress; 0 for not at all. Else: for five minutes without progress.",
+    ),
+]
+NoFsync = Annotated[bool, typer.Option("--no-fsync", help="Do not wait for the disk; a power cut may cost the file.")]
+Offset = Annotated[
+    int, typer.Option("--offset", metavar="N", callback=_check_count, help="Begin at this byte.", show_default=False)
+]
+Length = Annotated[int | None, typer.Option("--length", metavar="N", callback=_check_count, help="At most so many bytes.")]

@@ -7,7 +7,8 @@ conversion, a plain one is put there; with a typer that has no such slot these c
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from types import UnionType
+from typing import Any, get_args
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -35,6 +36,9 @@ def _spare_pydantic(parameters: Iterable[Any]) -> Iterable[Any]:
         wanted = getattr(descriptor, "annotation", None)
         if getattr(parameter, _SLOT, ...) is not None:
             continue
+        choices = [choice for choice in get_args(wanted) if choice is not type(None)]
+        if isinstance(wanted, UnionType) and len(choices) == 1:
+            wanted = choices[0]  # what may be left out
         is_single = getattr(parameter, "nargs", 0) == 1 and not getattr(parameter, "multiple", False)
         if wanted in (str, int, bool) and is_single:
             setattr(parameter, _SLOT, _Plain(wanted))

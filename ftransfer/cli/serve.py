@@ -9,12 +9,12 @@ import os
 import signal
 import socket
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from ftransfer.cli.locking import LockDown, lock_down
-from ftransfer.cli.options import check_listening_port
+from ftransfer.cli.options import check_listening_port, parse_age
 from ftransfer.cli.output import DONE, INTERRUPTED, note
 from ftransfer.cli.running import run
 from ftransfer.names import escape
@@ -30,6 +30,7 @@ Examples:
   ftransfer serve ./share
   ftransfer serve ./share --read-only --welcome "the lab's measurements"
   ftransfer serve ./inbox --drop-box
+  ftransfer serve /tmp/scratch --no-fsync --keep-partials 1d
   ftransfer serve ./share --host 0.0.0.0 --port 9021
   ftransfer serve ./share --port 0        # any free port; the first line says which
 
@@ -43,6 +44,12 @@ def serve(
     port: Annotated[int, typer.Option(callback=check_listening_port, help="Port to listen on; 0 for any free one.")] = 9021,
     read_only: Annotated[bool, typer.Option("--read-only", help="Refuse every change.")] = False,
     drop_box: Annotated[bool, typer.Option("--drop-box", help="Let others put new files, and see nothing.")] = False,
+    no_fsync: Annotated[
+        bool, typer.Option("--no-fsync", help="Do not wait for the disk, and say so: for folders that may be lost.")
+    ] = False,
+    keep_partials: Annotated[
+        str, typer.Option("--keep-partials", metavar="AGE", help="How long uploads that were cut off may be gone on with.")
+    ] = "7d",
     welcome: Annotated[str, typer.Option(help="What users are greeted with; else the folder's name.", show_default=False)] = "",
     locked: LockDown = None,
 ) -> None:
@@ -50,11 +57,21 @@ def serve(
     if read_only and drop_box:
         raise WrongUsage("--read-only and --drop-box contradict each other: one takes no file, the other nothing else; choose one")
     lock = lock_down(locked, folder)  # before the first thread
-    serving = _serve(folder, host, port, read_only=read_only, drop_box=drop_box, welcome=welcome, lock=lock)
+    opening = Opening(host, port, welcome or _default_welcome(folder), keep_partials_s=parse_age(keep_partials))
+    serving = _serve(folder, opening, durable=not no_fsync, read_only=read_only, drop_box=drop_box, lock=lock)
     raise typer.Exit(run(serving, keeps_interrupt=True))
 
 
-async def _serve(folder: str, host: str, port: int, *, read_only: bool, drop_box: bool, welcome: str, lock: str) -> int:
+class Opening(NamedTuple):
+    """Where and how the server listens."""
+
+    host: str
+    port: int
+    welcome: str
+    keep_partials_s: float
+
+
+async def _serve(folder: str, opening: Opening, *, durable: bool, read_only: bool, drop_box: bool, lock: str) -> int:
     from ftransfer.server.listener import Server
     from ftransfer.share import Share
     from ftransfer.storage.local import LocalStore
@@ -64,11 +81,11 @@ async def _serve(folder: str, host: str, port: int, *, read_only: bool, drop_box
     signals: asyncio.Queue[None] = asyncio.Queue()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, None)
-    store = await LocalStore.open(folder)
+    store = await LocalStore.open(folder, durable=durable)
     share = Share(store, read_only=read_only, drop_box=drop_box)
     watcher = FolderWatcher(folder, store)
     try:
-        server = await Server.start(share, host=host, port=port, welcome=welcome or _default_welcome(folder), watcher=watcher)
+        server = await Server.start(share, watcher=watcher, **opening._asdict())
         _announce(server.addresses)
         log.info(lock)
         await signals.get()

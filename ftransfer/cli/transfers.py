@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated, BinaryIO, NamedTuple
 
 import typer
 
 from ftransfer.cli.connecting import connection_to
-from ftransfer.cli.options import Host, Json, Port
+from ftransfer.cli.options import Host, Json, Length, NoFsync, Offset, Port, Retries
 from ftransfer.cli.output import entries_text, note, receipt_text
 from ftransfer.cli.running import PATIENCE_S, STREAM_PATIENCE_S, run
 from ftransfer.cli.trees import Recursive, get_folder, get_pattern, put_folder
+from ftransfer.digest import is_digest
 from ftransfer.errors import NameRefused, NotFound
 from ftransfer.shell.failures import WrongUsage
 from ftransfer.shell.listing import in_order
@@ -32,6 +33,7 @@ Examples:
   ftransfer get localhost 9021 射频仿真.pptx
   ftransfer get localhost 9021 "my holiday photo.jpg" /tmp/photo.jpg
   ftransfer get localhost 9021 backup.tar - | tar x
+  ftransfer get localhost 9021 backup.tar head.bin --length 1048576
   ftransfer get -r localhost 9021 photos
   ftransfer get localhost 9021 'results/*.csv' ./here
   ftransfer get --json localhost 9021 report.csv
@@ -42,6 +44,7 @@ Examples:
   ftransfer put localhost 9021 天线15.doc
   ftransfer put localhost 9021 /tmp/photo.jpg "my holiday photo.jpg"
   ftransfer put localhost 9021 report.csv reports/
+  ftransfer put --if-absent localhost 9021 report.csv
   ftransfer put -r localhost 9021 ./photos
   tar c folder | ftransfer put localhost 9021 - backup.tar
 """
@@ -60,30 +63,47 @@ def get(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The file in the share.")],
     dest: Annotated[str, typer.Argument(metavar="DEST", help="File or folder to write to; - is stdout.", show_default=False)] = ".",
     recursive: Recursive = False,
+    offset: Offset = 0,
+    length: Length = None,
+    retries: Retries = None,
+    no_fsync: NoFsync = False,
     as_json: Json = False,
 ) -> None:
     """Receive a file, verified. It appears under its name when it is complete, not before.
 
     With -r a whole folder; with a pattern like '*.csv' (in quotes, so that the server's names are meant) all files that match.
     """
+    part = _Part(offset, length)
     if dest == _STREAM and (recursive or is_glob(name)):
         raise WrongUsage("only one file can be written to stdout; name it, or choose a folder to write to")
+    if recursive and part:
+        raise WrongUsage("--offset and --length are for a part of one file, and -r is for folders; choose one")
+
+    def connection() -> Connection:
+        return connection_to(host, port, retries=retries, durable=not no_fsync)
+
     if recursive:
-        return get_folder(connection_to(host, port), name, dest, as_json=as_json)
-    if is_glob(name):
-        return _get_matching(host, port, name, dest, as_json=as_json)
-    return _get_one(host, port, name, dest, as_json=as_json)
-
-
-def _get_matching(host: str, port: int, name: str, dest: str, *, as_json: bool) -> None:
+        return get_folder(connection(), name, dest, as_json=as_json)
     try:
-        _get_one(host, port, name, dest, as_json=as_json)  # there may be a file of just that name
+        return _get_one(connection(), name, dest, part, as_json=as_json)  # there may be a file of just that name
     except (NotFound, NameRefused):
-        get_pattern(connection_to(host, port), name, dest, as_json=as_json)
+        if not is_glob(name) or part:
+            raise
+    return get_pattern(connection(), name, dest, as_json=as_json)
 
 
-def _get_one(host: str, port: int, name: str, dest: str, *, as_json: bool) -> None:
-    receipt = run(_get(connection_to(host, port), name, dest), patience_s=_patience_s(dest))
+class _Part(NamedTuple):
+    """What is wanted of a file; false if it is all of it."""
+
+    offset: int = 0
+    length: int | None = None
+
+    def __bool__(self) -> bool:
+        return self != (0, None)
+
+
+def _get_one(connection: Connection, name: str, dest: str, part: _Part, *, as_json: bool) -> None:
+    receipt = run(_get(connection, name, dest, part), patience_s=_patience_s(dest))
     text = receipt_text(receipt, "get", as_json=as_json)
     if dest != _STREAM:
         sys.stdout.write(f"{text}\n")
@@ -99,18 +119,44 @@ def put(
         str, typer.Argument(metavar="NAME", help="Its name in the share; NAME/ puts it into that folder.", show_default=False)
     ] = "",
     recursive: Recursive = False,
+    if_absent: Annotated[bool, typer.Option("--if-absent", help="Refuse if something has the name.")] = False,
+    if_match: Annotated[
+        str,
+        typer.Option("--if-match", metavar="DIGEST", help="Refuse unless that is the content there.", show_default=False),
+    ] = "",
+    retries: Retries = None,
+    no_fsync: NoFsync = False,
     as_json: Json = False,
 ) -> None:
     """Send a file. It is done when the server has verified it and has it on disk. With -r a whole folder."""
+    connection = connection_to(host, port, retries=retries, durable=not no_fsync)
+    conditions = _Conditions(if_absent, if_match.lower())
+    _check_conditions(conditions)
     if recursive:
-        return put_folder(connection_to(host, port), file, name, as_json=as_json)
+        if conditions != _Conditions() or no_fsync:
+            raise WrongUsage("--if-absent, --if-match and --no-fsync are for one file, and -r is for folders; choose one")
+        return put_folder(connection, file, name, as_json=as_json)
     if file == _STREAM and (not name or name.endswith("/")):
         raise WrongUsage("what comes from stdin needs a name; usage: ftransfer put HOST PORT - NAME")
     if file != _STREAM:
         check_sendable(file)
-    receipt = run(_put(connection_to(host, port), file, name), patience_s=_patience_s(file))
+    receipt = run(_put(connection, file, name, conditions), patience_s=_patience_s(file))
     sys.stdout.write(f"{receipt_text(receipt, 'put', as_json=as_json)}\n")
     return None
+
+
+class _Conditions(NamedTuple):
+    """When a put is to refuse."""
+
+    if_absent: bool = False
+    if_match: str = ""
+
+
+def _check_conditions(conditions: _Conditions) -> None:
+    if conditions.if_absent and conditions.if_match:
+        raise WrongUsage("--if-absent wants nothing under the name and --if-match something; choose one")
+    if conditions.if_match and not is_digest(conditions.if_match):
+        raise WrongUsage("--if-match takes the 64 hexadecimal digits that ftransfer checksum and b3sum print")
 
 
 def dir_(
@@ -123,20 +169,22 @@ def dir_(
     run(_dir(connection_to(host, port), path, as_json=as_json))
 
 
-async def _get(connection: Connection, name: str, dest: str) -> Receipt:
+async def _get(connection: Connection, name: str, dest: str, part: _Part) -> Receipt:
     async with connection as client:
         with _progress() as bar:
             if dest == _STREAM:
-                return await client.get_to(name, _binary(sys.stdout, "stdout"), progress=bar.callback)
-            return await client.get(name, dest, progress=bar.callback)
+                sink = _binary(sys.stdout, "stdout")
+                return await client.get_to(name, sink, offset=part.offset, length=part.length, progress=bar.callback)
+            return await client.get(name, dest, offset=part.offset, length=part.length, progress=bar.callback)
 
 
-async def _put(connection: Connection, file: str, name: str) -> Receipt:
+async def _put(connection: Connection, file: str, name: str, conditions: _Conditions) -> Receipt:
     async with connection as client:
         with _progress() as bar:
             if file == _STREAM:
-                return await client.put_from(_binary(sys.stdin, "stdin"), name, progress=bar.callback)
-            return await client.put(file, name or None, progress=bar.callback)
+                stdin = _binary(sys.stdin, "stdin")
+                return await client.put_from(stdin, name, progress=bar.callback, **conditions._asdict())
+            return await client.put(file, name or None, progress=bar.callback, **conditions._asdict())
 
 
 async def _dir(connection: Connection, path: str, *, as_json: bool) -> None:

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, TypeVar
 
 from ftransfer.client import treecommands
 from ftransfer.client.conversation import Conversation, OnNotice
-from ftransfer.client.downloads import StreamDownload
+from ftransfer.client.downloads import PartFile, StreamDownload
 from ftransfer.client.files import FileCommands
 from ftransfer.client.greeting import Address
 from ftransfer.client.live import Live
@@ -54,7 +54,7 @@ class connect:  # noqa: N801 - reads as the verb that it is: async with connect(
         name: What we are called there; by default user@host.
         security: Whether to encrypt, whom to trust, and who the user is.
         direct: Whether bytes may be moved between socket and files in threads, where the platform can.
-        durable: Whether a finished get has been synced to disk.
+        durable: Whether what is received is synced to disk before a get is done, and a server asked to do so before a put is.
         keep_cancelled: Whether a cancelled get leaves its partial behind to be gone on with; else nothing is left.
 
     Raises (on entering):
@@ -267,6 +267,8 @@ class Client(FileCommands, People):
         name: str,
         dest: str | os.PathLike[str] = ".",
         *,
+        offset: int = 0,
+        length: int | None = None,
         streams: int | None = None,
         progress: ProgressCallback | None = None,
     ) -> Receipt:
@@ -276,6 +278,7 @@ class Client(FileCommands, People):
 
         Args:
             dest: A file to write, or a folder that exists, to write into under the file's own name.
+            offset, length: Only a part of the file, which becomes a file of its own; of it nothing is kept for a later attempt.
             streams: Over how many connections; None for one on a short path, and as many as pay on a long one.
 
         Raises:
@@ -289,23 +292,35 @@ class Client(FileCommands, People):
         store = await LocalStore.open(folder, durable=self.durable)
         try:
             target = SafeName((file_name,))
-            receipt = await self.persist(
-                str(safe),
-                lambda conversation, report: download_best(
-                    conversation,
+            if offset or length is not None:
+                receipt = await self._get_part(str(safe), store, target, offset, length, progress)
+            else:
+                receipt = await self.persist(
                     str(safe),
-                    store,
-                    target,
-                    report,
-                    self._another,
-                    streams=streams,
-                    keep_cancelled=self.keep_cancelled,
-                ),
-                progress,
-            )
+                    lambda conversation, report: download_best(
+                        conversation,
+                        str(safe),
+                        store,
+                        target,
+                        report,
+                        self._another,
+                        streams=streams,
+                        keep_cancelled=self.keep_cancelled,
+                    ),
+                    progress,
+                )
         finally:
             await store.close()
         return replace(receipt, seconds=time.monotonic() - began, path=str(folder / file_name))
+
+    async def _get_part(
+        self, name: str, store: LocalStore, target: SafeName, offset: int, length: int | None, progress: ProgressCallback | None
+    ) -> Receipt:
+        async with PartFile(store, target) as part:
+            stream = StreamDownload(name, part, offset=offset, length=length)
+            receipt = await self.persist(name, stream.run, progress)
+            await part.publish(receipt.digest)
+        return replace(receipt, durable=store.durable)
 
     async def get_to(
         self,
@@ -353,7 +368,7 @@ class Client(FileCommands, People):
         """
         path = Path(file)
         target = _remote_name(path, name)
-        options = _conditions(if_absent, if_match)
+        options = _conditions(if_absent, if_match, durable=self.durable)
         began = time.monotonic()
         # The user's own links may lead anywhere: they are followed here, before the store confines names to a folder.
         real = await run_job(movers(), lambda: Path(os.path.realpath(path)))
@@ -385,7 +400,7 @@ class Client(FileCommands, People):
             As `put`; OSError from the source.
         """
         target = str(parse_name(name))
-        options = _conditions(if_absent, if_match)
+        options = _conditions(if_absent, if_match, durable=self.durable)
         began = time.monotonic()
 
         def report(count: int, size: int | None) -> None:
@@ -465,10 +480,12 @@ def _remote_name(path: Path, name: str | None) -> str:
     return str(parse_name(name))
 
 
-def _conditions(if_absent: bool, if_match: str) -> dict[str, Any]:
+def _conditions(if_absent: bool, if_match: str, *, durable: bool) -> dict[str, Any]:
     options: dict[str, Any] = {}
     if if_absent:
         options["if_absent"] = True
     if if_match:
         options["if_match"] = if_match
+    if not durable:
+        options["durable"] = False
     return options

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import TracebackType
 from typing import Any, BinaryIO, Protocol
 
 from ftransfer.client.conversation import Conversation
@@ -133,6 +134,39 @@ async def _receive(conversation: Conversation, name: str, sink: Sink, digest: Ru
     if not isinstance(reply, Reply):
         raise conversation.out_of_turn(reply)
     return actual
+
+
+class PartFile:
+    """A part of a remote file, received into a local file of its own that nobody sees until `publish`. Left without, nothing stays.
+
+    The sink of a StreamDownload.
+    """
+
+    def __init__(self, store: Store, target: SafeName) -> None:
+        self._store = store
+        self._target = target
+        self._writer: Writer | None = None
+
+    async def __aenter__(self) -> PartFile:
+        self._writer = await self._store.open_write(self._target, Announcement())
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._writer is not None:
+            await self._writer.abort()
+
+    async def publish(self, digest: Digest) -> None:
+        assert self._writer is not None
+        await self._writer.commit(digest)
+        self._writer = None
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        assert self._writer is not None
+        self._writer.write_now(memoryview(data))
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
 
 
 class _ByteSink(Protocol):

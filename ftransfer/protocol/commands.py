@@ -56,6 +56,7 @@ _PUT_OPTIONS: Mapping[str, type] = {
     "wait": bool,
     "if_absent": bool,
     "if_match": str,
+    "durable": bool,
 }
 
 VERBS: Mapping[str, Verb] = {

@@ -152,6 +152,7 @@ async def handle_put(session: Session, command: Command) -> dict[str, Any]:
         source=options.get("source", "") if command.waits else "",
         if_absent=options.get("if_absent", False),
         if_match=options.get("if_match", ""),
+        durable=options.get("durable", True),
     )
     writer = await session.share.open_write(command.argument, announced)
     if announced.size is not None:
@@ -174,7 +175,7 @@ async def handle_put(session: Session, command: Command) -> dict[str, Any]:
         "size": entry.size,
         "digest": text,
         "mtime_ns": entry.mtime_ns,
-        "durable": session.share.durable,
+        "durable": session.share.durable and announced.durable,
         "kept": writer.kept,
     }
 

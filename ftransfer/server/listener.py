@@ -8,7 +8,7 @@ import errno
 import logging
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from ftransfer.channel import Channel
 from ftransfer.errors import Busy, CannotListen, ChannelError, TlsRequired
@@ -18,6 +18,7 @@ from ftransfer.protocol.connection import Role
 from ftransfer.protocol.replies import Hello
 from ftransfer.server.changes import Changes, Watcher
 from ftransfer.server.digests import Digests
+from ftransfer.server.expiry import KEEP_PARTIALS_S, expire_partials
 from ftransfer.server.handlers import HANDLERS
 from ftransfer.server.handshake import encrypt
 from ftransfer.server.live import Hub
@@ -55,6 +56,7 @@ class Server:
         self._sessions: dict[Session, asyncio.Task[None]] = {}
         self._refusing: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
+        self._expiring: asyncio.Task[NoReturn] | None = None
 
     @classmethod
     async def start(
@@ -68,6 +70,7 @@ class Server:
         watcher: Watcher | None = None,
         direct: bool = True,
         tls: ServerTls | None = None,
+        keep_partials_s: float = KEEP_PARTIALS_S,
     ) -> Server:
         """Open the port and accept connections.
 
@@ -77,6 +80,7 @@ class Server:
             watcher: What finds changes in the folder (watch.watcher.FolderWatcher); without one, nobody can watch.
             direct: Whether bytes may be moved between sockets and files in threads, where the platform can.
             tls: What to show to clients and to ask of them; without it the port speaks in plain.
+            keep_partials_s: How long uploads that were cut off may be gone on with; then they are removed.
 
         Raises:
             CannotListen: The port is taken, or the address is not one of this machine.
@@ -87,6 +91,9 @@ class Server:
         except (OSError, OverflowError) as error:
             raise CannotListen(_why_not(error, host, port)) from error
         server.addresses = [sock.getsockname()[:2] for sock in server._server.sockets]
+        if not share.read_only:
+            expiring = expire_partials(share.store, keep_partials_s, now_ns=share.now_ns)
+            server._expiring = asyncio.create_task(expiring)
         return server
 
     @property
@@ -156,6 +163,8 @@ class Server:
         """Stop accepting, end idle sessions, let what runs finish for `grace_s` (default: limits.grace_s), then cut the rest."""
         assert self._server is not None
         self._server.close()
+        if self._expiring is not None:
+            self._expiring.cancel()
         for session, task in list(self._sessions.items()):
             session.is_stopping = True
             if not session.is_busy:
@@ -167,7 +176,8 @@ class Server:
             task.cancel()
         for task in self._refusing:
             task.cancel()
-        await asyncio.gather(*tasks, *self._refusing, return_exceptions=True)
+        expiring = [self._expiring] if self._expiring is not None else []
+        await asyncio.gather(*tasks, *self._refusing, *expiring, return_exceptions=True)
         await self._changes.stop()
         await self._server.wait_closed()
 

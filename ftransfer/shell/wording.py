@@ -110,9 +110,8 @@ def receipt_line(receipt: Receipt, verb: str, path: str) -> str:
     if receipt.kept:
         parts.append(f"{human_size(receipt.kept)} of it from an earlier attempt")
     if receipt.restarted:
-        parts.append("from the beginning, since the file had changed")
-    parts.append("verified" if receipt.durable else "verified, not yet safe from a power cut")
-    return ", ".join(parts)
+        parts.append("started afresh, since the source has changed")
+    return ", ".join([*parts, "verified"]) + ("" if receipt.durable else " (not synced)")
 
 
 def tree_line(report: TreeReport, verb: str) -> str:

@@ -46,6 +46,7 @@ class Announcement:
 
     `source` names one version of one source file: a partial is gone on with only for the same source, and "" means that nothing
     is kept. `owner` keeps the partials of users apart. `if_absent` and `if_match` (a digest) refuse to replace anything else.
+    Without `durable` nobody waits for the disk, whatever the store does else.
     """
 
     size: int | None = None
@@ -55,6 +56,7 @@ class Announcement:
     owner: str = ""
     if_absent: bool = False
     if_match: Digest = ""
+    durable: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,7 +175,7 @@ class LocalWriter:
             os.fchmod(handle, root.mode_for(target.announced.mode))
             if target.announced.mtime_ns is not None:
                 os.utime(handle, ns=times_of(target.announced.mtime_ns))
-            if root.durable:
+            if root.durable and target.announced.durable:
                 root.kernel.sync_file(handle)
             with root.lock_of(target.about, self.name.last):
                 target.refuse()
@@ -184,7 +184,8 @@ class LocalWriter:
             # From here on the file is the share's, and nothing may write to it any more, whatever fails.
             try:
                 entry = entry_of(str(self.name), os.fstat(handle))
-                root.sync_folder(target.folder)
+                if target.announced.durable:
+                    root.sync_folder(target.folder)
             finally:
                 upload.file.close()
                 target.close()

@@ -76,6 +76,51 @@ async def test_receipt_does_not_mix_with_content(service: Service) -> None:
     assert json.loads(get.err)["size"] == 7
 
 
+async def test_part_of_a_file(service: Service) -> None:
+    content = os.urandom(3_000_000)
+    (service.root / "a").write_bytes(content)
+    to_stdout = await run(service, "get", "a", "-", "--offset", "1000", "--length", "2000000")
+    assert (to_stdout.code, to_stdout.out, to_stdout.err) == (0, content[1000:2_001_000], "")
+    to_file = await run(service, "get", "--json", "a", "--offset", "2999990")
+    assert (to_file.code, to_file.err) == (0, "")
+    assert json.loads(to_file.out)["digest"] == digest_of(content[-10:])
+    assert (service.local / "a").read_bytes() == content[-10:]
+    refused = await run(service, "get", "a", "b", "--offset", "3000001")
+    assert refused.code == 1 and "fewer than 3000001" in refused.err
+    assert [path.name for path in service.local.iterdir()] == ["a"]
+
+
+async def test_conditions_of_a_put(service: Service) -> None:
+    (service.local / "a").write_bytes(b"new")
+    assert (await run(service, "put", "--if-absent", "a")).code == 0
+    again = await run(service, "put", "--if-absent", "a")
+    assert again.code == 1 and again.err.count("\n") == 1 and "has that name already" in again.err
+    (service.local / "b").write_bytes(b"newer")
+    other = await run(service, "put", "--if-match", digest_of(b"other"), "b", "a")
+    assert other.code == 1 and "has other content than was expected" in other.err
+    assert (service.root / "a").read_bytes() == b"new"
+    assert (await run(service, "put", "--if-match", digest_of(b"new").upper(), "b", "a")).code == 0
+    assert (service.root / "a").read_bytes() == b"newer"
+
+
+async def test_what_is_not_synced_says_so(tmp_path: Path) -> None:
+    (tmp_path / "share").mkdir()
+    (tmp_path / "a").write_bytes(b"x")
+    async with start_server(tmp_path / "share") as program:
+        [address] = program.addresses
+        assert (await run_program("put", *address, "a", folder=tmp_path)).text.endswith(", verified\n")
+        unsynced = await run_program("put", "--no-fsync", *address, "a", folder=tmp_path)
+        assert unsynced.text.endswith(", verified (not synced)\n")
+        got = await run_program("get", "--no-fsync", *address, "a", "b", folder=tmp_path)
+        assert got.text.endswith(", verified (not synced)\n")
+    async with start_server(tmp_path / "share", "--no-fsync") as program:
+        [address] = program.addresses
+        receipt = await run_program("put", "--json", *address, "a", folder=tmp_path)
+        assert json.loads(receipt.out)["durable"] is False
+        async with raw_peer(*address) as peer:
+            assert (await peer.json())[1]["durable"] is False
+
+
 async def test_dir(service: Service) -> None:
     (service.root / "b").write_bytes(b"1234")
     (service.root / "a").mkdir()

@@ -76,7 +76,13 @@ def receipt(**values: object) -> Receipt:
             "a.txt",
             "stored a.txt: 2.0 MB in 1.0 s, 500 kB/s, 1.5 MB of it from an earlier attempt, verified",
         ),
-        (receipt(durable=False), "put", "a.txt", "stored a.txt: 2.0 MB in 0.00 s, verified, not yet safe from a power cut"),
+        (
+            receipt(restarted=True),
+            "put",
+            "a.txt",
+            "stored a.txt: 2.0 MB in 0.00 s, started afresh, since the source has changed, verified",
+        ),
+        (receipt(durable=False), "put", "a.txt", "stored a.txt: 2.0 MB in 0.00 s, verified (not synced)"),
     ],
 )
 def test_receipts(done: Receipt, verb: str, path: str, text: str) -> None:

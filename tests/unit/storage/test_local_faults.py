@@ -6,6 +6,7 @@ import errno
 import os
 import resource
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -159,6 +160,14 @@ async def test_commit_syncs_content_then_renames_then_syncs_the_folder(store: Lo
     kernel.calls.clear()
     await writer.commit(digest_of(b"x"))
     assert kernel.calls == ["sync_file", "rename", "sync_folder"]
+
+
+async def test_commit_that_nobody_waits_for_is_not_synced(store: LocalStore, kernel: FailingKernel) -> None:
+    writer = await store.open_write(parse_name("f"), replace(announced(1), durable=False))
+    await writer.write(b"x")
+    kernel.calls.clear()
+    await writer.commit(digest_of(b"x"))
+    assert kernel.calls == ["rename"]
 
 
 async def test_store_that_is_not_durable_does_not_sync(tmp_path: Path, kernel: FailingKernel) -> None:

@@ -1,0 +1,44 @@
+"""Uploads that were cut off and that nobody has gone on with: they are kept for some days, and then their room is given back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import NoReturn
+
+from ftransfer.errors import ShareError
+from ftransfer.storage.base import Partial, Store
+
+log = logging.getLogger("ftransfer.server")
+
+KEEP_PARTIALS_S = 7 * 86_400.0
+_INTERVAL_S = 3600.0
+
+
+async def expire_partials(
+    store: Store,
+    keep_s: float,
+    *,
+    now_ns: Callable[[], int] = time.time_ns,
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> NoReturn:
+    """Remove the partials that have not grown for `keep_s` seconds, now and then every hour, until cancelled.
+
+    Those that are being written stay. A store that fails is tried again in the next hour.
+    """
+    while True:
+        latest_ns = now_ns() - int(keep_s * 1e9)
+        try:
+            gone = await store.clear_partials(_younger_than(latest_ns))
+        except ShareError as error:
+            log.warning("old partial uploads cannot be removed: %s", error)
+        else:
+            if gone:
+                log.info("%d old partial uploads removed, %d bytes freed", len(gone), sum(partial.kept for partial in gone))
+        await pause(_INTERVAL_S)
+
+
+def _younger_than(latest_ns: int) -> Callable[[Partial], bool]:
+    return lambda partial: partial.mtime_ns > latest_ns
