@@ -18,6 +18,7 @@ class RetryRules:
     longest_s: float = 15.0
 
 
+_DOUBLINGS = 60  # no float grows for ever
 NO_RETRY = RetryRules(tries=0)
 
 
@@ -49,6 +50,6 @@ class Backoff:
         left_s = rules.quiet_s - (self._clock() - self._progress_at)
         if left_s <= 0:
             return None
-        wait_s = min(rules.longest_s, rules.first_s * 2.0**self._failures)
+        wait_s = min(rules.longest_s, rules.first_s * 2.0 ** min(self._failures, _DOUBLINGS))
         self._failures += 1
         return min(left_s, wait_s * (0.5 + self._dice() / 2))

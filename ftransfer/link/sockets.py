@@ -16,6 +16,8 @@ from ftransfer.link.base import READ_SIZE, Buffer, PeerLink, set_done, translate
 
 # The loop is not woken for less than this while a payload is awaited: below, the wake-ups cost more than the bytes.
 _LOW_WATER = 256 * 1024
+# And if they do not come within this time, for whatever is there.
+_LOW_WATER_S = 1.0
 
 
 class SocketLink(PeerLink):
@@ -81,8 +83,14 @@ class SocketLink(PeerLink):
 
     async def wait_readable(self, timeout_s: float, expected: int = 1) -> None:
         """Wait until bytes can be taken from the socket; the loop is not woken for much less than `expected` of them."""
-        self._set_low_water(1 if self.encrypted else max(1, min(expected, _LOW_WATER)))
-        await self._wait(self._loop.add_reader, self._loop.remove_reader, timeout_s, "sent nothing")
+        if expected > 1 and not self.encrypted:
+            patience_s = min(_LOW_WATER_S, timeout_s / 2)
+            self._set_low_water(min(expected, _LOW_WATER))
+            with contextlib.suppress(TimedOut):
+                return await self._wait(self._loop.add_reader, self._loop.remove_reader, patience_s, "sent nothing")
+            timeout_s -= patience_s  # the peer is slow, or dead: from now on a single byte tells
+        self._set_low_water(1)
+        return await self._wait(self._loop.add_reader, self._loop.remove_reader, timeout_s, "sent nothing")
 
     async def wait_writable(self, timeout_s: float) -> None:
         """Wait until the socket takes bytes."""

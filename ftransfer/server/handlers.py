@@ -159,7 +159,8 @@ async def handle_put(session: Session, command: Command) -> dict[str, Any]:
         session.total = announced.size - writer.kept
     digest = RunningDigest(writer)
     try:
-        entry, text = await _receive_file(session, command, writer, digest)
+        async with session.channel.heartbeats():  # also while the file comes, since the client waits for our word all the time
+            entry, text = await _receive_file(session, command, writer, digest)
     except (DigestMismatch, Truncated):
         await digest.close()
         await writer.abort()
@@ -207,20 +208,19 @@ async def _receive_file(session: Session, command: Command, writer: Writer, dige
             expected=event.size,
             actual=writer.offset,
         )
-    async with session.channel.heartbeats():
-        text = await digest.finish(writer.offset)
-        if text != event.digest:
-            raise DigestMismatch(
-                f"{shown}: the content does not match its digest; nothing was stored, send it again",
-                name=command.argument,
-                expected=event.digest,
-                actual=text,
-            )
-        await digest.close()
-        async with session.changes.storing(session.seat, [str(writer.name)]) as stored:
-            entry = await writer.commit(text)
-            stored(entry, text)
-        return entry, text
+    text = await digest.finish(writer.offset)
+    if text != event.digest:
+        raise DigestMismatch(
+            f"{shown}: the content does not match its digest; nothing was stored, send it again",
+            name=command.argument,
+            expected=event.digest,
+            actual=text,
+        )
+    await digest.close()
+    async with session.changes.storing(session.seat, [str(writer.name)]) as stored:
+        entry = await writer.commit(text)
+        stored(entry, text)
+    return entry, text
 
 
 async def handle_help(session: Session, command: Command) -> dict[str, Any]:

@@ -35,7 +35,11 @@ class Service:
         return self.server.addresses[0]
 
     def client(self, **options: Any) -> connect:
-        return connect(*self.address, **{"direct": self.direct, "retry": NO_RETRY, **options})
+        return self.client_at(self.address, **options)
+
+    def client_at(self, address: tuple[str, int], **options: Any) -> connect:
+        """A client that goes another way, as through a proxy."""
+        return connect(*address, **{"direct": self.direct, "retry": NO_RETRY, **options})
 
     async def all_gone(self) -> None:
         """Wait until the server has no session."""
