@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol
 
-from ftransfer.errors import SourceChanged
+from ftransfer.errors import ChannelError, SourceChanged
 from ftransfer.protocol.connection import Event, Payload
 from ftransfer.protocol.framing import Kind
 from ftransfer.storage.base import Reader
@@ -122,11 +122,16 @@ async def receive_content(inlet: Inlet, sink: Sink, digest: RunningDigest, moved
 async def _receive_frame(inlet: Inlet, sink: Sink, feed: Callable[[memoryview], None], received: Moved) -> None:
     """Gather the pieces of one frame into blocks, so that there is one thread hop a block and not one a piece."""
     block = bytearray()
-    async for piece in inlet.payload():
-        block += piece
-        if len(block) >= BLOCK:
+    try:
+        async for piece in inlet.payload():
+            block += piece
+            if len(block) >= BLOCK:
+                full, block = block, bytearray()
+                await _store(sink, full, feed, received)
+    except ChannelError:
+        if block:  # a link that breaks within every block would else never get on
             await _store(sink, block, feed, received)
-            block = bytearray()
+        raise
     if block:
         await _store(sink, block, feed, received)
 
