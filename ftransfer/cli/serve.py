@@ -56,8 +56,8 @@ def serve(
     """Share one folder. The first line on stdout is `listening on HOST:PORT`; the log goes to stderr."""
     if read_only and drop_box:
         raise WrongUsage("--read-only and --drop-box contradict each other: one takes no file, the other nothing else; choose one")
-    lock = lock_down(locked, folder)  # before the first thread
     opening = Opening(host, port, welcome or _default_welcome(folder), keep_partials_s=parse_age(keep_partials))
+    lock = lock_down(locked, folder)  # before the first thread, and after the last complaint
     serving = _serve(folder, opening, durable=not no_fsync, read_only=read_only, drop_box=drop_box, lock=lock)
     raise typer.Exit(run(serving, keeps_interrupt=True))
 
