@@ -14,7 +14,7 @@ from collections.abc import Callable
 from ftransfer.errors import AlreadyThere, FolderNotEmpty, NameRefused, NotAFile, NotAFolder
 from ftransfer.names import SafeName
 from ftransfer.storage.faults import Override, shown, translated
-from ftransfer.storage.kernel import FOLDER_FLAGS
+from ftransfer.storage.kernel import FOLDER_FLAGS, release
 from ftransfer.storage.root import Root, refuse_special, times_of
 
 # What the system says when one kind of thing is put in the place of another.
@@ -30,7 +30,7 @@ def make_folder(root: Root, name: SafeName, *, parents: bool) -> None:
     """Make one folder, or with `parents` all that are missing."""
     with translated(name):
         if parents:
-            os.close(ensure_folder(root, name))
+            release(ensure_folder(root, name))
             return
         if name.is_root:
             raise AlreadyThere("/: is the root of the share, which is always there")
@@ -39,7 +39,7 @@ def make_folder(root: Root, name: SafeName, *, parents: bool) -> None:
             os.mkdir(name.last, 0o777, dir_fd=parent)
             root.sync_folder(parent)
         finally:
-            os.close(parent)
+            release(parent)
 
 
 def ensure_folder(root: Root, name: SafeName, changed: Callable[[int], None] | None = None) -> int:
@@ -75,15 +75,19 @@ def ensure_folder(root: Root, name: SafeName, changed: Callable[[int], None] | N
         except FileExistsError:
             pass  # made by another job just now; or a link that leads nowhere, which the next line finds
         except BaseException:
-            os.close(handle)
+            release(handle)
             raise
         try:
             below = root.confined.open_below(handle, (last,), FOLDER_FLAGS)
         finally:
-            os.close(handle)
+            release(handle)
         handle = below
         if is_made:
-            root.note_made(os.fstat(handle))
+            try:
+                root.note_made(os.fstat(handle))
+            except BaseException:
+                release(handle)
+                raise
     return handle
 
 
@@ -98,7 +102,7 @@ def set_attributes(root: Root, name: SafeName, mtime_ns: int | None, mode: int |
             if root.durable:
                 root.kernel.sync_file(handle)
         finally:
-            os.close(handle)
+            release(handle)
 
 
 def rename(root: Root, old: SafeName, new: SafeName, *, replace: bool) -> None:
@@ -125,9 +129,9 @@ def rename(root: Root, old: SafeName, new: SafeName, *, replace: bool) -> None:
                 root.sync_folder(target)
                 root.sync_folder(source)
         finally:
-            os.close(target)
+            release(target)
     finally:
-        os.close(source)
+        release(source)
 
 
 def refuse_special_target(folder: int, name: SafeName) -> None:
@@ -159,7 +163,7 @@ def remove(root: Root, name: SafeName, *, recursive: bool) -> int:
                 os.unlink(name.last, dir_fd=parent)
             root.sync_folder(parent)
         finally:
-            os.close(parent)
+            release(parent)
     return count + 1
 
 
@@ -183,12 +187,12 @@ def _empty(root: Root, parent: int, last: str) -> int:
                     os.unlink(item_name, dir_fd=handle)
                     count += 1
         finally:
-            os.close(handle)
+            release(handle)
     for parts in reversed(folders[1:]):
         handle = root.confined.open_below(parent, (last, *parts[:-1]), FOLDER_FLAGS)
         try:
             os.rmdir(parts[-1], dir_fd=handle)
         finally:
-            os.close(handle)
+            release(handle)
         count += 1
     return count

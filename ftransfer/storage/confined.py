@@ -13,7 +13,7 @@ import stat
 from collections.abc import Sequence
 
 from ftransfer.names import is_reserved
-from ftransfer.storage.kernel import PATH_FLAGS, Kernel
+from ftransfer.storage.kernel import PATH_FLAGS, Kernel, release
 
 MAX_LINKS = 40  # as many as Linux follows
 
@@ -85,7 +85,7 @@ class _Walk:
             return os.open(".", self._flags, dir_fd=self._held[-1])
         finally:
             for handle in self._held[1:]:
-                os.close(handle)
+                release(handle)
 
     def _step(self, part: str) -> int | None:
         """Go one part on; give the descriptor if it was the last."""
@@ -94,7 +94,7 @@ class _Walk:
         if part == "..":
             if len(self._held) == 1:
                 raise _nothing_there()
-            os.close(self._held.pop())
+            release(self._held.pop())
             return None
         is_last = not self._pending
         flags = self._flags if is_last else PATH_FLAGS | os.O_DIRECTORY
@@ -106,7 +106,7 @@ class _Walk:
             self._follow_link(part, error)
             return None
         if is_last and flags & _O_PATH and not flags & os.O_DIRECTORY and stat.S_ISLNK(os.fstat(found).st_mode):
-            os.close(found)  # O_PATH with O_NOFOLLOW opens the link itself
+            release(found)  # O_PATH with O_NOFOLLOW opens the link itself
             self._follow_link(part, _nothing_there())
             return None
         if is_last:
@@ -116,7 +116,7 @@ class _Walk:
 
     def _hold(self, handle: int) -> None:
         if not self._follow and len(self._held) > 1:
-            os.close(self._held.pop())  # no link, so no `..` to go back by: a deep name needs but one handle
+            release(self._held.pop())  # no link, so no `..` to go back by: a deep name needs but one handle
         self._held.append(handle)
 
     def _follow_link(self, part: str, error: OSError) -> None:

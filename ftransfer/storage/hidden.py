@@ -19,7 +19,7 @@ from contextlib import contextmanager
 
 from ftransfer.errors import StoreFailed
 from ftransfer.names import RESERVED_PREFIX
-from ftransfer.storage.kernel import FOLDER_FLAGS
+from ftransfer.storage.kernel import FOLDER_FLAGS, release
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class HiddenPlace:
                 for name in os.listdir(temp):
                     _collect_one(temp, name)
             finally:
-                os.close(temp)
+                release(temp)
 
     def temp(self) -> int:
         """Give the handle of this store's own folder for temporary files, making it first if need be. It stays the place's."""
@@ -83,19 +83,24 @@ class HiddenPlace:
     def close(self) -> None:
         """Give the handles back, and remove the place if it is empty and no other store uses it."""
         with self._mutex:
-            if self._temp is not None:
-                place = self._place
-                assert place is not None  # the temporary folder is in it
-                temp = os.open(TEMP, _FLAGS, dir_fd=place)
-                _empty_and_remove(temp, self._temp_name, self._temp)
-                os.close(temp)
-                os.close(self._temp)
-            if self._partials is not None:
-                os.close(self._partials)
-            if self._place is not None:
-                self._leave(self._place)
-                os.close(self._place)
-            self._temp = self._partials = self._place = None
+            try:
+                if self._temp is not None and self._place is not None:
+                    self._remove_temp(self._place, self._temp)
+            finally:
+                for handle in (self._temp, self._partials):
+                    if handle is not None:
+                        release(handle)
+                if self._place is not None:
+                    self._leave(self._place)
+                    release(self._place)
+                self._temp = self._partials = self._place = None
+
+    def _remove_temp(self, place: int, own: int) -> None:
+        temp = os.open(TEMP, _FLAGS, dir_fd=place)
+        try:
+            _empty_and_remove(temp, self._temp_name, own)
+        finally:
+            release(temp)
 
     def _open_place(self, *, make: bool) -> int | None:
         if self._place is None:
@@ -111,11 +116,16 @@ class HiddenPlace:
                 if make:
                     continue
                 return None
-            with _where_lockable():
-                fcntl.flock(place, fcntl.LOCK_SH)
-            if _is_there(self._root, RESERVED_PREFIX, place):
+            is_ours = False
+            try:
+                with _where_lockable():
+                    fcntl.flock(place, fcntl.LOCK_SH)
+                is_ours = _is_there(self._root, RESERVED_PREFIX, place)
+            finally:
+                if not is_ours:
+                    release(place)
+            if is_ours:
                 return place
-            os.close(place)
         raise StoreFailed(f"the hidden folder {RESERVED_PREFIX} goes away again and again; another program must be removing it")
 
     def _make_temp(self) -> int:
@@ -132,16 +142,11 @@ class HiddenPlace:
                 own = _open_folder(temp, name)
                 if own is None:
                     continue
-                # A store that starts just now may take the new folder for a dead one, until it is locked.
-                is_ours = True
-                with _where_lockable():
-                    is_ours = try_lock(own)
-                if is_ours and _is_there(temp, name, own):
+                if _take(temp, name, own):
                     self._temp_name = name
                     return own
-                os.close(own)
         finally:
-            os.close(temp)
+            release(temp)
         raise StoreFailed(f"no temporary folder can be made in {RESERVED_PREFIX}; another program must be removing it")
 
     def _leave(self, place: int) -> None:
@@ -204,6 +209,20 @@ def _is_there(parent: int, name: str, handle: int) -> bool:
     return os.path.samestat(there, os.fstat(handle))
 
 
+def _take(temp: int, name: str, own: int) -> bool:
+    """Lock a new temporary folder; False, and the handle closed, if a store that starts just now has taken it for a dead one."""
+    is_ours = False
+    try:
+        is_locked = True
+        with _where_lockable():
+            is_locked = try_lock(own)
+        is_ours = is_locked and _is_there(temp, name, own)
+    finally:
+        if not is_ours:
+            release(own)
+    return is_ours
+
+
 def _collect_one(temp: int, name: str) -> None:
     try:
         folder = _open_folder(temp, name)
@@ -216,7 +235,7 @@ def _collect_one(temp: int, name: str) -> None:
             if try_lock(folder):
                 _empty_and_remove(temp, name, folder)
     finally:
-        os.close(folder)
+        release(folder)
 
 
 def _empty_and_remove(parent: int, name: str, folder: int) -> None:

@@ -11,6 +11,8 @@ import errno
 import fcntl
 import os
 import sys
+from contextlib import suppress
+from io import FileIO
 
 _SYS_OPENAT2 = 437  # the same number on every architecture Linux has had since 2019, alpha excepted
 _RESOLVE_NO_MAGICLINKS = 0x02
@@ -69,7 +71,7 @@ class Kernel:
     def has_open_beneath(self, folder: int) -> bool:
         """Whether openat2 works here; a sandbox may forbid it though the kernel has it."""
         try:
-            os.close(self.open_beneath(folder, b".", PATH_FLAGS | os.O_DIRECTORY))
+            release(self.open_beneath(folder, b".", PATH_FLAGS | os.O_DIRECTORY))
         except OSError:
             return False
         return True
@@ -178,6 +180,21 @@ class Kernel:
         """
         if self._libc.syncfs(ctypes.c_int(descriptor)) != 0:
             raise _last_error()
+
+
+def release(handle: int) -> None:
+    """Close a descriptor of which nothing more is to be learned: nothing was written through it, or it has been synced.
+
+    It is gone after close(2), whatever that says. To raise here would hide how the work went, and lose whoever is to be closed next.
+    """
+    with suppress(OSError):
+        os.close(handle)
+
+
+def release_file(file: FileIO) -> None:
+    """As `release`, for a file object. Closing it twice is no error."""
+    with suppress(OSError):
+        file.close()
 
 
 def exists(name: str, folder: int) -> bool:

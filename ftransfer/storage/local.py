@@ -21,7 +21,7 @@ from ftransfer.storage import changes
 from ftransfer.storage.base import Announcement, Entry, Partial, SmallFile
 from ftransfer.storage.faults import shown, translated
 from ftransfer.storage.hidden import HiddenPlace
-from ftransfer.storage.kernel import Kernel
+from ftransfer.storage.kernel import Kernel, release
 from ftransfer.storage.partials import Partials, Upload, key_of
 from ftransfer.storage.reader import LocalReader
 from ftransfer.storage.root import READ_FLAGS, Resolver, Root, entry_of, refuse_special
@@ -204,7 +204,7 @@ class LocalStore:
                     raise OSError(errno.EACCES, os.strerror(errno.EACCES))
                 _refuse_other_disk(target)
             except BaseException:
-                os.close(folder)
+                release(folder)
                 raise
         return target
 
@@ -338,7 +338,7 @@ def _raise_if_read_only(folder: int) -> None:
 def _refuse_folder(handle: int, found: os.stat_result, name: str) -> tuple[int, os.stat_result]:
     """Give the same back if it is an open regular file; else close it. Raises NotAFile."""
     if not stat.S_ISREG(found.st_mode):
-        os.close(handle)
+        release(handle)
         raise NotAFile(f"{shown(name)}: is not a file", name=name)
     return handle, found
 

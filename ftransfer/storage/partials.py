@@ -21,7 +21,7 @@ from blake3 import blake3
 from ftransfer.names import RESERVED_PREFIX
 from ftransfer.storage.base import Announcement, Partial
 from ftransfer.storage.hidden import PARTIALS, HiddenPlace, try_lock
-from ftransfer.storage.kernel import Kernel
+from ftransfer.storage.kernel import Kernel, release, release_file
 
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 RECORDS = (RESERVED_PREFIX, PARTIALS)  # where the records are, from the root of the share
@@ -102,7 +102,7 @@ class Partials:
             _unlink(upload.data, upload.folder)
             self.forget(upload)
         finally:
-            upload.file.close()
+            release_file(upload.file)
 
     def forget(self, upload: Upload) -> None:
         """Remove the record, after the data has been published or removed."""
@@ -118,7 +118,7 @@ class Partials:
             os.ftruncate(upload.file.fileno(), size)  # this gives the reserved room behind them back
             os.fchmod(upload.file.fileno(), _MODE)  # a commit that came to nothing may have set another
         finally:
-            upload.file.close()
+            release_file(upload.file)
 
     def all(self, *, name: str | None = None, owner: str = "", only_dead: bool = False) -> list[Partial]:
         """Give the partials, oldest first: all, or those of one name and owner."""
@@ -170,7 +170,11 @@ class Partials:
             file = _open_locked(folder, key)
             if file is None:
                 return self._make_temporary()  # another process is at it
-        return Upload(file, folder, key + _DATA, key, os.fstat(file.fileno()).st_size, restarted)
+        try:
+            return Upload(file, folder, key + _DATA, key, os.fstat(file.fileno()).st_size, restarted)
+        except BaseException:
+            release_file(file)
+            raise
 
     def _make_temporary(self) -> Upload:
         folder = self._hidden.temp()
@@ -193,7 +197,7 @@ def _open_locked(folder: int, key: str) -> FileIO | None:
         file = FileIO(_open_data(folder, key, os.O_CREAT), "r+b")
         try:
             if not try_lock(file.fileno()):
-                file.close()
+                release_file(file)
                 return None
             links = os.fstat(file.fileno()).st_nlink
             if links == 1:
@@ -202,9 +206,9 @@ def _open_locked(folder: int, key: str) -> FileIO | None:
                 # Published by a hard link, and killed before this name went: it is the share's, not to be written any more.
                 _unlink(key + _DATA, folder)
         except BaseException:
-            file.close()
+            release_file(file)
             raise
-        file.close()  # removed between our opening and locking it
+        release_file(file)  # removed between our opening and locking it
     raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
 
 
@@ -233,7 +237,8 @@ def _write_record(folder: int, key: str, text: bytes) -> None:
     handle = os.open(key + _NEW_RECORD, _CREATE | os.O_TRUNC, _MODE, dir_fd=folder)
     try:
         with FileIO(handle, "w") as file:
-            file.write(text)
+            while text:
+                text = text[file.write(text) :]
         os.rename(key + _NEW_RECORD, key + RECORD, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:
         _unlink(key + _NEW_RECORD, folder)
@@ -270,7 +275,7 @@ def _is_live(folder: int, key: str) -> bool:
     handle = _open_dead(folder, key)
     if handle is None:
         return True
-    os.close(handle)
+    release(handle)
     return False
 
 
@@ -284,9 +289,9 @@ def _open_dead(folder: int, key: str) -> int | None:
         if try_lock(handle) and os.fstat(handle).st_nlink:
             return handle
     except BaseException:
-        os.close(handle)
+        release(handle)
         raise
-    os.close(handle)
+    release(handle)
     return None
 
 
@@ -298,7 +303,7 @@ def _remove_dead(folder: int, key: str) -> bool:
         _unlink(key + _DATA, folder)
         _unlink(key + RECORD, folder)
     finally:
-        os.close(handle)
+        release(handle)
     return True
 
 
@@ -316,7 +321,7 @@ def _tidy_dead(folder: int, key: str, *, has_record: bool) -> None:
             _unlink(key + _DATA, folder)
             _unlink(key + RECORD, folder)
     finally:
-        os.close(handle)
+        release(handle)
 
 
 def _unlink(name: str, folder: int) -> None:

@@ -13,6 +13,7 @@ from aiofiles.threadpool.binary import AsyncFileIO
 
 from ftransfer.errors import FtransferError, SourceChanged, StoreFailed
 from ftransfer.storage.faults import shown, translated
+from ftransfer.storage.kernel import release_file
 from ftransfer.storage.root import entry_of
 from ftransfer.storage.threads import Gate, Jobs, finish_steps
 
@@ -107,7 +108,7 @@ class LocalReader:
         async with self._lock:
             await self._gate.shut(self._over)
             if not self._file.closed:
-                await self._jobs.run(self._file.close)
+                await self._jobs.run(release_file, self._file)
                 await self._ended()
 
     def _over(self) -> FtransferError:

@@ -20,7 +20,7 @@ from ftransfer.names import SafeName, escape
 from ftransfer.storage.base import FILE, FOLDER, Entry
 from ftransfer.storage.confined import Confined
 from ftransfer.storage.faults import shown
-from ftransfer.storage.kernel import FOLDER_FLAGS, HAS_PATH_FLAG, PATH_FLAGS, Kernel
+from ftransfer.storage.kernel import FOLDER_FLAGS, HAS_PATH_FLAG, PATH_FLAGS, Kernel, release
 
 Resolver = Literal["auto", "openat2", "walk"]
 
@@ -47,7 +47,7 @@ class Root:
             self.confined = Confined(self.handle, kernel, uses_openat2=_choose(resolver, kernel, self.handle))
             self.umask = _read_umask()
         except BaseException:
-            os.close(self.handle)
+            release(self.handle)
             raise
         self._made: set[tuple[int, int]] = set()
         self._locks = [threading.Lock() for _ in range(_LOCKS)]
@@ -59,7 +59,7 @@ class Root:
         return view
 
     def close(self) -> None:
-        os.close(self.handle)
+        release(self.handle)
 
     def lock_of(self, folder: os.stat_result, last: str) -> threading.Lock:
         """Give the lock to hold while the thing with that name in that folder is looked at and replaced."""
@@ -81,7 +81,7 @@ class Root:
         try:
             return os.fstat(handle)
         finally:
-            os.close(handle)
+            release(handle)
 
     def open_folder(self, name: SafeName) -> int:
         """Open a folder for listing, changing and syncing.
@@ -96,7 +96,7 @@ class Root:
                 raise NotAFolder(f"{shown(name)}: is not a folder", name=str(name))
             return os.open(".", FOLDER_FLAGS, dir_fd=handle)
         finally:
-            os.close(handle)
+            release(handle)
 
     def open_served(self, name: SafeName) -> tuple[int, os.stat_result]:
         """Open a regular file or a folder for reading, never waiting and without effect on anything else.
@@ -112,7 +112,7 @@ class Root:
             found = os.fstat(handle)
             refuse_special(found, name)  # something else may have come to the name meanwhile
         except BaseException:
-            os.close(handle)
+            release(handle)
             raise
         return handle, found
 

@@ -20,7 +20,7 @@ from ftransfer.storage.changes import KIND_CLASH, ensure_folder, refuse_special_
 from ftransfer.storage.confined import leads_inside
 from ftransfer.storage.faults import shown, translate
 from ftransfer.storage.hidden import HiddenPlace
-from ftransfer.storage.kernel import PATH_FLAGS
+from ftransfer.storage.kernel import PATH_FLAGS, release
 from ftransfer.storage.root import READ_FLAGS, Root, entry_of, refuse_special, times_of
 
 GROUP = 8  # files, or folders, from which on one sync of the whole file system is cheaper than one for each; not measured
@@ -73,7 +73,7 @@ def _read_one(root: Root, folders: _Folders, name: SafeName, room_bytes: int, le
             return entry_of(str(name), found) if found.st_size > room_bytes else None
         return read_content(handle, str(name), found)
     finally:
-        os.close(handle)
+        release(handle)
 
 
 def _folder_item(name: SafeName, found: os.stat_result) -> SmallFile:
@@ -123,9 +123,9 @@ class _Folders:
 
     def __exit__(self, *_: object) -> None:
         for folder in self._held.values():
-            os.close(folder.handle)
+            release(folder.handle)
         for handle in self._changed.values():
-            os.close(handle)
+            release(handle)
 
     def open(self, name: SafeName) -> _Folder:
         """Open a folder for looking at names in it. Raises OSError."""
@@ -164,9 +164,13 @@ class _Folders:
 
     def _hold(self, name: SafeName, handle: int) -> _Folder:
         if len(self._held) >= _MAX_HELD:
-            os.close(self._held.pop(next(iter(self._held))).handle)
-        about = os.fstat(handle)
-        folder = self._held[name.parts] = _Folder(handle, about, self._root.has_made(about))
+            release(self._held.pop(next(iter(self._held))).handle)
+        try:
+            about = os.fstat(handle)
+            folder = self._held[name.parts] = _Folder(handle, about, self._root.has_made(about))
+        except BaseException:
+            release(handle)
+            raise
         return folder
 
 
@@ -251,7 +255,7 @@ class _Group:
                 if self._syncs_each:
                     self._root.kernel.sync_file(handle)
             finally:
-                os.close(handle)
+                os.close(handle)  # some network file systems say only here that they have no room
         except BaseException:
             os.unlink(temporary, dir_fd=temp)
             raise

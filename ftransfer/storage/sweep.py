@@ -15,7 +15,7 @@ from ftransfer.errors import FtransferError
 from ftransfer.names import SafeName, escape
 from ftransfer.storage.base import FOLDER, Entry, SmallFile
 from ftransfer.storage.faults import translate
-from ftransfer.storage.kernel import FOLDER_FLAGS
+from ftransfer.storage.kernel import FOLDER_FLAGS, release
 from ftransfer.storage.root import Root
 from ftransfer.storage.small import READ_SMALL_FLAGS, read_content, read_small
 from ftransfer.storage.walk import can_be_named
@@ -50,7 +50,7 @@ class Sweep:
 
     def close(self) -> None:
         self._items.close()
-        os.close(self._handle)
+        release(self._handle)
 
     def _walk(self) -> Generator[Item, None, None]:
         """Give each folder before what is in it; siblings in the order of the file system."""
@@ -71,7 +71,7 @@ class Sweep:
                 yield from self._content(handle, prefix, parts, below)
                 pending += reversed(below)
             finally:
-                os.close(handle)
+                release(handle)
 
     def _content(
         self, handle: int, prefix: str, parts: tuple[str, ...], below: list[tuple[str, ...]]
@@ -105,7 +105,7 @@ class Sweep:
                     return Entry(name, "file", found.st_size, found.st_mtime_ns, found.st_mode & 0o777)
                 return read_content(handle, name, found)
             finally:
-                os.close(handle)
+                release(handle)
         except FileNotFoundError:
             return None
         except OSError as error:

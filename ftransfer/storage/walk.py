@@ -18,7 +18,7 @@ from ftransfer.limits import DEFAULT_LIMITS
 from ftransfer.names import SafeName, escape, is_reserved
 from ftransfer.storage.base import FILE, FOLDER, LINK, Entry
 from ftransfer.storage.confined import leads_inside
-from ftransfer.storage.kernel import FOLDER_FLAGS
+from ftransfer.storage.kernel import FOLDER_FLAGS, release
 from ftransfer.storage.partials import RECORD, RECORDS
 from ftransfer.storage.root import Root
 
@@ -45,7 +45,7 @@ class Listing:
 
     def close(self) -> None:
         self._entries.close()
-        os.close(self._handle)
+        release(self._handle)
 
 
 class _Walk:
@@ -86,7 +86,7 @@ class _Walk:
             _log.warning("%s: left out of a listing: %s", escape(name), error.strerror)
             return None
         finally:
-            os.close(handle)
+            release(handle)
 
     def _sorted(self, handle: int, prefix: str) -> list[Entry]:
         """Give the entries of one folder as a stack: the first one last."""
@@ -160,7 +160,7 @@ def used_bytes(root: Root, folder: SafeName) -> int:
                     elif item.is_file(follow_symlinks=False) and not (parts == RECORDS and item.name.endswith(RECORD)):
                         total += _size_of(item)
         finally:
-            os.close(handle)
+            release(handle)
     return total
 
 

@@ -21,6 +21,7 @@ from ftransfer.names import SafeName
 from ftransfer.storage.base import Announcement, Entry
 from ftransfer.storage.changes import KIND_CLASH, refuse_special_target
 from ftransfer.storage.faults import shown, translated
+from ftransfer.storage.kernel import release, release_file
 from ftransfer.storage.partials import Partials, Upload
 from ftransfer.storage.root import Root, entry_of, times_of
 from ftransfer.storage.threads import Gate, Jobs, finish_steps
@@ -73,10 +74,10 @@ class Target:
                 hasher.update(block)
             return hasher.digest()
         finally:
-            os.close(handle)
+            release(handle)
 
     def close(self) -> None:
-        os.close(self.folder)
+        release(self.folder)
 
 
 class LocalWriter:
@@ -187,7 +188,7 @@ class LocalWriter:
                 if target.announced.durable:
                     root.sync_folder(target.folder)
             finally:
-                upload.file.close()
+                release_file(upload.file)
                 target.close()
             with suppress(OSError):  # a record without data means nothing; the next start collects it
                 self._partials.forget(upload)

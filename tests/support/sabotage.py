@@ -1,0 +1,204 @@
+"""The operating system under the stores, in which the k-th call fails.
+
+For the length of a block the storage modules get another `os`, another FileIO and another C library: they count what is asked of
+the file system, and let one call fail. So every call is reached, whoever makes it, and no list of calls has to be kept here.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import io
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest.mock import patch
+
+from ftransfer.storage.kernel import Kernel
+
+SHORT = -1  # in the place of an errno: a write or read that does less than it was asked to
+
+_COUNTED = frozenset(
+    "open close read write pread pwrite preadv pwritev fstat stat lstat unlink rename replace link symlink readlink mkdir rmdir "
+    "listdir scandir utime fchmod chmod ftruncate fsync fdatasync dup fstatvfs lseek sendfile".split()
+)
+_LIBC = frozenset({"syscall", "fallocate", "renameat2", "syncfs"})
+_WRITES = frozenset({"write", "pwrite", "sendfile"})
+_READS = frozenset({"read", "pread"})
+
+
+class Sabotage:
+    """Counts the calls; the `fatal`-th since `arm` fails with `number`. Any thread may call."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.hit = ""  # the call that was made to fail
+        self._fatal = 0
+        self._number = 0
+        self._armed = False
+        self._lock = threading.Lock()
+
+    def arm(self, fatal: int, number: int) -> None:
+        """Begin to count. With SHORT only calls that can be short count."""
+        with self._lock:
+            self.calls, self.hit, self._fatal, self._number, self._armed = 0, "", fatal, number, True
+
+    def disarm(self) -> None:
+        with self._lock:
+            self._armed = False
+
+    def strikes(self, call: str, *, can_be_short: bool = False) -> int:
+        """Give the errno with which this call is to fail, or 0."""
+        with self._lock:
+            if not self._armed or (self._number == SHORT and not can_be_short):
+                return 0
+            self.calls += 1
+            if self.calls != self._fatal:
+                return 0
+            self.hit = call
+            return self._number
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Stand between the storage modules and the system while the block runs."""
+        with ExitStack() as stack:
+            for name, module in list(sys.modules.items()):
+                if name.startswith("ftransfer.storage.") or name == "ftransfer.link":
+                    for key, fake in (("os", _Os(self)), ("fcntl", _Fcntl(self)), ("FileIO", _file_class(self))):
+                        if hasattr(module, key):
+                            stack.enter_context(patch.object(module, key, fake))
+            stack.enter_context(patch.object(Kernel, "__init__", _kernel_init(self)))
+            yield
+
+
+def _failure(number: int) -> OSError:
+    return OSError(number, os.strerror(number))
+
+
+class _Os:
+    """The module os, with calls that may fail."""
+
+    def __init__(self, sabotage: Sabotage) -> None:
+        self._sabotage = sabotage
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(os, name)
+        if name not in _COUNTED:
+            return found
+        wrapped = self._wrapped(name, found)
+        setattr(self, name, wrapped)
+        return wrapped
+
+    def _wrapped(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        can_be_short = name in _WRITES | _READS
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            number = self._sabotage.strikes(name, can_be_short=can_be_short)
+            if number == SHORT:
+                return _shortened(name, real, args)
+            if number:
+                if name == "close":
+                    real(*args)  # as Linux does it: the descriptor is gone, whatever close says
+                raise _failure(number)
+            return real(*args, **kwargs)
+
+        return call
+
+
+def _shortened(name: str, real: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    if name in ("write", "pwrite"):
+        handle, data, *rest = args
+        return real(handle, memoryview(data)[: max(1, len(data) // 3)], *rest)
+    if name == "sendfile":
+        out, handle, offset, count = args
+        return real(out, handle, offset, max(1, count // 3))
+    handle, count, *rest = args
+    return real(handle, max(1, count // 3), *rest)
+
+
+class _Fcntl:
+    """The module fcntl, whose locks may fail."""
+
+    def __init__(self, sabotage: Sabotage) -> None:
+        self._sabotage = sabotage
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(fcntl, name)
+
+    def flock(self, handle: int, operation: int) -> None:
+        number = self._sabotage.strikes("flock")
+        if number:
+            raise _failure(number)
+        fcntl.flock(handle, operation)
+
+
+def _file_class(sabotage: Sabotage) -> type[io.FileIO]:
+    class File(io.FileIO):
+        def write(self, data: Any, /) -> int:
+            number = sabotage.strikes("file.write", can_be_short=True)
+            if number == SHORT:
+                return super().write(memoryview(data)[: max(1, len(data) // 3)])
+            if number:
+                raise _failure(number)
+            return super().write(data)
+
+        def read(self, size: int | None = -1, /) -> bytes:
+            number = sabotage.strikes("file.read", can_be_short=True)
+            if number == SHORT and size is not None and size > 0:
+                size = max(1, size // 3)
+            elif number > 0:
+                raise _failure(number)
+            return super().read(-1 if size is None else size)
+
+        def seek(self, offset: int, whence: int = 0, /) -> int:
+            number = sabotage.strikes("file.seek")
+            if number:
+                raise _failure(number)
+            return super().seek(offset, whence)
+
+        def close(self) -> None:
+            is_open = not self.closed
+            super().close()
+            if is_open and (number := sabotage.strikes("file.close")):
+                raise _failure(number)
+
+    return File
+
+
+class _Libc:
+    """The C library: a call that is to fail returns -1 and sets errno."""
+
+    def __init__(self, real: Any, sabotage: Sabotage) -> None:
+        self._real = real
+        self._sabotage = sabotage
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._real, name)
+        if name not in _LIBC:
+            return found
+
+        def call(*args: Any) -> int:
+            number = self._sabotage.strikes(name)
+            if number:
+                ctypes.set_errno(number)
+                return -1
+            return int(found(*args))
+
+        return call
+
+
+def _kernel_init(sabotage: Sabotage) -> Callable[[Kernel], None]:
+    real = Kernel.__init__
+
+    def init(self: Kernel) -> None:
+        real(self)
+        self._libc = _Libc(self._libc, sabotage)
+
+    return init
+
+
+ERRORS = {"ENOSPC": errno.ENOSPC, "EIO": errno.EIO, "EINTR": errno.EINTR, "short": SHORT}

@@ -1,0 +1,139 @@
+"""Each call to the operating system fails in turn, once: the caller meets one of our errors, and no descriptor stays open."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from ftransfer.digest import digest_of
+from ftransfer.errors import FtransferError
+from ftransfer.names import ROOT, parse_name
+from ftransfer.storage.base import FILE, FOLDER, Announcement, SmallFile
+from ftransfer.storage.local import LocalStore
+from tests.support.sabotage import SHORT, Sabotage
+
+DATA = bytes(range(256)) * 40
+KNOWN = {b"old", DATA}
+
+
+async def put(store: LocalStore) -> None:
+    writer = await store.open_write(parse_name("sub/f"), Announcement(len(DATA), source="s", mtime_ns=1, mode=0o640))
+    try:
+        await writer.write(DATA[:100])
+        writer.write_now(memoryview(DATA)[100:])
+        await writer.commit(digest_of(DATA))
+    except BaseException:
+        await writer.keep()
+        raise
+
+
+async def put_without_source(store: LocalStore) -> None:
+    writer = await store.open_write(parse_name("sub/f"), Announcement(if_absent=False))
+    try:
+        await writer.write(DATA)
+        await writer.commit(digest_of(DATA))
+    except BaseException:
+        await writer.abort()
+        raise
+
+
+async def put_many(store: LocalStore) -> None:
+    files = [SmallFile(f"sub/{name}", FILE, 1, 0o640, DATA, digest_of(DATA)) for name in ("f", "g")]
+    for result in await store.write_small([*files, SmallFile("sub/new/folder", FOLDER, 1, 0o755)]):
+        if isinstance(result, FtransferError):
+            raise result
+
+
+async def get(store: LocalStore) -> None:
+    reader = await store.open_read(parse_name("sub/f"))
+    try:
+        await reader.read(0, 100)
+        reader.read_now(0, memoryview(bytearray(100)))
+        await reader.check()
+    finally:
+        await reader.close()
+
+
+async def get_many(store: LocalStore) -> None:
+    for item in await store.read_small([parse_name("sub/f"), parse_name("sub")], 1000):
+        if isinstance(item, FtransferError):
+            raise item
+
+
+async def list_all(store: LocalStore) -> None:
+    async for _ in store.list(ROOT, recursive=True, links=True):
+        pass
+
+
+async def change_names(store: LocalStore) -> None:
+    await store.make_folder(parse_name("sub/a/b"), parents=True)
+    await store.set_attributes(parse_name("sub/a"), mtime_ns=5, mode=0o700)
+    await store.rename(parse_name("sub/a"), parse_name("sub/c"))
+    await store.remove(parse_name("sub/c"), recursive=True)
+    await store.used_bytes()
+
+
+def descriptors() -> set[str]:
+    return set(os.listdir("/proc/self/fd"))
+
+
+def contents(folder: Path) -> set[bytes]:
+    return {path.read_bytes() for path in folder.rglob("[fg]") if path.is_file()}
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="descriptors are counted in /proc")
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EINTR, SHORT], ids=["ENOSPC", "EIO", "EINTR", "short"])
+@pytest.mark.parametrize("work", [put, put_without_source, put_many, get, get_many, list_all, change_names])
+async def test_call_that_fails(tmp_path: Path, work: Callable[[LocalStore], Awaitable[None]], number: int) -> None:
+    sabotage = Sabotage()
+    failed = fatal = 0
+    with sabotage.installed():
+        while sabotage.hit or not fatal:
+            fatal += 1
+            folder = tmp_path / f"{fatal}"
+            (folder / "sub").mkdir(parents=True)
+            (folder / "sub/f").write_bytes(b"old")
+            before = descriptors()
+            store = await LocalStore.open(folder)
+            sabotage.arm(fatal, number)
+            try:
+                await work(store)
+            except FtransferError:
+                failed += 1
+            finally:
+                sabotage.disarm()
+            assert contents(folder) <= KNOWN
+            await store.close()
+            assert descriptors() == before, f"call {fatal}, {sabotage.hit}"
+    assert (failed > 0) == (number != SHORT)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+async def test_partial_survives_a_call_that_fails_when_it_is_taken_up(tmp_path: Path, number: int) -> None:
+    announced = Announcement(len(DATA), source="s")
+    sabotage = Sabotage()
+    fatal = 0
+    with sabotage.installed():
+        while sabotage.hit or not fatal:
+            fatal += 1
+            folder = tmp_path / f"{fatal}"
+            folder.mkdir()
+            store = await LocalStore.open(folder)
+            writer = await store.open_write(parse_name("f"), announced)
+            await writer.write(DATA[:500])
+            await writer.keep()
+            sabotage.arm(fatal, number)
+            try:
+                await (await store.open_write(parse_name("f"), announced)).keep()
+            except FtransferError:
+                pass
+            finally:
+                sabotage.disarm()
+            writer = await store.open_write(parse_name("f"), announced)
+            assert writer.offset == 500, f"call {fatal}, {sabotage.hit}"
+            await writer.abort()
+            await store.close()
