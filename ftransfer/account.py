@@ -328,9 +328,9 @@ class _MeteredWriter:
         self._account.end(self._upload, entry.size)
         return entry
 
-    async def keep(self) -> None:
-        self._account.end(self._upload, self.offset if self._upload.source else 0)
-        await self._writer.keep()
+    async def keep(self, *, doubtful: int = 0) -> None:
+        self._account.end(self._upload, max(self.kept, self.offset - doubtful) if self._upload.source else 0)
+        await self._writer.keep(doubtful=doubtful)
 
     async def abort(self) -> None:
         self._account.end(self._upload, 0)

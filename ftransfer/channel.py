@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
-from ftransfer.errors import Closed, LocalProtocolError, SourceChanged, TimedOut
+from ftransfer.errors import Closed, FtransferError, LocalProtocolError, SourceChanged, TimedOut
 from ftransfer.jobs import movers, run_job, scratch
 from ftransfer.limits import Limits
 from ftransfer.link import Buffer, Link, SocketLink
@@ -214,8 +214,9 @@ class Channel:
         `feed` gets the bytes if they pass through this process at all.
 
         Raises:
-            SourceChanged: The file ended early. The stream is in step: the last frame was filled up with zeros.
-            TimedOut, Closed, and what the source raises.
+            SourceChanged, or what the source raises: It ended early or failed. The stream is in step: the last frame was filled
+                up with zeros.
+            TimedOut, Closed.
         """
         direct = self.link.direct
         if direct is None:
@@ -229,6 +230,8 @@ class Channel:
                     self._report(outflow, moved)
                     await direct.wait_writable(self.limits.stall_s)
                 self._report(outflow, moved)
+            if outflow.failure is not None:
+                raise outflow.failure
             if outflow.is_short:
                 raise SourceChanged("the file became shorter while it was sent")
             offset += count
@@ -384,9 +387,11 @@ class _Outflow(_Job):
         self._offset = offset
         self._left = count
         self._feed = feed
-        self._block = memoryview(b"")  # encrypted: read, and not yet taken by the socket
-        self._buffer = memoryview(bytearray(min(count, _COPIED))) if link.encrypted else self._block
+        self._block = memoryview(b"")  # copied: read, and not yet taken by the socket
+        self._buffer = self._block
+        self._copies = link.encrypted
         self.is_short = False
+        self.failure: FtransferError | None = None
 
     def run(self) -> bool:
         """Move bytes; whether the frame is complete."""
@@ -395,9 +400,8 @@ class _Outflow(_Job):
             if sent is None:
                 return False
             self._header = self._header[sent:]
-        copied = self._link.encrypted
         while self._left and not self._stopped:
-            sent = self._send_copied() if copied or self.is_short else self._send_direct()
+            sent = self._send_copied() if self._copies else self._send_direct()
             if sent is None:
                 return False
             self._left -= sent
@@ -405,9 +409,14 @@ class _Outflow(_Job):
         return not self._left
 
     def _send_direct(self) -> int | None:
-        sent = self._link.send_from_file(self._source.fileno(), self._offset, self._left)
+        try:
+            sent = self._link.send_from_file(self._source.fileno(), self._offset, self._left)
+        except OSError:
+            # A file system without sendfile; or a disk that fails, of which the source's own reading will say more.
+            self._copies = True
+            return 0
         if sent == 0:
-            self.is_short = True
+            self.is_short = self._copies = True
         self._offset += sent or 0
         return sent
 
@@ -420,8 +429,14 @@ class _Outflow(_Job):
         return sent
 
     def _next_block(self) -> memoryview:
-        block = self._buffer[: self._left]
-        count = 0 if self.is_short else self._source.read_now(self._offset, block)
+        if not self._buffer:
+            self._buffer = memoryview(bytearray(min(self._left, _COPIED)))
+        block, count = self._buffer[: self._left], 0
+        if not self.is_short:
+            try:
+                count = self._source.read_now(self._offset, block)
+            except FtransferError as error:
+                self.failure = error
         if count == 0:
             self.is_short = True
             return memoryview(bytes(min(self._left, _COPIED)))  # zeros keep the stream in step until the error can be said

@@ -82,7 +82,8 @@ class Download:
             raise
         except FtransferError:
             await digest.close()
-            await writer.keep()
+            # If the server has said it, the frame before may have been filled up, to keep the stream in step.
+            await writer.keep(doubtful=self._conversation.connection.last_payload if self._conversation.is_in_step else 0)
             raise
         except BaseException:
             await digest.close()

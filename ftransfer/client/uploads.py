@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, NoReturn
 
 from ftransfer.client.conversation import Conversation
 from ftransfer.digest import Digest, Hasher, digest_of
-from ftransfer.errors import Aborted, FtransferError, OffsetConflict, RemoteProtocolError, SourceChanged
+from ftransfer.errors import Aborted, ChannelError, FtransferError, OffsetConflict, RemoteProtocolError, ShareError, SourceChanged
 from ftransfer.jobs import movers, run_job
 from ftransfer.names import escape
 from ftransfer.protocol.connection import Event
@@ -120,8 +120,12 @@ async def _send(
                 await send_content(channel, reader, offset, size - offset, digest, moved, lambda: not answer.done())
                 text = "" if answer.done() else await digest.finish(size)
                 await reader.check()
-            except SourceChanged as error:
+            except (SourceChanged, ShareError) as error:
                 await _give_up(conversation, error)
+                with contextlib.suppress(FtransferError):  # "aborted": after that the connection is in step again
+                    await answer
+                if isinstance(error, ShareError):
+                    raise
                 raise SourceChanged(f"{escape(name)}: the file changed while it was sent; put it again", name=name) from error
         if answer.done():
             await _refused(conversation, answer)
@@ -135,7 +139,7 @@ async def _listening(conversation: Conversation) -> AsyncIterator[asyncio.Task[E
     task = asyncio.get_running_loop().create_task(conversation.answer())
     try:
         yield task
-    except FtransferError:
+    except ChannelError:
         # A connection that breaks while we send: what the server said last explains it better than the broken pipe.
         if task.done() and not task.cancelled() and task.exception() is not None:
             await task

@@ -105,6 +105,7 @@ class Connection:
         self.limits = limits
         self.state = State.GREETING
         self.payload_left = 0  # bytes of the frame that has begun which have not been taken yet
+        self.last_payload = 0  # the length of the last frame of content that came; an error after it takes its word back
         self._buffer = bytearray()
         self._scanned = 0  # how far the buffer has been searched for the end of a line
         self._header: Header | None = None
@@ -202,6 +203,7 @@ class Connection:
         if header.kind in BULK:
             self._header = None
             self.payload_left = header.length
+            self.last_payload = header.length or self.last_payload  # an empty one is a sign of life
             self._advance(self._step_from_peer(header.kind), remote=True)
             return Payload(header.kind, header.length)
         if len(self._buffer) < header.length:

@@ -165,8 +165,12 @@ async def handle_put(session: Session, command: Command) -> dict[str, Any]:
         await digest.close()
         await writer.abort()
         raise
+    except Aborted:
+        await digest.close()
+        await writer.keep(doubtful=session.connection.last_payload)  # it may have been filled up, to keep the stream in step
+        raise
     except BaseException:
-        # The connection broke, the disk is full, the client gave up: what is there may be gone on with.
+        # The connection broke, the disk is full: what is there may be gone on with.
         await digest.close()
         await writer.keep()
         raise

@@ -155,8 +155,11 @@ class Writer(Protocol):
             NotAFile: A folder has the name.
         """
 
-    async def keep(self) -> None:
-        """Close, leaving the partial for a later attempt if the announcement had a source; else as `abort`."""
+    async def keep(self, *, doubtful: int = 0) -> None:
+        """Close, leaving the partial for a later attempt if the announcement had a source; else as `abort`.
+
+        Of the bytes that this writer wrote the last `doubtful` are not kept.
+        """
 
     async def abort(self) -> None:
         """Close and drop what was written."""

@@ -185,7 +185,7 @@ class Kernel:
 def release(handle: int) -> None:
     """Close a descriptor of which nothing more is to be learned: nothing was written through it, or it has been synced.
 
-    It is gone after close(2), whatever that says. To raise here would hide how the work went, and lose whoever is to be closed next.
+    It is gone after close(2), whatever it says. To raise would hide how the work went, and lose what is to be closed next.
     """
     with suppress(OSError):
         os.close(handle)

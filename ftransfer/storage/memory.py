@@ -405,8 +405,9 @@ class MemoryWriter:
         self._end(self._over, None)
         return entry
 
-    async def keep(self) -> None:
+    async def keep(self, *, doubtful: int = 0) -> None:
         if self._ended is None:
+            del self.content.data[max(self.kept, self.offset - doubtful) :]
             self._end(self._over, self.content)
 
     async def abort(self) -> None:

@@ -194,8 +194,8 @@ class LocalWriter:
                 self._partials.forget(upload)
             return entry
 
-    async def keep(self) -> None:
-        await finish_steps(self._finish(lambda upload: self._partials.keep(upload, self.offset)))
+    async def keep(self, *, doubtful: int = 0) -> None:
+        await finish_steps(self._finish(lambda upload: self._partials.keep(upload, max(self.kept, self.offset - doubtful))))
 
     async def abort(self) -> None:
         await finish_steps(self._finish(self._partials.drop))

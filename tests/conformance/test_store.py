@@ -385,6 +385,15 @@ async def test_partial_larger_than_announced_is_restarted(store: Store) -> None:
     await writer.abort()
 
 
+@pytest.mark.parametrize(("doubtful", "kept"), [(0, 6), (2, 4), (100, 3)])
+async def test_doubtful_bytes_are_not_kept_those_of_earlier_attempts_are(store: Store, doubtful: int, kept: int) -> None:
+    await leave_partial(store, "a", b"abc")
+    writer = await begin(store, "a")
+    await writer.write(b"def")
+    await writer.keep(doubtful=doubtful)
+    assert [partial.kept for partial in await store.partials()] == [kept]
+
+
 async def test_partial_as_large_as_announced_is_kept(store: Store) -> None:
     await leave_partial(store, "a", b"0123456789")
     writer = await begin(store, "a", size=10)

@@ -93,7 +93,7 @@ async def test_partials(service: Service) -> None:
     async with service.peer() as peer:
         await peer.send(b'put "big.iso" {"size": 5000, "source": "s", "wait": true}\n')
         assert (await peer.frame())[0] == b"M"
-        await peer.send(b"D\0\0\x04\0" + bytes(1024) + b'X\0\0\0\x1f{"code":"aborted","message":""}')
+        await peer.send(b"D\0\0\x04\0" + bytes(1024) + b"D\0\0\0\1e" + b'X\0\0\0\x1f{"code":"aborted","message":""}')
         assert await peer.error() == "aborted"
     listed = await run(service, "partials")
     assert listed.text.split()[:3] == ["1024", "of", "5000"] and listed.text.endswith(" big.iso\n")

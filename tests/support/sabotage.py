@@ -13,7 +13,7 @@ import io
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -32,7 +32,7 @@ _READS = frozenset({"read", "pread"})
 
 
 class Sabotage:
-    """Counts the calls; the `fatal`-th since `arm` fails with `number`. Any thread may call."""
+    """Counts the calls; the `fatal`-th since `arm` fails with `number`, or all from then on. Any thread may call."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -40,12 +40,15 @@ class Sabotage:
         self._fatal = 0
         self._number = 0
         self._armed = False
+        self._only: Collection[str] = ()
+        self._lasts = False
         self._lock = threading.Lock()
 
-    def arm(self, fatal: int, number: int) -> None:
-        """Begin to count. With SHORT only calls that can be short count."""
+    def arm(self, fatal: int, number: int, *, only: Collection[str] = (), lasts: bool = False) -> None:
+        """Begin to count: all calls, or `only` those of some names; with SHORT those that can be short."""
         with self._lock:
             self.calls, self.hit, self._fatal, self._number, self._armed = 0, "", fatal, number, True
+            self._only, self._lasts = only, lasts
 
     def disarm(self) -> None:
         with self._lock:
@@ -56,8 +59,10 @@ class Sabotage:
         with self._lock:
             if not self._armed or (self._number == SHORT and not can_be_short):
                 return 0
+            if self._only and call not in self._only:
+                return 0
             self.calls += 1
-            if self.calls != self._fatal:
+            if self.calls != self._fatal and not (self._lasts and self.hit):
                 return 0
             self.hit = call
             return self._number
@@ -196,7 +201,7 @@ def _kernel_init(sabotage: Sabotage) -> Callable[[Kernel], None]:
 
     def init(self: Kernel) -> None:
         real(self)
-        self._libc = _Libc(self._libc, sabotage)
+        vars(self)["_libc"] = _Libc(self._libc, sabotage)
 
     return init
 
