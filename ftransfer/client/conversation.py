@@ -64,6 +64,7 @@ class Conversation:
         channel, hello = await greet(address, limits, security, direct=direct)
         cap = int(hello.limits.get("max_chunk_bytes", limits.max_chunk_bytes))
         channel.limits = replace(limits, max_chunk_bytes=max(1, min(cap, limits.max_chunk_bytes)))
+        channel.connection.peer_limits = channel.limits
         return cls(address, channel, hello, on_notice)
 
     @property

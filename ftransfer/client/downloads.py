@@ -106,6 +106,9 @@ async def _meta(conversation: Conversation, name: str, options: dict[str, Any]) 
     meta = await conversation.answer()
     if not isinstance(meta, Meta):
         raise conversation.out_of_turn(meta)
+    if meta.name != name:
+        conversation.abort()
+        raise RemoteProtocolError(f"{escape(name)}: the server sends another file than was asked for", name=name)
     if meta.offset not in (0, options.get("offset", 0)) or meta.offset + meta.length > meta.size:
         conversation.abort()
         raise RemoteProtocolError(f"{escape(name)}: the server sends a part that was not asked for", name=name)

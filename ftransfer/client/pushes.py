@@ -11,17 +11,19 @@ from typing import Any
 from ftransfer.client.conversation import Asked, Conversation
 from ftransfer.client.trees import Plan, TreeItem, TreeRun, below, local_entries, make_plan, remote_entries, tell_plan
 from ftransfer.client.uploads import source_of, upload
+from ftransfer.digest import Digest
 from ftransfer.errors import FolderNotEmpty, FtransferError, NotFound, RemoteProtocolError, SourceChanged
 from ftransfer.names import SafeName, escape, parse_name
 from ftransfer.protocol.replies import Outcomes, Reply, take_count
 from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, SmallFile, Store
 from ftransfer.transfer.digesting import digest_in_store
-from ftransfer.transfer.packs import MAX_ITEMS, PACK_BYTES, encode_files, in_frames, refusal_from_wire
+from ftransfer.transfer.packs import MAX_ITEMS, MAX_PACKED_BYTES, PACK_BYTES, encode_files, in_frames, refusal_from_wire
 from ftransfer.transfer.pipeline import read_ahead
 from ftransfer.transfer.spool import Spool
 
 # In a tree a file of this size is sent without a round trip to ask where to begin: if it is cut, little is sent twice.
 _AT_ONCE_BYTES = 4 << 20
+_INDEX_BYTES = 32 * 1024  # the most that one item takes in the index of a pack: a long name, each byte written as six
 
 
 async def push_tree(conversation: Conversation, store: Store, remote: SafeName, run: TreeRun) -> None:
@@ -31,7 +33,7 @@ async def push_tree(conversation: Conversation, store: Store, remote: SafeName, 
         FtransferError: What ends the whole: the connection, a share that takes nothing. Failures of single names go to `run`.
     """
     options = run.options
-    with Plan() as plan:
+    with Plan(min(MAX_PACKED_BYTES, conversation.channel.limits.max_chunk_bytes - _INDEX_BYTES)) as plan:
         there = _remote_or_nothing(conversation, remote, links=options.links)
         await make_plan(plan, local_entries(store, links=options.links), there, options.rules)
         if plan.compared:
@@ -94,8 +96,8 @@ class _Push:
         self._run = run
         self._prefix = "" if remote.is_root else f"{remote}/"
         self._remote = remote
-        # What has been sent and is not acknowledged: (relative name, kind, size). Bounded by what two ends buffer: a few packs.
-        self._unanswered: deque[tuple[str, str, int]] = deque()
+        # What is not acknowledged yet: (relative name, kind, size, digest). Bounded by what two ends buffer: a few packs.
+        self._unanswered: deque[tuple[str, str, int, Digest]] = deque()
 
     async def contents(self, plan: Plan) -> AsyncGenerator[Group, None]:
         """Give the links and the small files."""
@@ -138,7 +140,7 @@ class _Push:
             async for group in read_ahead(groups):
                 if not group:
                     continue
-                self._unanswered.extend((file.name, file.kind, len(file.data)) for file in group)
+                self._unanswered.extend((file.name, file.kind, len(file.data), file.digest) for file in group)
                 for pack in in_frames([self._named(file) for file in group], lambda some: encode_files(connection, some)):
                     await channel.send(*pack)
         await channel.send(connection.send_finish())
@@ -164,11 +166,13 @@ class _Push:
         error = refusal_from_wire(item)
         if not self._unanswered or item.get("name") != self._prefix + self._unanswered[0][0]:
             raise RemoteProtocolError("the server acknowledges something that was not sent")
-        name, kind, size = self._unanswered.popleft()
+        name, kind, size, digest = self._unanswered.popleft()
         if error is not None:
             self._run.failed(name, error)
         elif kind == FILE:
-            self._run.item(TreeItem(name, "copied", size, str(item.get("digest", ""))))
+            if item.get("digest") != digest:
+                raise RemoteProtocolError(f"{escape(name)}: the server acknowledges another content than was sent", name=name)
+            self._run.item(TreeItem(name, "copied", size, digest))
         else:
             self._run.item(TreeItem(name, "linked" if kind == LINK else "made"))
 

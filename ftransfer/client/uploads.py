@@ -209,6 +209,8 @@ def _values(conversation: Conversation, event: Event) -> Mapping[str, Any]:
 
 def _receipt(name: str, values: Mapping[str, Any], digest: str, *, kept: int = 0, restarted: bool = False) -> Receipt:
     """Make the receipt of what the server says; it must have stored what we sent."""
+    if take(values, "name", str) != name:
+        raise RemoteProtocolError(f"{escape(name)}: the server acknowledges another name than was sent", name=name)
     if take(values, "digest", str) != digest:
         raise RemoteProtocolError(f"{escape(name)}: the server acknowledges another content than was sent", name=name)
     return Receipt(

@@ -103,6 +103,7 @@ class Connection:
     def __init__(self, role: Role, limits: Limits) -> None:
         self.role = role
         self.limits = limits
+        self.peer_limits = limits  # what may be sent; a client sets it to what the server takes
         self.state = State.GREETING
         self.payload_left = 0  # bytes of the frame that has begun which have not been taken yet
         self.last_payload = 0  # the length of the last frame of content that came; an error after it takes its word back
@@ -248,8 +249,8 @@ class Connection:
 
     def send_data_header(self, length: int) -> bytes:
         """Give the header of a data frame; `length` bytes of content must follow."""
-        if length > self.limits.max_chunk_bytes:
-            raise LocalProtocolError(f"a chunk of {length} bytes is above the cap of {self.limits.max_chunk_bytes}")
+        if length > self.peer_limits.max_chunk_bytes:
+            raise LocalProtocolError(f"a chunk of {length} bytes is above the cap of {self.peer_limits.max_chunk_bytes}")
         self._advance(self._own(Step.DATA_DOWN, Step.DATA_UP))
         return encode_header(Kind.DATA, length)
 
@@ -265,7 +266,7 @@ class Connection:
         return self._send_json(self._own(Step.LISTING, Step.NAMES), encode_json(Kind.LISTING, items))
 
     def send_pack(self, index: list[dict[str, Any]], contents: list[bytes | memoryview]) -> list[bytes | memoryview]:
-        buffers = encode_pack(index, contents, self.limits)
+        buffers = encode_pack(index, contents, self.peer_limits)
         self._advance(self._own(Step.PACK_DOWN, Step.PACK_UP))
         return buffers
 

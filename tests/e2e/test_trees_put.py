@@ -11,6 +11,7 @@ import pytest
 from ftransfer.client.trees import TreeItem, TreeOptions
 from ftransfer.digest import digest_of
 from ftransfer.errors import NotFound, ReadOnly
+from ftransfer.limits import Limits
 from ftransfer.transfer.selection import selection
 from tests.support.service import Service, serve
 from tests.support.trees import AWKWARD, assert_same, make_tree
@@ -36,6 +37,16 @@ async def test_tree_into_the_root_of_the_share(service: Service) -> None:
     async with service.client() as client:
         await client.put_tree(service.local / "tree")
     assert_same(service.local / "tree", service.root)
+
+
+async def test_tree_to_a_server_that_takes_small_frames(tmp_path: Path) -> None:
+    async with serve(tmp_path, limits=Limits(max_chunk_bytes=50_000)) as service:
+        make_tree(
+            service.local / "tree", {f"d/{size}": bytes(size) for size in (0, 100, 9_000, 15_000, 17_000, 18_000, 49_000, 60_000)}
+        )
+        async with service.client() as client:
+            assert (await client.put_tree(service.local / "tree", "tree")).copied == 8
+        assert_same(service.local / "tree", service.root / "tree")
 
 
 async def test_empty_tree_makes_its_folder(service: Service) -> None:

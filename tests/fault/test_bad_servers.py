@@ -100,6 +100,7 @@ async def test_server_that_closes_before_its_greeting() -> None:
         (META, TimedOut),
         (META + b"D\x00\x00\x00\x05he", TimedOut),
         (frame(b"D", b"hello"), RemoteProtocolError),
+        (META.replace(b'"x"', b'"y"') + frame(b"D", b"hello") + end_frame(5, DIGEST) + frame(b"R", b"{}"), RemoteProtocolError),
         (frame(b"M", b'{"name":"x","size":5,"offset":3,"length":2}'), RemoteProtocolError),
         (frame(b"M", b'{"name":"x","size":5,"offset":0,"length":6}'), RemoteProtocolError),
         (frame(b"M", b'{"name":"x","size":-5}'), RemoteProtocolError),
@@ -147,9 +148,10 @@ async def test_listing_of_a_server_that_lies(entry: object, error: type[Ftransfe
     assert isinstance(await meet(said, lambda client: client.dir("in")), error)
 
 
-async def test_put_acknowledged_with_another_digest_is_not_believed(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "digest"), [("x", digest_of(b"other")), ("y", DIGEST)])
+async def test_put_acknowledged_for_another_file_is_not_believed(tmp_path: Path, name: str, digest: str) -> None:
     (tmp_path / "x").write_bytes(b"hello")
-    receipt = {"name": "x", "size": 5, "digest": digest_of(b"other"), "mtime_ns": 1, "durable": True}
+    receipt = {"name": name, "size": 5, "digest": digest, "mtime_ns": 1, "durable": True}
     met = await meet(HELLO + frame(b"R", json.dumps(receipt).encode()), lambda client: client.put(tmp_path / "x"))
     assert isinstance(met, RemoteProtocolError)
 
