@@ -257,8 +257,9 @@ class Channel:
             await self._cancel_between_frames(beat)
         finally:
             beat.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await beat
+            await asyncio.wait([beat])  # not `await beat`: its cancellation would hide our own
+            if not beat.cancelled():
+                beat.exception()
 
     async def _cancel_between_frames(self, beat: asyncio.Task[None]) -> None:
         # Half a heartbeat would put the stream out of step, and OpenSSL must be given again what it has begun to send.

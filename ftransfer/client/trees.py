@@ -17,10 +17,11 @@ from ftransfer.names import SafeName, parse_name
 from ftransfer.protocol.replies import Listing, Reply
 from ftransfer.storage.base import Entry, Store
 from ftransfer.transfer.packs import MAX_PACKED_BYTES
+from ftransfer.transfer.pipeline import closing
 from ftransfer.transfer.records import Progress, ProgressCallback, entry_from_wire
 from ftransfer.transfer.selection import Wanted, everything
 from ftransfer.transfer.spool import Spool
-from ftransfer.transfer.tree import Comparison, Doing, Rules
+from ftransfer.transfer.tree import Action, Comparison, Doing, Rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +162,23 @@ class Plan:
     def add_copy(self, entry: Entry) -> None:
         (self.small if entry.size <= self._packed_bytes else self.large).add(entry)
 
+    def add(self, action: Action) -> None:
+        match action.doing:
+            case Doing.COPY:
+                self.add_copy(action.entry)
+            case Doing.COMPARE:
+                self.compared.add(action.entry)
+            case Doing.LINK:
+                self.links.add(action.entry)
+            case Doing.FOLDER:
+                self.folders.add(action.entry)
+            case Doing.REMOVE | Doing.REMOVE_TREE:
+                self.removed.add(action.entry)
+            case Doing.REPLACE:
+                self.replaced.add(action.entry)
+            case Doing.SKIP:
+                self.unchanged += 1
+
     def close(self) -> None:
         for spool in (self.replaced, self.small, self.large, self.compared, self.links, self.folders, self.removed):
             spool.close()
@@ -174,22 +192,9 @@ class Plan:
 
 async def make_plan(plan: Plan, source: AsyncIterator[Entry], there: AsyncIterator[Entry], rules: Rules) -> None:
     """Compare two listings into a plan, as they stream in."""
-    async for action in Comparison(rules).actions(source, there):
-        match action.doing:
-            case Doing.COPY:
-                plan.add_copy(action.entry)
-            case Doing.COMPARE:
-                plan.compared.add(action.entry)
-            case Doing.LINK:
-                plan.links.add(action.entry)
-            case Doing.FOLDER:
-                plan.folders.add(action.entry)
-            case Doing.REMOVE | Doing.REMOVE_TREE:
-                plan.removed.add(action.entry)
-            case Doing.REPLACE:
-                plan.replaced.add(action.entry)
-            case Doing.SKIP:
-                plan.unchanged += 1
+    async with closing(source), closing(there), closing(Comparison(rules).actions(source, there)) as actions:
+        async for action in actions:
+            plan.add(action)
 
 
 def tell_plan(plan: Plan, run: TreeRun) -> None:
@@ -208,9 +213,10 @@ def tell_plan(plan: Plan, run: TreeRun) -> None:
 
 async def local_entries(store: Store, *, links: bool) -> AsyncIterator[Entry]:
     """Give all entries of a local tree in the order of comparison."""
-    async for batch in store.list(SafeName(()), recursive=True, links=links):
-        for entry in batch:
-            yield entry
+    async with closing(store.list(SafeName(()), recursive=True, links=links)) as batches:
+        async for batch in batches:
+            for entry in batch:
+                yield entry
 
 
 async def remote_entries(

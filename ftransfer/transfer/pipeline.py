@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -26,6 +27,16 @@ async def read_ahead(source: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]
         if not ahead.cancelled():
             ahead.exception()
         await source.aclose()
+
+
+@contextlib.asynccontextmanager
+async def closing(items: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
+    """Close an iterator, if it can be closed, at the end of the block: what it holds is given back then, however the block ends."""
+    try:
+        yield items
+    finally:
+        if isinstance(items, AsyncGenerator):
+            await items.aclose()
 
 
 class OneBehind:
