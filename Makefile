@@ -8,7 +8,7 @@ PORT ?= 9021
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: serve test check format format-check lint types bench live clean
+.PHONY: serve test check format format-check lint types faults bench live clean
 
 # Serves the sample folder until Ctrl-C.
 serve: $(VENV)/.installed
@@ -38,6 +38,10 @@ lint: $(VENV)/.installed-dev
 
 types: $(VENV)/.installed-dev
 	@$(BIN)/mypy
+
+# Everything that can go wrong, thousands of times: about ten minutes, the power cuts as root; writes its table into the document.
+faults: $(VENV)/.installed-dev
+	@$(BIN)/python -m tests.fault.matrix --write docs/reliability.md $(ARGS)
 
 # The live layer with 200 listeners, measured against its bounds: a minute and a half, or half a minute with QUICK=1.
 live: $(VENV)/.installed

@@ -1,0 +1,61 @@
+"""Every file call of the storage made to fail in turn, once with each error, on whichever side makes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ftransfer.client.client import connect
+from ftransfer.client.retry import NO_RETRY
+from ftransfer.storage.local import LocalStore
+from tests.fault.matrix.deeds import Deed
+from tests.fault.matrix.judge import Judge
+from tests.fault.matrix.lab import Stage, footprint, serving
+from tests.fault.matrix.table import Tally
+from tests.support.sabotage import ERRORS, Sabotage
+
+_NOT_SEEN_IN_A_ROW = 3  # the number of calls varies by a few, since threads come in any order
+
+
+async def run_calls(seed: int, kind: type[Deed], place: Path, *, every: int = 1) -> Tally:
+    """Fail each call of a deed (or each `every`-th, from a random one on)."""
+    tally = Tally(f"{kind.label}: each file call fails")
+    deed = kind(place, seed)
+    await deed.build()
+    sabotage = Sabotage()
+    with sabotage.installed():
+        await _attempt(tally, deed, sabotage, 0, 0, "warm-up")
+        for error, number in ERRORS.items():
+            fatal, missed = 1 + deed.dice.randrange(every), 0
+            while missed < _NOT_SEEN_IN_A_ROW:
+                is_hit = await _attempt(tally, deed, sabotage, fatal, number, error)
+                missed = 0 if is_hit else missed + 1
+                fatal += every if is_hit else 1
+    return tally
+
+
+async def _attempt(tally: Tally, deed: Deed, sabotage: Sabotage, fatal: int, number: int, error: str) -> bool:
+    """Do it with one call failing, then without; whether there was such a call."""
+    stage = deed.stage()
+    judge = Judge(deed, stage)
+    before = await footprint()
+    async with serving(stage):
+        async with connect(*stage.address, retry=NO_RETRY) as client:
+            sabotage.arm(fatal, number)
+            try:
+                await judge.first(client)
+            finally:
+                sabotage.disarm()
+            await judge.again(client)
+    await _sweep(stage)
+    judge.leaks((await footprint()).more_than(before))
+    judge.end()
+    if sabotage.hit:
+        judge.enter(tally, f"{error} in call {fatal}, {sabotage.hit}")
+    stage.clear()
+    return bool(sabotage.hit)
+
+
+async def _sweep(stage: Stage) -> None:
+    """Start and stop once more: what could not be cleared away, because that was the call that failed, goes now."""
+    for ledger in (stage.share, stage.local):
+        await (await LocalStore.open(ledger.root)).close()

@@ -1,0 +1,41 @@
+"""One bit turned round on the way: in bytes that are not content, all of them or hundreds, and in some that are, both ways.
+
+A flip is harmless if the content under the right name is right all the same: it hit a time, or a key that is then unknown. It must
+never come to wrong content under any name that was there or was meant; what it can do to a name is counted apart.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.fault.matrix.content import Dice
+from tests.fault.matrix.cuts import QUICK, attempt_over, side_by_side
+from tests.fault.matrix.deeds import Deed
+from tests.fault.matrix.table import Tally
+from tests.fault.matrix.wire import record
+from tests.support.proxy import Fault, Faults
+
+_CONTROL_FLIPS = 300
+_CONTENT_FLIPS = 60
+
+
+async def run_flips(seed: int, kind: type[Deed], place: Path, *, every: int = 1) -> Tally:
+    """Flip a random bit of each byte (or each `every`-th); of long conversations, of so many that are drawn."""
+    tally = Tally(f"{kind.label}: one bit flipped")
+    deed = kind(place, seed)
+    await deed.build()
+    conversation = await record(deed, QUICK)
+    flips = []
+    for way, stream in (("up", conversation.up), ("down", conversation.down)):
+        inside = [position for part in stream.content for position in part]
+        positions = _some(deed.dice, stream.control, _CONTROL_FLIPS) + _some(deed.dice, inside, _CONTENT_FLIPS)
+        for position in positions:
+            fault = Fault(flip_at=position, bit=deed.dice.randrange(8))
+            flips.append(Faults(up=fault) if way == "up" else Faults(down=fault))
+    chosen = flips[deed.dice.randrange(every) :: every]
+    await side_by_side([attempt_over(deed, tally, faults, goes_on=False, limits=QUICK) for faults in chosen])
+    return tally
+
+
+def _some(dice: Dice, positions: list[int], most: int) -> list[int]:
+    return positions if len(positions) <= most else dice.sample(positions, most)

@@ -1,0 +1,151 @@
+"""The program's own commands as real processes, fast: a process that has imported everything forks, and the child runs one command.
+
+A start of Python costs 200 ms, a fork 2: that is what makes thousands of processes possible. Only a process without threads and
+without an event loop may fork; so every part of the matrix that does runs in a process of its own.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+import ftransfer
+from ftransfer.cli.entry import run_program
+
+_PATIENCE_S = 60.0
+
+
+class TooLong(Exception):
+    """A child neither ended nor spoke for a minute: a hang."""
+
+
+def preload() -> None:
+    """Import all of the package, so that no child has to."""
+    for module in pkgutil.walk_packages(ftransfer.__path__, "ftransfer."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+
+
+class Child:
+    """A forked process and the end of its stdout."""
+
+    def __init__(self, pid: int, out: int) -> None:
+        self.pid = pid
+        self.output = b""
+        self._out = out
+        self._code: int | None = None
+        self._ended: int | None = None  # the exit code, when it has been reaped before its output was read
+
+    def kill(self) -> None:
+        """End it as kill -9 does, and wait until it is gone."""
+        self._signal(signal.SIGKILL)
+        self.wait()
+
+    def stop(self) -> int:
+        """Ask it to end (SIGTERM); give its exit code."""
+        self._signal(signal.SIGTERM)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Read its output to the end; give its exit code, negative for a signal."""
+        if self._code is None:
+            while self._read():
+                pass
+            os.close(self._out)
+            if self._ended is None:
+                _, status = os.waitpid(self.pid, 0)
+                self._ended = os.waitstatus_to_exitcode(status)
+            self._code = self._ended
+        return self._code
+
+    def has_ended(self) -> bool:
+        """Whether it is over already; what it said can still be read."""
+        if self._code is None and self._ended is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self._ended = os.waitstatus_to_exitcode(status) if pid else None
+        return self._code is not None or self._ended is not None
+
+    def line(self) -> str:
+        """Give the first line of its output, "" if it ends without one."""
+        while b"\n" not in self.output and self._read():
+            pass
+        return self.output.partition(b"\n")[0].decode()
+
+    def _read(self) -> bool:
+        ready, _, _ = select.select([self._out], [], [], _PATIENCE_S)
+        if not ready:
+            self._signal(signal.SIGKILL)
+            raise TooLong(f"process {self.pid} did not end")
+        data = os.read(self._out, 65_536)
+        self.output += data
+        return bool(data)
+
+    def _signal(self, number: int) -> None:
+        if not self.has_ended():  # else the number may be another process by now
+            os.kill(self.pid, number)
+
+
+def fork(work: Callable[[], int], *, log: str = os.devnull) -> Child:
+    """Run `work` in a child: its stdout is ours to read, its stderr goes to the file `log`, its result is its exit code."""
+    read_end, write_end = os.pipe()
+    pid = os.fork()
+    if pid:
+        os.close(write_end)
+        return Child(pid, read_end)
+    code = 70
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.close(read_end)
+        os.dup2(write_end, 1)
+        os.close(write_end)
+        os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), 2)
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - for as long as the process lives
+        sys.stderr = open(2, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115
+        code = work()
+        sys.stdout.flush()
+    finally:
+        os._exit(code)
+
+
+def command(arguments: Sequence[str], *, log: str = os.devnull) -> Child:
+    """Start `ftransfer` with these arguments."""
+    return fork(lambda: run_program(arguments), log=log)
+
+
+class ServerProcess:
+    """`ftransfer serve` over a folder, killed and started again on the port that it had."""
+
+    def __init__(self, folder: str, *options: str, log: str = os.devnull) -> None:
+        self._folder = folder
+        self._options = options
+        self._log = log
+        self.port = 0
+        self._child: Child | None = None
+
+    def start(self) -> None:
+        """Start it; on return it accepts connections."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            self._child = command(["serve", self._folder, "--port", str(self.port), *self._options], log=self._log)
+            line = self._child.line()
+            if line:
+                break
+            self._child.wait()
+            if time.monotonic() > deadline:
+                raise TooLong("the server does not start again")
+        self.port = int(line.rpartition(":")[2])
+
+    def kill(self) -> None:
+        assert self._child is not None
+        self._child.kill()
+
+    def stop(self) -> int:
+        """Stop it gently; give its exit code."""
+        assert self._child is not None
+        return self._child.stop()
