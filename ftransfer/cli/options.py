@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
 import typer
 
+from ftransfer.amounts import parse_time
 from ftransfer.shell.failures import WrongUsage
 from ftransfer.shell.wording import printable
 
@@ -28,20 +28,16 @@ def check_listening_port(port: int) -> int:
     return port and _check_port(port)
 
 
-_AGE = re.compile(r"(\d{1,6})([smhdw]?)")
-_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-
-
 def parse_age(text: str) -> int:
-    """Give the seconds that an age means: 90, 90s, 15m, 12h, 7d or 2w.
+    """Give the seconds that an age means: 90, 90s, 15m, 12h or 7d.
 
     Raises:
         WrongUsage: It is none.
     """
-    found = _AGE.fullmatch(text)
-    if found is None:
-        raise WrongUsage(f"{printable(text)} is not an age; write for example 90s, 15m, 12h or 7d")
-    return int(found[1]) * _SECONDS[found[2]]
+    try:
+        return int(parse_time(text))
+    except ValueError as error:
+        raise WrongUsage(f"{printable(text)} is not an age; write for example 90s, 15m, 12h or 7d") from error
 
 
 def _check_count(count: int | None) -> int | None:
