@@ -252,11 +252,9 @@ def _keys(folder: int, prefix: str) -> Iterator[str]:
 
 
 def _read_partial(folder: int, key: str) -> Partial | None:
-    """Read what is known of a partial; None if it is gone or its record is damaged."""
+    """Read what is known of a partial; None if it is gone or its record is damaged, or no record at all."""
     try:
-        handle = os.open(key + RECORD, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
-        with FileIO(handle) as file:
-            record = json.loads(file.read(_MAX_RECORD_BYTES) or b"")
+        record = json.loads(_read_record(folder, key))
         found = os.stat(key + _DATA, dir_fd=folder, follow_symlinks=False)
         size = record["size"]
         return Partial(
@@ -267,8 +265,17 @@ def _read_partial(folder: int, key: str) -> Partial | None:
             None if size is None else int(size),
             found.st_mtime_ns,
         )
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        # Whatever lies in the place of one record must not keep the uploads of others from being found.
         return None
+
+
+def _read_record(folder: int, key: str) -> bytes:
+    handle = os.open(key + RECORD, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        return os.read(handle, _MAX_RECORD_BYTES)
+    finally:
+        os.close(handle)
 
 
 def _is_live(folder: int, key: str) -> bool:
