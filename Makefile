@@ -26,6 +26,10 @@ check: format-check lint types test
 proofs: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest tests/proofs -m long $(ARGS)
 
+# Bytes that nobody has thought of, FUZZ_SECONDS (60) for each of the TARGETS (all). What breaks one is left in fuzz/found.
+fuzz: $(VENV)/.installed-fuzz
+	@$(BIN)/python -m fuzz.run $(TARGETS)
+
 format: $(VENV)/.installed-dev
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
@@ -65,6 +69,10 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 	$(INSTALL) --editable '.[dev]'
 	@touch $(VENV)/.installed $@
+
+$(VENV)/.installed-fuzz: pyproject.toml | $(BIN)/python
+	$(INSTALL) --editable '.[fuzz]'
+	@touch $@
 
 $(VENV)/.installed-bench: pyproject.toml | $(BIN)/python
 	$(INSTALL) --editable '.[bench]'

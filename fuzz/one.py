@@ -1,0 +1,14 @@
+"""`python -m fuzz.one TARGET [option of libFuzzer ...]`: one target under atheris, led by what of ftransfer its inputs reach."""
+
+from __future__ import annotations
+
+import sys
+
+import atheris
+
+with atheris.instrument_imports(include=["ftransfer"]):
+    from fuzz.targets import TARGETS
+
+if __name__ == "__main__":
+    atheris.Setup([sys.argv[0], *sys.argv[2:]], TARGETS[sys.argv[1]])
+    atheris.Fuzz()
