@@ -12,19 +12,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
-from ftransfer.client import treecommands
 from ftransfer.client.conversation import Conversation, OnNotice
-from ftransfer.client.downloads import PartFile, StreamDownload
+from ftransfer.client.downloads import LONG_PATH_S, PartFile, Report, StreamDownload, download
 from ftransfer.client.files import FileCommands
 from ftransfer.client.greeting import Address
 from ftransfer.client.live import Live
-from ftransfer.client.parallel import download_best
 from ftransfer.client.people import People
 from ftransfer.client.retry import Backoff, RetryRules
 from ftransfer.client.security import DEFAULT_SECURITY, Security
-from ftransfer.client.trees import OnItem, TreeOptions, TreeReport
 from ftransfer.client.turn import Turn
 from ftransfer.client.uploads import source_of, upload, upload_stream
 from ftransfer.errors import Busy, CannotConnect, ChannelError, ServerStopping
@@ -32,13 +29,15 @@ from ftransfer.jobs import movers, run_job
 from ftransfer.limits import DEFAULT_LIMITS, Limits
 from ftransfer.names import SafeName, parse_name, parse_path
 from ftransfer.protocol.replies import Hello, Listing, Notice, Reply
-from ftransfer.storage.base import Entry
+from ftransfer.storage.base import Entry, Store
 from ftransfer.storage.local import LocalStore
 from ftransfer.transfer.records import Progress, ProgressCallback, Receipt, entry_from_wire
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    # Loaded when first used: a get of one file needs no trees, and a short path no second connection.
+    from ftransfer.client.trees import OnItem, TreeOptions, TreeReport
 
-COPY_ALL = TreeOptions()
+T = TypeVar("T")
 
 # What another connection may well cure. A server that stops is perhaps restarted.
 _PASSING = (ChannelError, Busy, ServerStopping)
@@ -297,16 +296,7 @@ class Client(FileCommands, People):
             else:
                 receipt = await self.persist(
                     str(safe),
-                    lambda conversation, report: download_best(
-                        conversation,
-                        str(safe),
-                        store,
-                        target,
-                        report,
-                        self._another,
-                        streams=streams,
-                        keep_cancelled=self.keep_cancelled,
-                    ),
+                    lambda conversation, report: self._download(conversation, str(safe), store, target, report, streams),
                     progress,
                 )
         finally:
@@ -321,6 +311,17 @@ class Client(FileCommands, People):
             receipt = await self.persist(name, stream.run, progress)
             await part.publish(receipt.digest)
         return replace(receipt, durable=store.durable)
+
+    async def _download(
+        self, conversation: Conversation, name: str, store: Store, target: SafeName, report: Report, streams: int | None
+    ) -> Receipt:
+        if streams == 1 or (streams is None and conversation.channel.link.round_trip_s < LONG_PATH_S):
+            return await download(conversation, name, store, target, report, keep_cancelled=self.keep_cancelled)
+        from ftransfer.client.parallel import download_best
+
+        return await download_best(
+            conversation, name, store, target, report, self._another, streams=streams, keep_cancelled=self.keep_cancelled
+        )
 
     async def get_to(
         self,
@@ -417,7 +418,7 @@ class Client(FileCommands, People):
         path: str = "",
         dest: str | os.PathLike[str] = ".",
         *,
-        options: TreeOptions = COPY_ALL,
+        options: TreeOptions | None = None,
         on_item: OnItem | None = None,
         progress: ProgressCallback | None = None,
     ) -> TreeReport:
@@ -430,6 +431,8 @@ class Client(FileCommands, People):
             NotFound, NotAFolder: There is no such folder.
             FtransferError: What ended the whole; failures of single names are in the report instead.
         """
+        from ftransfer.client import treecommands
+
         return await treecommands.get_tree(self, path, dest, options, on_item, progress)
 
     async def get_matching(
@@ -437,7 +440,7 @@ class Client(FileCommands, People):
         pattern: str,
         dest: str | os.PathLike[str] = ".",
         *,
-        options: TreeOptions = COPY_ALL,
+        options: TreeOptions | None = None,
         on_item: OnItem | None = None,
         progress: ProgressCallback | None = None,
     ) -> TreeReport:
@@ -446,6 +449,8 @@ class Client(FileCommands, People):
         Raises:
             NotFound: No file matches. FtransferError: As get_tree.
         """
+        from ftransfer.client import treecommands
+
         return await treecommands.get_matching(self, pattern, dest, options, on_item, progress)
 
     async def put_tree(
@@ -453,11 +458,13 @@ class Client(FileCommands, People):
         folder: str | os.PathLike[str],
         path: str = "",
         *,
-        options: TreeOptions = COPY_ALL,
+        options: TreeOptions | None = None,
         on_item: OnItem | None = None,
         progress: ProgressCallback | None = None,
     ) -> TreeReport:
         """Make the folder `path` of the share like a local one; only what differs is moved. Raises as get_tree."""
+        from ftransfer.client import treecommands
+
         return await treecommands.put_tree(self, folder, path, options, on_item, progress)
 
 

@@ -21,6 +21,9 @@ from ftransfer.transfer.records import Receipt
 # Partial downloads are kept apart from partial uploads, should a folder be served and downloaded into at once.
 OWNER = "get"
 
+# From this round trip on, several connections may be quicker than one.
+LONG_PATH_S = 0.015
+
 # Called with (bytes in place, size of the whole).
 Report = Callable[[int, int], None]
 

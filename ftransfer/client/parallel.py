@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ftransfer.client.conversation import Conversation
-from ftransfer.client.downloads import OWNER, Report, download
+from ftransfer.client.downloads import LONG_PATH_S, OWNER, Report, download
 from ftransfer.digest import digest_of
 from ftransfer.errors import (
     ChannelError,
@@ -40,8 +40,7 @@ _ASKED_AHEAD = 2
 # What may lie in memory before its turn.
 _AHEAD_BYTES = 48 << 20
 MAX_STREAMS = 24
-# A path is long from this round trip on, and a file large from this size on; below, one connection is as quick.
-LONG_PATH_S = 0.015
+# A file is large from this size on; below, one connection is as quick.
 LARGE_BYTES = 16 << 20
 
 Connect = Callable[[], Awaitable[Conversation]]
@@ -302,11 +301,8 @@ async def download_best(
         streams: How many connections; None for as many as pay.
         connect: Makes a further connection.
     """
-    round_trip_s = conversation.channel.link.round_trip_s
-    if streams == 1 or (streams is None and round_trip_s < LONG_PATH_S):
-        return await download(conversation, name, store, target, report, keep_cancelled=keep_cancelled)
     entry = described_from_wire(await conversation.ask("stat", name), parse_name(name))
-    count = streams_for(round_trip_s, entry.size, streams)
+    count = streams_for(conversation.channel.link.round_trip_s, entry.size, streams)
     if entry.kind != FILE or count == 1:
         return await download(conversation, name, store, target, report, keep_cancelled=keep_cancelled)
     parallel = ParallelDownload(name, entry, connect, count, fixed=streams is not None)

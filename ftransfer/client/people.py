@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import getpass
+import os
 import platform
-import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class People:
         self._live = live
         self._name = name
         # With it a new connection takes our name over from an old one that the server still believes to be there.
-        self._token = secrets.token_hex(8)
+        self._token = os.urandom(8).hex()
 
     async def _once(self, command: Callable[[Conversation], Awaitable[T]]) -> T:
         """See Client."""

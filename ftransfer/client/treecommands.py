@@ -31,11 +31,12 @@ async def get_tree(
     client: Client,
     path: str,
     dest: str | os.PathLike[str],
-    options: TreeOptions,
+    options: TreeOptions | None,
     on_item: OnItem | None,
     progress: ProgressCallback | None,
 ) -> TreeReport:
     """See Client.get_tree."""
+    options = options or TreeOptions()
     remote = parse_path(path)
     run = TreeRun(options, on_item, progress)
     store, was_missing = await _open_destination(Path(dest), durable=client.durable, dry_run=options.dry_run)
@@ -63,11 +64,12 @@ async def get_matching(
     client: Client,
     pattern: str,
     dest: str | os.PathLike[str],
-    options: TreeOptions,
+    options: TreeOptions | None,
     on_item: OnItem | None,
     progress: ProgressCallback | None,
 ) -> TreeReport:
     """See Client.get_matching."""
+    options = options or TreeOptions()
     folder, rest = split_glob(pattern)
     remote = parse_path(folder)
     wanted = glob_selection(rest)
@@ -97,11 +99,12 @@ async def put_tree(
     client: Client,
     folder: str | os.PathLike[str],
     path: str,
-    options: TreeOptions,
+    options: TreeOptions | None,
     on_item: OnItem | None,
     progress: ProgressCallback | None,
 ) -> TreeReport:
     """See Client.put_tree."""
+    options = options or TreeOptions()
     remote = parse_path(path)
     run = TreeRun(options, on_item, progress)
     store = await LocalStore.open(folder, durable=client.durable)

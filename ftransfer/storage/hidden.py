@@ -12,7 +12,6 @@ import fcntl
 import itertools
 import logging
 import os
-import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -137,7 +136,7 @@ class HiddenPlace:
             raise StoreFailed(f"the hidden folder {RESERVED_PREFIX}/{TEMP} went away; another program must have removed it")
         try:
             for _ in range(_ATTEMPTS):
-                name = f"{os.getpid()}-{secrets.token_hex(8)}"
+                name = f"{os.getpid()}-{os.urandom(8).hex()}"
                 os.mkdir(name, 0o700, dir_fd=temp)
                 own = _open_folder(temp, name)
                 if own is None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ftransfer.client.parallel import LARGE_BYTES, LONG_PATH_S, MAX_STREAMS, SEGMENT_BYTES, streams_for
+from ftransfer.client.downloads import LONG_PATH_S
+from ftransfer.client.parallel import LARGE_BYTES, MAX_STREAMS, SEGMENT_BYTES, streams_for
 from ftransfer.digest import digest_of
 from ftransfer.errors import Busy, NotFound, SourceChanged
 from ftransfer.limits import Limits
