@@ -42,6 +42,7 @@ class Limits:
     heartbeat_s: float = 10.0  # a side that works but has nothing to send yet says so this often
     vanish_s: float = 30.0  # a peer that is gone without a word (power, cable) is noticed within it
     handshake_s: float = 10.0  # for the TLS handshake, from the connection on
+    login_s: float = 60.0  # to log in, where that must be
     connect_s: float = 10.0  # to reach a server and hear its hello
     grace_s: float = 10.0  # what runs may finish for so long when the server is stopped
     close_s: float = 2.0  # to flush the last bytes to a peer before the connection is cut

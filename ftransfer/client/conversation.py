@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from ftransfer.channel import Channel
-from ftransfer.client.greeting import Address, greet
+from ftransfer.client.greeting import NO_LOGIN, Address, greet
 from ftransfer.client.security import DEFAULT_SECURITY, Security
 from ftransfer.errors import (
     Busy,
@@ -60,12 +60,21 @@ class Conversation:
         on_notice: OnNotice | None = None,
         direct: bool = True,
     ) -> Conversation:
-        """Connect, make sure who answers, and hear the server's hello. Raises as greet."""
+        """Connect, make sure who answers, and hear the server's hello, and log in. Raises as greet and log_in."""
         channel, hello = await greet(address, limits, security, direct=direct)
         cap = int(hello.limits.get("max_chunk_bytes", limits.max_chunk_bytes))
         channel.limits = replace(limits, max_chunk_bytes=max(1, min(cap, limits.max_chunk_bytes)))
         channel.connection.peer_limits = channel.limits
-        return cls(address, channel, hello, on_notice)
+        conversation = cls(address, channel, hello, on_notice)
+        if hello.auth != NO_LOGIN or security.user:
+            from ftransfer.client.login import log_in  # a server that asks nothing costs nothing
+
+            try:
+                await log_in(conversation, security)
+            except BaseException:
+                conversation.abort()
+                raise
+        return conversation
 
     @property
     def is_between_commands(self) -> bool:

@@ -18,6 +18,7 @@ from ftransfer.protocol.connection import Role
 from ftransfer.protocol.replies import ErrorReply, Hello
 
 PROTOCOL = 1
+NO_LOGIN, MUST_LOG_IN = "none", "required"  # of hello's key "auth"
 
 # On this machine a server that speaks in plain has greeted by then; one that speaks TLS waits for us to begin.
 _PLAIN_ANSWER_S = 0.3

@@ -82,6 +82,7 @@ VERBS: Mapping[str, Verb] = {
         Verb("unlisten", "", "be told no more"),
         Verb("watch", "[PATH]", "be told what changes below a folder"),
         Verb("unwatch", "[PATH]", "be told no more; without PATH of nothing"),
+        Verb("login", "[USER]", "say who you are", {"secret": str}, needs=("secret",)),
         Verb("help", "", "list the verbs"),
         Verb("close", "", "end the session (also: exit, quit)"),
     )

@@ -14,13 +14,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """What a server says first. `limits` holds sizes in bytes and times in seconds by name; `features` are words."""
+    """What a server says first. `limits` holds sizes in bytes and times in seconds by name; `features` are words; `auth`
+    says whether a login is wanted: "none", "optional" or "required"."""
 
     protocol: int
     server: str
     session: int
     welcome: str = ""
     durable: bool = True
+    auth: str = "none"
     features: tuple[str, ...] = ()
     limits: Mapping[str, float] = field(default_factory=dict)
 
@@ -109,6 +111,7 @@ def encode_hello(hello: Hello) -> bytes:
             "session": hello.session,
             "welcome": hello.welcome,
             "durable": hello.durable,
+            "auth": hello.auth,
             "features": list(hello.features),
             "limits": dict(hello.limits),
         },
@@ -156,6 +159,7 @@ def _decode_hello(value: dict[str, Any]) -> Hello:
         session=take(value, "session", int, 0),
         welcome=take(value, "welcome", str, ""),
         durable=take(value, "durable", bool, True),
+        auth=take(value, "auth", str, "none"),
         features=tuple(word for word in features if isinstance(word, str)),
         limits={key: number for key, number in limits.items() if type(number) in (int, float) and 0 <= number < 2**63},
     )

@@ -31,6 +31,7 @@ from ftransfer.server.live_handlers import (
     handle_watch,
     handle_who,
 )
+from ftransfer.server.login import handle_login
 from ftransfer.server.session import Handler, Session
 from ftransfer.storage.base import Announcement, Entry, Reader, Writer
 from ftransfer.transfer.digesting import RunningDigest
@@ -262,6 +263,7 @@ HANDLERS: Mapping[str, Handler] = {
     "unlisten": handle_unlisten,
     "watch": handle_watch,
     "unwatch": handle_unwatch,
+    "login": handle_login,
     "help": handle_help,
     "close": handle_close,
 }

@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NoReturn
 
+from ftransfer.auth.admission import OPEN, Admission
 from ftransfer.channel import Channel
 from ftransfer.errors import Busy, CannotListen, ChannelError, TlsRequired
 from ftransfer.limits import DEFAULT_LIMITS, Limits
@@ -41,7 +42,15 @@ class Server:
     """A share on a port. Made by `start`; whoever starts it stops it, and closes the share after that."""
 
     def __init__(
-        self, share: Share, limits: Limits, welcome: str, watcher: Watcher | None, *, direct: bool, tls: ServerTls | None
+        self,
+        share: Share,
+        limits: Limits,
+        welcome: str,
+        watcher: Watcher | None,
+        *,
+        direct: bool,
+        tls: ServerTls | None,
+        admission: Admission,
     ) -> None:
         self.addresses: list[tuple[str, int]] = []
         self.session_count = 0  # sessions so far; the number of the latest one
@@ -53,6 +62,7 @@ class Server:
         self._hub = Hub(limits)
         self._tls = tls
         self._changes = Changes(self._hub, limits, watcher)
+        self._admission = admission
         self._sessions: dict[Session, asyncio.Task[None]] = {}
         self._refusing: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -71,6 +81,7 @@ class Server:
         direct: bool = True,
         tls: ServerTls | None = None,
         keep_partials_s: float = KEEP_PARTIALS_S,
+        admission: Admission = OPEN,
     ) -> Server:
         """Open the port and accept connections.
 
@@ -81,11 +92,12 @@ class Server:
             direct: Whether bytes may be moved between sockets and files in threads, where the platform can.
             tls: What to show to clients and to ask of them; without it the port speaks in plain.
             keep_partials_s: How long uploads that were cut off may be gone on with; then they are removed.
+            admission: Who must log in, and with what; by default nobody.
 
         Raises:
             CannotListen: The port is taken, or the address is not one of this machine.
         """
-        server = cls(share, limits, welcome, watcher, direct=direct, tls=tls)
+        server = cls(share, limits, welcome, watcher, direct=direct, tls=tls, admission=admission)
         try:
             server._server = await asyncio.start_server(server._accept, host or None, port, backlog=_BACKLOG)
         except (OSError, OverflowError) as error:
@@ -122,7 +134,8 @@ class Server:
         self.session_count += 1
         hello = self._hello(self.session_count)
         live = (self.digests, self._hub, self._changes)
-        session = Session(self.session_count, channel, self._share, self._limits, HANDLERS, hello, *live, self._tls)
+        guard = (self._tls, self._admission)
+        session = Session(self.session_count, channel, self._share, self._limits, HANDLERS, hello, *live, *guard)
         task = loop.create_task(session.run())
         self._sessions[session] = task
         task.add_done_callback(lambda _: self._sessions.pop(session, None))
@@ -145,6 +158,7 @@ class Server:
             session=number,
             welcome=self._welcome,
             durable=self._share.durable,
+            auth=self._admission.wants,
             features=("live", "watch") if self._changes.is_possible else ("live",),
             limits={
                 "max_line_bytes": limits.max_line_bytes,

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ftransfer.auth.admission import NOBODY, OPEN, Admission
 from ftransfer.channel import Channel
 from ftransfer.errors import (
     ChannelError,
@@ -21,15 +22,16 @@ from ftransfer.errors import (
 )
 from ftransfer.limits import Limits
 from ftransfer.names import escape
-from ftransfer.protocol.commands import BadLine, Command
+from ftransfer.protocol.commands import BadLine, Body, Command
 from ftransfer.protocol.connection import InputEnded, Payload
 from ftransfer.protocol.replies import Hello
 from ftransfer.protocol.state import State
-from ftransfer.rights import ANYONE, Principal
+from ftransfer.rights import Principal
 from ftransfer.server.changes import Changes
 from ftransfer.server.digests import Allowance, Digests
 from ftransfer.server.handshake import encrypt
 from ftransfer.server.live import Hub
+from ftransfer.server.login import check_may_say
 from ftransfer.share import Share
 
 if TYPE_CHECKING:
@@ -59,14 +61,19 @@ class Session:
         hub: Hub,
         changes: Changes,
         tls: ServerTls | None = None,
+        admission: Admission = OPEN,
     ) -> None:
         self.number = number
         self.channel = channel
         self.connection = channel.connection
         self.limits = limits
         self._share = share
-        self._principal = ANYONE
-        self.share = share.door(ANYONE)
+        self.admission = admission
+        self.is_admitted = admission.anonymous is not None  # whether commands are carried out without a login, or after one
+        self.failed_logins = 0
+        self._login_by = 0.0
+        self._principal = admission.anonymous or NOBODY
+        self.share = share.door(self._principal)
         self.moved = 0
         self.total: int | None = None
         self.command: Command | None = None  # the one that is being answered
@@ -95,6 +102,13 @@ class Session:
     def principal(self, principal: Principal) -> None:
         self._principal = principal
         self.share = self._share.door(principal)
+
+    def admit(self, principal: Principal) -> None:
+        """Let the session act for somebody, from the next command on."""
+        self.principal = principal
+        if not self.is_admitted:
+            self.is_admitted = True
+            self.hub.join(self.seat)
 
     @property
     def peer(self) -> str:
@@ -133,10 +147,12 @@ class Session:
     async def _serve(self) -> None:
         if self._tls is not None:
             await encrypt(self.channel.link, self._tls, self.limits)
-        self.hub.join(self.seat)
+        if self.is_admitted:
+            self.hub.join(self.seat)
+        self._login_by = self._loop.time() + self.limits.login_s
         await self.channel.send(self.connection.send_hello(self._hello))
         while not (self.has_left or self.is_stopping):
-            event = await self.channel.next_event(float("inf") if self.seat.wants_events else self.limits.idle_s)
+            event = await self.channel.next_event(self._patience_s())
             match event:
                 case Command():
                     await self._answer(event)
@@ -153,14 +169,20 @@ class Session:
             return
         await self._say_stopping()
 
+    def _patience_s(self) -> float:
+        if not self.is_admitted:
+            return max(0.0, self._login_by - self._loop.time())
+        return float("inf") if self.seat.wants_events else self.limits.idle_s
+
     async def _answer(self, command: Command) -> None:
         self.command = command
         self.moved, self.total = 0, None
         self.began_at = began = self._loop.time()
-        if command.verb != "as":  # which says the name with which to be announced
+        if self.is_admitted and command.verb not in ("as", "login"):  # which say the name with which to be announced
             self.hub.announce(self.seat)
         result = "ok"
         try:
+            check_may_say(self, command)
             values = await self._handlers[command.verb](self, command)
             await self.channel.send(self.connection.send_reply(values))
         except (ChannelError, ProtocolError) as error:
@@ -188,6 +210,10 @@ class Session:
 
     async def _refuse(self, error: FtransferError) -> None:
         """Say why, then drop what the client still sends of this command."""
+        if not self.is_admitted and self.command is not None and self.command.body is not Body.NONE:
+            self.has_left = True  # to whoever may do nothing the server does not listen until a file of any size has ended
+            await self.channel.send(self.connection.send_last_error(error))
+            return
         await self.channel.send(self.connection.send_error(error))
         if self.connection.payload_left:
             await self.channel.discard_payload()

@@ -1,0 +1,45 @@
+"""Passwords -> hashes that a file may hold, by argon2 (RFC 9106). A check takes 64 MiB and some 50 ms on purpose."""
+
+from __future__ import annotations
+
+import secrets
+
+_MARK = "$argon2id$"
+
+
+def hash_password(password: str) -> str:
+    """Give the text to keep in place of a password."""
+    # Not at the top: a server that knows no users does not need it.
+    from argon2 import PasswordHasher
+
+    return PasswordHasher().hash(password)
+
+
+def is_hash(text: str) -> bool:
+    """Whether a text is one that hash_password could have made."""
+    from argon2 import extract_parameters
+    from argon2.exceptions import InvalidHash
+
+    try:
+        extract_parameters(text)
+    except InvalidHash:
+        return False
+    return text.startswith(_MARK)
+
+
+def matches(password: str, hashed: str) -> bool:
+    """Whether the hash was made of this password."""
+    from argon2 import PasswordHasher
+    from argon2.exceptions import InvalidHash, VerificationError
+
+    try:
+        return PasswordHasher().verify(hashed, password)
+    except (VerificationError, InvalidHash):
+        return False
+
+
+def decoy_like(hashed: str) -> str:
+    """Give a hash of nothing known which takes as long to check as this one."""
+    from argon2 import PasswordHasher, extract_parameters
+
+    return PasswordHasher.from_parameters(extract_parameters(hashed)).hash(secrets.token_hex())

@@ -1,0 +1,221 @@
+"""The users file: TOML that a person edits, or `ftransfer user`. A mistake in it is told with its line and column.
+
+[[user]]
+name = "ann"
+password = "$argon2id$..."          # ftransfer user passwd FILE ann
+rights = "read"                     # or, by folder:
+rights = { "/" = "read", "/inbox" = "read write" }
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ftransfer.auth.passwords import is_hash
+from ftransfer.errors import BadFile, NameRefused
+from ftransfer.names import escape, parse_path
+from ftransfer.private import locked, read_private, write_private
+from ftransfer.rights import Grant, parse_rights
+
+_KEYS = ("name", "password", "rights")
+_MAX_NAME = 64
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """One user: `password` is a hash."""
+
+    name: str
+    password: str
+    grants: tuple[Grant, ...]
+
+
+class _Mistake(Exception):
+    """A value that cannot be used: of the table with this number, under this key; `word` stands there literally."""
+
+    def __init__(self, message: str, number: int, key: str | None = None, word: str = "") -> None:
+        super().__init__(message)
+        self.number = number
+        self.key = key
+        self.word = word
+
+
+def load_users(path: str) -> dict[str, User]:
+    """Read a users file. Blocking.
+
+    Raises:
+        BadFile: It cannot be read; or it has a mistake, which is told with line and column.
+    """
+    if not Path(path).exists():
+        raise BadFile(f"{path}: there is no such file; ftransfer user add {path} NAME makes it")
+    return parse_users(read_private(Path(path)), path)
+
+
+def parse_users(text: str, path: str) -> dict[str, User]:
+    """As load_users, of a text."""
+    import tomllib
+
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BadFile(_syntax(str(error), text, path)) from error
+    try:
+        return _users(document)
+    except _Mistake as mistake:
+        line, column = _place(text, mistake)
+        raise BadFile(f"{path}: line {line}, column {column}: {mistake}") from mistake
+
+
+def _users(document: Mapping[str, Any]) -> dict[str, User]:
+    tables = document.get("user", [])
+    for key in document:
+        if key != "user":
+            raise _Mistake(f"{escape(key)} is not known; users are written as [[user]]", -1, key)
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise _Mistake("users are written as [[user]], with two brackets", -1, "user")
+    users: dict[str, User] = {}
+    for number, table in enumerate(tables):
+        user = _user(number, table)
+        if user.name in users:
+            raise _Mistake(f"there is another user {escape(user.name)} above", number, "name")
+        users[user.name] = user
+    return users
+
+
+def _user(number: int, table: Mapping[str, Any]) -> User:
+    for key in table:
+        if key not in _KEYS:
+            raise _Mistake(f"{escape(key)} is not known; the keys of a user are {', '.join(_KEYS)}", number, key)
+    for key in _KEYS:
+        if key not in table:
+            raise _Mistake(f"this user has no {key}", number)
+    name, password = table["name"], table["password"]
+    if why := why_no_name(name):
+        raise _Mistake(why, number, "name")
+    if not isinstance(password, str) or not is_hash(password):
+        raise _Mistake("the password is not a hash; ftransfer user passwd writes one", number, "password")
+    return User(name, password, _grants(number, table["rights"]))
+
+
+def why_no_name(name: object) -> str:
+    """Say why something cannot be the name of a user, or ""."""
+    if not isinstance(name, str) or not name:
+        return "a name is a text that is not empty"
+    if len(name) > _MAX_NAME or not name.isprintable() or name != name.strip():
+        return f"a name is printable, at most {_MAX_NAME} characters, and does not begin or end with a space"
+    return ""
+
+
+def _grants(number: int, rights: object) -> tuple[Grant, ...]:
+    by_folder = rights if isinstance(rights, dict) else {"/": rights}
+    grants: list[Grant] = []
+    for folder, words in by_folder.items():
+        where = folder if isinstance(rights, dict) else "rights"
+        try:
+            grant = Grant(parse_path(folder.strip("/")), parse_rights(_words(words)))
+        except NameRefused as error:
+            raise _Mistake(str(error), number, where) from error
+        except ValueError as error:
+            wrong = re.match(r"'(\S+)' is no right", str(error))
+            raise _Mistake(str(error), number, where, wrong[1] if wrong else "") from error
+        if any(grant.prefix == other.prefix for other in grants):
+            raise _Mistake(f"{escape(folder) or 'the root'} has rights already", number, where)
+        grants.append(grant)
+    return tuple(grants)
+
+
+def _words(words: object) -> str | Sequence[str]:
+    if isinstance(words, str) or (isinstance(words, list) and all(isinstance(word, str) for word in words)):
+        return words
+    raise ValueError("rights are words in a text, or a list of words")
+
+
+# Where a mistake stands. tomllib says it of syntax only; the rest is found again in the text.
+
+_HEADER = re.compile(r"^[ \t]*\[\[[ \t]*user[ \t]*\]\]", re.MULTILINE)
+
+
+def _place(text: str, mistake: _Mistake) -> tuple[int, int]:
+    """Give the line and column, from 1, of what a mistake is about; if it cannot be found, of its [[user]]."""
+    start, end = _section(text, mistake.number)
+    found = start
+    if mistake.key is not None:
+        quoted = rf"""(?:"{re.escape(mistake.key)}"|'{re.escape(mistake.key)}'|{re.escape(mistake.key) or "(?!)"})"""
+        if at := re.compile(rf"(?:^|[\s{{,.\[]){quoted}(?=[ \t]*[=.\]])", re.MULTILINE).search(text, start, end):
+            found = at.start() + len(at[0]) - len(at[0].lstrip(" \t\r\n{,.["))
+            if mistake.word and (word := text.find(mistake.word, at.end(), end)) >= 0:
+                found = word
+    return text.count("\n", 0, found) + 1, found - (text.rfind("\n", 0, found) + 1) + 1
+
+
+def _section(text: str, number: int) -> tuple[int, int]:
+    """Give where the table of a user begins and ends; of a number below 0, the whole text."""
+    headers = [found.start() + len(found[0]) - len(found[0].lstrip(" \t")) for found in _HEADER.finditer(text)]
+    if not 0 <= number < len(headers):
+        return 0, len(text)
+    return headers[number], headers[number + 1] if number + 1 < len(headers) else len(text)
+
+
+def _syntax(message: str, text: str, path: str) -> str:
+    found = re.search(r"\s*\((?:at line (\d+), column (\d+)|at end of document)\)$", message)
+    what = message[: found.start()] if found else message
+    if found and found[1]:
+        line, column = found[1], found[2]
+    else:
+        line, column = str(text.count("\n") + 1), str(len(text) - (text.rfind("\n") + 1) + 1)
+    return f"{path}: line {line}, column {column}: {what[:1].lower()}{what[1:]}; it must be TOML"
+
+
+# Changing the file. What a person has written around it stays as it is.
+
+
+def add_user(path: str, name: str, hashed: str, rights: str) -> None:
+    """Add a user at the end of the file, which is made if need be. Blocking.
+
+    Raises:
+        BadFile: As load_users; or there is such a user.
+    """
+    file = Path(path)
+    if why := why_no_name(name):
+        raise BadFile(f"{path}: {escape(name)}: {why}", name=name)
+    with locked(file):
+        text = read_private(file)
+        if name in parse_users(text, path):
+            raise BadFile(f"{path}: there is a user {escape(name)} already; ftransfer user passwd changes the password")
+        gap = "" if not text else "\n" if text.endswith("\n") else "\n\n"
+        new = f"{text}{gap}[[user]]\nname = {_quoted(name)}\npassword = {_quoted(hashed)}\nrights = {_quoted(rights)}\n"
+        parse_users(new, path)
+        write_private(file, new, mode=_mode(file))
+
+
+def set_password(path: str, name: str, hashed: str) -> None:
+    """Give a user another password. Blocking.
+
+    Raises:
+        BadFile: As load_users; or there is no such user; or it is written in a way that only a person can change.
+    """
+    file = Path(path)
+    with locked(file):
+        text = read_private(file)
+        users = parse_users(text, path)
+        if name not in users:
+            raise BadFile(f"{path}: there is no user {escape(name)}; ftransfer user list {path} shows who is there")
+        start, end = _section(text, list(users).index(name))
+        line = re.compile(r"""^([ \t]*password[ \t]*=[ \t]*)(?:"[^"\n]*"|'[^'\n]*')""", re.MULTILINE).search(text, start, end)
+        new = text[: line.start()] + line[1] + _quoted(hashed) + text[line.end() :] if line else text
+        changed = parse_users(new, path)
+        if changed != {**users, name: User(name, hashed, users[name].grants)}:
+            raise BadFile(f"{path}: the password of {escape(name)} stands where it cannot be replaced; put it on a line of its own")
+        write_private(file, new, mode=_mode(file))
+
+
+def _mode(file: Path) -> int:
+    return file.stat().st_mode & 0o777 if file.exists() else 0o600
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

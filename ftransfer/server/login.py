@@ -1,0 +1,57 @@
+"""The verb login: who a session acts for. What it may before that is nothing, or what everybody may."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from ftransfer.errors import NotAuthorised
+from ftransfer.jobs import run_job
+from ftransfer.names import escape
+from ftransfer.protocol.commands import Command
+
+if TYPE_CHECKING:
+    from ftransfer.server.session import Session
+
+log = logging.getLogger("ftransfer.server")
+
+# What may be said before a login that must be.
+OPEN_VERBS = frozenset(("login", "help", "close"))
+# A person who mistypes gets another try at once; a program that guesses has to connect again.
+_MAX_FAILURES = 3
+
+# Each check takes 64 MiB and a core: however many try at once, two are made at a time, and the rest waits in line.
+_checkers: ThreadPoolExecutor | None = None
+
+
+def _pool() -> ThreadPoolExecutor:
+    global _checkers
+    if _checkers is None:
+        _checkers = ThreadPoolExecutor(2, thread_name_prefix="ftransfer-login")
+    return _checkers
+
+
+async def handle_login(session: Session, command: Command) -> dict[str, Any]:
+    """Check a name and a secret. The answer to a wrong one is the same for both, and takes as long."""
+    name, secret = command.argument, str(command.options["secret"])
+    async with session.channel.heartbeats():
+        principal = await run_job(_pool(), lambda: session.admission.check(name, secret))
+    if principal is None:
+        session.failed_logins += 1
+        session.has_left = session.failed_logins >= _MAX_FAILURES
+        log.warning("%s #%d login failed: %s", session.peer, session.number, escape(name) or "token")
+        raise NotAuthorised("the name or the secret is wrong")
+    session.admit(principal)
+    log.info("%s #%d logged in: %s", session.peer, session.number, escape(name) or "token")
+    return {"user": principal.name}
+
+
+def check_may_say(session: Session, command: Command) -> None:
+    """Refuse a command that needs a login first.
+
+    Raises:
+        NotAuthorised: It does.
+    """
+    if not session.is_admitted and command.verb not in OPEN_VERBS:
+        raise NotAuthorised("this server wants a login first")

@@ -1,0 +1,148 @@
+"""The users file: what it may say, where a mistake stands, and changes that leave the rest as it was."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ftransfer.auth.passwords import hash_password, matches
+from ftransfer.auth.users import add_user, load_users, parse_users, set_password
+from ftransfer.errors import BadFile
+from ftransfer.names import ROOT, parse_path
+from ftransfer.rights import Grant, parse_rights
+
+HASHED = hash_password("pw")
+GOOD = f"""# our users
+[[user]]
+name = "ann"
+password = "{HASHED}"
+rights = "read"
+
+[[user]]
+name = "bob"
+password = '{HASHED}'
+[user.rights]
+"/" = "read"
+"/inbox" = ["write", "delete"]
+"""
+
+
+def test_users_and_their_rights() -> None:
+    users = parse_users(GOOD, "f")
+    assert list(users) == ["ann", "bob"]
+    assert users["ann"].grants == (Grant(ROOT, parse_rights("read")),)
+    assert users["bob"].grants == (Grant(ROOT, parse_rights("read")), Grant(parse_path("inbox"), parse_rights("write delete")))
+
+
+def test_an_empty_file_has_no_users() -> None:
+    assert parse_users("", "f") == {}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "column", "says"),
+    [
+        ("# our users", "# our users\nadmin = 1", 2, 1, "admin is not known"),
+        ('[[user]]\nname = "ann"', '[user]\nname = "ann"', 7, 3, "cannot"),
+        ('name = "ann"', "name = ann", 3, 8, "invalid value"),
+        ('name = "ann"', 'name = "ann', 3, 12, "illegal character"),
+        ('name = "ann"', 'nom = "ann"', 3, 1, "nom is not known; the keys of a user are name, password, rights"),
+        ('name = "ann"\n', "", 2, 1, "this user has no name"),
+        ('name = "ann"', 'name = ""', 3, 1, "a name is a text that is not empty"),
+        ('name = "ann"', 'name = "a\\nb"', 3, 1, "a name is printable"),
+        ('name = "ann"', "name = 5", 3, 1, "a name is a text"),
+        ('name = "bob"', 'name = "ann"', 8, 1, "there is another user ann above"),
+        (f'password = "{HASHED}"', 'password = "secret"', 4, 1, "the password is not a hash"),
+        ('rights = "read"', 'rights = "read, fly"', 5, 17, "'fly' is no right"),
+        ('rights = "read"', "rights = 7", 5, 1, "rights are words"),
+        ('rights = "read"', '  rights = ""', 5, 3, "no rights are named"),
+        ('"/inbox" = ["write", "delete"]', '"/inbox" = ["write", "fly"]', 12, 23, "'fly' is no right"),
+        ('"/inbox" =', '"/in/../box" =', 12, 1, "in/../box"),
+        ('"/inbox" =', '"/" =', 12, 1, "cannot overwrite"),
+        ('"/inbox" =', '"" =', 12, 1, "has rights already"),
+    ],
+)
+def test_mistake_is_told_with_line_and_column(old: str, new: str, line: int, column: int, says: str) -> None:
+    assert GOOD.count(old) == 1
+    with pytest.raises(BadFile) as caught:
+        parse_users(GOOD.replace(old, new), "f.toml")
+    text = str(caught.value)
+    assert text.startswith(f"f.toml: line {line}, column ") and says.lower() in text.lower(), text
+    if "cannot" not in says:
+        assert text.startswith(f"f.toml: line {line}, column {column}: "), text
+    assert "\n" not in text and HASHED not in text
+
+
+def test_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(BadFile, match="there is no such file; ftransfer user add"):
+        load_users(str(tmp_path / "none"))
+
+
+@given(st.text(alphabet=st.sampled_from("[]user{}=\"'\\n\n ,.#ab/0"), max_size=80))
+def test_any_text_is_users_or_a_mistake_with_a_place(text: str) -> None:
+    try:
+        parse_users(text, "f")
+    except BadFile as error:
+        assert str(error).startswith("f: line ") and "\n" not in str(error)
+
+
+def test_add_makes_a_file_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "users.toml"
+    add_user(str(path), 'o"ne', HASHED, "read")
+    add_user(str(path), "two\\", HASHED, "all")
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert list(load_users(str(path))) == ['o"ne', "two\\"]
+
+
+def test_add_keeps_what_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "users.toml"
+    path.write_text(GOOD.rstrip())
+    path.chmod(0o640)
+    add_user(str(path), "eve", HASHED, "read,write")
+    assert path.read_text().startswith(GOOD.rstrip())
+    assert list(load_users(str(path))) == ["ann", "bob", "eve"]
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize(
+    ("name", "says"), [("ann", "there is a user ann already"), ("", "not empty"), (" x", "printable"), ("a\nb", "printable")]
+)
+def test_add_refuses(tmp_path: Path, name: str, says: str) -> None:
+    path = tmp_path / "users.toml"
+    path.write_text(GOOD)
+    with pytest.raises(BadFile, match=says):
+        add_user(str(path), name, HASHED, "read")
+    assert path.read_text() == GOOD
+
+
+@pytest.mark.parametrize("name", ["ann", "bob"])
+def test_set_password_changes_that_line_alone(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "users.toml"
+    path.write_text(GOOD)
+    new = hash_password("new")
+    set_password(str(path), name, new)
+    assert matches("new", load_users(str(path))[name].password)
+    before, after = GOOD.splitlines(), path.read_text().splitlines()
+    assert [number for number, (old, now) in enumerate(zip(before, after, strict=True)) if old != now] == [
+        3 if name == "ann" else 8
+    ]
+
+
+def test_set_password_of_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "users.toml"
+    path.write_text(GOOD)
+    with pytest.raises(BadFile, match="there is no user eve"):
+        set_password(str(path), "eve", HASHED)
+
+
+def test_set_password_that_only_a_person_can_change(tmp_path: Path) -> None:
+    path = tmp_path / "users.toml"
+    text = f'user = [{{name = "ann", password = "{HASHED}", rights = "read"}}]\n'
+    assert tomllib.loads(text)
+    path.write_text(text)
+    with pytest.raises(BadFile, match="cannot be replaced; put it on a line of its own"):
+        set_password(str(path), "ann", hash_password("new"))
+    assert path.read_text() == text
