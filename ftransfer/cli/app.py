@@ -35,11 +35,14 @@ from ftransfer.cli.live import (
     watch,
     who,
 )
+from ftransfer.cli.login import LOGIN_EXAMPLES, LOGOUT_EXAMPLES, login, logout
 from ftransfer.cli.output import DONE, INTERRUPTED, USAGE
 from ftransfer.cli.quick import QuickCommand, QuickGroup
 from ftransfer.cli.serve import SERVE_EXAMPLES, serve
 from ftransfer.cli.transfers import DIR_EXAMPLES, GET_EXAMPLES, PUT_EXAMPLES, dir_, get, put
 from ftransfer.cli.trees import SYNC_EXAMPLES, sync
+from ftransfer.cli.users import USER_ADD_EXAMPLES, USER_LIST_EXAMPLES, USER_PASSWD_EXAMPLES, user_add, user_list, user_passwd
+from ftransfer.cli.way import RemoteCommand
 from ftransfer.shell.wording import printable
 from ftransfer.version import VERSION
 
@@ -92,11 +95,13 @@ def _start(
         raise typer.Exit(USAGE)
 
 
-def _register(name: str, command: Callable[..., None], examples: str) -> None:
-    app.command(name, cls=QuickCommand, epilog=examples)(command)
+def _register(
+    name: str, command: Callable[..., None], examples: str, *, group: typer.Typer = app, cls: type[QuickCommand] = RemoteCommand
+) -> None:
+    group.command(name, cls=cls, epilog=examples)(command)
 
 
-_register("serve", serve, SERVE_EXAMPLES)
+_register("serve", serve, SERVE_EXAMPLES, cls=QuickCommand)
 _register("connect", connect, CONNECT_EXAMPLES)
 _register("get", get, GET_EXAMPLES)
 _register("put", put, PUT_EXAMPLES)
@@ -113,6 +118,14 @@ _register("mkdir", mkdir, MKDIR_EXAMPLES)
 _register("mv", mv, MV_EXAMPLES)
 _register("rm", rm, RM_EXAMPLES)
 _register("partials", partials, PARTIALS_EXAMPLES)
+_register("login", login, LOGIN_EXAMPLES)
+_register("logout", logout, LOGOUT_EXAMPLES)
+
+_users = typer.Typer(cls=QuickGroup, help="Change the file of users, for serve --users.", rich_markup_mode=None)
+app.add_typer(_users, name="user")
+_register("add", user_add, USER_ADD_EXAMPLES, group=_users, cls=QuickCommand)
+_register("passwd", user_passwd, USER_PASSWD_EXAMPLES, group=_users, cls=QuickCommand)
+_register("list", user_list, USER_LIST_EXAMPLES, group=_users, cls=QuickCommand)
 
 
 def run_app(arguments: Sequence[str]) -> int:

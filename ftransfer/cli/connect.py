@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ftransfer.cli.options import As, Host, Port
 from ftransfer.cli.running import run
+from ftransfer.cli.way import chosen_way
 from ftransfer.shell.failures import WrongUsage
 from ftransfer.shell.wording import printable
 
@@ -43,7 +44,7 @@ async def _connect(host: str, port: int, name: str, *, is_interactive: bool) -> 
 
     width = (lambda: shutil.get_terminal_size().columns) if sys.stdout.isatty() else None
     console = Console(sys.stdout, sys.stderr, width=width, shows_progress=is_interactive and sys.stderr.isatty())
-    async with client.connect(host, port) as share:
+    async with client.connect(host, port, security=chosen_way().security()) as share:
         shell = ShellContext(Line(share, console.note), console, Path.cwd())  # noqa: ASYNC240 - asks the kernel only
         if is_interactive:
             _greet(console, share.hello, host, port)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ftransfer.cli.way import chosen_way
+
 if TYPE_CHECKING:
     from ftransfer.client.client import connect as Connection
 
@@ -22,4 +24,5 @@ def connection_to(host: str, port: int, *, retries: int | None = None, durable: 
 
     rules = RetryRules() if retries is None else RetryRules(tries=retries, quiet_s=float("inf"))
     # What an interrupted command leaves is gone on with when it is run again.
-    return connect(host, port, retry=rules, durable=durable, name=name, keep_cancelled=True)
+    security = chosen_way().security()
+    return connect(host, port, retry=rules, security=security, durable=durable, name=name, keep_cancelled=True)

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ftransfer.errors import AuthError, ChannelError, DigestMismatch, ProtocolError, ServerStopping
+from ftransfer.errors import AuthError, BadFile, ChannelError, DigestMismatch, ProtocolError, ServerStopping
 from ftransfer.shell.failures import Interrupted, ScriptFailed, SomeFailed, WrongUsage
 from ftransfer.shell.wording import entry_line, explain, receipt_line
 from ftransfer.storage.base import FILE, Entry
@@ -27,6 +27,7 @@ INTERRUPTED = 130
 _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (Interrupted, INTERRUPTED),
     (WrongUsage, USAGE),
+    (BadFile, USAGE),
     (DigestMismatch, NOT_VERIFIED),
     (AuthError, NOT_TRUSTED),
     (ChannelError, NO_CONNECTION),

@@ -18,7 +18,7 @@ _SLOT = "_runtime_param"
 
 class QuickCommand(TyperCommand):
     def get_params(self, ctx: Any) -> Any:
-        return _spare_pydantic(super().get_params(ctx))
+        return spare_pydantic(super().get_params(ctx))
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         # Typer from 0.29 on writes {HOST} for what must be there; everybody else writes HOST.
@@ -27,10 +27,10 @@ class QuickCommand(TyperCommand):
 
 class QuickGroup(TyperGroup):
     def get_params(self, ctx: Any) -> Any:
-        return _spare_pydantic(super().get_params(ctx))
+        return spare_pydantic(super().get_params(ctx))
 
 
-def _spare_pydantic(parameters: Iterable[Any]) -> Iterable[Any]:
+def spare_pydantic(parameters: Iterable[Any]) -> Iterable[Any]:
     for parameter in parameters:
         descriptor = getattr(parameter, "type_descriptor", None)
         wanted = getattr(descriptor, "annotation", None)

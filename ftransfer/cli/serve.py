@@ -7,16 +7,17 @@ import contextlib
 import logging
 import os
 import signal
-import socket
 import sys
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from ftransfer.cli.guard import Guard, GuardOptions
 from ftransfer.cli.locking import LockDown, lock_down
 from ftransfer.cli.options import check_listening_port, parse_age
 from ftransfer.cli.output import DONE, INTERRUPTED, note
 from ftransfer.cli.running import run
+from ftransfer.errors import BadFile
 from ftransfer.names import escape
 from ftransfer.shell.failures import WrongUsage
 
@@ -31,7 +32,8 @@ Examples:
   ftransfer serve ./share --read-only --welcome "the lab's measurements"
   ftransfer serve ./inbox --drop-box
   ftransfer serve /tmp/scratch --no-fsync --keep-partials 1d
-  ftransfer serve ./share --host 0.0.0.0 --port 9021
+  ftransfer serve ./share --host 0.0.0.0 --port 9021    # encrypted; the line for others is printed
+  ftransfer serve ./share --host 0.0.0.0 --users users.toml
   ftransfer serve ./share --port 0        # any free port; the first line says which
 
 SIGINT (Ctrl-C) and SIGTERM let running transfers finish for ten seconds; a second one cuts them.
@@ -52,13 +54,31 @@ def serve(
     ] = "7d",
     welcome: Annotated[str, typer.Option(help="What users are greeted with; else the folder's name.", show_default=False)] = "",
     locked: LockDown = None,
+    tls: Annotated[str, typer.Option(metavar="auto|on|off", help="auto encrypts wherever others can reach.")] = "auto",
+    cert: Annotated[str, typer.Option(metavar="FILE", help="Certificate to show; else one is made.", show_default=False)] = "",
+    key: Annotated[str, typer.Option(metavar="FILE", help="Its key, if it is in another file.", show_default=False)] = "",
+    client_ca: Annotated[
+        str, typer.Option(metavar="FILE", help="Clients must show a certificate from these authorities.", show_default=False)
+    ] = "",
+    users: Annotated[
+        str, typer.Option(metavar="FILE", help="Users with passwords and rights (ftransfer user).", show_default=False)
+    ] = "",
+    anonymous: Annotated[
+        str, typer.Option(metavar="RIGHTS", help="What all may do without a login: read, change, all.", show_default=False)
+    ] = "",
+    token_file: Annotated[
+        str, typer.Option(metavar="FILE", help="File with the token that opens the share.", show_default=False)
+    ] = "",
 ) -> None:
     """Share one folder. The first line on stdout is `listening on HOST:PORT`; the log goes to stderr."""
     if read_only and drop_box:
         raise WrongUsage("--read-only and --drop-box contradict each other: one takes no file, the other nothing else; choose one")
+    guarding = GuardOptions(tls, cert, key, client_ca, users, anonymous, token_file)
+    guarding.check()
     opening = Opening(host, port, welcome or _default_welcome(folder), keep_partials_s=parse_age(keep_partials))
-    lock = lock_down(locked, folder)  # before the first thread, and after the last complaint
-    serving = _serve(folder, opening, durable=not no_fsync, read_only=read_only, drop_box=drop_box, lock=lock)
+    guard = Guard.build(guarding, host)
+    lock = lock_down(locked, folder, read=guard.files)  # before the first thread, and after the last complaint
+    serving = _serve(folder, opening, guard, durable=not no_fsync, read_only=read_only, drop_box=drop_box, lock=lock)
     raise typer.Exit(run(serving, keeps_interrupt=True))
 
 
@@ -71,7 +91,7 @@ class Opening(NamedTuple):
     keep_partials_s: float
 
 
-async def _serve(folder: str, opening: Opening, *, durable: bool, read_only: bool, drop_box: bool, lock: str) -> int:
+async def _serve(folder: str, opening: Opening, guard: Guard, *, durable: bool, read_only: bool, drop_box: bool, lock: str) -> int:
     from ftransfer.server.listener import Server
     from ftransfer.share import Share
     from ftransfer.storage.local import LocalStore
@@ -81,17 +101,35 @@ async def _serve(folder: str, opening: Opening, *, durable: bool, read_only: boo
     signals: asyncio.Queue[None] = asyncio.Queue()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, None)
+    reloads: asyncio.Queue[None] = asyncio.Queue()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloads.put_nowait, None)
     store = await LocalStore.open(folder, durable=durable)
     share = Share(store, read_only=read_only, drop_box=drop_box)
     watcher = FolderWatcher(folder, store)
     try:
-        server = await Server.start(share, watcher=watcher, **opening._asdict())
-        _announce(server.addresses)
-        log.info(lock)
-        await signals.get()
-        return await _stop(server, signals)
+        server = await Server.start(share, watcher=watcher, tls=guard.tls, admission=guard.admission, **opening._asdict())
+        reloading = asyncio.create_task(_reload(guard, reloads))
+        try:
+            _announce(server.addresses, guard)
+            log.info(lock)
+            await signals.get()
+            return await _stop(server, signals)
+        finally:
+            reloading.cancel()
     finally:
         await share.close()
+
+
+async def _reload(guard: Guard, asked: asyncio.Queue[None]) -> None:
+    """Read certificate and users again whenever it is asked for."""
+    while True:
+        await asked.get()
+        try:
+            await asyncio.to_thread(guard.reload)
+        except BadFile as error:
+            note(f"kept as it was: {error}")
+        else:
+            note("certificate and users are read again")
 
 
 def _default_welcome(folder: str) -> str:
@@ -114,13 +152,12 @@ async def _stop(server: Server, signals: asyncio.Queue[None]) -> int:
     return INTERRUPTED
 
 
-def _announce(addresses: list[tuple[str, int]]) -> None:
+def _announce(addresses: list[tuple[str, int]], guard: Guard) -> None:
     for host, port in addresses:
         sys.stdout.write(f"listening on {_bracketed(host)}:{port}\n")
     sys.stdout.flush()
     host, port = addresses[0]
-    everywhere = host in ("0.0.0.0", "::")
-    note(f"connect with: ftransfer connect {socket.gethostname() if everywhere else host} {port}")
+    note(f"connect with: {guard.connect_line(host, port)}")
 
 
 def _bracketed(host: str) -> str:

@@ -25,7 +25,7 @@ class ServerTls:
     """
 
     def __init__(self, certificate: str, key: str = "", client_ca: str = "") -> None:
-        self._files = (certificate, key, client_ca)
+        self.files = (certificate, key, client_ca)  # what `reload` opens again; "" for none
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.fingerprint = ""
         self.reload()
@@ -36,7 +36,7 @@ class ServerTls:
         Raises:
             BadFile: As in the beginning; what was there before stays.
         """
-        certificate, key, client_ca = self._files
+        certificate, key, client_ca = self.files
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.num_tickets = 0  # sessions are long: to resume one saves nothing, and tickets cost each handshake two messages

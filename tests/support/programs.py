@@ -12,7 +12,7 @@ import re
 import struct
 import sys
 import termios
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,9 +45,12 @@ async def run_program(
     stdin: bytes = b"",
     environment: Mapping[str, str] | None = None,
     stdout: int | None = None,
+    prefix: Sequence[str] = (),
 ) -> Done:
-    """Run `ftransfer` with arguments in a folder to its end. `stdout`: a descriptor to write to, instead of into the result."""
+    """Run `ftransfer` with arguments in a folder to its end. `stdout`: a descriptor to write to, instead of into the result;
+    `prefix`: words before the program, as of `ip netns exec`."""
     process = await asyncio.create_subprocess_exec(
+        *prefix,
         *_PROGRAM,
         *map(str, arguments),
         cwd=folder,
@@ -97,12 +100,15 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def start_program(*arguments: str | int | Path, folder: Path) -> AsyncIterator[Running]:
+async def start_program(
+    *arguments: str | int | Path, folder: Path, environment: Mapping[str, str] | None = None, prefix: Sequence[str] = ()
+) -> AsyncIterator[Running]:
     process = await asyncio.create_subprocess_exec(
+        *prefix,
         *_PROGRAM,
         *map(str, arguments),
         cwd=folder,
-        env=_ENVIRONMENT,
+        env={**_ENVIRONMENT, **(environment or {})},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -112,9 +118,12 @@ async def start_program(*arguments: str | int | Path, folder: Path) -> AsyncIter
 
 
 @contextlib.asynccontextmanager
-async def start_server(share: Path, *options: str | int) -> AsyncIterator[Running]:
+async def start_server(
+    share: Path, *options: str | int, environment: Mapping[str, str] | None = None, prefix: Sequence[str] = ()
+) -> AsyncIterator[Running]:
     """Run `ftransfer serve` on a free port; it accepts connections when the block begins."""
-    async with start_program("serve", share, "--port", 0, *options, folder=share.parent) as server:
+    words = ("serve", share, "--port", 0, *options)
+    async with start_program(*words, folder=share.parent, environment=environment, prefix=prefix) as server:
         async with asyncio.timeout(_WAIT_S):
             line = await server.out_line()
         found = re.fullmatch(r"listening on (?:\[(.+)\]|(.+)):(\d+)\n", line)

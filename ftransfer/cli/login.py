@@ -1,0 +1,61 @@
+"""login and logout: a secret that is kept for one server, so that it need not be given each time."""
+
+from __future__ import annotations
+
+from ftransfer.cli.options import Host, Port
+from ftransfer.cli.output import note
+from ftransfer.cli.running import run
+from ftransfer.cli.way import chosen_way
+from ftransfer.errors import LoginNeeded, NotAuthorised
+
+LOGIN_EXAMPLES = """\b
+Examples:
+  ftransfer login server.example 9021 --fingerprint SHA256:...
+  ftransfer login server.example 9021 --user ann
+  ftransfer login server.example 9021 --token-file token.txt
+
+The secret is asked for, or comes from FTRANSFER_TOKEN or --token-file. It is kept in a file for you alone,
+and sent to that server only, as long as it shows the same key.
+"""
+
+LOGOUT_EXAMPLES = """\b
+Examples:
+  ftransfer logout server.example 9021
+"""
+
+
+def login(host: Host, port: Port) -> None:
+    """Log in to a server, and keep the login for the commands that follow."""
+    run(_login(host, port))
+
+
+def logout(host: Host, port: Port) -> None:
+    """Forget the login that was kept for a server."""
+    from ftransfer.client.greeting import Address
+    from ftransfer.client.login import saved_logins
+
+    address = str(Address(host, port))
+    if not saved_logins(chosen_way().security()).forget(address):
+        raise NotAuthorised(f"{address}: no login is kept for it; ftransfer login keeps one")
+    note(f"{address}: the login is forgotten")
+
+
+async def _login(host: str, port: int) -> None:
+    from ftransfer.client.conversation import Conversation
+    from ftransfer.client.greeting import NO_LOGIN, Address
+    from ftransfer.client.login import save_login
+    from ftransfer.jobs import movers, run_job
+    from ftransfer.limits import DEFAULT_LIMITS
+
+    security = chosen_way().security()
+    address = Address(host, port)
+    if not security.secret:
+        raise LoginNeeded(f"{address}: no secret to log in with; give it in FTRANSFER_TOKEN or with --token-file")
+    conversation = await Conversation.open(address, DEFAULT_LIMITS, security=security)
+    try:
+        if conversation.hello.auth == NO_LOGIN:
+            raise NotAuthorised(f"{address} asks for no login; there is nothing to keep")
+        await run_job(movers(), lambda: save_login(conversation, security))
+    finally:
+        await conversation.close()
+    note(f"{address}: logged in; the login is kept until ftransfer logout {host} {port}")

@@ -1,0 +1,96 @@
+"""user add, passwd and list: the users file, without an editor."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+from ftransfer.cli.options import Json
+from ftransfer.cli.output import note
+from ftransfer.names import escape
+from ftransfer.shell.failures import WrongUsage
+
+USER_ADD_EXAMPLES = """\b
+Examples:
+  ftransfer user add users.toml ann
+  ftransfer user add users.toml bob --rights read,write
+  printf 'secret\\n' | ftransfer user add users.toml robot --rights all
+
+The password is asked for twice, or read from the first line of stdin if that is no terminal.
+Rights by folder are written in the file; the words are list, read, write, overwrite, delete, say, watch, change, all.
+"""
+
+USER_PASSWD_EXAMPLES = """\b
+Examples:
+  ftransfer user passwd users.toml ann
+"""
+
+USER_LIST_EXAMPLES = """\b
+Examples:
+  ftransfer user list users.toml
+  ftransfer user list --json users.toml
+"""
+
+UsersFile = Annotated[str, typer.Argument(metavar="FILE", help="The users file, as for serve --users.")]
+UserName = Annotated[str, typer.Argument(metavar="NAME", help="The name of the user.")]
+
+
+def user_add(
+    file: UsersFile,
+    name: UserName,
+    rights: Annotated[str, typer.Option(metavar="WORDS", help="What the user may do in the whole share.")] = "read",
+) -> None:
+    """Add a user to the file, which is made if it is not there."""
+    from ftransfer.auth.passwords import hash_password
+    from ftransfer.auth.users import add_user, why_no_name
+    from ftransfer.rights import format_rights, parse_rights
+
+    if why := why_no_name(name):
+        raise WrongUsage(f"{escape(name)}: {why}")
+    try:
+        words = format_rights(parse_rights(rights))
+    except ValueError as error:
+        raise WrongUsage(f"--rights: {error}") from error
+    add_user(file, name, hash_password(_new_password()), words)
+    note(f"{escape(name)} may {words} in the whole share")
+
+
+def user_passwd(file: UsersFile, name: UserName) -> None:
+    """Give a user another password."""
+    from ftransfer.auth.passwords import hash_password
+    from ftransfer.auth.users import set_password
+
+    set_password(file, name, hash_password(_new_password()))
+    note(f"{escape(name)} has a new password; a running server takes it up on SIGHUP")
+
+
+def user_list(file: UsersFile, as_json: Json = False) -> None:
+    """List the users and what they may do, without their passwords."""
+    from ftransfer.auth.users import load_users
+    from ftransfer.rights import format_rights
+
+    for user in load_users(file).values():
+        rights = {f"/{grant.prefix}": format_rights(grant.rights) for grant in user.grants}
+        if as_json:
+            line = json.dumps({"name": user.name, "rights": rights})
+        else:
+            line = f"{escape(user.name)}  {'  '.join(f'{escape(folder)} {words}' for folder, words in rights.items())}"
+        sys.stdout.write(f"{line}\n")
+
+
+def _new_password() -> str:
+    if sys.stdin is None:
+        raise WrongUsage("stdin is closed; the password is read from there")
+    if not sys.stdin.isatty():
+        password = sys.stdin.readline().rstrip("\r\n")
+    else:
+        password = getpass.getpass("password: ", stream=sys.stderr)
+        if password != getpass.getpass("once more: ", stream=sys.stderr):
+            raise WrongUsage("the two passwords differ; nothing was changed")
+    if not password:
+        raise WrongUsage("the password is empty; nothing was changed")
+    return password

@@ -1,0 +1,226 @@
+"""Encryption and logins as users meet them: the programs, with a state folder of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shlex
+import signal
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from ftransfer.auth.users import load_users
+from ftransfer.tls.fingerprint import fingerprint_of
+from ftransfer.tls.identity import make_identity
+from tests.support.programs import Done, Running, run_program, start_at_terminal, start_server
+
+OTHER = fingerprint_of(b"another certificate")
+
+
+@dataclass
+class Place:
+    """A share with one file, and users whose state nobody else touches."""
+
+    folder: Path
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "home" / "ftransfer"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"XDG_STATE_HOME": str(self.folder / "home")}
+
+    async def run(self, *arguments: str | int | Path, stdin: bytes = b"", **variables: str) -> Done:
+        return await run_program(*arguments, folder=self.folder, stdin=stdin, environment={**self.environment, **variables})
+
+    def serve(self, *options: str | int) -> contextlib.AbstractAsyncContextManager[Running]:
+        return start_server(self.folder / "share", *options, environment=self.environment)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    (tmp_path / "share").mkdir()
+    (tmp_path / "share" / "a").write_bytes(b"content")
+    return Place(tmp_path)
+
+
+async def line_to_hand_on(server: Running) -> tuple[dict[str, str], list[str]]:
+    """Give the variables and the words of the line that the server prints for others."""
+    words = shlex.split((await server.err_until("connect with: ")).partition("connect with: ")[2])
+    variables = dict(word.split("=", 1) for word in words if word.startswith("FTRANSFER_TOKEN="))
+    program, *arguments = words[len(variables) :]
+    assert program == "ftransfer"
+    return variables, arguments
+
+
+async def test_printed_line_works_with_tls(place: Place) -> None:
+    async with place.serve("--tls", "on") as server:
+        variables, words = await line_to_hand_on(server)
+        assert variables == {} and words[-2] == "--fingerprint"
+        assert stat.S_IMODE((place.state / "server.pem").stat().st_mode) == 0o600
+        done = await place.run(*words, stdin=b"get a\n")
+        assert (done.code, (place.folder / "a").read_bytes()) == (0, b"content")
+        assert (await place.run("dir", *words[1:3])).code == 0  # up by itself, and the key is known by now
+        wrong = await place.run("dir", *words[1:3], "--fingerprint", OTHER)
+        assert wrong.code == 5 and wrong.out == b"" and "shows the key" in wrong.err and wrong.err.count("\n") == 1
+
+
+async def test_token_file_and_its_line(place: Place) -> None:
+    token = place.folder / "token"
+    token.write_text("t0ken\n")
+    token.chmod(0o600)
+    async with place.serve("--token-file", str(token)) as server:
+        variables, words = await line_to_hand_on(server)
+        assert variables == {} and words[-2:] == ["--token-file", str(token)]
+        assert (await place.run(*words, stdin=b"dir\n")).code == 0
+        address = words[1:3]
+        assert (await place.run("dir", *address, FTRANSFER_TOKEN="t0ken")).code == 0
+        for refused in (await place.run("dir", *address), await place.run("get", *address, "a", FTRANSFER_TOKEN="wrong")):
+            assert refused.code == 5 and refused.out == b"" and refused.err.count("\n") == 1
+        token.chmod(0o644)
+        readable = await place.run("dir", *address, "--token-file", str(token))
+        assert readable.code == 2 and f"{token}: others may read this secret; chmod 600" in readable.err
+        server.process.terminate()
+        await server.end()
+        assert "t0ken" not in server.err
+
+
+async def test_login_and_logout(place: Place) -> None:
+    token = place.folder / "token"
+    token.write_text("t0ken")
+    token.chmod(0o600)
+    async with place.serve("--token-file", str(token), "--tls", "on") as server:
+        _, words = await line_to_hand_on(server)
+        address = words[1:3]
+        assert (await place.run("login", *address)).code == 5
+        kept = await place.run("login", *words[1:])
+        assert kept.code == 0 and "logged in" in kept.err and kept.out == b""
+        assert (await place.run("dir", *address)).code == 0
+        assert (await place.run("logout", *address)).code == 0
+        assert (await place.run("dir", *address)).code == 5
+        again = await place.run("logout", *address)
+        assert again.code == 5 and "no login is kept" in again.err
+
+
+async def test_users_from_a_file(place: Place) -> None:
+    for name, rights in (("ann", "read"), ("bob", "all")):
+        done = await place.run("user", "add", "users.toml", name, "--rights", rights, stdin=b"pw-" + name.encode() + b"\n")
+        assert (done.code, done.out) == (0, b"")
+    assert (await place.run("user", "list", "users.toml")).text == "ann  / read\nbob  / all\n"
+    listed = (await place.run("user", "list", "--json", "users.toml")).text.splitlines()
+    assert json.loads(listed[0]) == {"name": "ann", "rights": {"/": "read"}}
+    async with place.serve("--users", str(place.folder / "users.toml")) as server:
+        _, words = await line_to_hand_on(server)
+        assert words[-2:] == ["--user", "NAME"]
+        address = words[1:3]
+        assert (await place.run("get", *address, "a", "got", "--user", "ann", FTRANSFER_TOKEN="pw-ann")).code == 0
+        refused = await place.run("put", *address, "got", "b", "--user", "ann", FTRANSFER_TOKEN="pw-ann")
+        assert refused.code == 1 and not (place.folder / "share" / "b").exists()
+        assert (await place.run("put", *address, "got", "b", "--user", "bob", FTRANSFER_TOKEN="pw-bob")).code == 0
+        assert (await place.run("user", "passwd", "users.toml", "ann", stdin=b"new\n")).code == 0
+        server.process.send_signal(signal.SIGHUP)
+        await server.err_until("read again")
+        assert (await place.run("dir", *address, "--user", "ann", FTRANSFER_TOKEN="pw-ann")).code == 5
+        assert (await place.run("dir", *address, "--user", "ann", FTRANSFER_TOKEN="new")).code == 0
+        (place.folder / "users.toml").write_text("[[user]]\nnam = 1\n")
+        server.process.send_signal(signal.SIGHUP)
+        assert "line 2, column 1: nam is not known" in await server.err_until("kept as it was")
+        assert (await place.run("dir", *address, "--user", "ann", FTRANSFER_TOKEN="new")).code == 0
+
+
+async def test_anonymous_may_read_alone(place: Place) -> None:
+    async with place.serve("--anonymous", "read") as server:
+        address = ("127.0.0.1", server.port)
+        assert (await place.run("get", *address, "a", "got")).code == 0
+        assert (await place.run("put", *address, "got", "b")).code == 1
+
+
+async def test_certificate_is_renewed_on_sighup(place: Place) -> None:
+    pem = place.folder / "cert.pem"
+    pem.write_text(make_identity())
+    async with place.serve("--cert", str(pem)) as server:
+        _, words = await line_to_hand_on(server)
+        assert (await place.run("dir", *words[1:])).code == 0
+        pem.write_text(make_identity())
+        server.process.send_signal(signal.SIGHUP)
+        await server.err_until("read again")
+        changed = await place.run("dir", *words[1:3], "--tls")
+        assert changed.code == 5 and "shows another key than before" in changed.err
+        pem.write_text("junk")
+        server.process.send_signal(signal.SIGHUP)
+        assert "there is no certificate in it" in await server.err_until("kept as it was")
+
+
+async def test_secret_is_asked_for_at_a_terminal(place: Place) -> None:
+    token = place.folder / "token"
+    token.write_text("t0ken")
+    token.chmod(0o600)
+    async with place.serve("--token-file", str(token)) as server:
+        arguments = ("dir", "127.0.0.1", server.port)
+        async with start_at_terminal(*arguments, folder=place.folder, environment=place.environment) as terminal:
+            await terminal.see("token or password: ")
+            terminal.press("t0ken\n")
+            await terminal.see(" a\r")
+            assert await terminal.end() == 0
+            assert "t0ken" not in terminal.screen
+
+
+async def test_plain_on_a_tls_port_and_tls_on_a_plain_one(place: Place) -> None:
+    async with place.serve("--tls", "on") as server:
+        plain = await place.run("dir", "127.0.0.1", server.port, "--plain")
+        assert plain.code == 5 and f"127.0.0.1:{server.port} speaks TLS only; leave out --plain" in plain.err
+    async with place.serve() as server:
+        tls = await place.run("dir", "127.0.0.1", server.port, "--tls")
+        assert tls.code == 5 and "does not answer in TLS; have it started with --tls on" in tls.err
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("dir h 1 --plain --tls", "--plain and --tls contradict each other"),
+        (f"get h 1 a --plain --fingerprint {OTHER}", "--plain and --fingerprint contradict"),
+        ("put h 1 a --plain --ca system", "--plain and --ca contradict"),
+        ("connect h 1 --plain --cert x", "--plain and --cert contradict"),
+        (f"dir h 1 --ca x --fingerprint {OTHER}", "choose one"),
+        ("dir h 1 --key x", "--key is for the certificate"),
+        ("dir h 1 --fingerprint oops", "--fingerprint oops: a fingerprint is SHA256:"),
+        ("serve share --tls maybe", "--tls maybe: it is auto, on or off"),
+        ("serve share --tls off --cert x", "--tls off and --cert contradict"),
+        ("serve share --tls off --client-ca x", "--tls off and --client-ca contradict"),
+        ("serve share --key x", "--key is for the certificate"),
+        ("serve share --anonymous fly", "--anonymous: 'fly' is no right"),
+        ("serve share --host 0.0.0.0 --tls off", "--tls off would send logins in plain"),
+        ("serve share --cert none.pem", "none.pem: it cannot be read"),
+        ("serve share --users none.toml", "none.toml: there is no such file; ftransfer user add"),
+        ("serve share --token-file none", "none: the secret cannot be read"),
+        ("user add u.toml ann --rights fly", "--rights: 'fly' is no right"),
+        ("user passwd u.toml ann", "there is no user ann"),
+        ("user list u.toml", "there is no such file"),
+    ],
+)
+async def test_what_makes_no_sense_is_one_line_and_code_2(place: Place, line: str, says: str) -> None:
+    done = await place.run(*line.split(), stdin=b"pw\n")
+    assert (done.code, done.out) == (2, b""), done.err
+    assert says in done.err and done.err.count("\n") == 1
+
+
+async def test_users_file_with_a_mistake(place: Place) -> None:
+    (place.folder / "users.toml").write_text('[[user]]\nname = "ann"\npassword = "secret"\nrights = "read"\n')
+    done = await place.run("serve", "share", "--users", "users.toml")
+    assert done.code == 2 and done.err.startswith("ftransfer: users.toml: line 3, column 1: the password is not a hash")
+    assert "secret" not in done.err.replace("the password", "")
+
+
+async def test_password_of_a_user_is_typed_twice_at_a_terminal(place: Place) -> None:
+    arguments = ("user", "add", "users.toml", "ann")
+    async with start_at_terminal(*arguments, folder=place.folder, environment=place.environment) as terminal:
+        await terminal.see("password: ")
+        terminal.press("pw\n")
+        await terminal.see("once more: ")
+        terminal.press("pw\n")
+        assert await terminal.end() == 0
+    assert list(load_users(str(place.folder / "users.toml"))) == ["ann"]
