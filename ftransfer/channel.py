@@ -15,6 +15,7 @@ from ftransfer.errors import Closed, FtransferError, LocalProtocolError, SourceC
 from ftransfer.jobs import movers, run_job, scratch
 from ftransfer.limits import Limits
 from ftransfer.link import Buffer, Link, SocketLink
+from ftransfer.progress import LeastProgress
 from ftransfer.protocol.connection import Connection, Event, InputEnded, Payload, Role
 from ftransfer.protocol.framing import Kind
 from ftransfer.protocol.replies import HEARTBEAT, Notice
@@ -41,6 +42,13 @@ class FileSink(Protocol):
     def write_now(self, data: memoryview) -> None: ...
 
 
+class Pace(Protocol):
+    """Bandwidth (throttle.Throttle)."""
+
+    async def take(self, wanted: int) -> int: ...
+    def give_back(self, count: int) -> None: ...
+
+
 Moved = Callable[[int], None]  # called on the loop with how many more bytes have been moved
 Feed = Callable[[memoryview], None]  # called in the job's thread with the bytes that were just written
 FeedAt = Callable[[int, memoryview], None]  # the same for bytes that were read, with their offset in the file
@@ -54,9 +62,12 @@ class Channel:
         self.limits = limits
         self.connection = Connection(role, limits)
         link.keep_alive(limits.vanish_s)
+        self.pace: Pace | None = None  # bandwidth: asked before content is moved
         self._sending = asyncio.Lock()
         self._loop = asyncio.get_running_loop()
         self._sent_at = self._loop.time()
+        # A server may have to work for long before it has anything to send; a client is bounded more narrowly.
+        self._least = LeastProgress(limits, self._loop.time) if role is Role.SERVER else None
 
     @property
     def moves_files(self) -> bool:
@@ -67,7 +78,33 @@ class Channel:
 
     async def next_data_event(self) -> Event:
         """As next_event, while a transfer runs: the peer must make progress within limits.stall_s."""
-        return await self.next_event(self.limits.stall_s)
+        event = await self.next_event(self.limits.stall_s)
+        self._check_progress(0, is_mid_frame=False)
+        return event
+
+    def begin_transfer(self) -> None:
+        """Watch the peer's progress from now on."""
+        if self._least is not None:
+            self._least.begin()
+
+    def _check_progress(self, count: int, *, is_mid_frame: bool) -> None:
+        if self._least is not None:
+            self._least.note(count)
+            self._least.check(self.link.peer, is_mid_frame=is_mid_frame)
+
+    async def _take(self, wanted: int) -> int:
+        """Wait until some bytes of content may be moved; give how many."""
+        if self.pace is None:
+            return wanted
+        began = self._loop.time()
+        count = await self.pace.take(wanted)
+        if self._least is not None:
+            self._least.excuse(self._loop.time() - began)
+        return count
+
+    async def _paced(self, count: int) -> None:
+        while count > 0:
+            count -= await self._take(count)
 
     async def next_event(self, timeout_s: float) -> Event:
         """Give the next event from the peer.
@@ -103,6 +140,8 @@ class Channel:
                 data = await self._read_payload()
                 if not data:
                     continue
+            self._check_progress(len(data), is_mid_frame=connection.payload_left > 0)
+            await self._paced(len(data))
             yield data
 
     async def _read_payload(self) -> Buffer:
@@ -161,15 +200,27 @@ class Channel:
         if direct is None:
             raise LocalProtocolError("this link cannot move bytes in threads")
         intake = _Intake(self.connection, direct, sink, feed)
+        stalled: TimedOut | None = None
         while True:
+            budget = await self._take(_JOB_BYTES)
+            intake.budget = budget
             event = await run_job(movers(), intake.run, intake.stop)
             count = intake.take_moved()
+            if self.pace is not None:
+                self.pace.give_back(budget - count)
             if count:
                 moved(count)
             if event is not None:
                 return event
+            if stalled is not None and not count:
+                raise stalled
+            stalled = None
+            self._check_progress(count, is_mid_frame=self.connection.payload_left > 0)
             if intake.would_block:
-                await direct.wait_readable(self.limits.stall_s, self.connection.payload_left or 1)
+                try:
+                    await direct.wait_readable(self.limits.stall_s, self.connection.payload_left or 1)
+                except TimedOut as error:
+                    stalled = error  # unless something has come that was too little to be woken for
 
     # Sending.
 
@@ -197,11 +248,18 @@ class Channel:
             await self.link.write(frames, float("inf"))
             self._sent_at = self._loop.time()
 
+    async def send_packs(self, count: int, *buffers: Buffer) -> None:
+        """As send, for pack frames with so many bytes of content."""
+        await self._paced(count)
+        await self.send(*buffers)
+        self._check_progress(count, is_mid_frame=False)
+
     async def send_chunk(self, data: Buffer) -> None:
         """Send content that is in memory, as one data frame or as many as the cap needs."""
         view = memoryview(data)
         while view:
-            piece, view = view[: self.limits.max_chunk_bytes], view[self.limits.max_chunk_bytes :]
+            count = await self._take(min(len(view), self.limits.max_chunk_bytes))
+            piece, view = view[:count], view[count:]
             async with self._sending:
                 await self.link.write([self.connection.send_data_header(len(piece)), piece], self.limits.stall_s)
                 self._sent_at = self._loop.time()
@@ -223,24 +281,25 @@ class Channel:
             raise LocalProtocolError("this link cannot move bytes in threads")
         end = offset + length
         while offset < end and proceed():
-            count = min(end - offset, self.limits.max_chunk_bytes)
+            count = await self._take(min(end - offset, self.limits.max_chunk_bytes))
             async with self._sending:
                 outflow = _Outflow(direct, self.connection.send_data_header(count), source, offset, count, feed)
                 while not await run_job(movers(), outflow.run, outflow.stop):
-                    self._report(outflow, moved)
+                    self._check_progress(self._report(outflow, moved), is_mid_frame=True)
                     await direct.wait_writable(self.limits.stall_s)
-                self._report(outflow, moved)
+                self._check_progress(self._report(outflow, moved), is_mid_frame=False)
             if outflow.failure is not None:
                 raise outflow.failure
             if outflow.is_short:
                 raise SourceChanged("the file became shorter while it was sent")
             offset += count
 
-    def _report(self, outflow: _Outflow, moved: Moved) -> None:
+    def _report(self, outflow: _Outflow, moved: Moved) -> int:
         self._sent_at = self._loop.time()
         count = outflow.take_moved()
         if count:
             moved(count)
+        return count
 
     @contextlib.asynccontextmanager
     async def heartbeats(self) -> AsyncIterator[None]:
@@ -324,15 +383,16 @@ class _Intake(_Job):
         self._sink = sink
         self._feed = feed
         self.would_block = False
+        self.budget = _JOB_BYTES  # bytes that may be moved before the job goes back to the loop
 
     def run(self) -> Event | None:
         """Move bytes; give the event that ends the data, or None if the loop should wait or call again."""
         view = scratch(_BLOCK)
         self.would_block = False
-        left = _JOB_BYTES
+        left = self.budget
         while left > 0 and not self._stopped and not self.would_block:
             if self._connection.payload_left:
-                left -= self._move(view)
+                left -= self._move(view[:left])
                 continue
             event = self._next_event(view)
             if event is not None and not (isinstance(event, Payload) and event.kind is Kind.DATA):

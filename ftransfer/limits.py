@@ -22,6 +22,8 @@ class Limits:
     max_part_bytes: int = 255
     # Sessions.
     max_sessions: int = 1_024
+    max_source_sessions: int = 0  # from one source; 0: server.gate decides
+    max_unproven: int = 256  # that have neither logged in nor said a command
     # Digests that are asked for. To give one is work for the server alone, so it is rationed.
     max_checksums: int = 2  # computed at once, over all sessions
     checksum_rate_bytes: int = 256 << 20  # a session may have so much hashed in a second, on average
@@ -39,6 +41,8 @@ class Limits:
     idle_s: float = 900.0  # a session without a command
     line_s: float = 30.0  # from the first byte of a line to its end
     stall_s: float = 60.0  # a transfer without a byte, either way
+    least_bytes: int = 4_096  # a transfer must move so much within each stall_s ...
+    quiet_s: float = 900.0  # ... but between frames it may send heartbeats alone for so long
     heartbeat_s: float = 10.0  # a side that works but has nothing to send yet says so this often
     vanish_s: float = 30.0  # a peer that is gone without a word (power, cable) is noticed within it
     handshake_s: float = 10.0  # for the TLS handshake, from the connection on

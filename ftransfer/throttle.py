@@ -76,11 +76,6 @@ class Throttle:
             await self._sleep(delay)
         return count
 
-    async def take_all(self, count: int) -> None:
-        """Wait until all of some bytes may be moved, in turns with the others."""
-        while count > 0:
-            count -= await self.take(count)
-
     def give_back(self, count: int) -> None:
         """Return bytes that `take` gave and that were not moved."""
         if count > 0:

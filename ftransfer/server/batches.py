@@ -47,9 +47,13 @@ async def handle_mget(session: Session, command: Command) -> dict[str, Any]:
                 files = [item for item in items if isinstance(item, SmallFile)]
                 others = [_outcome(item) for item in items if not isinstance(item, SmallFile)]
                 if files:
-                    session.moved += sum(len(file.data) for file in files)
+                    size = sum(len(file.data) for file in files)
+                    session.moved += size
                     for pack in in_frames(files, lambda some: encode_files(session.connection, some)):
-                        await session.channel.send(*pack)
+                        await session.channel.send_packs(size, *pack)
+                        size = 0
+                    for file in files:
+                        session.record("get", file.name, size=len(file.data), digest=file.digest)
                 if others:
                     for outcomes in in_frames(others, session.connection.send_outcomes):
                         await session.channel.send(outcomes)
@@ -168,10 +172,12 @@ async def _store(session: Session, files: Sequence[SmallFile], counts: dict[str,
     for file, result in zip(files, results, strict=True):
         if isinstance(result, FtransferError):
             counts["failed"] += 1
+            session.record("put", file.name, result=result.code)
             outcomes.append(refusal_to_wire(file.name, result))
         else:
             counts["stored"] += 1
             session.moved += len(file.data)
+            session.record("put", file.name, size=len(file.data), digest=file.digest)
             outcomes.append(receipt_to_wire(result, file.digest))
     for frame in in_frames(outcomes, session.connection.send_outcomes):
         await session.channel.send(frame)

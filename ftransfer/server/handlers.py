@@ -72,6 +72,7 @@ async def handle_get(session: Session, command: Command) -> dict[str, Any]:
             digest = await _send_file(session, reader, meta, start=meta.offset)
         else:
             digest = await _send_whole(session, reader, meta, opened_ns)
+        session.digest = digest
         size = meta.length if is_part else meta.size
         await session.channel.send(session.connection.send_end(End(size, digest)))
     finally:

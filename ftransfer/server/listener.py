@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NoReturn
 
+from ftransfer.audit import Audit
 from ftransfer.auth.admission import OPEN, Admission
 from ftransfer.channel import Channel
 from ftransfer.errors import Busy, CannotListen, ChannelError, TlsRequired
@@ -20,9 +21,11 @@ from ftransfer.protocol.replies import Hello
 from ftransfer.server.changes import Changes, Watcher
 from ftransfer.server.digests import Digests
 from ftransfer.server.expiry import KEEP_PARTIALS_S, expire_partials
+from ftransfer.server.gate import Gate
 from ftransfer.server.handlers import HANDLERS
 from ftransfer.server.handshake import encrypt
 from ftransfer.server.live import Hub
+from ftransfer.server.rates import RateBounds, Rates
 from ftransfer.server.session import Session
 from ftransfer.share import Share
 from ftransfer.version import VERSION
@@ -51,6 +54,8 @@ class Server:
         direct: bool,
         tls: ServerTls | None,
         admission: Admission,
+        rates: RateBounds | None,
+        audit: Audit | None,
     ) -> None:
         self.addresses: list[tuple[str, int]] = []
         self.session_count = 0  # sessions so far; the number of the latest one
@@ -58,6 +63,9 @@ class Server:
         self._limits = limits
         self._welcome = welcome
         self._direct = direct
+        self.gate = Gate(limits, asyncio.get_running_loop().time)
+        self.rates = Rates(rates)
+        self._audit = audit
         self.digests = Digests(limits)
         self._hub = Hub(limits)
         self._tls = tls
@@ -82,6 +90,8 @@ class Server:
         tls: ServerTls | None = None,
         keep_partials_s: float = KEEP_PARTIALS_S,
         admission: Admission = OPEN,
+        rates: RateBounds | None = None,
+        audit: Audit | None = None,
     ) -> Server:
         """Open the port and accept connections.
 
@@ -93,11 +103,13 @@ class Server:
             tls: What to show to clients and to ask of them; without it the port speaks in plain.
             keep_partials_s: How long uploads that were cut off may be gone on with; then they are removed.
             admission: Who must log in, and with what; by default nobody.
+            rates: The bandwidth; `rates.change` sets another.
+            audit: The owner's record of who did what; whoever opened it closes it.
 
         Raises:
             CannotListen: The port is taken, or the address is not one of this machine.
         """
-        server = cls(share, limits, welcome, watcher, direct=direct, tls=tls, admission=admission)
+        server = cls(share, limits, welcome, watcher, direct=direct, tls=tls, admission=admission, rates=rates, audit=audit)
         try:
             server._server = await asyncio.start_server(server._accept, host or None, port, backlog=_BACKLOG)
         except (OSError, OverflowError) as error:
@@ -122,33 +134,51 @@ class Server:
             writer.transport.abort()
             return
         channel = Channel(link, Role.SERVER, self._limits)
-        loop = asyncio.get_running_loop()
-        if len(self._sessions) >= self._limits.max_sessions:
-            if len(self._refusing) >= _MAX_REFUSALS:
-                channel.abort()
-                return
-            task = loop.create_task(self._refuse(channel, link))
-            self._refusing.add(task)
-            task.add_done_callback(self._refusing.discard)
+        refusal = self.gate.refusal(link.peer_host)
+        if refusal is not None:
+            self._turn_away(channel, link, refusal)
             return
         self.session_count += 1
         hello = self._hello(self.session_count)
         live = (self.digests, self._hub, self._changes)
         guard = (self._tls, self._admission)
         session = Session(self.session_count, channel, self._share, self._limits, HANDLERS, hello, *live, *guard)
-        task = loop.create_task(session.run())
+        session.ticket = ticket = self.gate.enter(link.peer_host, channel.abort)
+        session.rates, session.audit = self.rates, self._audit
+        session.set_pace()
+        task = asyncio.get_running_loop().create_task(session.run())
         self._sessions[session] = task
-        task.add_done_callback(lambda _: self._sessions.pop(session, None))
 
-    async def _refuse(self, channel: Channel, link: Link) -> None:
-        log.info("%s refused: %d sessions are connected", link.peer, self._limits.max_sessions)
-        with contextlib.suppress(ChannelError, TlsRequired):
-            if self._tls is not None:
-                await encrypt(link, self._tls, self._limits)
-            busy = Busy(f"the server has its {self._limits.max_sessions} sessions; try again later")
-            await channel.send(channel.connection.send_last_error(busy))
-            await channel.close()
-        channel.abort()
+        def ended(_: asyncio.Task[None]) -> None:
+            self._sessions.pop(session, None)
+            ticket.leave()
+
+        task.add_done_callback(ended)
+
+    def set_limits(self, limits: Limits) -> None:
+        """Set other limits, for the sessions that come from now on."""
+        self._limits = self.gate.limits = limits
+
+    def _turn_away(self, channel: Channel, link: Link, refusal: Busy) -> None:
+        log.info("%s refused: %s", link.peer, refusal)
+        if self._audit is not None:
+            self._audit.record("connect", peer=link.peer, result=refusal.code)
+        if len(self._refusing) >= _MAX_REFUSALS:
+            channel.abort()
+            return
+        task = asyncio.get_running_loop().create_task(self._refuse(channel, refusal))
+        self._refusing.add(task)
+        task.add_done_callback(self._refusing.discard)
+
+    async def _refuse(self, channel: Channel, refusal: Busy) -> None:
+        try:
+            with contextlib.suppress(ChannelError, TlsRequired):
+                if self._tls is not None:
+                    await encrypt(channel.link, self._tls, self._limits)
+                await channel.send(channel.connection.send_last_error(refusal))
+                await channel.close()
+        finally:
+            channel.abort()
 
     def _hello(self, number: int) -> Hello:
         limits = self._limits
@@ -165,6 +195,7 @@ class Server:
                 "max_chunk_bytes": limits.max_chunk_bytes,
                 "max_json_bytes": limits.max_json_bytes,
                 "max_sessions": limits.max_sessions,
+                "login_s": limits.login_s,
                 "idle_s": limits.idle_s,
                 "stall_s": limits.stall_s,
                 "heartbeat_s": limits.heartbeat_s,

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ftransfer.audit import Audit
 from ftransfer.auth.admission import NOBODY, OPEN, Admission
 from ftransfer.channel import Channel
 from ftransfer.errors import (
@@ -15,6 +16,7 @@ from ftransfer.errors import (
     Closed,
     FtransferError,
     InternalError,
+    NotAuthorised,
     ProtocolError,
     ServerStopping,
     TimedOut,
@@ -22,6 +24,7 @@ from ftransfer.errors import (
 )
 from ftransfer.limits import Limits
 from ftransfer.names import escape
+from ftransfer.penalties import Offence, source_of
 from ftransfer.protocol.commands import BadLine, Body, Command
 from ftransfer.protocol.connection import InputEnded, Payload
 from ftransfer.protocol.replies import Hello
@@ -29,15 +32,20 @@ from ftransfer.protocol.state import State
 from ftransfer.rights import Principal
 from ftransfer.server.changes import Changes
 from ftransfer.server.digests import Allowance, Digests
+from ftransfer.server.gate import Ticket
 from ftransfer.server.handshake import encrypt
 from ftransfer.server.live import Hub
 from ftransfer.server.login import check_may_say
+from ftransfer.server.rates import Rates
 from ftransfer.share import Share
 
 if TYPE_CHECKING:
     from ftransfer.tls.contexts import ServerTls
 
 log = logging.getLogger("ftransfer.server")
+
+# What stands in the owner's record also when it was done as asked. The files of mget and mput stand there one by one.
+_RECORDED = frozenset(("login", "get", "put", "mkdir", "mv", "rm", "setstat"))
 
 Handler = Callable[["Session", Command], Awaitable[dict[str, Any]]]
 
@@ -74,9 +82,13 @@ class Session:
         self._login_by = 0.0
         self._principal = admission.anonymous or NOBODY
         self.share = share.door(self._principal)
+        self.ticket: Ticket | None = None  # its place at the gate, and
+        self.rates: Rates | None = None  # the server's bandwidth, and
+        self.audit: Audit | None = None  # the server's record; set by the listener
         self.moved = 0
         self.total: int | None = None
         self.command: Command | None = None  # the one that is being answered
+        self.digest = ""  # of the content that the current command has moved
         self.has_left = False  # the peer said close
         self.is_stopping = False  # the server stops: no further command is read
         self._handlers = handlers
@@ -102,6 +114,33 @@ class Session:
     def principal(self, principal: Principal) -> None:
         self._principal = principal
         self.share = self._share.door(principal)
+        if self.ticket is not None:
+            self.ticket.prove()
+        self.set_pace()
+
+    def set_pace(self) -> None:
+        """Bound the session by the bandwidth of its user."""
+        if self.rates is not None:
+            self.channel.pace = self.rates.throttle(self._principal, source_of(self.channel.link.peer_host))
+
+    def record(self, event: str, name: str = "", *, size: int | None = None, digest: str = "", result: str = "ok") -> None:
+        """Write what was done into the owner's record, if one is kept."""
+        if self.audit is not None:
+            self.audit.record(
+                event,
+                user=self._principal.name or None,
+                peer=self.peer,
+                session=self.number,
+                name=name or None,
+                bytes=size,
+                digest=digest or None,
+                result=result,
+            )
+
+    def offend(self, offence: Offence) -> None:
+        """Hold something against the peer's address."""
+        if self.ticket is not None:
+            self.ticket.offend(offence)
 
     def admit(self, principal: Principal) -> None:
         """Let the session act for somebody, from the next command on."""
@@ -124,6 +163,10 @@ class Session:
             log.info("%s #%d left", self.peer, self.number)
         except (ProtocolError, TimedOut, TlsRequired) as error:
             log.info("%s #%d cut: %s", self.peer, self.number, error)
+            if isinstance(error, ProtocolError):
+                self.offend(Offence.PROTOCOL)
+            elif not self.is_admitted:
+                self.offend(Offence.LATE)
             await self._say_last(error)
         except ChannelError as error:
             log.info("%s #%d lost: %s", self.peer, self.number, error)
@@ -146,7 +189,11 @@ class Session:
 
     async def _serve(self) -> None:
         if self._tls is not None:
-            await encrypt(self.channel.link, self._tls, self.limits)
+            try:
+                await encrypt(self.channel.link, self._tls, self.limits)
+            except (ChannelError, TlsRequired):
+                self.offend(Offence.HANDSHAKE)
+                raise
         if self.is_admitted:
             self.hub.join(self.seat)
         self._login_by = self._loop.time() + self.limits.login_s
@@ -158,6 +205,7 @@ class Session:
                     await self._answer(event)
                 case BadLine(error=error, in_step=in_step):
                     log.info("%s #%d refused a line: %s", self.peer, self.number, error)
+                    self.record("line", result=error.code)
                     await self.channel.send(self.connection.send_error(error))
                     if not in_step:
                         return
@@ -180,16 +228,23 @@ class Session:
         self.began_at = began = self._loop.time()
         if self.is_admitted and command.verb not in ("as", "login"):  # which say the name with which to be announced
             self.hub.announce(self.seat)
+        self.digest = ""
+        if self.ticket is not None and self.is_admitted:
+            self.ticket.prove()
+        self.channel.begin_transfer()
         result = "ok"
         try:
             check_may_say(self, command)
             values = await self._handlers[command.verb](self, command)
+            self.digest = self.digest or str(values.get("digest", ""))
             await self.channel.send(self.connection.send_reply(values))
         except (ChannelError, ProtocolError) as error:
             result = error.code
             raise
         except FtransferError as error:
             result = error.code
+            if command.verb == "login" and isinstance(error, NotAuthorised):
+                self.offend(Offence.LOGIN)
             await self._refuse(error)
         except BaseException:
             result = "failed"
@@ -197,6 +252,7 @@ class Session:
         finally:
             self.command = None
             self.began_at = self._loop.time()
+            self._record_command(command, result)
             log.info(
                 "%s #%d %s %s %d bytes %.3f s %s",
                 self.peer,
@@ -207,6 +263,15 @@ class Session:
                 self._loop.time() - began,
                 result,
             )
+
+    def _record_command(self, command: Command, result: str) -> None:
+        """Write transfers, changes, logins and refusals down; not who looked at what is theirs to see."""
+        if result == "ok" and command.verb not in _RECORDED:
+            return
+        moves = command.verb in ("get", "put")
+        self.record(
+            command.verb, command.argument, size=self.moved if moves else None, digest=self.digest if moves else "", result=result
+        )
 
     async def _refuse(self, error: FtransferError) -> None:
         """Say why, then drop what the client still sends of this command."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ftransfer.account import Bounds
 from ftransfer.client.client import connect
 from ftransfer.client.retry import NO_RETRY
 from ftransfer.limits import Limits
@@ -58,7 +59,13 @@ class Service:
 
 @contextlib.asynccontextmanager
 async def serve(
-    folder: Path, *, limits: Limits | None = None, read_only: bool = False, direct: bool = True, **options: Any
+    folder: Path,
+    *,
+    limits: Limits | None = None,
+    read_only: bool = False,
+    bounds: Bounds | None = None,
+    direct: bool = True,
+    **options: Any,
 ) -> AsyncIterator[Service]:
     """Serve folder/share; folder/local is for what clients keep."""
     root, local = folder / "share", folder / "local"
@@ -67,11 +74,13 @@ async def serve(
     store = await LocalStore.open(root, durable=False)
     try:
         options = {"watcher": FolderWatcher(root, store), **options}
-        server = await Server.start(Share(store, read_only=read_only), port=0, limits=limits or Limits(), direct=direct, **options)
+        share = Share(store, read_only=read_only, bounds=bounds)
+        server = await Server.start(share, port=0, limits=limits or Limits(), direct=direct, **options)
         try:
             yield Service(server, root, local, direct)
         finally:
             await server.stop(grace_s=0)
+            await share.account.close()
     finally:
         await store.close()
 

@@ -17,7 +17,7 @@ LAYERS = (
     "limits digest liveness private",
     "names",
     "rights",
-    "protocol storage auth tls metrics link",
+    "protocol storage auth tls metrics link progress",
     "account",
     "door",
     "share channel transfer",
@@ -33,7 +33,7 @@ STORAGE_BUILDERS = {"cli": "storage", "client": "storage.local"}
 # Who may print.
 PRINTERS = ("cli", "shell")
 # All of the standard library that the parts without I/O may use.
-PURE_PARTS = ("amounts", "errors", "limits", "names", "protocol", "rights", "version")
+PURE_PARTS = ("amounts", "errors", "limits", "names", "progress", "protocol", "rights", "version")
 PURE_LIBRARY = frozenset(
     "__future__ abc base64 bisect collections dataclasses enum functools itertools json operator re string struct typing".split()
 )

@@ -1,0 +1,55 @@
+"""Least progress: how slow a peer may be in the middle of a transfer before it is cut.
+
+Pure: the clock is passed in. In each window so many bytes must move. A peer that has nothing to send yet says so with empty frames,
+and so may be below that between two frames; but not within one, whose bytes it has announced, and not for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ftransfer.errors import TimedOut
+from ftransfer.limits import Limits
+
+
+class LeastProgress:
+    """The watch over one connection's transfers; `begin` starts it anew for each."""
+
+    def __init__(self, limits: Limits, now: Callable[[], float]) -> None:
+        self._limits = limits
+        self._now = now
+        self.begin()
+
+    def begin(self) -> None:
+        self._began = self._now()
+        self._bytes = 0
+        self._quiet_since: float | None = None
+
+    def note(self, count: int) -> None:
+        """Take note of bytes of content that moved."""
+        self._bytes += count
+
+    def excuse(self, seconds: float) -> None:
+        """Leave time out in which the peer was made to wait."""
+        self._began += seconds
+
+    def check(self, peer: str, *, is_mid_frame: bool) -> None:
+        """Look whether a window is over, and whether enough has moved in it.
+
+        Raises:
+            TimedOut: Too little has moved.
+        """
+        now = self._now()
+        limits = self._limits
+        if now - self._began < limits.stall_s:
+            return
+        if self._bytes >= limits.least_bytes:
+            self._quiet_since = None
+        else:
+            if is_mid_frame:
+                raise TimedOut(f"{peer} moved only {self._bytes} bytes in {limits.stall_s:.0f} s")
+            self._quiet_since = self._began if self._quiet_since is None else self._quiet_since
+            if now - self._quiet_since >= limits.quiet_s:
+                raise TimedOut(f"{peer} has sent hardly more than heartbeats for {limits.quiet_s:.0f} s")
+        self._began = now
+        self._bytes = 0
