@@ -8,7 +8,7 @@ PORT ?= 9021
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: serve test check format format-check lint types faults bench live clean
+.PHONY: serve test soak check format format-check lint types faults bench live clean
 
 # Serves the sample folder until Ctrl-C.
 serve: $(VENV)/.installed
@@ -18,6 +18,10 @@ serve: $(VENV)/.installed
 # The whole test suite; arguments for pytest go into ARGS. Pytest's summary is the last thing printed.
 test: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest $(ARGS)
+
+# An honest client among three thousand connections that mean no good. A minute, with figures.
+soak: $(VENV)/.installed-dev
+	@$(BIN)/python -m pytest tests/fault/test_crowd.py -m long $(ARGS)
 
 # All that has to hold before a change goes in.
 check: format-check lint types test

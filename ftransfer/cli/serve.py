@@ -8,10 +8,13 @@ import logging
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+import time
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ftransfer.cli import bounds
+from ftransfer.cli.config import ConfigFile
 from ftransfer.cli.guard import Guard, GuardOptions
 from ftransfer.cli.locking import LockDown, lock_down
 from ftransfer.cli.options import check_listening_port, parse_age
@@ -22,6 +25,8 @@ from ftransfer.names import escape
 from ftransfer.shell.failures import WrongUsage
 
 if TYPE_CHECKING:
+    from ftransfer.audit import Audit
+    from ftransfer.cli.reloading import Settings
     from ftransfer.server.listener import Server
 
 log = logging.getLogger("ftransfer.server")
@@ -35,12 +40,19 @@ Examples:
   ftransfer serve ./share --host 0.0.0.0 --port 9021    # encrypted; the line for others is printed
   ftransfer serve ./share --host 0.0.0.0 --users users.toml
   ftransfer serve ./share --port 0        # any free port; the first line says which
+  ftransfer serve ./share --quota 50G --keep-free 10G --rate 20M --audit /var/log/ftransfer.log
+  ftransfer serve ./share --config /etc/ftransfer.toml
+
+
+Sizes are written 500M, 10G or 10GB (K, M, G, T: powers of 1024; KB, MB, GB: of 1000), times 30s, 15m or 1h30m.
+Every flag has its key in the file for --config: --max-file 2G is max_file = "2G". SIGHUP reads that file anew.
 
 SIGINT (Ctrl-C) and SIGTERM let running transfers finish for ten seconds; a second one cuts them.
 """
 
 
 def serve(
+    context: typer.Context,
     folder: Annotated[str, typer.Argument(metavar="FOLDER", help="The folder to share.")],
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 or :: for all.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(callback=check_listening_port, help="Port to listen on; 0 for any free one.")] = 9021,
@@ -69,45 +81,78 @@ def serve(
     token_file: Annotated[
         str, typer.Option(metavar="FILE", help="File with the token that opens the share.", show_default=False)
     ] = "",
+    config: ConfigFile = None,
+    audit: bounds.AuditFile = None,
+    quota: bounds.Quota = None,
+    user_quota: bounds.UserQuota = None,
+    keep_free: bounds.KeepFree = None,
+    max_file: bounds.MaxFile = None,
+    rate: bounds.Rate = None,
+    user_rate: bounds.UserRate = None,
+    session_rate: bounds.SessionRate = None,
+    max_sessions: bounds.MaxSessions = 1024,
+    max_source_sessions: bounds.MaxSourceSessions = None,
+    max_unproven: bounds.MaxUnproven = 256,
+    handshake_time: bounds.HandshakeTime = "10s",
+    login_time: bounds.LoginTime = "60s",
+    line_time: bounds.LineTime = "30s",
+    idle_time: bounds.IdleTime = "15m",
+    stall_time: bounds.StallTime = "60s",
+    quiet_time: bounds.QuietTime = "15m",
+    least_progress: bounds.LeastProgress = "4K",
+    max_line: bounds.MaxLine = "64K",
+    max_frame: bounds.MaxFrame = "4M",
 ) -> None:
     """Share one folder. The first line on stdout is `listening on HOST:PORT`; the log goes to stderr."""
-    if read_only and drop_box:
-        raise WrongUsage("--read-only and --drop-box contradict each other: one takes no file, the other nothing else; choose one")
+    from ftransfer.cli.reloading import Settings
+
+    settings = Settings(context)
     guarding = GuardOptions(tls, cert, key, client_ca, users, anonymous, token_file)
     guarding.check()
-    opening = Opening(host, port, welcome or _default_welcome(folder), keep_partials_s=parse_age(keep_partials))
+    keep_partials_s = parse_age(settings.values["keep_partials"])
     guard = Guard.build(guarding, host)
-    lock = lock_down(locked, folder, read=guard.files)  # before the first thread, and after the last complaint
-    serving = _serve(folder, opening, guard, durable=not no_fsync, read_only=read_only, drop_box=drop_box, lock=lock)
-    raise typer.Exit(run(serving, keeps_interrupt=True))
+    records = audit if audit is not None and os.path.isdir(os.path.dirname(os.path.abspath(audit))) else None
+    # Before the first thread, and after the last complaint.
+    lock = lock_down(locked, folder, changed=[records], read=[config, *guard.files])
+    raise typer.Exit(run(_serve(settings, guard, keep_partials_s, lock), keeps_interrupt=True))
 
 
-class Opening(NamedTuple):
-    """Where and how the server listens."""
-
-    host: str
-    port: int
-    welcome: str
-    keep_partials_s: float
-
-
-async def _serve(folder: str, opening: Opening, guard: Guard, *, durable: bool, read_only: bool, drop_box: bool, lock: str) -> int:
+async def _serve(settings: Settings, guard: Guard, keep_partials_s: float, lock: str) -> int:
     from ftransfer.server.listener import Server
     from ftransfer.share import Share
     from ftransfer.storage.local import LocalStore
     from ftransfer.watch.watcher import FolderWatcher
 
+    values = settings.values
     _start_log()
     signals: asyncio.Queue[None] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, None)
-    reloads: asyncio.Queue[None] = asyncio.Queue()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloads.put_nowait, None)
-    store = await LocalStore.open(folder, durable=durable)
-    share = Share(store, read_only=read_only, drop_box=drop_box)
-    watcher = FolderWatcher(folder, store)
+        loop.add_signal_handler(number, signals.put_nowait, None)
+    store = await LocalStore.open(values["folder"], durable=not values["no_fsync"])
+    share = Share(store, read_only=values["read_only"], drop_box=values["drop_box"], bounds=bounds.bounds_of(values))
+    audit = _open_audit(values["audit"])
     try:
-        server = await Server.start(share, watcher=watcher, tls=guard.tls, admission=guard.admission, **opening._asdict())
+        server = await Server.start(
+            share,
+            host=values["host"],
+            port=values["port"],
+            welcome=values["welcome"] or _default_welcome(values["folder"]),
+            watcher=FolderWatcher(values["folder"], store),
+            tls=guard.tls,
+            admission=guard.admission,
+            keep_partials_s=keep_partials_s,
+            limits=bounds.limits_of(values),
+            rates=bounds.rates_of(values),
+            audit=audit,
+        )
+        reloads: asyncio.Queue[None] = asyncio.Queue()
+
+        def reload() -> None:
+            settings.reload(server, share, audit)
+            reloads.put_nowait(None)
+
+        loop.add_signal_handler(signal.SIGHUP, reload)
         reloading = asyncio.create_task(_reload(guard, reloads))
         try:
             _announce(server.addresses, guard)
@@ -118,6 +163,8 @@ async def _serve(folder: str, opening: Opening, guard: Guard, *, durable: bool, 
             reloading.cancel()
     finally:
         await share.close()
+        if audit is not None:
+            audit.close()
 
 
 async def _reload(guard: Guard, asked: asyncio.Queue[None]) -> None:
@@ -134,6 +181,17 @@ async def _reload(guard: Guard, asked: asyncio.Queue[None]) -> None:
 
 def _default_welcome(folder: str) -> str:
     return f"welcome to {escape(os.path.basename(os.path.realpath(folder))) or '/'}"
+
+
+def _open_audit(path: str | None) -> Audit | None:
+    from ftransfer.audit import Audit
+
+    if path is None:
+        return None
+    try:
+        return Audit.open(path, time.time)
+    except OSError as error:
+        raise WrongUsage(f"--audit {escape(path)}: cannot be opened: {error.strerror}") from error
 
 
 async def _stop(server: Server, signals: asyncio.Queue[None]) -> int:

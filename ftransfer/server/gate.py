@@ -1,9 +1,9 @@
 """Who may come in: caps on sessions, for all and for each source, and sources that are refused for a while.
 
 A session is *unproven* until it has logged in, or, where no login is asked for, until it has said a first command. Connections that
-say nothing are cheap to make by the thousand, so the unproven have a cap of their own; when it is reached, the oldest of the source
-that has most of them has to go. Whoever means it speaks within a few milliseconds and is past that long before; and the flood only
-ever displaces itself.
+say nothing are cheap to make by the thousand, so the unproven have a cap of their own. When it is reached, the oldest has to go,
+first of a source that has more than its part of them. Whoever means it speaks within a few milliseconds and is past that long
+before; and the flood only ever displaces itself.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from ftransfer.penalties import Offence, Penalties, is_loopback, source_of
 # Where no cap for a source is given. One household or company behind one address stays below it; a machine's own address is
 # left to the cap on all, since every user, tunnel and proxy of the machine comes from there.
 _MAX_OF_SOURCE = 256
+# A source that has more than this part of all unproven sessions is a flood; one with a few may just have many users.
+_PARTS = 8
 
 
 class Ticket:
@@ -98,9 +100,10 @@ class Gate:
         return self.limits.max_sessions if is_loopback(source) else _MAX_OF_SOURCE
 
     def _displace(self) -> None:
-        """Cut the oldest unproven session of the source that has most of them."""
-        ((source, _),) = self._unproven_of_source.most_common(1)
-        ticket = next(ticket for ticket in self._unproven if ticket.source == source)
+        """Cut the oldest unproven session: of a source that has more than its part of them, else of all."""
+        ((source, count),) = self._unproven_of_source.most_common(1)
+        is_flood = count > max(1, self.limits.max_unproven // _PARTS)
+        ticket = next(ticket for ticket in self._unproven if ticket.source == source or not is_flood)
         self.leave(ticket)
         ticket.cut()
 

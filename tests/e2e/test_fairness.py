@@ -29,16 +29,22 @@ IMPATIENT = Limits(stall_s=0.4, least_bytes=1000, quiet_s=1.0, line_s=0.4, heart
 
 
 async def trickle(peer: RawPeer, data: bytes, every_s: float) -> bytes:
-    """Send the same bytes again and again until the server says or ends something; give what it says."""
-    said = asyncio.create_task(peer.reader.read(65_536))
+    """Send the same bytes again and again until the server says an error or closes; give all that it says."""
+    said = asyncio.create_task(_listen(peer))
     while not said.done():
         with contextlib.suppress(ConnectionError):
             peer.writer.write(data)
             await peer.writer.drain()
         await asyncio.wait([said], timeout=every_s)
+    return said.result()
+
+
+async def _listen(peer: RawPeer) -> bytes:
+    heard = b""
     with contextlib.suppress(ConnectionError):
-        return said.result()
-    return b""
+        while b'"code"' not in heard and (more := await peer.reader.read(65_536)):
+            heard += more
+    return heard
 
 
 @DIRECT

@@ -69,6 +69,15 @@ def test_flood_from_many_sources_cuts_the_oldest() -> None:
     assert door.cut == ["192.0.2.0", "192.0.2.1", "192.0.2.2"]
 
 
+def test_a_few_from_one_source_amid_a_flood_from_many_are_not_taken_for_one() -> None:
+    door = Door(max_unproven=40)
+    for number in range(37):
+        door.come(f"192.0.2.{number}")
+    for number in range(5):
+        door.come("198.51.100.1", f"honest {number}")
+    assert door.cut == ["192.0.2.0", "192.0.2.1"]
+
+
 def test_unproven_make_room_when_the_server_is_full() -> None:
     door = Door(max_sessions=2, max_unproven=100)
     door.come("192.0.2.1", "silent")

@@ -1,0 +1,164 @@
+"""The flags of `serve` that bound what others may do: their words, what contradicts what, and the objects that they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ftransfer.amounts import parse_rate, parse_size, parse_time
+from ftransfer.shell.failures import WrongUsage
+
+if TYPE_CHECKING:
+    from ftransfer.account import Bounds
+    from ftransfer.limits import Limits
+    from ftransfer.server.rates import RateBounds
+
+
+def _amount(parse: Callable[[str], float], least: float = 0) -> Callable[[str | None], str | None]:
+    """Make a callback that refuses what cannot be parsed; the text stays text."""
+
+    def check(text: str | None) -> str | None:
+        if text is not None:
+            try:
+                amount = parse(text)
+            except ValueError as error:
+                raise typer.BadParameter(str(error)) from error
+            if amount < least:
+                raise typer.BadParameter(f"{text} is too little; at least {least:g} is needed")
+        return text
+
+    return check
+
+
+def _count(number: int | None) -> int | None:
+    if number is not None and number < 1:
+        raise typer.BadParameter(f"{number} would let nobody in; at least 1 is needed")
+    return number
+
+
+_SIZE = {"callback": _amount(parse_size), "metavar": "SIZE", "show_default": False}
+_RATE = {"callback": _amount(parse_rate), "metavar": "RATE", "show_default": False}
+_TIME: dict[str, Any] = {"callback": _amount(parse_time, 0.1), "metavar": "TIME"}
+
+MaxSessions = Annotated[int, typer.Option(callback=_count, help="Sessions at once.")]
+MaxSourceSessions = Annotated[
+    int | None,
+    typer.Option(callback=_count, help="Sessions at once from one address or IPv6 /64; 256, and for loopback no bound of its own."),
+]
+MaxUnproven = Annotated[int, typer.Option(callback=_count, help="Of these, such as have not yet logged in or said a command.")]
+HandshakeTime = Annotated[str, typer.Option(**_TIME, help="For the TLS handshake.")]
+LoginTime = Annotated[str, typer.Option(**_TIME, help="For the login after it, where one is needed.")]
+LineTime = Annotated[str, typer.Option(**_TIME, help="From the first byte of a command to its end.")]
+IdleTime = Annotated[str, typer.Option(**_TIME, help="How long a session may stay without a command.")]
+StallTime = Annotated[str, typer.Option(**_TIME, help="How long a transfer may stand still.")]
+QuietTime = Annotated[str, typer.Option(**_TIME, help="How long a transfer may live on heartbeats.")]
+LeastProgress = Annotated[
+    str, typer.Option(**{**_SIZE, "show_default": True}, help="What a transfer must move in each stall time.")
+]
+MaxLine = Annotated[str, typer.Option(**{**_SIZE, "callback": _amount(parse_size, 1024)}, help="The longest command line; 64K.")]
+MaxFrame = Annotated[str, typer.Option(**{**_SIZE, "callback": _amount(parse_size, 65536)}, help="The largest frame; 4M.")]
+Quota = Annotated[str | None, typer.Option(**_SIZE, help="All files and partials together, at most.")]
+UserQuota = Annotated[str | None, typer.Option(**_SIZE, help="The same for what lies where one user may write.")]
+KeepFree = Annotated[str | None, typer.Option(**_SIZE, help="Leave so much of the disk free.")]
+MaxFile = Annotated[str | None, typer.Option(**_SIZE, help="The largest file that may be put.")]
+Rate = Annotated[str | None, typer.Option(**_RATE, help="Bytes a second for all sessions together, such as 10M.")]
+UserRate = Annotated[str | None, typer.Option(**_RATE, help="The same for each user; without a login, for each address.")]
+SessionRate = Annotated[str | None, typer.Option(**_RATE, help="The same for each session.")]
+AuditFile = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Record who did what, a JSON line for each.", show_default=False)
+]
+
+# What is read anew on SIGHUP; all else needs a restart.
+RELOADED = frozenset(
+    "max_sessions max_source_sessions max_unproven handshake_time login_time line_time idle_time stall_time quiet_time "
+    "least_progress max_line max_frame quota user_quota keep_free max_file rate user_rate session_rate".split()
+)
+
+_ADVICE = "choose one"
+_EXCLUSIVE = (
+    ("read_only", "drop_box", "one takes no file, the other nothing else"),
+    *(
+        (("read_only", name, "nothing can be put, so there is nothing to bound"))
+        for name in ("quota", "user_quota", "keep_free", "max_file")
+    ),
+)
+# The first may not be more than the second; only what was given counts.
+_ORDERED: tuple[tuple[str, str, Callable[[str], float]], ...] = (
+    ("user_quota", "quota", parse_size),
+    ("max_file", "quota", parse_size),
+    ("max_file", "user_quota", parse_size),
+    ("user_rate", "rate", parse_rate),
+    ("session_rate", "rate", parse_rate),
+    ("session_rate", "user_rate", parse_rate),
+    ("max_source_sessions", "max_sessions", float),
+    ("max_unproven", "max_sessions", float),
+)
+
+
+def refuse_contradictions(values: Mapping[str, Any], given: Callable[[str], str]) -> None:
+    """Refuse flags that cannot both be meant.
+
+    Args:
+        given: Name of a parameter -> how the user said it ("--quota", "quota in FILE"), "" if it is the default.
+
+    Raises:
+        WrongUsage: It names both.
+    """
+    for one, other, why in _EXCLUSIVE:
+        if values.get(one) and values.get(other) and given(one) and given(other):
+            raise WrongUsage(f"{given(one)} and {given(other)} contradict each other: {why}; {_ADVICE}")
+    for less, more, parse in _ORDERED:
+        if given(less) and given(more) and parse(str(values[less])) > parse(str(values[more])):
+            wanted = f"{given(less)} {values[less]} is more than {given(more)} {values[more]} allows"
+            raise WrongUsage(f"{wanted}; raise the one or lower the other")
+
+
+def limits_of(values: Mapping[str, Any]) -> Limits:
+    from ftransfer.limits import DEFAULT_LIMITS
+
+    stall_s = parse_time(values["stall_time"])
+    return replace(
+        DEFAULT_LIMITS,
+        max_sessions=values["max_sessions"],
+        max_source_sessions=values["max_source_sessions"] or 0,
+        max_unproven=values["max_unproven"],
+        handshake_s=parse_time(values["handshake_time"]),
+        login_s=parse_time(values["login_time"]),
+        line_s=parse_time(values["line_time"]),
+        idle_s=parse_time(values["idle_time"]),
+        stall_s=stall_s,
+        # Peers say that they live a few times within the time in which they would be given up.
+        heartbeat_s=min(DEFAULT_LIMITS.heartbeat_s, stall_s / 4),
+        quiet_s=parse_time(values["quiet_time"]),
+        least_bytes=parse_size(values["least_progress"]),
+        max_line_bytes=parse_size(values["max_line"]),
+        max_chunk_bytes=min(parse_size(values["max_frame"]), DEFAULT_LIMITS.max_chunk_bytes),
+    )
+
+
+def bounds_of(values: Mapping[str, Any]) -> Bounds:
+    from ftransfer.account import Bounds
+    from ftransfer.rights import Allowance
+
+    return Bounds(
+        all=Allowance(quota_bytes=_size(values["quota"]), max_file_bytes=_size(values["max_file"])),
+        each=Allowance(quota_bytes=_size(values["user_quota"])),
+        keep_free_bytes=_size(values["keep_free"]),
+    )
+
+
+def rates_of(values: Mapping[str, Any]) -> RateBounds:
+    from ftransfer.server.rates import RateBounds
+
+    return RateBounds(_rate(values["rate"]), _rate(values["user_rate"]), _rate(values["session_rate"]))
+
+
+def _size(text: str | None) -> int | None:
+    return None if text is None else parse_size(text)
+
+
+def _rate(text: str | None) -> int | None:
+    return None if text is None else parse_rate(text)

@@ -1,0 +1,132 @@
+"""`serve --config FILE`: a TOML file in which every flag has a key, read anew on SIGHUP.
+
+The keys are the flags themselves, with _ for -: there is no second list that could fall behind. What is on the command line comes
+before what is in the file. A mistake is one line with file, line and column.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import typer
+
+from ftransfer.names import escape
+from ftransfer.shell.failures import WrongUsage
+
+_NOT_IN_FILE = frozenset(("folder", "config", "help"))
+_MAX_BYTES = 1 << 20
+
+
+def read_config(path: str, context: Any) -> dict[str, Any]:
+    """Read a file and check each value as if it were given on the command line; give the values by the names of the parameters.
+
+    Args:
+        context: Typer's context of the command.
+
+    Raises:
+        WrongUsage: It cannot be read, or holds a mistake.
+    """
+    text = _text_of(path)
+    try:
+        found = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise WrongUsage(_toml_mistake(path, text, str(error))) from error
+    options = {option.name: option for option in context.command.params if option.name not in _NOT_IN_FILE}
+    return {key: _checked(path, text, key, value, options, context) for key, value in found.items()}
+
+
+def _take_config(context: typer.Context, path: str | None) -> str | None:
+    if path is not None:
+        context.default_map = read_config(path, context)
+    return path
+
+
+ConfigFile = Annotated[
+    str | None,
+    # Eager: the other parameters look for their defaults in what it reads.
+    typer.Option(metavar="FILE", callback=_take_config, is_eager=True, help="Read flags from a TOML file.", show_default=False),
+]
+
+
+def _text_of(path: str) -> str:
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(_MAX_BYTES + 1)
+        if len(data) > _MAX_BYTES:
+            raise WrongUsage(f"{escape(path)}: is too large for a configuration file")
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise WrongUsage(f"{escape(path)}: is not UTF-8") from error
+    except (OSError, ValueError) as error:
+        raise WrongUsage(f"{escape(path)}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _toml_mistake(path: str, text: str, message: str) -> str:
+    place = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", message)
+    end = (text.count("\n") + 1, len(text) - (text.rfind("\n") + 1) + 1)
+    line, column = (place[1], place[2]) if place and place[1] else end
+    what = message[: place.start()] if place else message
+    return f"{escape(path)}:{line}:{column}: is not TOML: {escape(what[:1].lower() + what[1:])}"
+
+
+def _checked(path: str, text: str, key: str, value: Any, options: Mapping[str, Any], context: Any) -> Any:
+    line, column = position_of(text, key)
+    where = f"{escape(path)}:{line}:{column}"
+    option = options.get(key)
+    if option is None:
+        near = difflib.get_close_matches(key.replace("-", "_"), options, 1)
+        hint = f"; did you mean {near[0]}?" if near else f"; the keys are {', '.join(sorted(options))}"
+        raise WrongUsage(f"{where}: unknown key {escape(key)}{hint}")
+    value = _of_type(where, key, value, option)
+    if option.callback is not None:
+        try:
+            return option.callback(context, option, value)
+        except Exception as error:
+            # Typer's class for a bad value has moved between its versions; what it can do has not.
+            if hasattr(error, "message") and hasattr(error, "exit_code"):
+                raise WrongUsage(f"{where}: {key}: {error.message}") from error
+            raise
+    return value
+
+
+def _of_type(where: str, key: str, value: Any, option: Any) -> Any:
+    if getattr(option, "is_flag", False):
+        if type(value) is not bool:
+            raise WrongUsage(f"{where}: {key} must be true or false")
+        return value
+    if _takes(int, option):
+        if type(value) is not int:
+            raise WrongUsage(f"{where}: {key} must be a whole number")
+        return value
+    if _takes(list[str], option):
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise WrongUsage(f"{where}: {key} must be a list of texts")
+        return value
+    if type(value) not in (str, int, float):
+        raise WrongUsage(f"{where}: {key} must be a text in quotes or a number")
+    return str(value)
+
+
+def _takes(wanted: Any, option: Any) -> bool:
+    """Whether a parameter is of a type, in the ways in which the versions of typer say so."""
+    descriptor = getattr(option, "type_descriptor", None)
+    if descriptor is not None:
+        annotation = descriptor.annotation
+        return wanted in (annotation, *get_args(annotation))
+    name = getattr(getattr(option, "type", None), "name", "")
+    return bool(getattr(option, "multiple", False)) if wanted is not int else name == "integer"
+
+
+def position_of(text: str, key: str) -> tuple[int, int]:
+    """Give the line and column, from 1, at which a key of the top level (or a table of that name) stands in a TOML text."""
+    quoted = "|".join(re.escape(form) for form in (key, f'"{key}"', f"'{key}'"))
+    found = re.search(rf"^[ \t]*\[*[ \t]*({quoted})[ \t]*[=.\]]", text, re.MULTILINE)
+    if found is None:
+        return 1, 1
+    start = found.start(1)
+    return text.count("\n", 0, start) + 1, start - (text.rfind("\n", 0, start) + 1) + 1

@@ -1,0 +1,76 @@
+"""The settings of a running server: where each came from, and reading them anew on SIGHUP."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ftransfer.cli.bounds import RELOADED, bounds_of, limits_of, rates_of, refuse_contradictions
+from ftransfer.cli.config import read_config
+from ftransfer.names import escape
+from ftransfer.shell.failures import WrongUsage
+
+if TYPE_CHECKING:
+    from ftransfer.audit import Audit
+    from ftransfer.server.listener import Server
+    from ftransfer.share import Share
+
+log = logging.getLogger("ftransfer.server")
+
+
+class Settings:
+    """The values of all flags of `serve`: from the command line, else from the file, else the defaults.
+
+    Args:
+        context: Typer's context of the command.
+    """
+
+    def __init__(self, context: Any) -> None:
+        self.values: Mapping[str, Any] = dict(context.params)
+        self._context = context
+        self._path: str | None = context.params.get("config")
+        self._on_line = {name for name in self.values if _source(context, name) == "COMMANDLINE"}
+        self._in_file = {name for name in self.values if _source(context, name) == "DEFAULT_MAP"}
+        refuse_contradictions(self.values, self._given)
+
+    def reload(self, server: Server, share: Share, audit: Audit | None) -> None:
+        """Read the file anew and set what can be set while the server runs; a mistake leaves all as it was, and is logged."""
+        if audit is not None:
+            audit.reopen()
+        if self._path is None:
+            log.info("reloaded; there is no --config to read anew")
+            return
+        before, in_file = self.values, self._in_file
+        try:
+            found = read_config(self._path, self._context)
+            self.values = {name: self._value(name, found) for name in before}
+            self._in_file = set(found) - self._on_line
+            refuse_contradictions(self.values, self._given)
+        except WrongUsage as error:
+            self.values, self._in_file = before, in_file
+            log.error("not reloaded: %s", error)
+            return
+        server.set_limits(limits_of(self.values))
+        server.rates.change(rates_of(self.values))
+        share.account.bounds = bounds_of(self.values)
+        fixed = sorted(name for name in before if name not in RELOADED and before[name] != self.values[name])
+        for name in fixed:
+            log.warning("%s cannot change while the server runs; restart it", name)
+        log.info("reloaded %s", escape(self._path))
+
+    def _value(self, name: str, found: Mapping[str, Any]) -> Any:
+        if name in self._on_line or name in ("folder", "config"):
+            return self.values[name]
+        if name in found:
+            return found[name]
+        return next(option.default for option in self._context.command.params if option.name == name)
+
+    def _given(self, name: str) -> str:
+        if name in self._on_line:
+            return f"--{name.replace('_', '-')}"
+        return f"{name} in {escape(str(self._path))}" if name in self._in_file else ""
+
+
+def _source(context: Any, name: str) -> str:
+    return str(getattr(context.get_parameter_source(name), "name", ""))

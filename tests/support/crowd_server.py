@@ -1,0 +1,31 @@
+"""A server in a process of its own, so that its memory can be measured: FOLDER CERTIFICATE-or-"" LIMITS-as-JSON.
+
+It says its port on stdout and ends with its stdin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+
+from ftransfer.limits import Limits
+from ftransfer.server.listener import Server
+from ftransfer.share import Share
+from ftransfer.storage.local import LocalStore
+from ftransfer.tls.contexts import ServerTls
+
+
+async def main(folder: str, certificate: str, limits: str) -> None:
+    store = await LocalStore.open(folder, durable=False)
+    tls = ServerTls(certificate) if certificate else None
+    server = await Server.start(Share(store), port=0, limits=Limits(**json.loads(limits)), tls=tls)
+    sys.stdout.write(f"{server.addresses[0][1]}\n")
+    sys.stdout.flush()
+    await asyncio.to_thread(sys.stdin.read)
+    await server.stop(0)
+    await store.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))
