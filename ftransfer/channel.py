@@ -248,8 +248,8 @@ class Channel:
             await self.link.write(frames, float("inf"))
             self._sent_at = self._loop.time()
 
-    async def send_packs(self, count: int, *buffers: Buffer) -> None:
-        """As send, for pack frames with so many bytes of content."""
+    async def send_content(self, count: int, *buffers: Buffer) -> None:
+        """As send, for frames with so many bytes of content among them."""
         await self._paced(count)
         await self.send(*buffers)
         self._check_progress(count, is_mid_frame=False)

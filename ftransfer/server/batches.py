@@ -50,7 +50,7 @@ async def handle_mget(session: Session, command: Command) -> dict[str, Any]:
                     size = sum(len(file.data) for file in files)
                     session.moved += size
                     for pack in in_frames(files, lambda some: encode_files(session.connection, some)):
-                        await session.channel.send_packs(size, *pack)
+                        await session.channel.send_content(size, *pack)
                         size = 0
                     for file in files:
                         session.record("get", file.name, size=len(file.data), digest=file.digest)

@@ -101,8 +101,9 @@ async def _send_small(session: Session, reader: Reader, meta: Meta) -> None:
     frames: list[bytes] = [connection.send_meta(meta)]
     if data:
         frames += [connection.send_data_header(len(data)), data]
-    frames.append(connection.send_end(End(meta.length, digest_of(data))))
-    await session.channel.send(*frames)
+    session.digest = digest_of(data)
+    frames.append(connection.send_end(End(meta.length, session.digest)))
+    await session.channel.send_content(len(data), *frames)
     session.moved += len(data)
 
 
