@@ -24,8 +24,6 @@ from ftransfer.client.security import Security
 from ftransfer.tls.identity import make_identity
 
 PROJECT = Path(__file__).parents[2]
-# The beginning of a TLS handshake: a record of 512 bytes is announced, and five of them come.
-HALF_HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03"
 MARGIN_S = 5.0  # on a busy machine
 
 
@@ -81,70 +79,27 @@ async def target(folder: Path, limits: dict[str, float], *, encrypted: bool) -> 
         await process.communicate(b"")  # which closes its stdin
 
 
-class Crowd:
-    """Connections from many addresses of 127/8, each of one kind."""
+@contextlib.asynccontextmanager
+async def crowd(port: int, count: int) -> AsyncIterator[asyncio.StreamReader]:
+    """Let a crowd come, in a process of its own, so that it costs the honest client nothing but the server's time.
 
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._tasks: list[asyncio.Task[None]] = []
-        self._connected = 0
-
-    async def gather(self, count: int) -> None:
-        """Let `count` of each kind come, and wait until they are there."""
-        kinds = (self._silent, self._trickling, self._halfway)
-        for number in range(count):
-            for kind, act in enumerate(kinds):
-                host = f"127.{kind + 1}.{number // 250}.{number % 250 + 1}"
-                self._tasks.append(asyncio.create_task(self._come(host, act)))
-            if number % 50 == 49:
-                await asyncio.sleep(0)
-        while self._connected < 3 * count:
-            await asyncio.wait(self._tasks, timeout=0.05, return_when=asyncio.FIRST_EXCEPTION)
-
-    async def gone(self, within_s: float) -> float:
-        """Wait until the server has closed all of them; give how long that took."""
-        began = asyncio.get_running_loop().time()
-        async with asyncio.timeout(within_s):
-            await asyncio.gather(*self._tasks)
-        return asyncio.get_running_loop().time() - began
-
-    def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-
-    async def _come(self, host: str, act: object) -> None:
-        writer = None
-        try:
-            reader, writer = await asyncio.open_connection("127.0.0.1", self._port, local_addr=(host, 0))
-            self._connected += 1
-            ended = asyncio.create_task(_read_to_end(reader))
-            try:
-                await act(writer, ended)  # type: ignore[operator]
-            finally:
-                ended.cancel()
-        except (ConnectionError, asyncio.CancelledError):
-            pass
-        finally:
-            if writer is not None:
-                writer.transport.abort()
-
-    async def _silent(self, writer: asyncio.StreamWriter, ended: asyncio.Task[None]) -> None:
-        await ended
-
-    async def _trickling(self, writer: asyncio.StreamWriter, ended: asyncio.Task[None]) -> None:
-        while not ended.done():
-            writer.write(b"a")
-            await asyncio.wait([ended], timeout=1.0)
-
-    async def _halfway(self, writer: asyncio.StreamWriter, ended: asyncio.Task[None]) -> None:
-        writer.write(HALF_HELLO)
-        await ended
-
-
-async def _read_to_end(reader: asyncio.StreamReader) -> None:
-    with contextlib.suppress(ConnectionError):
-        while await reader.read(65_536):
-            pass
+    Gives what the crowd says: a line with the seconds, once all of it is gone.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.support.crowd", str(port), str(count)),
+        stdout=asyncio.subprocess.PIPE,
+        cwd=PROJECT,
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+    )
+    assert process.stdout is not None
+    try:
+        assert await process.stdout.readline() == b"here\n"
+        yield process.stdout
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+        await process.communicate()
 
 
 @pytest.fixture(autouse=True)
@@ -161,13 +116,10 @@ async def test_small_crowd_is_sent_away_and_the_honest_client_served(tmp_path: P
     async with target(tmp_path, limits, encrypted=encrypted) as server:
         (server.share / "a").write_bytes(bytes(1 << 20))
         await server.get("a")
-        crowd = Crowd(server.port)
-        try:
-            await crowd.gather(30)
+        async with crowd(server.port, 30) as said:
             await asyncio.gather(*(server.get("a", str(number)) for number in range(3)))
-            await crowd.gone(max(times.values()) + MARGIN_S)
-        finally:
-            crowd.stop()
+            async with asyncio.timeout(max(times.values()) + MARGIN_S):
+                assert float(await said.readline()) > 0
         await server.get("a")
 
 
@@ -177,18 +129,15 @@ async def test_small_crowd_is_sent_away_and_the_honest_client_served(tmp_path: P
 async def test_a_thousand_of_each_kind(tmp_path: Path, encrypted: bool, capsys: pytest.CaptureFixture[str]) -> None:
     times = {"idle_s": 20.0, "line_s": 20.0, "handshake_s": 10.0, "login_s": 20.0}
     async with target(tmp_path, times, encrypted=encrypted) as server:
-        (server.share / "a").write_bytes(os.urandom(100 << 20))
+        await asyncio.to_thread((server.share / "a").write_bytes, bytes(100 << 20))
         await server.get("a")
         alone = statistics.median([await server.get("a") for _ in range(5)])
         before = server.memory()
-        crowd = Crowd(server.port)
-        try:
-            await crowd.gather(1000)
+        async with crowd(server.port, 1000) as said:
             amid = statistics.median([await server.get("a") for _ in range(5)])
             at_most = server.memory()
-            gone_s = await crowd.gone(max(times.values()) + MARGIN_S)
-        finally:
-            crowd.stop()
+            async with asyncio.timeout(max(times.values()) + MARGIN_S):
+                gone_s = float(await said.readline())
         await server.get("a")
         after = server.memory()
     with capsys.disabled():
