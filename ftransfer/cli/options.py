@@ -64,3 +64,13 @@ Offset = Annotated[
     int, typer.Option("--offset", metavar="N", callback=_check_count, help="Begin at this byte.", show_default=False)
 ]
 Length = Annotated[int | None, typer.Option("--length", metavar="N", callback=_check_count, help="At most so many bytes.")]
+Streams = Annotated[
+    int | None,
+    typer.Option(
+        "--streams",
+        metavar="N",
+        callback=_check_count,
+        help="Over so many connections at once; else as many as pay on a long path.",
+        show_default=False,
+    ),
+]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, NamedTuple
 import typer
 
 from ftransfer.cli.connecting import connection_to
-from ftransfer.cli.options import Host, Json, Length, NoFsync, Offset, Port, Retries
+from ftransfer.cli.options import Host, Json, Length, NoFsync, Offset, Port, Retries, Streams
 from ftransfer.cli.output import entries_text, note, receipt_text
 from ftransfer.cli.running import PATIENCE_S, STREAM_PATIENCE_S, run
 from ftransfer.cli.trees import Recursive, get_folder, get_pattern, put_folder
@@ -65,6 +65,7 @@ def get(
     recursive: Recursive = False,
     offset: Offset = 0,
     length: Length = None,
+    streams: Streams = None,
     retries: Retries = None,
     no_fsync: NoFsync = False,
     as_json: Json = False,
@@ -74,6 +75,8 @@ def get(
     With -r a whole folder; with a pattern like '*.csv' (in quotes, so that the server's names are meant) all files that match.
     """
     part = _Part(offset, length)
+    if streams and (part or recursive or dest == _STREAM):
+        raise WrongUsage("--streams is for one whole file that goes to a file; leave it out")
     if dest == _STREAM and (recursive or is_glob(name)):
         raise WrongUsage("only one file can be written to stdout; name it, or choose a folder to write to")
     if recursive and part:
@@ -85,7 +88,7 @@ def get(
     if recursive:
         return get_folder(connection(), name, dest, as_json=as_json)
     try:
-        return _get_one(connection(), name, dest, part, as_json=as_json)  # there may be a file of just that name
+        return _get_one(connection(), name, dest, part, streams, as_json=as_json)  # there may be a file of just that name
     except (NotFound, NameRefused):
         if not is_glob(name) or part:
             raise
@@ -102,8 +105,8 @@ class _Part(NamedTuple):
         return self != (0, None)
 
 
-def _get_one(connection: Connection, name: str, dest: str, part: _Part, *, as_json: bool) -> None:
-    receipt = run(_get(connection, name, dest, part), patience_s=_patience_s(dest))
+def _get_one(connection: Connection, name: str, dest: str, part: _Part, streams: int | None, *, as_json: bool) -> None:
+    receipt = run(_get(connection, name, dest, part, streams), patience_s=_patience_s(dest))
     text = receipt_text(receipt, "get", as_json=as_json)
     if dest != _STREAM:
         sys.stdout.write(f"{text}\n")
@@ -169,13 +172,15 @@ def dir_(
     run(_dir(connection_to(host, port), path, as_json=as_json))
 
 
-async def _get(connection: Connection, name: str, dest: str, part: _Part) -> Receipt:
+async def _get(connection: Connection, name: str, dest: str, part: _Part, streams: int | None) -> Receipt:
     async with connection as client:
         with _progress() as bar:
             if dest == _STREAM:
                 sink = _binary(sys.stdout, "stdout")
                 return await client.get_to(name, sink, offset=part.offset, length=part.length, progress=bar.callback)
-            return await client.get(name, dest, offset=part.offset, length=part.length, progress=bar.callback)
+            return await client.get(
+                name, dest, offset=part.offset, length=part.length, streams=streams or None, progress=bar.callback
+            )
 
 
 async def _put(connection: Connection, file: str, name: str, conditions: _Conditions) -> Receipt:

@@ -11,7 +11,7 @@ from enum import Enum
 from pathlib import Path
 
 from ftransfer.names import SafeName, escape
-from ftransfer.shell import files, people
+from ftransfer.shell import files, people, trees
 from ftransfer.shell.columns import in_columns
 from ftransfer.shell.context import ShellContext
 from ftransfer.shell.failures import WrongUsage
@@ -149,20 +149,26 @@ async def _pwd(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> N
 async def _get(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> None:
     name = shell.remote(arguments[0])
     dest = _keep_slash(shell.here(arguments[1]), arguments[1]) if len(arguments) > 1 else str(shell.local)
+    if "r" in flags:
+        return await trees.get_folder(shell, name, dest)
     async with shell.line.use() as client:
         with shell.console.progress() as bar:
             receipt = await client.get(str(name), dest, progress=bar.callback)
     shell.console.line(receipt_line(receipt, "get", _as_typed(shell, receipt.path)))
+    return None
 
 
 async def _put(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> None:
     file = shell.here(arguments[0])
+    if "r" in flags:
+        return await trees.put_folder(shell, file, remote_target(shell, arguments[1] if len(arguments) > 1 else ".", file.name))
     await asyncio.to_thread(check_sendable, file)
     name = remote_target(shell, arguments[1] if len(arguments) > 1 else ".", file.name)
     async with shell.line.use() as client:
         with shell.console.progress() as bar:
             receipt = await client.put(file, str(name), progress=bar.callback)
     shell.console.line(receipt_line(receipt, "put", _as_typed(shell, receipt.path)))
+    return None
 
 
 def remote_target(shell: ShellContext, typed: str, file_name: str) -> SafeName:
@@ -236,9 +242,23 @@ COMMANDS: tuple[ShellCommand, ...] = (
     ShellCommand(("dir",), "dir [PATH]", "list a folder of the share, with sizes and times", _dir, _FOLDER),
     ShellCommand(("ls",), "ls [-l] [PATH]", "list the names only; -l is dir", _ls, _FOLDER, flags="l"),
     ShellCommand(
-        ("get",), "get NAME [DEST]", "receive a file; DEST is a file or folder here", _get, (Wants.REMOTE, Wants.LOCAL), 1
+        ("get",),
+        "get [-r] NAME [DEST]",
+        "receive a file; -r: a folder with its content",
+        _get,
+        (Wants.REMOTE, Wants.LOCAL),
+        1,
+        "r",
     ),
-    ShellCommand(("put",), "put FILE [NAME]", "send a file; NAME/ puts it into that folder", _put, (Wants.LOCAL, Wants.REMOTE), 1),
+    ShellCommand(
+        ("put",),
+        "put [-r] FILE [NAME]",
+        "send a file; NAME/ is a folder for it; -r: a folder",
+        _put,
+        (Wants.LOCAL, Wants.REMOTE),
+        1,
+        "r",
+    ),
     ShellCommand(
         ("stat",), "stat [NAME...]", "describe a file or folder: size, time, mode, identity", files.stat, _REMOTE, repeated=True
     ),

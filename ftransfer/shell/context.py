@@ -8,7 +8,7 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ftransfer.client.files import Checksum
 from ftransfer.errors import ChannelError, Closed, NameRefused, ServerStopping
@@ -19,6 +19,9 @@ from ftransfer.shell.console import Console
 from ftransfer.shell.listing import as_generator
 from ftransfer.storage.base import Entry
 from ftransfer.transfer.records import ProgressCallback, Receipt
+
+if TYPE_CHECKING:
+    from ftransfer.client.trees import OnItem, TreeReport
 
 
 class RemoteShare(Protocol):
@@ -47,6 +50,24 @@ class RemoteShare(Protocol):
     async def put(
         self, file: str | os.PathLike[str], name: str | None = None, *, progress: ProgressCallback | None = None
     ) -> Receipt: ...
+
+    async def get_tree(
+        self,
+        path: str = "",
+        dest: str | os.PathLike[str] = ".",
+        *,
+        on_item: OnItem | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> TreeReport: ...
+
+    async def put_tree(
+        self,
+        folder: str | os.PathLike[str],
+        path: str = "",
+        *,
+        on_item: OnItem | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> TreeReport: ...
 
     async def stat(self, name: str) -> Entry: ...
 

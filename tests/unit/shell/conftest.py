@@ -11,6 +11,7 @@ import pytest
 
 from ftransfer.client.files import Checksum
 from ftransfer.client.people import Delivery
+from ftransfer.client.trees import OnItem, TreeItem, TreeReport
 from ftransfer.digest import digest_of
 from ftransfer.errors import FtransferError, NotFound
 from ftransfer.names import escape
@@ -118,6 +119,30 @@ class FakeShare:
         assert name is not None
         self.files[name] = Path(file).read_bytes()
         return Receipt(name, len(self.files[name]), "d", MTIME_NS, seconds=0.25, path=str(file))
+
+    async def get_tree(
+        self,
+        path: str = "",
+        dest: str | os.PathLike[str] = ".",
+        *,
+        on_item: OnItem | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> TreeReport:
+        self.asked.append(f"get -r {path} {os.fspath(dest)}")
+        return TreeReport(copied=2, bytes=10)
+
+    async def put_tree(
+        self,
+        folder: str | os.PathLike[str],
+        path: str = "",
+        *,
+        on_item: OnItem | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> TreeReport:
+        self.asked.append(f"put -r {os.fspath(folder)} {path}")
+        if on_item is not None:
+            on_item(TreeItem("x", "failed", error=NotFound("x: is gone", name="x")))
+        return TreeReport(failed=1)
 
     async def stat(self, name: str) -> Entry:
         self.asked.append(f"stat {name}")

@@ -9,7 +9,7 @@ from ftransfer.errors import CannotConnect, Closed, FtransferError, NameRefused,
 from ftransfer.names import SafeName
 from ftransfer.shell.commands import BY_WORD, execute
 from ftransfer.shell.context import resolve
-from ftransfer.shell.failures import WrongUsage
+from ftransfer.shell.failures import SomeFailed, WrongUsage
 from tests.unit.shell.conftest import FakeShare, Screen
 
 # The share.
@@ -80,6 +80,20 @@ async def test_get_goes_to_the_local_folder(screen: Screen, tmp_path: Path) -> N
     await execute(screen.shell, "get 射频仿真.pptx")
     assert (tmp_path / "射频仿真.pptx").read_bytes() == b"slides"
     assert screen.lines == ["received 射频仿真.pptx: 6 B in 0.25 s, verified"]
+
+
+async def test_get_of_a_folder_goes_below_a_folder_that_is_there(screen: Screen, tmp_path: Path) -> None:
+    await execute(screen.shell, "get -r photos")
+    await execute(screen.shell, "get -r photos/2024 other")
+    assert screen.share.asked[-2:] == [f"get -r photos {tmp_path}/photos", f"get -r photos/2024 {tmp_path}/other"]
+    assert screen.lines[-1] == "received 2 files, 10 B in 0.00 s"
+
+
+async def test_put_of_a_folder_tells_what_failed_and_fails(screen: Screen, tmp_path: Path) -> None:
+    with pytest.raises(SomeFailed):
+        await execute(screen.shell, "put -r somewhere photos/")
+    assert screen.share.asked[-1] == f"put -r {tmp_path}/somewhere photos/somewhere"
+    assert screen.lines[0].startswith("x: is gone") and screen.lines[1].endswith("1 FAILED in 0.00 s")
 
 
 async def test_get_to_another_name(screen: Screen, tmp_path: Path) -> None:
@@ -182,7 +196,7 @@ async def test_help_of_one_command(screen: Screen) -> None:
         ("dri", "no command dri"),
         ("!ls", "no command !ls"),
         ("\x1b[2J", r"no command \\x1b\[2J"),
-        ("get", r"usage: get NAME \[DEST\]"),
+        ("get", r"usage: get \[-r\] NAME \[DEST\]"),
         ("get my holiday photo.jpg", "quotes"),
         ("pwd x", "usage: pwd"),
         ("ls -z", "no flag -z"),

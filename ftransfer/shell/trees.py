@@ -1,0 +1,54 @@
+"""The shell's `get -r` and `put -r`: whole folders, of which only what differs is moved."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ftransfer.names import SafeName
+from ftransfer.shell.context import ShellContext
+from ftransfer.shell.failures import SomeFailed
+from ftransfer.shell.wording import explain, tree_line
+
+if TYPE_CHECKING:
+    from ftransfer.client.trees import TreeItem, TreeReport
+    from ftransfer.errors import FtransferError
+
+
+async def get_folder(shell: ShellContext, name: SafeName, dest: str) -> None:
+    """Receive a folder: into `dest` under its own name if that is a folder, else as `dest`."""
+    if not name.is_root and (dest.endswith(os.sep) or Path(dest).is_dir()):  # noqa: ASYNC240 - one look, at the prompt
+        dest = os.path.join(dest, name.last)
+    told = _Told(shell)
+    async with shell.line.use() as client:
+        with shell.console.progress() as bar:
+            report = await client.get_tree(str(name), dest, on_item=told, progress=bar.callback)
+    told.finish(report, "get")
+
+
+async def put_folder(shell: ShellContext, folder: Path, name: SafeName) -> None:
+    """Send a folder, to be called `name` in the share."""
+    told = _Told(shell)
+    async with shell.line.use() as client:
+        with shell.console.progress() as bar:
+            report = await client.put_tree(folder, str(name), on_item=told, progress=bar.callback)
+    told.finish(report, "put")
+
+
+class _Told:
+    """Tells the names that failed as they do, and the counts at the end."""
+
+    def __init__(self, shell: ShellContext) -> None:
+        self._shell = shell
+        self._first_error: FtransferError | None = None
+
+    def __call__(self, item: TreeItem) -> None:
+        if item.error is not None:
+            self._first_error = self._first_error or item.error
+            self._shell.console.line(explain(item.error))
+
+    def finish(self, report: TreeReport, verb: str) -> None:
+        self._shell.console.line(tree_line(report, verb))
+        if self._first_error is not None:
+            raise SomeFailed(report.failed, self._first_error)
