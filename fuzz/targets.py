@@ -11,7 +11,8 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ftransfer.errors import FtransferError, LocalProtocolError, NameRefused, ProtocolError, RemoteProtocolError, from_wire
+from ftransfer.auth.users import parse_users
+from ftransfer.errors import BadFile, FtransferError, LocalProtocolError, NameRefused, ProtocolError, RemoteProtocolError, from_wire
 from ftransfer.limits import Limits
 from ftransfer.names import ROOT, NameReader, SafeName, escape, parse_name, parse_path
 from ftransfer.protocol.commands import BadLine, Body, Command, format_command, parse_line
@@ -179,6 +180,14 @@ def known_hosts(data: bytes) -> None:
             assert "\n" not in str(error)
 
 
+def users(data: bytes) -> None:
+    """The file of users, which a person writes."""
+    try:
+        parse_users(data.decode("utf-8", "replace"), "users.toml")
+    except BadFile as error:
+        assert "\n" not in str(error)
+
+
 TARGETS: Mapping[str, Callable[[bytes], None]] = {
-    target.__name__: target for target in (server_bytes, client_bytes, line, payload, pack, names, known_hosts)
+    target.__name__: target for target in (server_bytes, client_bytes, line, payload, pack, names, known_hosts, users)
 }

@@ -63,6 +63,9 @@ def parse_users(text: str, path: str) -> dict[str, User]:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise BadFile(_syntax(str(error), text, path)) from error
+    except (ValueError, RecursionError) as error:
+        # A number of thousands of digits, a thousand brackets: tomllib has no word of its own for them, nor a place.
+        raise BadFile(f"{path}: a number is too long, or brackets are nested too deeply; it must be TOML") from error
     try:
         return _users(document)
     except _Mistake as mistake:

@@ -29,9 +29,11 @@ NAMES = st.sampled_from(["a", "b", "c", "c/a", "c/b", "c/d", "c/d/a"])
 ODD_NAMES = st.sampled_from([".", "..", "/", "a/", "a//b", "../a", "c/../a", "\0", ".ftransfer/x", "x" * 300])
 ANY_NAME = NAMES | ODD_NAMES
 CONTENT = st.binary(max_size=40)
-JUNK = st.binary(max_size=60).map(lambda data: data.replace(b"\n", b" ")) | st.sampled_from(
-    [b"", b"get", b'get "a', b'get "a" []', b"\xff\xfe", b"nothing a", b'mv "a" {}', b'get "a" {"offset": -1}', b"GET a {", b"stat \x00"]
+ODD_LINES = (
+    *(b"", b"get", b'get "a', b'get "a" []', b"\xff\xfe", b"nothing a", b'mv "a" {}', b'get "a" {"offset": -1}', b"GET a {"),
+    *(b"stat \x00", b'dir "" {"recursive": 1}', b'rm "c" {"recursive": "yes"}'),
 )
+JUNK = st.binary(max_size=60).map(lambda data: data.replace(b"\n", b" ")) | st.sampled_from(ODD_LINES)
 _LIMITS = Limits(idle_s=5, stall_s=5, close_s=0.2)
 _WAIT_S = 10
 
@@ -153,7 +155,9 @@ class Sessions(RuleBasedStateMachine):
     def mv(self, old: str, new: str, replace: bool) -> None:
         kind, _ = self._say("mv", old, {"to": new, "replace": replace})
         if kind == b"R":
-            moved = {name: new + name[len(old) :] for name in (*self.files, *self.folders) if name == old or name.startswith(f"{old}/")}
+            moved = {
+                name: new + name[len(old) :] for name in (*self.files, *self.folders) if name == old or name.startswith(f"{old}/")
+            }
             files = {moved[name]: self.files.pop(name) for name in moved if name in self.files}
             folders = {moved[name] for name in moved if name in self.folders}
             self.folders -= set(moved)
