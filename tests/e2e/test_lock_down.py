@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 
+from ftransfer.auth.passwords import hash_password
+from ftransfer.auth.users import add_user
 from ftransfer.cli.locking import lock_down
 from ftransfer.lockdown import CannotLock, landlock_abi
 from ftransfer.shell.failures import WrongUsage
@@ -56,3 +59,16 @@ def test_lock_that_is_not_to_be_had_is_an_error_only_if_it_was_asked_for(monkeyp
     assert lock_down(False, ".") == "not locked in: --no-lock-down"
     with pytest.raises(WrongUsage, match="this system has no landlock"):
         lock_down(True, ".")
+
+
+@needs_landlock
+async def test_files_that_were_replaced_are_read_again_behind_the_lock(tmp_path: Path) -> None:
+    (tmp_path / "share").mkdir()
+    (tmp_path / "conf").mkdir()
+    users = tmp_path / "conf" / "users.toml"
+    add_user(str(users), "ann", hash_password("one"), "read")
+    async with start_server(tmp_path / "share", "--lock-down", "--tls", "on", "--users", str(users)) as server:
+        add_user(str(users), "bob", hash_password("two"), "read")  # a new file in the place of the old one
+        server.process.send_signal(signal.SIGHUP)
+        line = await server.err_until("certificate and users are read again|kept as it was")
+    assert "are read again" in line

@@ -235,7 +235,7 @@ class Sessions(RuleBasedStateMachine):
     def _hear_frames(self) -> tuple[bytes, dict[str, Any], list[tuple[bytes, bytes]]]:
         async def hear() -> tuple[bytes, dict[str, Any], list[tuple[bytes, bytes]]]:
             assert self._peer is not None
-            frames = []
+            frames: list[tuple[bytes, bytes]] = []
             async with asyncio.timeout(_WAIT_S):
                 while True:
                     kind, payload = await self._peer.frame()
