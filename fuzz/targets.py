@@ -9,9 +9,15 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
+from typing import Any
+
+import typer
 
 from ftransfer.auth.users import parse_users
+from ftransfer.cli.config import read_config
+from ftransfer.cli.serve import serve
 from ftransfer.errors import BadFile, FtransferError, LocalProtocolError, NameRefused, ProtocolError, RemoteProtocolError, from_wire
 from ftransfer.limits import Limits
 from ftransfer.names import ROOT, NameReader, SafeName, escape, parse_name, parse_path
@@ -188,6 +194,24 @@ def users(data: bytes) -> None:
         assert "\n" not in str(error)
 
 
+def config(data: bytes) -> None:
+    """The configuration file of `serve`, which a person writes."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "serve.toml"
+        path.write_bytes(data)
+        try:
+            read_config(str(path), _serve_context())
+        except FtransferError as error:
+            assert "\n" not in str(error)
+
+
+@cache
+def _serve_context() -> Any:
+    app = typer.Typer()
+    app.command()(serve)
+    return typer.Context(typer.main.get_command(app))
+
+
 TARGETS: Mapping[str, Callable[[bytes], None]] = {
-    target.__name__: target for target in (server_bytes, client_bytes, line, payload, pack, names, known_hosts, users)
+    target.__name__: target for target in (server_bytes, client_bytes, line, payload, pack, names, known_hosts, users, config)
 }

@@ -36,6 +36,9 @@ def read_config(path: str, context: Any) -> dict[str, Any]:
         found = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise WrongUsage(_toml_mistake(path, text, str(error))) from error
+    except (ValueError, RecursionError) as error:
+        # tomllib has no word of its own for these, nor a place.
+        raise WrongUsage(f"{escape(path)}: is not TOML: a number is too long, or brackets are nested too deeply") from error
     options = {option.name: option for option in context.command.params if option.name not in _NOT_IN_FILE}
     return {key: _checked(path, text, key, value, options, context) for key, value in found.items()}
 
