@@ -18,6 +18,7 @@ from ftransfer.client.trees import (
     make_plan,
     relative_entry,
     tell_plan,
+    tell_unread,
 )
 from ftransfer.errors import FolderNotEmpty, FtransferError, NotFound, RemoteProtocolError
 from ftransfer.names import NameReader, SafeName, escape, parse_name
@@ -63,6 +64,7 @@ async def pull_tree(
         if plan.compared:
             await _compare_digests(conversation, store, remote, plan, run)
         run.begin(plan)
+        tell_unread(plan, run)
         if options.dry_run:
             tell_plan(plan, run)
             return

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from typing import Any
 
 from ftransfer.client.conversation import Asked, Conversation
-from ftransfer.client.trees import Plan, TreeItem, TreeRun, below, local_entries, make_plan, remote_entries, tell_plan
+from ftransfer.client.trees import Plan, TreeItem, TreeRun, below, local_entries, make_plan, remote_entries, tell_plan, tell_unread
 from ftransfer.client.uploads import source_of, upload
 from ftransfer.digest import Digest
 from ftransfer.errors import FolderNotEmpty, FtransferError, NotFound, RemoteProtocolError, SourceChanged
@@ -39,6 +39,7 @@ async def push_tree(conversation: Conversation, store: Store, remote: SafeName, 
         if plan.compared:
             await _compare_digests(conversation, store, remote, plan, run)
         run.begin(plan)
+        tell_unread(plan, run)
         if options.dry_run:
             tell_plan(plan, run)
             return

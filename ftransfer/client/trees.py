@@ -8,12 +8,12 @@ mtimes last.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ftransfer.client.conversation import Conversation
 from ftransfer.digest import Digest
-from ftransfer.errors import FtransferError
-from ftransfer.names import SafeName, parse_name
+from ftransfer.errors import Forbidden, FtransferError
+from ftransfer.names import SafeName, escape, parse_name
 from ftransfer.protocol.replies import Listing, Reply
 from ftransfer.storage.base import Entry, Store
 from ftransfer.transfer.packs import MAX_PACKED_BYTES
@@ -153,6 +153,7 @@ class Plan:
         self.links = Spool()
         self.folders = Spool()
         self.removed = Spool()
+        self.unread = Spool()
         self.unchanged = 0
 
     @property
@@ -176,11 +177,13 @@ class Plan:
                 self.removed.add(action.entry)
             case Doing.REPLACE:
                 self.replaced.add(action.entry)
+            case Doing.UNREAD:
+                self.unread.add(action.entry)
             case Doing.SKIP:
                 self.unchanged += 1
 
     def close(self) -> None:
-        for spool in (self.replaced, self.small, self.large, self.compared, self.links, self.folders, self.removed):
+        for spool in (self.replaced, self.small, self.large, self.compared, self.links, self.folders, self.removed, self.unread):
             spool.close()
 
     def __enter__(self) -> Plan:
@@ -195,6 +198,14 @@ async def make_plan(plan: Plan, source: AsyncIterator[Entry], there: AsyncIterat
     async with closing(source), closing(there), closing(Comparison(rules).actions(source, there)) as actions:
         async for action in actions:
             plan.add(action)
+
+
+def tell_unread(plan: Plan, run: TreeRun) -> None:
+    """Report the folders of the source that could not be listed: what is in them was neither copied nor removed."""
+    for entry in plan.unread:
+        run.failed(
+            entry.name, Forbidden(f"{escape(entry.name)}: the folder cannot be read; its owner should look at it", name=entry.name)
+        )
 
 
 def tell_plan(plan: Plan, run: TreeRun) -> None:
@@ -242,7 +253,7 @@ def relative_entry(entry: Entry, root: SafeName) -> Entry:
     if root.is_root:
         return entry
     name = entry.name[len(str(root)) + 1 :]
-    return Entry(name, entry.kind, entry.size, entry.mtime_ns, entry.mode, entry.identity, entry.target)
+    return replace(entry, name=name)
 
 
 def below(root: SafeName, name: str) -> SafeName:

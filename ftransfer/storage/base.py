@@ -27,7 +27,8 @@ class Entry:
     since 1970, `mode` the permission bits. `identity` is an opaque word that stays the same as long as the content is the same file
     untouched (device-independent; made of inode, size and mtime); listings and packs leave it "". `target` is the text of a link,
     in listings with links. `ctime_ns` is when anything about it last changed, by the clock of the file system, which nobody can set
-    back; 0 where the store does not tell. Two entries that differ in nothing else are equal.
+    back; 0 where the store does not tell. Two entries that differ in nothing else are equal. `unread` marks a folder in a
+    recursive listing whose content could not be listed: nothing can be concluded from its absence.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Entry:
     identity: str = ""
     target: str = ""
     ctime_ns: int = field(default=0, compare=False, repr=False)
+    unread: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +193,8 @@ class Store(Protocol):
         leads nowhere or outside.
 
         Raises:
-            NotFound, NotAFolder, Forbidden: At the first step. A folder below that cannot be read is left out with a log line.
+            NotFound, NotAFolder, Forbidden: At the first step. A folder below that cannot be read is listed as `unread`, without
+                its content.
         """
 
     async def open_read(self, name: SafeName) -> Reader:

@@ -215,7 +215,7 @@ def _open_locked(folder: int, key: str) -> FileIO | None:
 def _take_up(folder: int, key: str, handle: int, name: str, announced: Announcement) -> int:
     """Give the bytes that are in place and belong to this very source; make the record anew if it does not say so."""
     kept = os.fstat(handle).st_size
-    there = _read_partial(folder, key)
+    there = _parse_partial(folder, key)
     if there is None or (there.name, there.owner, there.source) != (name, announced.owner, announced.source):
         os.ftruncate(handle, 0)
         kept = 0
@@ -252,7 +252,16 @@ def _keys(folder: int, prefix: str) -> Iterator[str]:
 
 
 def _read_partial(folder: int, key: str) -> Partial | None:
-    """Read what is known of a partial; None if it is gone or its record is damaged, or no record at all."""
+    """Read what is known of a partial; None if it is gone, its record is damaged or cannot be read, or is no record at all."""
+    try:
+        return _parse_partial(folder, key)
+    except OSError:
+        # Whatever lies in the place of one record must not keep the uploads of others from being found.
+        return None
+
+
+def _parse_partial(folder: int, key: str) -> Partial | None:
+    """Read what is known of a partial; None if there is no record, or a damaged one. Raises OSError if it cannot be read now."""
     try:
         record = json.loads(_read_record(folder, key))
         found = os.stat(key + _DATA, dir_fd=folder, follow_symlinks=False)
@@ -265,9 +274,12 @@ def _read_partial(folder: int, key: str) -> Partial | None:
             None if size is None else int(size),
             found.st_mtime_ns,
         )
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        # Whatever lies in the place of one record must not keep the uploads of others from being found.
+    except (FileNotFoundError, IsADirectoryError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # a link
+            return None
+        raise
 
 
 def _read_record(folder: int, key: str) -> bytes:
@@ -275,7 +287,7 @@ def _read_record(folder: int, key: str) -> bytes:
     try:
         return os.read(handle, _MAX_RECORD_BYTES)
     finally:
-        os.close(handle)
+        release(handle)
 
 
 def _is_live(folder: int, key: str) -> bool:

@@ -60,18 +60,26 @@ class Sweep:
             prefix = self._prefix + "".join(f"{part}/" for part in parts)
             try:
                 handle = self._root.confined.open_below(self._handle, parts, FOLDER_FLAGS)
+            except (FileNotFoundError, NotADirectoryError):
+                continue  # gone between being listed and being read
             except OSError as error:
-                _log.warning("%s: left out of a tree: %s", escape(prefix), error.strerror)
+                yield self._unread(prefix, error)
                 continue
+            below: list[tuple[str, ...]] = []
             try:
                 if parts:
                     found = os.fstat(handle)
                     yield SmallFile(prefix[:-1], FOLDER, found.st_mtime_ns, found.st_mode & 0o777)
-                below: list[tuple[str, ...]] = []
                 yield from self._content(handle, prefix, parts, below)
                 pending += reversed(below)
+            except OSError as error:
+                yield self._unread(prefix, error)
             finally:
                 release(handle)
+
+    def _unread(self, prefix: str, error: OSError) -> FtransferError:
+        _log.warning("%s: cannot be read: %s", escape(prefix), error.strerror)
+        return translate(error, prefix.rstrip("/"))
 
     def _content(
         self, handle: int, prefix: str, parts: tuple[str, ...], below: list[tuple[str, ...]]

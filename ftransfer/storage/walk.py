@@ -12,6 +12,7 @@ import logging
 import os
 import stat
 from collections.abc import Generator
+from dataclasses import replace
 from itertools import islice
 
 from ftransfer.limits import DEFAULT_LIMITS
@@ -66,25 +67,21 @@ class _Walk:
                 continue
             entry = siblings.pop()
             if entry.kind == FOLDER and entry.name not in self._not_descended:
-                content = self._content(entry.name)
-                if content is None:
-                    continue
-                stack.append(content)
+                try:
+                    stack.append(self._content(entry.name))
+                except (FileNotFoundError, NotADirectoryError):
+                    continue  # gone between being listed and being read
+                except OSError as error:
+                    _log.warning("%s: cannot be listed: %s", escape(entry.name), error.strerror)
+                    entry = replace(entry, unread=True)
             yield entry
 
-    def _content(self, name: str) -> list[Entry] | None:
-        """Read a folder below the listed one; None if it cannot be read or is one no more."""
-        try:
-            parts = name[len(self.prefix) :].split("/")
-            handle = self._root.confined.open_below(self._handle, parts, FOLDER_FLAGS)
-        except OSError as error:
-            _log.warning("%s: left out of a listing: %s", escape(name), error.strerror)
-            return None
+    def _content(self, name: str) -> list[Entry]:
+        """Read a folder below the listed one. Raises OSError."""
+        parts = name[len(self.prefix) :].split("/")
+        handle = self._root.confined.open_below(self._handle, parts, FOLDER_FLAGS)
         try:
             return self._sorted(handle, f"{name}/")
-        except OSError as error:
-            _log.warning("%s: left out of a listing: %s", escape(name), error.strerror)
-            return None
         finally:
             release(handle)
 

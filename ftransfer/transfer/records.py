@@ -56,6 +56,8 @@ def entry_to_wire(entry: Entry) -> dict[str, Any]:
         value["identity"] = entry.identity
     if entry.target:
         value["target"] = entry.target
+    if entry.unread:
+        value["unread"] = True
     return value
 
 
@@ -98,4 +100,5 @@ def _entry(value: Mapping[str, Any], safe: SafeName) -> Entry:
         mode=take_count(value, "mode", 0),
         identity=take(value, "identity", str, ""),
         target=take(value, "target", str, ""),
+        unread=take(value, "unread", bool, False),
     )

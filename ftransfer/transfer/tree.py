@@ -25,6 +25,7 @@ class Doing(Enum):
     REMOVE = "remove"  # something that only the destination has; a folder comes after everything in it, and stays if not empty
     REMOVE_TREE = "remove tree"  # a folder that only the destination has, with all that is in it; where no name is left out
     REPLACE = "replace"  # something of another kind, which must go before its name can be used; an action for the name follows
+    UNREAD = "unread"  # a folder of the source that could not be listed: nothing is done about what is in it
     SKIP = "skip"  # the same on both sides
 
 
@@ -69,6 +70,8 @@ class Comparison:
         self._doomed: list[Entry] = []
         # A folder of the destination that goes as a whole: its content needs no action.
         self._gone: Entry | None = None
+        # A folder of the source that could not be listed: what the destination has in it stays.
+        self._unread: Entry | None = None
 
     async def actions(self, source: AsyncIterator[Entry], there: AsyncIterator[Entry]) -> AsyncIterator[Action]:
         """Give the actions that make `there` like `source`."""
@@ -97,6 +100,10 @@ class Comparison:
         """Compare one name of the source with what the destination has there."""
         actions = self._leave(key)
         if not self._rules.wanted(entry.name, entry.kind == FOLDER):
+            return actions
+        if entry.unread:
+            self._unread = entry
+            actions.append(Action(Doing.UNREAD, entry))
             return actions
         if there is not None and there.kind != entry.kind:
             # A folder with all that is in it goes only where things may be removed; else the copy will fail and say why.
@@ -127,7 +134,7 @@ class Comparison:
     def _extra(self, key: tuple[bytes, ...], there: Entry) -> list[Action]:
         """Handle a name that only the destination has."""
         actions = self._leave(key)
-        if self._gone is not None and there.name.startswith(self._gone.name + "/"):
+        if any(above is not None and there.name.startswith(above.name + "/") for above in (self._gone, self._unread)):
             return actions
         if not self._rules.delete or not self._rules.wanted(there.name, there.kind == FOLDER):
             return actions

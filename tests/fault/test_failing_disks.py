@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ftransfer.client.trees import TreeOptions
 from ftransfer.errors import FtransferError, StoreFailed
 from ftransfer.limits import Limits
 from tests.support.sabotage import Sabotage
@@ -67,3 +68,27 @@ async def test_file_system_without_sendfile(service: Service, sabotage: Sabotage
         await client.get("f", service.local / "f")
         await client.put(service.local / "f", "g")
     assert (service.root / "g").read_bytes() == DATA
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.EMFILE])
+@pytest.mark.parametrize("way", ["get", "put"])
+async def test_folder_that_cannot_be_listed_removes_nothing_on_the_other_side(
+    service: Service, sabotage: Sabotage, number: int, way: str
+) -> None:
+    for folder in (service.root / "tree", service.local / "tree"):
+        (folder / "sub").mkdir(parents=True)
+        (folder / "sub/f").write_bytes(DATA[:100])
+    options = TreeOptions(delete=True)
+    async with service.client() as client:
+        for call in ("scandir", "syscall"):
+            for fatal in range(1, 12):
+                sabotage.arm(fatal, number, only={call})
+                try:
+                    if way == "get":
+                        await client.get_tree("tree", service.local / "tree", options=options)
+                    else:
+                        await client.put_tree(service.local / "tree", "tree", options=options)
+                except FtransferError:
+                    pass
+                sabotage.disarm()
+                assert (service.root / "tree/sub/f").exists() and (service.local / "tree/sub/f").exists(), f"{call} {fatal}"

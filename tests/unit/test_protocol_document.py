@@ -30,7 +30,7 @@ from ftransfer.protocol.replies import (
     encode_meta,
 )
 from ftransfer.protocol.state import TRANSITIONS, State, Step, advance
-from ftransfer.storage.base import FILE, LINK, Entry
+from ftransfer.storage.base import FILE, FOLDER, LINK, Entry
 from ftransfer.transfer.records import entry_to_wire
 from tests.support.pair import HELLO, Content, Heard, Pair, Side
 
@@ -138,8 +138,8 @@ def test_announced_limits_are_limits() -> None:
 
 
 def test_entry_keys() -> None:
-    file, link = Entry("a", FILE, 1, 1, 1), Entry("a", LINK, 1, 1, 1, target="b")
-    assert set(first_words("Listing")) == set(entry_to_wire(file)) | set(entry_to_wire(link))
+    entries = Entry("a", FILE, 1, 1, 1), Entry("a", LINK, 1, 1, 1, target="b"), Entry("a", FOLDER, 0, 1, 1, unread=True)
+    assert set(first_words("Listing")) == {key for entry in entries for key in entry_to_wire(entry)}
 
 
 def test_meta_keys() -> None:
