@@ -125,6 +125,7 @@ async def _serve(settings: Settings, guard: Guard, keep_partials_s: float, lock:
 
     values = settings.values
     _start_log()
+    _allow_many_descriptors()
     signals: asyncio.Queue[None] = asyncio.Queue()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -220,6 +221,16 @@ def _announce(addresses: list[tuple[str, int]], guard: Guard) -> None:
 
 def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
+
+
+def _allow_many_descriptors() -> None:
+    """Take all the descriptors that the system grants: a session needs two, and the usual soft limit would stop at 500 of them."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft != hard:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _start_log() -> None:

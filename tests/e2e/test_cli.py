@@ -372,3 +372,22 @@ async def test_ipv6(tmp_path: Path) -> None:
 async def test_debug_shows_where_an_error_came_from(tmp_path: Path) -> None:
     done = await run_program("dir", "127.0.0.1", free_port(), folder=tmp_path, environment={"FTRANSFER_DEBUG": "1"})
     assert done.code == 3 and "Traceback" in done.err
+
+
+async def test_server_takes_all_the_descriptors_that_it_may_have(tmp_path: Path) -> None:
+    limits = (
+        "import resource, runpy; resource.setrlimit(resource.RLIMIT_NOFILE, (256, 4096)); "
+        "runpy.run_module('ftransfer', run_name='__main__')"
+    )
+    program = [sys.executable, "-c", limits, "serve", str(tmp_path), "--port", "0"]
+    quiet = asyncio.subprocess.DEVNULL
+    process = await asyncio.create_subprocess_exec(*program, stdout=asyncio.subprocess.PIPE, stderr=quiet)
+    try:
+        assert process.stdout is not None
+        assert (await process.stdout.readline()).startswith(b"listening on ")
+        text = await asyncio.to_thread(Path(f"/proc/{process.pid}/limits").read_text)
+        line = next(line for line in text.splitlines() if line.startswith("Max open files"))
+        assert line.split()[3:5] == ["4096", "4096"]
+    finally:
+        process.terminate()
+        await process.wait()

@@ -72,6 +72,7 @@ HELLOS = st.builds(
     COUNT,
     TEXT,
     st.booleans(),
+    TEXT,
     st.lists(TEXT, max_size=3).map(tuple),
     st.dictionaries(TEXT, COUNT | st.floats(0, 2.0**62), max_size=3),
 )
