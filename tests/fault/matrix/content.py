@@ -41,13 +41,15 @@ def _pool() -> bytes:
 class Ledger:
     """What may stand below one folder: for each name the digests that are right (ABSENT: or nothing), and the one at the end.
 
-    A name that is not in the ledger is wrong, and so is any other content.
+    A name that is not in the ledger is wrong, and so is any other content. Where names may be changed on the way (not
+    `trusts_names`), right content under the name of another is told apart from wrong content.
     """
 
     root: Path
     allowed: dict[str, set[Digest]] = field(default_factory=dict)
     final: dict[str, Digest] = field(default_factory=dict)
     known: dict[Digest, str] = field(default_factory=dict)
+    trusts_names: bool = True
 
     def put(self, name: str, data: bytes, *, mtime_ns: int | None = None) -> Digest:
         """Write a file that is there at the start, and stays unless `expect` says more."""
@@ -71,7 +73,7 @@ class Ledger:
 
     def moved(self, root: Path) -> Ledger:
         """Give the same for a copy of the folder."""
-        return Ledger(root, self.allowed, self.final, self.known)
+        return Ledger(root, self.allowed, self.final, self.known, self.trusts_names)
 
     def found(self) -> dict[str, Digest]:
         """Give the digest of every file below the root that is under a name of its own."""
@@ -85,11 +87,14 @@ class Ledger:
             digest = there.get(name, ABSENT)
             if digest in self.allowed.get(name, {ABSENT}):
                 continue
-            if digest in self.known and name not in self.allowed:
+            if digest in self.known and (name not in self.allowed or not self.trusts_names):
                 faults.elsewhere.append(f"{name} holds what belongs to {self.known[digest]}")
             else:
                 faults.wrong.append(f"{name} holds {digest[:8] or 'nothing'}")
-        faults.lost = [f"{name} was acknowledged" for name, digest in acknowledged if there.get(name, ABSENT) != digest]
+        for name, digest in acknowledged:
+            if there.get(name, ABSENT) != digest:
+                is_of_another = not self.trusts_names and digest in self.known and digest not in self.allowed.get(name, set())
+                (faults.elsewhere if is_of_another else faults.lost).append(f"{name} was acknowledged")
         return faults
 
     def unfinished(self) -> list[str]:

@@ -25,6 +25,16 @@ class TooLong(Exception):
     """A child neither ended nor spoke for a minute: a hang."""
 
 
+def own_address() -> str:
+    """Give a loopback address that no other process of the matrix uses.
+
+    While a killed server is down another part may be given its port, and the client that waits for it would go on with the wrong
+    share. Linux has all of 127.0.0.0/8 on loopback.
+    """
+    pid = os.getpid()
+    return f"127.{1 + (pid >> 16) % 250}.{pid >> 8 & 255}.{pid & 255}" if sys.platform == "linux" else "127.0.0.1"
+
+
 def preload() -> None:
     """Import all of the package, so that no child has to."""
     for module in pkgutil.walk_packages(ftransfer.__path__, "ftransfer."):
@@ -125,6 +135,7 @@ class ServerProcess:
         self._folder = folder
         self._options = options
         self._log = log
+        self.host = own_address()
         self.port = 0
         self._child: Child | None = None
 
@@ -132,7 +143,9 @@ class ServerProcess:
         """Start it; on return it accepts connections."""
         deadline = time.monotonic() + _PATIENCE_S
         while True:
-            self._child = command(["serve", self._folder, "--port", str(self.port), *self._options], log=self._log)
+            self._child = command(
+                ["serve", self._folder, "--host", self.host, "--port", str(self.port), *self._options], log=self._log
+            )
             line = self._child.line()
             if line:
                 break

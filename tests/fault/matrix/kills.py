@@ -52,7 +52,7 @@ class _Timing:
             server = ServerProcess(str(scene.share.root))
             server.start()
             began = time.monotonic()
-            code = command(scene.line(server.port)).wait()
+            code = command(scene.line(server)).wait()
             self._seconds[like.kind] = time.monotonic() - began
             server.stop()
             shutil.rmtree(self._place)
@@ -79,7 +79,7 @@ class _Attempt:
 
     def kill_server(self, delay_s: float) -> None:
         with self._judged():
-            client = command(self._scene.line(self._server.port))
+            client = command(self._scene.line(self._server))
             time.sleep(delay_s)
             self._tally.noticed += not client.has_ended()
             self._server.kill()
@@ -93,7 +93,7 @@ class _Attempt:
 
     def kill_client(self, delay_s: float) -> None:
         with self._judged():
-            client = command(self._scene.line(self._server.port))
+            client = command(self._scene.line(self._server))
             time.sleep(delay_s)
             self._tally.noticed += not client.has_ended()
             client.kill()
@@ -106,7 +106,7 @@ class _Attempt:
         complaints = len(self._tally.complaints)
         self._server.start()
         yield
-        again = command(self._scene.line(self._server.port))
+        again = command(self._scene.line(self._server))
         code = again.wait()
         if code != _OK:
             self._complain(f"the repeated command ended with {code}")

@@ -132,7 +132,7 @@ class _Round:
         complaints = len(self._tally.complaints)
         self._lay_out()
         self._server.start()
-        client = fork(lambda: asyncio.run(_put_all(self._place, self._server.port)))
+        client = fork(lambda: asyncio.run(_put_all(self._place, self._server)))
         time.sleep(self._dice.uniform(0.02, 0.6))
         self._tally.noticed += not client.has_ended()
         self._disk.pull_the_plug()
@@ -192,7 +192,7 @@ class _Round:
 
     def _repeat(self) -> None:
         self._server.start()
-        again = fork(lambda: asyncio.run(_put_all(self._place, self._server.port, only_last=True)))
+        again = fork(lambda: asyncio.run(_put_all(self._place, self._server, only_last=True)))
         if code := again.wait():
             self._complain(f"given again, the puts ended with {code}")
         self._server.stop()
@@ -214,10 +214,10 @@ def _sync(root: Path) -> None:
     os.close(handle)
 
 
-async def _put_all(place: Path, port: int, *, only_last: bool = False) -> int:
+async def _put_all(place: Path, server: ServerProcess, *, only_last: bool = False) -> int:
     """Put all versions one after the other, saying before each what is sent, and after it what was acknowledged; in a child."""
     try:
-        async with connect("127.0.0.1", port, retry=NO_RETRY) as client:
+        async with connect(server.host, server.port, retry=NO_RETRY) as client:
             for version in range(_VERSIONS - 1 if only_last else 0, _VERSIONS):
                 folder = place / str(version)
                 for name in _SINGLE:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ftransfer.digest import Digest
 from tests.fault.matrix.content import ABSENT, Dice, Ledger
+from tests.fault.matrix.forks import ServerProcess
 
 # Empty, small, sent at once, sent with resume, and two that take long enough to be hit in the middle.
 SIZES = (0, 1_000, 200_000, 400_000, 3 << 20, 12 << 20)
@@ -31,8 +32,8 @@ class Scene:
     renamed: dict[str, str] = field(default_factory=dict)  # name in the receipt -> name on the side that was written
     prefix: str = ""  # what stands before the names in the receipts on that side
 
-    def line(self, port: int) -> list[str]:
-        return [*self.verb, "--json", "127.0.0.1", str(port), *self.arguments]
+    def line(self, server: ServerProcess) -> list[str]:
+        return [*self.verb, "--json", server.host, str(server.port), *self.arguments]
 
     def acknowledged(self, output: bytes) -> list[tuple[str, Digest]]:
         """Give the names and digests that the command has printed receipts for; a line that was cut off is none."""
