@@ -354,6 +354,34 @@ async def test_without_retries_the_first_cut_ends_it_and_the_next_call_goes_on(s
     assert (service.local / "a").read_bytes() == CONTENT
 
 
+@pytest.mark.parametrize("command", ["get -r", "put -r", "sync get", "sync put"])
+async def test_tree_without_retries_ends_with_code_3_and_else_goes_on_by_itself(tmp_path: Path, command: str) -> None:
+    async with serve(tmp_path) as service:
+        here, there = service.local / "tree", service.root / "tree"
+        script = [*cut_up(3 << 20, 1 << 20), Faults(), *cut_up(2 << 20)]
+        if "get" in command:
+            here, there = there, here
+            script = cut_down(3 << 20, 1 << 20)
+        here.mkdir()
+        (here / "a").write_bytes(CONTENT)
+        async with Proxy(service.address, script) as proxy:
+            host, port = proxy.address
+            lines: dict[str, list[str | int | Path]] = {
+                "get -r": ["get", "-r", host, port, "tree"],
+                "put -r": ["put", "-r", host, port, here],
+                "sync get": ["sync", host, port, "get", "tree", there],
+                "sync put": ["sync", host, port, "put", here, "tree"],
+            }
+            cut = await run_program(*lines[command], "--retries", "0", folder=service.local)
+            assert (cut.code, cut.out, cut.err.count("\n")) == (3, b"", 1)
+            assert len(proxy.passages) == 1
+            await service.all_gone()
+            whole = await run_program(*lines[command], folder=service.local)
+            assert (whole.code, whole.err) == (0, "")
+            assert len(proxy.passages) > 2
+        assert (there / "a").read_bytes() == CONTENT
+
+
 @pytest.mark.parametrize("verb", ["get", "put"])
 async def test_command_without_retries_ends_with_code_3_and_the_next_one_goes_on(tmp_path: Path, verb: str) -> None:
     async with serve(tmp_path) as service:
