@@ -143,10 +143,7 @@ class Truncated(TransferError):
 
 
 class DigestMismatch(TransferError):
-    """The content that arrived is not the content that was sent.
-
-    `kept` is how many bytes of it an earlier attempt had left: it may be those, which are gone now, that are wrong.
-    """
+    """The content that arrived is not the content that was sent."""
 
     code = "digest_mismatch"
 
@@ -154,7 +151,6 @@ class DigestMismatch(TransferError):
         super().__init__(message, name=name)
         self.expected = expected
         self.actual = actual
-        self.kept = 0
 
 
 class OffsetConflict(TransferError):

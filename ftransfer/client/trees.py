@@ -86,8 +86,7 @@ class TreeRun:
         self._progress = progress
         self._total: int | None = None
         self._done = 0
-        self._under_way = ("", 0)  # the file that is moving, and how far it was at most
-        self.moved: Callable[[], None] = lambda: None  # told whenever there is progress: new bytes, or a name that is done
+        self.moved: Callable[[], None] = lambda: None  # told whenever bytes have moved
 
     def begin(self, plan: Plan | None) -> None:
         """Take a plan in; None if it is not known beforehand what there is."""
@@ -113,8 +112,7 @@ class TreeRun:
                 report.removed += 1
             case _:
                 report.failed += 1
-        if item.did != "failed":
-            self.moved()
+        self.moved()
         if self._progress is not None:
             self._tell(item.name, 0)
         if self._on_item is not None:
@@ -134,13 +132,8 @@ class TreeRun:
         self.item(TreeItem(name, "failed", error=error))
 
     def within(self, name: str, count: int) -> None:
-        """Say that `count` bytes of a file that is under way are in place; the first time, those of an earlier attempt."""
-        last, furthest = self._under_way
-        if name != last:
-            self._under_way = (name, count)
-        elif count > furthest:
-            self._under_way = (name, count)
-            self.moved()
+        """Say that `count` bytes of a file that is under way have moved."""
+        self.moved()
         self._tell(name, count)
 
     def _tell(self, name: str, count: int) -> None:

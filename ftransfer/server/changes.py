@@ -14,7 +14,6 @@ from ftransfer.errors import BadArgument, StoreFailed, UnknownVerb
 from ftransfer.limits import Limits
 from ftransfer.names import SafeName, parse_path
 from ftransfer.protocol.live import CHANGED, CREATED, MOVED, REMOVED, Change, Person, Rescan, is_below
-from ftransfer.rights import Right
 from ftransfer.server.live import Hub, Seat
 from ftransfer.storage.base import FOLDER, Entry
 
@@ -75,12 +74,14 @@ class Changes:
                         f"the folder cannot be watched: {why}; the system's limits for inotify may be too low"
                     ) from error
                 self._is_running = True
+            self._hub.deal_out()
             seat.watches[str(path)] = path
             self._seats.add(seat)
         self._hub.listen(seat)
 
     async def unwatch(self, seat: Seat, path: SafeName | None = None) -> None:
         """Tell it no more, of that path or of any."""
+        self._hub.deal_out()
         if path is None:
             seat.watches.clear()
         else:
@@ -159,17 +160,7 @@ class Changes:
     def _tell(self, change: Change) -> None:
         if change.what == REMOVED and change.kind == FOLDER:
             self._tell_of_lost_folders(change)
-        if change.what != MOVED:
-            self._hub.tell_all(change, _wants(change))
-            return
-        went = replace(change, what=REMOVED, name=change.old, old="", size=0, mtime_ns=0)
-        came = replace(change, what=CREATED, old="")
-        wants_old, wants_new = _wants(went), _wants(came)
-        both = {seat: (wants_old(seat), wants_new(seat)) for seat in self._seats}
-        # Whoever sees one side only is told of that side only.
-        self._hub.tell_all(change, lambda seat: both.get(seat) == (True, True))
-        self._hub.tell_all(went, lambda seat: both.get(seat) == (True, False))
-        self._hub.tell_all(came, lambda seat: both.get(seat) == (False, True))
+        self._hub.tell_change(change)
 
     def _tell_of_lost_folders(self, change: Change) -> None:
         for seat in self._seats:
@@ -177,19 +168,6 @@ class Changes:
                 if path and is_below(replace(change, name=path), parse_path(change.name)):
                     lost = Rescan(path, "the folder is gone")
                     self._hub.tell_all(lost, lambda other, seat=seat: other is seat)  # type: ignore[misc]
-
-
-def _wants(change: Change) -> Callable[[Seat], bool]:
-    """Give whether a session watches a path that the change is below, and may know of it."""
-    name = SafeName(tuple(change.name.split("/")))
-
-    def wants(seat: Seat) -> bool:
-        if not any(is_below(change, folder) for folder in seat.watches.values()):
-            return False
-        principal = seat.member.principal
-        return principal.may_below(Right.LIST, name) if change.kind == FOLDER else principal.may(Right.LIST, name)
-
-    return wants
 
 
 class Merging:

@@ -1,7 +1,7 @@
 """Who is here, and what they say to each other: one hub for each server.
 
 Sessions take a seat when they connect and leave it when they end. Whoever listens gets an outbox; an event is encoded once and put
-into each outbox that wants it, which never waits.
+into each outbox that wants it, which never waits. Changes of files may be many: they are put there in rounds.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from ftransfer.protocol.live import (
     NAMED,
     Activity,
     Attendance,
+    Change,
     LiveEvent,
     Message,
     Person,
@@ -32,7 +33,8 @@ from ftransfer.protocol.live import (
 )
 from ftransfer.protocol.replies import encode_notice
 from ftransfer.rights import Principal, Right
-from ftransfer.server.outbox import Outbox
+from ftransfer.server.interests import Round
+from ftransfer.server.outbox import Bundle, Outbox
 from ftransfer.server.pace import Pace
 
 log = logging.getLogger("ftransfer.server")
@@ -41,6 +43,8 @@ log = logging.getLogger("ftransfer.server")
 # write a round, and a twentieth of a core in all. A single event goes out at once.
 _ROUND_S_PER_LISTENER = 0.001
 _LONGEST_ROUND_S = 0.2
+# When so many changes wait, they are put into the outboxes before the round is due: what is bounded are the outboxes.
+_ROUND_CHANGES = 64
 
 
 class Member(Protocol):
@@ -84,6 +88,7 @@ class Hub:
         self._loop = asyncio.get_running_loop()
         self._seats: dict[int, Seat] = {}
         self._listeners: dict[int, Seat] = {}
+        self._changes = Round()
         self._round_at = 0.0
         self._round: asyncio.TimerHandle | None = None
         self._pulse: asyncio.TimerHandle | None = None
@@ -238,16 +243,37 @@ class Hub:
 
     def tell_all(self, event: LiveEvent, wants: Callable[[Seat], bool]) -> int:
         """Put an event into the outboxes of all who want it; give how many those are."""
-        frame = b""
+        self.deal_out()
+        bundle: Bundle | None = None
         count = 0
         for seat in self._listeners.values():
             if seat.outbox is not None and wants(seat):
-                frame = frame or encode_notice(event_to_notice(event))
-                seat.outbox.put(frame)
+                bundle = bundle or Bundle(encode_notice(event_to_notice(event)))
+                seat.outbox.put(bundle)
                 count += 1
         if count:
             self._plan_round()
         return count
+
+    def tell_change(self, change: Change) -> None:
+        """Tell a change to all who watch where it is and may know of it."""
+        self._changes.add(change)
+        if len(self._changes) >= _ROUND_CHANGES:
+            self.deal_out()
+        self._plan_round()
+
+    def deal_out(self) -> None:
+        """Put the changes that wait for the round into the outboxes.
+
+        To be called before what somebody watches is changed, so that each is told what it watched when it happened.
+        """
+        if not self._changes:
+            return
+        changes, self._changes = self._changes, Round()
+        for seat in self._listeners.values():
+            if seat.watches and seat.outbox is not None:
+                for bundle in changes.bundles(seat.member.principal, seat.watches.values()):
+                    seat.outbox.put(bundle)
 
     def _plan_round(self) -> None:
         if self._round is None:
@@ -257,6 +283,7 @@ class Hub:
     def _start_round(self) -> None:
         self._round = None
         self._round_at = self._loop.time()
+        self.deal_out()
         for seat in self._listeners.values():
             if seat.outbox is not None:
                 seat.outbox.wake()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
+from dataclasses import dataclass
 
 from ftransfer.channel import Channel
 from ftransfer.errors import ChannelError, FtransferError
@@ -20,17 +21,26 @@ from ftransfer.protocol.replies import HEARTBEAT, Notice, encode_notice
 _BATCH_FRAMES = 64
 _BATCH_BYTES = 32 * 1024
 
-_HEARTBEAT_FRAME = encode_notice(Notice(HEARTBEAT, {}))
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """Event frames that are told together: encoded, `count` of them."""
+
+    frames: bytes
+    count: int = 1
+
+
+_HEARTBEAT = Bundle(encode_notice(Notice(HEARTBEAT, {})))
 
 
 class Outbox:
-    """The events for one session. Frames are shared: an event is encoded once, whoever listens."""
+    """The events for one session. Bundles are shared: an event is encoded once, whoever listens."""
 
     def __init__(self, channel: Channel, limits: Limits) -> None:
         self.missed = 0  # events dropped since the last one that found room
         self._channel = channel
         self._limits = limits
-        self._frames: deque[bytes] = deque()
+        self._waiting: deque[bytes] = deque()
         self._held_bytes = 0
         self._filled = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -38,18 +48,18 @@ class Outbox:
         self._is_sending = False
         self._task = self._loop.create_task(self._run())
 
-    def put(self, frame: bytes) -> None:
-        """Take an event frame in, or count it as missed. It is sent after the next `wake`."""
+    def put(self, bundle: Bundle) -> None:
+        """Take events in, or count them as missed. They are sent after the next `wake`."""
         # While any have been missed nothing is taken in, so that the gap stays where it is until it has been told.
-        if self.missed or self._held_bytes + len(frame) > self._limits.max_outbox_bytes:
-            self.missed += 1
+        if self.missed or self._held_bytes + len(bundle.frames) > self._limits.max_outbox_bytes:
+            self.missed += bundle.count
             return
-        self._frames.append(frame)
-        self._held_bytes += len(frame)
+        self._waiting.append(bundle.frames)
+        self._held_bytes += len(bundle.frames)
 
     def wake(self) -> None:
         """Have what has been put sent."""
-        if self._frames or self.missed:
+        if self._waiting or self.missed:
             self._filled.set()
 
     async def close(self) -> None:
@@ -60,8 +70,8 @@ class Outbox:
 
     def beat(self) -> None:
         """Say that we live, if nothing has been sent for limits.heartbeat_s. Called now and then."""
-        if not self._frames and not self._is_sending and self._loop.time() - self._sent_at >= self._limits.heartbeat_s:
-            self.put(_HEARTBEAT_FRAME)
+        if not self._waiting and not self._is_sending and self._loop.time() - self._sent_at >= self._limits.heartbeat_s:
+            self.put(_HEARTBEAT)
             self.wake()
 
     async def _run(self) -> None:
@@ -86,11 +96,11 @@ class Outbox:
         """Give the next frames to send; when the last that had room are among them, with the count of those that had none."""
         frames: list[bytes] = []
         size = 0
-        while self._frames and len(frames) < _BATCH_FRAMES and size < _BATCH_BYTES:
-            frames.append(self._frames.popleft())
+        while self._waiting and len(frames) < _BATCH_FRAMES and size < _BATCH_BYTES:
+            frames.append(self._waiting.popleft())
             size += len(frames[-1])
         self._held_bytes -= size
-        if self.missed and not self._frames:
+        if self.missed and not self._waiting:
             frames.append(encode_notice(event_to_notice(Missed(self.missed))))
             self.missed = 0
         return frames

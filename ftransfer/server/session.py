@@ -112,6 +112,7 @@ class Session:
 
     @principal.setter
     def principal(self, principal: Principal) -> None:
+        self.hub.deal_out()  # what has happened until now is told by the rights until now
         self._principal = principal
         self.share = self._share.door(principal)
         if self.ticket is not None:

@@ -306,3 +306,15 @@ async def test_thirty_listeners_get_every_put_once_and_in_order(service: Service
             await putter.put(service.local / f"{number}")
         for eye in eyes:
             assert [(await eye.change()).name for _ in range(100)] == [f"{number}" for number in range(100)]
+
+
+async def test_what_happened_before_unwatch_is_told_even_if_it_was_not_yet_sent(tmp_path: Path) -> None:
+    async with serve(tmp_path) as service, service.peer() as watcher, service.peer() as writer:
+        await watcher.send(b"watch\n")
+        assert (await watcher.json())[0] == b"R"
+        # The second folder is told with the round after the first: `unwatch` comes before that.
+        await writer.send(b"mkdir one\nmkdir two\n")
+        assert [(await writer.json())[0] for _ in range(2)] == [b"R", b"R"]
+        await watcher.send(b"unwatch\n")
+        frames = [await watcher.json() for _ in range(3)]
+        assert sorted(value["name"] for kind, value in frames if kind == b"V") == ["one", "two"]
