@@ -25,9 +25,9 @@ class Watcher(Protocol):
 
     async def start(self, tell: Callable[[Change | Rescan], None]) -> None: ...
     async def stop(self) -> None: ...
-    def hold(self, names: Iterable[str]) -> None: ...
+    def hold(self, names: Iterable[str]) -> list[str]: ...
     def release(self, names: Iterable[str]) -> None: ...
-    def record(self, entry: Entry) -> bool: ...
+    def record(self, entry: Entry, person: Person) -> bool: ...
     async def examine(self, names: Iterable[str], person: Person) -> None: ...
 
 
@@ -121,17 +121,17 @@ class Changes:
             return
 
         def stored(entry: Entry, digest: str) -> None:
-            existed = watcher.record(entry)
+            existed = watcher.record(entry, seat.person)
             if existed and entry.kind == FOLDER:
                 return
             what = CHANGED if existed else CREATED
             self._hear(Change(what, entry.name, entry.kind, entry.size, entry.mtime_ns, digest, person=seat.person))
 
-        watcher.hold(names)
+        held = watcher.hold(names)
         try:
             yield stored
         finally:
-            watcher.release(names)
+            watcher.release(held)
 
     @contextlib.asynccontextmanager
     async def altering(self, seat: Seat, *paths: str) -> AsyncIterator[None]:
@@ -140,14 +140,13 @@ class Changes:
         if watcher is None:
             yield
             return
-        names = [path.rstrip("/") for path in paths]
-        watcher.hold(names)
+        held = watcher.hold(path.rstrip("/") for path in paths)
         try:
             yield
             if self._is_running:
-                await watcher.examine(names, seat.person)
+                await watcher.examine(held, seat.person)
         finally:
-            watcher.release(names)
+            watcher.release(held)
 
     # Telling.
 

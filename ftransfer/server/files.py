@@ -30,7 +30,7 @@ async def handle_checksum(session: Session, command: Command) -> dict[str, Any]:
 
 async def handle_mkdir(session: Session, command: Command) -> dict[str, Any]:
     """Make a folder."""
-    async with session.channel.heartbeats(), session.changes.altering(session.seat, *_with_parents(command.argument)):
+    async with session.channel.heartbeats(), session.changes.altering(session.seat, command.argument):
         name = await session.share.make_folder(command.argument, parents=command.options.get("parents", False))
     return {"name": str(name)}
 
@@ -83,8 +83,3 @@ def _partial_to_wire(partial: Partial) -> dict[str, Any]:
     if partial.owner:
         value["owner"] = partial.owner
     return value
-
-
-def _with_parents(path: str) -> list[str]:
-    parts = path.rstrip("/").split("/")
-    return ["/".join(parts[: count + 1]) for count in range(len(parts))]

@@ -11,7 +11,7 @@ import logging
 import os
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from ftransfer.errors import FtransferError, NameRefused
@@ -89,9 +89,19 @@ class FolderWatcher:
 
     # What clients do through the server.
 
-    def hold(self, names: Iterable[str]) -> None:
-        """Look at these names, and what is below them, no more until `release`: whoever is at work there will say what it did."""
-        self._held.update(names)
+    def hold(self, names: Iterable[str]) -> list[str]:
+        """Look at these names, and what is below them, no more until `release`: whoever is at work there will say what it did.
+
+        The same for folders that are not there yet and will be made for them. Give what is held: it is to be released.
+        """
+        held = list({name for given in names for name in self._with_new_folders(given)})
+        self._held.update(held)
+        return held
+
+    def _with_new_folders(self, name: str) -> Iterator[str]:
+        yield name
+        while (name := name.rpartition("/")[0]) and not self._snapshot.has_folder(name):
+            yield name
 
     def release(self, names: Iterable[str]) -> None:
         self._held.subtract(names)
@@ -99,20 +109,23 @@ class FolderWatcher:
         if self._hinted:
             self._woken.set()
 
-    def record(self, entry: Entry) -> bool:
-        """Take note of what a client has put, so that it is told once; whether something had the name before."""
+    def record(self, entry: Entry, person: Person) -> bool:
+        """Take note of what a client has put, so that it is told once; whether something had the name before.
+
+        The folders that were made for it are told here.
+        """
         existed = self._snapshot.get(entry.name) is not None
         self._recorded.add(entry.name)
-        self._record_folders(entry.name.rpartition("/")[0])
+        self._record_folders(entry.name.rpartition("/")[0], person)
         self._snapshot.set(entry.name, stamp_of(entry))
         return existed
 
-    def _record_folders(self, name: str) -> None:
+    def _record_folders(self, name: str, person: Person) -> None:
         """Tell of the folders that were made for something new to be in."""
         if not self._snapshot.has_folder(name):
-            self._record_folders(name.rpartition("/")[0])
+            self._record_folders(name.rpartition("/")[0], person)
             self._snapshot.set(name, Stamp(FOLDER, 0, 0))
-            self._tell(Change(CREATED, name, FOLDER))
+            self._tell(Change(CREATED, name, FOLDER, person=person))
 
     async def examine(self, names: Iterable[str], person: Person) -> None:
         """Look at what somebody has done there, and tell it as theirs."""

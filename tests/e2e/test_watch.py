@@ -16,6 +16,7 @@ from ftransfer.client.client import Client
 from ftransfer.digest import digest_of
 from ftransfer.errors import BadArgument, NameRefused, NotFound, UnknownVerb
 from ftransfer.limits import Limits
+from ftransfer.names import SafeName
 from ftransfer.protocol.live import CHANGED, CREATED, MOVED, REMOVED, Change, LiveEvent, Person, Rescan
 from ftransfer.watch.watcher import FolderWatcher
 from tests.support.service import Service, serve
@@ -115,7 +116,8 @@ async def test_a_tree_that_is_put_is_told_file_by_file(service: Service) -> None
         seen = [await eye.change() for _ in range(44)]
         assert len({change.name for change in seen}) == 44
         files = [change for change in seen if change.kind == "file"]
-        assert len(files) == 40 and all(change.digest and change.person == Person(1, "ann") for change in files)
+        assert len(files) == 40 and all(change.digest for change in files)
+        assert {change.person for change in seen} == {Person(1, "ann")}  # the folders were made for her files
         await mark(service, eye)
 
 
@@ -242,6 +244,32 @@ async def test_a_check_finds_what_the_system_did_not_tell(tmp_path: Path) -> Non
         async with asyncio.timeout(5):
             assert isinstance(await events.get(), Rescan)
             assert (await events.get()).name == "a"
+    finally:
+        await watcher.stop()
+        await store.close()
+
+
+async def test_a_folder_that_is_made_for_a_put_is_told_with_it_and_not_before(tmp_path: Path) -> None:
+    from ftransfer.storage.local import LocalStore
+
+    store = await LocalStore.open(tmp_path, durable=False)
+    told: asyncio.Queue[Any] = asyncio.Queue()
+    watcher = FolderWatcher(tmp_path, store)
+    await watcher.start(told.put_nowait)
+    try:
+        held = watcher.hold(["a/b/c"])
+        assert sorted(held) == ["a", "a/b", "a/b/c"]
+        (tmp_path / "a" / "b").mkdir(parents=True)
+        (tmp_path / "a" / "b" / "c").write_bytes(b"c")
+        (tmp_path / "z").mkdir()
+        assert (await told.get()).name == "z"  # what came before it has been heard of by then
+        ann = Person(1, "ann")
+        assert not watcher.record(await store.stat(SafeName(("a", "b", "c"))), ann)
+        assert [(change.name, change.person) for change in (told.get_nowait(), told.get_nowait())] == [("a", ann), ("a/b", ann)]
+        watcher.release(held)
+        (tmp_path / "z").rmdir()
+        assert (await told.get()).what == REMOVED
+        assert told.empty()
     finally:
         await watcher.stop()
         await store.close()
