@@ -11,35 +11,18 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
-from ftransfer.errors import Closed, FtransferError, LocalProtocolError, SourceChanged, TimedOut
-from ftransfer.jobs import movers, run_job, scratch
+from ftransfer.errors import Closed, LocalProtocolError, SourceChanged, TimedOut
+from ftransfer.flow import Feed, FeedAt, FileSink, FileSource, Inflow, Outflow
+from ftransfer.jobs import movers, run_job
 from ftransfer.limits import Limits
 from ftransfer.link import Buffer, Link, SocketLink
 from ftransfer.progress import LeastProgress
-from ftransfer.protocol.connection import Connection, Event, InputEnded, Payload, Role
-from ftransfer.protocol.framing import Kind
+from ftransfer.protocol.connection import Connection, Event, Role
 from ftransfer.protocol.replies import HEARTBEAT, Notice
 from ftransfer.protocol.state import State
 
-# One write or hash call of a job. Larger falls out of the processor's cache, smaller costs more calls; 1 MiB was measured best.
-_BLOCK = 1 << 20
-# The same where bytes are read to be encrypted, and then still in the cache.
-_COPIED = _BLOCK // 4
 # After so many bytes a job goes back to the loop, so that a hundred transfers share sixteen threads fairly.
 _JOB_BYTES = 32 << 20
-
-
-class FileSource(Protocol):
-    """A file that can be read in a thread (storage.base.Reader with `fast`)."""
-
-    def fileno(self) -> int: ...
-    def read_now(self, offset: int, view: memoryview) -> int: ...
-
-
-class FileSink(Protocol):
-    """A file that can be written in a thread (storage.base.Writer with `fast`)."""
-
-    def write_now(self, data: memoryview) -> None: ...
 
 
 class Pace(Protocol):
@@ -50,8 +33,6 @@ class Pace(Protocol):
 
 
 Moved = Callable[[int], None]  # called on the loop with how many more bytes have been moved
-Feed = Callable[[memoryview], None]  # called in the job's thread with the bytes that were just written
-FeedAt = Callable[[int, memoryview], None]  # the same for bytes that were read, with their offset in the file
 
 
 class Channel:
@@ -199,13 +180,13 @@ class Channel:
         direct = self.link.direct
         if direct is None:
             raise LocalProtocolError("this link cannot move bytes in threads")
-        intake = _Intake(self.connection, direct, sink, feed)
+        inflow = Inflow(self.connection, direct, sink, feed)
         stalled: TimedOut | None = None
         while True:
             budget = await self._take(_JOB_BYTES)
-            intake.budget = budget
-            event = await run_job(movers(), intake.run, intake.stop)
-            count = intake.take_moved()
+            inflow.budget = budget
+            event = await run_job(movers(), inflow.run, inflow.stop)
+            count = inflow.take_moved()
             if self.pace is not None:
                 self.pace.give_back(budget - count)
             if count:
@@ -216,7 +197,7 @@ class Channel:
                 raise stalled
             stalled = None
             self._check_progress(count, is_mid_frame=self.connection.payload_left > 0)
-            if intake.would_block:
+            if inflow.would_block:
                 try:
                     await direct.wait_readable(self.limits.stall_s, self.connection.payload_left or 1)
                 except TimedOut as error:
@@ -283,7 +264,7 @@ class Channel:
         while offset < end and proceed():
             count = await self._take(min(end - offset, self.limits.max_chunk_bytes))
             async with self._sending:
-                outflow = _Outflow(direct, self.connection.send_data_header(count), source, offset, count, feed)
+                outflow = Outflow(direct, self.connection.send_data_header(count), source, offset, count, feed)
                 while not await run_job(movers(), outflow.run, outflow.stop):
                     self._check_progress(self._report(outflow, moved), is_mid_frame=True)
                     await direct.wait_writable(self.limits.stall_s)
@@ -294,7 +275,7 @@ class Channel:
                 raise SourceChanged("the file became shorter while it was sent")
             offset += count
 
-    def _report(self, outflow: _Outflow, moved: Moved) -> int:
+    def _report(self, outflow: Outflow, moved: Moved) -> int:
         self._sent_at = self._loop.time()
         count = outflow.take_moved()
         if count:
@@ -354,153 +335,3 @@ class Channel:
     def abort(self) -> None:
         """Close at once."""
         self.link.abort()
-
-
-class _Job:
-    """A blocking piece of a transfer. The loop and the thread never touch it at the same time."""
-
-    def __init__(self) -> None:
-        self._stopped = False
-        self._moved = 0
-
-    def stop(self) -> None:
-        """Make the running job end soon."""
-        self._stopped = True
-
-    def take_moved(self) -> int:
-        """Give how many bytes of content were moved since the last call."""
-        count, self._moved = self._moved, 0
-        return count
-
-
-class _Intake(_Job):
-    """Socket -> hasher -> file, until the socket would block. It reads the headers between data frames by itself."""
-
-    def __init__(self, connection: Connection, link: SocketLink, sink: FileSink, feed: Feed) -> None:
-        super().__init__()
-        self._connection = connection
-        self._link = link
-        self._sink = sink
-        self._feed = feed
-        self.would_block = False
-        self.budget = _JOB_BYTES  # bytes that may be moved before the job goes back to the loop
-
-    def run(self) -> Event | None:
-        """Move bytes; give the event that ends the data, or None if the loop should wait or call again."""
-        view = scratch(_BLOCK)
-        self.would_block = False
-        left = self.budget
-        while left > 0 and not self._stopped and not self.would_block:
-            if self._connection.payload_left:
-                left -= self._move(view[:left])
-                continue
-            event = self._next_event(view)
-            if event is not None and not (isinstance(event, Payload) and event.kind is Kind.DATA):
-                return event
-        return None
-
-    def _next_event(self, view: memoryview) -> Event | None:
-        """Give the next event, taking no more from the socket than its frame."""
-        event = self._connection.next_event()
-        if event is not None:
-            return event
-        count = self._link.receive_into(view[: min(self._connection.wanted, len(view))])
-        if count is None:
-            self.would_block = True
-            return None
-        self._connection.receive_bytes(view[:count])
-        return InputEnded(clean=False) if count == 0 else None
-
-    def _move(self, view: memoryview) -> int:
-        """Fill one block, then hash and write it; give its size."""
-        connection = self._connection
-        early = connection.take_payload(len(view))
-        filled = len(early)
-        view[:filled] = early
-        while filled < len(view) and connection.payload_left and not self._stopped:
-            count = self._link.receive_into(view[filled : filled + min(len(view) - filled, connection.payload_left)])
-            if count is None:
-                self.would_block = True
-                break
-            if count == 0:
-                self._store(view[:filled])
-                raise Closed(f"{self._link.peer} closed the connection in the middle of a file")
-            connection.payload_moved(count)
-            filled += count
-        self._store(view[:filled])
-        return filled
-
-    def _store(self, block: memoryview) -> None:
-        if block:
-            self._sink.write_now(block)
-            self._feed(block)
-            self._moved += len(block)
-
-
-class _Outflow(_Job):
-    """One data frame: its header, then file -> socket, until all is sent or the socket would block."""
-
-    def __init__(self, link: SocketLink, header: bytes, source: FileSource, offset: int, count: int, feed: FeedAt) -> None:
-        super().__init__()
-        self._link = link
-        self._header = memoryview(header)
-        self._source = source
-        self._offset = offset
-        self._left = count
-        self._feed = feed
-        self._block = memoryview(b"")  # copied: read, and not yet taken by the socket
-        self._buffer = self._block
-        self._copies = link.encrypted
-        self.is_short = False
-        self.failure: FtransferError | None = None
-
-    def run(self) -> bool:
-        """Move bytes; whether the frame is complete."""
-        while self._header:
-            sent = self._link.send([self._header], more=True)
-            if sent is None:
-                return False
-            self._header = self._header[sent:]
-        while self._left and not self._stopped:
-            sent = self._send_copied() if self._copies else self._send_direct()
-            if sent is None:
-                return False
-            self._left -= sent
-            self._moved += sent
-        return not self._left
-
-    def _send_direct(self) -> int | None:
-        try:
-            sent = self._link.send_from_file(self._source.fileno(), self._offset, self._left)
-        except OSError:
-            # A file system without sendfile; or a disk that fails, of which the source's own reading will say more.
-            self._copies = True
-            return 0
-        if sent == 0:
-            self.is_short = self._copies = True
-        self._offset += sent or 0
-        return sent
-
-    def _send_copied(self) -> int | None:
-        if not self._block:
-            self._block = self._next_block()
-        sent = self._link.send([self._block])
-        if sent is not None:
-            self._block = self._block[sent:]
-        return sent
-
-    def _next_block(self) -> memoryview:
-        if not self._buffer:
-            self._buffer = memoryview(bytearray(min(self._left, _COPIED)))
-        block, count = self._buffer[: self._left], 0
-        if not self.is_short:
-            try:
-                count = self._source.read_now(self._offset, block)
-            except FtransferError as error:
-                self.failure = error
-        if count == 0:
-            self.is_short = True
-            return memoryview(bytes(min(self._left, _COPIED)))  # zeros keep the stream in step until the error can be said
-        self._feed(self._offset, block[:count])
-        self._offset += count
-        return block[:count]

@@ -143,7 +143,10 @@ class Truncated(TransferError):
 
 
 class DigestMismatch(TransferError):
-    """The content that arrived is not the content that was sent."""
+    """The content that arrived is not the content that was sent.
+
+    `kept` is how many bytes of it an earlier attempt had left: it may be those, which are gone now, that are wrong.
+    """
 
     code = "digest_mismatch"
 
@@ -151,6 +154,7 @@ class DigestMismatch(TransferError):
         super().__init__(message, name=name)
         self.expected = expected
         self.actual = actual
+        self.kept = 0
 
 
 class OffsetConflict(TransferError):

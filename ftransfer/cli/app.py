@@ -1,48 +1,16 @@
-"""The commands of `ftransfer`, registered, and the call that runs one of them."""
+"""The commands of `ftransfer`, where they are found, and the call that runs one of them."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
 
-from ftransfer.cli.connect import CONNECT_EXAMPLES, connect
-from ftransfer.cli.files import (
-    CHECKSUM_EXAMPLES,
-    MKDIR_EXAMPLES,
-    MV_EXAMPLES,
-    PARTIALS_EXAMPLES,
-    RM_EXAMPLES,
-    STAT_EXAMPLES,
-    checksum,
-    mkdir,
-    mv,
-    partials,
-    rm,
-    stat,
-)
-from ftransfer.cli.live import (
-    CHAT_EXAMPLES,
-    SAY_EXAMPLES,
-    TELL_EXAMPLES,
-    WATCH_EXAMPLES,
-    WHO_EXAMPLES,
-    chat,
-    say,
-    tell,
-    watch,
-    who,
-)
-from ftransfer.cli.login import LOGIN_EXAMPLES, LOGOUT_EXAMPLES, login, logout
+from ftransfer.cli.lazy import LazyCommands
 from ftransfer.cli.output import DONE, INTERRUPTED, USAGE
-from ftransfer.cli.quick import QuickCommand, QuickGroup
-from ftransfer.cli.serve import SERVE_EXAMPLES, serve
-from ftransfer.cli.transfers import DIR_EXAMPLES, GET_EXAMPLES, PUT_EXAMPLES, dir_, get, put
-from ftransfer.cli.trees import SYNC_EXAMPLES, sync
-from ftransfer.cli.users import USER_ADD_EXAMPLES, USER_LIST_EXAMPLES, USER_PASSWD_EXAMPLES, user_add, user_list, user_passwd
-from ftransfer.cli.way import RemoteCommand
+from ftransfer.cli.quick import QuickGroup
 from ftransfer.shell.wording import printable
 from ftransfer.version import VERSION
 
@@ -65,10 +33,41 @@ Exit codes:
   130  interrupted
 """
 
+# In the order of the help; each with the module below cli/ that has it, and what it is called there.
+_HOMES = {
+    "serve": "serve:serve",
+    "connect": "connect:connect",
+    "get": "transfers:get",
+    "put": "transfers:put",
+    "dir": "transfers:dir_",
+    "sync": "trees:sync",
+    "who": "live:who",
+    "say": "live:say",
+    "tell": "live:tell",
+    "watch": "live:watch",
+    "chat": "live:chat",
+    "stat": "files:stat",
+    "checksum": "files:checksum",
+    "mkdir": "files:mkdir",
+    "mv": "files:mv",
+    "rm": "files:rm",
+    "partials": "files:partials",
+    "login": "login:login",
+    "logout": "login:logout",
+    "user": "users:users",
+}
+
+
+class _Program(QuickGroup):
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = LazyCommands(_HOMES)
+
+
 # Without rich: it would cost every command 50 ms for the sake of coloured help.
 app = typer.Typer(
     name="ftransfer",
-    cls=QuickGroup,
+    cls=_Program,
     help="Serve one folder to many people and scripts, and move files in and out of it, verified.",
     epilog=_EPILOG,
     rich_markup_mode=None,
@@ -93,39 +92,6 @@ def _start(
     if context.invoked_subcommand is None:
         typer.echo(context.get_help(), err=True)
         raise typer.Exit(USAGE)
-
-
-def _register(
-    name: str, command: Callable[..., None], examples: str, *, group: typer.Typer = app, cls: type[QuickCommand] = RemoteCommand
-) -> None:
-    group.command(name, cls=cls, epilog=examples)(command)
-
-
-_register("serve", serve, SERVE_EXAMPLES, cls=QuickCommand)
-_register("connect", connect, CONNECT_EXAMPLES)
-_register("get", get, GET_EXAMPLES)
-_register("put", put, PUT_EXAMPLES)
-_register("dir", dir_, DIR_EXAMPLES)
-_register("sync", sync, SYNC_EXAMPLES)
-_register("who", who, WHO_EXAMPLES)
-_register("say", say, SAY_EXAMPLES)
-_register("tell", tell, TELL_EXAMPLES)
-_register("watch", watch, WATCH_EXAMPLES)
-_register("chat", chat, CHAT_EXAMPLES)
-_register("stat", stat, STAT_EXAMPLES)
-_register("checksum", checksum, CHECKSUM_EXAMPLES)
-_register("mkdir", mkdir, MKDIR_EXAMPLES)
-_register("mv", mv, MV_EXAMPLES)
-_register("rm", rm, RM_EXAMPLES)
-_register("partials", partials, PARTIALS_EXAMPLES)
-_register("login", login, LOGIN_EXAMPLES)
-_register("logout", logout, LOGOUT_EXAMPLES)
-
-_users = typer.Typer(cls=QuickGroup, help="Change the file of users, for serve --users.", rich_markup_mode=None)
-app.add_typer(_users, name="user")
-_register("add", user_add, USER_ADD_EXAMPLES, group=_users, cls=QuickCommand)
-_register("passwd", user_passwd, USER_PASSWD_EXAMPLES, group=_users, cls=QuickCommand)
-_register("list", user_list, USER_LIST_EXAMPLES, group=_users, cls=QuickCommand)
 
 
 def run_app(arguments: Sequence[str]) -> int:

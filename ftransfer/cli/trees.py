@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ftransfer.cli.connecting import connection_to
-from ftransfer.cli.options import Host, Json, Port
+from ftransfer.cli.options import Host, Json, Port, Retries
 from ftransfer.cli.output import note
 from ftransfer.cli.running import run
 from ftransfer.shell.failures import SomeFailed, WrongUsage
@@ -58,16 +58,18 @@ def sync(
         list[str] | None, typer.Option("--exclude", metavar="PATTERN", help="Leave out; patterns as in a .gitignore.")
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Go on, and do it again after each change in SOURCE.")] = False,
+    retries: Retries = None,
     as_json: Json = False,
 ) -> None:
     """Make a folder like another one: only what differs is moved, verified, and what is there twice is not touched."""
+    connection = connection_to(host, port, retries=retries)
     options = _options(delete, dry_run, checksum, links, include or [], exclude or [])
     if watch:
         if dry_run:
             raise WrongUsage("--watch goes on for ever, and --dry-run does nothing; choose one")
-        run(_keep(connection_to(host, port), direction.value, source, dest, options, as_json=as_json))
+        run(_keep(connection, direction.value, source, dest, options, as_json=as_json))
         return
-    copy_tree(connection_to(host, port), direction.value, source, dest, options, as_json=as_json)
+    copy_tree(connection, direction.value, source, dest, options, as_json=as_json)
 
 
 def get_folder(connection: Connection, name: str, dest: str, *, as_json: bool) -> None:

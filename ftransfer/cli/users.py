@@ -11,6 +11,7 @@ import typer
 
 from ftransfer.cli.options import Json
 from ftransfer.cli.output import note
+from ftransfer.cli.quick import QuickCommand, QuickGroup
 from ftransfer.names import escape
 from ftransfer.shell.failures import WrongUsage
 
@@ -35,10 +36,19 @@ Examples:
   ftransfer user list --json users.toml
 """
 
+users = typer.Typer(
+    name="user",
+    cls=QuickGroup,
+    help="Change the file of users, for serve --users.",
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
 UsersFile = Annotated[str, typer.Argument(metavar="FILE", help="The users file, as for serve --users.")]
 UserName = Annotated[str, typer.Argument(metavar="NAME", help="The name of the user.")]
 
 
+@users.command("add", cls=QuickCommand, epilog=USER_ADD_EXAMPLES)
 def user_add(
     file: UsersFile,
     name: UserName,
@@ -59,6 +69,7 @@ def user_add(
     note(f"{escape(name)} may {words} in the whole share")
 
 
+@users.command("passwd", cls=QuickCommand, epilog=USER_PASSWD_EXAMPLES)
 def user_passwd(file: UsersFile, name: UserName) -> None:
     """Give a user another password."""
     from ftransfer.auth.passwords import hash_password
@@ -68,6 +79,7 @@ def user_passwd(file: UsersFile, name: UserName) -> None:
     note(f"{escape(name)} has a new password; a running server takes it up on SIGHUP")
 
 
+@users.command("list", cls=QuickCommand, epilog=USER_LIST_EXAMPLES)
 def user_list(file: UsersFile, as_json: Json = False) -> None:
     """List the users and what they may do, without their passwords."""
     from ftransfer.auth.users import load_users

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Any, BinaryIO, Protocol
 
 from ftransfer.client.conversation import Conversation
+from ftransfer.client.retry import afresh_once
 from ftransfer.digest import Digest
 from ftransfer.errors import DigestMismatch, FtransferError, OffsetConflict, RemoteProtocolError, SourceChanged, Truncated
 from ftransfer.jobs import movers, run_job
@@ -33,15 +35,53 @@ async def download(
 ) -> Receipt:
     """Receive a file into a store, verified and published as the store does it.
 
-    What an earlier attempt left is gone on with if the file on the server is still the same.
+    What an earlier attempt left is gone on with if the file on the server is still the same; if it turns out not to match, the file
+    is received from its start.
 
     Raises:
         DigestMismatch, Truncated: The content did not verify; nothing is published or kept.
         FtransferError: As the server or the store says; what has come is kept for the next attempt.
     """
-    asked = Download(conversation, name, store, target, keep_cancelled=keep_cancelled)
-    await asked.ask()
-    return await asked.finish(report)
+
+    async def attempt() -> Receipt:
+        asked = Download(conversation, name, store, target, keep_cancelled=keep_cancelled)
+        await asked.ask()
+        return await asked.finish(report)
+
+    return await afresh_once(attempt)
+
+
+@contextlib.asynccontextmanager
+async def receiving(
+    writer: Writer, *, keep_cancelled: bool, doubtful: Callable[[], int] = lambda: 0
+) -> AsyncIterator[RunningDigest]:
+    """Give the digest of a local file while it is received, with what was kept hashed alongside; the block closes it and commits.
+
+    If the block fails, what does not verify is dropped, and what has come so far is kept.
+
+    Args:
+        doubtful: How many of the last bytes are not to be kept, when the block has failed.
+    """
+    digest = RunningDigest(writer)
+    try:
+        if writer.kept:
+            digest.allow(writer.kept)
+            digest.follow()
+        yield digest
+    except (DigestMismatch, Truncated) as error:
+        if isinstance(error, DigestMismatch):
+            error.kept = writer.kept
+        await digest.close()
+        await writer.abort()
+        raise
+    except FtransferError:
+        await digest.close()
+        await writer.keep(doubtful=doubtful())
+        raise
+    except BaseException:
+        await digest.close()
+        await (writer.keep() if keep_cancelled else writer.abort())
+        raise
 
 
 class Download:
@@ -58,42 +98,28 @@ class Download:
     async def ask(self) -> None:
         """Send the command, from where an earlier attempt stood."""
         partial = await self._store.find_partial(self._target, OWNER)
-        if partial and partial.kept:
-            self._options = {"offset": partial.kept, "identity": partial.source}
+        self._options = {"offset": partial.kept, "identity": partial.source} if partial and partial.kept else {}
         await self._conversation.say("get", self._name, self._options)
 
     async def finish(self, report: Report) -> Receipt:
-        """Receive and publish. Raises as `download`."""
+        """Receive and publish. Raises as `download`; after a DigestMismatch it may be asked for again."""
         meta = await _meta(self._conversation, self._name, self._options)
         writer = await self._open(meta)
-        digest = RunningDigest(writer)
-        try:
+        async with receiving(writer, keep_cancelled=self._keep_cancelled, doubtful=self._doubtful) as digest:
             if writer.offset != meta.offset:
                 raise OffsetConflict(
                     f"{escape(self._name)}: another process works on the same download; try again", name=self._name
                 )
             report(writer.offset, meta.size)
-            if writer.kept:
-                digest.allow(writer.kept)
-                digest.follow()
             text = await _receive(self._conversation, self._name, writer, digest, meta, report)
             await digest.close()
             entry = await writer.commit(text)
-        except (DigestMismatch, Truncated):
-            await digest.close()
-            await writer.abort()
-            raise
-        except FtransferError:
-            await digest.close()
-            # If the server has said it, the frame before may have been filled up, to keep the stream in step.
-            await writer.keep(doubtful=self._conversation.connection.last_payload if self._conversation.is_in_step else 0)
-            raise
-        except BaseException:
-            await digest.close()
-            await (writer.keep() if self._keep_cancelled else writer.abort())
-            raise
         durable = self._store.durable
         return Receipt(self._name, entry.size, text, entry.mtime_ns, durable, writer.kept, restarted=writer.restarted)
+
+    def _doubtful(self) -> int:
+        # If the server has said that it failed, the frame before may have been filled up, to keep the stream in step.
+        return self._conversation.connection.last_payload if self._conversation.is_in_step else 0
 
     async def _open(self, meta: Meta) -> Writer:
         announced = Announcement(meta.size, meta.mtime_ns, meta.mode, source=meta.identity, owner=OWNER)
@@ -119,7 +145,7 @@ async def _meta(conversation: Conversation, name: str, options: dict[str, Any]) 
 
 
 async def _receive(conversation: Conversation, name: str, sink: Sink, digest: RunningDigest, meta: Meta, report: Report) -> Digest:
-    """Receive the data and the end, verify, and read the reply; give the digest. What does not verify ends the conversation."""
+    """Receive the data and the end, verify, and read the reply; give the digest."""
     event: Event | None = None
     while event is None:
         event = conversation.sort(
@@ -134,13 +160,21 @@ async def _receive(conversation: Conversation, name: str, sink: Sink, digest: Ru
         raise Truncated(message, name=name, expected=end, actual=sink.offset)
     actual = await digest.finish(sink.offset)
     if actual != event.digest:
-        conversation.abort()
+        await _stay_in_step(conversation)
         message = f"{escape(name)}: the content does not match its digest; try again"
         raise DigestMismatch(message, name=name, expected=event.digest, actual=actual)
     reply = await conversation.answer()
     if not isinstance(reply, Reply):
         raise conversation.out_of_turn(reply)
     return actual
+
+
+async def _stay_in_step(conversation: Conversation) -> None:
+    """Hear the reply to a get that came to nothing, so that another can follow; or end the conversation."""
+    try:
+        await conversation.reply()
+    except FtransferError:
+        conversation.abort()
 
 
 class PartFile:
@@ -212,9 +246,8 @@ class StreamDownload:
         options: dict[str, Any] = {}
         if self._start or self._length is not None:
             # The digest of a part covers what is asked for: after a cut it is asked for as a whole again, and what the sink has
-            # already is hashed and dropped.
+            # already is dropped. What has been hashed is what the sink was given.
             self.offset = self._start
-            self._digest = RunningDigest(self, start=self._start)
             options["length"] = 2**62 if self._length is None else self._length
         if self.offset:
             options["offset"] = self.offset

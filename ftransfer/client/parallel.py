@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ftransfer.client.conversation import Conversation
-from ftransfer.client.downloads import LONG_PATH_S, OWNER, Report, download
+from ftransfer.client.downloads import LONG_PATH_S, OWNER, Report, download, receiving
+from ftransfer.client.retry import afresh_once
 from ftransfer.digest import digest_of
 from ftransfer.errors import (
     ChannelError,
@@ -24,7 +25,6 @@ from ftransfer.errors import (
     RemoteProtocolError,
     RequestError,
     SourceChanged,
-    Truncated,
 )
 from ftransfer.names import SafeName, escape, parse_name
 from ftransfer.protocol.connection import Payload
@@ -93,29 +93,13 @@ class ParallelDownload:
         entry = self._entry
         announced = Announcement(entry.size, entry.mtime_ns, entry.mode, source=entry.identity, owner=OWNER)
         writer = await store.open_write(target, announced)
-        digest = RunningDigest(writer)
-        try:
-            if writer.kept:
-                digest.allow(writer.kept)
-                digest.follow()
+        async with receiving(writer, keep_cancelled=keep_cancelled) as digest:
             report(writer.offset, entry.size)
             await self._fetch(writer, digest, report)
             text = await digest.finish(entry.size)
             await self._verify(conversation, text)
             await digest.close()
             published = await writer.commit(text)
-        except (DigestMismatch, Truncated):
-            await digest.close()
-            await writer.abort()
-            raise
-        except FtransferError:
-            await digest.close()
-            await writer.keep()
-            raise
-        except BaseException:
-            await digest.close()
-            await (writer.keep() if keep_cancelled else writer.abort())
-            raise
         return Receipt(self._name, published.size, text, published.mtime_ns, store.durable, writer.kept, restarted=writer.restarted)
 
     async def _verify(self, conversation: Conversation, text: str) -> None:
@@ -305,5 +289,9 @@ async def download_best(
     count = streams_for(conversation.channel.link.round_trip_s, entry.size, streams)
     if entry.kind != FILE or count == 1:
         return await download(conversation, name, store, target, report, keep_cancelled=keep_cancelled)
-    parallel = ParallelDownload(name, entry, connect, count, fixed=streams is not None)
-    return await parallel.run(conversation, store, target, report, keep_cancelled=keep_cancelled)
+
+    async def attempt() -> Receipt:
+        parallel = ParallelDownload(name, entry, connect, count, fixed=streams is not None)
+        return await parallel.run(conversation, store, target, report, keep_cancelled=keep_cancelled)
+
+    return await afresh_once(attempt)

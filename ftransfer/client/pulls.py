@@ -20,7 +20,7 @@ from ftransfer.client.trees import (
     tell_plan,
     tell_unread,
 )
-from ftransfer.errors import FolderNotEmpty, FtransferError, NotFound, RemoteProtocolError
+from ftransfer.errors import DigestMismatch, FolderNotEmpty, FtransferError, NotFound, RemoteProtocolError
 from ftransfer.names import NameReader, SafeName, escape, parse_name
 from ftransfer.protocol.connection import Payload
 from ftransfer.protocol.replies import Outcomes, Reply
@@ -264,7 +264,11 @@ async def _pull_large(
         except FtransferError as error:
             if not conversation.is_in_step:
                 raise  # the connection, or our own disk: the rest would fail as well
-            run.failed(shown, error)
+            if isinstance(error, DigestMismatch) and error.kept:
+                await coming.ask()  # what was kept does not match, and is gone: from the start, then
+                asked.append((shown, coming))
+            else:
+                run.failed(shown, error)
         else:
             run.item(TreeItem(shown, "copied", receipt.size, receipt.digest))
 

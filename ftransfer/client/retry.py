@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+from ftransfer.errors import DigestMismatch
+from ftransfer.transfer.records import Receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +56,17 @@ class Backoff:
         wait_s = min(rules.longest_s, rules.first_s * 2.0 ** min(self._failures, _DOUBLINGS))
         self._failures += 1
         return min(left_s, wait_s * (0.5 + self._dice() / 2))
+
+
+async def afresh_once(attempt: Callable[[], Awaitable[Receipt]]) -> Receipt:
+    """Run a transfer; run it again, from the start, if it does not verify and went on with a part that was kept. That is gone then.
+
+    Raises:
+        DigestMismatch: What came from the start, in one go, does not verify either.
+    """
+    try:
+        return await attempt()
+    except DigestMismatch as error:
+        if not error.kept:
+            raise
+    return replace(await attempt(), restarted=True)

@@ -86,7 +86,8 @@ class TreeRun:
         self._progress = progress
         self._total: int | None = None
         self._done = 0
-        self.moved: Callable[[], None] = lambda: None  # told whenever bytes have moved
+        self._under_way = ("", 0)  # the file that is moving, and how far it was at most
+        self.moved: Callable[[], None] = lambda: None  # told whenever there is progress: new bytes, or a name that is done
 
     def begin(self, plan: Plan | None) -> None:
         """Take a plan in; None if it is not known beforehand what there is."""
@@ -112,7 +113,8 @@ class TreeRun:
                 report.removed += 1
             case _:
                 report.failed += 1
-        self.moved()
+        if item.did != "failed":
+            self.moved()
         if self._progress is not None:
             self._tell(item.name, 0)
         if self._on_item is not None:
@@ -132,8 +134,13 @@ class TreeRun:
         self.item(TreeItem(name, "failed", error=error))
 
     def within(self, name: str, count: int) -> None:
-        """Say that `count` bytes of a file that is under way have moved."""
-        self.moved()
+        """Say that `count` bytes of a file that is under way are in place; the first time, those of an earlier attempt."""
+        last, furthest = self._under_way
+        if name != last:
+            self._under_way = (name, count)
+        elif count > furthest:
+            self._under_way = (name, count)
+            self.moved()
         self._tell(name, count)
 
     def _tell(self, name: str, count: int) -> None:

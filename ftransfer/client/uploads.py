@@ -9,8 +9,18 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, BinaryIO, NoReturn
 
 from ftransfer.client.conversation import Conversation
+from ftransfer.client.retry import afresh_once
 from ftransfer.digest import Digest, Hasher, digest_of
-from ftransfer.errors import Aborted, ChannelError, FtransferError, OffsetConflict, RemoteProtocolError, ShareError, SourceChanged
+from ftransfer.errors import (
+    Aborted,
+    ChannelError,
+    DigestMismatch,
+    FtransferError,
+    OffsetConflict,
+    RemoteProtocolError,
+    ShareError,
+    SourceChanged,
+)
 from ftransfer.jobs import movers, run_job
 from ftransfer.names import escape
 from ftransfer.protocol.connection import Event
@@ -46,6 +56,8 @@ async def upload(
 ) -> Receipt:
     """Send a local file; on return the server has verified, published and (if it is durable) synced it.
 
+    What the server kept of an earlier attempt is gone on with; if it turns out not to match, the file is sent from its start.
+
     Args:
         source: Names this version of this file; the server goes on with what it kept under the same word.
         options: Further options of the put: if_absent, if_match.
@@ -53,6 +65,7 @@ async def upload(
 
     Raises:
         SourceChanged: The file changed while it was sent; the server was told to publish nothing.
+        DigestMismatch: What was sent from the start did not verify there.
         FtransferError: As the server says.
     """
     entry = reader.entry
@@ -62,14 +75,27 @@ async def upload(
     if entry.size <= at_once_bytes:
         await conversation.say("put", name, announced)
         return await _upload_from(conversation, reader, name, Meta(), report)
-    await conversation.say("put", name, {**announced, "source": source, "wait": True})
+    return await afresh_once(
+        lambda: _upload_waiting(conversation, reader, name, {**announced, "source": source, "wait": True}, report)
+    )
+
+
+async def _upload_waiting(
+    conversation: Conversation, reader: Reader, name: str, announced: Mapping[str, Any], report: Report
+) -> Receipt:
+    """Ask the server where to begin, and send from there."""
+    await conversation.say("put", name, announced)
     meta = await conversation.answer()
     if not isinstance(meta, Meta):
         raise conversation.out_of_turn(meta)
-    if meta.offset > entry.size:
+    if meta.offset > reader.entry.size:
         conversation.abort()
         raise OffsetConflict(f"{escape(name)}: the server has more bytes than the file", name=name)
-    return await _upload_from(conversation, reader, name, meta, report)
+    try:
+        return await _upload_from(conversation, reader, name, meta, report)
+    except DigestMismatch as error:
+        error.kept = meta.offset  # the server has dropped them
+        raise
 
 
 async def _upload_from(conversation: Conversation, reader: Reader, name: str, meta: Meta, report: Report) -> Receipt:

@@ -110,7 +110,7 @@ def receipt_line(receipt: Receipt, verb: str, path: str) -> str:
     if receipt.kept:
         parts.append(f"{human_size(receipt.kept)} of it from an earlier attempt")
     if receipt.restarted:
-        parts.append("started afresh, since the source has changed")
+        parts.append("started afresh, since what an earlier attempt left does not match")
     return ", ".join([*parts, "verified"]) + ("" if receipt.durable else " (not synced)")
 
 

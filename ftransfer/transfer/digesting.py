@@ -33,8 +33,8 @@ class Content(Protocol):
 class RunningDigest:
     """The digest of `content` from byte `start` on.
 
-    `feed` takes bytes as they pass, in any thread, and ignores those that are ahead of what has been hashed; `follow` starts a task
-    that hashes what was missed as far as `allow` has been told; `finish` completes both. Close it in any case.
+    `feed` takes bytes as they pass, in any thread, and ignores those that have been hashed, or are ahead of what has been; `follow`
+    starts a task that hashes what was missed as far as `allow` has been told; `finish` completes both. Close it in any case.
     """
 
     def __init__(self, content: Content, start: int = 0) -> None:
@@ -57,8 +57,9 @@ class RunningDigest:
         """Hash bytes that are at `offset` of the content, if they are the next ones; else they are read back later."""
         if self._lock.acquire(blocking=False):
             try:
-                if offset == self.position:
-                    self._hasher.update(data)
+                known = self.position - offset
+                if 0 <= known < len(data):
+                    self._hasher.update(memoryview(data)[known:])
             finally:
                 self._lock.release()
 

@@ -17,8 +17,8 @@ class Receipt:
     """A finished get or put.
 
     `size` in bytes, `digest` BLAKE3 in hexadecimal, `mtime_ns` in nanoseconds since 1970. `durable` says that it is on disk, `kept`
-    how many bytes an earlier attempt had left, `seconds` how long it took. `restarted` says that an earlier attempt was dropped
-    because the source has changed since. `path` is the local file, "" for a stream.
+    how many bytes an earlier attempt had left, `seconds` how long it took. `restarted` says that what one had left was dropped: the
+    source has changed since, or it did not verify. `path` is the local file, "" for a stream.
     """
 
     name: str

@@ -13,7 +13,7 @@ import pytest
 
 from ftransfer.client.retry import NO_RETRY, RetryRules
 from ftransfer.digest import digest_of
-from ftransfer.errors import Closed, FtransferError, SourceChanged, Superseded, TimedOut
+from ftransfer.errors import Closed, DigestMismatch, FtransferError, SourceChanged, Superseded, TimedOut
 from ftransfer.limits import Limits
 from ftransfer.transfer.records import Progress, ProgressCallback
 from tests.support.programs import run_program
@@ -206,6 +206,88 @@ async def test_part_of_another_file_of_that_name_is_not_gone_on_with(service: Se
     assert (service.root / "x").read_bytes() == OTHER
 
 
+# A part that does not match: a bit was turned round before the cut.
+
+
+def spoiled_down(cut_at: int = 4 << 20) -> list[Faults]:
+    return [Faults(down=Fault(flip_at=1 << 20, cut_at=cut_at))]
+
+
+def spoiled_up() -> list[Faults]:
+    return [Faults(up=Fault(flip_at=1 << 20, cut_at=4 << 20))]
+
+
+@pytest.mark.parametrize("streams", [1, 3])
+async def test_get_with_a_part_that_does_not_match_starts_afresh(service: Service, streams: int) -> None:
+    (service.root / "a").write_bytes(CONTENT)
+    async with Proxy(service.address, spoiled_down()) as proxy, service.client_at(proxy.address) as client:
+        with pytest.raises(Closed):
+            await client.get("a", service.local, streams=1)
+        receipt = await client.get("a", service.local, streams=streams)
+    assert (service.local / "a").read_bytes() == CONTENT
+    assert receipt.restarted and receipt.kept == 0
+    assert left_behind(service.local) == ["a"]
+
+
+async def test_get_that_was_cut_after_a_flip_starts_afresh_by_itself(service: Service) -> None:
+    (service.root / "a").write_bytes(CONTENT)
+    async with Proxy(service.address, spoiled_down()) as proxy, service.client_at(proxy.address, retry=SOON) as client:
+        receipt = await client.get("a", service.local)
+    assert (service.local / "a").read_bytes() == CONTENT
+    assert receipt.restarted and receipt.kept == 0
+
+
+async def test_put_with_a_part_that_does_not_match_starts_afresh(service: Service) -> None:
+    (service.local / "a").write_bytes(CONTENT)
+    async with Proxy(service.address, spoiled_up()) as proxy, service.client_at(proxy.address) as client:
+        with pytest.raises(FtransferError):
+            await client.put(service.local / "a")
+        await service.all_gone()
+        receipt = await client.put(service.local / "a")
+    assert (service.root / "a").read_bytes() == CONTENT
+    assert receipt.restarted and receipt.kept == 0
+    await service.all_gone()
+    assert left_behind(service.root) == ["a"]
+
+
+@pytest.mark.parametrize("verb", ["get", "put"])
+async def test_large_files_of_a_tree_start_afresh_too(service: Service, verb: str) -> None:
+    here, there = (service.local / "tree", service.root) if verb == "put" else (service.root, service.local / "tree")
+    here.mkdir(exist_ok=True)
+    for name, content in (("a", CONTENT), ("b", OTHER)):
+        (here / name).write_bytes(content)
+    script = spoiled_down() if verb == "get" else spoiled_up()
+    async with Proxy(service.address, script) as proxy, service.client_at(proxy.address, retry=SOON) as client:
+        report = await (client.get_tree("", there) if verb == "get" else client.put_tree(here))
+    assert (report.copied, report.failed) == (2, 0)
+    assert {name: (there / name).read_bytes() for name in "ab"} == {"a": CONTENT, "b": OTHER}
+    await service.all_gone()
+    assert left_behind(there) == ["a", "b"]
+
+
+@pytest.mark.parametrize("verb", ["get", "put"])
+async def test_transfer_from_the_start_that_does_not_match_is_an_error_and_leaves_nothing(service: Service, verb: str) -> None:
+    source, target = (service.root, service.local) if verb == "get" else (service.local, service.root)
+    (source / "a").write_bytes(CONTENT)
+    fault = Fault(flip_at=1 << 20)
+    async with Proxy(service.address, [Faults(down=fault) if verb == "get" else Faults(up=fault)]) as proxy:
+        async with service.client_at(proxy.address, retry=SOON) as client:
+            with pytest.raises(DigestMismatch):
+                await (client.get("a", target) if verb == "get" else client.put(source / "a"))
+            assert left_behind(target) == []
+            await client.dir()  # it is in step, and goes on
+        assert len(proxy.passages) == 1
+
+
+async def test_what_a_stream_was_given_before_a_cut_is_verified_too(service: Service) -> None:
+    (service.root / "a").write_bytes(CONTENT)
+    sink = io.BytesIO()
+    async with Proxy(service.address, spoiled_down(2 << 20)) as proxy:
+        async with service.client_at(proxy.address, retry=SOON) as client:
+            with pytest.raises(DigestMismatch):
+                await client.get_to("a", sink, offset=1000)
+
+
 # Who may write.
 
 
@@ -270,6 +352,34 @@ async def test_without_retries_the_first_cut_ends_it_and_the_next_call_goes_on(s
         assert receipt.kept > (4 << 20) - OVERHEAD
         assert proxy.passages[1].down.passed < SIZE - (4 << 20) + 2 * OVERHEAD
     assert (service.local / "a").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("command", ["get -r", "put -r", "sync get", "sync put"])
+async def test_tree_without_retries_ends_with_code_3_and_else_goes_on_by_itself(tmp_path: Path, command: str) -> None:
+    async with serve(tmp_path) as service:
+        here, there = service.local / "tree", service.root / "tree"
+        script = [*cut_up(3 << 20, 1 << 20), Faults(), *cut_up(2 << 20)]
+        if "get" in command:
+            here, there = there, here
+            script = cut_down(3 << 20, 1 << 20)
+        here.mkdir()
+        (here / "a").write_bytes(CONTENT)
+        async with Proxy(service.address, script) as proxy:
+            host, port = proxy.address
+            lines: dict[str, list[str | int | Path]] = {
+                "get -r": ["get", "-r", host, port, "tree"],
+                "put -r": ["put", "-r", host, port, here],
+                "sync get": ["sync", host, port, "get", "tree", there],
+                "sync put": ["sync", host, port, "put", here, "tree"],
+            }
+            cut = await run_program(*lines[command], "--retries", "0", folder=service.local)
+            assert (cut.code, cut.out, cut.err.count("\n")) == (3, b"", 1)
+            assert len(proxy.passages) == 1
+            await service.all_gone()
+            whole = await run_program(*lines[command], folder=service.local)
+            assert (whole.code, whole.err) == (0, "")
+            assert len(proxy.passages) > 2
+        assert (there / "a").read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("verb", ["get", "put"])

@@ -18,7 +18,7 @@ LAYERS = (
     "names",
     "rights",
     "protocol storage auth tls metrics link progress",
-    "account",
+    "account flow",
     "door",
     "share channel transfer",
     "server client",

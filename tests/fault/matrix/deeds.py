@@ -101,6 +101,7 @@ class Get(Deed):
 
     async def do(self, client: Client, stage: Stage) -> None:
         receipt = await client.get("n0", stage.local.root / "here")
+        stage.restarted |= receipt.restarted
         stage.acknowledged.append(("here", receipt.digest))
 
 
@@ -132,6 +133,7 @@ class PutAtOnce(Deed):
 
     async def do(self, client: Client, stage: Stage) -> None:
         receipt = await client.put(stage.local.root / "mine", "n0")
+        stage.restarted |= receipt.restarted
         stage.acknowledged.append(("n0", receipt.digest))
 
 

@@ -21,6 +21,7 @@ class Judge:
         self._wrong = 0
         self._lost = 0
         self._elsewhere = False
+        self._noticed = False
         self._has_completed = False
         self.error: FtransferError | None = None  # how the first attempt ended
 
@@ -33,6 +34,7 @@ class Judge:
             self._complaints.append(str(error))
         except Exception as error:
             self._complaints.append(f"it ended in {error!r}, which is none of our errors")
+        self._noticed = self.error is not None or self._stage.restarted
         if isinstance(self.error, InternalError):
             self._complaints.append(f"the server met a fault of its own: {self.error}")
         self.look()
@@ -75,7 +77,7 @@ class Judge:
     def enter(self, tally: Tally, label: str, *, noticed: bool = False) -> None:
         """Count. `noticed`: it was, though the command did not fail."""
         tally.attempts += 1
-        tally.noticed += noticed or self.error is not None
+        tally.noticed += noticed or self._noticed
         tally.completed += self._has_completed
         tally.wrong += self._wrong
         tally.lost += self._lost

@@ -29,6 +29,7 @@ class Stage:
     limits: Limits
     chunk_bytes: int = 8_192
     acknowledged: list[tuple[str, Digest]] = field(default_factory=list)  # (name on the side that is written, digest)
+    restarted: bool = False  # a command has begun afresh by itself, since a part did not verify
     own: Path | None = None
     address: tuple[str, int] = ("", 0)
     server: Server | None = field(default=None, repr=False)

@@ -80,7 +80,7 @@ def receipt(**values: object) -> Receipt:
             receipt(restarted=True),
             "put",
             "a.txt",
-            "stored a.txt: 2.0 MB in 0.00 s, started afresh, since the source has changed, verified",
+            "stored a.txt: 2.0 MB in 0.00 s, started afresh, since what an earlier attempt left does not match, verified",
         ),
         (receipt(durable=False), "put", "a.txt", "stored a.txt: 2.0 MB in 0.00 s, verified (not synced)"),
     ],

@@ -1,0 +1,186 @@
+"""What a thread does for a transfer: bytes from the socket into a file, or from a file to the socket, until the socket would block.
+
+Between two runs the channel waits on the event loop, decides whether to go on, and says how far it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from ftransfer.errors import Closed, FtransferError
+from ftransfer.jobs import scratch
+from ftransfer.link import SocketLink
+from ftransfer.protocol.connection import Connection, Event, InputEnded, Payload
+from ftransfer.protocol.framing import Kind
+
+# One write or hash call of a job. Larger falls out of the processor's cache, smaller costs more calls; 1 MiB was measured best.
+_BLOCK = 1 << 20
+# The same where bytes are read to be encrypted, and then still in the cache.
+_COPIED = _BLOCK // 4
+
+Feed = Callable[[memoryview], None]  # called in the job's thread with the bytes that were just written
+FeedAt = Callable[[int, memoryview], None]  # the same for bytes that were read, with their offset in the file
+
+
+class FileSource(Protocol):
+    """A file that can be read in a thread (storage.base.Reader with `fast`)."""
+
+    def fileno(self) -> int: ...
+    def read_now(self, offset: int, view: memoryview) -> int: ...
+
+
+class FileSink(Protocol):
+    """A file that can be written in a thread (storage.base.Writer with `fast`)."""
+
+    def write_now(self, data: memoryview) -> None: ...
+
+
+class Job:
+    """A blocking piece of a transfer. The loop and the thread never touch it at the same time."""
+
+    def __init__(self) -> None:
+        self._stopped = False
+        self._moved = 0
+
+    def stop(self) -> None:
+        """Make the running job end soon."""
+        self._stopped = True
+
+    def take_moved(self) -> int:
+        """Give how many bytes of content were moved since the last call."""
+        count, self._moved = self._moved, 0
+        return count
+
+
+class Inflow(Job):
+    """Socket -> hasher -> file, until the socket would block. It reads the headers between data frames by itself."""
+
+    def __init__(self, connection: Connection, link: SocketLink, sink: FileSink, feed: Feed) -> None:
+        super().__init__()
+        self._connection = connection
+        self._link = link
+        self._sink = sink
+        self._feed = feed
+        self.would_block = False
+        self.budget = 0  # bytes that may be moved before the job goes back to the loop
+
+    def run(self) -> Event | None:
+        """Move bytes; give the event that ends the data, or None if the loop should wait or call again."""
+        view = scratch(_BLOCK)
+        self.would_block = False
+        left = self.budget
+        while left > 0 and not self._stopped and not self.would_block:
+            if self._connection.payload_left:
+                left -= self._move(view[:left])
+                continue
+            event = self._next_event(view)
+            if event is not None and not (isinstance(event, Payload) and event.kind is Kind.DATA):
+                return event
+        return None
+
+    def _next_event(self, view: memoryview) -> Event | None:
+        """Give the next event, taking no more from the socket than its frame."""
+        event = self._connection.next_event()
+        if event is not None:
+            return event
+        count = self._link.receive_into(view[: min(self._connection.wanted, len(view))])
+        if count is None:
+            self.would_block = True
+            return None
+        self._connection.receive_bytes(view[:count])
+        return InputEnded(clean=False) if count == 0 else None
+
+    def _move(self, view: memoryview) -> int:
+        """Fill one block, then hash and write it; give its size."""
+        connection = self._connection
+        early = connection.take_payload(len(view))
+        filled = len(early)
+        view[:filled] = early
+        while filled < len(view) and connection.payload_left and not self._stopped:
+            count = self._link.receive_into(view[filled : filled + min(len(view) - filled, connection.payload_left)])
+            if count is None:
+                self.would_block = True
+                break
+            if count == 0:
+                self._store(view[:filled])
+                raise Closed(f"{self._link.peer} closed the connection in the middle of a file")
+            connection.payload_moved(count)
+            filled += count
+        self._store(view[:filled])
+        return filled
+
+    def _store(self, block: memoryview) -> None:
+        if block:
+            self._sink.write_now(block)
+            self._feed(block)
+            self._moved += len(block)
+
+
+class Outflow(Job):
+    """One data frame: its header, then file -> socket, until all is sent or the socket would block."""
+
+    def __init__(self, link: SocketLink, header: bytes, source: FileSource, offset: int, count: int, feed: FeedAt) -> None:
+        super().__init__()
+        self._link = link
+        self._header = memoryview(header)
+        self._source = source
+        self._offset = offset
+        self._left = count
+        self._feed = feed
+        self._block = memoryview(b"")  # copied: read, and not yet taken by the socket
+        self._buffer = self._block
+        self._copies = link.encrypted
+        self.is_short = False
+        self.failure: FtransferError | None = None
+
+    def run(self) -> bool:
+        """Move bytes; whether the frame is complete."""
+        while self._header:
+            sent = self._link.send([self._header], more=True)
+            if sent is None:
+                return False
+            self._header = self._header[sent:]
+        while self._left and not self._stopped:
+            sent = self._send_copied() if self._copies else self._send_direct()
+            if sent is None:
+                return False
+            self._left -= sent
+            self._moved += sent
+        return not self._left
+
+    def _send_direct(self) -> int | None:
+        try:
+            sent = self._link.send_from_file(self._source.fileno(), self._offset, self._left)
+        except OSError:
+            # A file system without sendfile; or a disk that fails, of which the source's own reading will say more.
+            self._copies = True
+            return 0
+        if sent == 0:
+            self.is_short = self._copies = True
+        self._offset += sent or 0
+        return sent
+
+    def _send_copied(self) -> int | None:
+        if not self._block:
+            self._block = self._next_block()
+        sent = self._link.send([self._block])
+        if sent is not None:
+            self._block = self._block[sent:]
+        return sent
+
+    def _next_block(self) -> memoryview:
+        if not self._buffer:
+            self._buffer = memoryview(bytearray(min(self._left, _COPIED)))
+        block, count = self._buffer[: self._left], 0
+        if not self.is_short:
+            try:
+                count = self._source.read_now(self._offset, block)
+            except FtransferError as error:
+                self.failure = error
+        if count == 0:
+            self.is_short = True
+            return memoryview(bytes(min(self._left, _COPIED)))  # zeros keep the stream in step until the error can be said
+        self._feed(self._offset, block[:count])
+        self._offset += count
+        return block[:count]
