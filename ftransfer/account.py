@@ -121,7 +121,7 @@ class Account:
             raise
         return _MeteredWriter(self, principal, upload, upload.writer, grows=announced.size is None)
 
-    async def write_small(self, store: Store, principal: Principal, files: Sequence[SmallFile]) -> Sequence[Entry | FtransferError]:
+    async def write_small(self, store: Store, principal: Principal, files: Sequence[SmallFile]) -> Sequence[FtransferError | None]:
         """Publish the files of a pack that fit; QuotaFull for each that does not. Gives as Store.write_small."""
         if not self.is_bounded(principal):
             return await store.write_small(files)
@@ -142,7 +142,7 @@ class Account:
         results = [refused[index] if index in refused else next(written) for index in range(len(files))]
         self.note_change()
         for index, upload in admitted.items():
-            if isinstance(results[index], Entry):
+            if results[index] is None:
                 self._add(upload.name, upload.size)
         return results
 

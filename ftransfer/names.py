@@ -108,20 +108,25 @@ class NameReader:
 
     def parse(self, text: str) -> SafeName:
         """Check a name. Raises as parse_name."""
+        folder, last = self.split(text)
+        return SafeName((*folder.parts, last))
+
+    def split(self, text: str) -> tuple[SafeName, str]:
+        """Check a name; give its folder, of which no new object is made if it was the last one's, and its last part."""
         folder, slash, last = text.rpartition("/")
         # Printable text has no NUL, no surrogate and so only one spelling. What a glance does not settle is checked in full.
         if not last or last[0] == "." or len(last) > 63 or len(text) > 1023 or not last.isprintable():
-            return parse_name(text, self._limits)
+            whole = parse_name(text, self._limits)
+            return whole.parent, whole.last
         if not slash:
-            return SafeName((last,))
+            return ROOT, last
         above = self._folders.get(folder)
         if above is None:
-            whole = parse_name(text, self._limits)
+            above = parse_name(text, self._limits).parent
             if len(self._folders) >= _MAX_FOLDERS:
                 self._folders.clear()
-            self._folders[folder] = whole.parent
-            return whole
-        return SafeName((*above.parts, last))
+            self._folders[folder] = above
+        return above, last
 
 
 _MAX_FOLDERS = 1024

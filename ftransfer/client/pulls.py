@@ -118,16 +118,7 @@ async def _set_attributes(store: Store, entry: Entry) -> None:
 async def _write_links(store: Store, links: Spool, run: TreeRun) -> None:
     for batch in links.batches(256):
         files = [SmallFile(entry.name, LINK, entry.mtime_ns, entry.mode, target=entry.target) for entry in batch]
-        _tell(run, files, await store.write_small(files))
-
-
-def _tell(run: TreeRun, files: Sequence[SmallFile], results: Sequence[Entry | FtransferError]) -> None:
-    did = {FILE: "copied", FOLDER: "made", LINK: "linked"}
-    for file, result in zip(files, results, strict=True):
-        if isinstance(result, FtransferError):
-            run.failed(file.name, result)
-        else:
-            run.item(TreeItem(file.name, did[file.kind], len(file.data), file.digest))
+        run.stored(files, await store.write_small(files))
 
 
 async def _pull_small(conversation: Conversation, store: Store, remote: SafeName, small: Spool, run: TreeRun) -> None:
@@ -225,7 +216,7 @@ class _Intake:
                     self._plan.folders.add(Entry(file.name, FOLDER, 0, file.mtime_ns, file.mode))
             files = [file for file in files if file.kind != FOLDER]
         if files:
-            _tell(self._run, files, await self._store.write_small(files))
+            self._run.stored(files, await self._store.write_small(files))
 
     def _take_outcomes(self, items: list[Any]) -> None:
         for item in items:
@@ -290,4 +281,4 @@ async def _set_folders(store: Store, folders: Spool, run: TreeRun, *, deepest_fi
     for batch in reversed(batches) if deepest_first else batches:
         ordered = list(reversed(batch)) if deepest_first else batch
         files = [SmallFile(entry.name, FOLDER, entry.mtime_ns, entry.mode) for entry in ordered]
-        _tell(run, files, await store.write_small(files))
+        run.stored(files, await store.write_small(files))

@@ -7,15 +7,16 @@ mtimes last.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from ftransfer.client.conversation import Conversation
 from ftransfer.digest import Digest
 from ftransfer.errors import Forbidden, FtransferError
 from ftransfer.names import SafeName, escape, parse_name
 from ftransfer.protocol.replies import Listing, Reply
-from ftransfer.storage.base import Entry, Store
+from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, SmallFile, Store
 from ftransfer.transfer.packs import MAX_PACKED_BYTES
 from ftransfer.transfer.pipeline import closing
 from ftransfer.transfer.records import Progress, ProgressCallback, entry_from_wire
@@ -43,8 +44,7 @@ class TreeOptions:
         return Rules(delete=self.delete, checksum=self.checksum, links=self.links, wanted=self.wanted)
 
 
-@dataclass(frozen=True, slots=True)
-class TreeItem:
+class TreeItem(NamedTuple):
     """What became of one name: `did` is "copied", "linked", "made", "removed" or "failed" (then `error` says why).
 
     `name` is relative to the root of the tree, `size` in bytes, `digest` that of a file that was copied.
@@ -74,6 +74,7 @@ class TreeReport:
 
 
 OnItem = Callable[[TreeItem], None]
+_DID = {FILE: "copied", FOLDER: "made", LINK: "linked"}
 
 
 class TreeRun:
@@ -98,27 +99,44 @@ class TreeRun:
             self.report.unchanged = max(0, plan.unchanged - earlier)
 
     def item(self, item: TreeItem) -> None:
+        """Say what became of one name."""
+        self.items([item])
+
+    def items(self, items: Sequence[TreeItem]) -> None:
+        """Say what became of names that were done together."""
         report = self.report
-        match item.did:
-            case "copied":
-                report.copied += 1
-                if not report.dry_run:
-                    report.bytes += item.size
-                    self._done += item.size
-            case "made":
-                report.folders += 1
-            case "linked":
-                report.links += 1
-            case "removed":
-                report.removed += 1
-            case _:
-                report.failed += 1
-        if item.did != "failed":
+        for item in items:
+            match item.did:
+                case "copied":
+                    report.copied += 1
+                    if not report.dry_run:
+                        report.bytes += item.size
+                        self._done += item.size
+                case "made":
+                    report.folders += 1
+                case "linked":
+                    report.links += 1
+                case "removed":
+                    report.removed += 1
+                case _:
+                    report.failed += 1
+            if self._on_item is not None:
+                self._on_item(item)
+        if any(item.did != "failed" for item in items):
             self.moved()
-        if self._progress is not None:
-            self._tell(item.name, 0)
-        if self._on_item is not None:
-            self._on_item(item)
+        if items:
+            self._tell(items[-1].name, 0)
+
+    def stored(self, files: Sequence[SmallFile], errors: Sequence[FtransferError | None]) -> None:
+        """Say what became of small things that were stored together."""
+        self.items(
+            [
+                TreeItem(file.name, _DID[file.kind], len(file.data), file.digest)
+                if error is None
+                else TreeItem(file.name, "failed", error=error)
+                for file, error in zip(files, errors, strict=True)
+            ]
+        )
 
     def removed(self, entry: Entry, count: int) -> None:
         """Say that a thing is gone, and with it `count` things in all."""

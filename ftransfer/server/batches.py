@@ -163,21 +163,23 @@ async def _next_pack(session: Session) -> bytearray | None:
 
 
 async def _store(session: Session, files: Sequence[SmallFile], counts: dict[str, int]) -> None:
-    async with session.changes.storing(session.seat, [file.name for file in files]) as stored:
+    async with session.changes.storing(session.seat, (file.name for file in files)) as stored:
         results = await session.share.write_small(files)
-        for file, result in zip(files, results, strict=True):
-            if not isinstance(result, FtransferError):
-                stored(result, file.digest)
+        if stored is not None:
+            for file, error in zip(files, results, strict=True):
+                if error is None:
+                    size = len(file.data)
+                    stored(Entry(file.name, file.kind, size, file.mtime_ns, file.mode, target=file.target), file.digest)
     outcomes = []
-    for file, result in zip(files, results, strict=True):
-        if isinstance(result, FtransferError):
+    for file, error in zip(files, results, strict=True):
+        if error is not None:
             counts["failed"] += 1
-            session.record("put", file.name, result=result.code)
-            outcomes.append(refusal_to_wire(file.name, result))
+            session.record("put", file.name, result=error.code)
+            outcomes.append(refusal_to_wire(file.name, error))
         else:
             counts["stored"] += 1
             session.moved += len(file.data)
             session.record("put", file.name, size=len(file.data), digest=file.digest)
-            outcomes.append(receipt_to_wire(result, file.digest))
+            outcomes.append(receipt_to_wire(file))
     for frame in in_frames(outcomes, session.connection.send_outcomes):
         await session.channel.send(frame)

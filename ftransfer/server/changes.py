@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
 from typing import Protocol
 
@@ -110,15 +110,16 @@ class Changes:
     # What clients do.
 
     @contextlib.asynccontextmanager
-    async def storing(self, seat: Seat, names: Sequence[str]) -> AsyncIterator[Callable[[Entry, str], None]]:
+    async def storing(self, seat: Seat, names: Iterable[str]) -> AsyncIterator[Callable[[Entry, str], None] | None]:
         """Hold the watcher off some names while a client's files are published there.
 
-        Gives what is to be called with the entry and digest of each that was.
+        Gives what is to be called with the entry and digest of each that was; None if nobody watches.
         """
         watcher = self._watcher if self._is_running else None
         if watcher is None:
-            yield lambda entry, digest: None
+            yield None
             return
+        names = list(names)
 
         def stored(entry: Entry, digest: str) -> None:
             existed = watcher.record(entry, seat.person)

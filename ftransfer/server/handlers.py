@@ -226,7 +226,8 @@ async def _receive_file(session: Session, command: Command, writer: Writer, dige
     await digest.close()
     async with session.changes.storing(session.seat, [str(writer.name)]) as stored:
         entry = await writer.commit(text)
-        stored(entry, text)
+        if stored is not None:
+            stored(entry, text)
     return entry, text
 
 

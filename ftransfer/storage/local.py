@@ -268,7 +268,7 @@ class LocalStore:
         except StoreFailed:  # the store was closed meanwhile, and has no thread any more to do it in
             walk.close()
 
-    async def write_small(self, files: Sequence[SmallFile]) -> Sequence[Entry | FtransferError]:
+    async def write_small(self, files: Sequence[SmallFile]) -> Sequence[FtransferError | None]:
         return await self._jobs.run(write_small, self._root, self._hidden, files)
 
     async def make_folder(self, name: SafeName, *, parents: bool = False) -> None:

@@ -37,7 +37,7 @@ _FREE_BYTES = 1 << 40
 _Key = tuple[str, SafeName, str]  # owner, name, source
 # Named here because inside the class `list` is its method.
 _Items = list[SmallFile | Entry | FtransferError]
-_Results = list[Entry | FtransferError]
+_Results = list[FtransferError | None]
 
 _serials = itertools.count(1)
 
@@ -207,22 +207,22 @@ class MemoryStore:
                 names = names[len(items) :]
                 yield items
 
-    async def write_small(self, files: Sequence[SmallFile]) -> Sequence[Entry | FtransferError]:
+    async def write_small(self, files: Sequence[SmallFile]) -> Sequence[FtransferError | None]:
         results: _Results = []
         for file in files:
             try:
-                results.append(self._write_one(parse_name(file.name), file))
+                self._write_one(parse_name(file.name), file)
+                results.append(None)
             except FtransferError as error:
                 results.append(error)
         return results
 
-    def _write_one(self, name: SafeName, file: SmallFile) -> Entry:
+    def _write_one(self, name: SafeName, file: SmallFile) -> None:
         if file.kind == FOLDER:
             self._make_folders(name)
-            if file.if_absent:
-                return self._nodes[name].entry(name)
-            node = self._nodes[name] = _Node(FOLDER, file.mtime_ns, file.mode & 0o777)
-            return node.entry(name)
+            if not file.if_absent:
+                self._nodes[name] = _Node(FOLDER, file.mtime_ns, file.mode & 0o777)
+            return
         if file.kind == LINK:
             raise NameRefused(f"{_shown(name)}: this store has no links", name=file.name)
         data = bytes(file.data)
@@ -230,7 +230,7 @@ class MemoryStore:
             message = f"{_shown(name)}: the content that came is not the content that was sent; send it again"
             raise DigestMismatch(message, name=file.name, expected=file.digest, actual=digest_of(data))
         self._make_folders(name.parent)
-        return self.publish(name, Announcement(mtime_ns=file.mtime_ns, mode=file.mode, if_absent=file.if_absent), data)
+        self.publish(name, Announcement(mtime_ns=file.mtime_ns, mode=file.mode, if_absent=file.if_absent), data)
 
     async def make_folder(self, name: SafeName, *, parents: bool = False) -> None:
         if parents:

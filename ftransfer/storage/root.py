@@ -157,8 +157,9 @@ def identity_of(found: os.stat_result) -> str:
 
 def times_of(mtime_ns: int) -> tuple[int, int]:
     """Give (atime, mtime) in nanoseconds for os.utime, brought into the range that it takes (about the years 1678 to 2262)."""
-    bounded = max(-_FURTHEST_TIME_NS, min(mtime_ns, _FURTHEST_TIME_NS))
-    return bounded, bounded
+    if not -_FURTHEST_TIME_NS <= mtime_ns <= _FURTHEST_TIME_NS:
+        mtime_ns = -_FURTHEST_TIME_NS if mtime_ns < 0 else _FURTHEST_TIME_NS
+    return mtime_ns, mtime_ns
 
 
 def _open_root(path: str | bytes | os.PathLike[str]) -> int:

@@ -11,6 +11,7 @@ import os
 import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ftransfer.digest import digest_of
 from ftransfer.errors import DigestMismatch, FtransferError, NameRefused, SourceChanged, StoreFailed
@@ -18,7 +19,7 @@ from ftransfer.names import NameReader, SafeName, encode_name
 from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, SmallFile
 from ftransfer.storage.changes import KIND_CLASH, ensure_folder, refuse_special_target
 from ftransfer.storage.confined import leads_inside
-from ftransfer.storage.faults import shown, translate
+from ftransfer.storage.faults import Override, shown, translate
 from ftransfer.storage.hidden import HiddenPlace
 from ftransfer.storage.kernel import PATH_FLAGS, release
 from ftransfer.storage.root import READ_FLAGS, Root, entry_of, refuse_special, times_of
@@ -105,6 +106,7 @@ class _Folder:
     handle: int
     about: os.stat_result
     is_ours: bool  # made by this store, so that nothing special can be in it; it saves a look at each name
+    is_noted: bool = False  # as changed
 
 
 class _Folders:
@@ -137,22 +139,26 @@ class _Folders:
 
     def note(self, folder: _Folder) -> None:
         """Take note that a folder has changed and is to be synced."""
-        self._note(folder.handle, (folder.about.st_dev, folder.about.st_ino))
+        if not folder.is_noted:
+            folder.is_noted = self._note(folder.handle, (folder.about.st_dev, folder.about.st_ino))
 
     def note_handle(self, handle: int) -> None:
         """As `note`, for one that is not held here."""
         found = os.fstat(handle)
         self._note(handle, (found.st_dev, found.st_ino))
 
-    def _note(self, handle: int, key: tuple[int, int]) -> None:
+    def _note(self, handle: int, key: tuple[int, int]) -> bool:
+        """Whether `sync` will see to it, whatever else changes in that folder."""
         if not self._root.durable or self._needs_sync_all or key in self._changed:
-            return
+            return True
         if len(self._changed) < GROUP:
             self._changed[key] = os.dup(handle)
         elif self._root.kernel.has_sync_all:
             self._needs_sync_all = True
         else:
             self._root.sync_folder(handle)
+            return False
+        return True
 
     def sync(self) -> None:
         """Sync what has changed. Raises OSError."""
@@ -174,19 +180,16 @@ class _Folders:
         return folder
 
 
-@dataclass(slots=True)
-class _Staged:
+class _Staged(NamedTuple):
     """A file or link that lies complete under a temporary name."""
 
-    index: int
-    name: SafeName
+    position: int  # among the files of the group
     folder: SafeName
+    last: str
     temporary: str
-    entry: Entry
-    if_absent: bool
 
 
-def write_small(root: Root, hidden: HiddenPlace, files: Sequence[SmallFile]) -> list[Entry | FtransferError]:
+def write_small(root: Root, hidden: HiddenPlace, files: Sequence[SmallFile]) -> list[FtransferError | None]:
     """Verify and publish files, folders and links; see Store.write_small."""
     with _Folders(root) as folders:
         group = _Group(root, hidden, folders, files)
@@ -206,26 +209,27 @@ class _Group:
         self._syncs_each = root.durable and (len(files) < GROUP or not root.kernel.has_sync_all)
         self._syncs_group = root.durable and not self._syncs_each
         self._staged: list[_Staged] = []
-        self._made: list[tuple[int, SafeName, SmallFile]] = []  # folders: they get their attributes after their content
+        self._made: list[tuple[int, SafeName]] = []  # folders: they get their attributes after their content
         self._pending = StoreFailed("not yet written")
-        self._names = NameReader()
-        self.results: list[Entry | FtransferError] = [self._pending] * len(files)
+        self.results: list[FtransferError | None] = [self._pending] * len(files)
 
     def stage(self) -> None:
         """Put everything under temporary names; after this the content is durable."""
+        names = NameReader()
         for index, file in enumerate(self._files):
             try:
                 # Checked by the caller already; but it comes as text here, and a bad one would lead outside.
-                name = self._names.parse(file.name)
+                folder, last = names.split(file.name)
                 if file.kind == FILE:
-                    self._stage_file(index, name, file)
+                    self._stage_file(index, folder, last, file)
                 elif file.kind == LINK:
-                    self._stage_link(index, name, file)
+                    self._stage_link(index, folder, last, file)
                 else:
+                    name = SafeName((*folder.parts, last))
                     self._folders.make(name)
-                    self._made.append((index, name, file))
+                    self._made.append((index, name))
             except OSError as error:
-                self._fail(index, file.name, error)
+                self._fail(index, error)
             except FtransferError as error:
                 self.results[index] = error
         if self._syncs_group:
@@ -234,24 +238,23 @@ class _Group:
             except OSError as error:
                 self._fail_all(error)
 
-    def _stage_file(self, index: int, name: SafeName, file: SmallFile) -> None:
-        actual = digest_of(file.data)
+    def _stage_file(self, index: int, folder: SafeName, last: str, file: SmallFile) -> None:
+        data = file.data
+        actual = digest_of(data)
         if actual != file.digest:
-            message = f"{shown(name)}: the content that came is not the content that was sent; send it again"
+            message = f"{shown(file.name)}: the content that came is not the content that was sent; send it again"
             raise DigestMismatch(message, name=file.name, expected=file.digest, actual=actual)
-        folder = name.parent
         self._folders.make(folder)
         temp, temporary, mode = self._hidden.temp(), self._hidden.new_name(), file.mode & 0o777
         handle = os.open(temporary, _MAKE, mode, dir_fd=temp)
         try:
             try:
-                written = os.write(handle, file.data)
-                while written < len(file.data):
-                    written += os.write(handle, memoryview(file.data)[written:])
+                written = os.write(handle, data)
+                while written < len(data):
+                    written += os.write(handle, memoryview(data)[written:])
                 if mode & self._root.umask:
                     os.fchmod(handle, mode)
-                times = times_of(file.mtime_ns)
-                os.utime(handle, ns=times)
+                os.utime(handle, ns=times_of(file.mtime_ns))
                 if self._syncs_each:
                     self._root.kernel.sync_file(handle)
             finally:
@@ -259,26 +262,21 @@ class _Group:
         except BaseException:
             os.unlink(temporary, dir_fd=temp)
             raise
-        # Not looked up: the size and the mtime are what was just written and set.
-        entry = Entry(file.name, FILE, len(file.data), times[1], mode)
-        self._staged.append(_Staged(index, name, folder, temporary, entry, file.if_absent))
+        self._staged.append(_Staged(index, folder, last, temporary))
 
-    def _stage_link(self, index: int, name: SafeName, file: SmallFile) -> None:
-        if not leads_inside(name.parts[:-1], file.target):
-            raise NameRefused(f"{shown(name)}: the link leads outside the share", name=file.name)
+    def _stage_link(self, index: int, folder: SafeName, last: str, file: SmallFile) -> None:
+        if not leads_inside(folder.parts, file.target):
+            raise NameRefused(f"{shown(file.name)}: the link leads outside the share", name=file.name)
         encode_name(file.target)  # raises if it is no text
-        folder = name.parent
         self._folders.make(folder)
         temp, temporary = self._hidden.temp(), self._hidden.new_name()
         os.symlink(file.target, temporary, dir_fd=temp)
         try:
             os.utime(temporary, ns=times_of(file.mtime_ns), dir_fd=temp, follow_symlinks=False)
-            found = os.stat(temporary, dir_fd=temp, follow_symlinks=False)
         except BaseException:
             os.unlink(temporary, dir_fd=temp)
             raise
-        entry = Entry(str(name), LINK, 0, found.st_mtime_ns, found.st_mode & 0o777, target=file.target)
-        self._staged.append(_Staged(index, name, folder, temporary, entry, file.if_absent))
+        self._staged.append(_Staged(index, folder, last, temporary))
 
     def publish(self) -> None:
         """Move everything to its name; after this the names are durable."""
@@ -287,50 +285,48 @@ class _Group:
             try:
                 self._publish_one(staged, temp)
             except OSError as error:
-                self.results[staged.index] = _caused(translate(error, staged.name, KIND_CLASH), error)
+                self._fail(staged.position, error, KIND_CLASH)
                 self._discard(staged)
             except FtransferError as error:
-                self.results[staged.index] = error
+                self.results[staged.position] = error
                 self._discard(staged)
-        for index, name, file in self._made:
+        for index, name in self._made:
             try:
-                self.results[index] = self._finish_folder(name, file)
+                self._finish_folder(name, self._files[index])
+                self.results[index] = None
             except OSError as error:
-                self._fail(index, name, error)
+                self._fail(index, error)
         try:
             self._folders.sync()
         except OSError as error:
             self._fail_all(error)
 
     def _publish_one(self, staged: _Staged, temp: int) -> None:
-        folder = self._folders.make(staged.folder)
-        last = staged.name.last
+        index, folder_name, last, temporary = staged
+        folder = self._folders.make(folder_name)
         with self._root.lock_of(folder.about, last):
             if not folder.is_ours:
-                refuse_special_target(folder.handle, staged.name)
-            rename = self._root.kernel.rename_new if staged.if_absent else self._root.kernel.rename
-            rename(staged.temporary, last, temp, folder.handle)
-        self.results[staged.index] = staged.entry
+                refuse_special_target(folder.handle, SafeName((*folder_name.parts, last)))
+            rename = self._root.kernel.rename_new if self._files[index].if_absent else self._root.kernel.rename
+            rename(temporary, last, temp, folder.handle)
+        self.results[index] = None
         self._folders.note(folder)
 
-    def _finish_folder(self, name: SafeName, file: SmallFile) -> Entry:
+    def _finish_folder(self, name: SafeName, file: SmallFile) -> None:
         folder = self._folders.make(name)
-        handle = folder.handle
-        if file.if_absent:
-            return entry_of(str(name), os.fstat(handle))
-        os.fchmod(handle, file.mode & 0o777)
-        os.utime(handle, ns=times_of(file.mtime_ns))
-        self._folders.note(folder)  # its attributes are synced with it
-        return entry_of(str(name), os.fstat(handle))
+        if not file.if_absent:
+            os.fchmod(folder.handle, file.mode & 0o777)
+            os.utime(folder.handle, ns=times_of(file.mtime_ns))
+            self._folders.note(folder)  # its attributes are synced with it
 
-    def _fail(self, index: int, name: SafeName | str, error: OSError) -> None:
-        self.results[index] = _caused(translate(error, name), error)
+    def _fail(self, index: int, error: OSError, override: Override | None = None) -> None:
+        self.results[index] = _caused(translate(error, self._files[index].name, override), error)
 
     def _fail_all(self, error: OSError) -> None:
         """The disk did not take the group: none of it can be answered with done, and what is not yet published shall not be."""
         for index, result in enumerate(self.results):
-            if isinstance(result, Entry) or result is self._pending:
-                self._fail(index, self._files[index].name, error)
+            if result is None or result is self._pending:
+                self._fail(index, error)
         for staged in self._staged:
             self._discard(staged)
         self._staged.clear()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from ftransfer.digest import Digest
 from ftransfer.errors import FtransferError, LocalProtocolError, RemoteProtocolError, from_wire
 from ftransfer.protocol.connection import Connection
 from ftransfer.protocol.framing import decode_pack
@@ -85,12 +84,12 @@ def unpack(payload: bytes | bytearray | memoryview, rename: Callable[[str], str]
     return files
 
 
-def receipt_to_wire(entry: Entry, digest: Digest) -> dict[str, Any]:
+def receipt_to_wire(file: SmallFile) -> dict[str, Any]:
     """Give the outcome of an item that was stored."""
-    value: dict[str, Any] = {"name": entry.name, "mtime_ns": entry.mtime_ns}
-    if entry.kind == FILE:
-        value["size"] = entry.size
-        value["digest"] = digest
+    value: dict[str, Any] = {"name": file.name, "mtime_ns": file.mtime_ns}
+    if file.kind == FILE:
+        value["size"] = len(file.data)
+        value["digest"] = file.digest
     return value
 
 

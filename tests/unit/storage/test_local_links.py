@@ -178,7 +178,7 @@ async def test_folder_reached_by_a_link_can_be_listed_and_written(store: LocalSt
     batches = [batch async for batch in store.list(parse_name("link"), recursive=True)]
     assert [entry.name for batch in batches for entry in batch] == ["link/f"]
     results = await store.write_small([SmallFile("link/new/g", FILE, 0, 0o644, b"g", digest_of(b"g"))])
-    assert isinstance(results[0], Entry)
+    assert results[0] is None
     assert (share / "d" / "e" / "new" / "g").read_bytes() == b"g"
 
 
@@ -206,7 +206,7 @@ async def test_remove_and_rename_change_the_link_itself(store: LocalStore, share
 
 async def test_links_can_be_made_from_a_pack(store: LocalStore, share: Path) -> None:
     results = await store.write_small([SmallFile("d/new", LINK, 10**18, 0o777, target="../top")])
-    assert isinstance(results[0], Entry) and results[0].target == "../top"
+    assert results[0] is None
     assert os.readlink(share / "d" / "new") == "../top"
     assert (share / "d" / "new").lstat().st_mtime_ns == 10**18
 
@@ -278,7 +278,7 @@ async def test_link_swapped_in_while_writing_never_leads_outside(store: LocalSto
     with Swapper(share, only_links=True):
         for number in range(ATTEMPTS):
             (result,) = await store.write_small([SmallFile(f"door/{number}/f", FILE, 0, 0o644, b"x", digest_of(b"x"))])
-            written += isinstance(result, Entry)
+            written += result is None
             try:
                 await store.remove(parse_name("door/secret"))
             except NotFound:
