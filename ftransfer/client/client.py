@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from ftransfer.client.conversation import Conversation, OnNotice
-from ftransfer.client.downloads import LONG_PATH_S, PartFile, Report, StreamDownload, download
+from ftransfer.client.downloads import LONG_PATH_S, PartFile, Report, StreamDownload, download, expire_parts
 from ftransfer.client.files import FileCommands
 from ftransfer.client.greeting import Address
 from ftransfer.client.live import Live
@@ -299,6 +299,7 @@ class Client(FileCommands, People):
                     lambda conversation, report: self._download(conversation, str(safe), store, target, report, streams),
                     progress,
                 )
+            await expire_parts(store)
         finally:
             await store.close()
         return replace(receipt, seconds=time.monotonic() - began, path=str(folder / file_name))

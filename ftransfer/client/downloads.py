@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Any, BinaryIO, Protocol
@@ -10,12 +11,20 @@ from typing import Any, BinaryIO, Protocol
 from ftransfer.client.conversation import Conversation
 from ftransfer.client.retry import afresh_once
 from ftransfer.digest import Digest
-from ftransfer.errors import DigestMismatch, FtransferError, OffsetConflict, RemoteProtocolError, SourceChanged, Truncated
+from ftransfer.errors import (
+    DigestMismatch,
+    FtransferError,
+    OffsetConflict,
+    RemoteProtocolError,
+    ShareError,
+    SourceChanged,
+    Truncated,
+)
 from ftransfer.jobs import movers, run_job
 from ftransfer.names import SafeName, escape
 from ftransfer.protocol.connection import Event
 from ftransfer.protocol.replies import End, Meta, Reply
-from ftransfer.storage.base import Announcement, Store, Writer
+from ftransfer.storage.base import KEEP_PARTIALS_S, Announcement, Partial, Store, Writer
 from ftransfer.transfer.digesting import RunningDigest
 from ftransfer.transfer.pump import Sink, receive_content
 from ftransfer.transfer.records import Receipt
@@ -49,6 +58,20 @@ async def download(
         return await asked.finish(report)
 
     return await afresh_once(attempt)
+
+
+async def expire_parts(store: Store, *, now_ns: Callable[[], int] = time.time_ns) -> None:
+    """Remove what downloads into a store left that nobody has gone on with for some days, and nobody is at work on.
+
+    To be called when a download has ended: what that one could go on with, however old, it has. A store that fails is left alone.
+    """
+    latest_ns = now_ns() - int(KEEP_PARTIALS_S * 1e9)
+
+    def keep(partial: Partial) -> bool:
+        return partial.owner != OWNER or partial.mtime_ns > latest_ns
+
+    with contextlib.suppress(ShareError):
+        await store.clear_partials(keep)
 
 
 @contextlib.asynccontextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ftransfer.client.conversation import Conversation
+from ftransfer.client.downloads import expire_parts
 from ftransfer.client.pulls import pull_fresh_tree, pull_tree
 from ftransfer.client.pushes import push_tree
 from ftransfer.client.trees import OnItem, TreeOptions, TreeReport, TreeRun, local_entries, remote_entries
@@ -55,7 +56,7 @@ async def get_tree(
             there = _nothing() if is_nothing_there else local_entries(store, links=options.links)
             await pull_tree(conversation, store, remote, run, source, there, keep_cancelled=client.keep_cancelled)
 
-        return await _run(client, str(remote), run, attempt)
+        return await _receive(client, str(remote), store, run, attempt)
     finally:
         await store.close()
 
@@ -89,7 +90,7 @@ async def get_matching(
             there = _nothing() if options.dry_run and was_missing else _already_there(store, matching)
             await pull_tree(conversation, store, remote, run, _given(matching), there, keep_cancelled=client.keep_cancelled)
 
-        return await _run(client, pattern, run, attempt)
+        return await _receive(client, pattern, store, run, attempt)
     finally:
         matching.close()
         await store.close()
@@ -112,6 +113,13 @@ async def put_tree(
         return await _run(client, str(remote), run, lambda conversation: push_tree(conversation, store, remote, run))
     finally:
         await store.close()
+
+
+async def _receive(client: Client, name: str, store: Store, run: TreeRun, attempt: _Attempt) -> TreeReport:
+    report = await _run(client, name, run, attempt)
+    if not run.options.dry_run:
+        await expire_parts(store)
+    return report
 
 
 async def _run(client: Client, name: str, run: TreeRun, attempt: _Attempt) -> TreeReport:

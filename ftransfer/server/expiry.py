@@ -13,7 +13,6 @@ from ftransfer.storage.base import Partial, Store
 
 log = logging.getLogger("ftransfer.server")
 
-KEEP_PARTIALS_S = 7 * 86_400.0
 _INTERVAL_S = 3600.0
 
 

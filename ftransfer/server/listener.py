@@ -20,7 +20,7 @@ from ftransfer.protocol.connection import Role
 from ftransfer.protocol.replies import Hello
 from ftransfer.server.changes import Changes, Watcher
 from ftransfer.server.digests import Digests
-from ftransfer.server.expiry import KEEP_PARTIALS_S, expire_partials
+from ftransfer.server.expiry import expire_partials
 from ftransfer.server.gate import Gate
 from ftransfer.server.handlers import HANDLERS
 from ftransfer.server.handshake import encrypt
@@ -28,6 +28,7 @@ from ftransfer.server.live import Hub
 from ftransfer.server.rates import RateBounds, Rates
 from ftransfer.server.session import Session
 from ftransfer.share import Share
+from ftransfer.storage.base import KEEP_PARTIALS_S
 from ftransfer.version import VERSION
 
 if TYPE_CHECKING:

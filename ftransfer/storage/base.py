@@ -18,6 +18,9 @@ FILE = "file"
 FOLDER = "dir"
 LINK = "link"
 
+# So long after its last byte a partial can be gone on with, unless the owner of a share says otherwise.
+KEEP_PARTIALS_S = 7 * 86_400.0
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:

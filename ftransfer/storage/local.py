@@ -235,7 +235,7 @@ class LocalStore:
 
     async def clear_partials(self, keep: Callable[[Partial], bool]) -> Sequence[Partial]:
         unwanted = [partial for partial in await self.partials() if not keep(partial)]
-        return await self._jobs.run(self._remove_partials, unwanted)
+        return await self._jobs.run(self._remove_partials, unwanted) if unwanted else []
 
     def _remove_partials(self, unwanted: Sequence[Partial]) -> Sequence[Partial]:
         with translated(""):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,9 @@ from ftransfer.client.retry import NO_RETRY, RetryRules
 from ftransfer.digest import digest_of
 from ftransfer.errors import Closed, DigestMismatch, FtransferError, SourceChanged, Superseded, TimedOut
 from ftransfer.limits import Limits
+from ftransfer.names import SafeName
+from ftransfer.storage.base import Announcement
+from ftransfer.storage.local import LocalStore
 from ftransfer.transfer.records import Progress, ProgressCallback
 from tests.support.programs import run_program
 from tests.support.proxy import Fault, Faults, Proxy
@@ -204,6 +209,66 @@ async def test_part_of_another_file_of_that_name_is_not_gone_on_with(service: Se
         await service.all_gone()
         await client.put(service.local / "two", "x")
     assert (service.root / "x").read_bytes() == OTHER
+
+
+# What nobody goes on with.
+
+DAY_S = 86_400
+
+
+@contextlib.asynccontextmanager
+async def part(folder: Path, name: str, *, owner: str = "get") -> AsyncIterator[None]:
+    """Be at work on a part; it is kept after the block."""
+    store = await LocalStore.open(folder, durable=False)
+    try:
+        writer = await store.open_write(SafeName((name,)), Announcement(source="s", owner=owner))
+        await writer.write(b"part")
+        yield
+        await writer.keep()
+    finally:
+        await store.close()
+
+
+def make_old(folder: Path) -> None:
+    for path in (folder / ".ftransfer" / "partials").glob("*.data"):
+        os.utime(path, (time.time() - 8 * DAY_S,) * 2)
+
+
+async def parts(folder: Path) -> list[str]:
+    store = await LocalStore.open(folder, durable=False)
+    try:
+        return sorted(partial.name for partial in await store.partials())
+    finally:
+        await store.close()
+
+
+@pytest.mark.parametrize("command", ["get", "get -r", "get *"])
+async def test_old_parts_go_when_a_get_into_their_folder_ends_but_none_that_is_in_use(service: Service, command: str) -> None:
+    (service.root / "new").write_bytes(b"new")
+    async with part(service.local, "upload", owner=""), part(service.local, "old"):
+        pass
+    async with part(service.local, "in use"):
+        make_old(service.local)
+        async with part(service.local, "young"):
+            pass
+        async with service.client() as client:
+            if command == "get":
+                await client.get("new", service.local)
+            elif command == "get -r":
+                await client.get_tree("", service.local)
+            else:
+                await client.get_matching("n*", service.local)
+    assert await parts(service.local) == ["in use", "upload", "young"]
+
+
+async def test_part_that_is_gone_on_with_may_be_old(service: Service) -> None:
+    (service.root / "a").write_bytes(CONTENT)
+    async with Proxy(service.address, cut_down(4 << 20)) as proxy, service.client_at(proxy.address) as client:
+        with pytest.raises(Closed):
+            await client.get("a", service.local)
+        make_old(service.local)
+        receipt = await client.get("a", service.local)
+    assert receipt.kept > 3 << 20
 
 
 # A part that does not match: a bit was turned round before the cut.
