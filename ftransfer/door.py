@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from dataclasses import replace
 
 from ftransfer.account import Account
 from ftransfer.errors import AlreadyThere, Forbidden, FtransferError, NotAFile, NotFound, ReadOnly
@@ -144,7 +143,7 @@ class Door:
     async def open_write(self, name: str, announced: Announcement) -> Writer:
         """Begin an upload of this principal. Raises as Account.open_write, NameRefused and ReadOnly."""
         safe = parse_name(name, self._limits)
-        announced = replace(announced, owner=self.principal.name)
+        announced = announced._replace(owner=self.principal.name)
         rights = self._rights_to_write(safe)
         if Right.OVERWRITE not in rights:
             return await self._open_new(safe, announced)
@@ -156,7 +155,7 @@ class Door:
         if announced.if_match:
             raise self._taken(name)  # it means to replace; and would tell one content from another
         try:
-            only_new = replace(announced, if_absent=True)
+            only_new = announced._replace(if_absent=True)
             return await self._account.open_write(self._store, self.principal, name, only_new)
         except (AlreadyThere, NotAFile) as error:
             # One answer to whatever has the name: a drop box shall not tell a file from a folder.

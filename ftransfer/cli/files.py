@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -81,7 +80,7 @@ def checksum(host: Host, port: Port, names: Names, as_json: Json = False) -> Non
 
     async def one(client: Client, name: str) -> str:
         found = await client.checksum(name)
-        return json.dumps(dataclasses.asdict(found)) if as_json else checksum_line(found.digest, found.name)
+        return json.dumps(found._asdict()) if as_json else checksum_line(found.digest, found.name)
 
     run(_each(host, port, names, one))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import json
 import os
 import shlex
@@ -138,7 +137,7 @@ def _report(delivery: Delivery, *, as_json: bool) -> None:
     from ftransfer.shell.people import delivery_line
 
     if as_json:
-        sys.stdout.write(f"{json.dumps(dataclasses.asdict(delivery))}\n")
+        sys.stdout.write(f"{json.dumps(delivery._asdict())}\n")
     else:
         sys.stdout.write(f"{delivery_line(delivery.number, delivery.received)}\n")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import sys
@@ -81,4 +80,4 @@ def entry_record(entry: Entry) -> dict[str, object]:
 
 def receipt_text(receipt: Receipt, verb: str, *, as_json: bool) -> str:
     """Give a receipt as one line without its end."""
-    return json.dumps(dataclasses.asdict(receipt)) if as_json else receipt_line(receipt, verb, receipt.path)
+    return json.dumps(receipt._asdict()) if as_json else receipt_line(receipt, verb, receipt.path)

@@ -9,7 +9,6 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
@@ -302,7 +301,7 @@ class Client(FileCommands, People):
             await expire_parts(store)
         finally:
             await store.close()
-        return replace(receipt, seconds=time.monotonic() - began, path=str(folder / file_name))
+        return receipt._replace(seconds=time.monotonic() - began, path=str(folder / file_name))
 
     async def _get_part(
         self, name: str, store: LocalStore, target: SafeName, offset: int, length: int | None, progress: ProgressCallback | None
@@ -311,7 +310,7 @@ class Client(FileCommands, People):
             stream = StreamDownload(name, part, offset=offset, length=length)
             receipt = await self.persist(name, stream.run, progress)
             await part.publish(receipt.digest)
-        return replace(receipt, durable=store.durable)
+        return receipt._replace(durable=store.durable)
 
     async def _download(
         self, conversation: Conversation, name: str, store: Store, target: SafeName, report: Report, streams: int | None
@@ -343,7 +342,7 @@ class Client(FileCommands, People):
         began = time.monotonic()
         stream = StreamDownload(str(parse_name(name)), sink, offset=offset, length=length)
         receipt = await self.persist(name, stream.run, progress)
-        return replace(receipt, seconds=time.monotonic() - began)
+        return receipt._replace(seconds=time.monotonic() - began)
 
     # Sending.
 
@@ -385,7 +384,7 @@ class Client(FileCommands, People):
             )
         finally:
             await store.close()
-        return replace(receipt, seconds=time.monotonic() - began, path=str(path))
+        return receipt._replace(seconds=time.monotonic() - began, path=str(path))
 
     async def put_from(
         self,
@@ -410,7 +409,7 @@ class Client(FileCommands, People):
                 progress(Progress(target, count, size))
 
         receipt = await self._once(lambda conversation: upload_stream(conversation, source, target, options, report))
-        return replace(receipt, seconds=time.monotonic() - began)
+        return receipt._replace(seconds=time.monotonic() - began)
 
     # Trees.
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from ftransfer.client.conversation import Conversation
 from ftransfer.digest import Digest, is_digest
@@ -17,8 +16,7 @@ from ftransfer.transfer.records import described_from_wire
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Checksum:
+class Checksum(NamedTuple):
     """What is in a file: `size` bytes whose BLAKE3 in hexadecimal is `digest`, the same as b3sum prints."""
 
     name: str

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ftransfer.channel import Channel
 from ftransfer.client.security import Security
@@ -27,8 +27,7 @@ _PLAIN_ANSWER_FAR_S = 1.5
 _PROBE_S = 3.0
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """Where a server listens."""
 
     host: str

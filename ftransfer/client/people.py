@@ -7,8 +7,7 @@ import os
 import platform
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from ftransfer.client.conversation import Conversation
 from ftransfer.client.live import Inbox, Live
@@ -23,8 +22,7 @@ T = TypeVar("T")
 FEATURE = "live"
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """What became of a message: its number within this session, and how many sessions it went to."""
 
     number: int

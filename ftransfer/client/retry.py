@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from ftransfer.errors import DigestMismatch
 from ftransfer.transfer.records import Receipt
 
 
-@dataclass(frozen=True, slots=True)
-class RetryRules:
+class RetryRules(NamedTuple):
     """How long to go on. `tries` counts attempts after the first one without progress (None: any number); `quiet_s` is the time in
     seconds without a new byte after which it ends; waits grow from `first_s` to `longest_s`."""
 
@@ -69,4 +68,4 @@ async def afresh_once(attempt: Callable[[], Awaitable[Receipt]]) -> Receipt:
     except DigestMismatch as error:
         if not error.kept:
             raise
-    return replace(await attempt(), restarted=True)
+    return (await attempt())._replace(restarted=True)

@@ -25,8 +25,7 @@ from ftransfer.transfer.spool import Spool
 from ftransfer.transfer.tree import Action, Comparison, Doing, Rules
 
 
-@dataclass(frozen=True, slots=True)
-class TreeOptions:
+class TreeOptions(NamedTuple):
     """How a tree is copied.
 
     `delete` removes what the source does not have; `dry_run` only says what would be done; `checksum` compares files of the same

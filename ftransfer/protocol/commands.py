@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from ftransfer.errors import BadArgument, FtransferError, LocalProtocolError, UnknownVerb
 from ftransfer.names import escape
@@ -25,8 +25,7 @@ class Body(Enum):
     PACKS = "pack frames"
 
 
-@dataclass(frozen=True, slots=True)
-class Verb:
+class Verb(NamedTuple):
     """One row of the grammar. `argument` is "" for none, "[X]" for an optional one, "X" for a required one.
 
     An option's type is int (0 to 2**63 - 1), str or bool; `needs` are options that must be there.
@@ -35,7 +34,7 @@ class Verb:
     word: str
     argument: str
     summary: str
-    options: Mapping[str, type] = field(default_factory=dict)
+    options: Mapping[str, type] = MappingProxyType({})
     needs: tuple[str, ...] = ()
     body: Body = Body.NONE
 
@@ -93,13 +92,12 @@ _MAX_INTEGER = 2**63 - 1
 _SIGNED = frozenset(("mtime_ns",))  # there are files from before 1970
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """A line, understood. `argument` may hold surrogate escapes; it is not yet checked as a name."""
 
     verb: str
     argument: str = ""
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = MappingProxyType({})
 
     @property
     def body(self) -> Body:
@@ -111,8 +109,7 @@ class Command:
         return self.body is Body.FILE and self.options.get("wait") is True
 
 
-@dataclass(frozen=True, slots=True)
-class BadLine:
+class BadLine(NamedTuple):
     """A line that could not be understood; `error` is the answer to it.
 
     `in_step` is false if frames that cannot be told from lines may follow, so that the session must end.

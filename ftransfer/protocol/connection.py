@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from ftransfer.errors import FtransferError, LineTooLong, LocalProtocolError, ProtocolError, RemoteProtocolError
 from ftransfer.limits import Limits
@@ -48,16 +47,14 @@ class Role(Enum):
     SERVER = "server"
 
 
-@dataclass(frozen=True, slots=True)
-class Payload:
+class Payload(NamedTuple):
     """A data or pack frame begins; its payload of `length` bytes must be taken before the next event."""
 
     kind: Kind
     length: int
 
 
-@dataclass(frozen=True, slots=True)
-class InputEnded:
+class InputEnded(NamedTuple):
     """The peer sends no more. `clean` is true if it ended between two commands."""
 
     clean: bool

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from ftransfer.errors import LocalProtocolError, RemoteProtocolError
 from ftransfer.limits import Limits
@@ -41,8 +40,7 @@ BULK = frozenset((Kind.DATA, Kind.PACK))
 _KINDS = {kind.value: kind for kind in Kind}
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """A frame's kind, and the length of its payload in bytes."""
 
     kind: Kind

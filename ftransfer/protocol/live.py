@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ftransfer.errors import RemoteProtocolError
 from ftransfer.names import SafeName, parse_name, parse_path
@@ -29,8 +29,7 @@ MOVED = "moved"
 REMOVED = "removed"
 
 
-@dataclass(frozen=True, slots=True)
-class Person:
+class Person(NamedTuple):
     """Whoever sits at a session. `verified` is false if the name is only what the client says."""
 
     session: int
@@ -38,8 +37,7 @@ class Person:
     verified: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Activity:
+class Activity(NamedTuple):
     """A transfer under way: `moved` of `total` bytes (None: not known), at `rate` bytes a second on average."""
 
     verb: str
@@ -55,8 +53,7 @@ class Activity:
         return 100 if self.total <= self.moved else 100 * self.moved // self.total
 
 
-@dataclass(frozen=True, slots=True)
-class Presence:
+class Presence(NamedTuple):
     """One session in the answer to `who`. `address` is "" where the viewer may not see it; `idle_s` is 0 while it transfers."""
 
     person: Person
@@ -68,8 +65,7 @@ class Presence:
     activity: Activity | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Attendance:
+class Attendance(NamedTuple):
     """Somebody came ("joined"), went ("left"), or goes by another name now ("named"; `old` is the one before)."""
 
     what: str
@@ -78,8 +74,7 @@ class Attendance:
     old: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """What somebody said. `number` counts the messages of that session; `is_private` if it went to one session only."""
 
     person: Person
@@ -89,8 +84,7 @@ class Message:
     is_private: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """A file or folder that appeared, changed, moved (from `old`) or went.
 
     `person` and `digest` are known for what a client has put; None and "" for what somebody did in the folder by hand.
@@ -107,8 +101,7 @@ class Change:
     time_ns: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Rescan:
+class Rescan(NamedTuple):
     """The server could not follow every change below `path` and has compared listings; the differences come as changes."""
 
     path: str

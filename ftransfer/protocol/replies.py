@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeVar
 
 from ftransfer.errors import FtransferError, RemoteProtocolError, from_wire
 from ftransfer.protocol.framing import Kind, encode_json, load_json
@@ -12,8 +13,7 @@ from ftransfer.protocol.framing import Kind, encode_json, load_json
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Hello:
+class Hello(NamedTuple):
     """What a server says first. `limits` holds sizes in bytes and times in seconds by name; `features` are words; `auth`
     says whether a login is wanted: "none", "optional" or "required"."""
 
@@ -24,11 +24,10 @@ class Hello:
     durable: bool = True
     auth: str = "none"
     features: tuple[str, ...] = ()
-    limits: Mapping[str, float] = field(default_factory=dict)
+    limits: Mapping[str, float] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Meta:
+class Meta(NamedTuple):
     """Before a file: what it is, and the offset of the first byte that follows.
 
     From the server before the data of a get. As the answer to a put that waits, only `offset` and `restarted` count.
@@ -45,23 +44,20 @@ class Meta:
     restarted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(NamedTuple):
     """After a file: its size in bytes and the digest of its whole content (or of the part, if a part was asked for)."""
 
     size: int
     digest: str
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(NamedTuple):
     """Some entries of a folder, from the server; or some names, from the client."""
 
     items: list[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Outcomes:
+class Outcomes(NamedTuple):
     """What became of some items of a batch: receipts and errors, as JSON objects."""
 
     items: list[Any]
@@ -72,15 +68,13 @@ class Finish:
     """The client's batch is complete."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """The command was carried out."""
 
     values: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorReply:
+class ErrorReply(NamedTuple):
     """The command was not carried out; or, from the client, the file that is being sent will not be completed."""
 
     code: str
@@ -91,8 +85,7 @@ class ErrorReply:
         return from_wire(self.code, self.message, self.name)
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(NamedTuple):
     """An event: something that happened, which answers no command. `what` is its "event" key."""
 
     what: str

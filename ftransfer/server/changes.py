@@ -7,7 +7,6 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import replace
 from typing import Protocol
 
 from ftransfer.errors import BadArgument, StoreFailed, UnknownVerb
@@ -155,7 +154,7 @@ class Changes:
         if isinstance(event, Rescan):
             self._hub.tell_all(event, lambda seat: bool(seat.watches))
         else:
-            self._merging.put(replace(event, time_ns=self._clock_ns()))
+            self._merging.put(event._replace(time_ns=self._clock_ns()))
 
     def _tell(self, change: Change) -> None:
         if change.what == REMOVED and change.kind == FOLDER:
@@ -165,7 +164,7 @@ class Changes:
     def _tell_of_lost_folders(self, change: Change) -> None:
         for seat in self._seats:
             for path in seat.watches:
-                if path and is_below(replace(change, name=path), parse_path(change.name)):
+                if path and is_below(change._replace(name=path), parse_path(change.name)):
                     lost = Rescan(path, "the folder is gone")
                     self._hub.tell_all(lost, lambda other, seat=seat: other is seat)  # type: ignore[misc]
 
@@ -216,7 +215,7 @@ class Merging:
         """Give what `change` is to those who were told `told`; None if it is nothing new to them."""
         if change.what == REMOVED:
             return None if told.what == REMOVED else change
-        return replace(change, what=CREATED if told.what == REMOVED else CHANGED)
+        return change._replace(what=CREATED if told.what == REMOVED else CHANGED)
 
     def _now(self, change: Change) -> None:
         self._latest[change.name] = change

@@ -7,7 +7,6 @@ grows with the number of interests, which are few, and not with that of the list
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import replace
 
 from ftransfer.names import SafeName
 from ftransfer.protocol.live import CREATED, MOVED, REMOVED, Change, event_to_notice, is_below
@@ -66,8 +65,8 @@ class _News:
         self._frames: dict[Change, bytes] = {}
         if change.what == MOVED:
             # Whoever sees one side only is told of that side only.
-            self._went = replace(change, what=REMOVED, name=change.old, old="", size=0, mtime_ns=0)
-            self._came = replace(change, what=CREATED, old="")
+            self._went = change._replace(what=REMOVED, name=change.old, old="", size=0, mtime_ns=0)
+            self._came = change._replace(what=CREATED, old="")
 
     def as_seen(self, principal: Principal, folders: Collection[SafeName]) -> bytes:
         """Give the frame for one interest, or nothing."""

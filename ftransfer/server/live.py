@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from ftransfer.channel import Channel
@@ -149,9 +149,9 @@ class Hub:
                 if other is not seat and other.person.name.casefold() == name.casefold():
                     if not (token and other.token == token):
                         raise NameTaken(f"somebody here is called {name} already; choose another name", name=name)
-                    other.person = replace(other.person, name="")
+                    other.person = other.person._replace(name="")
         seat.token = token
-        old, seat.person = seat.person.name, replace(seat.person, name=name, verified=bool(user))
+        old, seat.person = seat.person.name, seat.person._replace(name=name, verified=bool(user))
         if not seat.was_announced:
             self.announce(seat)
         elif old != name:

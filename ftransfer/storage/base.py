@@ -45,8 +45,7 @@ class Entry:
     unread: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Announcement:
+class Announcement(NamedTuple):
     """What a put says about a file before its content comes. None or "" means not said.
 
     `source` names one version of one source file: a partial is gone on with only for the same source, and "" means that nothing
@@ -64,8 +63,7 @@ class Announcement:
     durable: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Partial:
+class Partial(NamedTuple):
     """An upload that is not complete: `kept` bytes of `size` (None: not known), last written at `mtime_ns`."""
 
     name: str

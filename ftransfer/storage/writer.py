@@ -10,7 +10,7 @@ import asyncio
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from aiofiles.threadpool import wrap
 from aiofiles.threadpool.binary import AsyncFileIO
@@ -29,8 +29,7 @@ from ftransfer.storage.threads import Gate, Jobs, finish_steps
 _HASH_BYTES = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """Where an upload goes: the folder, resolved when the upload began and held to its end, and the name in it.
 
     Whatever happens to links on the way meanwhile, the content goes into the folder that was meant at the start.

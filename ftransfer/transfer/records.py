@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ftransfer.errors import RemoteProtocolError
 from ftransfer.names import SafeName, parse_name
@@ -12,8 +11,7 @@ from ftransfer.protocol.replies import take, take_count, take_time
 from ftransfer.storage.base import FILE, FOLDER, LINK, Entry
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """A finished get or put.
 
     `size` in bytes, `digest` BLAKE3 in hexadecimal, `mtime_ns` in nanoseconds since 1970. `durable` says that it is on disk, `kept`
@@ -32,8 +30,7 @@ class Receipt:
     path: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(NamedTuple):
     """How far a transfer is: `done` of `total` bytes (None: not known), in the phase "transfer", "verify" or "reconnect"."""
 
     name: str

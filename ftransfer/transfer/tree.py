@@ -7,8 +7,8 @@ one entry of each and the chain of folders above them, however large the trees a
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from ftransfer.names import encode_name
 from ftransfer.storage.base import FOLDER, LINK, Entry
@@ -29,16 +29,14 @@ class Doing(Enum):
     SKIP = "skip"  # the same on both sides
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(NamedTuple):
     """One step. `entry` is the source's, for REMOVE and REPLACE the destination's; names are relative to the trees' roots."""
 
     doing: Doing
     entry: Entry
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(NamedTuple):
     """How trees are compared.
 
     Args:

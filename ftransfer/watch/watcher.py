@@ -12,7 +12,6 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 
 from ftransfer.errors import FtransferError, NameRefused
 from ftransfer.jobs import movers, run_job
@@ -249,7 +248,7 @@ class FolderWatcher:
 
     def _tell_all(self, differences: Differences, person: Person | None) -> None:
         for change in differences.changes():
-            self._tell(replace(change, person=person))
+            self._tell(change._replace(person=person))
 
     async def _guarded_rescan(self, why: str, *, only_if_different: bool = False) -> None:
         try:

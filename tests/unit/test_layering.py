@@ -35,7 +35,9 @@ PRINTERS = ("cli", "shell")
 # All of the standard library that the parts without I/O may use.
 PURE_PARTS = ("amounts", "errors", "limits", "names", "progress", "protocol", "rights", "version")
 PURE_LIBRARY = frozenset(
-    "__future__ abc base64 bisect collections dataclasses enum functools itertools json operator re string struct typing".split()
+    (
+        "__future__ abc base64 bisect collections dataclasses enum functools itertools json operator re string struct types typing"
+    ).split()
 )
 
 _ROW = {part: row for row, parts in enumerate(LAYERS) for part in parts.split()}

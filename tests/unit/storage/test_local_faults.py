@@ -6,7 +6,6 @@ import errno
 import os
 import resource
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -163,7 +162,7 @@ async def test_commit_syncs_content_then_renames_then_syncs_the_folder(store: Lo
 
 
 async def test_commit_that_nobody_waits_for_is_not_synced(store: LocalStore, kernel: FailingKernel) -> None:
-    writer = await store.open_write(parse_name("f"), replace(announced(1), durable=False))
+    writer = await store.open_write(parse_name("f"), announced(1)._replace(durable=False))
     await writer.write(b"x")
     kernel.calls.clear()
     await writer.commit(digest_of(b"x"))
