@@ -1,4 +1,7 @@
-"""The operating system's word that something below a folder has changed: paths, in batches, from a thread of their own."""
+"""The operating system's word that something below a folder has changed: paths, in batches, from a thread of their own.
+
+For systems other than Linux, whose own form is in inotify.py.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,12 @@ from collections.abc import Callable
 # Paths are gathered until nothing more comes for a step, at most for a bunch.
 _STEP_MS = 50
 _BUNCH_MS = 200
+# The library does not say when the system has lost some. A bunch of so many may be all that was left.
+_BUNCH_TO_DOUBT = 8_192
+
+
+class QueueOverflow(OSError):
+    """More has changed at once than the system tells of: some hints were lost."""
 
 
 class RawWatch:
@@ -73,7 +82,9 @@ class RawWatch:
     def _take(self, paths: set[str]) -> None:
         if not self._armed.done():
             self._armed.set_result(None)
-        if paths:
+        if len(paths) >= _BUNCH_TO_DOUBT:
+            self._failed(QueueOverflow("more changes at once than the system tells of"))
+        elif paths:
             self._told(paths)
 
     def _fail(self, error: Exception) -> None:

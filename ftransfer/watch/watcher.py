@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import stat
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
@@ -18,7 +19,8 @@ from ftransfer.jobs import movers, run_job
 from ftransfer.names import RESERVED_PREFIX, ROOT, SafeName, parse_name
 from ftransfer.protocol.live import CREATED, Change, Person, Rescan
 from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, Store
-from ftransfer.watch.raw import RawWatch
+from ftransfer.watch.inotify import InotifyWatch
+from ftransfer.watch.raw import QueueOverflow, RawWatch
 from ftransfer.watch.snapshot import Differences, Snapshot, Stamp, stamp_of
 
 log = logging.getLogger("ftransfer.watch")
@@ -27,8 +29,6 @@ Tell = Callable[[Change | Rescan], None]
 
 _RESERVED = f"/{RESERVED_PREFIX}"
 
-# The kernel's queue holds 16384 hints by default. A bunch of half as many names may have overflowed it.
-_BUNCH_TO_RESCAN = 8_192
 # Should hints have been lost all the same, a look at everything finds what they were about.
 _CHECK_S = 60.0
 _CHECKS_SHARE = 0.02  # of the time may be spent on that
@@ -48,7 +48,7 @@ class FolderWatcher:
         self._store = store
         self._check_s = check_s
         self._tell: Tell = lambda event: None
-        self._raw: RawWatch | None = None
+        self._raw: InotifyWatch | RawWatch | None = None
         self._task: asyncio.Task[None] | None = None
         self._snapshot = Snapshot()
         self._hinted: set[str] = set()
@@ -134,7 +134,8 @@ class FolderWatcher:
     # The system's hints.
 
     async def _arm(self) -> None:
-        raw = RawWatch(self._folder, self._hear, self._lose)
+        kind = InotifyWatch if sys.platform == "linux" else RawWatch
+        raw = kind(self._folder, self._hear, self._lose)
         self._raw = raw
         await raw.start()
 
@@ -148,8 +149,6 @@ class FolderWatcher:
             except NameRefused:
                 if path == self._folder and not os.path.lexists(path):
                     self._why_rescan = "the folder is gone"
-        if len(paths) >= _BUNCH_TO_RESCAN:
-            self._why_rescan = "more changes at once than the system tells of"
         self._woken.set()
 
     def _lose(self, error: Exception) -> None:
@@ -157,7 +156,7 @@ class FolderWatcher:
         raw, self._raw = self._raw, None
         if raw is not None:
             raw.abandon()
-        self._why_rescan = "the watch of the folder had to be set up again"
+        self._why_rescan = str(error) if isinstance(error, QueueOverflow) else "the watch of the folder had to be set up again"
         self._woken.set()
 
     async def _run(self) -> None:

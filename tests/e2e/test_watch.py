@@ -197,15 +197,6 @@ async def test_a_watched_folder_that_goes_is_told_with_a_rescan(service: Service
         assert await eye.told(2) == [(CREATED, "in"), (CREATED, "in/again")]
 
 
-async def test_a_name_that_the_watch_library_cannot_tell_leads_to_a_rescan(service: Service) -> None:
-    async with service.client() as bob, Eye(bob) as eye:
-        (service.root / "\udcff").write_bytes(b"x")
-        assert isinstance(await eye.next(), Rescan)
-        assert (await eye.change()).name == "\udcff"
-        (service.root / "after").write_bytes(b"x")
-        assert (await eye.change()).name == "after"
-
-
 async def test_links_and_what_is_behind_them(service: Service, tmp_path: Path) -> None:
     (tmp_path / "outside").mkdir()
     async with service.client() as bob, Eye(bob) as eye:
@@ -273,15 +264,6 @@ async def test_a_folder_that_is_made_for_a_put_is_told_with_it_and_not_before(tm
     finally:
         await watcher.stop()
         await store.close()
-
-
-async def test_a_flood_of_hints_leads_to_a_rescan(service: Service) -> None:
-    async with service.client() as bob, Eye(bob) as eye:
-        watcher = service.server._changes._watcher
-        assert isinstance(watcher, FolderWatcher)
-        watcher._hear({f"{service.root}/{number}" for number in range(9000)})
-        event = await eye.next()
-        assert isinstance(event, Rescan) and "more changes at once" in event.why
 
 
 async def test_the_folder_is_watched_only_while_somebody_asks(service: Service) -> None:

@@ -1,0 +1,216 @@
+"""The Linux kernel's word that something below a folder has changed: paths, in batches, from a thread of their own.
+
+It speaks to inotify itself, since libraries do not pass on what must be known: that the kernel's queue was full and hints were
+lost. And it does not watch the reserved folders, where things happen by the thousand that nobody is told of.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import errno
+import os
+import select
+import struct
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from ftransfer.names import is_reserved
+from ftransfer.watch.raw import QueueOverflow
+
+# Paths are gathered until nothing more comes for a step, at most for a bunch; the queue is emptied every few milliseconds.
+_STEP_S = 0.05
+_BUNCH_S = 0.2
+_REST_S = 0.005
+_READ_BYTES = 256 * 1024
+
+_EVENT = struct.Struct("=iIII")  # watch, mask, cookie, length of the name, which follows with NULs behind it (inotify(7))
+_MODIFY, _ATTRIB, _CLOSE_WRITE, _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE = 0x2, 0x4, 0x8, 0x40, 0x80, 0x100, 0x200
+_DELETE_SELF, _MOVE_SELF = 0x400, 0x800
+_OVERFLOW, _IGNORED, _IS_FOLDER = 0x4000, 0x8000, 0x40000000
+_ONLY_FOLDER, _NO_FOLLOW = 0x01000000, 0x02000000
+_WANTED = _MODIFY | _ATTRIB | _CLOSE_WRITE | _MOVED_FROM | _MOVED_TO | _CREATE | _DELETE | _ONLY_FOLDER | _NO_FOLLOW
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ELOOP, errno.ENAMETOOLONG)  # by the time that we look, or not ours to see
+
+
+class InotifyWatch:
+    """One run of a watch on a folder and all that is below it.
+
+    Args:
+        told: Called on the event loop with each set of absolute paths.
+        failed: Called on the event loop if the watch broke off; with QueueOverflow if hints were lost.
+    """
+
+    def __init__(self, folder: str, told: Callable[[set[str]], None], failed: Callable[[Exception], None]) -> None:
+        self._folder = folder
+        self._told = told
+        self._failed = failed
+        self._loop = asyncio.get_running_loop()
+        self._armed: asyncio.Future[None] = self._loop.create_future()
+        self._stopping, self._stop = os.pipe2(os.O_CLOEXEC)
+        self._is_stopped = False
+        self._thread = threading.Thread(target=self._run, name="ftransfer-watch", daemon=True)
+
+    async def start(self) -> None:
+        """Begin; on return, nothing that happens is missed any more.
+
+        Raises:
+            OSError: The system has no more watches, or the folder is not there.
+        """
+        self._thread.start()
+        try:
+            await self._armed
+        except BaseException:
+            self.abandon()
+            raise
+
+    def abandon(self) -> None:
+        """Stop without waiting for the thread."""
+        if not self._is_stopped:
+            self._is_stopped = True
+            os.close(self._stop)
+
+    async def stop(self) -> None:
+        self.abandon()
+        await asyncio.to_thread(self._thread.join)
+
+    def _run(self) -> None:
+        try:
+            queue = _Queue(self._folder)
+            try:
+                self._call(self._set_armed)
+                self._listen(queue)
+            finally:
+                queue.close()
+        except OSError as error:
+            self._call(self._fail, error)
+        finally:
+            os.close(self._stopping)
+
+    def _listen(self, queue: _Queue) -> None:
+        """Pass hints on until the other end of the pipe is closed."""
+        stop = select.poll()
+        stop.register(self._stopping)
+        both = select.poll()
+        both.register(self._stopping)
+        both.register(queue.fd, select.POLLIN)
+        paths: set[str] = set()
+        began = 0.0
+        while True:
+            ready = {fd for fd, _ in both.poll(_STEP_S * 1000 if paths else None)}
+            if self._stopping in ready:
+                return
+            if ready:
+                if not paths:
+                    began = time.monotonic()
+                paths.update(queue.read())
+                if stop.poll(_REST_S * 1000):
+                    return
+            if paths and (not ready or time.monotonic() - began >= _BUNCH_S):
+                self._call(self._told, paths)
+                paths = set()
+
+    def _call(self, function: Callable[..., None], *arguments: object) -> None:
+        if not self._is_stopped and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(function, *arguments)
+
+    def _set_armed(self) -> None:
+        if not self._armed.done():
+            self._armed.set_result(None)
+
+    def _fail(self, error: OSError) -> None:
+        if self._armed.done():
+            self._failed(error)
+        else:
+            self._armed.set_exception(error)
+
+
+class _Queue:
+    """The kernel's queue for one folder and all below it. For one thread."""
+
+    def __init__(self, folder: str) -> None:
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self.fd: int = self._check(self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC), folder)
+        self._folders: dict[int, str] = {}
+        try:
+            watch = self._libc.inotify_add_watch(self.fd, os.fsencode(folder), _WANTED | _DELETE_SELF | _MOVE_SELF)
+            self._folders[self._check(watch, folder)] = folder
+            deque(self._below(folder), maxlen=0)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+    def read(self) -> Iterator[str]:
+        """Give the paths of all hints that are there.
+
+        Raises:
+            QueueOverflow: Hints were lost.
+            OSError: The system has no more watches.
+        """
+        while True:
+            try:
+                data = os.read(self.fd, _READ_BYTES)
+            except BlockingIOError:
+                return
+            at = 0
+            while at < len(data):
+                watch, mask, _, length = _EVENT.unpack_from(data, at)
+                at += _EVENT.size + length
+                yield from self._understand(watch, mask, data[at - length : at].rstrip(b"\0"))
+
+    def _understand(self, watch: int, mask: int, name: bytes) -> Iterator[str]:
+        if mask & _OVERFLOW:
+            raise QueueOverflow("more changes at once than the system tells of")
+        if mask & _IGNORED:
+            self._folders.pop(watch, None)
+            return
+        folder = self._folders.get(watch)
+        if folder is None:
+            return
+        part = os.fsdecode(name)
+        if not part:
+            yield folder
+        elif not is_reserved(part):
+            path = f"{folder}/{part}"
+            yield path
+            if mask & _IS_FOLDER and mask & _MOVED_FROM:
+                self._forget(path)
+            elif mask & _IS_FOLDER and mask & (_CREATE | _MOVED_TO):
+                yield from self._enter(path)
+
+    def _enter(self, folder: str) -> Iterator[str]:
+        """Watch a folder and what is below it; give the paths of what is there already."""
+        watch = self._libc.inotify_add_watch(self.fd, os.fsencode(folder), _WANTED)
+        if watch < 0 and ctypes.get_errno() in _GONE:
+            return
+        self._folders[self._check(watch, folder)] = folder
+        yield from self._below(folder)
+
+    def _below(self, folder: str) -> Iterator[str]:
+        try:
+            with os.scandir(folder) as entries:
+                found = [(entry.path, entry.is_dir(follow_symlinks=False)) for entry in entries if not is_reserved(entry.name)]
+        except OSError:
+            return  # gone, or not to be listed by us: then nothing in it is served either
+        for path, is_folder in found:
+            yield path
+            if is_folder:
+                yield from self._enter(path)
+
+    def _forget(self, folder: str) -> None:
+        """Watch a folder no longer that has gone elsewhere; if that is in the share as well, it comes as a new one."""
+        for watch, path in list(self._folders.items()):
+            if path == folder or path.startswith(f"{folder}/"):
+                del self._folders[watch]
+                self._libc.inotify_rm_watch(self.fd, watch)
+
+    def _check(self, result: int, folder: str) -> int:
+        if result < 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), folder)
+        return result
