@@ -6,28 +6,29 @@ HOST ?= 127.0.0.1
 PORT ?= 9021
 
 BIN := $(VENV)/bin
+SOURCES := $(shell find ftransfer -name '*.py')
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: serve test soak check format format-check lint types faults bench live clean
 
 # Serves the sample folder until Ctrl-C.
-serve: $(VENV)/.installed
+serve: $(VENV)/.installed $(VENV)/.compiled
 	@echo 'from another terminal: $(BIN)/ftransfer connect $(HOST) $(PORT)'
 	@exec $(BIN)/ftransfer serve sample_share --host $(HOST) --port $(PORT)
 
 # The whole test suite; arguments for pytest go into ARGS. Pytest's summary is the last thing printed.
-test: $(VENV)/.installed-dev
+test: $(VENV)/.installed-dev $(VENV)/.compiled
 	@$(BIN)/python -m pytest $(ARGS)
 
 # An honest client among three thousand connections that mean no good. A minute, with figures.
-soak: $(VENV)/.installed-dev
+soak: $(VENV)/.installed-dev $(VENV)/.compiled
 	@$(BIN)/python -m pytest tests/fault/test_crowd.py -m long $(ARGS)
 
 # All that has to hold before a change goes in.
 check: format-check lint types test
 
 # The long form of the proofs that nothing outside a share is reached: about ten minutes; docs/security.md says what it showed.
-proofs: $(VENV)/.installed-dev
+proofs: $(VENV)/.installed-dev $(VENV)/.compiled
 	@$(BIN)/python -m pytest tests/proofs -m long $(ARGS)
 
 # Bytes that nobody has thought of, FUZZ_SECONDS (60) for each of the TARGETS (all). What breaks one is left in fuzz/found.
@@ -48,15 +49,15 @@ types: $(VENV)/.installed-dev
 	@$(BIN)/mypy
 
 # Everything that can go wrong, thousands of times: about ten minutes, the power cuts as root; writes its table into the document.
-faults: $(VENV)/.installed-dev
+faults: $(VENV)/.installed-dev $(VENV)/.compiled
 	@$(BIN)/python -m tests.fault.matrix --write docs/reliability.md $(ARGS)
 
 # The live layer with 200 listeners, measured against its bounds: a minute and a half, or half a minute with QUICK=1.
-live: $(VENV)/.installed
+live: $(VENV)/.installed $(VENV)/.compiled
 	@$(BIN)/python -m bench.live $(if $(QUICK),--quick)
 
 # ftransfer beside other tools: about twenty minutes, or two with QUICK=1; ARGS for the rest, see docs/performance.md.
-bench: $(VENV)/.installed-bench
+bench: $(VENV)/.installed-bench $(VENV)/.compiled
 	@$(BIN)/python -m bench.run $(if $(QUICK),--quick) $(ARGS)
 
 clean:
@@ -80,4 +81,9 @@ $(VENV)/.installed-fuzz: pyproject.toml | $(BIN)/python
 
 $(VENV)/.installed-bench: pyproject.toml | $(BIN)/python
 	$(INSTALL) --editable '.[bench]'
+	@touch $@
+
+# As an installed program has it. Where PYTHONDONTWRITEBYTECODE is set, each start would compile everything again: half of its time.
+$(VENV)/.compiled: $(SOURCES) | $(BIN)/python
+	@$(BIN)/python -m compileall -q ftransfer
 	@touch $@
