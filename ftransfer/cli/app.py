@@ -58,10 +58,13 @@ _HOMES = {
 }
 
 
+COMMANDS = LazyCommands(_HOMES)
+
+
 class _Program(QuickGroup):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self.commands = LazyCommands(_HOMES)
+        self.commands = COMMANDS
 
 
 # Without rich: it would cost every command 50 ms for the sake of coloured help.

@@ -7,6 +7,7 @@ conversion, a plain one is put there; with a typer that has no such slot these c
 from __future__ import annotations
 
 from collections.abc import Iterable
+from enum import Enum
 from types import UnionType
 from typing import Any, get_args
 
@@ -41,7 +42,9 @@ def spare_pydantic(parameters: Iterable[Any]) -> Iterable[Any]:
             wanted = choices[0]  # what may be left out
         is_single = getattr(parameter, "nargs", 0) == 1 and not getattr(parameter, "multiple", False)
         if wanted in (str, int, bool) and is_single:
-            setattr(parameter, _SLOT, _Plain(wanted))
+            setattr(parameter, _SLOT, _Plain(wanted, "a number"))
+        elif isinstance(wanted, type) and issubclass(wanted, Enum) and is_single:
+            setattr(parameter, _SLOT, _Plain(wanted, " or ".join(choice.value for choice in wanted)))
         elif wanted == list[str]:
             setattr(parameter, _SLOT, _PlainList())
     return parameters
@@ -53,8 +56,9 @@ class _PlainList:
 
 
 class _Plain:
-    def __init__(self, wanted: type[str] | type[int]) -> None:
+    def __init__(self, wanted: type[Any], what: str) -> None:
         self._wanted = wanted
+        self._what = what
 
     def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
         if value is None or isinstance(value, self._wanted):
@@ -62,4 +66,4 @@ class _Plain:
         try:
             return self._wanted(value)
         except ValueError as error:
-            raise typer.BadParameter(f"{value} is not a number", ctx=ctx, param=param) from error
+            raise typer.BadParameter(f"{value} is not {self._what}", ctx=ctx, param=param) from error

@@ -160,12 +160,17 @@ async def test_reader_that_has_seen_enough(service: Service) -> None:
     assert (done.code, done.err) == (0, "")
 
 
-async def test_what_a_command_does_not_need_is_not_imported() -> None:
+@pytest.mark.parametrize("command", ["dir", "get", "get -r", "sync get"])
+async def test_what_a_command_does_not_need_is_not_imported(command: str) -> None:
+    verb, *rest = command.split()
+    before, after = (rest, []) if "-r" in rest else ([], rest)
+    names: list[str] = {"dir": [], "get": ["a"], "sync": ["a", "b"]}[verb]
+    line = [verb, *before, "127.0.0.1", str(free_port()), *after, *names]
     heavy = {"rich", "prompt_toolkit", "pydantic", "ftransfer.server", "ftransfer.shell.commands", "platformdirs"}
     code = f"""
 import sys
 from ftransfer.cli.entry import run_program
-assert run_program(["dir", "127.0.0.1", "{free_port()}"]) == 3
+assert run_program({line!r}) == 3
 sys.exit(repr({heavy!r} & set(sys.modules)))
 """
     process = await asyncio.create_subprocess_exec(

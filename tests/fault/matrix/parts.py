@@ -19,7 +19,7 @@ from tests.fault.matrix.power import FILE_SYSTEMS, run_power_cuts
 from tests.fault.matrix.scenes import SCENES
 from tests.fault.matrix.table import Row, Tally
 
-_KILLS_IN_A_JOB = 25
+_KILLS_IN_A_JOB = 100
 # A listing has no content that could be spoiled.
 _SPOILED = tuple(kind for kind in DEEDS if kind is not List)
 
