@@ -149,6 +149,11 @@ def encode_name(text: str) -> bytes:
         raise NameRefused(f"{escape(text)}: the name is not valid text", name=text) from error
 
 
+def sort_key(name: str) -> bytes:
+    """Give the key by which recursive listings are ordered: each folder before its content, siblings by their bytes."""
+    return encode_name(name).replace(b"/", b"\0")
+
+
 # Beside the control characters: marks that reorder or hide text on a screen, line separators, and lone surrogates.
 _UNSAFE_TO_PRINT = frozenset(
     [*range(0x20), *range(0x7F, 0xA0), 0xAD, 0x61C, *range(0x200B, 0x2010), *range(0x2028, 0x202F), *range(0x2060, 0x2070)]

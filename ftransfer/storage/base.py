@@ -45,6 +45,40 @@ class Entry:
     unread: bool = False
 
 
+def line_of(name: str, kind: str, size: int, mtime_ns: int, mode: int, *, target: str = "", unread: bool = False) -> str:
+    """Give the line that stands for an entry where trees are compared by digests (docs/protocol.md section 6.1).
+
+    Two entries have the same line if, and only if, there is nothing to do about them. What is `unread` has no attributes.
+    """
+    if kind == FILE:
+        return f"{name}\0file {size} {mtime_ns} {mode}\0"
+    if unread:
+        return f"{name}\0\0"
+    return f"{name}\0dir {mtime_ns} {mode}\0" if kind == FOLDER else f"{name}\0link {target}\0"
+
+
+def lines_of(entries: Sequence[Entry], folder: SafeName) -> Sequence[str]:
+    """Give the lines of entries that lie below `folder`, with names relative to it."""
+    cut = 0 if folder.is_root else len(str(folder)) + 1
+    return [
+        line_of(entry.name[cut:], entry.kind, entry.size, entry.mtime_ns, entry.mode, target=entry.target, unread=entry.unread)
+        for entry in entries
+    ]
+
+
+class Range(NamedTuple):
+    """Names after one and up to another, in the order of a recursive listing (names.sort_key); "" is no bound.
+
+    They are relative to the folder that is listed.
+    """
+
+    after: str = ""
+    until: str = ""
+
+
+WHOLE = Range()
+
+
 class Announcement(NamedTuple):
     """What a put says about a file before its content comes. None or "" means not said.
 
@@ -184,17 +218,25 @@ class Store(Protocol):
             NotFound: Nothing is there; or the name is under a file; or a link leads outside.
         """
 
-    def list(self, folder: SafeName, *, recursive: bool = False, links: bool = False) -> AsyncIterator[Sequence[Entry]]:
+    def list(
+        self, folder: SafeName, *, recursive: bool = False, links: bool = False, within: Range = WHOLE
+    ) -> AsyncIterator[Sequence[Entry]]:
         """Give the entries below a folder in batches, so that memory does not grow with their number.
 
         Not recursive: in the order of the file system. Recursive: each folder before its content, siblings ordered by the bytes of
         their names, depth first; the order in which two trees can be compared side by side. Only regular files, folders and
         (if `links`) links; without `links` a link counts as what it leads to, is never descended into, and is left out if it
-        leads nowhere or outside.
+        leads nowhere or outside. A recursive listing can be bounded to what lies `within` a range.
 
         Raises:
             NotFound, NotAFolder, Forbidden: At the first step. A folder below that cannot be read is listed as `unread`, without
                 its content.
+        """
+
+    def lines(self, folder: SafeName, *, links: bool = False) -> AsyncGenerator[Sequence[str], None]:
+        """Give what a recursive listing would, in its order, as lines (line_of) with names relative to the folder; it costs less.
+
+        Raises as `list`.
         """
 
     async def open_read(self, name: SafeName) -> Reader:

@@ -12,13 +12,14 @@ import errno
 import logging
 import os
 import stat
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from ftransfer.errors import FtransferError, NotAFile, ShareError, StoreFailed
 from ftransfer.names import ROOT, SafeName
 from ftransfer.storage import changes
-from ftransfer.storage.base import Announcement, Entry, Partial, SmallFile
+from ftransfer.storage.base import WHOLE, Announcement, Entry, Partial, Range, SmallFile, line_of
 from ftransfer.storage.faults import shown, translated
 from ftransfer.storage.hidden import HiddenPlace
 from ftransfer.storage.kernel import Kernel, release
@@ -30,6 +31,8 @@ from ftransfer.storage.sweep import Sweep
 from ftransfer.storage.threads import Gate, Jobs, finish, finish_steps
 from ftransfer.storage.walk import Listing, used_bytes
 from ftransfer.storage.writer import LocalWriter, Target
+
+_T = TypeVar("_T")
 
 _log = logging.getLogger(__name__)
 
@@ -106,12 +109,20 @@ class LocalStore:
         refuse_special(found, name)
         return entry_of(str(name), found)
 
-    async def list(self, folder: SafeName, *, recursive: bool = False, links: bool = False) -> AsyncIterator[Sequence[Entry]]:
-        def begin() -> Listing:
-            with translated(folder):
-                return Listing(self._root, folder, recursive=recursive, links=links)
+    def list(
+        self, folder: SafeName, *, recursive: bool = False, links: bool = False, within: Range = WHOLE
+    ) -> AsyncGenerator[Sequence[Entry], None]:
+        return self._walk(folder, lambda: Listing(self._root, folder, Entry, recursive=recursive, links=links, within=within))
 
-        def go_on() -> Sequence[Entry]:
+    def lines(self, folder: SafeName, *, links: bool = False) -> AsyncGenerator[Sequence[str], None]:
+        return self._walk(folder, lambda: Listing(self._root, folder, line_of, recursive=True, links=links, relative=True))
+
+    async def _walk(self, folder: SafeName, open_it: Callable[[], Listing[_T]]) -> AsyncGenerator[Sequence[_T], None]:
+        def begin() -> Listing[_T]:
+            with translated(folder):
+                return open_it()
+
+        def go_on() -> Sequence[_T]:
             with translated(folder):
                 return listing.next_batch()
 
@@ -262,7 +273,7 @@ class LocalStore:
         finally:
             await finish_steps(self._close_walk(sweep))
 
-    async def _close_walk(self, walk: Listing | Sweep) -> None:
+    async def _close_walk(self, walk: Listing[Any] | Sweep) -> None:
         try:
             await self._jobs.run(walk.close)
         except StoreFailed:  # the store was closed meanwhile, and has no thread any more to do it in

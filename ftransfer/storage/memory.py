@@ -29,8 +29,8 @@ from ftransfer.errors import (
     Superseded,
     Truncated,
 )
-from ftransfer.names import ROOT, SafeName, encode_name, escape, parse_name
-from ftransfer.storage.base import FILE, FOLDER, LINK, Announcement, Entry, Partial, SmallFile
+from ftransfer.names import ROOT, SafeName, encode_name, escape, parse_name, sort_key
+from ftransfer.storage.base import FILE, FOLDER, LINK, WHOLE, Announcement, Entry, Partial, Range, SmallFile, lines_of
 
 _BATCH = 512
 _FREE_BYTES = 1 << 40
@@ -91,11 +91,25 @@ class MemoryStore:
     async def stat(self, name: SafeName) -> Entry:
         return self._node(name).entry(name)
 
-    async def list(self, folder: SafeName, *, recursive: bool = False, links: bool = False) -> AsyncIterator[Sequence[Entry]]:
+    async def list(
+        self, folder: SafeName, *, recursive: bool = False, links: bool = False, within: Range = WHOLE
+    ) -> AsyncIterator[Sequence[Entry]]:
         self._folder(folder)
         entries = self._below(folder, recursive=recursive, links=links)
+        if recursive and within != WHOLE:
+            cut = 0 if folder.is_root else len(str(folder)) + 1
+            after, until = sort_key(within.after), sort_key(within.until)
+            entries = (
+                entry
+                for entry in entries
+                if sort_key(entry.name[cut:]) > after and (not until or sort_key(entry.name[cut:]) <= until)
+            )
         while batch := [*itertools.islice(entries, _BATCH)]:
             yield batch
+
+    async def lines(self, folder: SafeName, *, links: bool = False) -> AsyncGenerator[Sequence[str], None]:
+        async for batch in self.list(folder, recursive=True, links=links):
+            yield lines_of(batch, folder)
 
     def _below(self, folder: SafeName, *, recursive: bool, links: bool) -> Iterator[Entry]:
         depth = len(folder.parts)

@@ -1,8 +1,8 @@
-"""An open folder -> the entries in it or below it, in batches.
+"""An open folder -> what is in it or below it, in batches: as entries, or as the lines that are compared (base.line_of).
 
-One job gives one batch, so that a folder of a million files costs a thousand hops between threads and no memory. Only the
-recursive listing holds a folder as a whole, since it sorts it. No handle is held for the folders above the one being read: a deep
-tree costs no more descriptors than a flat one.
+One job gives one batch, so that a folder of a million files costs a thousand hops between threads. The recursive walk holds the
+names of a folder, which it sorts, and no more. No handle is held for the folders above the one being read: a deep tree costs no
+more descriptors than a flat one.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import logging
 import os
 import stat
 from collections.abc import Generator
-from dataclasses import replace
 from itertools import islice
+from typing import Generic, Protocol, TypeVar
 
 from ftransfer.limits import DEFAULT_LIMITS
-from ftransfer.names import SafeName, escape, is_reserved
-from ftransfer.storage.base import FILE, FOLDER, LINK, Entry
+from ftransfer.names import SafeName, escape, is_reserved, sort_key
+from ftransfer.storage.base import FILE, FOLDER, LINK, WHOLE, Range
 from ftransfer.storage.confined import leads_inside
 from ftransfer.storage.kernel import FOLDER_FLAGS, release
 from ftransfer.storage.partials import RECORD, RECORDS
@@ -25,116 +25,218 @@ from ftransfer.storage.root import Root
 
 _log = logging.getLogger(__name__)
 
-BATCH = 1024  # entries; about 5 ms of one thread
+BATCH = 1024  # things; about 3 ms of one thread
 # A character takes four bytes at most, so shorter text need not be encoded to know that it is within the limit.
 _SURELY_SHORT_NAME = DEFAULT_LIMITS.max_name_bytes // 4
 _SURELY_SHORT_PART = DEFAULT_LIMITS.max_part_bytes // 4
 
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
-class Listing:
+
+class Make(Protocol[T_co]):
+    """What makes a thing of a batch: base.Entry, or base.line_of."""
+
+    def __call__(
+        self, name: str, kind: str, size: int, mtime_ns: int, mode: int, *, target: str = "", unread: bool = False
+    ) -> T_co: ...
+
+
+class Listing(Generic[T]):
     """One listing under way. Methods block and must not overlap; whoever made it closes it."""
 
-    def __init__(self, root: Root, folder: SafeName, *, recursive: bool, links: bool) -> None:
-        """Open the folder. Raises OSError, NotAFolder."""
+    def __init__(
+        self,
+        root: Root,
+        folder: SafeName,
+        make: Make[T],
+        *,
+        recursive: bool,
+        links: bool,
+        within: Range = WHOLE,
+        relative: bool = False,
+    ) -> None:
+        """Open the folder. With `relative`, names are relative to it. Raises OSError, NotAFolder."""
         self._handle = root.open_folder(folder)
-        walk = _Walk(root, self._handle, folder, links)
-        self._entries = walk.recursive() if recursive else walk.flat(self._handle, walk.prefix)
+        walk = _Walk(root, self._handle, folder, make, links=links, relative=relative)
+        self._pieces = walk.recursive(within) if recursive else walk.flat()
 
-    def next_batch(self) -> list[Entry]:
-        """Give up to BATCH entries; none at the end."""
-        return list(islice(self._entries, BATCH))
+    def next_batch(self) -> list[T]:
+        """Give BATCH things or more, but never twice as many; fewer only at the end, and then none."""
+        batch: list[T] = []
+        for piece in self._pieces:
+            batch += piece
+            if len(batch) >= BATCH:
+                break
+        return batch
 
     def close(self) -> None:
-        self._entries.close()
+        self._pieces.close()
         release(self._handle)
 
 
-class _Walk:
-    def __init__(self, root: Root, handle: int, folder: SafeName, links: bool) -> None:
+class _Level:
+    """A folder that the walk is in: its names that have not been looked at yet, the next one last."""
+
+    def __init__(self, below: str, whole: str, shown: str, names: list[str], handle: int) -> None:
+        self.below = below  # the path from the listed folder, with a "/" at the end unless it is empty
+        self.whole = whole  # the same from the root of the share
+        self.shown = shown  # what the names are told with
+        self.names = names
+        self.handle: int | None = handle  # while it is being read
+        self.may_be_long = len(whole) + _SURELY_SHORT_PART > _SURELY_SHORT_NAME
+
+    def close(self) -> None:
+        if self.handle is not None:
+            release(self.handle)
+            self.handle = None
+
+
+class _Walk(Generic[T]):
+    def __init__(self, root: Root, handle: int, folder: SafeName, make: Make[T], *, links: bool, relative: bool) -> None:
         self._root = root
         self._handle = handle
+        self._make = make
         self._links = links
-        self.prefix = "" if folder.is_root else f"{folder}/"
-        self._not_descended: set[str] = set()  # links that count as folders
+        self._prefix = "" if folder.is_root else f"{folder}/"
+        self._shown = "" if relative else self._prefix
 
-    def recursive(self) -> Generator[Entry, None, None]:
-        """Each folder before its content, siblings by the bytes of their names."""
-        stack = [self._sorted(self._handle, self.prefix)]
-        while stack:
-            siblings = stack[-1]
-            if not siblings:
-                stack.pop()
-                continue
-            entry = siblings.pop()
-            if entry.kind == FOLDER and entry.name not in self._not_descended:
+    def flat(self) -> Generator[list[T], None, None]:
+        """What is in the folder, in the order of the file system."""
+        level = _Level("", self._prefix, self._shown, [], self._handle)
+        with os.scandir(self._handle) as found:
+            rest = (item.name for item in found)
+            while names := list(islice(rest, BATCH)):
+                names.reverse()
+                level.names = names
+                while level.names:
+                    made, folder = self._look(level, self._handle)
+                    yield made if folder is None else [*made, self._folder(level, *folder)]
+
+    def recursive(self, within: Range) -> Generator[list[T], None, None]:
+        """What is below the folder: each folder before its content, siblings by the bytes of their names."""
+        bounds = None if within == WHOLE else _Bounds(within)
+        stack = [self._enter("", bounds)]
+        try:
+            while stack:
+                level = stack[-1]
+                made, folder = self._go_on(level)
+                yield made
+                if folder is None:
+                    if not level.names:
+                        stack.pop()
+                    continue
+                is_unread, below = False, f"{level.below}{folder[0]}"
                 try:
-                    stack.append(self._content(entry.name))
+                    stack.append(self._enter(f"{below}/", bounds))
                 except (FileNotFoundError, NotADirectoryError):
                     continue  # gone between being listed and being read
                 except OSError as error:
-                    _log.warning("%s: cannot be listed: %s", escape(entry.name), error.strerror)
-                    entry = replace(entry, unread=True)
-            yield entry
-
-    def _content(self, name: str) -> list[Entry]:
-        """Read a folder below the listed one. Raises OSError."""
-        parts = name[len(self.prefix) :].split("/")
-        handle = self._root.confined.open_below(self._handle, parts, FOLDER_FLAGS)
-        try:
-            return self._sorted(handle, f"{name}/")
+                    _log.warning("%s: cannot be listed: %s", escape(self._prefix + below), error.strerror)
+                    is_unread = True
+                if bounds is None or bounds.is_inside(below):
+                    yield [self._folder(level, *folder, unread=is_unread)]
         finally:
+            for level in stack:
+                level.close()
+
+    def _open(self, below: str) -> int:
+        return self._root.confined.open_below(self._handle, below[:-1].split("/") if below else (), FOLDER_FLAGS)
+
+    def _enter(self, below: str, bounds: _Bounds | None) -> _Level:
+        """Read the names of a folder. Raises OSError."""
+        handle = self._open(below)
+        try:
+            names = os.listdir(handle)
+            if bounds is not None:
+                names = [name for name in names if bounds.may_hold(below + name, name, handle)]
+            # Characters are in the order of their bytes, save the surrogates that stand for bytes that are not UTF-8.
+            names.sort(key=None if "".join(names).isascii() else os.fsencode, reverse=True)
+        except BaseException:
             release(handle)
+            raise
+        return _Level(below, self._prefix + below, self._shown + below, names, handle)
 
-    def _sorted(self, handle: int, prefix: str) -> list[Entry]:
-        """Give the entries of one folder as a stack: the first one last."""
-        entries = list(self.flat(handle, prefix))
-        entries.sort(key=_bytes_of_name, reverse=True)
-        return entries
+    def _go_on(self, level: _Level) -> tuple[list[T], tuple[str, os.stat_result] | None]:
+        """Look at the next names of a folder, up to the next folder in it. Raises OSError."""
+        try:
+            if level.handle is None:
+                level.handle = self._open(level.below)
+            return self._look(level, level.handle)
+        except (FileNotFoundError, NotADirectoryError):
+            level.names.clear()  # gone, with the rest of what was in it
+            return [], None
+        finally:
+            level.close()
 
-    def flat(self, handle: int, prefix: str) -> Generator[Entry, None, None]:
-        """Give the entries of one open folder in the order of the file system."""
-        with os.scandir(handle) as found:
-            for item in found:
-                last = item.name
-                name = prefix + last
-                if not can_be_named(name, last):
-                    continue
-                try:
-                    about = item.stat(follow_symlinks=False)
-                except OSError:
-                    continue  # gone between being listed and being looked at
-                mode = about.st_mode
-                kind = mode & 0o170000
-                if kind == stat.S_IFREG:
-                    yield Entry(name, FILE, about.st_size, about.st_mtime_ns, mode & 0o777)
-                elif kind == stat.S_IFDIR:
-                    yield Entry(name, FOLDER, 0, about.st_mtime_ns, mode & 0o777)
-                elif kind == stat.S_IFLNK:
-                    entry = self._link(name, last, handle, about) if self._links else self._what_link_leads_to(name)
-                    if entry is not None:
-                        yield entry
+    def _look(self, level: _Level, handle: int) -> tuple[list[T], tuple[str, os.stat_result] | None]:
+        """Make things of the next names, at most BATCH, up to the next folder; give that with what is known of it."""
+        made: list[T] = []
+        make, names, shown = self._make, level.names, level.shown
+        while names and len(made) < BATCH:
+            last = names.pop()
+            may_be_bad = last[0] == "." or len(last) > _SURELY_SHORT_PART or level.may_be_long
+            if may_be_bad and not can_be_named(level.whole + last, last):
+                continue
+            try:
+                about = os.stat(last, dir_fd=handle, follow_symlinks=False)
+            except OSError:
+                continue  # gone between being listed and being looked at
+            mode = about.st_mode
+            kind = mode & 0o170000
+            if kind == stat.S_IFREG:
+                made.append(make(shown + last, FILE, about.st_size, about.st_mtime_ns, mode & 0o777))
+            elif kind == stat.S_IFDIR:
+                return made, (last, about)
+            elif kind == stat.S_IFLNK:
+                thing = self._link(level, last, handle, about) if self._links else self._what_link_leads_to(level, last)
+                if thing is not None:
+                    made.append(thing)
+        return made, None
 
-    def _link(self, name: str, last: str, handle: int, about: os.stat_result) -> Entry | None:
+    def _folder(self, level: _Level, last: str, about: os.stat_result, *, unread: bool = False) -> T:
+        return self._make(level.shown + last, FOLDER, 0, about.st_mtime_ns, about.st_mode & 0o777, unread=unread)
+
+    def _link(self, level: _Level, last: str, handle: int, about: os.stat_result) -> T | None:
         try:
             target = os.readlink(last, dir_fd=handle)
         except OSError:
             return None
         # The text of one that leads outside would tell about paths of the machine, and no peer could use it.
-        if not leads_inside(name.split("/")[:-1], target):
+        if not leads_inside(level.whole.split("/")[:-1], target):
             return None
-        return Entry(name, LINK, 0, about.st_mtime_ns, about.st_mode & 0o777, target=target)
+        return self._make(level.shown + last, LINK, 0, about.st_mtime_ns, about.st_mode & 0o777, target=target)
 
-    def _what_link_leads_to(self, name: str) -> Entry | None:
+    def _what_link_leads_to(self, level: _Level, last: str) -> T | None:
+        """Describe what stands behind a link; a folder there is not descended into."""
         try:
-            about = self._root.stat(SafeName(tuple(name.split("/"))))
+            about = self._root.stat(SafeName(tuple((level.whole + last).split("/"))))
         except OSError:
             return None
         if stat.S_ISREG(about.st_mode):
-            return Entry(name, FILE, about.st_size, about.st_mtime_ns, about.st_mode & 0o777)
-        if stat.S_ISDIR(about.st_mode):
-            self._not_descended.add(name)
-            return Entry(name, FOLDER, 0, about.st_mtime_ns, about.st_mode & 0o777)
-        return None
+            return self._make(level.shown + last, FILE, about.st_size, about.st_mtime_ns, about.st_mode & 0o777)
+        return self._folder(level, last, about) if stat.S_ISDIR(about.st_mode) else None
+
+
+class _Bounds:
+    """The part of a walk that lies within a range."""
+
+    def __init__(self, within: Range) -> None:
+        self._after = sort_key(within.after)
+        self._until = sort_key(within.until)
+
+    def is_inside(self, name: str) -> bool:
+        key = sort_key(name)
+        return key > self._after and (not self._until or key <= self._until)
+
+    def may_hold(self, name: str, last: str, folder: int) -> bool:
+        """Whether a name is inside, or is a folder that the range may begin in."""
+        if not (self._after + b"\0").startswith(sort_key(name) + b"\0"):
+            return self.is_inside(name)
+        try:
+            return stat.S_ISDIR(os.stat(last, dir_fd=folder, follow_symlinks=False).st_mode)
+        except OSError:
+            return False
 
 
 def used_bytes(root: Root, folder: SafeName) -> int:
@@ -175,7 +277,3 @@ def can_be_named(name: str, last: str) -> bool:
     if len(last) > _SURELY_SHORT_PART and len(os.fsencode(last)) > DEFAULT_LIMITS.max_part_bytes:
         return False
     return len(name) <= _SURELY_SHORT_NAME or len(os.fsencode(name)) <= DEFAULT_LIMITS.max_name_bytes
-
-
-def _bytes_of_name(entry: Entry) -> bytes:
-    return os.fsencode(entry.name)

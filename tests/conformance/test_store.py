@@ -27,7 +27,7 @@ from ftransfer.errors import (
     Truncated,
 )
 from ftransfer.names import ROOT, SafeName, parse_name
-from ftransfer.storage.base import FILE, FOLDER, Announcement, Entry, SmallFile, Store, Writer
+from ftransfer.storage.base import FILE, FOLDER, LINK, Announcement, Entry, Range, SmallFile, Store, Writer, lines_of
 from ftransfer.storage.local import LocalStore
 from ftransfer.storage.memory import MemoryStore
 
@@ -476,6 +476,41 @@ async def test_recursive_listing_is_ordered_and_depth_first(store: Store) -> Non
         await put(store, file)
     names = [entry.name for entry in await listing(store, recursive=True)]
     assert names == ["a", "a/a", "a/x", "a/x/2", "a/z", "a-", "a.d", "a.d/f", "b", "b/1", "c", "\u00e9", "\udcff"]
+
+
+async def test_lines_say_the_same_as_a_recursive_listing(store: Store) -> None:
+    await store.make_folder(named("d/e"), parents=True)
+    await store.write_small([small(name, b"12345", mode=0o640) for name in ("d/f", "d/e/\udcff", "d/e/\u00e9", "d/e.x", "out")])
+    await store.write_small([SmallFile("d/link", LINK, MTIME, 0o777, target="f")])
+    for links in (False, True):
+        listed = [entry async for batch in store.list(named("d"), recursive=True, links=links) for entry in batch]
+        lines = [line async for batch in store.lines(named("d"), links=links) for line in batch]
+        assert lines == list(lines_of(listed, named("d")))
+    assert f"f\0file 5 {MTIME} 416\0" in lines
+
+
+async def test_lines_of_what_is_not_there(store: Store) -> None:
+    with pytest.raises(NotFound):
+        await anext(store.lines(named("d")))
+
+
+async def test_listing_within_a_range(store: Store) -> None:
+    names = ["a", "a/b", "a/b/c", "a/b/d", "a/e", "a-", "a.d", "a.d/f", "g"]
+    for name in ("a/b", "a.d"):
+        await store.make_folder(named(f"top/{name}"), parents=True)
+    await store.write_small([small(f"top/{name}") for name in ("a/b/c", "a/b/d", "a/e", "a-", "a.d/f", "g")])
+    for first, after in enumerate(["", *names]):
+        for last, until in enumerate([*names, ""], 1):
+            batches = store.list(named("top"), recursive=True, within=Range(after, until))
+            expected = names[first : last if until else None]
+            assert [entry.name async for batch in batches for entry in batch] == [f"top/{name}" for name in expected]
+
+
+async def test_bounds_of_a_range_need_not_be_there(store: Store) -> None:
+    await store.write_small([small(name) for name in ("a", "c/x", "c/z", "e")])
+    for within, expected in ((Range("b", "d"), ["c", "c/x", "c/z"]), (Range("c/y", "c/zz"), ["c/z"]), (Range("a/x", "c"), ["c"])):
+        batches = store.list(ROOT, recursive=True, within=within)
+        assert [entry.name async for batch in batches for entry in batch] == expected
 
 
 async def test_flat_listing_gives_one_level_with_names_from_the_root(store: Store) -> None:
