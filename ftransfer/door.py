@@ -17,7 +17,7 @@ from ftransfer.errors import AlreadyThere, Forbidden, FtransferError, NotAFile, 
 from ftransfer.limits import DEFAULT_LIMITS, Limits
 from ftransfer.names import ROOT, SafeName, escape, parse_name, parse_path
 from ftransfer.rights import Principal, Right
-from ftransfer.storage.base import FOLDER, LINK, Announcement, Entry, Partial, Reader, SmallFile, Store, Writer
+from ftransfer.storage.base import FOLDER, LINK, Announcement, Entry, Partial, Range, Reader, SmallFile, Store, Writer, lines_of
 
 _SEEING = (Right.LIST, Right.READ)
 _WRITING = frozenset((Right.WRITE, Right.OVERWRITE))
@@ -53,14 +53,16 @@ class Door:
 
     # Looking.
 
-    async def list(self, path: str, *, recursive: bool = False, links: bool = False) -> AsyncIterator[Sequence[Entry]]:
-        """Give the entries below a folder that may be seen, in batches. Raises as Store.list, and NameRefused."""
+    async def list(
+        self, path: str, *, recursive: bool = False, links: bool = False, after: str = "", until: str = ""
+    ) -> AsyncIterator[Sequence[Entry]]:
+        """Give the entries below a folder that may be seen, in batches; of a recursive listing those in the range from `after` to
+        `until`, names relative to the folder. Raises as Store.list, and NameRefused."""
         folder = parse_path(path, self._limits)
-        if not self.principal.may_below(Right.LIST, folder):
-            if folder.is_root:
-                return  # a share is there, whoever asks; that it is empty for them is no secret
-            raise self._hidden(folder, Right.LIST)
-        batches = self._store.list(folder, recursive=recursive, links=links)
+        within = Range(*(str(parse_path(bound, self._limits)) for bound in (after, until)))
+        if not self._may_list(folder):
+            return
+        batches = self._store.list(folder, recursive=recursive, links=links, within=within)
         if self._is_uniform:
             async for batch in batches:
                 yield batch
@@ -69,6 +71,24 @@ class Door:
             seen = [entry for entry in batch if self._is_listed(entry)]
             if seen:
                 yield seen
+
+    async def lines(self, path: str, *, links: bool = False) -> AsyncIterator[Sequence[str]]:
+        """Give the same as lines, names relative to the folder (Store.lines). Raises as `list`."""
+        folder = parse_path(path, self._limits)
+        if not self._is_uniform:
+            async for batch in self.list(path, recursive=True, links=links):
+                yield lines_of(batch, folder)
+        elif self._may_list(folder):
+            async for lines in self._store.lines(folder, links=links):
+                yield lines
+
+    def _may_list(self, folder: SafeName) -> bool:
+        """Whether there is anything to list. Raises what hides a folder from who may see nothing below it."""
+        if self.principal.may_below(Right.LIST, folder):
+            return True
+        if folder.is_root:
+            return False  # a share is there, whoever asks; that it is empty for them is no secret
+        raise self._hidden(folder, Right.LIST)
 
     def _is_listed(self, entry: Entry) -> bool:
         name = SafeName(tuple(entry.name.split("/")))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ftransfer.client.conversation import Asked, Conversation
@@ -15,7 +15,6 @@ from ftransfer.client.trees import (
     TreeItem,
     TreeRun,
     below,
-    make_plan,
     relative_entry,
     tell_plan,
     tell_unread,
@@ -43,16 +42,14 @@ async def pull_tree(
     store: Store,
     remote: SafeName,
     run: TreeRun,
-    source: AsyncIterator[Entry],
-    there: AsyncIterator[Entry],
+    planning: Callable[[Plan], Awaitable[None]],
     *,
     keep_cancelled: bool,
 ) -> None:
     """Make a local tree like the one below a folder of the server; on a new conversation it does what is left.
 
     Args:
-        source: What is to be had from the server, with names relative to `remote`, in the order of comparison.
-        there: What the store has, likewise.
+        planning: Compares the two, and notes in a plan what is to be done (client.comparing).
 
     Raises:
         NotFound, NotAFolder: There is no such folder.
@@ -60,7 +57,7 @@ async def pull_tree(
     """
     options = run.options
     with Plan() as plan:
-        await make_plan(plan, source, there, options.rules)
+        await planning(plan)
         if plan.compared:
             await _compare_digests(conversation, store, remote, plan, run)
         run.begin(plan)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import Any
 
+from ftransfer.client.comparing import compare_with_server
 from ftransfer.client.conversation import Asked, Conversation
-from ftransfer.client.trees import Plan, TreeItem, TreeRun, below, local_entries, make_plan, remote_entries, tell_plan, tell_unread
+from ftransfer.client.trees import Plan, TreeItem, TreeRun, below, tell_plan, tell_unread
 from ftransfer.client.uploads import source_of, upload
 from ftransfer.digest import Digest
 from ftransfer.errors import FolderNotEmpty, FtransferError, NotFound, RemoteProtocolError, SourceChanged
@@ -34,8 +35,7 @@ async def push_tree(conversation: Conversation, store: Store, remote: SafeName, 
     """
     options = run.options
     with Plan(min(MAX_PACKED_BYTES, conversation.channel.limits.max_chunk_bytes - _INDEX_BYTES)) as plan:
-        there = _remote_or_nothing(conversation, remote, links=options.links)
-        await make_plan(plan, local_entries(store, links=options.links), there, options.rules)
+        await compare_with_server(plan, conversation, store, remote, options, pulls=False)
         if plan.compared:
             await _compare_digests(conversation, store, remote, plan, run)
         run.begin(plan)
@@ -54,15 +54,6 @@ async def push_tree(conversation: Conversation, store: Store, remote: SafeName, 
             await _remove(conversation, remote, plan.removed, run)
         if plan.folders:
             await push.packs(_folders(plan))
-
-
-async def _remote_or_nothing(conversation: Conversation, remote: SafeName, *, links: bool) -> AsyncIterator[Entry]:
-    """Give the entries that the server has; none if the folder is not there yet."""
-    try:
-        async for entry in remote_entries(conversation, remote, links=links):
-            yield entry
-    except NotFound:
-        return
 
 
 async def _compare_digests(conversation: Conversation, store: Store, remote: SafeName, plan: Plan, run: TreeRun) -> None:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ftransfer.client.comparing import Entries, compare_listings, compare_with_server, nothing, remote_entries
 from ftransfer.client.conversation import Conversation
 from ftransfer.client.downloads import expire_parts
 from ftransfer.client.pulls import pull_fresh_tree, pull_tree
 from ftransfer.client.pushes import push_tree
-from ftransfer.client.trees import OnItem, TreeOptions, TreeReport, TreeRun, local_entries, remote_entries
+from ftransfer.client.trees import OnItem, Plan, TreeOptions, TreeReport, TreeRun
 from ftransfer.errors import FtransferError, NotAFolder, NotFound
 from ftransfer.jobs import movers, run_job
 from ftransfer.names import ROOT, SafeName, escape, parse_path
-from ftransfer.storage.base import FILE, Entry, Store
+from ftransfer.storage.base import FILE, Store
 from ftransfer.storage.local import LocalStore
 from ftransfer.transfer.records import ProgressCallback
 from ftransfer.transfer.selection import everything, glob_selection, split_glob
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from ftransfer.client.client import Client
 
 _Attempt = Callable[[Conversation], Awaitable[None]]
+_BATCH = 1024  # entries that are compared in one go
 
 
 async def get_tree(
@@ -51,10 +54,15 @@ async def get_tree(
                 is_fresh = False  # if this attempt is cut, the next one has something to compare with
                 await pull_fresh_tree(conversation, store, remote, run, keep_cancelled=client.keep_cancelled)
                 return
-            source = remote_entries(conversation, remote, links=options.links)
-            is_nothing_there = options.dry_run and was_missing
-            there = _nothing() if is_nothing_there else local_entries(store, links=options.links)
-            await pull_tree(conversation, store, remote, run, source, there, keep_cancelled=client.keep_cancelled)
+
+            async def planning(plan: Plan) -> None:
+                if options.dry_run and was_missing:
+                    source = remote_entries(conversation, remote, links=options.links)
+                    await compare_listings(plan, source, nothing(), options.rules)
+                else:
+                    await compare_with_server(plan, conversation, store, remote, options, pulls=True)
+
+            await pull_tree(conversation, store, remote, run, planning, keep_cancelled=client.keep_cancelled)
 
         return await _receive(client, str(remote), store, run, attempt)
     finally:
@@ -82,13 +90,21 @@ async def get_matching(
         async def attempt(conversation: Conversation) -> None:
             if not len(matching):
                 recursive = "/" in rest or "**" in rest
-                async for entry in remote_entries(conversation, remote, links=False, recursive=recursive):
-                    if entry.kind == FILE and wanted(entry.name, False):
-                        matching.add(entry)
+                async for entries in remote_entries(conversation, remote, links=False, recursive=recursive):
+                    for entry in entries:
+                        if entry.kind == FILE and wanted(entry.name, False):
+                            matching.add(entry)
                 if not len(matching):
                     raise NotFound(f"{escape(pattern)}: no file of that pattern", name=pattern)
-            there = _nothing() if options.dry_run and was_missing else _already_there(store, matching)
-            await pull_tree(conversation, store, remote, run, _given(matching), there, keep_cancelled=client.keep_cancelled)
+            there = nothing() if options.dry_run and was_missing else _already_there(store, matching)
+            await pull_tree(
+                conversation,
+                store,
+                remote,
+                run,
+                lambda plan: compare_listings(plan, _given(matching), there, options.rules),
+                keep_cancelled=client.keep_cancelled,
+            )
 
         return await _receive(client, pattern, store, run, attempt)
     finally:
@@ -176,21 +192,16 @@ async def _is_empty(store: Store) -> bool:
     return True
 
 
-async def _nothing() -> AsyncIterator[Entry]:
-    no_entries: tuple[Entry, ...] = ()
-    for entry in no_entries:
-        yield entry
+async def _given(entries: Spool) -> Entries:
+    for batch in entries.batches(_BATCH):
+        yield batch
 
 
-async def _given(entries: Spool) -> AsyncIterator[Entry]:
-    for entry in entries:
-        yield entry
-
-
-async def _already_there(store: Store, entries: Spool) -> AsyncIterator[Entry]:
+async def _already_there(store: Store, entries: Spool) -> Entries:
     """Give what the destination has under the names of `entries`; the rest of it does not count."""
-    for entry in entries:
-        try:
-            yield await store.stat(SafeName(tuple(entry.name.split("/"))))
-        except FtransferError:
-            continue
+    for batch in entries.batches(_BATCH):
+        found = []
+        for entry in batch:
+            with contextlib.suppress(FtransferError):
+                found.append(await store.stat(SafeName(tuple(entry.name.split("/")))))
+        yield found

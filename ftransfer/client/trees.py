@@ -7,22 +7,19 @@ mtimes last.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from ftransfer.client.conversation import Conversation
 from ftransfer.digest import Digest
 from ftransfer.errors import Forbidden, FtransferError
 from ftransfer.names import SafeName, escape, parse_name
-from ftransfer.protocol.replies import Listing, Reply
-from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, SmallFile, Store
+from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, SmallFile
 from ftransfer.transfer.packs import MAX_PACKED_BYTES
-from ftransfer.transfer.pipeline import closing
-from ftransfer.transfer.records import Progress, ProgressCallback, entry_from_wire
+from ftransfer.transfer.records import Progress, ProgressCallback
 from ftransfer.transfer.selection import Wanted, everything
 from ftransfer.transfer.spool import Spool
-from ftransfer.transfer.tree import Action, Comparison, Doing, Rules
+from ftransfer.transfer.tree import Action, Doing, Rules
 
 
 class TreeOptions(NamedTuple):
@@ -203,8 +200,10 @@ class Plan:
                 self.replaced.add(action.entry)
             case Doing.UNREAD:
                 self.unread.add(action.entry)
-            case Doing.SKIP:
-                self.unchanged += 1
+
+    def add_all(self, actions: Sequence[Action]) -> None:
+        for action in actions:
+            self.add(action)
 
     def close(self) -> None:
         for spool in (self.replaced, self.small, self.large, self.compared, self.links, self.folders, self.removed, self.unread):
@@ -215,13 +214,6 @@ class Plan:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-async def make_plan(plan: Plan, source: AsyncIterator[Entry], there: AsyncIterator[Entry], rules: Rules) -> None:
-    """Compare two listings into a plan, as they stream in."""
-    async with closing(source), closing(there), closing(Comparison(rules).actions(source, there)) as actions:
-        async for action in actions:
-            plan.add(action)
 
 
 def tell_unread(plan: Plan, run: TreeRun) -> None:
@@ -244,32 +236,6 @@ def tell_plan(plan: Plan, run: TreeRun) -> None:
     ):
         for entry in spool:
             run.item(TreeItem(entry.name, did, entry.size))
-
-
-async def local_entries(store: Store, *, links: bool) -> AsyncIterator[Entry]:
-    """Give all entries of a local tree in the order of comparison."""
-    async with closing(store.list(SafeName(()), recursive=True, links=links)) as batches:
-        async for batch in batches:
-            for entry in batch:
-                yield entry
-
-
-async def remote_entries(
-    conversation: Conversation, remote: SafeName, *, links: bool, recursive: bool = True
-) -> AsyncIterator[Entry]:
-    """Give all entries below a folder of the server in the order of comparison, with names relative to it.
-
-    Not recursive, they come in no order.
-
-    Raises:
-        NotFound, NotAFolder, RemoteProtocolError, NameRefused.
-    """
-    await conversation.say("dir", str(remote), {"recursive": recursive or None, "links": links or None})
-    while isinstance(event := await conversation.answer(), Listing):
-        for item in event.items:
-            yield relative_entry(entry_from_wire(item, remote), remote)
-    if not isinstance(event, Reply):
-        raise conversation.out_of_turn(event)
 
 
 def relative_entry(entry: Entry, root: SafeName) -> Entry:

@@ -58,10 +58,12 @@ _PUT_OPTIONS: Mapping[str, type] = {
     "durable": bool,
 }
 
+_DIR_OPTIONS: Mapping[str, type] = {"recursive": bool, "links": bool, "spans": bool, "after": str, "until": str}
+
 VERBS: Mapping[str, Verb] = {
     verb.word: verb
     for verb in (
-        Verb("dir", "[PATH]", "list a folder", {"recursive": bool, "links": bool}),
+        Verb("dir", "[PATH]", "list a folder", _DIR_OPTIONS),
         Verb("get", "NAME", "receive a file", {"offset": int, "length": int, "identity": str}),
         Verb("put", "NAME", "send a file; its frames follow", _PUT_OPTIONS, body=Body.FILE),
         Verb("mget", "[PATH]", "receive many small files; their names follow", {"recursive": bool}, body=Body.NAMES),

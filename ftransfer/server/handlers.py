@@ -38,18 +38,25 @@ from ftransfer.transfer.digesting import RunningDigest
 from ftransfer.transfer.packs import in_frames
 from ftransfer.transfer.pump import receive_content, send_content
 from ftransfer.transfer.records import entry_to_wire
+from ftransfer.transfer.spans import span_to_wire, spans_of
 
 # Up to this size a file is read into memory and sent in one go.
 _SMALL_BYTES = 256 * 1024
 
 
 async def handle_dir(session: Session, command: Command) -> dict[str, Any]:
-    """List a folder in frames of some hundred entries."""
+    """List a folder in frames of some hundred entries, or tell the spans of what is below it."""
     count = 0
-    recursive = command.options.get("recursive", False)
-    links = command.options.get("links", False)
+    path, options = command.argument, command.options
+    recursive, links = options.get("recursive", False), options.get("links", False)
     async with session.channel.heartbeats():
-        async for batch in session.share.list(command.argument, recursive=recursive, links=links):
+        if recursive and options.get("spans"):
+            async for spans in spans_of(session.share.lines(path, links=links)):
+                await session.channel.send(session.connection.send_list([span_to_wire(span) for span in spans]))
+                count += sum(span.entries for span in spans)
+            return {"entries": count}
+        bounds = {"after": options.get("after", ""), "until": options.get("until", "")}
+        async for batch in session.share.list(path, recursive=recursive, links=links, **bounds):
             for listing in in_frames([entry_to_wire(entry) for entry in batch], session.connection.send_list):
                 await session.channel.send(listing)
             count += len(batch)

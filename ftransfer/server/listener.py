@@ -29,6 +29,7 @@ from ftransfer.server.rates import RateBounds, Rates
 from ftransfer.server.session import Session
 from ftransfer.share import Share
 from ftransfer.storage.base import KEEP_PARTIALS_S
+from ftransfer.transfer.spans import FEATURE as SPANS
 from ftransfer.version import VERSION
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ class Server:
             welcome=self._welcome,
             durable=self._share.durable,
             auth=self._admission.wants,
-            features=("live", "watch") if self._changes.is_possible else ("live",),
+            features=("live", "watch", SPANS) if self._changes.is_possible else ("live", SPANS),
             limits={
                 "max_line_bytes": limits.max_line_bytes,
                 "max_chunk_bytes": limits.max_chunk_bytes,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ftransfer.errors import RemoteProtocolError
@@ -72,6 +73,13 @@ def entry_from_wire(value: object, below: SafeName) -> Entry:
     if not safe.is_within(below) or safe == below:
         raise RemoteProtocolError("the server lists a name that is not in the folder that was asked for")
     return _entry(value, safe)
+
+
+def entries_from_wire(items: Sequence[object], below: SafeName) -> list[Entry]:
+    """Read entries of a listing, and give them with their names relative to `below`. Raises as entry_from_wire."""
+    cut = 0 if below.is_root else len(str(below)) + 1
+    entries = [entry_from_wire(item, below) for item in items]
+    return [replace(entry, name=entry.name[cut:]) for entry in entries] if cut else entries
 
 
 def described_from_wire(value: Mapping[str, Any], name: SafeName) -> Entry:

@@ -1,16 +1,16 @@
-"""What must be done to make one tree like another: two sorted listings side by side -> actions, one at a time.
+"""What must be done to make one tree like another: two sorted listings side by side -> actions.
 
 Pure: it sees entries, not stores or servers. Both listings come in the order of Store.list(recursive=True), so that memory holds
-one entry of each and the chain of folders above them, however large the trees are.
+one batch of each and the chain of folders above them, however large the trees are.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from enum import Enum
 from typing import NamedTuple
 
-from ftransfer.names import encode_name
+from ftransfer.names import sort_key
 from ftransfer.storage.base import FOLDER, LINK, Entry
 from ftransfer.transfer.selection import Wanted, everything
 
@@ -26,7 +26,6 @@ class Doing(Enum):
     REMOVE_TREE = "remove tree"  # a folder that only the destination has, with all that is in it; where no name is left out
     REPLACE = "replace"  # something of another kind, which must go before its name can be used; an action for the name follows
     UNREAD = "unread"  # a folder of the source that could not be listed: nothing is done about what is in it
-    SKIP = "skip"  # the same on both sides
 
 
 class Action(NamedTuple):
@@ -52,16 +51,13 @@ class Rules(NamedTuple):
     wanted: Wanted = everything
 
 
-def sort_key(name: str) -> tuple[bytes, ...]:
-    """Give the key by which recursive listings are ordered: each folder before its content, siblings by their bytes."""
-    return tuple(encode_name(name).split(b"/"))
-
-
 class Comparison:
-    """The walk through two listings."""
+    """The walk through two listings, or through the ranges of them that may differ."""
 
     def __init__(self, rules: Rules) -> None:
+        self.unchanged = 0  # names about which there is nothing to do
         self._rules = rules
+        self._found: list[Action] = []
         # The folders of the source above the present name, each with whether something directly in it has changed or must change.
         self._open: list[tuple[Entry, bool]] = []
         # Folders that only the destination has, above the present name; each is removed when its content has been.
@@ -71,108 +67,133 @@ class Comparison:
         # A folder of the source that could not be listed: what the destination has in it stays.
         self._unread: Entry | None = None
 
-    async def actions(self, source: AsyncIterator[Entry], there: AsyncIterator[Entry]) -> AsyncIterator[Action]:
-        """Give the actions that make `there` like `source`."""
+    async def actions(
+        self, source: AsyncIterator[Sequence[Entry]], there: AsyncIterator[Sequence[Entry]]
+    ) -> AsyncIterator[Sequence[Action]]:
+        """Give the actions that make `there` like `source`, in one range; those that `finish` gives come after the last."""
         here, other = _Cursor(source), _Cursor(there)
-        await here.step()
-        await other.step()
-        while here.entry is not None or other.entry is not None:
-            if other.entry is None or (here.entry is not None and here.key < other.key):
-                assert here.entry is not None
-                for action in self._meet(here.key, here.entry, None):
-                    yield action
-                await here.step()
-            elif here.entry is None or other.key < here.key:
-                for action in self._extra(other.key, other.entry):
-                    yield action
-                await other.step()
-            else:
-                for action in self._meet(here.key, here.entry, other.entry):
-                    yield action
-                await here.step()
-                await other.step()
-        for action in self._leave(()):
-            yield action
+        while await here.fill() | await other.fill():
+            self._compare_batches(here, other)
+            if self._found:
+                yield self._take_found()
 
-    def _meet(self, key: tuple[bytes, ...], entry: Entry, there: Entry | None) -> list[Action]:
+    def resume(self, folders: Sequence[Entry]) -> Sequence[Action]:
+        """Go on behind a range that is the same on both sides, in a place that lies in these folders, the outermost first.
+
+        What is the same has been counted as unchanged; of these folders it is not known yet.
+        """
+        self._leave(f"{folders[-1].name}/" if folders else "")
+        for entry in folders[len(self._open) :]:
+            self._open.append((entry, False))
+            self.unchanged -= 1
+        return self._take_found()
+
+    def finish(self) -> Sequence[Action]:
+        """Close what is open at the end."""
+        self._leave("")
+        return self._take_found()
+
+    def _take_found(self) -> Sequence[Action]:
+        found, self._found = self._found, []
+        return found
+
+    def _add(self, doing: Doing, entry: Entry) -> None:
+        self._found.append(Action(doing, entry))
+
+    def _compare_batches(self, here: _Cursor, other: _Cursor) -> None:
+        """Go on until one side has to be filled again."""
+        while here.entries and other.entries:
+            entry, there = here.entries[-1], other.entries[-1]
+            if entry.name == there.name:
+                self._meet(here.entries.pop(), other.entries.pop())
+            elif sort_key(entry.name) < sort_key(there.name):
+                self._meet(here.entries.pop(), None)
+            else:
+                self._extra(other.entries.pop())
+        while other.has_ended and here.entries:
+            self._meet(here.entries.pop(), None)
+        while here.has_ended and other.entries:
+            self._extra(other.entries.pop())
+
+    def _meet(self, entry: Entry, there: Entry | None) -> None:
         """Compare one name of the source with what the destination has there."""
-        actions = self._leave(key)
+        self._leave(entry.name)
         if not self._rules.wanted(entry.name, entry.kind == FOLDER):
-            return actions
+            return
         if entry.unread:
             self._unread = entry
-            actions.append(Action(Doing.UNREAD, entry))
-            return actions
+            self._add(Doing.UNREAD, entry)
+            return
         if there is not None and there.kind != entry.kind:
             # A folder with all that is in it goes only where things may be removed; else the copy will fail and say why.
             if there.kind != FOLDER or self._rules.delete:
-                actions.append(Action(Doing.REPLACE, there))
+                self._add(Doing.REPLACE, there)
             self._gone = there if there.kind == FOLDER else None
             there = None
         if entry.kind == FOLDER:
-            self._open.append((entry, there is None or there.mtime_ns != entry.mtime_ns or there.mode != entry.mode))
             if there is None:
-                self._touch_parent(depth=len(key) - 1)
-            return actions
+                self._touch_parent(entry.name)
+            self._open.append((entry, there is None or there.mtime_ns != entry.mtime_ns or there.mode != entry.mode))
+            return
         doing = self._compare(entry, there)
-        if doing is not Doing.SKIP:
-            self._touch_parent(depth=len(key) - 1)
-        actions.append(Action(doing, entry))
-        return actions
+        if doing is None:
+            self.unchanged += 1
+            return
+        self._touch_parent(entry.name)
+        self._add(doing, entry)
 
-    def _compare(self, entry: Entry, there: Entry | None) -> Doing:
+    def _compare(self, entry: Entry, there: Entry | None) -> Doing | None:
         if entry.kind == LINK:
-            return Doing.SKIP if there is not None and there.target == entry.target else Doing.LINK
+            return None if there is not None and there.target == entry.target else Doing.LINK
         if there is None or there.size != entry.size:
             return Doing.COPY
         if self._rules.checksum:
             return Doing.COMPARE
-        return Doing.SKIP if there.mtime_ns == entry.mtime_ns and there.mode == entry.mode else Doing.COPY
+        return None if there.mtime_ns == entry.mtime_ns and there.mode == entry.mode else Doing.COPY
 
-    def _extra(self, key: tuple[bytes, ...], there: Entry) -> list[Action]:
+    def _extra(self, there: Entry) -> None:
         """Handle a name that only the destination has."""
-        actions = self._leave(key)
+        self._leave(there.name)
         if any(above is not None and there.name.startswith(above.name + "/") for above in (self._gone, self._unread)):
-            return actions
+            return
         if not self._rules.delete or not self._rules.wanted(there.name, there.kind == FOLDER):
-            return actions
-        self._touch_parent(depth=len(key) - 1)
+            return
+        self._touch_parent(there.name)
         if there.kind != FOLDER:
-            actions.append(Action(Doing.REMOVE, there))
+            self._add(Doing.REMOVE, there)
         elif self._rules.wanted is everything:
-            actions.append(Action(Doing.REMOVE_TREE, there))
+            self._add(Doing.REMOVE_TREE, there)
             self._gone = there
         else:
             self._doomed.append(there)
-        return actions
 
-    def _touch_parent(self, depth: int) -> None:
+    def _touch_parent(self, name: str) -> None:
+        depth = name.count("/")
         if 0 < depth <= len(self._open):  # else it is the root, whose attributes are the user's own
             self._open[depth - 1] = (self._open[depth - 1][0], True)
 
-    def _leave(self, key: tuple[bytes, ...]) -> list[Action]:
+    def _leave(self, name: str) -> None:
         """Close the folders that the walk has left: what is in them is done, so they can be set to their mtime, or removed."""
-        actions = []
-        while self._doomed and not _is_above(self._doomed[-1], key):
-            actions.append(Action(Doing.REMOVE, self._doomed.pop()))
-        while self._open and not _is_above(self._open[-1][0], key):
+        while self._doomed and not name.startswith(self._doomed[-1].name + "/"):
+            self._add(Doing.REMOVE, self._doomed.pop())
+        while self._open and not name.startswith(self._open[-1][0].name + "/"):
             entry, changed = self._open.pop()
-            actions.append(Action(Doing.FOLDER if changed else Doing.SKIP, entry))
-        return actions
+            if changed:
+                self._add(Doing.FOLDER, entry)
+            else:
+                self.unchanged += 1
 
 
 class _Cursor:
-    def __init__(self, entries: AsyncIterator[Entry]) -> None:
-        self._entries = entries
-        self.entry: Entry | None = None
-        self.key: tuple[bytes, ...] = ()
+    def __init__(self, batches: AsyncIterator[Sequence[Entry]]) -> None:
+        self._batches = batches
+        self.entries: list[Entry] = []  # the next one last
+        self.has_ended = False
 
-    async def step(self) -> None:
-        self.entry = await anext(self._entries, None)
-        if self.entry is not None:
-            self.key = sort_key(self.entry.name)
-
-
-def _is_above(folder: Entry, key: tuple[bytes, ...]) -> bool:
-    parts = sort_key(folder.name)
-    return len(parts) < len(key) and key[: len(parts)] == parts
+    async def fill(self) -> bool:
+        """Have an entry at hand; whether there is one."""
+        while not self.entries and not self.has_ended:
+            batch = await anext(self._batches, None)
+            self.has_ended = batch is None
+            self.entries = list(reversed(batch or ()))
+        return bool(self.entries)

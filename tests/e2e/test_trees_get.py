@@ -50,6 +50,22 @@ async def test_only_what_differs_is_moved(service: Service) -> None:
     assert_same(service.root / "tree", service.local)
 
 
+async def test_few_differences_among_many_files(service: Service) -> None:
+    many = {f"{top}/{number // 50:02}/{number:04}": b"" for top in "abc" for number in range(1000)}
+    make_tree(service.root / "many", many)
+    async with service.client() as client:
+        await client.get_tree("many", service.local / "many")
+        (service.root / "many" / "a" / "07" / "0377").write_bytes(b"new content")
+        (service.root / "many" / "c" / "19" / "0999").unlink()
+        (service.local / "many" / "c" / "00" / "0003").rename(service.local / "many" / "c" / "00" / "more")
+        report = await client.get_tree("many", service.local / "many", options=TreeOptions(delete=True))
+        assert_same(service.root / "many", service.local / "many")
+        assert (report.copied, report.removed, report.folders) == (2, 2, 3)
+        assert report.unchanged == 3063 - 1 - 2 - 3
+        again = await client.put_tree(service.local / "many", "many", options=TreeOptions(delete=True))
+    assert (again.copied, again.removed, again.folders, again.unchanged) == (0, 0, 0, 3062)
+
+
 async def test_nothing_is_removed_unless_asked(service: Service) -> None:
     (service.local / "mine" / "deep").mkdir(parents=True)
     (service.local / "mine" / "deep" / "x").write_bytes(b"x")

@@ -10,7 +10,7 @@ import pytest
 
 from ftransfer.digest import digest_of
 from ftransfer.door import Door
-from ftransfer.errors import AlreadyThere, Forbidden, NotFound, ReadOnly
+from ftransfer.errors import AlreadyThere, Forbidden, NameRefused, NotFound, ReadOnly
 from ftransfer.names import ROOT, parse_name, parse_path
 from ftransfer.rights import ANYONE, Grant, Principal, parse_rights
 from ftransfer.share import Share
@@ -67,6 +67,24 @@ async def test_listing_leaves_out_what_may_not_be_seen_and_shows_the_way_to_what
     ann = door(store, user(open="read", home_ann="all"))
     assert await listed(ann) == ["home", "home/ann", "home/ann/notes.txt", "open", "open/a.txt", "open/sub", "open/sub/b.txt"]
     assert await listed(ann, "home", recursive=False) == ["home/ann"]
+
+
+async def test_lines_are_those_of_what_is_listed(store: LocalStore) -> None:
+    for principal in (ANYONE, user(open="read", home_ann="all"), user(root="all", secret="none"), user(root="get"), user()):
+        asked = door(store, principal)
+        for path in ("", "home", "open"):
+            try:
+                expected = [name[len(path) :].lstrip("/") for name in await listed(asked, path)]
+            except (NotFound, Forbidden) as error:
+                with pytest.raises(type(error)):
+                    await anext(asked.lines(path))
+                continue
+            assert [line.split("\0")[0] async for batch in asked.lines(path) for line in batch] == expected
+
+
+async def test_bounds_of_a_listing_are_checked_as_names(store: LocalStore) -> None:
+    with pytest.raises(NameRefused):
+        await anext(door(store, ANYONE).list("", recursive=True, after="../secret"))
 
 
 async def test_narrow_grant_takes_away(store: LocalStore) -> None:

@@ -12,7 +12,7 @@ import pytest
 from ftransfer.digest import digest_of
 from ftransfer.errors import CLASS_OF_CODE, RemoteProtocolError
 from ftransfer.limits import DEFAULT_LIMITS, Limits
-from ftransfer.names import RESERVED_PREFIX
+from ftransfer.names import RESERVED_PREFIX, parse_name
 from ftransfer.protocol.commands import ALIASES, VERBS, BadLine, Command, format_command, parse_line
 from ftransfer.protocol.connection import Connection, Role
 from ftransfer.protocol.framing import HEADER_SIZE, Kind, encode_header
@@ -30,8 +30,9 @@ from ftransfer.protocol.replies import (
     encode_meta,
 )
 from ftransfer.protocol.state import TRANSITIONS, State, Step, advance
-from ftransfer.storage.base import FILE, FOLDER, LINK, Entry
+from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, line_of, lines_of
 from ftransfer.transfer.records import entry_to_wire
+from ftransfer.transfer.spans import MAX_ENTRIES, span_of, span_to_wire
 from tests.support.pair import HELLO, Content, Heard, Pair, Side
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
@@ -142,6 +143,23 @@ def test_entry_keys() -> None:
     assert set(first_words("Listing")) == {key for entry in entries for key in entry_to_wire(entry)}
 
 
+def test_span_keys() -> None:
+    assert first_words("Spans") == list(span_to_wire(span_of(SAMPLE_LINES)))
+
+
+def test_longest_span() -> None:
+    assert f"1 to {MAX_ENTRIES};" in prose("Spans")
+
+
+def test_attributes_in_lines() -> None:
+    shown = {"SIZE": "5", "MTIME_NS": "-7", "MODE": "420", "TARGET": "b"}
+    kinds = {"file": FILE, "folder": FOLDER, "link": LINK}
+    for word, attributes in table("Spans", 1):
+        expected = " ".join([*words(attributes), *(shown[name] for name in re.findall("[A-Z_]+", attributes))])
+        line = line_of("n", kinds[word], 5, -7, 0o644, target="b")
+        assert line == f"n\0{expected}\0"
+
+
 def test_meta_keys() -> None:
     everything = json.loads(encode_meta(Meta("a", restarted=True))[HEADER_SIZE:])
     assert {*first_words("get"), "restarted"} == set(everything)
@@ -238,4 +256,16 @@ def test_samples_use_every_kind_but_those_of_batches() -> None:
 
 
 def test_digests_in_the_samples_are_those_of_the_content() -> None:
-    assert set(re.findall(r'"digest":"(\w+)"', DOCUMENT)) == {digest_of(b"hello")}
+    of_spans = {span_of(lines).digest for lines in (SAMPLE_LINES[:2], SAMPLE_LINES[2:])}
+    assert set(re.findall(r'"digest":"(\w+)"', DOCUMENT)) == {digest_of(b"hello"), *of_spans}
+
+
+# What is below www in the sample of a tree that is compared.
+SAMPLE_LINES = lines_of(
+    [
+        Entry("www/a", FOLDER, 0, 1_700_000_000_000_000_000, 0o755),
+        Entry("www/a/x", FILE, 5, 1_700_000_000_000_000_000, 0o644),
+        Entry("www/b", FILE, 5, 1_700_000_000_000_000_000, 0o644),
+    ],
+    parse_name("www"),
+)

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ftransfer.names import sort_key
 from ftransfer.storage.base import FILE, FOLDER, LINK, Entry
-from ftransfer.transfer.tree import Action, Comparison, Doing, Rules, sort_key
+from ftransfer.transfer.tree import Action, Comparison, Doing, Rules
 
 
 def file(name: str, size: int = 1, mtime_ns: int = 1, mode: int = 0o644) -> Entry:
@@ -29,17 +30,38 @@ async def compare(source: Sequence[Entry], there: Sequence[Entry], rules: Rules 
 
 
 async def actions(source: Sequence[Entry], there: Sequence[Entry], rules: Rules | None = None) -> list[Action]:
-    return [action async for action in Comparison(rules or Rules()).actions(_stream(source), _stream(there))]
+    comparison = Comparison(rules or Rules())
+    return await in_range(comparison, source, there) + [*comparison.finish()]
 
 
-async def _stream(entries: Sequence[Entry]) -> AsyncIterator[Entry]:
-    for entry in entries:
-        yield entry
+async def in_range(comparison: Comparison, source: Sequence[Entry], there: Sequence[Entry], batch: int = 2) -> list[Action]:
+    steps = comparison.actions(batches(source, batch), batches(there, batch + 1))
+    return [action async for step in steps for action in step]
+
+
+async def batches(entries: Sequence[Entry], size: int) -> AsyncIterator[Sequence[Entry]]:
+    for start in range(0, len(entries), size):
+        yield entries[start : start + size]
 
 
 async def test_equal_trees_need_nothing() -> None:
     tree = [folder("a"), file("a/x"), file("b")]
-    assert {doing for doing, _ in await compare(tree, tree)} == {"skip"}
+    comparison = Comparison(Rules())
+    assert await in_range(comparison, tree, tree) + [*comparison.finish()] == []
+    assert comparison.unchanged == 3
+
+
+async def test_folders_above_a_range_are_counted_once_and_set_if_something_in_them_changes() -> None:
+    above = [folder("a"), folder("a/b")]
+    comparison = Comparison(Rules())
+    assert comparison.resume(above) == []
+    (step,) = await in_range(comparison, [file("a/b/x", 2)], [file("a/b/x", 1)])
+    assert (step.doing, step.entry.name) == (Doing.COPY, "a/b/x")
+    assert [action.entry.name for action in comparison.resume([folder("a"), folder("a/c")])] == ["a/b"]
+    assert await in_range(comparison, [file("a/c/y")], [file("a/c/y")]) == []
+    assert comparison.finish() == []
+    # One file. Of the folders two are unchanged and one is not; they had been counted as unchanged with their range, three in all.
+    assert comparison.unchanged == 1 - 1
 
 
 async def test_folder_is_set_after_its_content() -> None:
@@ -79,8 +101,8 @@ async def test_folder_that_may_hold_what_takes_no_part_is_removed_piece_by_piece
 
 async def test_file_in_place_of_a_folder() -> None:
     there = [folder("a"), file("a/x"), file("a/y"), file("b")]
-    assert await compare([file("a"), file("b")], there, Rules(delete=True)) == [("replace", "a"), ("copy", "a"), ("skip", "b")]
-    assert await compare([file("a"), file("b")], there) == [("copy", "a"), ("skip", "b")]
+    assert await compare([file("a"), file("b")], there, Rules(delete=True)) == [("replace", "a"), ("copy", "a")]
+    assert await compare([file("a"), file("b")], there) == [("copy", "a")]
 
 
 async def test_folder_in_place_of_a_file() -> None:
@@ -88,7 +110,7 @@ async def test_folder_in_place_of_a_file() -> None:
 
 
 async def test_links_are_compared_by_their_targets() -> None:
-    assert await compare([link("a", "x")], [link("a", "x")]) == [("skip", "a")]
+    assert await compare([link("a", "x")], [link("a", "x")]) == []
     assert await compare([link("a", "x")], [link("a", "y")]) == [("link", "a")]
     assert await compare([link("a", "x")], [file("a")]) == [("replace", "a"), ("link", "a")]
 

@@ -1,0 +1,153 @@
+"""A local tree and one of the server's -> a plan of what is to be done to make the one like the other.
+
+A server that tells spans is asked for those first: what both sides have in common is then neither sent nor looked at name by name,
+and only the ranges that differ are listed. Both sides walk at the same time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+
+from ftransfer.client.conversation import Conversation
+from ftransfer.client.trees import Plan, TreeOptions
+from ftransfer.errors import FtransferError, NotFound
+from ftransfer.names import ROOT, SafeName
+from ftransfer.protocol.replies import Listing, Reply
+from ftransfer.storage.base import FOLDER, WHOLE, Entry, Range, Store
+from ftransfer.transfer.pipeline import closing, read_ahead
+from ftransfer.transfer.records import entries_from_wire
+from ftransfer.transfer.selection import everything
+from ftransfer.transfer.spans import FEATURE, Differences, Span, find_differences, span_from_wire
+from ftransfer.transfer.tree import Comparison, Rules
+
+# Ranges that are asked for ahead, so that each does not cost a round trip; their bounds together are no longer than that, so that
+# all lines fit into what the sockets hold.
+_ASKED_AHEAD = 16
+_AHEAD_CHARACTERS = 4096
+
+Entries = AsyncIterator[Sequence[Entry]]
+
+
+async def compare_with_server(
+    plan: Plan, conversation: Conversation, store: Store, remote: SafeName, options: TreeOptions, *, pulls: bool
+) -> None:
+    """Compare all of a store with a folder of the server; with `pulls` the server's is the source, else it is the destination.
+
+    Raises:
+        NotFound: There is no such source. (A destination that is not there is empty.)
+        NotAFolder, and what ends a conversation.
+    """
+    differences = await _find_differences(conversation, store, remote, options, pulls=pulls)
+    comparison = Comparison(options.rules)
+    ranges = differences.ranges
+    said = 0
+    for number, within in enumerate(ranges):
+        if differences.told:
+            said = await _ask_ahead(conversation, remote, ranges, number, said, links=options.links)
+        if within.after:
+            plan.add_all(comparison.resume(await _folders_down_to(store, within.after)))
+        ours = store.list(ROOT, recursive=True, links=options.links, within=within)
+        theirs = _answer(conversation, remote, pulls=pulls) if differences.told else nothing()
+        async with closing(ours), closing(theirs):
+            async for actions in comparison.actions(theirs, ours) if pulls else comparison.actions(ours, theirs):
+                plan.add_all(actions)
+    plan.add_all(comparison.finish())
+    plan.unchanged += comparison.unchanged + differences.same
+
+
+async def compare_listings(plan: Plan, source: Entries, there: Entries, rules: Rules) -> None:
+    """Compare two listings, as they stream in."""
+    comparison = Comparison(rules)
+    async with closing(source), closing(there), closing(comparison.actions(source, there)) as steps:
+        async for actions in steps:
+            plan.add_all(actions)
+    plan.add_all(comparison.finish())
+    plan.unchanged += comparison.unchanged
+
+
+async def remote_entries(conversation: Conversation, remote: SafeName, *, links: bool, recursive: bool = True) -> Entries:
+    """Give all entries below a folder of the server in batches, with names relative to it: in the order of comparison if recursive.
+
+    Raises:
+        NotFound, NotAFolder, RemoteProtocolError, NameRefused.
+    """
+    await conversation.say("dir", str(remote), {"recursive": recursive or None, "links": links or None})
+    async for entries in _answer(conversation, remote, pulls=True):
+        yield entries
+
+
+async def nothing() -> Entries:
+    """Give no entries."""
+    no_entries: Sequence[Sequence[Entry]] = ()
+    for entries in no_entries:
+        yield entries
+
+
+async def _find_differences(
+    conversation: Conversation, store: Store, remote: SafeName, options: TreeOptions, *, pulls: bool
+) -> Differences:
+    # Digests of content are not in the spans, and names that take no part would make them differ.
+    if FEATURE not in conversation.hello.features or options.checksum or options.wanted is not everything:
+        return Differences([WHOLE])
+    lines = read_ahead(store.lines(ROOT, links=options.links))
+    try:
+        async with contextlib.aclosing(lines):
+            return await find_differences(_spans(conversation, remote, links=options.links), lines)
+    except NotFound:
+        if pulls:
+            raise
+        return Differences([WHOLE], told=False)
+
+
+async def _spans(conversation: Conversation, remote: SafeName, *, links: bool) -> AsyncIterator[Span]:
+    await conversation.say("dir", str(remote), {"spans": True, "recursive": True, "links": links or None})
+    while isinstance(event := await conversation.answer(), Listing):
+        for item in event.items:
+            yield span_from_wire(item)
+    if not isinstance(event, Reply):
+        raise conversation.out_of_turn(event)
+
+
+async def _ask_ahead(
+    conversation: Conversation, remote: SafeName, ranges: Sequence[Range], number: int, said: int, *, links: bool
+) -> int:
+    """Ask for the range of a number, if that has not been done, and for some of those behind it; give how many have been said."""
+    room = _AHEAD_CHARACTERS - sum(len(within.after) + len(within.until) for within in ranges[number:said])
+    while said < len(ranges) and said < number + _ASKED_AHEAD:
+        within = ranges[said]
+        room -= len(within.after) + len(within.until)
+        if room < 0 and said > number:
+            break
+        bounds = {"after": within.after or None, "until": within.until or None}
+        await conversation.say("dir", str(remote), {"recursive": True, "links": links or None, **bounds})
+        said += 1
+    return said
+
+
+async def _answer(conversation: Conversation, remote: SafeName, *, pulls: bool) -> Entries:
+    """Give the entries that answer a `dir` which has been said. A destination that is not there has none."""
+    try:
+        while isinstance(event := await conversation.answer(), Listing):
+            yield entries_from_wire(event.items, remote)
+    except NotFound:
+        if pulls:
+            raise
+        return
+    if not isinstance(event, Reply):
+        raise conversation.out_of_turn(event)
+
+
+async def _folders_down_to(store: Store, name: str) -> Sequence[Entry]:
+    """Give the folders above a name, the outermost first, and what has the name if that is one. Both sides have the same there."""
+    parts, folders = name.split("/"), []
+    try:
+        for depth in range(1, len(parts) + 1):
+            entry = await store.stat(SafeName(tuple(parts[:depth])))
+            if entry.kind != FOLDER:
+                break
+            folders.append(replace(entry, identity=""))
+    except FtransferError:
+        pass  # gone meanwhile: then there is nothing to set its time on
+    return folders

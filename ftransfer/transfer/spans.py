@@ -1,0 +1,154 @@
+"""A recursive listing in runs of a thousand entries, each with a digest: what two trees have in common is found without naming it.
+
+Pure. One side cuts its lines (storage.base.line_of) into spans; the other cuts its own at the same names, and has to list only the
+ranges in which the digests differ. Neither holds more than a few runs of lines.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ftransfer.digest import Digest, digest_of
+from ftransfer.errors import RemoteProtocolError
+from ftransfer.names import parse_name, sort_key
+from ftransfer.protocol.replies import take, take_count
+from ftransfer.storage.base import WHOLE, Range
+
+# What a server offers if it can tell spans.
+FEATURE = "spans"
+# Entries in a span. If one of them differs, all are listed: some 100 KiB. Fewer would cost a tree without differences more.
+SPAN_ENTRIES = 1024
+# The most that a client takes, since it holds as many lines of its own.
+MAX_ENTRIES = 65536
+
+
+class Span(NamedTuple):
+    """A run of so many `entries`, the last of them named `until`; `digest` is that of their lines, "" if none can be given."""
+
+    until: str
+    entries: int
+    digest: Digest
+
+
+def span_of(lines: Sequence[str]) -> Span:
+    """Give the span of lines, of which there must be one at least."""
+    text = "".join(lines)
+    # Nobody knows what is in a folder that cannot be read: its line has nothing between the two NULs, and is like no other.
+    digest = "" if "\0\0" in text else digest_of(text.encode("utf-8", "surrogateescape"))
+    return Span(_name_of(lines[-1]), len(lines), digest)
+
+
+async def spans_of(batches: AsyncIterator[Sequence[str]], size: int = SPAN_ENTRIES) -> AsyncGenerator[list[Span], None]:
+    """Cut lines into spans, and give them as they get complete."""
+    pending: list[str] = []
+    async for batch in batches:
+        pending += batch
+        whole = len(pending) - len(pending) % size
+        if whole:
+            yield [span_of(pending[start : start + size]) for start in range(0, whole, size)]
+            del pending[:whole]
+    if pending:
+        yield [span_of(pending)]
+
+
+class Differences(NamedTuple):
+    """What a comparison by spans has found.
+
+    `ranges` differ; they are in order, and apart from each other. `same` entries are in none of them, alike on both sides. `told`
+    is false if the other side has nothing at all.
+    """
+
+    ranges: Sequence[Range]
+    same: int = 0
+    told: bool = True
+
+
+async def find_differences(spans: AsyncIterator[Span], batches: AsyncIterator[Sequence[str]]) -> Differences:
+    """Compare the spans of the other side with our lines. Of these nothing is asked before the first span has come.
+
+    Raises:
+        RemoteProtocolError: The spans are not in order.
+    """
+    lines, ranges, same, after = _Lines(batches), list[Range](), 0, ""
+    async for span in spans:
+        if sort_key(span.until) <= sort_key(after):
+            raise RemoteProtocolError("the spans of a listing are not in order")
+        if await lines.take(span):
+            same += span.entries
+        else:
+            await lines.drop(span.until)
+            _add_range(ranges, after, span.until)
+        after = span.until
+    if not after:
+        return Differences([WHOLE], told=False)
+    if await lines.fill(1):
+        _add_range(ranges, after, "")
+    return Differences(ranges, same)
+
+
+def _add_range(ranges: list[Range], after: str, until: str) -> None:
+    """Add a range behind all others; one that follows upon the last becomes a part of it."""
+    if ranges and ranges[-1].until == after:
+        after = ranges.pop().after
+    ranges.append(Range(after, until))
+
+
+class _Lines:
+    """Our own lines, in order."""
+
+    def __init__(self, batches: AsyncIterator[Sequence[str]]) -> None:
+        self._batches = batches
+        self._pending: list[str] = []
+
+    async def fill(self, count: int) -> bool:
+        """Have so many lines at hand; whether there are."""
+        while len(self._pending) < count:
+            batch = await anext(self._batches, None)
+            if batch is None:
+                return False
+            self._pending += batch
+        return True
+
+    async def take(self, span: Span) -> bool:
+        """Take the next lines if they are those of a span; whether they are."""
+        if not span.digest or not await self.fill(span.entries) or span_of(self._pending[: span.entries]) != span:
+            return False
+        del self._pending[: span.entries]
+        return True
+
+    async def drop(self, until: str) -> None:
+        """Leave out the lines up to a name."""
+        key = sort_key(until)
+        while await self.fill(1):
+            del self._pending[: bisect_right(self._pending, key, key=lambda line: sort_key(_name_of(line)))]
+            if self._pending:
+                return
+
+
+def _name_of(line: str) -> str:
+    return line[: line.index("\0")]
+
+
+def span_to_wire(span: Span) -> dict[str, Any]:
+    """Give the JSON object for a span (docs/protocol.md section 6.1)."""
+    value: dict[str, Any] = {"until": span.until, "entries": span.entries}
+    if span.digest:
+        value["digest"] = span.digest
+    return value
+
+
+def span_from_wire(value: object) -> Span:
+    """Read a span.
+
+    Raises:
+        NameRefused: It ends with a name that no share can hold.
+        RemoteProtocolError: It is no span, or too long.
+    """
+    if not isinstance(value, Mapping):
+        raise RemoteProtocolError("a span of a listing is not an object")
+    count = take_count(value, "entries")
+    if not 0 < count <= MAX_ENTRIES:
+        raise RemoteProtocolError(f"a span of a listing has {count} entries, not 1 to {MAX_ENTRIES}")
+    return Span(str(parse_name(take(value, "until", str))), count, take(value, "digest", str, ""))
