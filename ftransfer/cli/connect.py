@@ -15,6 +15,7 @@ from ftransfer.shell.wording import printable
 
 if TYPE_CHECKING:
     from ftransfer.client.client import Client
+    from ftransfer.errors import RequestError
     from ftransfer.protocol.replies import Hello
     from ftransfer.shell.console import Console
     from ftransfer.shell.context import ShellContext
@@ -44,12 +45,14 @@ async def _connect(host: str, port: int, name: str, *, is_interactive: bool) -> 
 
     width = (lambda: shutil.get_terminal_size().columns) if sys.stdout.isatty() else None
     console = Console(sys.stdout, sys.stderr, width=width, shows_progress=is_interactive and sys.stderr.isatty())
-    async with client.connect(host, port, security=chosen_way().security()) as share:
+    refused: list[RequestError] = []
+    security = chosen_way().security()
+    async with client.connect(host, port, security=security, name=name, on_name_refused=refused.append) as share:
         shell = ShellContext(Line(share, console.note), console, Path.cwd())  # noqa: ASYNC240 - asks the kernel only
         if is_interactive:
             _greet(console, share.hello, host, port)
-        if name:
-            await introduce(share, name, console)
+        for error in refused:  # the session goes on without the name
+            console.error(error)
         if is_interactive:
             await _talk(shell, share, host)
         else:
@@ -71,13 +74,3 @@ async def _talk(shell: ShellContext, share: Client, label: str) -> None:
 
     async with LiveView(share) as shell.live:
         await Repl(shell, label).run()
-
-
-async def introduce(share: Client, name: str, console: Console) -> None:
-    """Say what we are called; a name that is refused is told, and the session goes on without it."""
-    from ftransfer.errors import RequestError
-
-    try:
-        await share.introduce(name)
-    except RequestError as error:
-        console.error(error)

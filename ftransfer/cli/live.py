@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ftransfer.cli.connect import introduce
 from ftransfer.cli.connecting import connection_to
 from ftransfer.cli.options import As, Host, Json, Port
 from ftransfer.cli.output import note
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from ftransfer.client.client import Client
     from ftransfer.client.client import connect as Connection
     from ftransfer.client.people import Delivery
+    from ftransfer.errors import RequestError
     from ftransfer.protocol.live import LiveEvent, Presence
 
 WHO_EXAMPLES = """\b
@@ -120,7 +120,9 @@ def chat(host: Host, port: Port, name: As = "") -> None:
     if sys.stdin is None:
         raise WrongUsage("stdin is closed; chat reads from there what to say")
     is_interactive = sys.stdin.isatty()
-    run(_chat(connection_to(host, port), host, name, is_interactive=is_interactive), keeps_interrupt=is_interactive)
+    refused: list[RequestError] = []
+    connection = connection_to(host, port, name=name, on_name_refused=refused.append)
+    run(_chat(connection, host, refused, is_interactive=is_interactive), keeps_interrupt=is_interactive)
 
 
 async def _who(connection: Connection) -> list[Presence]:
@@ -223,7 +225,7 @@ async def _follow(client: Client, path: str, dest: str, told: _Told, *, delete: 
     await follower.run()
 
 
-async def _chat(connection: Connection, host: str, name: str, *, is_interactive: bool) -> None:
+async def _chat(connection: Connection, host: str, refused: list[RequestError], *, is_interactive: bool) -> None:
     from ftransfer.shell.chat import HELP, chat, typed_lines
     from ftransfer.shell.console import Console
     from ftransfer.shell.liveview import LiveView
@@ -233,8 +235,8 @@ async def _chat(connection: Connection, host: str, name: str, *, is_interactive:
     async with connection as client:
         hello = client.hello
         console.note(f"you are session #{hello.session}; {printable(hello.welcome)}")
-        if name:
-            await introduce(client, name, console)
+        for error in refused:  # the session goes on without the name
+            console.error(error)
         async with LiveView(client):
             lines: AsyncIterator[str]
             if is_interactive:

@@ -18,7 +18,7 @@ from ftransfer.client.downloads import LONG_PATH_S, PartFile, Report, StreamDown
 from ftransfer.client.files import FileCommands
 from ftransfer.client.greeting import Address
 from ftransfer.client.live import Live
-from ftransfer.client.people import People
+from ftransfer.client.people import OnNameRefused, People
 from ftransfer.client.retry import Backoff, RetryRules
 from ftransfer.client.security import DEFAULT_SECURITY, Security
 from ftransfer.client.turn import Turn
@@ -50,6 +50,7 @@ class connect:  # noqa: N801 - reads as the verb that it is: async with connect(
         retry: When a broken transfer is tried again.
         on_notice: Called on the loop with each event of the live layer.
         name: What we are called there; by default user@host.
+        on_name_refused: Called if the server does not take `name`, in place of an error: we are user@host then.
         security: Whether to encrypt, whom to trust, and who the user is.
         direct: Whether bytes may be moved between socket and files in threads, where the platform can.
         durable: Whether what is received is synced to disk before a get is done, and a server asked to do so before a put is.
@@ -60,7 +61,7 @@ class connect:  # noqa: N801 - reads as the verb that it is: async with connect(
         NotTrusted: It is not the server that it should be, or the way to it is not encrypted.
         NotAuthorised: It wants another login, or any.
         Busy: The server has no room.
-        NameTaken: Somebody there is called `name` already.
+        NameTaken, BadArgument: Somebody there is called `name` already, or no session can be called that.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class connect:  # noqa: N801 - reads as the verb that it is: async with connect(
         retry: RetryRules | None = None,
         on_notice: OnNotice | None = None,
         name: str = "",
+        on_name_refused: OnNameRefused | None = None,
         security: Security = DEFAULT_SECURITY,
         direct: bool = True,
         durable: bool = True,
@@ -84,6 +86,7 @@ class connect:  # noqa: N801 - reads as the verb that it is: async with connect(
             on_notice,
             security,
             name=name,
+            on_name_refused=on_name_refused,
             direct=direct,
             durable=durable,
             keep_cancelled=keep_cancelled,
@@ -109,6 +112,7 @@ class Client(FileCommands, People):
         security: Security,
         *,
         name: str,
+        on_name_refused: OnNameRefused | None,
         direct: bool,
         durable: bool,
         keep_cancelled: bool,
@@ -123,7 +127,7 @@ class Client(FileCommands, People):
         self.keep_cancelled = keep_cancelled
         self._conversation: Conversation | None = None
         self._turn = Turn()
-        super().__init__(Live(self._turn, self._connected, retry), name)
+        super().__init__(Live(self._turn, self._connected, retry), name, on_name_refused)
 
     # The connection.
 

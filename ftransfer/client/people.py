@@ -11,12 +11,14 @@ from typing import Any, NamedTuple, TypeVar
 
 from ftransfer.client.conversation import Conversation
 from ftransfer.client.live import Inbox, Live
-from ftransfer.errors import NameTaken, RemoteProtocolError, UnknownVerb
+from ftransfer.errors import BadArgument, NameTaken, RemoteProtocolError, RequestError, UnknownVerb
 from ftransfer.names import parse_path
 from ftransfer.protocol.live import LiveEvent, Person, Presence, presence_from_wire
 from ftransfer.protocol.replies import Listing, Reply, take, take_count
 
 T = TypeVar("T")
+
+OnNameRefused = Callable[[RequestError], None]
 
 # The word in a server's hello without which it has no live layer.
 FEATURE = "live"
@@ -32,9 +34,10 @@ class Delivery(NamedTuple):
 class People:
     """Who we are on the server, and everybody else. Part of the Client."""
 
-    def __init__(self, live: Live, name: str) -> None:
+    def __init__(self, live: Live, name: str, on_name_refused: OnNameRefused | None) -> None:
         self._live = live
         self._name = name
+        self._on_name_refused = on_name_refused
         # With it a new connection takes our name over from an old one that the server still believes to be there.
         self._token = os.urandom(8).hex()
 
@@ -54,9 +57,12 @@ class People:
                 await conversation.ask("as", self._name, {"token": self._token})
             else:
                 await conversation.introduce(_user_and_host())
-        except NameTaken:
+        except (NameTaken, BadArgument) as error:
             if is_first:
-                raise
+                if self._on_name_refused is None:
+                    raise
+                self._name = ""
+                self._on_name_refused(error)
             await conversation.introduce(_user_and_host())
         await self._live.restore(conversation)
 

@@ -50,7 +50,7 @@ async def test_three_people_and_one_that_is_killed(tmp_path: Path, share: Path) 
             client = await stack.enter_async_context(start_program("chat", "127.0.0.1", server.port, "--as", name, folder=tmp_path))
             assert await client.err_until("session") == f"you are session #{number}; hello there\n"
             for other in clients:
-                await hear(other, f"* ?{name} is the new name of {name_of_user()}")
+                await hear(other, f"* ?{name} has come")  # by that name at once
             clients.append(client)
         ann, bob, cleo = clients
         type_line(ann, "hello")
@@ -74,6 +74,17 @@ def name_of_user() -> str:
     import platform
 
     return f"{getpass.getuser()}@{platform.node()}"
+
+
+async def test_a_chat_goes_on_without_a_name_that_is_taken(tmp_path: Path, share: Path) -> None:
+    async with (
+        start_server(share) as server,
+        start_program("chat", "127.0.0.1", server.port, "--as", "ann", folder=tmp_path) as ann,
+    ):
+        await ann.err_until("session")
+        async with start_program("chat", "127.0.0.1", server.port, "--as", "ann", folder=tmp_path) as other:
+            assert "called ann already" in await other.err_until("already")
+            await hear(ann, f"* ?{name_of_user()} has come")
 
 
 async def test_say_and_tell_from_scripts(tmp_path: Path, share: Path) -> None:
