@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from ftransfer.amounts import format_size
 from ftransfer.digest import Digest
 from ftransfer.errors import FtransferError, QuotaFull
+from ftransfer.jobs import stop_task
 from ftransfer.names import ROOT, SafeName, escape
 from ftransfer.rights import Allowance, Principal
 from ftransfer.storage.base import Announcement, Entry, SmallFile, Store, Writer
@@ -95,9 +96,7 @@ class Account:
 
     async def close(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await stop_task(self._task)
 
     async def open_write(self, store: Store, principal: Principal, name: SafeName, announced: Announcement) -> Writer:
         """Begin an upload if it fits. Raises QuotaFull, and as Store.open_write."""

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from ftransfer.errors import Closed, LocalProtocolError, SourceChanged, TimedOut
 from ftransfer.flow import Feed, FeedAt, FileSink, FileSource, Inflow, Outflow
-from ftransfer.jobs import movers, run_job
+from ftransfer.jobs import movers, run_job, stop_task
 from ftransfer.limits import Limits
 from ftransfer.link import Buffer, Link, SocketLink
 from ftransfer.progress import LeastProgress
@@ -296,10 +296,7 @@ class Channel:
                 raise
             await self._cancel_between_frames(beat)
         finally:
-            beat.cancel()
-            await asyncio.wait([beat])  # not `await beat`: its cancellation would hide our own
-            if not beat.cancelled():
-                beat.exception()
+            await stop_task(beat)
 
     async def _cancel_between_frames(self, beat: asyncio.Task[None]) -> None:
         # Half a heartbeat would put the stream out of step, and OpenSSL must be given again what it has begun to send.

@@ -10,7 +10,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -48,6 +48,17 @@ async def run_job(executor: ThreadPoolExecutor, job: Callable[[], T], stop: Call
         if not future.cancelled():
             future.exception()  # seen, so that it is not reported as never retrieved
         raise
+
+
+async def stop_task(task: asyncio.Task[Any]) -> None:
+    """Cancel a task and wait until it has ended; what it raises is dropped.
+
+    Not `await task`: that cannot tell the end of the task from a cancellation of the caller, who has to hear of his own.
+    """
+    task.cancel()
+    await asyncio.wait([task])
+    if not task.cancelled():
+        task.exception()  # seen, so that it is not reported as never retrieved
 
 
 def scratch(size: int) -> memoryview:

@@ -21,6 +21,7 @@ from ftransfer.cli.options import check_listening_port, parse_age
 from ftransfer.cli.output import DONE, INTERRUPTED, note
 from ftransfer.cli.running import run
 from ftransfer.errors import BadFile
+from ftransfer.jobs import stop_task
 from ftransfer.names import escape
 from ftransfer.shell.failures import WrongUsage
 
@@ -204,9 +205,7 @@ async def _stop(server: Server, signals: asyncio.Queue[None]) -> int:
         second.cancel()
         gentle.result()
         return DONE
-    gentle.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await gentle
+    await stop_task(gentle)
     await server.stop(0)
     return INTERRUPTED
 

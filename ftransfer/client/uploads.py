@@ -21,7 +21,7 @@ from ftransfer.errors import (
     ShareError,
     SourceChanged,
 )
-from ftransfer.jobs import movers, run_job
+from ftransfer.jobs import movers, run_job, stop_task
 from ftransfer.names import escape
 from ftransfer.protocol.connection import Event
 from ftransfer.protocol.replies import End, Meta, Reply, take, take_count
@@ -171,10 +171,7 @@ async def _listening(conversation: Conversation) -> AsyncIterator[asyncio.Task[E
             await task
         raise
     finally:
-        task.cancel()
-        await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()
+        await stop_task(task)
 
 
 async def _refused(conversation: Conversation, answer: asyncio.Task[Event]) -> NoReturn:

@@ -7,12 +7,12 @@ the count is said, in its place, when there is room again.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from dataclasses import dataclass
 
 from ftransfer.channel import Channel
 from ftransfer.errors import ChannelError, FtransferError
+from ftransfer.jobs import stop_task
 from ftransfer.limits import Limits
 from ftransfer.protocol.live import Missed, event_to_notice
 from ftransfer.protocol.replies import HEARTBEAT, Notice, encode_notice
@@ -64,9 +64,7 @@ class Outbox:
 
     async def close(self) -> None:
         """Stop sending. The session is at its end: a frame may be left half-sent."""
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await stop_task(self._task)
 
     def beat(self) -> None:
         """Say that we live, if nothing has been sent for limits.heartbeat_s. Called now and then."""

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from ftransfer.digest import Digest, Hasher
 from ftransfer.errors import SourceChanged
-from ftransfer.jobs import movers, run_job, scratch
+from ftransfer.jobs import movers, run_job, scratch, stop_task
 from ftransfer.names import SafeName
 from ftransfer.storage.base import Store
 
@@ -100,10 +100,7 @@ class RunningDigest:
         """Stop what runs alongside; after it, nothing reads the content any more."""
         self._stopped = True
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-            if not self._task.cancelled():
-                self._task.exception()  # whoever wanted the digest has met it already
+            await stop_task(self._task)  # what it raised, whoever wanted the digest has met already
 
     async def _catch_up(self, end: int) -> None:
         step: Callable[[int], Awaitable[bool]] = self._step_in_thread if self._content.fast else self._step

@@ -1,0 +1,80 @@
+"""What ends with a task that is stopped, and what does not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from ftransfer.account import Account
+from ftransfer.channel import Channel
+from ftransfer.jobs import stop_task
+from ftransfer.limits import Limits
+from ftransfer.protocol.connection import Role
+from ftransfer.server.outbox import Outbox
+from ftransfer.storage.memory import MemoryStore
+from tests.support.links import HeldLink
+
+
+class Stubborn:
+    """A task that takes its time when it is cancelled: until `let_go` is set."""
+
+    def __init__(self) -> None:
+        self.let_go = asyncio.Event()
+        self.asked = asyncio.Event()
+        self.task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.asked.set()
+            await self.let_go.wait()
+
+
+async def of_a_job(task: asyncio.Task[Any]) -> Callable[[], Awaitable[None]]:
+    return lambda: stop_task(task)
+
+
+async def of_an_account(task: asyncio.Task[Any]) -> Callable[[], Awaitable[None]]:
+    account = Account(MemoryStore())
+    account._task = task
+    return account.close
+
+
+async def of_an_outbox(task: asyncio.Task[Any]) -> Callable[[], Awaitable[None]]:
+    outbox = Outbox(Channel(HeldLink(), Role.SERVER, Limits()), Limits())
+    await stop_task(outbox._task)
+    outbox._task = task
+    return outbox.close
+
+
+@pytest.mark.parametrize("prepare", [of_a_job, of_an_account, of_an_outbox])
+async def test_who_stops_a_task_hears_of_his_own_cancellation(
+    prepare: Callable[[asyncio.Task[Any]], Awaitable[Callable[[], Awaitable[None]]]],
+) -> None:
+    stubborn = Stubborn()
+    stop = await prepare(stubborn.task)
+
+    async def work() -> None:
+        await stop()
+
+    await asyncio.sleep(0)
+    stopping = asyncio.create_task(work())
+    await stubborn.asked.wait()
+    stopping.cancel()
+    await asyncio.wait([stopping], timeout=5)
+    assert stopping.cancelled()
+    stubborn.let_go.set()
+    await stop_task(stubborn.task)
+
+
+async def test_what_a_stopped_task_raises_is_dropped() -> None:
+    async def fail() -> None:
+        raise ValueError
+
+    task = asyncio.create_task(fail())
+    await asyncio.sleep(0)
+    await stop_task(task)
