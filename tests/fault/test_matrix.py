@@ -83,6 +83,11 @@ def test_file_that_goes_is_wrong_unless_it_was_to_go(tmp_path: Path) -> None:
     assert made.faults().wrong == []
 
 
+def test_name_that_goes_while_it_is_looked_at_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "gone").symlink_to("nowhere")  # listed, and not to be opened
+    assert Ledger(tmp_path).found() == {}
+
+
 def test_right_content_under_a_name_that_nobody_meant_is_counted_apart(tmp_path: Path) -> None:
     made = ledger(tmp_path)
     (tmp_path / "c").write_bytes(b"new")

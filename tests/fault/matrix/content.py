@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 from collections.abc import Iterable, Iterator
@@ -76,8 +77,15 @@ class Ledger:
         return Ledger(root, self.allowed, self.final, self.known, self.trusts_names)
 
     def found(self) -> dict[str, Digest]:
-        """Give the digest of every file below the root that is under a name of its own."""
-        return {name: digest_of((self.root / name).read_bytes()) for name in _names(self.root)}
+        """Give the digest of every file below the root that is under a name of its own.
+
+        A command may still be at work there. A name that goes just now is not there any more.
+        """
+        found: dict[str, Digest] = {}
+        for name in _names(self.root):
+            with contextlib.suppress(FileNotFoundError):
+                found[name] = digest_of((self.root / name).read_bytes())
+        return found
 
     def faults(self, acknowledged: Iterable[tuple[str, Digest]] = ()) -> Faults:
         """Compare what is there with what may be there, and with what was acknowledged."""

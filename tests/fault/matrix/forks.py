@@ -7,6 +7,7 @@ without an event loop may fork; so every part of the matrix that does runs in a 
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import importlib
 import os
@@ -38,8 +39,9 @@ def own_address() -> str:
     return f"127.{1 + (pid >> 16) % 250}.{pid >> 8 & 255}.{pid & 255}" if sys.platform == "linux" else "127.0.0.1"
 
 
+@functools.cache
 def preload() -> None:
-    """Import all of the package, and build its commands, so that no child has to: that is half of what one costs."""
+    """Import all of the package and build its commands, once for all that are forked from here: that is half of what one costs."""
     for module in pkgutil.walk_packages(ftransfer.__path__, "ftransfer."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
