@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ftransfer.digest import digest_of
-from tests.support.programs import Done, run_program, start_program, start_server
+from tests.support.programs import PROJECT, Done, run_program, start_program, start_server
 from tests.support.service import Service, end_frame, fake_server, frame, free_port, raw_peer, serve
 from tests.support.stalling import stalling_server
 
@@ -160,21 +160,43 @@ async def test_reader_that_has_seen_enough(service: Service) -> None:
     assert (done.code, done.err) == (0, "")
 
 
-@pytest.mark.parametrize("command", ["dir", "get", "get -r", "sync get"])
-async def test_what_a_command_does_not_need_is_not_imported(command: str) -> None:
-    verb, *rest = command.split()
-    before, after = (rest, []) if "-r" in rest else ([], rest)
-    names: list[str] = {"dir": [], "get": ["a"], "sync": ["a", "b"]}[verb]
-    line = [verb, *before, "127.0.0.1", str(free_port()), *after, *names]
-    heavy = {"rich", "prompt_toolkit", "pydantic", "ftransfer.server", "ftransfer.shell.commands", "platformdirs"}
+_HEAVY = (
+    "argon2 cryptography pathspec platformdirs prompt_toolkit pydantic rich watchfiles wcwidth"
+    " ftransfer.cli.serve ftransfer.cli.live ftransfer.cli.users ftransfer.server ftransfer.shell.commands"
+    " ftransfer.tls ftransfer.watch"
+)
+_TREES = "ftransfer.client.treecommands ftransfer.client.parallel ftransfer.client.following"
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "heavy"),
+    [
+        ("get", ["a", "b"], f"{_HEAVY} {_TREES}"),
+        ("put", ["a"], f"{_HEAVY} {_TREES}"),
+        ("dir", [], f"{_HEAVY} {_TREES}"),
+        ("get", ["-r", ".", "copy"], _HEAVY),
+        ("sync", ["get", ".", "copy"], _HEAVY),
+        ("sync", ["put", ".", "copy"], _HEAVY),
+    ],
+)
+async def test_what_a_command_does_not_need_is_not_imported(
+    service: Service, command: str, arguments: list[str], heavy: str
+) -> None:
+    (service.root / "a").write_bytes(b"there")
+    (service.local / "a").write_bytes(b"here")
     code = f"""
 import sys
 from ftransfer.cli.entry import run_program
-assert run_program({line!r}) == 3
-sys.exit(repr({heavy!r} & set(sys.modules)))
+assert run_program({[command, *map(str, service.address), *arguments]!r}) == 0
+sys.exit(repr(set({heavy.split()!r}) & set(sys.modules)))
 """
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", code, stderr=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[2]
+        sys.executable,
+        *("-c", code),
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=service.local,
+        env=os.environ | {"PYTHONPATH": str(PROJECT)},
     )
     _, err = await process.communicate()
     assert err.decode().splitlines()[-1] == "set()"

@@ -33,6 +33,7 @@ COMMANDS = ("serve", "connect", "get", "put", "dir", "stat", "checksum", "mkdir"
         ("put -r h 1 f --if-absent", "are for one file"),
         ("serve x --keep-partials soon", "soon is not an age"),
         ("rm h 1", "missing argument 'NAME'"),
+        ("sync h 1 gte a b", "gte is not get or put"),
         ("mv h 1 a", "missing argument 'NEW'"),
         ("partials --older tomorrow h 1", "tomorrow is not an age"),
         ("serve", "missing argument 'FOLDER'"),
