@@ -63,7 +63,7 @@ class Admission:
         hashed = user.password if user is not None else self._decoy
         if not hashed or not matches(secret, hashed) or user is None:
             return None
-        return Principal(user.name, user.grants)
+        return Principal(user.name, user.grants, allowance=user.allowance)
 
 
 # For a server that asks nobody anything.

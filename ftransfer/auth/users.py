@@ -5,23 +5,29 @@ name = "ann"
 password = "$argon2id$..."          # ftransfer user passwd FILE ann
 rights = "read"                     # or, by folder:
 rights = { "/" = "read", "/inbox" = "read write" }
+quota = "10G"                       # if need be: how much may lie where this user may write,
+max_file = "1G"                     # how large one file may be,
+rate = "5M"                         # and how much may move in a second
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ftransfer.amounts import parse_rate, parse_size
 from ftransfer.auth.passwords import is_hash
 from ftransfer.errors import BadFile, NameRefused
 from ftransfer.names import escape, parse_path
 from ftransfer.private import locked, read_private, write_private
-from ftransfer.rights import Grant, parse_rights
+from ftransfer.rights import Allowance, Grant, parse_rights
 
-_KEYS = ("name", "password", "rights")
+_NEEDED = ("name", "password", "rights")
+_AMOUNTS = {"quota": parse_size, "max_file": parse_size, "rate": parse_rate}
+_KEYS = (*_NEEDED, *_AMOUNTS)
 _MAX_NAME = 64
 
 
@@ -32,6 +38,7 @@ class User:
     name: str
     password: str
     grants: tuple[Grant, ...]
+    allowance: Allowance = Allowance()
 
 
 class _Mistake(Exception):
@@ -93,7 +100,7 @@ def _user(number: int, table: Mapping[str, Any]) -> User:
     for key in table:
         if key not in _KEYS:
             raise _Mistake(f"{escape(key)} is not known; the keys of a user are {', '.join(_KEYS)}", number, key)
-    for key in _KEYS:
+    for key in _NEEDED:
         if key not in table:
             raise _Mistake(f"this user has no {key}", number)
     name, password = table["name"], table["password"]
@@ -101,7 +108,7 @@ def _user(number: int, table: Mapping[str, Any]) -> User:
         raise _Mistake(why, number, "name")
     if not isinstance(password, str) or not is_hash(password):
         raise _Mistake("the password is not a hash; ftransfer user passwd writes one", number, "password")
-    return User(name, password, _grants(number, table["rights"]))
+    return User(name, password, _grants(number, table["rights"]), _allowance(number, table))
 
 
 def why_no_name(name: object) -> str:
@@ -129,6 +136,24 @@ def _grants(number: int, rights: object) -> tuple[Grant, ...]:
             raise _Mistake(f"{escape(folder) or 'the root'} has rights already", number, where)
         grants.append(grant)
     return tuple(grants)
+
+
+def _allowance(number: int, table: Mapping[str, Any]) -> Allowance:
+    found = {key: _amount(number, key, table[key]) for key in _AMOUNTS if key in table}
+    allowance = Allowance(found.get("quota"), found.get("max_file"), found.get("rate"))
+    if allowance.quota_bytes is not None and (allowance.max_file_bytes or 0) > allowance.quota_bytes:
+        raise _Mistake(f"max_file {table['max_file']} is more than quota {table['quota']} allows", number, "max_file")
+    return allowance
+
+
+def _amount(number: int, key: str, value: object) -> int:
+    """Read an amount as the flags of the same name do."""
+    if type(value) not in (str, int, float):
+        raise _Mistake(f"{key} must be a text in quotes or a number", number, key)
+    try:
+        return _AMOUNTS[key](str(value))
+    except ValueError as error:
+        raise _Mistake(f"{key}: {error}", number, key) from error
 
 
 def _words(words: object) -> str | Sequence[str]:
@@ -211,7 +236,7 @@ def set_password(path: str, name: str, hashed: str) -> None:
         line = re.compile(r"""^([ \t]*password[ \t]*=[ \t]*)(?:"[^"\n]*"|'[^'\n]*')""", re.MULTILINE).search(text, start, end)
         new = text[: line.start()] + line[1] + _quoted(hashed) + text[line.end() :] if line else text
         changed = parse_users(new, path)
-        if changed != {**users, name: User(name, hashed, users[name].grants)}:
+        if changed != {**users, name: replace(users[name], password=hashed)}:
             raise BadFile(f"{path}: the password of {escape(name)} stands where it cannot be replaced; put it on a line of its own")
         write_private(file, new, mode=_mode(file))
 

@@ -82,15 +82,21 @@ def user_passwd(file: UsersFile, name: UserName) -> None:
 @users.command("list", cls=QuickCommand, epilog=USER_LIST_EXAMPLES)
 def user_list(file: UsersFile, as_json: Json = False) -> None:
     """List the users and what they may do, without their passwords."""
+    from ftransfer.amounts import format_size
     from ftransfer.auth.users import load_users
     from ftransfer.rights import format_rights
 
     for user in load_users(file).values():
         rights = {f"/{grant.prefix}": format_rights(grant.rights) for grant in user.grants}
+        own = user.allowance
+        given = {"quota": own.quota_bytes, "max_file": own.max_file_bytes, "rate": own.rate}
+        bounds = {key: value for key, value in given.items() if value is not None}
         if as_json:
-            line = json.dumps({"name": user.name, "rights": rights})
+            line = json.dumps({"name": user.name, "rights": rights, **bounds})
         else:
-            line = f"{escape(user.name)}  {'  '.join(f'{escape(folder)} {words}' for folder, words in rights.items())}"
+            words = [f"{escape(folder)} {words}" for folder, words in rights.items()]
+            words += [f"{key} {format_size(value)}" for key, value in bounds.items()]
+            line = "  ".join([escape(user.name), *words])
         sys.stdout.write(f"{line}\n")
 
 

@@ -38,6 +38,9 @@ class Rates:
         if own is not None:
             user.rate = own
             self._has_own.add(user)
+        elif user in self._has_own:  # until the file of users was changed
+            user.rate = self.bounds.each_user
+            self._has_own.discard(user)
         session = Bucket(self.bounds.each_session)
         self._sessions.add(session)
         return Throttle((self._all, user, session))

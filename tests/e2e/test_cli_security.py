@@ -113,6 +113,11 @@ async def test_users_from_a_file(place: Place) -> None:
     assert (await place.run("user", "list", "users.toml")).text == "ann  / read\nbob  / all\n"
     listed = (await place.run("user", "list", "--json", "users.toml")).text.splitlines()
     assert json.loads(listed[0]) == {"name": "ann", "rights": {"/": "read"}}
+    with (place.folder / "users.toml").open("a") as file:
+        file.write('quota = "10G"\n')
+    assert (await place.run("user", "list", "users.toml")).text.endswith("bob  / all  quota 10G\n")
+    listed = (await place.run("user", "list", "--json", "users.toml")).text.splitlines()
+    assert json.loads(listed[1]) == {"name": "bob", "rights": {"/": "all"}, "quota": 10 << 30}
     async with place.serve("--users", str(place.folder / "users.toml")) as server:
         _, words = await line_to_hand_on(server)
         assert words[-2:] == ["--user", "NAME"]

@@ -13,13 +13,13 @@ import pytest
 from ftransfer.auth.admission import Admission
 from ftransfer.auth.passwords import hash_password
 from ftransfer.auth.saved import SavedLogin
-from ftransfer.auth.users import User
+from ftransfer.auth.users import User, parse_users
 from ftransfer.client.client import connect
 from ftransfer.client.conversation import Conversation
 from ftransfer.client.greeting import Address
 from ftransfer.client.login import save_login, saved_logins
 from ftransfer.client.security import Security
-from ftransfer.errors import Forbidden, LoginNeeded, NotAuthorised, NotFound, NotTrusted
+from ftransfer.errors import Forbidden, LoginNeeded, NotAuthorised, NotFound, NotTrusted, QuotaFull
 from ftransfer.limits import Limits
 from ftransfer.names import ROOT
 from ftransfer.rights import Grant, Principal, parse_rights
@@ -246,3 +246,44 @@ async def test_to_another_machine_the_client_speaks_tls_or_not_at_all(tmp_path: 
                 pass
         async with service.client(security=way(tmp_path, tls="off")) as client:
             assert await client.dir() == []
+
+
+async def test_each_user_has_the_bounds_of_the_file(tmp_path: Path) -> None:
+    rights = 'rights = { "/%s" = "all" }'
+    users = parse_users(
+        f"""[[user]]
+name = "ann"
+password = "{HASHED}"
+{rights % "ann"}
+quota = "10K"
+max_file = "6K"
+
+[[user]]
+name = "bob"
+password = "{HASHED}"
+{rights % "bob"}
+quota = "20K"
+""",
+        "users.toml",
+    )
+    (tmp_path / "large").write_bytes(bytes(7_000))
+    (tmp_path / "small").write_bytes(bytes(4_000))
+    async with (
+        serve(tmp_path, admission=Admission(users=users)) as service,
+        service.client(security=way(tmp_path, user="ann", secret=PASSWORD)) as ann,
+        service.client(security=way(tmp_path, user="bob", secret=PASSWORD)) as bob,
+    ):
+        (service.root / "ann").mkdir()
+        (service.root / "bob").mkdir()
+        with pytest.raises(QuotaFull, match="6K"):
+            await ann.put(tmp_path / "large", "ann/large")
+        for number in range(2):
+            await ann.put(tmp_path / "small", f"ann/{number}")
+        with pytest.raises(QuotaFull):
+            await ann.put(tmp_path / "small", "ann/2")
+        for number in range(5):  # whatever ann has used up
+            await bob.put(tmp_path / "small", f"bob/{number}")
+        with pytest.raises(QuotaFull):
+            await bob.put(tmp_path / "small", "bob/5")
+        await ann.remove("ann/0")
+        await ann.put(tmp_path / "small", "ann/2")

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ftransfer.auth.admission import Admission
 from ftransfer.auth.passwords import hash_password, matches
 from ftransfer.auth.users import add_user, load_users, parse_users, set_password
 from ftransfer.errors import BadFile
 from ftransfer.names import ROOT, parse_path
-from ftransfer.rights import Grant, parse_rights
+from ftransfer.rights import Allowance, Grant, parse_rights
 
 HASHED = hash_password("pw")
 GOOD = f"""# our users
@@ -36,6 +37,16 @@ def test_users_and_their_rights() -> None:
     assert list(users) == ["ann", "bob"]
     assert users["ann"].grants == (Grant(ROOT, parse_rights("read")),)
     assert users["bob"].grants == (Grant(ROOT, parse_rights("read")), Grant(parse_path("inbox"), parse_rights("write delete")))
+
+
+def test_users_and_how_much_they_may_have() -> None:
+    own = GOOD.replace('rights = "read"\n', 'rights = "read"\nquota = "10G"\nmax_file = 4096\nrate = "1M/s"\n')
+    users = parse_users(own, "f")
+    assert users["ann"].allowance == Allowance(10 << 30, 4096, 1 << 20)
+    assert users["bob"].allowance == Allowance()
+    admission = Admission(users=users)
+    ann = admission.check("ann", "pw")
+    assert ann is not None and ann.allowance == Allowance(10 << 30, 4096, 1 << 20)
 
 
 def test_an_empty_file_has_no_users() -> None:
@@ -63,6 +74,13 @@ def test_an_empty_file_has_no_users() -> None:
         ('"/inbox" =', '"/in/../box" =', 12, 1, "in/../box"),
         ('"/inbox" =', '"/" =', 12, 1, "cannot overwrite"),
         ('"/inbox" =', '"" =', 12, 1, "has rights already"),
+        ('rights = "read"', 'rights = "read"\n quota = "10X"', 6, 2, "quota: '10X' is no size; write for example 500M, 10G"),
+        ('rights = "read"', 'rights = "read"\nmax_file = true', 6, 1, "max_file must be a text in quotes or a number"),
+        ('rights = "read"', 'rights = "read"\nmax_file = -1', 6, 1, "max_file: '-1' is no size"),
+        ('rights = "read"', 'rights = "read"\nrate = 0', 6, 1, "rate: a rate of 0 would let nothing through"),
+        ('rights = "read"', 'rights = "read"\nrate = ["1M"]', 6, 1, "rate must be a text in quotes or a number"),
+        ('rights = "read"', 'rights = "read"\nmax-file = "1M"', 6, 1, "max-file is not known"),
+        ('rights = "read"', 'rights = "read"\nquota = "1M"\nmax_file = "2M"', 7, 1, "max_file 2M is more than quota 1M allows"),
     ],
 )
 def test_mistake_is_told_with_line_and_column(old: str, new: str, line: int, column: int, says: str) -> None:
@@ -116,6 +134,13 @@ def test_add_refuses(tmp_path: Path, name: str, says: str) -> None:
     with pytest.raises(BadFile, match=says):
         add_user(str(path), name, HASHED, "read")
     assert path.read_text() == GOOD
+
+
+def test_set_password_keeps_what_the_user_may_have(tmp_path: Path) -> None:
+    path = tmp_path / "users.toml"
+    path.write_text(GOOD.replace('rights = "read"\n', 'rights = "read"\nquota = "10G"\n'))
+    set_password(str(path), "ann", hash_password("new"))
+    assert load_users(str(path))["ann"].allowance == Allowance(quota_bytes=10 << 30)
 
 
 @pytest.mark.parametrize("name", ["ann", "bob"])

@@ -35,3 +35,10 @@ async def test_allowance_of_a_user_comes_first_and_stays_when_bounds_change() ->
     bob = rates.throttle(Principal("bob", ()), "192.0.2.1")
     rates.change(RateBounds(None, 10, 5))
     assert rates_of(ann) == [None, 70, 5] and rates_of(bob) == [None, 10, 5]
+
+
+async def test_allowance_that_a_user_has_no_more_gives_way_to_that_of_all_users() -> None:
+    rates = Rates(RateBounds(100, 50, 20))
+    before = rates.throttle(Principal("ann", (), allowance=Allowance(rate=70)), "192.0.2.1")
+    after = rates.throttle(Principal("ann", ()), "192.0.2.1")
+    assert rates_of(before) == rates_of(after) == [100, 50, 20]
