@@ -246,11 +246,11 @@ class Channel:
                 self._sent_at = self._loop.time()
 
     async def send_file(
-        self, source: FileSource, offset: int, length: int, feed: FeedAt, moved: Moved, proceed: Callable[[], bool]
+        self, source: FileSource, offset: int, length: int, feed: FeedAt | None, moved: Moved, proceed: Callable[[], bool]
     ) -> None:
         """Send a part of a file as data frames, in threads, as long as `proceed` is true before each frame.
 
-        `feed` gets the bytes if they pass through this process at all.
+        `feed`, if there is one, gets the bytes as they pass.
 
         Raises:
             SourceChanged, or what the source raises: It ended early or failed. The stream is in step: the last frame was filled
@@ -261,10 +261,11 @@ class Channel:
         if direct is None:
             raise LocalProtocolError("this link cannot move bytes in threads")
         end = offset + length
+        outflow = Outflow(direct, source, feed)
         while offset < end and proceed():
             count = await self._take(min(end - offset, self.limits.max_chunk_bytes))
             async with self._sending:
-                outflow = Outflow(direct, self.connection.send_data_header(count), source, offset, count, feed)
+                outflow.begin_frame(self.connection.send_data_header(count), offset, count)
                 while not await run_job(movers(), outflow.run, outflow.stop):
                     self._check_progress(self._report(outflow, moved), is_mid_frame=True)
                     await direct.wait_writable(self.limits.stall_s)

@@ -5,7 +5,9 @@ Between two runs the channel waits on the event loop, decides whether to go on, 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from time import monotonic
 from typing import Protocol
 
 from ftransfer.errors import Closed, FtransferError
@@ -16,8 +18,13 @@ from ftransfer.protocol.framing import Kind
 
 # One write or hash call of a job. Larger falls out of the processor's cache, smaller costs more calls; 1 MiB was measured best.
 _BLOCK = 1 << 20
-# The same where bytes are read to be encrypted, and then still in the cache.
+# The same where bytes are read, hashed or encrypted, and sent: they should be in the cache from the first to the last.
 _COPIED = _BLOCK // 4
+# A socket that would block is waited for in the thread for so long: on a fast network that is shorter than the way to the loop and
+# back, which costs more than moving the bytes. Few threads may do so, and not for ever, so that a crowd still finds free ones.
+_LINGER_S = 0.01
+_RUN_S = 0.1
+_lingering = threading.BoundedSemaphore(4)
 
 Feed = Callable[[memoryview], None]  # called in the job's thread with the bytes that were just written
 FeedAt = Callable[[int, memoryview], None]  # the same for bytes that were read, with their offset in the file
@@ -39,8 +46,10 @@ class FileSink(Protocol):
 class Job:
     """A blocking piece of a transfer. The loop and the thread never touch it at the same time."""
 
-    def __init__(self) -> None:
+    def __init__(self, link: SocketLink) -> None:
+        self._link = link
         self._stopped = False
+        self._until = 0.0
         self._moved = 0
 
     def stop(self) -> None:
@@ -52,14 +61,25 @@ class Job:
         count, self._moved = self._moved, 0
         return count
 
+    def _begin(self) -> None:
+        self._until = monotonic() + _RUN_S
+
+    def _linger(self, wait: Callable[[float], bool]) -> bool:
+        """Wait in this thread, if it may, until the socket is ready; whether it is."""
+        if self._stopped or monotonic() > self._until or not _lingering.acquire(blocking=False):
+            return False
+        try:
+            return wait(_LINGER_S)
+        finally:
+            _lingering.release()
+
 
 class Inflow(Job):
     """Socket -> hasher -> file, until the socket would block. It reads the headers between data frames by itself."""
 
     def __init__(self, connection: Connection, link: SocketLink, sink: FileSink, feed: Feed) -> None:
-        super().__init__()
+        super().__init__(link)
         self._connection = connection
-        self._link = link
         self._sink = sink
         self._feed = feed
         self.would_block = False
@@ -70,7 +90,11 @@ class Inflow(Job):
         view = scratch(_BLOCK)
         self.would_block = False
         left = self.budget
-        while left > 0 and not self._stopped and not self.would_block:
+        self._begin()
+        while left > 0 and not self._stopped:
+            if self.would_block and not self._linger(self._wait_readable):
+                return None
+            self.would_block = False
             if self._connection.payload_left:
                 left -= self._move(view[:left])
                 continue
@@ -78,6 +102,9 @@ class Inflow(Job):
             if event is not None and not (isinstance(event, Payload) and event.kind is Kind.DATA):
                 return event
         return None
+
+    def _wait_readable(self, timeout_s: float) -> bool:
+        return self._link.wait_readable_now(timeout_s, self._connection.payload_left or 1)
 
     def _next_event(self, view: memoryview) -> Event | None:
         """Give the next event, taking no more from the socket than its frame."""
@@ -118,36 +145,44 @@ class Inflow(Job):
 
 
 class Outflow(Job):
-    """One data frame: its header, then file -> socket, until all is sent or the socket would block."""
+    """File -> socket, one data frame after the other.
 
-    def __init__(self, link: SocketLink, header: bytes, source: FileSource, offset: int, count: int, feed: FeedAt) -> None:
-        super().__init__()
-        self._link = link
-        self._header = memoryview(header)
+    Content that must be looked at anyway, to hash or to encrypt it, is read and sent from memory: that is cheaper than sendfile and
+    reading it once more. So it is for a peer on the same machine, who then finds it in the cache. All other content goes
+    by sendfile.
+    """
+
+    def __init__(self, link: SocketLink, source: FileSource, feed: FeedAt | None) -> None:
+        super().__init__(link)
         self._source = source
-        self._offset = offset
-        self._left = count
         self._feed = feed
-        self._block = memoryview(b"")  # copied: read, and not yet taken by the socket
-        self._buffer = self._block
-        self._copies = link.encrypted
+        self._copies = link.encrypted or link.is_local or feed is not None
+        self._header = self._block = self._buffer = memoryview(b"")
+        self._offset = 0
+        self._left = 0
         self.is_short = False
         self.failure: FtransferError | None = None
 
+    def begin_frame(self, header: bytes, offset: int, count: int) -> None:
+        """Make ready to send a frame of `count` bytes of the file."""
+        self._header = memoryview(header)
+        self._offset = offset
+        self._left = count
+
     def run(self) -> bool:
-        """Move bytes; whether the frame is complete."""
-        while self._header:
-            sent = self._link.send([self._header], more=True)
-            if sent is None:
+        """Move bytes, until the frame is complete or the socket would block; whether it is complete."""
+        self._begin()
+        while (self._header or self._left) and not self._stopped:
+            sent = self._send_header() if self._header else self._send_copied() if self._copies else self._send_direct()
+            if sent is None and not self._linger(self._link.wait_writable_now):
                 return False
-            self._header = self._header[sent:]
-        while self._left and not self._stopped:
-            sent = self._send_copied() if self._copies else self._send_direct()
-            if sent is None:
-                return False
-            self._left -= sent
-            self._moved += sent
         return not self._left
+
+    def _send_header(self) -> int | None:
+        sent = self._link.send([self._header], more=True)
+        if sent is not None:
+            self._header = self._header[sent:]
+        return sent
 
     def _send_direct(self) -> int | None:
         try:
@@ -159,6 +194,7 @@ class Outflow(Job):
         if sent == 0:
             self.is_short = self._copies = True
         self._offset += sent or 0
+        self._count(sent or 0)
         return sent
 
     def _send_copied(self) -> int | None:
@@ -167,10 +203,15 @@ class Outflow(Job):
         sent = self._link.send([self._block])
         if sent is not None:
             self._block = self._block[sent:]
+            self._count(sent)
         return sent
 
+    def _count(self, sent: int) -> None:
+        self._left -= sent
+        self._moved += sent
+
     def _next_block(self) -> memoryview:
-        if not self._buffer:
+        if len(self._buffer) < min(self._left, _COPIED):
             self._buffer = memoryview(bytearray(min(self._left, _COPIED)))
         block, count = self._buffer[: self._left], 0
         if not self.is_short:
@@ -181,6 +222,7 @@ class Outflow(Job):
         if count == 0:
             self.is_short = True
             return memoryview(bytes(min(self._left, _COPIED)))  # zeros keep the stream in step until the error can be said
-        self._feed(self._offset, block[:count])
+        if self._feed is not None:
+            self._feed(self._offset, block[:count])
         self._offset += count
         return block[:count]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import socket
 import ssl
 import threading
@@ -174,6 +175,21 @@ class SocketLink(PeerLink):
             self._low_water = count
 
     # In threads. None means that it would block; the caller goes back to the loop to wait.
+
+    def wait_readable_now(self, timeout_s: float, expected: int = 1) -> bool:
+        """As wait_readable, in a thread: whether bytes can be taken within the time."""
+        if expected > 1 and not self.encrypted:
+            self._set_low_water(min(expected, _LOW_WATER))
+        return self._poll(select.POLLIN, timeout_s)
+
+    def wait_writable_now(self, timeout_s: float) -> bool:
+        """As wait_writable, in a thread: whether the socket takes bytes within the time."""
+        return self._poll(select.POLLOUT, timeout_s)
+
+    def _poll(self, event: int, timeout_s: float) -> bool:
+        poll = select.poll()
+        poll.register(self._socket, event)
+        return bool(poll.poll(timeout_s * 1000))
 
     def receive_into(self, view: memoryview) -> int | None:
         """Take bytes from the socket; 0 at the end of the stream, None if there are none now. Raises Closed."""

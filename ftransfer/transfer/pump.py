@@ -28,7 +28,7 @@ class Outlet(Protocol):
     def moves_files(self) -> bool: ...
     async def send_chunk(self, data: bytes | bytearray | memoryview) -> None: ...
     async def send_file(
-        self, source: Any, offset: int, length: int, feed: FeedAt, moved: Moved, proceed: Callable[[], bool]
+        self, source: Any, offset: int, length: int, feed: FeedAt | None, moved: Moved, proceed: Callable[[], bool]
     ) -> None: ...
 
 
@@ -79,7 +79,7 @@ async def send_content(
         moved(count)
 
     if outlet.moves_files and reader.fast:
-        await outlet.send_file(reader, offset, length, digest.feed if digest is not None else _ignore, sent, proceed)
+        await outlet.send_file(reader, offset, length, digest.feed if digest is not None else None, sent, proceed)
         return
     while position < offset + length and proceed():
         data = await reader.read(position, min(BLOCK, offset + length - position))
@@ -89,10 +89,6 @@ async def send_content(
             digest.feed(position, data)
         await outlet.send_chunk(data)
         sent(len(data))
-
-
-def _ignore(offset: int, data: memoryview) -> None:
-    """Take bytes whose digest is known already."""
 
 
 async def receive_content(inlet: Inlet, sink: Sink, digest: RunningDigest, moved: Moved) -> Event:
