@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ftransfer.amounts import parse_rate, parse_size, parse_time
+from ftransfer.cli.options import checked_by
 from ftransfer.shell.failures import WrongUsage
 
 if TYPE_CHECKING:
@@ -20,17 +21,11 @@ if TYPE_CHECKING:
 def _amount(parse: Callable[[str], float], least: float = 0) -> Callable[[str | None], str | None]:
     """Make a callback that refuses what cannot be parsed; the text stays text."""
 
-    def check(text: str | None) -> str | None:
-        if text is not None:
-            try:
-                amount = parse(text)
-            except ValueError as error:
-                raise typer.BadParameter(str(error)) from error
-            if amount < least:
-                raise typer.BadParameter(f"{text} is too little; at least {least:g} is needed")
-        return text
+    def check(text: str) -> None:
+        if parse(text) < least:
+            raise ValueError(f"{text} is too little; at least {least:g} is needed")
 
-    return check
+    return checked_by(check)
 
 
 def _count(number: int | None) -> int | None:

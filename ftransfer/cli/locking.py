@@ -21,7 +21,7 @@ LockDown = Annotated[
 ]
 
 
-def lock_down(wanted: bool | None, folder: str, *, changed: Iterable[str | None] = (), read: Iterable[str | None] = ()) -> str:
+def close_lock(wanted: bool | None, folder: str, *, changed: Iterable[str | None] = (), read: Iterable[str | None] = ()) -> str:
     """Lock the process in; give a line for the log, to be told once the server runs.
 
     Args:

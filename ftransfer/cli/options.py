@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -38,6 +39,26 @@ def parse_age(text: str) -> int:
         return int(parse_time(text))
     except ValueError as error:
         raise WrongUsage(f"{printable(text)} is not an age; write for example 90s, 15m, 12h or 7d") from error
+
+
+def checked_by(check: Callable[[str], object]) -> Callable[[str | None], str | None]:
+    """Make a callback for a flag that refuses what `check` raises for; the text stays text.
+
+    So what is wrong with a flag is told before anything is done, and in the configuration file with its place.
+
+    Args:
+        check: Raises ValueError or WrongUsage with a message for people.
+    """
+
+    def callback(text: str | None) -> str | None:
+        if text is not None:
+            try:
+                check(text)
+            except (ValueError, WrongUsage) as error:
+                raise typer.BadParameter(str(error)) from error
+        return text
+
+    return callback
 
 
 def _check_count(count: int | None) -> int | None:

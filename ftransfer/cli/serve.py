@@ -15,9 +15,9 @@ import typer
 
 from ftransfer.cli import bounds
 from ftransfer.cli.config import ConfigFile
-from ftransfer.cli.guard import Guard, GuardOptions
-from ftransfer.cli.locking import LockDown, lock_down
-from ftransfer.cli.options import check_listening_port, parse_age
+from ftransfer.cli.guard import Guard, GuardOptions, check_anonymous, check_tls
+from ftransfer.cli.locking import LockDown, close_lock
+from ftransfer.cli.options import check_listening_port, checked_by, parse_age
 from ftransfer.cli.output import DONE, INTERRUPTED, note
 from ftransfer.cli.running import run
 from ftransfer.errors import BadFile
@@ -63,11 +63,14 @@ def serve(
         bool, typer.Option("--no-fsync", help="Do not wait for the disk, and say so: for folders that may be lost.")
     ] = False,
     keep_partials: Annotated[
-        str, typer.Option("--keep-partials", metavar="AGE", help="How long uploads that were cut off may be gone on with.")
+        str,
+        typer.Option(metavar="AGE", callback=checked_by(parse_age), help="How long uploads that were cut off may be gone on with."),
     ] = "7d",
     welcome: Annotated[str, typer.Option(help="What users are greeted with; else the folder's name.", show_default=False)] = "",
-    locked: LockDown = None,
-    tls: Annotated[str, typer.Option(metavar="auto|on|off", help="auto encrypts wherever others can reach.")] = "auto",
+    lock_down: LockDown = None,
+    tls: Annotated[
+        str, typer.Option(metavar="auto|on|off", callback=checked_by(check_tls), help="auto encrypts wherever others can reach.")
+    ] = "auto",
     cert: Annotated[str, typer.Option(metavar="FILE", help="Certificate to show; else one is made.", show_default=False)] = "",
     key: Annotated[str, typer.Option(metavar="FILE", help="Its key, if it is in another file.", show_default=False)] = "",
     client_ca: Annotated[
@@ -77,7 +80,13 @@ def serve(
         str, typer.Option(metavar="FILE", help="Users with passwords and rights (ftransfer user).", show_default=False)
     ] = "",
     anonymous: Annotated[
-        str, typer.Option(metavar="RIGHTS", help="What all may do without a login: read, change, all.", show_default=False)
+        str,
+        typer.Option(
+            metavar="RIGHTS",
+            callback=checked_by(check_anonymous),
+            help="What all may do without a login: read, change, all.",
+            show_default=False,
+        ),
     ] = "",
     token_file: Annotated[
         str, typer.Option(metavar="FILE", help="File with the token that opens the share.", show_default=False)
@@ -114,7 +123,7 @@ def serve(
     guard = Guard.build(guarding, host)
     records = audit if audit is not None and os.path.isdir(os.path.dirname(os.path.abspath(audit))) else None
     # Before the first thread, and after the last complaint.
-    lock = lock_down(locked, folder, changed=[records], read=[config, *guard.files])
+    lock = close_lock(lock_down, folder, changed=[records], read=[config, *guard.files])
     raise typer.Exit(run(_serve(settings, guard, keep_partials_s, lock), keeps_interrupt=True))
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from ftransfer.auth.passwords import hash_password
 from ftransfer.auth.users import add_user
-from ftransfer.cli.locking import lock_down
+from ftransfer.cli.locking import close_lock
 from ftransfer.lockdown import CannotLock, landlock_abi
 from ftransfer.shell.failures import WrongUsage
 from tests.support.programs import run_program, start_server
@@ -55,10 +55,10 @@ def test_lock_that_is_not_to_be_had_is_an_error_only_if_it_was_asked_for(monkeyp
         raise CannotLock("this system has no landlock")
 
     monkeypatch.setattr("ftransfer.cli.locking.lock_in", refuse)
-    assert lock_down(None, ".") == "not locked in: this system has no landlock"
-    assert lock_down(False, ".") == "not locked in: --no-lock-down"
+    assert close_lock(None, ".") == "not locked in: this system has no landlock"
+    assert close_lock(False, ".") == "not locked in: --no-lock-down"
     with pytest.raises(WrongUsage, match="this system has no landlock"):
-        lock_down(True, ".")
+        close_lock(True, ".")
 
 
 @needs_landlock

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ftransfer.cli.app import run_app
+from ftransfer.cli.app import COMMANDS, run_app
 from ftransfer.cli.bounds import bounds_of, limits_of, rates_of
 from ftransfer.cli.config import position_of
 from ftransfer.limits import DEFAULT_LIMITS
@@ -48,6 +48,37 @@ def refusal(tmp_path: Path, text: str | bytes, *flags: str) -> str:
 )
 def test_mistake_in_the_file_is_one_line_with_its_place(tmp_path: Path, text: str | bytes, message: str) -> None:
     assert refusal(tmp_path, text).startswith(message)
+
+
+# What each key refuses. Texts that nothing is wrong with until they are used take any text, but nothing else than a text.
+BAD_VALUES = {
+    **dict.fromkeys(("host", "welcome", "cert", "key", "client_ca", "users", "token_file", "audit"), "[1]"),
+    **dict.fromkeys(("read_only", "drop_box", "no_fsync", "lock_down"), '"yes"'),
+    **dict.fromkeys(("port", "max_sessions", "max_source_sessions", "max_unproven"), "-1"),
+    **dict.fromkeys(("quota", "user_quota", "keep_free", "max_file", "least_progress", "max_line", "max_frame"), '"much"'),
+    **dict.fromkeys(("rate", "user_rate", "session_rate"), '"fast"'),
+    **dict.fromkeys(("handshake_time", "login_time", "line_time", "idle_time", "stall_time", "quiet_time"), '"soon"'),
+    "keep_partials": '"soon"',
+    "tls": '"maybe"',
+    "anonymous": '"fly"',
+}
+
+
+def flags_of_serve() -> dict[str, list[str]]:
+    """Give the parameters of serve that are flags, with their words."""
+    return {str(option.name): list(option.opts) for option in COMMANDS["serve"].params if option.opts[0].startswith("--")}
+
+
+def test_every_flag_has_the_key_of_its_name() -> None:
+    flags = flags_of_serve()
+    assert {name: f"--{name.replace('_', '-')}" for name in flags} == {name: words[0] for name, words in flags.items()}
+    assert set(flags) - {"config", "help"} == set(BAD_VALUES)
+
+
+@pytest.mark.parametrize("key", BAD_VALUES)
+def test_bad_value_of_each_key_is_told_with_its_place(tmp_path: Path, key: str) -> None:
+    message = refusal(tmp_path, f"\n {key} = {BAD_VALUES[key]}")
+    assert message.startswith(f"FILE:2:2: {key}"), message
 
 
 def test_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
