@@ -186,6 +186,10 @@ async def _receive(conversation: Conversation, name: str, sink: Sink, digest: Ru
         await _stay_in_step(conversation)
         message = f"{escape(name)}: the content does not match its digest; try again"
         raise DigestMismatch(message, name=name, expected=event.digest, actual=actual)
+    if not conversation.connection.has_right_head(event):
+        await _stay_in_step(conversation)
+        message = f"{escape(name)}: its name or time did not arrive as it was sent; try again"
+        raise DigestMismatch(message, name=name)
     reply = await conversation.answer()
     if not isinstance(reply, Reply):
         raise conversation.out_of_turn(reply)

@@ -198,7 +198,8 @@ class ParallelDownload:
         meta = await conversation.answer()
         if not isinstance(meta, Meta):
             raise conversation.out_of_turn(meta)
-        if meta.identity != self._entry.identity:
+        known = self._entry
+        if (meta.identity, meta.mtime_ns, meta.mode) != (known.identity, known.mtime_ns, known.mode):
             raise SourceChanged(f"{escape(self._name)}: the file on the server has changed; try again", name=self._name)
         if (meta.offset, meta.length) != (segment.offset, segment.length):
             raise OffsetConflict(f"{escape(self._name)}: the server sends a part that was not asked for", name=self._name)
@@ -209,7 +210,8 @@ class ParallelDownload:
             data += await conversation.channel.whole_payload()
         if not isinstance(event, End):
             raise conversation.out_of_turn(event)
-        if len(data) != segment.length or digest_of(data) != event.digest:
+        is_right = digest_of(data) == event.digest and conversation.connection.has_right_head(event)
+        if len(data) != segment.length or not is_right:
             raise DigestMismatch(f"{escape(self._name)}: a part does not match its digest; try again", name=self._name)
         reply = await conversation.answer()
         if not isinstance(reply, Reply):

@@ -151,6 +151,7 @@ class _Intake:
         self._room = asyncio.Event()
         self._prefix = "" if remote.is_root else f"{remote}/"
         self._names = NameReader()
+        self._folder: SafeName | None = None  # of the last name, if that lies below `remote`
 
     async def ask(self, small: Spool) -> None:
         """Send the names, never so far ahead that more than _WINDOW are unanswered."""
@@ -172,7 +173,7 @@ class _Intake:
                 event = await self._conversation.answer()
                 match event:
                     case Payload():
-                        files = unpack(await self._conversation.channel.whole_payload(), self._relative)
+                        files, _ = unpack(await self._conversation.channel.whole_payload(), self._relative)
                         self._refuse_unasked(files)
                         await storing.start(self._store_files(files))
                     case Outcomes(items=items):
@@ -198,10 +199,14 @@ class _Intake:
         """Check a name that the server says, and give it relative to the root of the tree."""
         relative = name[len(self._prefix) :]
         if self._plan is None:
-            if not name.startswith(self._prefix) or relative not in self._awaited:
-                raise RemoteProtocolError(f"{escape(name)}: the server sends something that was not asked for")
+            was_asked_for = name.startswith(self._prefix) and relative in self._awaited
             self._awaited.discard(relative)
-        elif not self._names.parse(name).is_within(self._remote) or not relative:
+        else:
+            folder, _ = self._names.split(name)
+            # The folder is the same object for all names that it holds; so this looks at it once.
+            was_asked_for = folder is self._folder or folder.is_within(self._remote)
+            self._folder = folder
+        if not was_asked_for:
             raise RemoteProtocolError(f"{escape(name)}: the server sends something that was not asked for")
         return relative
 

@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ftransfer.client.comparing import compare_with_server
 from ftransfer.client.conversation import Asked, Conversation
-from ftransfer.client.trees import Plan, TreeItem, TreeRun, below, tell_plan, tell_unread
+from ftransfer.client.trees import Plan, TreeItem, TreeRun, below, item_of, tell_plan, tell_unread
 from ftransfer.client.uploads import source_of, upload
 from ftransfer.digest import Digest
 from ftransfer.errors import FolderNotEmpty, FtransferError, NotFound, RemoteProtocolError, SourceChanged
@@ -18,7 +18,15 @@ from ftransfer.names import SafeName, escape, parse_name
 from ftransfer.protocol.replies import Outcomes, Reply, take_count
 from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, SmallFile, Store
 from ftransfer.transfer.digesting import digest_in_store
-from ftransfer.transfer.packs import MAX_ITEMS, MAX_PACKED_BYTES, PACK_BYTES, encode_files, in_frames, refusal_from_wire
+from ftransfer.transfer.packs import (
+    MAX_ITEMS,
+    MAX_PACKED_BYTES,
+    PACK_BYTES,
+    encode_files,
+    in_frames,
+    receipt_of_pack,
+    refusal_from_wire,
+)
 from ftransfer.transfer.pipeline import read_ahead
 from ftransfer.transfer.spool import Spool
 
@@ -79,6 +87,13 @@ async def _compare_digests(conversation: Conversation, store: Store, remote: Saf
 Group = list[SmallFile]
 
 
+class _Sent(NamedTuple):
+    """A pack: the digest of its index, and what of it has not been acknowledged yet, as it will be told."""
+
+    digest: Digest
+    items: deque[TreeItem]
+
+
 class _Push:
     """The sending side of an mput: packs go out while outcomes come in."""
 
@@ -88,8 +103,7 @@ class _Push:
         self._run = run
         self._prefix = "" if remote.is_root else f"{remote}/"
         self._remote = remote
-        # What is not acknowledged yet: (relative name, kind, size, digest). Bounded by what two ends buffer: a few packs.
-        self._unanswered: deque[tuple[str, str, int, Digest]] = deque()
+        self._unanswered: deque[_Sent] = deque()  # bounded by what two ends buffer: a few packs
 
     async def contents(self, plan: Plan) -> AsyncGenerator[Group, None]:
         """Give the links and the small files."""
@@ -132,13 +146,10 @@ class _Push:
             async for group in read_ahead(groups):
                 if not group:
                     continue
-                self._unanswered.extend((file.name, file.kind, len(file.data), file.digest) for file in group)
-                for pack in in_frames([self._named(file) for file in group], lambda some: encode_files(connection, some)):
-                    await channel.send(*pack)
+                for some, buffers, digest in in_frames(group, lambda some: (some, *encode_files(connection, some, self._prefix))):
+                    self._unanswered.append(_Sent(digest, deque(map(item_of, some))))
+                    await channel.send(*buffers)
         await channel.send(connection.send_finish())
-
-    def _named(self, file: SmallFile) -> SmallFile:
-        return SmallFile(self._prefix + file.name, file.kind, file.mtime_ns, file.mode, file.data, file.digest, file.target)
 
     async def _receive(self, sending: asyncio.Task[None]) -> None:
         while True:
@@ -149,24 +160,39 @@ class _Push:
                         self._take(item)
                 case Reply():
                     if self._unanswered:
-                        raise RemoteProtocolError(f"the server left {len(self._unanswered)} files without an answer")
+                        raise RemoteProtocolError("the server left files without an answer")
                     return
                 case _:
                     raise self._conversation.out_of_turn(event)
 
-    def _take(self, item: Any) -> None:
-        error = refusal_from_wire(item)
-        if not self._unanswered or item.get("name") != self._prefix + self._unanswered[0][0]:
-            raise RemoteProtocolError("the server acknowledges something that was not sent")
-        name, kind, size, digest = self._unanswered.popleft()
+    def _take(self, outcome: Any) -> None:
+        """Take in what became of the next item, or of the whole next pack."""
+        if not self._unanswered:
+            raise _not_sent()
+        sent = self._unanswered[0]
+        if isinstance(outcome, dict) and "index" in outcome:
+            if outcome != {**outcome, **receipt_of_pack(len(sent.items), sent.digest)}:
+                raise _not_sent()
+            self._run.items(sent.items)
+            self._unanswered.popleft()
+            return
+        error = refusal_from_wire(outcome)
+        if outcome["name"] != self._prefix + sent.items[0].name:
+            raise _not_sent()
+        item = sent.items.popleft()
         if error is not None:
-            self._run.failed(name, error)
-        elif kind == FILE:
-            if item.get("digest") != digest:
-                raise RemoteProtocolError(f"{escape(name)}: the server acknowledges another content than was sent", name=name)
-            self._run.item(TreeItem(name, "copied", size, digest))
+            self._run.failed(item.name, error)
+        elif outcome.get("digest", "") != item.digest:
+            message = f"{escape(item.name)}: the server acknowledges another content than was sent"
+            raise RemoteProtocolError(message, name=item.name)
         else:
-            self._run.item(TreeItem(name, "linked" if kind == LINK else "made"))
+            self._run.item(item)
+        if not sent.items:
+            self._unanswered.popleft()
+
+
+def _not_sent() -> RemoteProtocolError:
+    return RemoteProtocolError("the server acknowledges something that was not sent")
 
 
 async def _make_folders(conversation: Conversation, remote: SafeName, plan: Plan) -> None:

@@ -73,6 +73,11 @@ OnItem = Callable[[TreeItem], None]
 _DID = {FILE: "copied", FOLDER: "made", LINK: "linked"}
 
 
+def item_of(file: SmallFile) -> TreeItem:
+    """Give what is said of a small thing that was moved."""
+    return TreeItem(file.name, _DID[file.kind], len(file.data), file.digest)
+
+
 class TreeRun:
     """The account of one tree, over all attempts that it takes."""
 
@@ -127,9 +132,7 @@ class TreeRun:
         """Say what became of small things that were stored together."""
         self.items(
             [
-                TreeItem(file.name, _DID[file.kind], len(file.data), file.digest)
-                if error is None
-                else TreeItem(file.name, "failed", error=error)
+                item_of(file) if error is None else TreeItem(file.name, "failed", error=error)
                 for file, error in zip(files, errors, strict=True)
             ]
         )

@@ -191,5 +191,5 @@ def format_command(command: Command) -> bytes:
         return f"{command.verb}\n".encode()
     if not options and argument.isprintable() and not argument.startswith(('"', " ")) and not argument.endswith(" "):
         return f"{command.verb} {argument}\n".encode()
-    tail = f" {json.dumps(options)}" if options else ""
+    tail = f" {json.dumps(options, separators=(',', ':'))}" if options else ""
     return f"{command.verb} {json.dumps(argument)}{tail}\n".encode()

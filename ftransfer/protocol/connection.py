@@ -7,10 +7,11 @@ how many bytes follow, and the channel moves them past it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 
+from ftransfer.digest import Digest, digest_of
 from ftransfer.errors import FtransferError, LineTooLong, LocalProtocolError, ProtocolError, RemoteProtocolError
 from ftransfer.limits import Limits
 from ftransfer.protocol.commands import BadLine, Body, Command, format_command, parse_line
@@ -108,6 +109,9 @@ class Connection:
         self._scanned = 0  # how far the buffer has been searched for the end of a line
         self._header: Header | None = None
         self._ended = False
+        # What a file began with: the line of a put, or the meta of a get. The end of the file gives its digest.
+        self._head_sent = b""
+        self._head_heard = b""
         self._unanswered: deque[Command] = deque()  # client: commands sent ahead of their turn
 
     # What comes in.
@@ -185,6 +189,7 @@ class Connection:
         line = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
         self._scanned = 0
+        self._head_heard = line.removesuffix(b"\r")
         command = parse_line(line)
         self._advance(Step.COMMAND if isinstance(command, BadLine) else _step_of(command), remote=True)
         return command
@@ -206,8 +211,11 @@ class Connection:
             return Payload(header.kind, header.length)
         if len(self._buffer) < header.length:
             return None
-        value = decode_payload(header.kind, memoryview(self._buffer)[: header.length].tobytes())
+        payload = bytes(self._buffer[: header.length])
         del self._buffer[: header.length]
+        value = decode_payload(header.kind, payload)
+        if header.kind is Kind.META:
+            self._head_heard = payload
         self._header = None
         self._advance(self._step_from_peer(header.kind), remote=True)
         return value
@@ -235,6 +243,8 @@ class Connection:
             raise LineTooLong(f"the command is longer than the {self.limits.max_line_bytes} bytes that the server takes")
         if self.state in _UNFINISHED_STATES or (self._unanswered and self._unanswered[-1].body is not Body.NONE):
             raise LocalProtocolError("what belongs to the last command has not been sent yet")
+        if command.body is Body.FILE:
+            self._head_sent = line[:-1]
         if self.state is State.READY:
             self._advance(_step_of(command))
         else:
@@ -242,7 +252,9 @@ class Connection:
         return line
 
     def send_meta(self, meta: Meta) -> bytes:
-        return self._send_json(Step.META, encode_meta(meta))
+        frame = self._send_json(Step.META, encode_meta(meta))
+        self._head_sent = frame[HEADER_SIZE:]
+        return frame
 
     def send_data_header(self, length: int) -> bytes:
         """Give the header of a data frame; `length` bytes of content must follow."""
@@ -252,7 +264,13 @@ class Connection:
         return encode_header(Kind.DATA, length)
 
     def send_end(self, end: End) -> bytes:
+        """Give the end of a file. It says what the file began with: our meta, or our line."""
+        end = End(end.size, end.digest, digest_of(self._head_sent))
         return self._send_json(self._own(Step.END_DOWN, Step.END_UP), encode_end(end))
+
+    def has_right_head(self, end: End) -> bool:
+        """Whether the file that has ended came with the name and attributes with which it was sent; a peer need not say."""
+        return end.head in ("", digest_of(self._head_heard))
 
     def send_list(self, items: Sequence[Any]) -> bytes:
         """Give a listing frame: entries from the server, names from the client.
@@ -262,10 +280,13 @@ class Connection:
         """
         return self._send_json(self._own(Step.LISTING, Step.NAMES), encode_json(Kind.LISTING, items))
 
-    def send_pack(self, index: list[dict[str, Any]], contents: list[bytes | memoryview]) -> list[bytes | memoryview]:
-        buffers = encode_pack(index, contents, self.peer_limits)
+    def send_pack(
+        self, columns: Mapping[str, Sequence[Any]], contents: Sequence[bytes | memoryview]
+    ) -> tuple[list[bytes | memoryview], Digest]:
+        """Give the buffers of a pack, and the digest of its index. Raises as encode_pack."""
+        packed = encode_pack(columns, contents, self.peer_limits)
         self._advance(self._own(Step.PACK_DOWN, Step.PACK_UP))
-        return buffers
+        return packed
 
     def send_outcomes(self, items: Sequence[dict[str, Any]]) -> bytes:
         """Give a frame of outcomes. Raises as send_list."""

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 
-from ftransfer.errors import LocalProtocolError, RemoteProtocolError
+from ftransfer.digest import Digest, digest_of
+from ftransfer.errors import DigestMismatch, LocalProtocolError, RemoteProtocolError
 from ftransfer.limits import Limits
 
 HEADER_SIZE = 5
@@ -110,51 +112,73 @@ def _refuse_constant(word: str) -> None:
     raise ValueError(f"{word} is not JSON")  # Python would take NaN and Infinity
 
 
-PACK_INDEX = struct.Struct(">I")
+_PACK_HEAD = struct.Struct(">I32s")  # the length of the index, and its BLAKE3
 
 
-def encode_pack(index: list[dict[str, Any]], contents: list[bytes | memoryview], limits: Limits) -> list[bytes | memoryview]:
-    """Give the buffers of one pack frame: many small files in one payload.
+class Pack(NamedTuple):
+    """Many small files in one payload. The lists of `columns` are all as long as `contents`; what is in them is not yet checked.
+
+    `contents` are views of the payload, and `digest` is that of the index as it came, which it matches.
+    """
+
+    columns: dict[str, list[Any]]
+    contents: list[memoryview]
+    digest: Digest
+
+
+def encode_pack(
+    columns: Mapping[str, Sequence[Any]], contents: Sequence[bytes | memoryview], limits: Limits
+) -> tuple[list[bytes | memoryview], Digest]:
+    """Give the buffers of one pack frame, and the digest of its index.
 
     Args:
-        index: One object for each item, in order; those of kind "file" have "size" and their bytes in `contents`.
-        contents: The bytes of the files, in the order of the index.
+        columns: The index: for each key the values of all items, in order; "size" among them.
+        contents: The bytes of the items, in the same order.
 
     Raises:
         LocalProtocolError: The payload would be above limits.max_chunk_bytes.
 
     Source: docs/protocol.md section 8.
     """
-    head = dump_json(index)
-    length = PACK_INDEX.size + len(head) + sum(map(len, contents))
+    index = dump_json(columns)
+    length = _PACK_HEAD.size + len(index) + sum(map(len, contents))
     if length > limits.max_chunk_bytes:
         raise LocalProtocolError(f"a pack of {length} bytes is above the cap of {limits.max_chunk_bytes}")
-    return [_HEADER.pack(Kind.PACK.value, length) + PACK_INDEX.pack(len(head)) + head, *contents]
+    digest = digest_of(index)
+    head = _HEADER.pack(Kind.PACK.value, length) + _PACK_HEAD.pack(len(index), bytes.fromhex(digest))
+    return [head + index, *contents], digest
 
 
-def decode_pack(payload: bytes | bytearray | memoryview) -> list[tuple[dict[str, Any], memoryview]]:
-    """Take a pack apart into (index object, content) pairs; contents are views of the payload.
+def decode_pack(payload: bytes | bytearray | memoryview) -> Pack:
+    """Take a pack apart.
 
     Raises:
-        RemoteProtocolError: The index is not a list of objects, or its sizes do not add up to the payload.
+        DigestMismatch: The index is not the one that was sent.
+        RemoteProtocolError: The index is not an object of lists of one length, or its sizes do not add up to the payload.
     """
     view = memoryview(payload)
-    if len(view) < PACK_INDEX.size:
-        raise RemoteProtocolError("a pack is shorter than its index length")
-    (head_size,) = PACK_INDEX.unpack(view[: PACK_INDEX.size])
-    start = PACK_INDEX.size + head_size
+    if len(view) < _PACK_HEAD.size:
+        raise RemoteProtocolError("a pack is shorter than its head")
+    length, expected = _PACK_HEAD.unpack(view[: _PACK_HEAD.size])
+    start = _PACK_HEAD.size + length
     if start > len(view):
         raise RemoteProtocolError("the index of a pack is longer than the pack")
-    index = load_json(view[PACK_INDEX.size : start], "the index of a pack")
-    if not isinstance(index, list):
-        raise RemoteProtocolError("the index of a pack is not a list")
-    items = []
-    for item in index:
-        size = item.get("size", 0) if isinstance(item, dict) else None
-        if type(size) is not int or not 0 <= size <= len(view) - start:
-            raise RemoteProtocolError("an item of a pack has no size, or one that does not fit")
-        items.append((item, view[start : start + size]))
+    index = view[_PACK_HEAD.size : start]
+    digest = digest_of(index)
+    if digest != expected.hex():
+        raise DigestMismatch(
+            "the names of a pack are not those that were sent; run the command again", expected=expected.hex(), actual=digest
+        )
+    columns = load_json(index, "the index of a pack")
+    if not isinstance(columns, dict) or not all(isinstance(values, list) for values in columns.values()):
+        raise RemoteProtocolError("the index of a pack is not an object of lists")
+    sizes = columns.get("size", [])
+    if any(len(values) != len(sizes) for values in columns.values()):
+        raise RemoteProtocolError("the lists in the index of a pack are not of one length")
+    if not set(map(type, sizes)) <= {int} or min(sizes, default=0) < 0 or sum(sizes) != len(view) - start:
+        raise RemoteProtocolError("the sizes in the index of a pack do not add up to its contents")
+    contents = []
+    for size in sizes:
+        contents.append(view[start : start + size])
         start += size
-    if start != len(view):
-        raise RemoteProtocolError("a pack is longer than its items")
-    return items
+    return Pack(columns, contents, digest)

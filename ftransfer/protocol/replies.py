@@ -45,10 +45,14 @@ class Meta(NamedTuple):
 
 
 class End(NamedTuple):
-    """After a file: its size in bytes and the digest of its whole content (or of the part, if a part was asked for)."""
+    """After a file: its size in bytes and the digest of its whole content (or of the part, if a part was asked for).
+
+    `head` is the digest of what came before the content, the meta of a get or the line of a put; "" if it was not said.
+    """
 
     size: int
     digest: str
+    head: str = ""
 
 
 class Listing(NamedTuple):
@@ -129,7 +133,10 @@ def encode_meta(meta: Meta) -> bytes:
 
 
 def encode_end(end: End) -> bytes:
-    return encode_json(Kind.END, {"size": end.size, "digest": end.digest})
+    value = {"size": end.size, "digest": end.digest}
+    if end.head:
+        value["head"] = end.head
+    return encode_json(Kind.END, value)
 
 
 def encode_error(error: FtransferError) -> bytes:
@@ -172,7 +179,7 @@ def _decode_meta(value: dict[str, Any]) -> Meta:
 
 
 def _decode_end(value: dict[str, Any]) -> End:
-    return End(take_count(value, "size"), take(value, "digest", str))
+    return End(take_count(value, "size"), take(value, "digest", str), take(value, "head", str, ""))
 
 
 def _decode_error(value: dict[str, Any]) -> ErrorReply:

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any
 
+from ftransfer.digest import Digest
 from ftransfer.errors import Aborted, Closed, FtransferError, NameRefused, RemoteProtocolError
 from ftransfer.names import SafeName, escape, parse_name
 from ftransfer.protocol.commands import Command
@@ -20,6 +21,7 @@ from ftransfer.transfer.packs import (
     encode_files,
     in_frames,
     large_to_wire,
+    receipt_of_pack,
     receipt_to_wire,
     refusal_to_wire,
     unpack,
@@ -49,8 +51,8 @@ async def handle_mget(session: Session, command: Command) -> dict[str, Any]:
                 if files:
                     size = sum(len(file.data) for file in files)
                     session.moved += size
-                    for pack in in_frames(files, lambda some: encode_files(session.connection, some)):
-                        await session.channel.send_content(size, *pack)
+                    for buffers, _ in in_frames(files, lambda some: encode_files(session.connection, some)):
+                        await session.channel.send_content(size, *buffers)
                         size = 0
                     for file in files:
                         session.record("get", file.name, size=len(file.data), digest=file.digest)
@@ -140,7 +142,7 @@ async def handle_mput(session: Session, command: Command) -> dict[str, Any]:
         async with session.channel.heartbeats():
             while (payload := await _next_pack(session)) is not None:
                 # One pack is stored while the next comes in, and no third: memory stays bounded.
-                await storing.start(_store(session, unpack(payload), counts))
+                await storing.start(_store(session, *unpack(payload), counts))
             await storing.finish()
     finally:
         await storing.settle()
@@ -162,7 +164,7 @@ async def _next_pack(session: Session) -> bytearray | None:
             raise RemoteProtocolError(f"{type(event).__name__} in the middle of a batch of packs")
 
 
-async def _store(session: Session, files: Sequence[SmallFile], counts: dict[str, int]) -> None:
+async def _store(session: Session, files: Sequence[SmallFile], digest: Digest, counts: dict[str, int]) -> None:
     async with session.changes.storing(session.seat, (file.name for file in files)) as stored:
         results = await session.share.write_small(files)
         if stored is not None:
@@ -170,16 +172,19 @@ async def _store(session: Session, files: Sequence[SmallFile], counts: dict[str,
                 if error is None:
                     size = len(file.data)
                     stored(Entry(file.name, file.kind, size, file.mtime_ns, file.mode, target=file.target), file.digest)
-    outcomes = []
     for file, error in zip(files, results, strict=True):
         if error is not None:
             counts["failed"] += 1
             session.record("put", file.name, result=error.code)
-            outcomes.append(refusal_to_wire(file.name, error))
         else:
             counts["stored"] += 1
             session.moved += len(file.data)
             session.record("put", file.name, size=len(file.data), digest=file.digest)
-            outcomes.append(receipt_to_wire(file))
+    outcomes = [receipt_of_pack(len(files), digest)]
+    if any(results):
+        outcomes = [
+            receipt_to_wire(file) if error is None else refusal_to_wire(file.name, error)
+            for file, error in zip(files, results, strict=True)
+        ]
     for frame in in_frames(outcomes, session.connection.send_outcomes):
         await session.channel.send(frame)

@@ -230,6 +230,10 @@ async def _receive_file(session: Session, command: Command, writer: Writer, dige
             expected=event.digest,
             actual=text,
         )
+    if not session.connection.has_right_head(event):
+        raise DigestMismatch(
+            f"{shown}: the command did not arrive as it was sent; nothing was stored, send it again", name=command.argument
+        )
     await digest.close()
     async with session.changes.storing(session.seat, [str(writer.name)]) as stored:
         entry = await writer.commit(text)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
 
@@ -72,9 +72,10 @@ class Client:
 
     # Section 3: lines.
 
-    def say(self, line: bytes) -> None:
-        """Send a line as it is."""
-        self._socket.sendall(line + b"\n")
+    def say(self, line: bytes, arrives: bytes | None = None) -> None:
+        """Send a line as it is; or as what a fault on the way makes of it."""
+        self._line = line
+        self._socket.sendall((arrives or line) + b"\n")
 
     def command(self, verb: str, name: str = "", **options: Any) -> None:
         """Send a line in structured form."""
@@ -122,7 +123,8 @@ class Client:
         return self.receive(kept)
 
     def receive(self, kept: bytes = b"") -> tuple[dict[str, Any], bytes]:
-        meta = self._expect("M")
+        _, head = self._next_of("M")
+        meta = json.loads(head)
         content = kept[: meta["offset"]]
         while True:
             kind, payload = self._next_of("DE")
@@ -132,6 +134,8 @@ class Client:
         end = json.loads(payload)
         if end != {**end, "size": len(content), "digest": blake3(content).hexdigest()}:
             raise BrokenServer("the content does not match its digest")
+        if end.get("head", digest := blake3(head).hexdigest()) != digest:
+            raise BrokenServer("meta is not what was sent")
         if self.reply()["bytes"] != meta["length"]:
             raise BrokenServer("it counts wrongly")
         return meta, content
@@ -141,21 +145,21 @@ class Client:
     def put(self, name: str, content: bytes, **options: Any) -> dict[str, Any]:
         """Send at once; give the receipt."""
         self.command("put", name, size=len(content), **options)
-        return self._send_file(content, 0)
+        return self.send_file(content, 0)
 
     def put_waiting(self, name: str, content: bytes, source: str, **options: Any) -> dict[str, Any]:
         """Send what the server does not have yet of this source; give the receipt."""
         self.command("put", name, size=len(content), source=source, wait=True, **options)
-        return self._send_file(content, self.offset())
+        return self.send_file(content, self.offset())
 
     def offset(self) -> int:
         """Wait for the server's word where to go on from."""
         return int(self._expect("M")["offset"])
 
-    def _send_file(self, content: bytes, offset: int) -> dict[str, Any]:
+    def send_file(self, content: bytes, offset: int = 0) -> dict[str, Any]:
         self.send_data(content[offset:])
         digest = blake3(content).hexdigest()
-        self.send("E", json.dumps({"size": len(content), "digest": digest}).encode())
+        self.send("E", json.dumps({"size": len(content), "digest": digest, "head": blake3(self._line).hexdigest()}).encode())
         receipt = self.reply()
         if (receipt["size"], receipt["digest"], receipt["kept"]) != (len(content), digest, offset):
             raise BrokenServer("the receipt is for something else")
@@ -170,6 +174,61 @@ class Client:
         """Send an error in place of the end, and take the server's."""
         self.send("X", json.dumps({"code": "aborted", "message": why}).encode())
         self.reply()
+
+    # Section 8: batches.
+
+    def mput(self, files: dict[str, bytes], arrives: Callable[[bytes], bytes] = bytes) -> dict[str, dict[str, Any]]:
+        """Send small files in one pack; give the outcome of each by name. `arrives`: what a fault makes of the index."""
+        self.say(b"mput")
+        columns = {
+            "name": list(files),
+            "mtime_ns": [1_700_000_000_000_000_000] * len(files),
+            "mode": [0o640] * len(files),
+            "size": [len(content) for content in files.values()],
+            "digest": [blake3(content).hexdigest() for content in files.values()],
+        }
+        index = json.dumps(columns).encode()
+        self.send("P", len(index).to_bytes(4, "big") + blake3(index).digest() + arrives(index) + b"".join(files.values()))
+        self.send("F", b"")
+        outcomes: dict[str, dict[str, Any]] = {}
+        while True:
+            kind, payload = self._next_of("OR")
+            if kind == "R":
+                return outcomes
+            for outcome in json.loads(payload):
+                if "index" not in outcome:
+                    outcomes[outcome["name"]] = outcome
+                elif (outcome["index"], outcome["stored"]) == (blake3(index).hexdigest(), len(files)):
+                    outcomes.update({name: outcome for name in files})
+                else:
+                    raise BrokenServer("it acknowledges what was not sent")
+
+    def mget(self, *names: str) -> dict[str, bytes]:
+        """Give the content of each of those that come in a pack."""
+        self.say(b"mget")
+        self.send("L", json.dumps(names).encode())
+        self.send("F", b"")
+        contents: dict[str, bytes] = {}
+        while True:
+            kind, payload = self._next_of("POR")
+            if kind == "R":
+                return contents
+            if kind == "P":
+                contents.update(_unpack(payload))
+
+
+def _unpack(payload: bytes) -> Iterator[tuple[str, bytes]]:
+    """Section 8: a pack."""
+    start = 36 + int.from_bytes(payload[:4], "big")
+    if blake3(payload[36:start]).digest() != payload[4:36]:
+        raise BrokenServer("the index of a pack does not match its digest")
+    index = json.loads(payload[36:start])
+    for name, size, digest in zip(index["name"], index["size"], index["digest"], strict=True):
+        content = payload[start : start + size]
+        if blake3(content).hexdigest() != digest:
+            raise BrokenServer("the content does not match its digest")
+        yield name, content
+        start += size
 
 
 def _check_name(name: str) -> None:

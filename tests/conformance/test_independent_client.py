@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from blake3 import blake3
 
 from ftransfer.limits import DEFAULT_LIMITS
 from ftransfer.names import parse_name
@@ -329,3 +330,52 @@ def refusal(act: Callable[[], object]) -> str:
 
 async def until_no_session_is_left(server: Server) -> None:
     await asyncio.gather(*server.sessions.values(), return_exceptions=True)
+
+
+# Section 8.
+
+
+async def test_packs_go_both_ways(server: Server) -> None:
+    files = {"a": b"", "d/b": b"b" * 1000, "d/\u5c04": b"c"}
+
+    def conversation(client: Client) -> None:
+        assert client.mput(files).keys() == files.keys()
+        assert client.mget(*files, "missing") == files
+
+    await speak(server, conversation)
+
+
+async def test_item_that_fails_is_told_apart(server: Server) -> None:
+    def conversation(client: Client) -> None:
+        outcomes = client.mput({"a": b"1", "../b": b"2"})
+        assert outcomes["a"]["digest"] == blake3(b"1").hexdigest() and outcomes["../b"]["error"]["code"] == "bad_name"
+
+    await speak(server, conversation)
+
+
+# What a flipped bit does to a name.
+
+
+def flipped(data: bytes, of: bytes) -> bytes:
+    """Give the bytes with one bit of `of`, its last letter's, turned round."""
+    return data.replace(of, of[:-1] + bytes([of[-1] ^ 1]))
+
+
+async def test_name_of_a_put_that_was_changed_on_the_way_is_refused(server: Server) -> None:
+    def conversation(client: Client) -> None:
+        for line in (b"put notes.txt", b'put "notes.txt" {"size":3,"mode":420}'):
+            client.say(line, arrives=flipped(line, b"notes"))
+            with pytest.raises(Refused, match="digest_mismatch"):
+                client.send_file(b"abc")
+        assert list(client.dir()) == []
+
+    await speak(server, conversation)
+
+
+async def test_name_in_a_pack_that_was_changed_on_the_way_is_refused(server: Server) -> None:
+    def conversation(client: Client) -> None:
+        with pytest.raises(Refused, match="digest_mismatch"):
+            client.mput({"a": b"1", "notes": b"2"}, arrives=lambda index: flipped(index, b"notes"))
+        assert list(client.dir()) == []
+
+    await speak(server, conversation)

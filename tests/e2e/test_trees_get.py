@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from blake3 import blake3
 
 from ftransfer.client.client import connect
 from ftransfer.client.retry import NO_RETRY
 from ftransfer.client.trees import TreeItem, TreeOptions
 from ftransfer.digest import digest_of
-from ftransfer.errors import FtransferError, NotAFolder, NotFound
+from ftransfer.errors import DigestMismatch, FtransferError, NotAFolder, NotFound
 from ftransfer.limits import Limits
 from ftransfer.transfer.selection import selection
 from tests.support.service import Service, fake_server, frame, serve
@@ -179,10 +180,10 @@ async def test_more_names_than_the_window(tmp_path: Path) -> None:
 LISTING = [{"name": "t/a", "kind": "file", "size": 1, "mtime_ns": 1, "mode": 420}]
 
 
-def pack(*names: str) -> bytes:
-    index = [{"name": name, "kind": "file", "size": 1, "mtime_ns": 1, "mode": 420, "digest": digest_of(b"x")} for name in names]
-    head = json.dumps(index).encode()
-    return frame(b"P", len(head).to_bytes(4, "big") + head + b"x" * len(names))
+def pack(*names: str, arrives: Callable[[bytes], bytes] = bytes) -> bytes:
+    values = {"name": "", "mtime_ns": 1, "mode": 420, "size": 1, "digest": digest_of(b"x")}
+    head = json.dumps({key: [value] * len(names) for key, value in values.items()} | {"name": names}).encode()
+    return frame(b"P", len(head).to_bytes(4, "big") + blake3(head).digest() + arrives(head) + b"x" * len(names))
 
 
 @pytest.mark.parametrize("name", ["../evil", "/evil", "t/../../evil", "other/evil", "t/b", "evil", "t/.ftransfer/x", "t"])
@@ -202,6 +203,23 @@ async def test_server_that_sends_other_names_writes_nothing(tmp_path: Path, name
                 await client.get_tree("t", dest)
     left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert left <= {"in/dest/x"}
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+async def test_one_bit_flipped_in_a_name_is_noticed_and_nothing_is_published(tmp_path: Path, fresh: bool) -> None:
+    dest = tmp_path / "dest"
+    dest.mkdir()
+    names = ["t/a", "t/b", "t/c"]
+    said = frame(b"H", b'{"protocol":1}')
+    if not fresh:
+        (dest / "x").touch()
+        said += frame(b"L", json.dumps([{**LISTING[0], "name": name} for name in [*names, "t/d"]]).encode()) + frame(b"R", b"{}")
+    said += pack(*names, arrives=lambda head: head.replace(b"t/c", b"t/" + bytes([ord("c") ^ 7])))
+    async with fake_server(said + frame(b"R", b"{}")) as address:
+        with pytest.raises(DigestMismatch):
+            async with connect(*address, retry=NO_RETRY, limits=Limits(stall_s=0.2, close_s=0.1)) as client:
+                await client.get_tree("t", dest)
+    assert [path.name for path in dest.iterdir() if path.name != "x"] == []
 
 
 async def test_cancelled_tree_can_be_run_again(service: Service) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ftransfer.limits import DEFAULT_LIMITS, Limits
 from ftransfer.protocol.connection import Connection, Event, InputEnded, Payload, Role
 from ftransfer.protocol.framing import Kind
-from ftransfer.protocol.replies import Hello
+from ftransfer.protocol.replies import End, Hello
 
 HELLO = Hello(protocol=1, server="ftransfer test", session=1)
 
@@ -50,6 +50,9 @@ class Side:
             if isinstance(event, Payload):
                 self._kind = event.kind
                 continue
+            if isinstance(event, End):
+                assert self.connection.has_right_head(event)
+                event = event._replace(head="")
             heard.append(event)
             if isinstance(event, InputEnded):
                 break

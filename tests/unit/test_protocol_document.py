@@ -228,7 +228,8 @@ def play_frame(pair: Pair, sender: str, kind: Kind, payload: str) -> None:
         sent = resend(connection, expected)
         assert sent[:1] == kind.value
         assert json.loads(sent[HEADER_SIZE:]) == json.loads(payload)
-    assert carry(sent) == [expected]
+    heard = expected._replace(head="") if isinstance(expected, End) else expected
+    assert carry(sent) == [heard]
 
 
 def resend(connection: Connection, value: JsonValue) -> bytes:

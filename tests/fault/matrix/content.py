@@ -42,15 +42,12 @@ def _pool() -> bytes:
 class Ledger:
     """What may stand below one folder: for each name the digests that are right (ABSENT: or nothing), and the one at the end.
 
-    A name that is not in the ledger is wrong, and so is any other content. Where names may be changed on the way (not
-    `trusts_names`), right content under the name of another is told apart from wrong content.
+    A name that is not in the ledger is wrong, and so is any other content.
     """
 
     root: Path
     allowed: dict[str, set[Digest]] = field(default_factory=dict)
     final: dict[str, Digest] = field(default_factory=dict)
-    known: dict[Digest, str] = field(default_factory=dict)
-    trusts_names: bool = True
 
     def put(self, name: str, data: bytes, *, mtime_ns: int | None = None) -> Digest:
         """Write a file that is there at the start, and stays unless `expect` says more."""
@@ -62,19 +59,16 @@ class Ledger:
         digest = digest_of(data)
         self.allowed[name] = {digest}
         self.final[name] = digest
-        self.known[digest] = name
         return digest
 
     def expect(self, name: str, digest: Digest) -> None:
         """Say that a command brings this content to the name, or takes the name away; before that it holds what it held."""
         self.allowed.setdefault(name, {ABSENT}).add(digest)
         self.final[name] = digest
-        if digest != ABSENT:
-            self.known[digest] = name
 
     def moved(self, root: Path) -> Ledger:
         """Give the same for a copy of the folder."""
-        return Ledger(root, self.allowed, self.final, self.known, self.trusts_names)
+        return Ledger(root, self.allowed, self.final)
 
     def found(self) -> dict[str, Digest]:
         """Give the digest of every file below the root that is under a name of its own.
@@ -93,16 +87,11 @@ class Ledger:
         faults = Faults()
         for name in sorted(self.allowed.keys() | there.keys()):
             digest = there.get(name, ABSENT)
-            if digest in self.allowed.get(name, {ABSENT}):
-                continue
-            if digest in self.known and (name not in self.allowed or not self.trusts_names):
-                faults.elsewhere.append(f"{name} holds what belongs to {self.known[digest]}")
-            else:
+            if digest not in self.allowed.get(name, {ABSENT}):
                 faults.wrong.append(f"{name} holds {digest[:8] or 'nothing'}")
         for name, digest in acknowledged:
             if there.get(name, ABSENT) != digest:
-                is_of_another = not self.trusts_names and digest in self.known and digest not in self.allowed.get(name, set())
-                (faults.elsewhere if is_of_another else faults.lost).append(f"{name} was acknowledged")
+                faults.lost.append(f"{name} was acknowledged")
         return faults
 
     def unfinished(self) -> list[str]:
@@ -120,7 +109,6 @@ class Faults:
 
     wrong: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
-    elsewhere: list[str] = field(default_factory=list)
 
 
 def _names(root: Path) -> Iterator[str]:

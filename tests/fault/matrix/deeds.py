@@ -67,10 +67,6 @@ class Deed(ABC):
         limits = limits or Limits()
         return Stage(ledgers["share"], ledgers["local"], limits, chunk_bytes=self.chunk_bytes, own=own)
 
-    def trusts_names(self, does: bool) -> None:
-        """Say before `build` whether names arrive as they were sent."""
-        self._base.share.trusts_names = self._base.local.trusts_names = does
-
     def target(self, stage: Stage) -> Ledger:
         return stage.local if self.writes == "local" else stage.share
 

@@ -17,7 +17,6 @@ END = "<!-- end of the table -->"
 def account(rows: Sequence[Row], seed: int, seconds: float, *, short: bool) -> str:
     """Give the table with the seed, the counts and what is to be said of single rows."""
     tallies = [row for row in rows if isinstance(row, Tally)]
-    elsewhere = sum(row.elsewhere for row in tallies)
     looked_at = sum(row.looked_at for row in tallies)
     form = "short" if short else "long"
     lines = [
@@ -26,8 +25,7 @@ def account(rows: Sequence[Row], seed: int, seconds: float, *, short: bool) -> s
         f"{os.cpu_count()} processors and Python {platform.python_version()}.",
         "",
         render(rows),
-        f"Of the flips {elsewhere} left right content under another name. After the power cuts {looked_at} acknowledged files were "
-        "looked for.",
+        f"After the power cuts {looked_at} acknowledged files were looked for.",
     ]
     return "\n".join(lines)
 

@@ -20,7 +20,6 @@ class Judge:
         self._complaints: list[str] = []
         self._wrong = 0
         self._lost = 0
-        self._elsewhere = False
         self._noticed = False
         self._has_completed = False
         self.error: FtransferError | None = None  # how the first attempt ended
@@ -59,7 +58,6 @@ class Judge:
             faults = ledger.faults(self._stage.acknowledged if ledger is target else ())
             self._wrong += len(faults.wrong)
             self._lost += len(faults.lost)
-            self._elsewhere |= bool(faults.elsewhere)
             self._complaints += [*faults.wrong, *faults.lost]
 
     def complain(self, what: str) -> None:
@@ -70,9 +68,8 @@ class Judge:
 
     def end(self) -> None:
         """Look whether both folders are exactly right, and nothing else is in them. The server has stopped."""
-        if not self._elsewhere:
-            for ledger in (self._stage.share, self._stage.local):
-                self._complaints += ledger.unfinished()
+        for ledger in (self._stage.share, self._stage.local):
+            self._complaints += ledger.unfinished()
 
     def enter(self, tally: Tally, label: str, *, noticed: bool = False) -> None:
         """Count. `noticed`: it was, though the command did not fail."""
@@ -81,6 +78,5 @@ class Judge:
         tally.completed += self._has_completed
         tally.wrong += self._wrong
         tally.lost += self._lost
-        tally.elsewhere += self._elsewhere
         for what in self._complaints:
             tally.complain(f"{label}: {what}")

@@ -123,9 +123,9 @@ class _Attempt:
         acknowledged = self._scene.acknowledged(output)
         for ledger in (self._scene.share, self._scene.local):
             faults = ledger.faults(acknowledged if ledger is self._scene.target else ())
-            self._tally.wrong += len(faults.wrong) + len(faults.elsewhere)
+            self._tally.wrong += len(faults.wrong)
             self._tally.lost += len(faults.lost)
-            for what in (*faults.wrong, *faults.elsewhere, *faults.lost):
+            for what in (*faults.wrong, *faults.lost):
                 self._complain(what)
 
     def _complain(self, what: str) -> None:

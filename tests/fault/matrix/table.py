@@ -21,9 +21,8 @@ class Tally:
     """One case: how often it was tried, and what became of it.
 
     `noticed`: the command ended in an error of ours, or was seen to be cut and went on by itself. `completed`: given again it
-    completed, and everything was as it should be. `elsewhere`: of the attempts, those in which right content stood under another
-    name in the end. `looked_at`: acknowledged files that were looked for after a power cut. `complaints` say how to find what is
-    wrong: the first few, in words.
+    completed, and everything was as it should be. `looked_at`: acknowledged files that were looked for after a power cut.
+    `complaints` say how to find what is wrong: the first few, in words.
     """
 
     case: str
@@ -32,7 +31,6 @@ class Tally:
     completed: int = 0
     wrong: int = 0
     lost: int = 0
-    elsewhere: int = 0
     looked_at: int = 0
     complaints: list[str] = field(default_factory=list)
 
@@ -47,7 +45,6 @@ class Tally:
         self.completed += other.completed
         self.wrong += other.wrong
         self.lost += other.lost
-        self.elsewhere += other.elsewhere
         self.looked_at += other.looked_at
         for text in other.complaints:
             self.complain(text.removeprefix(f"{self.case}: "))

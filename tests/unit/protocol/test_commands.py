@@ -142,8 +142,8 @@ def test_bad_put_is_out_of_step_since_its_frames_may_follow(line: bytes) -> None
         (Command("get", "a\rb"), b'get "a\\rb"\n'),
         (Command("get", "a\0b"), b'get "a\\u0000b"\n'),
         (Command("get", "\udcff"), b'get "\\udcff"\n'),
-        (Command("get", "a", {"offset": 5}), b'get "a" {"offset": 5}\n'),
-        (Command("dir", "", {"recursive": True}), b'dir "" {"recursive": true}\n'),
+        (Command("get", "a", {"offset": 5}), b'get "a" {"offset":5}\n'),
+        (Command("dir", "", {"recursive": True}), b'dir "" {"recursive":true}\n'),
         (Command("get", "a", {"offset": None}), b"get a\n"),
     ],
 )

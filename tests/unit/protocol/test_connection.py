@@ -398,7 +398,7 @@ def test_json_that_is_none_is_refused_and_the_cut_is_not() -> None:
         lambda c: c.send_data_header(1),
         lambda c: c.send_end(END),
         lambda c: c.send_list([]),
-        lambda c: c.send_pack([], []),
+        lambda c: c.send_pack({"size": []}, []),
         lambda c: c.send_outcomes([]),
         lambda c: c.send_reply({}),
     ],

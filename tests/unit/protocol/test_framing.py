@@ -6,8 +6,9 @@ import struct
 from typing import Any
 
 import pytest
+from blake3 import blake3
 
-from ftransfer.errors import LocalProtocolError, RemoteProtocolError
+from ftransfer.errors import DigestMismatch, LocalProtocolError, RemoteProtocolError
 from ftransfer.limits import DEFAULT_LIMITS, Limits
 from ftransfer.protocol.framing import (
     BULK,
@@ -122,49 +123,46 @@ def test_what_is_not_json_is_the_peers_error(payload: bytes) -> None:
 
 # Packs.
 
-INDEX: list[dict[str, Any]] = [
-    {"name": "a", "kind": "file", "size": 3},
-    {"name": "folder", "kind": "dir"},
-    {"name": "empty", "kind": "file", "size": 0},
-    {"name": "射频", "kind": "file", "size": 2},
-]
-CONTENTS: list[bytes | memoryview] = [b"abc", b"", memoryview(b"xy")]
+COLUMNS: dict[str, list[Any]] = {"name": ["a", "folder", "empty", "射频"], "size": [3, 0, 0, 2]}
+CONTENTS: list[bytes | memoryview] = [b"abc", b"", b"", memoryview(b"xy")]
 
 
 def pack_payload(index: object, content: bytes = b"") -> bytes:
     head = json.dumps(index).encode()
-    return struct.pack(">I", len(head)) + head + content
+    return struct.pack(">I", len(head)) + blake3(head).digest() + head + content
 
 
 def encoded(limits: Limits = DEFAULT_LIMITS) -> bytes:
-    return b"".join(map(bytes, encode_pack(INDEX, CONTENTS, limits)))
+    return b"".join(map(bytes, encode_pack(COLUMNS, CONTENTS, limits)[0]))
 
 
 def test_pack_comes_back() -> None:
     frame = encoded()
     header = decode_header(frame[:HEADER_SIZE], DEFAULT_LIMITS)
     assert header == Header(Kind.PACK, len(frame) - HEADER_SIZE)
-    items = decode_pack(frame[HEADER_SIZE:])
-    assert [item for item, _ in items] == INDEX
-    assert [bytes(content) for _, content in items] == [b"abc", b"", b"", b"xy"]
+    pack = decode_pack(frame[HEADER_SIZE:])
+    assert pack.columns == COLUMNS
+    assert [bytes(content) for content in pack.contents] == [b"abc", b"", b"", b"xy"]
+    assert pack.digest == encode_pack(COLUMNS, CONTENTS, DEFAULT_LIMITS)[1]
 
 
 def test_pack_contents_are_views_and_not_copies() -> None:
     payload = bytearray(encoded()[HEADER_SIZE:])
-    (_, content), *_ = decode_pack(payload)
+    pack = decode_pack(payload)
     payload[payload.index(b"abc")] = ord("X")
-    assert bytes(content) == b"Xbc"
+    assert bytes(pack.contents[0]) == b"Xbc"
 
 
 def test_empty_pack() -> None:
-    assert decode_pack(b"".join(map(bytes, encode_pack([], [], LIMITS)))[HEADER_SIZE:]) == []
+    buffers, _ = encode_pack({"size": []}, [], LIMITS)
+    assert decode_pack(b"".join(map(bytes, buffers))[HEADER_SIZE:]).contents == []
 
 
 def test_pack_is_capped_at_the_limit() -> None:
     size = len(encoded()) - HEADER_SIZE
-    encode_pack(INDEX, CONTENTS, Limits(max_chunk_bytes=size))
+    encode_pack(COLUMNS, CONTENTS, Limits(max_chunk_bytes=size))
     with pytest.raises(LocalProtocolError, match=f"a pack of {size} bytes is above the cap of {size - 1}"):
-        encode_pack(INDEX, CONTENTS, Limits(max_chunk_bytes=size - 1))
+        encode_pack(COLUMNS, CONTENTS, Limits(max_chunk_bytes=size - 1))
 
 
 def test_pack_cut_short_anywhere_is_refused() -> None:
@@ -174,28 +172,45 @@ def test_pack_cut_short_anywhere_is_refused() -> None:
             decode_pack(payload[:end])
 
 
+def test_any_bit_that_is_flipped_in_an_index_or_before_it_is_noticed() -> None:
+    payload = bytearray(encoded()[HEADER_SIZE:])
+    for position in range(len(payload) - len(b"abcxy")):
+        for bit in range(8):
+            payload[position] ^= 1 << bit
+            with pytest.raises((RemoteProtocolError, DigestMismatch)):
+                decode_pack(payload)
+            payload[position] ^= 1 << bit
+
+
 def test_pack_with_bytes_after_its_items_is_refused() -> None:
-    with pytest.raises(RemoteProtocolError, match="longer than its items"):
+    with pytest.raises(RemoteProtocolError, match="do not add up"):
         decode_pack(encoded()[HEADER_SIZE:] + b"x")
 
 
-@pytest.mark.parametrize("index", [{}, None, 1, "a", [1], [[]], ["a"], [None]])
-def test_pack_index_that_is_no_list_of_objects_is_refused(index: object) -> None:
+@pytest.mark.parametrize("index", [[], None, 1, "a", [1], [[]], {"size": 1}, {"size": None}, {"name": [], "size": {}}])
+def test_pack_index_that_is_no_object_of_lists_is_refused(index: object) -> None:
     with pytest.raises(RemoteProtocolError):
+        decode_pack(pack_payload(index))
+
+
+@pytest.mark.parametrize("index", [{"name": ["a"]}, {"name": [], "size": [0]}, {"size": [0], "x": [1, 2]}])
+def test_pack_index_with_lists_of_several_lengths_is_refused(index: object) -> None:
+    with pytest.raises(RemoteProtocolError, match="not of one length"):
         decode_pack(pack_payload(index))
 
 
 @pytest.mark.parametrize("size", [-1, 2, 2**63, 1.0, "1", True, None, []])
 def test_pack_item_with_impossible_size_is_refused(size: object) -> None:
     with pytest.raises(RemoteProtocolError):
-        decode_pack(pack_payload([{"size": size}], b"x"))
+        decode_pack(pack_payload({"size": [size]}, b"x"))
 
 
-def test_pack_sizes_that_overlap_the_end_together_are_refused() -> None:
+@pytest.mark.parametrize("sizes", [[2, 2], [4, -1]])
+def test_pack_sizes_that_do_not_add_up_are_refused(sizes: list[int]) -> None:
     with pytest.raises(RemoteProtocolError):
-        decode_pack(pack_payload([{"size": 2}, {"size": 2}], b"xyz"))
+        decode_pack(pack_payload({"size": sizes}, b"xyz"))
 
 
 def test_pack_index_longer_than_the_pack_is_refused() -> None:
     with pytest.raises(RemoteProtocolError, match="longer than the pack"):
-        decode_pack(struct.pack(">I", 0xFFFFFFFF) + b"[]")
+        decode_pack(struct.pack(">I", 0xFFFFFFFF) + bytes(32) + b"{}")
