@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 from ftransfer.account import Account
 from ftransfer.errors import AlreadyThere, Forbidden, FtransferError, NotAFile, NotFound, ReadOnly
@@ -55,32 +55,31 @@ class Door:
 
     async def list(
         self, path: str, *, recursive: bool = False, links: bool = False, after: str = "", until: str = ""
-    ) -> AsyncIterator[Sequence[Entry]]:
+    ) -> AsyncGenerator[Sequence[Entry], None]:
         """Give the entries below a folder that may be seen, in batches; of a recursive listing those in the range from `after` to
-        `until`, names relative to the folder. Raises as Store.list, and NameRefused."""
+        `until`, names relative to the folder. Close it if it is left early. Raises as Store.list, and NameRefused."""
         folder = parse_path(path, self._limits)
         within = Range(*(str(parse_path(bound, self._limits)) for bound in (after, until)))
         if not self._may_list(folder):
             return
         batches = self._store.list(folder, recursive=recursive, links=links, within=within)
-        if self._is_uniform:
+        async with contextlib.aclosing(batches):
             async for batch in batches:
-                yield batch
-            return
-        async for batch in batches:
-            seen = [entry for entry in batch if self._is_listed(entry)]
-            if seen:
-                yield seen
+                seen = batch if self._is_uniform else [entry for entry in batch if self._is_listed(entry)]
+                if seen:
+                    yield seen
 
-    async def lines(self, path: str, *, links: bool = False) -> AsyncIterator[Sequence[str]]:
+    async def lines(self, path: str, *, links: bool = False) -> AsyncGenerator[Sequence[str], None]:
         """Give the same as lines, names relative to the folder (Store.lines). Raises as `list`."""
         folder = parse_path(path, self._limits)
         if not self._is_uniform:
-            async for batch in self.list(path, recursive=True, links=links):
-                yield lines_of(batch, folder)
+            async with contextlib.aclosing(self.list(path, recursive=True, links=links)) as batches:
+                async for batch in batches:
+                    yield lines_of(batch, folder)
         elif self._may_list(folder):
-            async for lines in self._store.lines(folder, links=links):
-                yield lines
+            async with contextlib.aclosing(self._store.lines(folder, links=links)) as groups:
+                async for lines in groups:
+                    yield lines
 
     def _may_list(self, folder: SafeName) -> bool:
         """Whether there is anything to list. Raises what hides a folder from who may see nothing below it."""
@@ -137,12 +136,13 @@ class Door:
                 async for group in groups:
                     yield group
             return
-        async for batch in self.list(path, recursive=True):
-            names = [parse_name(entry.name, self._limits) for entry in batch]
-            while names:
-                items = await self.read_small(names[:max_items], room_bytes)
-                names = names[len(items) :]
-                yield items
+        async with contextlib.aclosing(self.list(path, recursive=True)) as batches:
+            async for batch in batches:
+                names = [parse_name(entry.name, self._limits) for entry in batch]
+                while names:
+                    items = await self.read_small(names[:max_items], room_bytes)
+                    names = names[len(items) :]
+                    yield items
 
     def _may_be_packed(self, name: SafeName) -> bool:
         # The folders on the way to what may be seen belong to a tree as well.

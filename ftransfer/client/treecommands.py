@@ -186,10 +186,8 @@ async def _open_destination(path: Path, *, durable: bool, dry_run: bool) -> tupl
 
 
 async def _is_empty(store: Store) -> bool:
-    async for batch in store.list(ROOT):
-        if batch:
-            return False
-    return True
+    async with contextlib.aclosing(store.list(ROOT)) as batches:
+        return await anext(batches, None) is None
 
 
 async def _given(entries: Spool) -> Entries:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import aclosing
 from typing import Any
 
 from ftransfer.digest import digest_of
@@ -51,15 +52,17 @@ async def handle_dir(session: Session, command: Command) -> dict[str, Any]:
     recursive, links = options.get("recursive", False), options.get("links", False)
     async with session.channel.heartbeats():
         if recursive and options.get("spans"):
-            async for spans in spans_of(session.share.lines(path, links=links)):
-                await session.channel.send(session.connection.send_list([span_to_wire(span) for span in spans]))
-                count += sum(span.entries for span in spans)
+            async with aclosing(session.share.lines(path, links=links)) as lines:
+                async for spans in spans_of(lines):
+                    await session.channel.send(session.connection.send_list([span_to_wire(span) for span in spans]))
+                    count += sum(span.entries for span in spans)
             return {"entries": count}
         bounds = {"after": options.get("after", ""), "until": options.get("until", "")}
-        async for batch in session.share.list(path, recursive=recursive, links=links, **bounds):
-            for listing in in_frames([entry_to_wire(entry) for entry in batch], session.connection.send_list):
-                await session.channel.send(listing)
-            count += len(batch)
+        async with aclosing(session.share.list(path, recursive=recursive, links=links, **bounds)) as batches:
+            async for batch in batches:
+                for listing in in_frames([entry_to_wire(entry) for entry in batch], session.connection.send_list):
+                    await session.channel.send(listing)
+                count += len(batch)
     return {"entries": count}
 
 

@@ -6,7 +6,7 @@ All names are SafeName: checked before they come here. All errors are those of f
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -220,8 +220,8 @@ class Store(Protocol):
 
     def list(
         self, folder: SafeName, *, recursive: bool = False, links: bool = False, within: Range = WHOLE
-    ) -> AsyncIterator[Sequence[Entry]]:
-        """Give the entries below a folder in batches, so that memory does not grow with their number.
+    ) -> AsyncGenerator[Sequence[Entry], None]:
+        """Give the entries below a folder in batches, so that memory does not grow with their number. Close it if it is left early.
 
         Not recursive: in the order of the file system. Recursive: each folder before its content, siblings ordered by the bytes of
         their names, depth first; the order in which two trees can be compared side by side. Only regular files, folders and
@@ -236,7 +236,7 @@ class Store(Protocol):
     def lines(self, folder: SafeName, *, links: bool = False) -> AsyncGenerator[Sequence[str], None]:
         """Give what a recursive listing would, in its order, as lines (line_of) with names relative to the folder; it costs less.
 
-        Raises as `list`.
+        To be closed, and raises, as `list`.
         """
 
     async def open_read(self, name: SafeName) -> Reader:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ftransfer.digest import Digest, digest_of
@@ -93,7 +93,7 @@ class MemoryStore:
 
     async def list(
         self, folder: SafeName, *, recursive: bool = False, links: bool = False, within: Range = WHOLE
-    ) -> AsyncIterator[Sequence[Entry]]:
+    ) -> AsyncGenerator[Sequence[Entry], None]:
         self._folder(folder)
         entries = self._below(folder, recursive=recursive, links=links)
         if recursive and within != WHOLE:
