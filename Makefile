@@ -16,9 +16,10 @@ serve: $(VENV)/.installed $(VENV)/.compiled
 	@echo 'from another terminal: $(BIN)/ftransfer connect $(HOST) $(PORT)'
 	@exec $(BIN)/ftransfer serve sample_share --host $(HOST) --port $(PORT)
 
-# The whole test suite; arguments for pytest go into ARGS. Pytest's summary is the last thing printed.
+# The whole test suite, on all cores (ARGS='-n 0' for one process); arguments for pytest go into ARGS. Pytest's summary is the last thing
+# printed.
 test: $(VENV)/.installed-dev $(VENV)/.compiled
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 # An honest client among three thousand connections that mean no good. A minute, with figures.
 soak: $(VENV)/.installed-dev $(VENV)/.compiled

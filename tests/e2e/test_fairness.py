@@ -22,6 +22,7 @@ from ftransfer.server.listener import Server
 from ftransfer.server.rates import RateBounds
 from ftransfer.share import Share
 from ftransfer.storage.memory import MemoryStore
+from ftransfer.transfer.records import Progress
 from tests.support.service import RawPeer, Service, frame, raw_peer, serve
 
 DIRECT = pytest.mark.parametrize("direct", [True, False], ids=["sockets", "streams"])
@@ -135,16 +136,24 @@ async def test_rate_bounds_gets_and_puts(tmp_path: Path, direct: bool, bounds: R
 
 
 async def test_sessions_share_the_rate_fairly(tmp_path: Path) -> None:
+    size = 1 << 20
+    done = [0] * 4
+    when_first_was_done: list[int] = []
     async with serve(tmp_path, rates=RateBounds(all=4 << 20)) as service:
-        (service.root / "a").write_bytes(bytes(1 << 20))
+        (service.root / "a").write_bytes(bytes(size))
+        ready = asyncio.Barrier(len(done))
 
-        async def get(number: int) -> float:
+        async def get(number: int) -> None:
+            def progress(now: Progress) -> None:
+                done[number] = now.done
+
             async with service.client() as client:
-                await client.get("a", service.local / str(number))
-                return asyncio.get_running_loop().time()
+                await ready.wait()
+                await client.get("a", service.local / str(number), progress=progress)
+                when_first_was_done.extend([] if when_first_was_done else done)
 
-        ended = await asyncio.gather(*(get(number) for number in range(4)))
-    assert max(ended) - min(ended) < 0.4  # of one second: nobody was served first
+        await asyncio.gather(*(get(number) for number in range(len(done))))
+    assert min(when_first_was_done) > size // 3  # nobody was served first
 
 
 async def test_put_above_the_quota_is_refused_at_once_and_the_session_goes_on(tmp_path: Path) -> None:
