@@ -62,9 +62,7 @@ class Conversation:
     ) -> Conversation:
         """Connect, make sure who answers, and hear the server's hello, and log in. Raises as greet and log_in."""
         channel, hello = await greet(address, limits, security, direct=direct)
-        cap = int(hello.limits.get("max_chunk_bytes", limits.max_chunk_bytes))
-        channel.limits = replace(limits, max_chunk_bytes=max(1, min(cap, limits.max_chunk_bytes)))
-        channel.connection.peer_limits = channel.limits
+        channel.limits = channel.connection.peer_limits = _within(limits, hello)
         conversation = cls(address, channel, hello, on_notice)
         if hello.auth != NO_LOGIN or security.user:
             from ftransfer.client.login import log_in  # a server that asks nothing costs nothing
@@ -245,3 +243,17 @@ class Conversation:
         """End the connection at once."""
         self.is_over = True
         self.channel.abort()
+
+
+def _within(limits: Limits, hello: Hello) -> Limits:
+    """Give our limits, narrowed to the sizes that the server takes."""
+
+    def least(name: str, own: int) -> int:
+        return max(1, min(int(hello.limits.get(name, own)), own))
+
+    return replace(
+        limits,
+        max_line_bytes=least("max_line_bytes", limits.max_line_bytes),
+        max_chunk_bytes=least("max_chunk_bytes", limits.max_chunk_bytes),
+        max_json_bytes=least("max_json_bytes", limits.max_json_bytes),
+    )

@@ -239,8 +239,8 @@ class Connection:
             LocalProtocolError: The command before has frames that must be sent first: the server would take the line for one.
         """
         line = format_command(command)
-        if len(line) > self.limits.max_line_bytes + 1:
-            raise LineTooLong(f"the command is longer than the {self.limits.max_line_bytes} bytes that the server takes")
+        if len(line) > self.peer_limits.max_line_bytes + 1:
+            raise LineTooLong(f"the command is longer than the {self.peer_limits.max_line_bytes} bytes that the server takes")
         if self.state in _UNFINISHED_STATES or (self._unanswered and self._unanswered[-1].body is not Body.NONE):
             raise LocalProtocolError("what belongs to the last command has not been sent yet")
         if command.body is Body.FILE:
@@ -313,8 +313,8 @@ class Connection:
 
     def _send_json(self, step: Step, frame: bytes) -> bytes:
         size = len(frame) - HEADER_SIZE
-        if size > self.limits.max_json_bytes:
-            raise LocalProtocolError(f"a payload of {size} bytes is above the cap of {self.limits.max_json_bytes}")
+        if size > self.peer_limits.max_json_bytes:
+            raise LocalProtocolError(f"a payload of {size} bytes is above the cap of {self.peer_limits.max_json_bytes}")
         self._advance(step)
         return frame
 

@@ -343,3 +343,23 @@ async def test_end_of_the_connection_ends_the_commands(service: Service) -> None
     with pytest.raises(Closed):
         await outcomes(conversation, [("stat", "/", {}), ("close", "", {}), ("stat", "/", {})])
     assert conversation.is_over
+
+
+async def test_no_line_is_sent_that_is_longer_than_the_server_takes(tmp_path: Path) -> None:
+    async with serve(tmp_path, limits=Limits(max_line_bytes=300)) as service, service.client() as client:
+        await client.dir()
+        with pytest.raises(LineTooLong, match="300 bytes"):
+            await client.stat(f"{'x' * 147}/{'x' * 148}")
+        with pytest.raises(NotFound):
+            await client.stat(f"{'x' * 147}/{'x' * 147}")
+        assert [session.number for session in service.server.sessions] == [1]  # over the same connection
+
+
+async def test_lists_of_names_fit_into_what_the_server_takes(tmp_path: Path) -> None:
+    async with serve(tmp_path, limits=Limits(max_json_bytes=4_000)) as service, service.client() as client:
+        (service.local / "tree").mkdir()
+        (service.local / "tree" / "not empty").touch()  # so that files are asked for by name
+        for number in range(300):
+            (service.root / f"{number:050}").write_bytes(b"x")
+        report = await client.get_tree("", service.local / "tree")
+    assert (report.copied, report.failed) == (300, 0)
