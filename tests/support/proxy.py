@@ -60,13 +60,18 @@ class Flow:
 
 @dataclass(eq=False)
 class Passage:
-    """One connection through the proxy. `ended` is set when both sides of it are closed."""
+    """One connection through the proxy. `ended` is set when both sides of it are closed.
+
+    `turns` is how often the client has spoken after it had heard something: it has waited for no more round trips than that.
+    """
 
     up: Flow
     down: Flow
+    turns: int = 0
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     _sockets: list[socket.socket] = field(default_factory=list)
     _cut: asyncio.Event = field(default_factory=asyncio.Event)
+    _has_heard: bool = False
 
     def cut(self) -> None:
         """End it now, with a reset to both sides."""
@@ -74,6 +79,12 @@ class Passage:
             if sock.fileno() >= 0:
                 _reset_on_close(sock)
         self._cut.set()
+
+    def note(self, flow: Flow) -> None:
+        """Count: something goes this way now."""
+        if flow is self.up:
+            self.turns += self._has_heard
+        self._has_heard = flow is self.down
 
 
 class Proxy:
@@ -151,8 +162,8 @@ class Proxy:
 
     async def _until_over(self, passage: Passage, near: socket.socket, far: socket.socket) -> None:
         """Carry both ways until both have ended, or one of them or the whole passage is cut."""
-        up = asyncio.create_task(self._flow(passage.up, near, far))
-        down = asyncio.create_task(self._flow(passage.down, far, near))
+        up = asyncio.create_task(self._flow(passage, passage.up, near, far))
+        down = asyncio.create_task(self._flow(passage, passage.down, far, near))
         cut = asyncio.create_task(passage._cut.wait())
         left: set[asyncio.Task[bool]] = {up, down}
         try:
@@ -172,7 +183,7 @@ class Proxy:
                 else:
                     await _end_gently(source, sink)
 
-    async def _flow(self, flow: Flow, source: socket.socket, sink: socket.socket) -> bool:
+    async def _flow(self, passage: Passage, flow: Flow, source: socket.socket, sink: socket.socket) -> bool:
         """Carry one way to its end and tell the receiver that it is the end; or, if it is to be cut there, give True."""
         loop = asyncio.get_running_loop()
         fault = flow.fault
@@ -187,6 +198,7 @@ class Proxy:
                     return False
                 if fault.flip_at is not None and 0 <= fault.flip_at - flow.passed < len(data):
                     data[fault.flip_at - flow.passed] ^= 1 << fault.bit
+                passage.note(flow)
                 await loop.sock_sendall(sink, data)
                 flow.passed += len(data)
                 if self._records:
