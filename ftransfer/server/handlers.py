@@ -39,7 +39,7 @@ from ftransfer.transfer.digesting import RunningDigest
 from ftransfer.transfer.packs import in_frames
 from ftransfer.transfer.pump import receive_content, send_content
 from ftransfer.transfer.records import entry_to_wire
-from ftransfer.transfer.spans import span_to_wire, spans_of
+from ftransfer.transfer.spans import span_of, span_to_wire
 
 # Up to this size a file is read into memory and sent in one go.
 _SMALL_BYTES = 256 * 1024
@@ -52,10 +52,10 @@ async def handle_dir(session: Session, command: Command) -> dict[str, Any]:
     recursive, links = options.get("recursive", False), options.get("links", False)
     async with session.channel.heartbeats():
         if recursive and options.get("spans"):
-            async with aclosing(session.share.lines(path, links=links)) as lines:
-                async for spans in spans_of(lines):
-                    await session.channel.send(session.connection.send_list([span_to_wire(span) for span in spans]))
-                    count += sum(span.entries for span in spans)
+            async with aclosing(session.share.lines(path, links=links)) as runs:
+                async for lines in runs:
+                    await session.channel.send(session.connection.send_list([span_to_wire(span_of(lines))]))
+                    count += len(lines)
             return {"entries": count}
         bounds = {"after": options.get("after", ""), "until": options.get("until", "")}
         async with aclosing(session.share.list(path, recursive=recursive, links=links, **bounds)) as batches:

@@ -26,6 +26,7 @@ from ftransfer.storage.root import Root
 _log = logging.getLogger(__name__)
 
 BATCH = 1024  # things; about 3 ms of one thread
+_FIRST_BATCH = 64  # whoever waits for the first of them need not wait so long
 # A character takes four bytes at most, so shorter text need not be encoded to know that it is within the limit.
 _SURELY_SHORT_NAME = DEFAULT_LIMITS.max_name_bytes // 4
 _SURELY_SHORT_PART = DEFAULT_LIMITS.max_part_bytes // 4
@@ -60,14 +61,16 @@ class Listing(Generic[T]):
         self._handle = root.open_folder(folder)
         walk = _Walk(root, self._handle, folder, make, links=links, relative=relative)
         self._pieces = walk.recursive(within) if recursive else walk.flat()
+        self._size = _FIRST_BATCH
 
     def next_batch(self) -> list[T]:
-        """Give BATCH things or more, but never twice as many; fewer only at the end, and then none."""
+        """Give BATCH things or more, but never twice as many; fewer only at the beginning and at the end, and then none."""
         batch: list[T] = []
         for piece in self._pieces:
             batch += piece
-            if len(batch) >= BATCH:
+            if len(batch) >= self._size:
                 break
+        self._size = min(BATCH, 4 * self._size)
         return batch
 
     def close(self) -> None:

@@ -1,13 +1,13 @@
 """A recursive listing in runs of a thousand entries, each with a digest: what two trees have in common is found without naming it.
 
-Pure. One side cuts its lines (storage.base.line_of) into spans; the other cuts its own at the same names, and has to list only the
-ranges in which the digests differ. Neither holds more than a few runs of lines.
+Pure. One side makes a span of each batch of its lines (storage.base.line_of); the other cuts its own at the same names, and has to
+list only the ranges in which the digests differ. Neither holds more than a few batches.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ftransfer.digest import Digest, digest_of
@@ -18,8 +18,6 @@ from ftransfer.storage.base import WHOLE, Range
 
 # What a server offers if it can tell spans.
 FEATURE = "spans"
-# Entries in a span. If one of them differs, all are listed: some 100 KiB. Fewer would cost a tree without differences more.
-SPAN_ENTRIES = 1024
 # The most that a client takes, since it holds as many lines of its own.
 MAX_ENTRIES = 65536
 
@@ -38,19 +36,6 @@ def span_of(lines: Sequence[str]) -> Span:
     # Nobody knows what is in a folder that cannot be read: its line has nothing between the two NULs, and is like no other.
     digest = "" if "\0\0" in text else digest_of(text.encode("utf-8", "surrogateescape"))
     return Span(_name_of(lines[-1]), len(lines), digest)
-
-
-async def spans_of(batches: AsyncIterator[Sequence[str]], size: int = SPAN_ENTRIES) -> AsyncGenerator[list[Span], None]:
-    """Cut lines into spans, and give them as they get complete."""
-    pending: list[str] = []
-    async for batch in batches:
-        pending += batch
-        whole = len(pending) - len(pending) % size
-        if whole:
-            yield [span_of(pending[start : start + size]) for start in range(0, whole, size)]
-            del pending[:whole]
-    if pending:
-        yield [span_of(pending)]
 
 
 class Differences(NamedTuple):

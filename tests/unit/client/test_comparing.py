@@ -22,7 +22,7 @@ from ftransfer.share import Share
 from ftransfer.storage.base import FILE, FOLDER, LINK, SmallFile
 from ftransfer.storage.memory import MemoryStore, _Node
 from ftransfer.transfer.records import entry_to_wire
-from ftransfer.transfer.spans import span_to_wire, spans_of
+from ftransfer.transfer.spans import span_of, span_to_wire
 
 Tree = Mapping[str, tuple[str, int, int]]  # name to kind, size or target, mtime
 
@@ -44,8 +44,9 @@ class Said:
 
     async def _answer(self, path: str, options: dict[str, Any]) -> AsyncGenerator[Listing | Reply, None]:
         if options.pop("spans", False):
-            async for spans in spans_of(self._door.lines(path, links=options.get("links", False)), self._span):
-                yield Listing([span_to_wire(span) for span in spans])
+            async for lines in self._door.lines(path, links=options.get("links", False)):
+                spans = [lines[start : start + self._span] for start in range(0, len(lines), self._span)]
+                yield Listing([span_to_wire(span_of(span)) for span in spans])
         else:
             async for batch in self._door.list(path, **options):
                 yield Listing([entry_to_wire(entry) for entry in batch])

@@ -21,7 +21,6 @@ from ftransfer.transfer.spans import (
     span_from_wire,
     span_of,
     span_to_wire,
-    spans_of,
 )
 
 NAMES = ["a", "a/b", "a/c", "a.b", "b", "é", "\udcff"]
@@ -37,7 +36,7 @@ async def in_batches(lines: Sequence[str], size: int = 2) -> AsyncIterator[Seque
 
 
 async def cut(lines: Sequence[str], size: int) -> list[Span]:
-    return [span async for spans in spans_of(in_batches(lines), size) for span in spans]
+    return [span_of(batch) async for batch in in_batches(lines, size)]
 
 
 async def compare(theirs: Sequence[str], ours: Sequence[str], size: int = 2) -> Differences:
@@ -53,10 +52,6 @@ async def test_spans_cover_all_lines_in_order() -> None:
     spans = await cut(lines, 3)
     assert [(span.until, span.entries) for span in spans] == [("a/c", 3), ("é", 3), ("\udcff", 1)]
     assert spans[2].digest == digest_of(b"\xff\0file 1 1 420\0")
-
-
-async def test_nothing_has_no_spans() -> None:
-    assert await cut([], 3) == []
 
 
 async def test_folder_that_cannot_be_read_is_like_no_other() -> None:
