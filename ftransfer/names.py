@@ -96,6 +96,17 @@ def _refused(text: str, why: str) -> NameRefused:
     return NameRefused(f"{shown}: {why}", name=text)
 
 
+# So many characters are surely not too many bytes.
+PLAIN_NAME_LENGTH = DEFAULT_LIMITS.max_name_bytes // 4
+_PLAIN_PART_LENGTH = DEFAULT_LIMITS.max_part_bytes // 4
+
+
+def is_plain_part(part: str) -> bool:
+    """Whether a glance tells that this is a part of a name, spelled as it should be. What it does not settle is checked in full."""
+    # Printable text has no NUL, no surrogate and so only one spelling.
+    return 0 < len(part) <= _PLAIN_PART_LENGTH and part[0] != "." and part.isprintable()
+
+
 class NameReader:
     """parse_name for many names of few folders: each folder is checked once, and most last parts by a glance.
 
@@ -114,8 +125,7 @@ class NameReader:
     def split(self, text: str) -> tuple[SafeName, str]:
         """Check a name; give its folder, of which no new object is made if it was the last one's, and its last part."""
         folder, slash, last = text.rpartition("/")
-        # Printable text has no NUL, no surrogate and so only one spelling. What a glance does not settle is checked in full.
-        if not last or last[0] == "." or len(last) > 63 or len(text) > 1023 or not last.isprintable():
+        if len(text) > PLAIN_NAME_LENGTH or not is_plain_part(last):
             whole = parse_name(text, self._limits)
             return whole.parent, whole.last
         if not slash:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ftransfer.errors import RemoteProtocolError
-from ftransfer.names import SafeName, parse_name
+from ftransfer.names import PLAIN_NAME_LENGTH, SafeName, is_plain_part, parse_name
 from ftransfer.protocol.replies import take, take_count, take_time
 from ftransfer.storage.base import FILE, FOLDER, LINK, Entry
 
@@ -78,8 +78,31 @@ def entry_from_wire(value: object, below: SafeName) -> Entry:
 def entries_from_wire(items: Sequence[object], below: SafeName) -> list[Entry]:
     """Read entries of a listing, and give them with their names relative to `below`. Raises as entry_from_wire."""
     cut = 0 if below.is_root else len(str(below)) + 1
-    entries = [entry_from_wire(item, below) for item in items]
-    return [replace(entry, name=entry.name[cut:]) for entry in entries] if cut else entries
+    checked = {str(below)}  # folders, each spelled as it should be
+    entries = []
+    for item in items:
+        entry = _plain_entry(item, checked, cut) if type(item) is dict else None
+        if entry is None:
+            entry = entry_from_wire(item, below)
+            checked.add(entry.name.rpartition("/")[0])
+            entry = replace(entry, name=entry.name[cut:])
+        entries.append(entry)
+    return entries
+
+
+def _plain_entry(value: dict[str, Any], checked: Container[str], cut: int) -> Entry | None:
+    """Read the entry of a file in a folder that has been checked; None if it has to be read with care. A listing may be long."""
+    get = value.get
+    name, size, mtime_ns, mode = get("name"), get("size"), get("mtime_ns"), get("mode")
+    # Five keys are these four and the kind, if all of them are there.
+    if not (type(name) is str and type(size) is type(mtime_ns) is type(mode) is int and get("kind") == FILE and len(value) == 5):
+        return None
+    folder, _, last = name.rpartition("/")
+    if folder not in checked or not is_plain_part(last) or len(name) > PLAIN_NAME_LENGTH:
+        return None
+    if size < 0 or mode < 0 or max(size, abs(mtime_ns), mode) >= 2**63:
+        return None
+    return Entry(name[cut:], FILE, size, mtime_ns, mode)
 
 
 def described_from_wire(value: Mapping[str, Any], name: SafeName) -> Entry:
