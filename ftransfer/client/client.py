@@ -19,7 +19,7 @@ from ftransfer.client.files import FileCommands
 from ftransfer.client.greeting import Address
 from ftransfer.client.live import Live
 from ftransfer.client.people import OnNameRefused, People
-from ftransfer.client.retry import Backoff, RetryRules
+from ftransfer.client.retry import Backoff, RetryRules, afresh_once
 from ftransfer.client.security import DEFAULT_SECURITY, Security
 from ftransfer.client.turn import Turn
 from ftransfer.client.uploads import source_of, upload, upload_stream
@@ -310,11 +310,14 @@ class Client(FileCommands, People):
     async def _get_part(
         self, name: str, store: LocalStore, target: SafeName, offset: int, length: int | None, progress: ProgressCallback | None
     ) -> Receipt:
-        async with PartFile(store, target) as part:
-            stream = StreamDownload(name, part, offset=offset, length=length)
-            receipt = await self.persist(name, stream.run, progress)
-            await part.publish(receipt.digest)
-        return receipt._replace(durable=store.durable)
+        async def attempt() -> Receipt:
+            async with PartFile(store, target) as part:
+                stream = StreamDownload(name, part, offset=offset, length=length)
+                receipt = await self.persist(name, stream.run, progress)
+                await part.publish(receipt.digest)
+            return receipt._replace(durable=store.durable)
+
+        return await afresh_once(attempt)
 
     async def _download(
         self, conversation: Conversation, name: str, store: Store, target: SafeName, report: Report, streams: int | None

@@ -286,7 +286,12 @@ class StreamDownload:
             conversation.abort()
             raise SourceChanged(f"{escape(self._name)}: the file on the server has changed; start again", name=self._name)
         self._identity = meta.identity
-        text = await _receive(conversation, self._name, self, self._digest, meta, report)
+        kept = self._written - self._start
+        try:
+            text = await _receive(conversation, self._name, self, self._digest, meta, report)
+        except DigestMismatch as error:
+            error.kept = kept
+            raise
         await run_job(movers(), self._sink.flush)
         return Receipt(self._name, self.offset - self._start, text, meta.mtime_ns, durable=False)
 

@@ -353,6 +353,16 @@ async def test_what_a_stream_was_given_before_a_cut_is_verified_too(service: Ser
                 await client.get_to("a", sink, offset=1000)
 
 
+async def test_part_of_a_file_that_was_cut_after_a_flip_starts_afresh(service: Service) -> None:
+    (service.root / "a").write_bytes(CONTENT)
+    async with Proxy(service.address, spoiled_down(2 << 20)) as proxy:
+        async with service.client_at(proxy.address, retry=SOON) as client:
+            receipt = await client.get("a", service.local / "b", offset=1000, length=3 << 20)
+    assert (service.local / "b").read_bytes() == CONTENT[1000 : 1000 + (3 << 20)]
+    assert receipt.restarted
+    assert left_behind(service.local) == ["b"]
+
+
 # Who may write.
 
 
