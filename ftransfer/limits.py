@@ -6,11 +6,10 @@ what a client accepts from a server. Tests try each at the limit and one past it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """Bounds of one server or client. Sizes end in `_bytes`, times in `_s` (seconds)."""
 
     # The wire.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -115,8 +114,7 @@ def limits_of(values: Mapping[str, Any]) -> Limits:
     from ftransfer.limits import DEFAULT_LIMITS
 
     stall_s = parse_time(values["stall_time"])
-    return replace(
-        DEFAULT_LIMITS,
+    return DEFAULT_LIMITS._replace(
         max_sessions=values["max_sessions"],
         max_source_sessions=values["max_source_sessions"] or 0,
         max_unproven=values["max_unproven"],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from ftransfer.channel import Channel
@@ -251,8 +250,7 @@ def _within(limits: Limits, hello: Hello) -> Limits:
     def least(name: str, own: int) -> int:
         return max(1, min(int(hello.limits.get(name, own)), own))
 
-    return replace(
-        limits,
+    return limits._replace(
         max_line_bytes=least("max_line_bytes", limits.max_line_bytes),
         max_chunk_bytes=least("max_chunk_bytes", limits.max_chunk_bytes),
         max_json_bytes=least("max_json_bytes", limits.max_json_bytes),

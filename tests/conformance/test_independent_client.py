@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,7 +22,7 @@ from tests.conformance.independent_client import Client, Refused
 T = TypeVar("T")
 
 # Small enough that a test passes the caps in no time.
-LIMITS = replace(DEFAULT_LIMITS, max_line_bytes=2_000, max_chunk_bytes=50_000)
+LIMITS = DEFAULT_LIMITS._replace(max_line_bytes=2_000, max_chunk_bytes=50_000)
 
 
 @pytest.fixture(params=["folder", "folder through streams", "memory"])

@@ -9,7 +9,7 @@ import shutil
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ftransfer.digest import Digest
@@ -49,7 +49,7 @@ class Stage:
 @asynccontextmanager
 async def serving(stage: Stage, *, direct: bool = True) -> AsyncIterator[Server]:
     """Serve the share of a stage while the block runs; its store is closed after it."""
-    limits = replace(stage.limits, max_chunk_bytes=stage.chunk_bytes)
+    limits = stage.limits._replace(max_chunk_bytes=stage.chunk_bytes)
     store = await LocalStore.open(stage.share.root)
     try:
         server = await Server.start(Share(store), port=0, limits=limits, direct=direct)

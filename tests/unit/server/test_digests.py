@@ -200,7 +200,7 @@ async def test_only_so_many_are_computed_at_once() -> None:
 async def test_what_two_sessions_want_at_once_is_computed_once() -> None:
     store = await store_with("a")
     running: list[str] = []
-    digests = Digests(replace(LIMITS, max_checksums=1))
+    digests = Digests(LIMITS._replace(max_checksums=1))
     readers = [GatedReader(store, SafeName(("a",)), running) for _ in range(2)]
     tasks = [asyncio.create_task(digests.of(reader, 2**62, some_allowance())) for reader in readers]
     for reader in readers:
