@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,12 +16,8 @@ from ftransfer.digest import digest_of
 from ftransfer.door import Door
 from ftransfer.errors import FtransferError, NameRefused
 from ftransfer.names import NameReader, SafeName, parse_name, parse_path
-from ftransfer.rights import ANYONE
-from ftransfer.share import Share
 from ftransfer.storage.base import FILE, FOLDER, LINK, Announcement, SmallFile
-from ftransfer.storage.local import LocalStore
-from ftransfer.storage.root import Resolver
-from tests.support.canary import SECRET, Canary, canary
+from tests.support.canary import SECRET, Canary
 
 ALPHABET = (".", "..", "/", "\\", "%", "%2e", "2e", "~", "a", "\0", "\udc2e", "\udcc0\udcae", "/secret", "/outside/secret")
 MORE = ("\uff0e", "\u2215", ":", " ", "\n", "\x7f", "-", "*", "\ud800", "C:", ".ftransfer", "A", "folder")
@@ -179,25 +175,6 @@ WAYS: tuple[Callable[[Door, str], Awaitable[bytes]], ...] = (
     *(dir_, dir_recursive, get, stat, mget, mget_tree, put, put_kept, mput),
     *(mkdir, mkdir_parents, mv_from, mv_to, mv_onto, rm, setstat, clear_partials),
 )
-
-
-@pytest.fixture
-def outside(tmp_path: Path) -> Iterator[Canary]:
-    with canary(tmp_path / "outside") as made:
-        yield made
-
-
-@pytest.fixture(params=["openat2", "walk"])
-async def door(request: pytest.FixtureRequest, tmp_path: Path, outside: Canary) -> AsyncIterator[Door]:
-    resolver: Resolver = request.param
-    (tmp_path / "share").mkdir()
-    try:
-        store = await LocalStore.open(tmp_path / "share", durable=False, resolver=resolver)
-    except FtransferError:
-        pytest.skip("this kernel has no openat2")
-    share = Share(store)
-    yield share.door(ANYONE)
-    await share.close()
 
 
 def set_out(share: Path) -> None:

@@ -11,7 +11,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -20,11 +20,7 @@ from ftransfer.digest import digest_of
 from ftransfer.door import Door
 from ftransfer.errors import FtransferError
 from ftransfer.names import parse_name
-from ftransfer.rights import ANYONE
-from ftransfer.share import Share
 from ftransfer.storage.base import FILE, FOLDER, LINK, Announcement, SmallFile
-from ftransfer.storage.local import LocalStore
-from ftransfer.storage.root import Resolver
 from tests.support.canary import SECRET, Canary, canary, exchange
 
 SHORT_S = 0.4
@@ -169,25 +165,6 @@ async def folders(door: Door, number: int) -> bytes:
 
 VERBS = (get, look, pack, sweep, put, unpack, move, remove, attributes, folders)
 Verb = Callable[[Door, int], Awaitable[bytes]]
-
-
-@pytest.fixture
-def outside(tmp_path: Path) -> Iterator[Canary]:
-    with canary(tmp_path / "outside") as made:
-        yield made
-
-
-@pytest.fixture(params=["openat2", "walk"])
-async def door(request: pytest.FixtureRequest, tmp_path: Path, outside: Canary) -> AsyncIterator[Door]:
-    resolver: Resolver = request.param
-    (tmp_path / "share").mkdir()
-    try:
-        store = await LocalStore.open(tmp_path / "share", durable=False, resolver=resolver)
-    except FtransferError:
-        pytest.skip("this kernel has no openat2")
-    share = Share(store)
-    yield share.door(ANYONE)
-    await share.close()
 
 
 async def race(door: Door, share: Path, outside: Canary, verb: Verb, duration_s: float) -> tuple[int, int, int]:

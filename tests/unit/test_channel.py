@@ -24,39 +24,34 @@ async def server_channel() -> tuple[Channel, HeldLink]:
     return channel, link
 
 
-async def test_heartbeat_that_is_under_way_is_sent_whole_before_the_block_ends() -> None:
+class Block:
+    """A block with heartbeats that has ended, while one of them is under way."""
+
+    def __init__(self, channel: Channel, link: HeldLink, error: Exception | None = None) -> None:
+        self._channel, self._link, self._error = channel, link, error
+        self.task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        async with self._channel.heartbeats():
+            await self._link.begun.wait()
+            if self._error is not None:
+                raise self._error
+
+    async def is_waiting(self) -> bool:
+        await self._link.begun.wait()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        return not self.task.done() and not self._link.written
+
+
+@pytest.mark.parametrize("error", [None, NotFound("a: is gone")])
+async def test_heartbeat_that_is_under_way_is_sent_whole_before_the_block_ends(error: NotFound | None) -> None:
     channel, link = await server_channel()
-
-    async def work() -> None:
-        async with channel.heartbeats():
-            await link.begun.wait()
-
-    working = asyncio.create_task(work())
-    await link.begun.wait()
-    for _ in range(5):
-        await asyncio.sleep(0)
-    assert not working.done() and link.written == b""
+    block = Block(channel, link, error)
+    assert await block.is_waiting()
     link.open.set()
-    await working
-    assert link.written == HEARTBEAT
-
-
-async def test_the_same_where_the_block_fails() -> None:
-    channel, link = await server_channel()
-
-    async def work() -> None:
-        async with channel.heartbeats():
-            await link.begun.wait()
-            raise NotFound("a: is gone")
-
-    working = asyncio.create_task(work())
-    await link.begun.wait()
-    for _ in range(5):
-        await asyncio.sleep(0)
-    assert not working.done()
-    link.open.set()
-    with pytest.raises(NotFound):
-        await working
+    await asyncio.wait([block.task])
+    assert block.task.exception() is error
     assert link.written == HEARTBEAT
 
 
@@ -77,18 +72,11 @@ async def test_cancelled_block_does_not_wait_for_a_peer_that_takes_nothing() -> 
 
 async def test_cancelled_while_it_waits_for_the_last_heartbeat_it_is_cancelled() -> None:
     channel, link = await server_channel()
-
-    async def work() -> None:
-        async with channel.heartbeats():
-            await link.begun.wait()
-
-    working = asyncio.create_task(work())
-    await link.begun.wait()
-    for _ in range(5):
-        await asyncio.sleep(0)
-    working.cancel()
-    await asyncio.wait([working], timeout=5)
-    assert working.cancelled() and link.written == b""
+    block = Block(channel, link)
+    assert await block.is_waiting()
+    block.task.cancel()
+    await asyncio.wait([block.task], timeout=5)
+    assert block.task.cancelled() and link.written == b""
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 

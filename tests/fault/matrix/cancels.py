@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +50,15 @@ class Cancelled:
 
 async def run_client_cancels(seed: int, kind: type[Deed], place: Path, *, every: int = 1) -> Tally:
     """Cancel the command at each of its awaits."""
-    tally = Tally(f"{kind.label}: command cancelled at each await")
-    deed = kind(place, seed)
+    return await _at_each_await(_cancel_client, Tally(f"{kind.label}: command cancelled at each await"), kind(place, seed), every)
+
+
+async def _at_each_await(cancel: Callable[[Deed, Tally, int], Awaitable[bool]], tally: Tally, deed: Deed, every: int) -> Tally:
+    """Do a deed again and again, cancelled at its first await, its second, and so on until it has no more."""
     await deed.build()
     fatal, missed = deed.dice.randrange(every), 0
     while missed < _NOT_SEEN_IN_A_ROW:
-        is_hit = await _cancel_client(deed, tally, fatal)
+        is_hit = await cancel(deed, tally, fatal)
         missed = 0 if is_hit or not fatal else missed + 1
         fatal += every if is_hit or not fatal else 1
     return tally
@@ -90,15 +93,7 @@ async def _cancel_client(deed: Deed, tally: Tally, fatal: int) -> bool:
 
 async def run_session_cancels(seed: int, kind: type[Deed], place: Path, *, every: int = 1) -> Tally:
     """Cancel the server's session at each of its awaits; the client goes on by itself or is asked again."""
-    tally = Tally(f"{kind.label}: session cancelled at each await")
-    deed = kind(place, seed)
-    await deed.build()
-    fatal, missed = deed.dice.randrange(every), 0
-    while missed < _NOT_SEEN_IN_A_ROW:
-        is_hit = await _cancel_session(deed, tally, fatal)
-        missed = 0 if is_hit or not fatal else missed + 1
-        fatal += every if is_hit or not fatal else 1
-    return tally
+    return await _at_each_await(_cancel_session, Tally(f"{kind.label}: session cancelled at each await"), kind(place, seed), every)
 
 
 async def _cancel_session(deed: Deed, tally: Tally, fatal: int) -> bool:

@@ -1,0 +1,35 @@
+"""What the proofs go out from: a share with something to guard beside it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from ftransfer.door import Door
+from ftransfer.errors import FtransferError
+from ftransfer.rights import ANYONE
+from ftransfer.share import Share
+from ftransfer.storage.local import LocalStore
+from ftransfer.storage.root import Resolver
+from tests.support.canary import Canary, canary
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Iterator[Canary]:
+    with canary(tmp_path / "outside") as made:
+        yield made
+
+
+@pytest.fixture(params=["openat2", "walk"])
+async def door(request: pytest.FixtureRequest, tmp_path: Path, outside: Canary) -> AsyncIterator[Door]:
+    resolver: Resolver = request.param
+    (tmp_path / "share").mkdir()
+    try:
+        store = await LocalStore.open(tmp_path / "share", durable=False, resolver=resolver)
+    except FtransferError:
+        pytest.skip("this kernel has no openat2")
+    share = Share(store)
+    yield share.door(ANYONE)
+    await share.close()
