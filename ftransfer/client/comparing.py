@@ -39,7 +39,21 @@ async def compare_with_server(
         NotFound: There is no such source. (A destination that is not there is empty.)
         NotAFolder, and what ends a conversation.
     """
-    differences = await _find_differences(conversation, store, remote, options, pulls=pulls)
+    differences = await ask_differences(conversation, store, remote, options, pulls=pulls)
+    await compare_ranges(plan, differences, conversation, store, remote, options, pulls=pulls)
+
+
+async def compare_ranges(
+    plan: Plan,
+    differences: Differences,
+    conversation: Conversation,
+    store: Store,
+    remote: SafeName,
+    options: TreeOptions,
+    *,
+    pulls: bool,
+) -> None:
+    """The second half of compare_with_server: list what differs, on both sides."""
     comparison = Comparison(options.rules)
     ranges = differences.ranges
     said = 0
@@ -85,9 +99,10 @@ async def nothing() -> Entries:
         yield entries
 
 
-async def _find_differences(
+async def ask_differences(
     conversation: Conversation, store: Store, remote: SafeName, options: TreeOptions, *, pulls: bool
 ) -> Differences:
+    """Give the ranges of names in which a store and a folder of the server differ. Raises as compare_with_server."""
     # Digests of content are not in the spans, and names that take no part would make them differ.
     if FEATURE not in conversation.hello.features or options.checksum or options.wanted is not everything:
         return Differences([WHOLE])

@@ -26,7 +26,6 @@ from ftransfer.protocol.replies import Outcomes, Reply
 from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, SmallFile, Store
 from ftransfer.transfer.digesting import digest_in_store
 from ftransfer.transfer.packs import in_frames, refusal_from_wire, unpack
-from ftransfer.transfer.pipeline import OneBehind
 from ftransfer.transfer.records import entry_from_wire
 from ftransfer.transfer.spool import Spool
 
@@ -167,27 +166,23 @@ class _Intake:
 
     async def receive(self) -> Mapping[str, Any]:
         """Store what comes until the reply; give its values."""
-        storing = OneBehind()
-        try:
-            while True:
-                event = await self._conversation.answer()
-                match event:
-                    case Payload():
-                        files, _ = unpack(await self._conversation.channel.whole_payload(), self._relative)
-                        self._refuse_unasked(files)
-                        await storing.start(self._store_files(files))
-                    case Outcomes(items=items):
-                        self._take_outcomes(items)
-                    case Reply(values=values):
-                        await storing.finish()
-                        if self._awaited:
-                            raise RemoteProtocolError(f"the server left out {len(self._awaited)} of the files asked for")
-                        return values
-                    case _:
-                        raise self._conversation.out_of_turn(event)
-                self._room.set()
-        finally:
-            await storing.settle()
+        while True:
+            event = await self._conversation.answer()
+            match event:
+                case Payload():
+                    # While a pack is stored the next one gathers in the socket's buffer: two threads would only take turns.
+                    files, _ = unpack(await self._conversation.channel.whole_payload(), self._relative)
+                    self._refuse_unasked(files)
+                    await self._store_files(files)
+                case Outcomes(items=items):
+                    self._take_outcomes(items)
+                case Reply(values=values):
+                    if self._awaited:
+                        raise RemoteProtocolError(f"the server left out {len(self._awaited)} of the files asked for")
+                    return values
+                case _:
+                    raise self._conversation.out_of_turn(event)
+            self._room.set()
 
     def _refuse_unasked(self, files: Sequence[SmallFile]) -> None:
         """Refuse links, which are made from listings, and folders where files were named."""

@@ -8,13 +8,13 @@ from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from ftransfer.client.comparing import compare_with_server
+from ftransfer.client.comparing import ask_differences, compare_ranges
 from ftransfer.client.conversation import Asked, Conversation
 from ftransfer.client.trees import Plan, TreeItem, TreeRun, below, item_of, tell_plan, tell_unread
 from ftransfer.client.uploads import source_of, upload
 from ftransfer.digest import Digest
 from ftransfer.errors import FolderNotEmpty, FtransferError, NotFound, RemoteProtocolError, SourceChanged
-from ftransfer.names import SafeName, escape, parse_name
+from ftransfer.names import ROOT, SafeName, escape, parse_name
 from ftransfer.protocol.replies import Outcomes, Reply, take_count
 from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, SmallFile, Store
 from ftransfer.transfer.digesting import digest_in_store
@@ -43,7 +43,11 @@ async def push_tree(conversation: Conversation, store: Store, remote: SafeName, 
     """
     options = run.options
     with Plan(min(MAX_PACKED_BYTES, conversation.channel.limits.max_chunk_bytes - _INDEX_BYTES)) as plan:
-        await compare_with_server(plan, conversation, store, remote, options, pulls=False)
+        differences = await ask_differences(conversation, store, remote, options, pulls=False)
+        if not (differences.told or options.links or options.dry_run):
+            await _push_fresh(conversation, store, remote, run, plan)
+            return
+        await compare_ranges(plan, differences, conversation, store, remote, options, pulls=False)
         if plan.compared:
             await _compare_digests(conversation, store, remote, plan, run)
         run.begin(plan)
@@ -62,6 +66,19 @@ async def push_tree(conversation: Conversation, store: Store, remote: SafeName, 
             await _remove(conversation, remote, plan.removed, run)
         if plan.folders:
             await push.packs(_folders(plan))
+
+
+async def _push_fresh(conversation: Conversation, store: Store, remote: SafeName, run: TreeRun, plan: Plan) -> None:
+    """Send all that there is, where the server has nothing: each folder is walked and read in one go, with no listing before."""
+    run.begin(None)
+    await _make_folders(conversation, remote, plan)
+    push = _Push(conversation, store, remote, run)
+    await push.packs(push.everything(plan))
+    if plan.large:
+        await _make_folders(conversation, remote, plan)
+        await _push_large(conversation, store, remote, plan, run)
+    if plan.folders:
+        await push.packs(_folders(plan, deepest_first=True))
 
 
 async def _compare_digests(conversation: Conversation, store: Store, remote: SafeName, plan: Plan, run: TreeRun) -> None:
@@ -115,6 +132,23 @@ class _Push:
                 items = await self._store.read_small(names[:MAX_ITEMS], PACK_BYTES)
                 yield self._sort(names, items)
                 names = names[len(items) :]
+
+    async def everything(self, plan: Plan) -> AsyncGenerator[Group, None]:
+        """Give all small files of the tree; what else there is goes into the plan."""
+        async with contextlib.aclosing(self._store.read_tree(ROOT, plan.packed_bytes, MAX_ITEMS)) as groups:
+            async for items in groups:
+                files: Group = []
+                for item in items:
+                    if isinstance(item, SmallFile):
+                        if item.kind == FILE:
+                            files.append(item)
+                        else:
+                            plan.folders.add(Entry(item.name, FOLDER, 0, item.mtime_ns, item.mode))
+                    elif isinstance(item, Entry):
+                        plan.large.add(item)
+                    else:
+                        self._run.failed(item.name, item)
+                yield files
 
     def _sort(self, names: Sequence[SafeName], items: Sequence[SmallFile | Entry | FtransferError]) -> Group:
         files: Group = []
@@ -214,9 +248,12 @@ def _parents(plan: Plan) -> Iterator[SafeName]:
         last = parent
 
 
-async def _folders(plan: Plan) -> AsyncGenerator[Group, None]:
+async def _folders(plan: Plan, *, deepest_first: bool = False) -> AsyncGenerator[Group, None]:
     """Give the folders with their mode and mtime, after all that is in them."""
-    for batch in plan.folders.batches(MAX_ITEMS):
+    batches = list(plan.folders.batches(MAX_ITEMS))
+    for batch in reversed(batches) if deepest_first else batches:
+        if deepest_first:
+            batch.reverse()
         yield [SmallFile(entry.name, FOLDER, entry.mtime_ns, entry.mode) for entry in batch]
 
 

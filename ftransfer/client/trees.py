@@ -169,7 +169,7 @@ class Plan:
     """What is to be done, by kind, each in the order of the walk. Files up to `packed_bytes` travel packed."""
 
     def __init__(self, packed_bytes: int = MAX_PACKED_BYTES) -> None:
-        self._packed_bytes = packed_bytes
+        self.packed_bytes = packed_bytes
         self.replaced = Spool()
         self.small = Spool()
         self.large = Spool()
@@ -185,7 +185,7 @@ class Plan:
         return self.small.size_bytes + self.large.size_bytes
 
     def add_copy(self, entry: Entry) -> None:
-        (self.small if entry.size <= self._packed_bytes else self.large).add(entry)
+        (self.small if entry.size <= self.packed_bytes else self.large).add(entry)
 
     def add(self, action: Action) -> None:
         match action.doing:

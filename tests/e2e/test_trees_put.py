@@ -56,6 +56,20 @@ async def test_empty_tree_makes_its_folder(service: Service) -> None:
     assert (service.root / "a" / "b").is_dir()
 
 
+async def test_tree_that_is_not_there_yet_arrives_with_its_folders_as_they_are(service: Service) -> None:
+    tree = service.local / "new"
+    make_tree(tree, {"only/deep/large.bin": bytes(3 << 20), "closed/x": b"x", "empty": None})
+    (tree / "closed").chmod(0o555)  # it must be filled before it is closed
+    for folder in ("only/deep", "only", "closed", "empty"):
+        os.utime(tree / folder, ns=(10**18, 10**18))
+    async with service.client() as client:
+        report = await client.put_tree(tree, "some/where")
+    (tree / "closed").chmod(0o755)
+    (service.root / "some/where/closed").chmod(0o755)
+    assert (report.copied, report.folders, report.failed) == (2, 4, 0)
+    assert_same(tree, service.root / "some/where")
+
+
 async def test_receipts_say_what_was_stored(service: Service) -> None:
     items: list[TreeItem] = []
     async with service.client() as client:
