@@ -167,6 +167,7 @@ class SocketLink(PeerLink):
             timer.cancel()
             if not self._closed:
                 remove(self._socket)
+            del future  # which may hold the exception that holds this frame: the link would wait for the garbage collector
 
     def _set_low_water(self, count: int) -> None:
         if count != self._low_water:

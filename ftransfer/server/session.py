@@ -187,6 +187,7 @@ class Session:
             self.channel.abort()
             await self.hub.leave(self.seat)
             await self.changes.leave(self.seat)
+            del self.seat  # which refers to the session in turn: thousands would wait for the garbage collector
 
     async def _serve(self) -> None:
         if self._tls is not None:
