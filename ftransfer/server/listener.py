@@ -7,6 +7,7 @@ import contextlib
 import errno
 import logging
 import os
+import socket
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NoReturn
 
@@ -27,6 +28,7 @@ from ftransfer.server.handshake import encrypt
 from ftransfer.server.live import Hub
 from ftransfer.server.rates import RateBounds, Rates
 from ftransfer.server.session import Session
+from ftransfer.server.slack import Slack
 from ftransfer.share import Share
 from ftransfer.storage.base import KEEP_PARTIALS_S
 from ftransfer.transfer.spans import FEATURE as SPANS
@@ -39,6 +41,8 @@ log = logging.getLogger("ftransfer.server")
 
 PROTOCOL = 1
 _BACKLOG = 1024
+# Taken in one turn of the loop, which is what asyncio means by a backlog: a crowd that comes at once is not all in memory at once.
+_TAKEN_AT_ONCE = 16
 # To refuse with a word takes time and, with TLS, a handshake; whoever comes beyond so many is refused without.
 _MAX_REFUSALS = 64
 
@@ -74,6 +78,7 @@ class Server:
         self._changes = Changes(self._hub, limits, watcher)
         self._admission = admission
         self._sessions: dict[Session, asyncio.Task[None]] = {}
+        self._slack = Slack()
         self._refusing: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self._expiring: asyncio.Task[NoReturn] | None = None
@@ -113,9 +118,12 @@ class Server:
         """
         server = cls(share, limits, welcome, watcher, direct=direct, tls=tls, admission=admission, rates=rates, audit=audit)
         try:
-            server._server = await asyncio.start_server(server._accept, host or None, port, backlog=_BACKLOG)
+            server._server = await asyncio.start_server(server._accept, host or None, port, backlog=_TAKEN_AT_ONCE)
         except (OSError, OverflowError) as error:
             raise CannotListen(_why_not(error, host, port)) from error
+        for listening in server._server.sockets:
+            with socket.socket(fileno=os.dup(listening.fileno())) as same:
+                same.listen(_BACKLOG)
         server.addresses = [sock.getsockname()[:2] for sock in server._server.sockets]
         if not share.read_only:
             expiring = expire_partials(share.store, keep_partials_s, now_ns=share.now_ns)
@@ -150,10 +158,12 @@ class Server:
         session.set_pace()
         task = asyncio.get_running_loop().create_task(session.run())
         self._sessions[session] = task
+        self._slack.note(len(self._sessions))
 
         def ended(_: asyncio.Task[None]) -> None:
             self._sessions.pop(session, None)
             ticket.leave()
+            self._slack.note(len(self._sessions))
 
         task.add_done_callback(ended)
 
@@ -225,6 +235,7 @@ class Server:
             task.cancel()
         expiring = [self._expiring] if self._expiring is not None else []
         await asyncio.gather(*tasks, *self._refusing, *expiring, return_exceptions=True)
+        self._slack.stop()
         await self._changes.stop()
         await self._server.wait_closed()
 
