@@ -30,7 +30,7 @@ from ftransfer.names import SafeName, parse_name, parse_path
 from ftransfer.protocol.replies import Hello, Listing, Notice, Reply
 from ftransfer.storage.base import Entry, Store
 from ftransfer.storage.local import LocalStore
-from ftransfer.transfer.records import Progress, ProgressCallback, Receipt, entry_from_wire
+from ftransfer.transfer.records import Progress, ProgressCallback, Receipt, entries_from_wire
 
 if TYPE_CHECKING:
     # Loaded when first used: a get of one file needs no trees, and a short path no second connection.
@@ -249,7 +249,7 @@ class Client(FileCommands, People):
             try:
                 await conversation.say("dir", str(below), options)
                 while isinstance(event := await conversation.answer(), Listing):
-                    yield [entry_from_wire(item, below) for item in event.items]
+                    yield entries_from_wire(event.items, below)
                 if not isinstance(event, Reply):
                     raise conversation.out_of_turn(event)
             finally:

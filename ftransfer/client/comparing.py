@@ -145,7 +145,7 @@ async def _answer(conversation: Conversation, remote: SafeName, *, pulls: bool) 
     """Give the entries that answer a `dir` which has been said. A destination that is not there has none."""
     try:
         while isinstance(event := await conversation.answer(), Listing):
-            yield entries_from_wire(event.items, remote)
+            yield entries_from_wire(event.items, remote, relative=True)
     except NotFound:
         if pulls:
             raise

@@ -75,9 +75,9 @@ def entry_from_wire(value: object, below: SafeName) -> Entry:
     return _entry(value, safe)
 
 
-def entries_from_wire(items: Sequence[object], below: SafeName) -> list[Entry]:
-    """Read entries of a listing, and give them with their names relative to `below`. Raises as entry_from_wire."""
-    cut = 0 if below.is_root else len(str(below)) + 1
+def entries_from_wire(items: Sequence[object], below: SafeName, *, relative: bool = False) -> list[Entry]:
+    """Read entries of a listing; `relative` gives their names as they are from `below` on. Raises as entry_from_wire."""
+    cut = len(str(below)) + 1 if relative and not below.is_root else 0
     checked = {str(below)}  # folders, each spelled as it should be
     entries = []
     for item in items:
@@ -85,7 +85,7 @@ def entries_from_wire(items: Sequence[object], below: SafeName) -> list[Entry]:
         if entry is None:
             entry = entry_from_wire(item, below)
             checked.add(entry.name.rpartition("/")[0])
-            entry = replace(entry, name=entry.name[cut:])
+            entry = replace(entry, name=entry.name[cut:]) if cut else entry
         entries.append(entry)
     return entries
 

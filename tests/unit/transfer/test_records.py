@@ -26,7 +26,9 @@ ENTRIES = [
 def test_entries_are_relative_to_the_folder_that_was_asked_for() -> None:
     wire = [entry_to_wire(entry) for entry in ENTRIES]
     assert entries_from_wire(wire, ROOT) == ENTRIES
-    assert [entry.name for entry in entries_from_wire(wire, parse_name("a"))] == ["b", "c", "c/x", "c/y", "d", "\udcff/.x"]
+    assert entries_from_wire(wire, parse_name("a")) == ENTRIES
+    relative = entries_from_wire(wire, parse_name("a"), relative=True)
+    assert [entry.name for entry in relative] == ["b", "c", "c/x", "c/y", "d", "\udcff/.x"]
 
 
 names = st.lists(
@@ -56,9 +58,9 @@ def test_many_are_read_as_one_is(items: list[dict[str, Any]], below: SafeName) -
         expected = one_by_one()
     except FtransferError as error:
         with pytest.raises(type(error)):
-            entries_from_wire(items, below)
+            entries_from_wire(items, below, relative=True)
     else:
-        assert entries_from_wire(items, below) == expected
+        assert entries_from_wire(items, below, relative=True) == expected
 
 
 def test_what_is_not_below_the_folder_is_refused() -> None:
