@@ -193,8 +193,9 @@ class Session:
         if self._tls is not None:
             try:
                 await encrypt(self.channel.link, self._tls, self.limits)
-            except (ChannelError, TlsRequired):
+            except (ChannelError, TlsRequired) as failure:
                 self.offend(Offence.HANDSHAKE)
+                self.record("handshake", result=failure.code)
                 raise
         if self.is_admitted:
             self.hub.join(self.seat)

@@ -1,0 +1,103 @@
+"""Whoever fails again and again is refused for a while, and the owner reads of it: through real sessions from other addresses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ftransfer.audit import Audit
+from ftransfer.auth.admission import Admission
+from ftransfer.link import making
+from tests.support.certificates import own_tls
+from tests.support.service import RawPeer, raw_peer, serve
+
+LOGIN = b'login "" {"secret": "wrong"}\n'
+NO_HANDSHAKE = b"\x16\x03\x01\x00\x05hello"
+
+
+@pytest.fixture
+def come_from(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Let the server take the connections from now on for such from another address."""
+    make_link = making.make_link
+    host = ["127.0.0.1"]
+
+    def make(*arguments: Any, **options: Any) -> Any:
+        link = make_link(*arguments, **options)
+        link.peer_host, link.peer = host[0], f"[{host[0]}]:1"
+        return link
+
+    monkeypatch.setattr("ftransfer.server.listener.make_link", make)
+
+    def choose(other: str) -> None:
+        host[0] = other
+
+    return choose
+
+
+async def greeting(peer: RawPeer) -> str:
+    """Give "hello", or the code of the error that comes in its place."""
+    kind, value = await peer.json()
+    return "hello" if kind == b"H" else str(value["code"])
+
+
+def records(path: Path) -> list[tuple[str, str, str]]:
+    found = [json.loads(line) for line in path.read_text().splitlines()]
+    return [(record["event"], record["peer"], record["result"]) for record in found]
+
+
+async def test_failed_logins_of_one_network_are_held_against_all_of_it(tmp_path: Path, come_from: Callable[[str], None]) -> None:
+    audit = Audit.open(str(tmp_path / "audit.log"), lambda: 0.0)
+    async with serve(tmp_path, admission=Admission(token="right"), audit=audit) as service:
+        for number in range(1, 4):
+            come_from(f"2001:db8::{number}")
+            async with raw_peer(*service.address) as peer:
+                assert await greeting(peer) == "hello"
+                await peer.send(LOGIN)
+                assert await peer.error() == "not_authorised"
+        come_from("2001:db8::4")  # the same /64
+        async with raw_peer(*service.address) as peer:
+            assert await greeting(peer) == "busy"
+        come_from("2001:db8:0:1::1")
+        async with raw_peer(*service.address) as peer:
+            assert await greeting(peer) == "hello"
+            await peer.send(b'login "" {"secret": "right"}\n')
+            assert (await peer.json())[0] == b"R"
+    assert audit.flush(5)
+    audit.close()
+    assert records(tmp_path / "audit.log") == [
+        *(("login", f"[2001:db8::{number}]:1", "not_authorised") for number in range(1, 4)),
+        ("connect", "[2001:db8::4]:1", "busy"),
+        ("login", "[2001:db8:0:1::1]:1", "ok"),
+    ]
+
+
+async def test_broken_handshakes_are_held_against_their_source(tmp_path: Path, come_from: Callable[[str], None]) -> None:
+    audit = Audit.open(str(tmp_path / "audit.log"), lambda: 0.0)
+    async with serve(tmp_path, tls=own_tls(tmp_path), audit=audit) as service:
+        penalties = service.server.gate.penalties
+        for said in (NO_HANDSHAKE, b"dir\n", NO_HANDSHAKE, b"dir\n"):  # TLS that is none, and a plain client
+            come_from("192.0.2.7")
+            assert not penalties.left_s("192.0.2.7")
+            async with raw_peer(*service.address) as peer:
+                await peer.send(said)
+                while await peer.reader.read(1000):
+                    pass
+            await service.all_gone()
+        assert penalties.left_s("192.0.2.7") > 0 and not penalties.left_s("192.0.2.8")
+        async with raw_peer(*service.address) as peer:
+            await peer.send(b"dir\n")
+            assert await peer.is_at_end()  # not a word, nor a session
+        assert service.server.session_count == 4
+    assert audit.flush(5)
+    audit.close()
+    assert records(tmp_path / "audit.log") == [
+        ("handshake", "[192.0.2.7]:1", "closed"),
+        ("handshake", "[192.0.2.7]:1", "tls_required"),
+        ("handshake", "[192.0.2.7]:1", "closed"),
+        ("handshake", "[192.0.2.7]:1", "tls_required"),
+        ("connect", "[192.0.2.7]:1", "busy"),
+    ]
