@@ -91,10 +91,7 @@ class Inflow(Job):
         self.would_block = False
         left = self.budget
         self._begin()
-        while left > 0 and not self._stopped:
-            if self.would_block and not self._linger(self._wait_readable):
-                return None
-            self.would_block = False
+        while left > 0 and not self._stopped and not self.would_block:
             if self._connection.payload_left:
                 left -= self._move(view[:left])
                 continue
@@ -103,17 +100,13 @@ class Inflow(Job):
                 return event
         return None
 
-    def _wait_readable(self, timeout_s: float) -> bool:
-        return self._link.wait_readable_now(timeout_s, self._connection.payload_left or 1)
-
     def _next_event(self, view: memoryview) -> Event | None:
         """Give the next event, taking no more from the socket than its frame."""
         event = self._connection.next_event()
         if event is not None:
             return event
-        count = self._link.receive_into(view[: min(self._connection.wanted, len(view))])
+        count = self._receive_into(view[: min(self._connection.wanted, len(view))])
         if count is None:
-            self.would_block = True
             return None
         self._connection.receive_bytes(view[:count])
         return InputEnded(clean=False) if count == 0 else None
@@ -125,9 +118,8 @@ class Inflow(Job):
         filled = len(early)
         view[:filled] = early
         while filled < len(view) and connection.payload_left and not self._stopped:
-            count = self._link.receive_into(view[filled : filled + min(len(view) - filled, connection.payload_left)])
+            count = self._receive_into(view[filled : filled + min(len(view) - filled, connection.payload_left)])
             if count is None:
-                self.would_block = True
                 break
             if count == 0:
                 self._store(view[:filled])
@@ -136,6 +128,17 @@ class Inflow(Job):
             filled += count
         self._store(view[:filled])
         return filled
+
+    def _receive_into(self, view: memoryview) -> int | None:
+        """As SocketLink.receive_into, waiting a moment if need be."""
+        count = self._link.receive_into(view)
+        if count is None and self._linger(self._wait_readable):
+            count = self._link.receive_into(view)
+        self.would_block = count is None
+        return count
+
+    def _wait_readable(self, timeout_s: float) -> bool:
+        return self._link.wait_readable_now(timeout_s, self._connection.payload_left or 1)
 
     def _store(self, block: memoryview) -> None:
         if block:
