@@ -25,7 +25,7 @@ from bench.wanlink import ADDRESSES, INTERFACE
 RTT_MS = 50
 RATE_MBIT = 200
 # Who needs longer is cut, and its rate taken from what the link carried until then.
-_CUT_S = 8.0
+_CUT_S = 15.0
 _PAYLOAD_PART = 1448 / 1500  # of a full packet
 
 
@@ -98,7 +98,7 @@ class LinkCase(Case):
         self.loss, self.congestion, self.tree = loss, congestion, tree
         self.rounds = 2
         self.name = f"link-{congestion}-{loss:g}-{'tree' if tree else 'file'}"
-        what = "2500 files of 4 KiB" if tree else "one file of 64 MiB"
+        what = "2500 files of 4 KiB" if tree else "one file of 256 MiB"
         self.title = f"{RTT_MS} ms, {RATE_MBIT} Mbit/s, {loss:g} % loss, {congestion}: get of {what}"
         self.unit = "files/s" if tree else "Mbit/s"
 
@@ -106,14 +106,14 @@ class LinkCase(Case):
         peers = bench.named(*(("ftransfer", "rsync daemon") if self.tree else ("ftransfer", "rsync daemon", "nginx + curl")))
         with contextlib.ExitStack() as stack:
             network = stack.enter_context(long_link(self.loss, self.congestion))
-            folder = stack.enter_context(bench.folder("tmpfs", 256 * MIB))
+            folder = stack.enter_context(bench.folder("tmpfs", 600 * MIB))
             arena = Arena(folder, network=network)
             sizes = [4096] * bench.scaled(2500)
             source, arrived = arena.share / "thing", arena.out / "thing"
             if self.tree:
                 make_tree(source, sizes)
             else:
-                make_file(source, bench.scaled(64 * MIB))
+                make_file(source, bench.scaled(256 * MIB))
             work = len(sizes) if self.tree else source.stat().st_size
             entrants, result.missing = arena.enter(stack, peers, "get_tree" if self.tree else "get")
 

@@ -34,12 +34,15 @@ from ftransfer.transfer.digesting import RunningDigest
 from ftransfer.transfer.records import Receipt, described_from_wire
 
 # Small enough to spread the end of a file over all workers, large enough that its command costs nothing.
-SEGMENT_BYTES = 1 << 20
+SEGMENT_BYTES = 512 << 10
 # Each worker asks for its next segment before it has the present one, so that no round trip passes unused.
 _ASKED_AHEAD = 2
 # What may lie in memory before its turn.
 _AHEAD_BYTES = 48 << 20
-MAX_STREAMS = 24
+MAX_STREAMS = 32
+# How long the rate is watched before more are tried: so many round trips, since each connection begins slowly.
+_TRIAL_ROUND_TRIPS = 10
+_SHORTEST_TRIAL_S = 0.3
 # A file is large from this size on; below, one connection is as quick.
 LARGE_BYTES = 16 << 20
 
@@ -95,7 +98,7 @@ class ParallelDownload:
         writer = await store.open_write(target, announced)
         async with receiving(writer, keep_cancelled=keep_cancelled) as digest:
             report(writer.offset, entry.size)
-            await self._fetch(writer, digest, report)
+            await self._fetch(conversation, writer, digest, report)
             text = await digest.finish(entry.size)
             await self._verify(conversation, text)
             await digest.close()
@@ -109,13 +112,14 @@ class ParallelDownload:
             message = f"{escape(self._name)}: the content does not match its digest; try again"
             raise DigestMismatch(message, name=self._name, expected=wanted, actual=text)
 
-    async def _fetch(self, writer: Writer, digest: RunningDigest, report: Report) -> None:
+    async def _fetch(self, first: Conversation, writer: Writer, digest: RunningDigest, report: Report) -> None:
         self._next_offset = writer.offset
         async with _Workers(self._changed) as workers:
-            for _ in range(self._streams):
-                workers.add(self._work)
+            workers.add(lambda: self._work(first))  # it is there already: the first bytes come a few round trips earlier
+            for _ in range(self._streams - 1):
+                workers.add(self._work_apart)
             if not self._fixed:
-                workers.watch(self._grow(workers))
+                workers.watch(self._grow(workers, max(_SHORTEST_TRIAL_S, _TRIAL_ROUND_TRIPS * first.channel.link.round_trip_s)))
             while writer.offset < self._entry.size:
                 data = await self._in_turn(workers)
                 await writer.write(data)
@@ -134,25 +138,30 @@ class ParallelDownload:
             self._changed.notify_all()
             return data
 
-    async def _grow(self, workers: _Workers) -> None:
+    async def _grow(self, workers: _Workers, trial_s: float) -> None:
         """Double the workers as long as the rate follows; on a path that is full already, more would only be unfair."""
         loop = asyncio.get_running_loop()
         rate = 0.0
         while self._streams < MAX_STREAMS:
             began, before = loop.time(), self._arrived_bytes
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(trial_s)
             now = (self._arrived_bytes - before) / (loop.time() - began)
             if rate and now < 1.15 * rate:
                 return
             rate = now
             more = min(self._streams, MAX_STREAMS - self._streams)
             for _ in range(more):
-                workers.add(self._work)
+                workers.add(self._work_apart)
             self._streams += more
 
-    async def _work(self) -> None:
-        """Fetch segments over a connection of its own until none is left. A broken connection gives its segments back."""
+    async def _work_apart(self) -> None:
+        """Fetch segments over a connection of its own."""
         conversation = await self._connect()
+        await self._work(conversation)
+        await conversation.close()
+
+    async def _work(self, conversation: Conversation) -> None:
+        """Fetch segments until none is left. A broken connection gives its segments back."""
         asked: deque[_Segment] = deque()
         try:
             while True:
@@ -161,7 +170,6 @@ class ParallelDownload:
                     options = {"offset": segment.offset, "length": segment.length, "identity": self._entry.identity}
                     await conversation.say("get", self._name, options)
                 if not asked:
-                    await conversation.close()
                     return
                 data = await self._receive(conversation, asked[0])
                 segment = asked.popleft()
@@ -169,12 +177,13 @@ class ParallelDownload:
                     self._come[segment.number] = data
                     self._arrived_bytes += len(data)
                     self._changed.notify_all()
-        finally:
+        except BaseException:
             conversation.abort()
             if asked:
                 async with self._changed:
                     self._todo.extendleft(reversed(asked))
                     self._changed.notify_all()
+            raise
 
     async def _take(self, *, wait: bool) -> _Segment | None:
         """Give the next segment to fetch; None if there is none, or (unless `wait`) none that fits into memory yet."""
