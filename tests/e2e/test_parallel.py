@@ -11,7 +11,7 @@ import pytest
 from ftransfer.client.downloads import LONG_PATH_S
 from ftransfer.client.parallel import LARGE_BYTES, MAX_STREAMS, SEGMENT_BYTES, streams_for
 from ftransfer.digest import digest_of
-from ftransfer.errors import Busy, NotFound, SourceChanged
+from ftransfer.errors import NotFound, SourceChanged
 from ftransfer.limits import Limits
 from ftransfer.transfer.records import Progress
 from tests.support.service import Service, serve
