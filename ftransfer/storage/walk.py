@@ -31,6 +31,12 @@ _FIRST_BATCH = 64  # whoever waits for the first of them need not wait so long
 _SURELY_SHORT_NAME = DEFAULT_LIMITS.max_name_bytes // 4
 _SURELY_SHORT_PART = DEFAULT_LIMITS.max_part_bytes // 4
 
+# What a link leads to cannot be reached from here, now or ever. Any other failure must not make things vanish
+# from a listing: a peer that keeps a folder in step would remove them.
+_LEADS_NOWHERE = frozenset(
+    {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EINVAL}
+)
+
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
@@ -151,6 +157,8 @@ class _Walk(Generic[T]):
         handle = self._open(below)
         try:
             names = os.listdir(handle)
+            if names:
+                _look_into(handle, names[0])
             if bounds is not None:
                 names = [name for name in names if bounds.may_hold(below + name, name, handle)]
             # Characters are in the order of their bytes, save the surrogates that stand for bytes that are not UTF-8.
@@ -183,7 +191,7 @@ class _Walk(Generic[T]):
                 continue
             try:
                 about = os.stat(last, dir_fd=handle, follow_symlinks=False)
-            except OSError:
+            except FileNotFoundError:
                 continue  # gone between being listed and being looked at
             mode = about.st_mode
             kind = mode & 0o170000
@@ -203,8 +211,10 @@ class _Walk(Generic[T]):
     def _link(self, level: _Level, last: str, handle: int, about: os.stat_result) -> T | None:
         try:
             target = os.readlink(last, dir_fd=handle)
-        except OSError:
-            return None
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.EINVAL):
+                return None  # gone between being listed and being looked at
+            raise
         # The text of one that leads outside would tell about paths of the machine, and no peer could use it.
         if not leads_inside(level.whole.split("/")[:-1], target):
             return None
@@ -214,8 +224,10 @@ class _Walk(Generic[T]):
         """Describe what stands behind a link; a folder there is not descended into."""
         try:
             about = self._root.stat(SafeName(tuple((level.whole + last).split("/"))))
-        except OSError:
-            return None
+        except OSError as error:
+            if error.errno in _LEADS_NOWHERE:
+                return None
+            raise
         if stat.S_ISREG(about.st_mode):
             return self._make(level.shown + last, FILE, about.st_size, about.st_mtime_ns, about.st_mode & 0o777)
         return self._folder(level, last, about) if stat.S_ISDIR(about.st_mode) else None
@@ -240,6 +252,14 @@ class _Bounds:
             return stat.S_ISDIR(os.stat(last, dir_fd=folder, follow_symlinks=False).st_mode)
         except OSError:
             return False
+
+
+def _look_into(handle: int, last: str) -> None:
+    """Raise OSError if names in a folder can be read, but nothing that has them can be looked at: a folder without its x bit."""
+    try:
+        os.stat(last, dir_fd=handle, follow_symlinks=False)
+    except FileNotFoundError:
+        pass
 
 
 def used_bytes(root: Root, folder: SafeName) -> int:

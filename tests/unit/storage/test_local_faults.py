@@ -7,6 +7,7 @@ import os
 import resource
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -333,3 +334,37 @@ async def test_openat2_forbidden_by_a_sandbox_is_done_without(tmp_path: Path, ke
     await store.close()
     with pytest.raises(StoreFailed, match="openat2"):
         await LocalStore.open(tmp_path, kernel=kernel, resolver="openat2")
+
+
+def fail_to_stat(monkeypatch: pytest.MonkeyPatch, last: str, error: OSError) -> None:
+    """Let looking at a name in an open folder fail."""
+    really = os.stat
+
+    def stat(path: Any, *, dir_fd: int | None = None, follow_symlinks: bool = True) -> os.stat_result:
+        if path == last and dir_fd is not None:
+            raise error
+        return really(path, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
+
+    monkeypatch.setattr(os, "stat", stat)
+
+
+@pytest.mark.parametrize("recursive", [False, True])
+async def test_what_cannot_be_looked_at_does_not_vanish_from_a_listing(
+    store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recursive: bool
+) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / name).write_text(name)
+    fail_to_stat(monkeypatch, "b", OSError(errno.EIO, "Input/output error"))
+    with pytest.raises(StoreFailed):
+        _ = [entry async for batch in store.list(SafeName(()), recursive=recursive) for entry in batch]
+
+
+async def test_folder_that_can_be_read_but_not_searched_is_listed_as_unread(
+    store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "closed" / "inside").write_text("x")
+    (tmp_path / "open").write_text("y")
+    fail_to_stat(monkeypatch, "inside", PermissionError(errno.EACCES, "Permission denied"))
+    entries = [entry async for batch in store.list(SafeName(()), recursive=True) for entry in batch]
+    assert [(entry.name, entry.unread) for entry in entries] == [("closed", True), ("open", False)]
