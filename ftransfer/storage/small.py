@@ -210,6 +210,8 @@ class _Group:
         self._syncs_group = root.durable and not self._syncs_each
         self._staged: list[_Staged] = []
         self._made: list[tuple[int, SafeName]] = []  # folders: they get their attributes after their content
+        self._temp = -1
+        self._folder: SafeName | None = None  # the last one that was seen to be there
         self._pending = StoreFailed("not yet written")
         self.results: list[FtransferError | None] = [self._pending] * len(files)
 
@@ -244,8 +246,10 @@ class _Group:
         if actual != file.digest:
             message = f"{shown(file.name)}: the content that came is not the content that was sent; send it again"
             raise DigestMismatch(message, name=file.name, expected=file.digest, actual=actual)
-        self._folders.make(folder)
-        temp, temporary, mode = self._hidden.temp(), self._hidden.new_name(), file.mode & 0o777
+        if folder is not self._folder:  # files of one folder mostly come one after the other
+            self._folders.make(folder)
+            self._folder = folder
+        temp, temporary, mode = self._temporary_folder(), self._hidden.new_name(), file.mode & 0o777
         handle = os.open(temporary, _MAKE, mode, dir_fd=temp)
         try:
             try:
@@ -269,7 +273,7 @@ class _Group:
             raise NameRefused(f"{shown(file.name)}: the link leads outside the share", name=file.name)
         encode_name(file.target)  # raises if it is no text
         self._folders.make(folder)
-        temp, temporary = self._hidden.temp(), self._hidden.new_name()
+        temp, temporary = self._temporary_folder(), self._hidden.new_name()
         os.symlink(file.target, temporary, dir_fd=temp)
         try:
             os.utime(temporary, ns=times_of(file.mtime_ns), dir_fd=temp, follow_symlinks=False)
@@ -278,12 +282,19 @@ class _Group:
             raise
         self._staged.append(_Staged(index, folder, last, temporary))
 
+    def _temporary_folder(self) -> int:
+        if self._temp < 0:
+            self._temp = self._hidden.temp()
+        return self._temp
+
     def publish(self) -> None:
         """Move everything to its name; after this the names are durable."""
-        temp = self._hidden.temp() if self._staged else -1
+        folder, its_name = None, None
         for staged in self._staged:
             try:
-                self._publish_one(staged, temp)
+                if folder is None or staged.folder is not its_name:
+                    folder, its_name = self._folders.make(staged.folder), staged.folder
+                self._publish_one(staged, folder)
             except OSError as error:
                 self._fail(staged.position, error, KIND_CLASH)
                 self._discard(staged)
@@ -301,14 +312,13 @@ class _Group:
         except OSError as error:
             self._fail_all(error)
 
-    def _publish_one(self, staged: _Staged, temp: int) -> None:
+    def _publish_one(self, staged: _Staged, folder: _Folder) -> None:
         index, folder_name, last, temporary = staged
-        folder = self._folders.make(folder_name)
         with self._root.lock_of(folder.about, last):
             if not folder.is_ours:
                 refuse_special_target(folder.handle, SafeName((*folder_name.parts, last)))
             rename = self._root.kernel.rename_new if self._files[index].if_absent else self._root.kernel.rename
-            rename(temporary, last, temp, folder.handle)
+            rename(temporary, last, self._temp, folder.handle)
         self.results[index] = None
         self._folders.note(folder)
 
@@ -334,7 +344,7 @@ class _Group:
 
     def _discard(self, staged: _Staged) -> None:
         try:
-            os.unlink(staged.temporary, dir_fd=self._hidden.temp())
+            os.unlink(staged.temporary, dir_fd=self._temp)
         except FileNotFoundError:
             pass
 

@@ -16,9 +16,9 @@ from ftransfer.transfer.records import entry_to_wire
 # A file up to this size travels packed; a larger one by itself, with resume. Two of them fit into one frame with their index.
 MAX_PACKED_BYTES = 1 << 20
 # So much content is gathered for a pack: enough that headers cost nothing, little enough to overlap reading with sending.
-PACK_BYTES = 1 << 20
+PACK_BYTES = 2 << 20
 # Names in one frame of a batch: a few hundred bytes each in an index, far below the cap of a frame even when all are long.
-MAX_ITEMS = 256
+MAX_ITEMS = 512
 
 
 _KINDS = frozenset((FILE, FOLDER, LINK))
