@@ -250,10 +250,10 @@ def _parents(plan: Plan) -> Iterator[SafeName]:
 
 async def _folders(plan: Plan, *, deepest_first: bool = False) -> AsyncGenerator[Group, None]:
     """Give the folders with their mode and mtime, after all that is in them."""
-    batches = list(plan.folders.batches(MAX_ITEMS))
-    for batch in reversed(batches) if deepest_first else batches:
-        if deepest_first:
-            batch.reverse()
+    batches = plan.folders.batches(MAX_ITEMS)
+    if deepest_first:  # the only way that holds all of them in memory; folders are few beside files
+        batches = (batch[::-1] for batch in reversed(list(batches)))
+    for batch in batches:
         yield [SmallFile(entry.name, FOLDER, entry.mtime_ns, entry.mode) for entry in batch]
 
 
