@@ -98,8 +98,9 @@ def copy_tree(connection: Connection, direction: str, source: str, dest: str, op
     told = _Told(as_json=as_json, dry_run=options.dry_run)
     report = run(_copy(connection, direction, source, dest, options, told))
     _write_total(report, direction, as_json=as_json)
-    if told.first_error is not None:
-        raise SomeFailed(report.failed, told.first_error)
+    # A name may have failed in one attempt and not in the next: only the report knows what has come of all of them.
+    if report.failed and told.error is not None:
+        raise SomeFailed(report.failed, told.error)
 
 
 def _write_total(report: TreeReport, direction: str, *, as_json: bool) -> None:
@@ -130,13 +131,13 @@ class _Told:
     """Says what became of each name, as far as anybody wants to know it."""
 
     def __init__(self, *, as_json: bool, dry_run: bool) -> None:
-        self.first_error: FtransferError | None = None
+        self.error: FtransferError | None = None  # the last one
         self._as_json = as_json
         self._dry_run = dry_run
 
     def __call__(self, item: TreeItem) -> None:
         if item.error is not None:
-            self.first_error = self.first_error or item.error
+            self.error = item.error
             note(f"ftransfer: {explain(item.error)}")
         if self._as_json:
             sys.stdout.write(f"{json.dumps(_record(item))}\n")

@@ -156,7 +156,7 @@ async def _attempt_once(
         report(steps, None)
 
     report(0, None)
-    run.moved = moved
+    run.attempt(moved)
     await attempt(conversation)
 
 

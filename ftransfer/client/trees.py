@@ -89,7 +89,15 @@ class TreeRun:
         self._total: int | None = None
         self._done = 0
         self._under_way = ("", 0)  # the file that is moving, and how far it was at most
-        self.moved: Callable[[], None] = lambda: None  # told whenever there is progress: new bytes, or a name that is done
+        self._moved: Callable[[], None] = lambda: None
+
+    def attempt(self, moved: Callable[[], None]) -> None:
+        """Begin an attempt. `moved` is called whenever there is progress: new bytes, or a name that is done.
+
+        What failed in the attempt before is tried again in this one, and counts as it ends here.
+        """
+        self._moved = moved
+        self.report.failed = 0
 
     def begin(self, plan: Plan | None) -> None:
         """Take a plan in; None if it is not known beforehand what there is."""
@@ -124,7 +132,7 @@ class TreeRun:
             if self._on_item is not None:
                 self._on_item(item)
         if any(item.did != "failed" for item in items):
-            self.moved()
+            self._moved()
         if items:
             self._tell(items[-1].name, 0)
 
@@ -157,7 +165,7 @@ class TreeRun:
             self._under_way = (name, count)
         elif count > furthest:
             self._under_way = (name, count)
-            self.moved()
+            self._moved()
         self._tell(name, count)
 
     def _tell(self, name: str, count: int) -> None:

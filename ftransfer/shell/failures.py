@@ -30,7 +30,7 @@ class ScriptFailed(FtransferError):
 
 
 class SomeFailed(FtransferError):
-    """Some names of a tree failed, and each has been told already; `cause` is the first of their errors."""
+    """Some names of a tree failed, and each has been told already; `cause` is one of their errors."""
 
     code = "some_failed"
 

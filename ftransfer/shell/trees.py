@@ -41,14 +41,15 @@ class _Told:
 
     def __init__(self, shell: ShellContext) -> None:
         self._shell = shell
-        self._first_error: FtransferError | None = None
+        self._error: FtransferError | None = None
 
     def __call__(self, item: TreeItem) -> None:
         if item.error is not None:
-            self._first_error = self._first_error or item.error
+            self._error = item.error
             self._shell.console.line(explain(item.error))
 
     def finish(self, report: TreeReport, verb: str) -> None:
         self._shell.console.line(tree_line(report, verb))
-        if self._first_error is not None:
-            raise SomeFailed(report.failed, self._first_error)
+        # A name may have failed in one attempt and not in the next: only the report knows what has come of all of them.
+        if report.failed and self._error is not None:
+            raise SomeFailed(report.failed, self._error)

@@ -8,7 +8,7 @@ from ftransfer.errors import NotFound
 
 def count_moves(run: TreeRun) -> list[None]:
     moves: list[None] = []
-    run.moved = lambda: moves.append(None)
+    run.attempt(lambda: moves.append(None))
     return moves
 
 
