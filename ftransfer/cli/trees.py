@@ -73,11 +73,8 @@ def sync(
 
 
 def get_folder(connection: Connection, name: str, dest: str, *, as_json: bool) -> None:
-    """get -r: into DEST under the folder's own name if DEST is a folder, else as DEST."""
-    last = name.rstrip("/").rsplit("/", 1)[-1]
-    if last not in ("", ".") and (dest.endswith(os.sep) or os.path.isdir(dest)):
-        dest = os.path.join(dest, last)
-    copy_tree(connection, "get", name, dest, _options(), as_json=as_json)
+    """get -r: the folder, to where cp would put it."""
+    copy_tree(connection, "get -r", name, dest, _options(), as_json=as_json)
 
 
 def put_folder(connection: Connection, folder: str, name: str, *, as_json: bool) -> None:
@@ -159,7 +156,11 @@ def _record(item: TreeItem) -> dict[str, object]:
 async def _copy(connection: Connection, direction: str, source: str, dest: str, options: TreeOptions, told: _Told) -> TreeReport:
     async with connection as client:
         with ProgressBar(sys.stderr, is_shown=sys.stderr.isatty()) as bar:
-            if direction == "get":
+            if direction == "get -r":
+                from ftransfer.client.unfinished import destination_of
+
+                dest = str(await destination_of(source, dest))
+            if direction in ("get", "get -r"):
                 return await client.get_tree(source, dest, options=options, on_item=told, progress=bar.callback)
             if direction == "match":
                 return await client.get_matching(source, dest, options=options, on_item=told, progress=bar.callback)

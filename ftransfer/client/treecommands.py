@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,10 @@ from ftransfer.client.downloads import expire_parts
 from ftransfer.client.pulls import pull_fresh_tree, pull_tree
 from ftransfer.client.pushes import push_tree
 from ftransfer.client.trees import OnItem, Plan, TreeOptions, TreeReport, TreeRun
+from ftransfer.client.unfinished import is_empty, until_whole
 from ftransfer.errors import FtransferError, NotAFolder, NotFound
 from ftransfer.jobs import movers, run_job
-from ftransfer.names import ROOT, SafeName, escape, parse_path
+from ftransfer.names import SafeName, escape, parse_path
 from ftransfer.storage.base import FILE, Store
 from ftransfer.storage.local import LocalStore
 from ftransfer.transfer.records import ProgressCallback
@@ -43,10 +45,12 @@ async def get_tree(
     options = options or TreeOptions()
     remote = parse_path(path)
     run = TreeRun(options, on_item, progress)
-    store, was_missing = await _open_destination(Path(dest), durable=client.durable, dry_run=options.dry_run)
-    try:
+    async with (
+        _destination(Path(dest), durable=client.durable, dry_run=options.dry_run) as (store, was_missing),
+        until_whole(store, remote, run, is_new=was_missing),
+    ):
         is_plain = not (options.links or options.dry_run or options.checksum) and options.wanted is everything
-        is_fresh = is_plain and await _is_empty(store)
+        is_fresh = is_plain and await is_empty(store)
 
         async def attempt(conversation: Conversation) -> None:
             nonlocal is_fresh
@@ -65,8 +69,6 @@ async def get_tree(
             await pull_tree(conversation, store, remote, run, planning, keep_cancelled=client.keep_cancelled)
 
         return await _receive(client, str(remote), store, run, attempt)
-    finally:
-        await store.close()
 
 
 async def get_matching(
@@ -83,9 +85,8 @@ async def get_matching(
     remote = parse_path(folder)
     wanted = glob_selection(rest)
     run = TreeRun(options, on_item, progress)
-    store, was_missing = await _open_destination(Path(dest), durable=client.durable, dry_run=options.dry_run)
-    matching = Spool()
-    try:
+    async with _destination(Path(dest), durable=client.durable, dry_run=options.dry_run) as (store, was_missing):
+        matching = Spool()
 
         async def attempt(conversation: Conversation) -> None:
             if not len(matching):
@@ -106,10 +107,8 @@ async def get_matching(
                 keep_cancelled=client.keep_cancelled,
             )
 
-        return await _receive(client, pattern, store, run, attempt)
-    finally:
-        matching.close()
-        await store.close()
+        with contextlib.closing(matching):
+            return await _receive(client, pattern, store, run, attempt)
 
 
 async def put_tree(
@@ -160,13 +159,18 @@ async def _attempt_once(
     await attempt(conversation)
 
 
-async def _open_destination(path: Path, *, durable: bool, dry_run: bool) -> tuple[Store, bool]:
-    """Open the folder that a tree goes into, making it if it is missing; and say whether it was missing.
+@contextlib.asynccontextmanager
+async def _destination(path: Path, *, durable: bool, dry_run: bool) -> AsyncIterator[tuple[Store, bool]]:
+    """Have the folder open that a tree goes into, made if it was missing; and say whether it was.
 
+    If the block fails and nothing has come, what was made goes again, so that the same command finds what it found this time.
     A dry run makes nothing: where the folder is missing, the nearest one above is opened in its place, and not looked into.
     """
+    missing: Sequence[Path] = ()
 
     def prepare() -> Path:
+        nonlocal missing
+        missing = [*itertools.takewhile(lambda folder: not folder.exists(), (path, *path.parents))]
         if not dry_run:
             path.mkdir(parents=True, exist_ok=True)
             return path
@@ -176,18 +180,28 @@ async def _open_destination(path: Path, *, durable: bool, dry_run: bool) -> tupl
         return there
 
     try:
-        was_missing = not await run_job(movers(), path.exists)
         folder = await run_job(movers(), prepare)
     except FileExistsError as error:
         raise NotAFolder(f"{escape(str(path))}: is not a folder", name=str(path)) from error
     except OSError as error:
         raise FtransferError(f"{escape(str(path))}: cannot be made: {error.strerror}", name=str(path)) from error
-    return await LocalStore.open(folder, durable=durable), was_missing
+    store = await LocalStore.open(folder, durable=durable)
+    try:
+        yield store, bool(missing)
+    except BaseException:
+        await store.close()
+        if not dry_run:
+            await run_job(movers(), lambda: _remove_empty(missing))
+        raise
+    finally:
+        await store.close()
 
 
-async def _is_empty(store: Store) -> bool:
-    async with contextlib.aclosing(store.list(ROOT)) as batches:
-        return await anext(batches, None) is None
+def _remove_empty(folders: Sequence[Path]) -> None:
+    """Remove folders, each in the next, up to the first that is not empty."""
+    with contextlib.suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
 
 
 async def _given(entries: Spool) -> Entries:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,13 +16,14 @@ if TYPE_CHECKING:
 
 
 async def get_folder(shell: ShellContext, name: SafeName, dest: str) -> None:
-    """Receive a folder: into `dest` under its own name if that is a folder, else as `dest`."""
-    if not name.is_root and (dest.endswith(os.sep) or Path(dest).is_dir()):  # noqa: ASYNC240 - one look, at the prompt
-        dest = os.path.join(dest, name.last)
+    """Receive a folder, to where cp would put it."""
+    from ftransfer.client.unfinished import destination_of
+
+    folder = await destination_of(str(name), dest)
     told = _Told(shell)
     async with shell.line.use() as client:
         with shell.console.progress() as bar:
-            report = await client.get_tree(str(name), dest, on_item=told, progress=bar.callback)
+            report = await client.get_tree(str(name), folder, on_item=told, progress=bar.callback)
     told.finish(report, "get")
 
 

@@ -98,6 +98,7 @@ class Proxy:
 
     def __init__(self, target: tuple[str, int], script: Iterable[Faults] = (), *, records: bool = False) -> None:
         self.passages: list[Passage] = []
+        self.entered = asyncio.Event()  # set when there is a first connection
         self.address: tuple[str, int] = ("", 0)
         self._target = target
         self._script: Iterator[Faults] = iter(script)
@@ -141,6 +142,7 @@ class Proxy:
             faults = next(self._script, Faults())
             passage = Passage(Flow(faults.up), Flow(faults.down))
             self.passages.append(passage)
+            self.entered.set()
             self._start(self._carry(passage, near))
 
     async def _carry(self, passage: Passage, near: socket.socket) -> None:

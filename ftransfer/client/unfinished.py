@@ -1,0 +1,96 @@
+"""A folder that a get of a tree has made is marked until it is whole, so that the same command goes on in it when it is run again.
+
+As with cp, `get -r X NEW` makes NEW like X where there is no NEW, else NEW/X. After a cut there is a NEW, of the command's own
+making, and no look at its content could tell. The mark is a partial download that is never published: it lies in the hidden place,
+survives kill -9, is held by a lock while the command runs, and goes after some days, as parts do. Its source is the path on the
+server. `put -r` needs none: it takes the name that it is given, whatever is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from ftransfer.client.downloads import OWNER
+from ftransfer.client.trees import TreeRun
+from ftransfer.errors import FtransferError
+from ftransfer.jobs import movers, run_job
+from ftransfer.names import RESERVED_PREFIX, ROOT, SafeName, parse_path
+from ftransfer.storage.base import Announcement, Store
+from ftransfer.storage.local import LocalStore
+
+_MARK = SafeName((f"{RESERVED_PREFIX}-tree",))  # a name that no content can have
+
+
+async def destination_of(path: str, dest: str | os.PathLike[str]) -> Path:
+    """Give the local folder that `get -r` is to make like the folder `path` of a share.
+
+    As with cp: `dest`, or what has the folder's own name in it if `dest` is a folder or ends in a slash. But a folder that an
+    earlier get of that path has made, and not finished, is `dest` itself.
+
+    Raises:
+        NameRefused: The path is none.
+    """
+    source = parse_path(path)
+    text = os.fspath(dest)
+    inside = Path(text, source.last)
+    if text.endswith(os.sep):
+        return inside
+    folder = Path(text)
+    if not await run_job(movers(), folder.is_dir) or await _is_unfinished(folder, source):
+        return folder
+    return inside
+
+
+async def _is_unfinished(folder: Path, source: SafeName) -> bool:
+    if not await run_job(movers(), (folder / RESERVED_PREFIX).is_dir):
+        return False
+    try:
+        store = await LocalStore.open(folder, durable=False)
+        try:
+            return await _is_marked(store, source)
+        finally:
+            await store.close()
+    except FtransferError:
+        return False  # what is wrong with the folder is said by who writes into it
+
+
+@contextlib.asynccontextmanager
+async def until_whole(store: Store, source: SafeName, run: TreeRun, *, is_new: bool) -> AsyncIterator[None]:
+    """Keep the mark of a folder that is new, or has one: until the block has ended with no name failed, or nothing has come at all.
+
+    Args:
+        source: The path on the server. The root of a share has no name of its own, so that there is no doubt and no mark.
+    """
+    if source.is_root or run.options.dry_run or not (is_new or await _is_marked(store, source)):
+        yield
+        return
+    mark = await store.open_write(_MARK, Announcement(source=str(source), owner=OWNER))
+    try:
+        await mark.write(b".")  # one in each run: the mark is as old as the last of them
+        yield
+    except BaseException:
+        await (mark.keep() if await _has_content(store) else mark.abort())
+        raise
+    await (mark.keep() if run.report.failed else mark.abort())
+
+
+async def _is_marked(store: Store, source: SafeName) -> bool:
+    mark = await store.find_partial(_MARK, OWNER)
+    return mark is not None and mark.source == str(source)
+
+
+async def is_empty(store: Store) -> bool:
+    """Whether there is nothing in the store but partials."""
+    async with contextlib.aclosing(store.list(ROOT)) as batches:
+        return await anext(batches, None) is None
+
+
+async def _has_content(store: Store) -> bool:
+    """Whether there is anything beside the mark; also if that cannot be told."""
+    try:
+        return not await is_empty(store) or len(await store.partials()) > 1
+    except FtransferError:
+        return True
