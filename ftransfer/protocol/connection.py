@@ -6,7 +6,6 @@ how many bytes follow, and the channel moves them past it.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
@@ -112,7 +111,7 @@ class Connection:
         # What a file began with: the line of a put, or the meta of a get. The end of the file gives its digest.
         self._head_sent = b""
         self._head_heard = b""
-        self._unanswered: deque[Command] = deque()  # client: commands sent ahead of their turn
+        self._unanswered: list[Command] = []  # client: commands sent ahead of their turn, few
 
     # What comes in.
 
@@ -326,7 +325,7 @@ class Connection:
     def _advance(self, step: Step, *, remote: bool = False) -> None:
         self.state = self._check(step, RemoteProtocolError if remote else LocalProtocolError)
         if self.state is State.READY and self._unanswered:
-            self.state = advance(self.state, _step_of(self._unanswered.popleft()))
+            self.state = advance(self.state, _step_of(self._unanswered.pop(0)))
 
     def _check(self, step: Step, failure: type[ProtocolError]) -> State:
         try:
