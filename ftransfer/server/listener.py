@@ -67,6 +67,7 @@ class Server:
         self.session_count = 0  # sessions so far; the number of the latest one
         self._share = share
         self._limits = limits
+        self._announced = _announced(limits)
         self._welcome = welcome
         self._direct = direct
         self.gate = Gate(limits, asyncio.get_running_loop().time)
@@ -170,6 +171,7 @@ class Server:
     def set_limits(self, limits: Limits) -> None:
         """Set other limits, for the sessions that come from now on."""
         self._limits = self.gate.limits = limits
+        self._announced = _announced(limits)
 
     def _turn_away(self, channel: Channel, link: Link, refusal: Busy) -> None:
         log.info("%s refused: %s", link.peer, refusal)
@@ -193,7 +195,6 @@ class Server:
             channel.abort()
 
     def _hello(self, number: int) -> Hello:
-        limits = self._limits
         return Hello(
             protocol=PROTOCOL,
             server=f"ftransfer/{VERSION}",
@@ -202,18 +203,7 @@ class Server:
             durable=self._share.durable,
             auth=self._admission.wants,
             features=("live", "watch", SPANS) if self._changes.is_possible else ("live", SPANS),
-            limits={
-                "max_line_bytes": limits.max_line_bytes,
-                "max_chunk_bytes": limits.max_chunk_bytes,
-                "max_json_bytes": limits.max_json_bytes,
-                "max_sessions": limits.max_sessions,
-                "login_s": limits.login_s,
-                "idle_s": limits.idle_s,
-                "stall_s": limits.stall_s,
-                "heartbeat_s": limits.heartbeat_s,
-                "vanish_s": limits.vanish_s,
-                "max_text_bytes": limits.max_text_bytes,
-            },
+            limits=self._announced,
         )
 
     async def stop(self, grace_s: float | None = None) -> None:
@@ -251,3 +241,19 @@ def _why_not(error: Exception, host: str, port: int) -> str:
         return f"cannot listen on {where}: this machine does not have that address"
     reason = os.strerror(number) if isinstance(number, int) and number > 0 else str(error)
     return f"cannot listen on {where}: {reason}"
+
+
+def _announced(limits: Limits) -> dict[str, float]:
+    """Give the limits that clients are told. All sessions share the value."""
+    return {
+        "max_line_bytes": limits.max_line_bytes,
+        "max_chunk_bytes": limits.max_chunk_bytes,
+        "max_json_bytes": limits.max_json_bytes,
+        "max_sessions": limits.max_sessions,
+        "login_s": limits.login_s,
+        "idle_s": limits.idle_s,
+        "stall_s": limits.stall_s,
+        "heartbeat_s": limits.heartbeat_s,
+        "vanish_s": limits.vanish_s,
+        "max_text_bytes": limits.max_text_bytes,
+    }

@@ -16,8 +16,8 @@ from ftransfer.jobs import movers, run_job
 # So many sessions are a crowd, and it has gone when no more than this part of it is left.
 _CROWD = 64
 _PART = 4
-# What ends at one moment is freed within it.
-_PAUSE_S = 0.5
+# What ends at one moment is freed within it; connections that are being closed may take limits.close_s for that.
+_PAUSE_S = 2.5
 
 
 class Slack:
