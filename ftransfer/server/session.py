@@ -61,7 +61,7 @@ class Session:
     __slots__ = (
         "_handlers", "_hello", "_login_by", "_loop", "_principal", "_share", "_tls", "admission", "allowance", "audit", "began_at",
         "changes", "channel", "command", "connection", "digest", "digests", "failed_logins", "has_left", "hub", "is_admitted",
-        "is_stopping", "limits", "moved", "number", "rates", "seat", "share", "ticket", "total",
+        "is_stopping", "limits", "moved", "number", "rates", "seat", "share", "ticket", "total", "__weakref__",
     )  # fmt: skip
 
     def __init__(
