@@ -35,7 +35,7 @@ _NOT_QUICK = (
     "*-mixed-tree",
     "crowd-1",
     "crowd-100",
-    "resume-put",
+    "resume-*",
     "link-bbr-*",
     "link-*-0-*",
     "link-cubic-1-*",

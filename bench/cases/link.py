@@ -26,6 +26,7 @@ RTT_MS = 50
 RATE_MBIT = 200
 # Who needs longer is cut, and its rate taken from what the link carried until then.
 _CUT_S = 15.0
+_SHORT_CUT_S = 4.0  # in a short run
 _PAYLOAD_PART = 1448 / 1500  # of a full packet
 
 
@@ -124,10 +125,15 @@ class LinkCase(Case):
             def check() -> None:
                 (check_tree if self.tree else check_file)(source, arrived)
 
-            contestants = [Contestant(entrant.peer.name, work, self._timed(entrant, arena), check, clean) for entrant in entrants]
+            contestants = [
+                Contestant(
+                    entrant.peer.name, work, self._timed(entrant, arena, _CUT_S if bench.scale >= 1 else _SHORT_CUT_S), check, clean
+                )
+                for entrant in entrants
+            ]
             bench.contest(result, contestants, self.rounds, dropped=0)  # nothing is warmer in a second round
 
-    def _timed(self, entrant: Entrant, arena: Arena) -> Callable[[], Sample]:
+    def _timed(self, entrant: Entrant, arena: Arena, cut_s: float) -> Callable[[], Sample]:
         command: Command | None
         if self.tree:
             command = entrant.peer.get_tree(entrant.at, "thing", arena.out)
@@ -137,7 +143,7 @@ class LinkCase(Case):
 
         def run() -> Sample:
             before = carried_bytes(entrant.network)
-            sample = entrant.run([command], timeout_s=_CUT_S, may_be_cut=True)
+            sample = entrant.run([command], timeout_s=cut_s, may_be_cut=True)
             if not sample.was_cut:
                 return sample
             payload = (carried_bytes(entrant.network) - before) * _PAYLOAD_PART
