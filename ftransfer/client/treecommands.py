@@ -187,14 +187,14 @@ async def _destination(path: Path, *, durable: bool, dry_run: bool) -> AsyncIter
         raise FtransferError(f"{escape(str(path))}: cannot be made: {error.strerror}", name=str(path)) from error
     store = await LocalStore.open(folder, durable=durable)
     try:
-        yield store, bool(missing)
+        try:
+            yield store, bool(missing)
+        finally:
+            await store.close()
     except BaseException:
-        await store.close()
         if not dry_run:
             await run_job(movers(), lambda: _remove_empty(missing))
         raise
-    finally:
-        await store.close()
 
 
 def _remove_empty(folders: Sequence[Path]) -> None:
