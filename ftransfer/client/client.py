@@ -149,10 +149,14 @@ class Client(FileCommands, People):
 
     async def close(self) -> None:
         """Say goodbye. Never raises."""
-        await self._live.close()
-        conversation, self._conversation = self._conversation, None
-        if conversation is not None:
-            await conversation.close()
+        try:
+            await self._live.close()
+            if self._conversation is not None:
+                await self._conversation.close()
+        finally:
+            if self._conversation is not None:
+                self._conversation.abort()  # also when cancelled meanwhile
+                self._conversation = None
 
     async def _connected(self) -> Conversation:
         if self._conversation is None or self._conversation.is_over:

@@ -232,11 +232,13 @@ class Conversation:
         """Say close and end the connection; never raises."""
         if self.is_over:
             return
-        with contextlib.suppress(FtransferError, TimeoutError):
-            async with asyncio.timeout(self.channel.limits.close_s):
-                await self.ask("close")
-            await self.channel.close()
-        self.abort()
+        try:
+            with contextlib.suppress(FtransferError, TimeoutError):
+                async with asyncio.timeout(self.channel.limits.close_s):
+                    await self.ask("close")
+                await self.channel.close()
+        finally:
+            self.abort()  # also when cancelled meanwhile
 
     def abort(self) -> None:
         """End the connection at once."""

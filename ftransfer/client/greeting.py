@@ -123,18 +123,23 @@ class _Arrival:
 
         plain = asyncio.create_task(self._hello(link))
         private = asyncio.create_task(connect_privately())
+        heard: tuple[Channel, Hello] | None = None
         try:
             await asyncio.wait([plain, private], return_when=asyncio.FIRST_COMPLETED)
             # That it cannot be reached in one way says nothing of the other. Whom not to trust is final.
             if plain.done():
-                return await (private if isinstance(plain.exception(), TlsRequired) else plain)
-            return await (plain if _is_no_answer(private.exception()) else private)
+                heard = await (private if isinstance(plain.exception(), TlsRequired) else plain)
+            else:
+                heard = await (plain if _is_no_answer(private.exception()) else private)
+            return heard
         finally:
-            chosen = [task for task in (private, plain) if task.done() and not task.cancelled() and task.exception() is None]
             for task in (plain, private):
                 task.cancel()
             await asyncio.wait([plain, private])
-            if chosen and chosen[0] is private:
+            for task in (plain, private):
+                if not task.cancelled() and task.exception() is None and task.result() is not heard:
+                    task.result()[0].abort()
+            if heard is None or heard[0].link is not link:
                 link.abort()
 
     async def _is_speaking(self, link: Link, patience_s: float) -> bool:

@@ -36,7 +36,12 @@ async def connect_link(host: str, port: int, *, direct: bool = True) -> Link:
         links.append(make_link(reader, writer, direct=direct))
 
     reader = asyncio.StreamReader(loop=loop)
-    await loop.create_connection(lambda: asyncio.StreamReaderProtocol(reader, connected, loop=loop), host, port)
+    try:
+        await loop.create_connection(lambda: asyncio.StreamReaderProtocol(reader, connected, loop=loop), host, port)
+    except BaseException:  # a time-out that comes just after the connection
+        for link in links:
+            link.abort()
+        raise
     return links[0]
 
 

@@ -82,6 +82,7 @@ class Server:
         self._slack = Slack()
         self._refusing: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
+        self._is_stopping = False
         self._expiring: asyncio.Task[NoReturn] | None = None
 
     @classmethod
@@ -138,6 +139,9 @@ class Server:
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # A plain function, not a coroutine: it runs before the first byte is read, so that the link can take the socket over.
+        if self._is_stopping:  # it was on its way when the port was closed
+            writer.transport.abort()
+            return
         try:
             link = make_link(reader, writer, direct=self._direct)
         except OSError as error:  # out of descriptors: this connection is lost, the others go on
@@ -162,6 +166,7 @@ class Server:
         self._slack.note(len(self._sessions))
 
         def ended(_: asyncio.Task[None]) -> None:
+            channel.abort()  # a task that is cancelled before its first step does not come to it
             self._sessions.pop(session, None)
             ticket.leave()
             self._slack.note(len(self._sessions))
@@ -182,17 +187,19 @@ class Server:
             return
         task = asyncio.get_running_loop().create_task(self._refuse(channel, refusal))
         self._refusing.add(task)
-        task.add_done_callback(self._refusing.discard)
+
+        def ended(_: asyncio.Task[None]) -> None:
+            channel.abort()  # as for a session
+            self._refusing.discard(task)
+
+        task.add_done_callback(ended)
 
     async def _refuse(self, channel: Channel, refusal: Busy) -> None:
-        try:
-            with contextlib.suppress(ChannelError, TlsRequired):
-                if self._tls is not None:
-                    await encrypt(channel.link, self._tls, self._limits)
-                await channel.send(channel.connection.send_last_error(refusal))
-                await channel.close()
-        finally:
-            channel.abort()
+        with contextlib.suppress(ChannelError, TlsRequired):
+            if self._tls is not None:
+                await encrypt(channel.link, self._tls, self._limits)
+            await channel.send(channel.connection.send_last_error(refusal))
+            await channel.close()
 
     def _hello(self, number: int) -> Hello:
         return Hello(
@@ -209,6 +216,13 @@ class Server:
     async def stop(self, grace_s: float | None = None) -> None:
         """Stop accepting, end idle sessions, let what runs finish for `grace_s` (default: limits.grace_s), then cut the rest."""
         assert self._server is not None
+        self._is_stopping = True
+        # asyncio forgets a connection that it has accepted but not announced yet when the server closes: let those arrive first.
+        loop = asyncio.get_running_loop()
+        for listening in self._server.sockets:
+            with contextlib.suppress(NotImplementedError):
+                loop.remove_reader(listening)
+        await asyncio.sleep(0)
         self._server.close()
         if self._expiring is not None:
             self._expiring.cancel()
