@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 SOURCES := $(shell find ftransfer -name '*.py')
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: serve test soak check format format-check lint types faults bench live clean
+.PHONY: serve test soak check proofs fuzz format format-check lint types faults live bench clean
 
 # Serves the sample folder until Ctrl-C.
 serve: $(VENV)/.installed $(VENV)/.compiled
