@@ -1,4 +1,4 @@
-"""The Linux kernel's word that something below a folder has changed: paths, in batches, from a thread of their own.
+"""The Linux kernel's word that something below a folder has changed.
 
 It speaks to inotify itself, since libraries do not pass on what must be known: that the kernel's queue was full and hints were
 lost. And it does not watch the reserved folders, where things happen by the thousand that nobody is told of.
@@ -6,19 +6,17 @@ lost. And it does not watch the reserved folders, where things happen by the tho
 
 from __future__ import annotations
 
-import asyncio
 import ctypes
 import errno
 import os
 import select
 import struct
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 
 from ftransfer.names import is_reserved
-from ftransfer.watch.raw import QueueOverflow
+from ftransfer.watch.hints import Hints, QueueOverflow
 
 # Paths are gathered until nothing more comes for a step, at most for a bunch; the queue is emptied every few milliseconds.
 _STEP_S = 0.05
@@ -35,46 +33,15 @@ _WANTED = _MODIFY | _ATTRIB | _CLOSE_WRITE | _MOVED_FROM | _MOVED_TO | _CREATE |
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ELOOP, errno.ENAMETOOLONG)  # by the time that we look, or not ours to see
 
 
-class InotifyWatch:
-    """One run of a watch on a folder and all that is below it.
-
-    Args:
-        told: Called on the event loop with each set of absolute paths.
-        failed: Called on the event loop if the watch broke off; with QueueOverflow if hints were lost.
-    """
+class InotifyHints(Hints):
+    """See Hints."""
 
     def __init__(self, folder: str, told: Callable[[set[str]], None], failed: Callable[[Exception], None]) -> None:
-        self._folder = folder
-        self._told = told
-        self._failed = failed
-        self._loop = asyncio.get_running_loop()
-        self._armed: asyncio.Future[None] = self._loop.create_future()
+        super().__init__(folder, told, failed)
         self._stopping, self._stop = os.pipe2(os.O_CLOEXEC)
-        self._is_stopped = False
-        self._thread = threading.Thread(target=self._run, name="ftransfer-watch", daemon=True)
 
-    async def start(self) -> None:
-        """Begin; on return, nothing that happens is missed any more.
-
-        Raises:
-            OSError: The system has no more watches, or the folder is not there.
-        """
-        self._thread.start()
-        try:
-            await self._armed
-        except BaseException:
-            self.abandon()
-            raise
-
-    def abandon(self) -> None:
-        """Stop without waiting for the thread."""
-        if not self._is_stopped:
-            self._is_stopped = True
-            os.close(self._stop)
-
-    async def stop(self) -> None:
-        self.abandon()
-        await asyncio.to_thread(self._thread.join)
+    def _wake(self) -> None:
+        os.close(self._stop)
 
     def _run(self) -> None:
         try:
@@ -111,20 +78,6 @@ class InotifyWatch:
             if paths and (not ready or time.monotonic() - began >= _BUNCH_S):
                 self._call(self._told, paths)
                 paths = set()
-
-    def _call(self, function: Callable[..., None], *arguments: object) -> None:
-        if not self._is_stopped and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(function, *arguments)
-
-    def _set_armed(self) -> None:
-        if not self._armed.done():
-            self._armed.set_result(None)
-
-    def _fail(self, error: OSError) -> None:
-        if self._armed.done():
-            self._failed(error)
-        else:
-            self._armed.set_exception(error)
 
 
 class _Queue:

@@ -19,8 +19,9 @@ from ftransfer.jobs import movers, run_job
 from ftransfer.names import RESERVED_PREFIX, ROOT, SafeName, parse_name
 from ftransfer.protocol.live import CREATED, Change, Person, Rescan
 from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, Store
-from ftransfer.watch.inotify import InotifyWatch
-from ftransfer.watch.raw import QueueOverflow, RawWatch
+from ftransfer.watch.hints import Hints, QueueOverflow
+from ftransfer.watch.inotify import InotifyHints
+from ftransfer.watch.portable import PortableHints
 from ftransfer.watch.snapshot import Differences, Snapshot, Stamp, stamp_of
 
 log = logging.getLogger("ftransfer.watch")
@@ -48,7 +49,7 @@ class FolderWatcher:
         self._store = store
         self._check_s = check_s
         self._tell: Tell = lambda event: None
-        self._raw: InotifyWatch | RawWatch | None = None
+        self._hints: Hints | None = None
         self._task: asyncio.Task[None] | None = None
         self._snapshot = Snapshot()
         self._hinted: set[str] = set()
@@ -80,9 +81,9 @@ class FolderWatcher:
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
-        raw, self._raw = self._raw, None
-        if raw is not None:
-            await raw.stop()
+        hints, self._hints = self._hints, None
+        if hints is not None:
+            await hints.stop()
         self._snapshot = Snapshot()
         self._hinted.clear()
 
@@ -134,10 +135,10 @@ class FolderWatcher:
     # The system's hints.
 
     async def _arm(self) -> None:
-        kind = InotifyWatch if sys.platform == "linux" else RawWatch
-        raw = kind(self._folder, self._hear, self._lose)
-        self._raw = raw
-        await raw.start()
+        kind = InotifyHints if sys.platform == "linux" else PortableHints
+        hints = kind(self._folder, self._hear, self._lose)
+        self._hints = hints
+        await hints.start()
 
     def _hear(self, paths: set[str]) -> None:
         prefix = f"{self._folder}/"
@@ -153,9 +154,9 @@ class FolderWatcher:
 
     def _lose(self, error: Exception) -> None:
         log.warning("the watch of the folder broke off, and is set up again: %s", error)
-        raw, self._raw = self._raw, None
-        if raw is not None:
-            raw.abandon()
+        hints, self._hints = self._hints, None
+        if hints is not None:
+            hints.abandon()
         self._why_rescan = str(error) if isinstance(error, QueueOverflow) else "the watch of the folder had to be set up again"
         self._woken.set()
 
@@ -172,7 +173,7 @@ class FolderWatcher:
                 check_s = max(self._check_s, (loop.time() - began) / _CHECKS_SHARE)
                 continue
             self._woken.clear()
-            if self._raw is None:
+            if self._hints is None:
                 await self._arm_again()
             if self._why_rescan:
                 why, self._why_rescan = self._why_rescan, ""
@@ -184,12 +185,12 @@ class FolderWatcher:
                 await self._compare(names, None)
 
     async def _arm_again(self) -> None:
-        while self._raw is None:
+        while self._hints is None:
             await asyncio.sleep(_RESTART_S)
             try:
                 await self._arm()
             except OSError as error:
-                self._raw = None
+                self._hints = None
                 log.warning("the folder cannot be watched: %s", error)
                 await self._guarded_rescan("the folder cannot be watched; it is looked through", only_if_different=True)
 

@@ -13,8 +13,9 @@ import pytest
 
 from ftransfer.protocol.live import CREATED, MOVED, Change, Rescan
 from ftransfer.watch import watcher as watcher_module
-from ftransfer.watch.inotify import InotifyWatch
-from ftransfer.watch.raw import QueueOverflow, RawWatch
+from ftransfer.watch.hints import QueueOverflow
+from ftransfer.watch.inotify import InotifyHints
+from ftransfer.watch.portable import PortableHints
 from ftransfer.watch.watcher import FolderWatcher
 from tests.e2e.test_watch import Eye
 from tests.support.service import Service, serve
@@ -23,10 +24,10 @@ QUEUE = Path("/proc/sys/fs/inotify/max_queued_events")
 OVERFLOW = "more changes at once than the system tells of"
 
 
-@pytest.fixture(params=[InotifyWatch, RawWatch])
+@pytest.fixture(params=[InotifyHints, PortableHints])
 async def service(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
     """Both forms of the watch, whatever the system is."""
-    monkeypatch.setattr(watcher_module, "InotifyWatch", request.param)
+    monkeypatch.setattr(watcher_module, "InotifyHints", request.param)
     async with serve(tmp_path) as service:
         yield service
 
@@ -75,7 +76,7 @@ async def test_lost_hints_lead_to_a_rescan(service: Service) -> None:
 async def test_so_many_hints_that_some_may_be_lost_are_taken_for_a_loss(tmp_path: Path) -> None:
     failures: list[Exception] = []
     told: list[set[str]] = []
-    watch = RawWatch(str(tmp_path), told.append, failures.append)
+    watch = PortableHints(str(tmp_path), told.append, failures.append)
     watch._take(set())
     watch._take({f"{number}" for number in range(8191)})
     assert len(told) == 1 and not failures
@@ -87,7 +88,7 @@ async def test_a_folder_that_is_not_there_cannot_be_watched(tmp_path: Path) -> N
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(3):
         with pytest.raises(OSError):
-            await InotifyWatch(str(tmp_path / "missing"), lambda paths: None, lambda error: None).start()
+            await InotifyHints(str(tmp_path / "missing"), lambda paths: None, lambda error: None).start()
     assert len(os.listdir("/proc/self/fd")) <= before + 1
 
 
@@ -112,15 +113,15 @@ async def test_a_real_overflow_of_the_kernels_queue_is_told_and_made_good(tmp_pa
         with small_queue(16):
             await stack.enter_async_context(eye)
         hinted: set[str] = set()
-        raw = watcher_of(service)._raw
-        assert isinstance(raw, InotifyWatch)
-        pass_on = raw._told
+        hints = watcher_of(service)._hints
+        assert isinstance(hints, InotifyHints)
+        pass_on = hints._told
 
         def note(paths: set[str]) -> None:
             hinted.update(paths)
             pass_on(paths)
 
-        raw._told = note
+        hints._told = note
         names = {*(f"{number}" for number in range(400)), "late"}
 
         def flood() -> None:
