@@ -1,4 +1,4 @@
-"""The commands of `ftransfer`, where they are found, and the call that runs one of them."""
+"""The program as typer has it: help, completion, wrong usage, and the commands that need a context of typer."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ftransfer.cli.commands import HOMES
 from ftransfer.cli.lazy import LazyCommands
 from ftransfer.cli.output import DONE, INTERRUPTED, USAGE
 from ftransfer.cli.quick import QuickGroup
@@ -33,32 +34,7 @@ Exit codes:
   130  interrupted
 """
 
-# In the order of the help; each with the module below cli/ that has it, and what it is called there.
-_HOMES = {
-    "serve": "serve:serve",
-    "connect": "connect:connect",
-    "get": "transfers:get",
-    "put": "transfers:put",
-    "dir": "transfers:dir_",
-    "sync": "trees:sync",
-    "who": "live:who",
-    "say": "live:say",
-    "tell": "live:tell",
-    "watch": "live:watch",
-    "chat": "live:chat",
-    "stat": "files:stat",
-    "checksum": "files:checksum",
-    "mkdir": "files:mkdir",
-    "mv": "files:mv",
-    "rm": "files:rm",
-    "partials": "files:partials",
-    "login": "login:login",
-    "logout": "login:logout",
-    "user": "users:users",
-}
-
-
-COMMANDS = LazyCommands(_HOMES)
+COMMANDS = LazyCommands(HOMES)
 
 
 class _Program(QuickGroup):

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from ftransfer.amounts import parse_rate, parse_size, parse_time
 from ftransfer.cli.options import checked_by
+from ftransfer.cli.parameters import Option
 from ftransfer.shell.failures import WrongUsage
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ def _amount(parse: Callable[[str], float], least: float = 0) -> Callable[[str | 
 
 def _count(number: int | None) -> int | None:
     if number is not None and number < 1:
-        raise typer.BadParameter(f"{number} would let nobody in; at least 1 is needed")
+        raise ValueError(f"{number} would let nobody in; at least 1 is needed")
     return number
 
 
@@ -37,33 +36,29 @@ _SIZE = {"callback": _amount(parse_size), "metavar": "SIZE", "show_default": Fal
 _RATE = {"callback": _amount(parse_rate), "metavar": "RATE", "show_default": False}
 _TIME: dict[str, Any] = {"callback": _amount(parse_time, 0.1), "metavar": "TIME"}
 
-MaxSessions = Annotated[int, typer.Option(callback=_count, help="Sessions at once.")]
+MaxSessions = Annotated[int, Option(callback=_count, help="Sessions at once.")]
 MaxSourceSessions = Annotated[
     int | None,
-    typer.Option(callback=_count, help="Sessions at once from one address or IPv6 /64; 256, and for loopback no bound of its own."),
+    Option(callback=_count, help="Sessions at once from one address or IPv6 /64; 256, and for loopback no bound of its own."),
 ]
-MaxUnproven = Annotated[int, typer.Option(callback=_count, help="Of these, such as have not yet logged in or said a command.")]
-HandshakeTime = Annotated[str, typer.Option(**_TIME, help="For the TLS handshake.")]
-LoginTime = Annotated[str, typer.Option(**_TIME, help="For the login after it, where one is needed.")]
-LineTime = Annotated[str, typer.Option(**_TIME, help="From the first byte of a command to its end.")]
-IdleTime = Annotated[str, typer.Option(**_TIME, help="How long a session may stay without a command.")]
-StallTime = Annotated[str, typer.Option(**_TIME, help="How long a transfer may stand still.")]
-QuietTime = Annotated[str, typer.Option(**_TIME, help="How long a transfer may live on heartbeats.")]
-LeastProgress = Annotated[
-    str, typer.Option(**{**_SIZE, "show_default": True}, help="What a transfer must move in each stall time.")
-]
-MaxLine = Annotated[str, typer.Option(**{**_SIZE, "callback": _amount(parse_size, 1024)}, help="The longest command line; 64K.")]
-MaxFrame = Annotated[str, typer.Option(**{**_SIZE, "callback": _amount(parse_size, 65536)}, help="The largest frame; 4M.")]
-Quota = Annotated[str | None, typer.Option(**_SIZE, help="All files and partials together, at most.")]
-UserQuota = Annotated[str | None, typer.Option(**_SIZE, help="The same for what lies where one user may write.")]
-KeepFree = Annotated[str | None, typer.Option(**_SIZE, help="Leave so much of the disk free.")]
-MaxFile = Annotated[str | None, typer.Option(**_SIZE, help="The largest file that may be put.")]
-Rate = Annotated[str | None, typer.Option(**_RATE, help="Bytes a second for all sessions together, such as 10M.")]
-UserRate = Annotated[str | None, typer.Option(**_RATE, help="The same for each user; without a login, for each address.")]
-SessionRate = Annotated[str | None, typer.Option(**_RATE, help="The same for each session.")]
-AuditFile = Annotated[
-    str | None, typer.Option(metavar="FILE", help="Record who did what, a JSON line for each.", show_default=False)
-]
+MaxUnproven = Annotated[int, Option(callback=_count, help="Of these, such as have not yet logged in or said a command.")]
+HandshakeTime = Annotated[str, Option(**_TIME, help="For the TLS handshake.")]
+LoginTime = Annotated[str, Option(**_TIME, help="For the login after it, where one is needed.")]
+LineTime = Annotated[str, Option(**_TIME, help="From the first byte of a command to its end.")]
+IdleTime = Annotated[str, Option(**_TIME, help="How long a session may stay without a command.")]
+StallTime = Annotated[str, Option(**_TIME, help="How long a transfer may stand still.")]
+QuietTime = Annotated[str, Option(**_TIME, help="How long a transfer may live on heartbeats.")]
+LeastProgress = Annotated[str, Option(**{**_SIZE, "show_default": True}, help="What a transfer must move in each stall time.")]
+MaxLine = Annotated[str, Option(**{**_SIZE, "callback": _amount(parse_size, 1024)}, help="The longest command line; 64K.")]
+MaxFrame = Annotated[str, Option(**{**_SIZE, "callback": _amount(parse_size, 65536)}, help="The largest frame; 4M.")]
+Quota = Annotated[str | None, Option(**_SIZE, help="All files and partials together, at most.")]
+UserQuota = Annotated[str | None, Option(**_SIZE, help="The same for what lies where one user may write.")]
+KeepFree = Annotated[str | None, Option(**_SIZE, help="Leave so much of the disk free.")]
+MaxFile = Annotated[str | None, Option(**_SIZE, help="The largest file that may be put.")]
+Rate = Annotated[str | None, Option(**_RATE, help="Bytes a second for all sessions together, such as 10M.")]
+UserRate = Annotated[str | None, Option(**_RATE, help="The same for each user; without a login, for each address.")]
+SessionRate = Annotated[str | None, Option(**_RATE, help="The same for each session.")]
+AuditFile = Annotated[str | None, Option(metavar="FILE", help="Record who did what, a JSON line for each.", show_default=False)]
 
 # What is read anew on SIGHUP; all else needs a restart.
 RELOADED = frozenset(

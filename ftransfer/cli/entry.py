@@ -48,9 +48,13 @@ def run_program(arguments: Sequence[str]) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    from ftransfer.cli.app import run_app
+    from ftransfer.cli.commands import run_plain
 
     try:
+        if run_plain(arguments):
+            return 0
+        from ftransfer.cli.app import run_app
+
         return run_app(arguments)
     except BrokenPipeError:
         raise

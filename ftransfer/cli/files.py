@@ -7,11 +7,10 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from ftransfer.cli.connecting import connection_to
 from ftransfer.cli.options import Host, Json, Port, parse_age
 from ftransfer.cli.output import entry_record, note
+from ftransfer.cli.parameters import Argument, Option
 from ftransfer.cli.running import run
 from ftransfer.errors import ChannelError, FtransferError, ProtocolError, RequestError
 from ftransfer.shell.failures import SomeFailed
@@ -59,7 +58,7 @@ Examples:
   ftransfer partials --clear localhost 9021 backup.tar
 """
 
-Names = Annotated[list[str], typer.Argument(metavar="NAME", help="Files or folders in the share.", show_default=False)]
+Names = Annotated[list[str], Argument(metavar="NAME", help="Files or folders in the share.", show_default=False)]
 
 # After these there is no use in trying the next name.
 _ENDINGS = (ChannelError, ProtocolError, RequestError)
@@ -89,7 +88,7 @@ def mkdir(
     host: Host,
     port: Port,
     names: Names,
-    parents: Annotated[bool, typer.Option("--parents", "-p", help="Folders above too; no error if it is there.")] = False,
+    parents: Annotated[bool, Option("--parents", "-p", help="Folders above too; no error if it is there.")] = False,
     as_json: Json = False,
 ) -> None:
     """Make folders in the share."""
@@ -104,9 +103,9 @@ def mkdir(
 def mv(
     host: Host,
     port: Port,
-    old: Annotated[str, typer.Argument(metavar="OLD", help="The file or folder to move.")],
-    new: Annotated[str, typer.Argument(metavar="NEW", help="Its new name; NEW/ moves it into that folder.")],
-    force: Annotated[bool, typer.Option("--force", "-f", help="Replace a file that has the new name.")] = False,
+    old: Annotated[str, Argument(metavar="OLD", help="The file or folder to move.")],
+    new: Annotated[str, Argument(metavar="NEW", help="Its new name; NEW/ moves it into that folder.")],
+    force: Annotated[bool, Option("--force", "-f", help="Replace a file that has the new name.")] = False,
     as_json: Json = False,
 ) -> None:
     """Move or rename a file or folder within the share, in one step."""
@@ -125,7 +124,7 @@ def rm(
     host: Host,
     port: Port,
     names: Names,
-    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Folders with all their content.")] = False,
+    recursive: Annotated[bool, Option("--recursive", "-r", help="Folders with all their content.")] = False,
     as_json: Json = False,
 ) -> None:
     """Remove files and folders from the share, for good."""
@@ -140,10 +139,10 @@ def rm(
 def partials(
     host: Host,
     port: Port,
-    path: Annotated[str, typer.Argument(metavar="PATH", help="Only those of this file, or below this folder.")] = "",
-    clear: Annotated[bool, typer.Option("--clear", help="Remove them, but none that is running.")] = False,
+    path: Annotated[str, Argument(metavar="PATH", help="Only those of this file, or below this folder.")] = "",
+    clear: Annotated[bool, Option("--clear", help="Remove them, but none that is running.")] = False,
     older: Annotated[
-        str, typer.Option("--older", metavar="AGE", help="Only those untouched for so long: 90s, 12h, 7d.", show_default=False)
+        str, Option("--older", metavar="AGE", help="Only those untouched for so long: 90s, 12h, 7d.", show_default=False)
     ] = "0",
     as_json: Json = False,
 ) -> None:

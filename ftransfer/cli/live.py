@@ -12,11 +12,10 @@ import sys
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from ftransfer.cli.connecting import connection_to
 from ftransfer.cli.options import As, Host, Json, Port
 from ftransfer.cli.output import note
+from ftransfer.cli.parameters import Argument, Option
 from ftransfer.cli.running import run
 from ftransfer.shell.failures import WrongUsage
 from ftransfer.shell.wording import explain, printable
@@ -65,7 +64,7 @@ Examples:
   ftransfer chat --as ann localhost 9021
 """
 
-Text = Annotated[str, typer.Argument(metavar="TEXT", help="One line of text.")]
+Text = Annotated[str, Argument(metavar="TEXT", help="One line of text.")]
 
 
 def who(host: Host, port: Port, as_json: Json = False) -> None:
@@ -85,7 +84,7 @@ def say(host: Host, port: Port, text: Text, name: As = "", as_json: Json = False
 def tell(
     host: Host,
     port: Port,
-    to: Annotated[str, typer.Argument(metavar="NAME", help="Whom: a name that who shows, without its ?, or #NUMBER.")],
+    to: Annotated[str, Argument(metavar="NAME", help="Whom: a name that who shows, without its ?, or #NUMBER.")],
     text: Text,
     name: As = "",
     as_json: Json = False,
@@ -99,12 +98,10 @@ def tell(
 def watch(
     host: Host,
     port: Port,
-    path: Annotated[str, typer.Argument(metavar="PATH", help="Folder or file in the share.", show_default=False)] = "",
-    dest: Annotated[
-        str, typer.Option("--get", metavar="DEST", help="Keep this folder up to date with PATH.", show_default=False)
-    ] = "",
-    delete: Annotated[bool, typer.Option("--delete", help="With --get: remove from DEST what goes there.")] = False,
-    command: Annotated[str, typer.Option("--exec", metavar="CMD", help="Run a command for each event.", show_default=False)] = "",
+    path: Annotated[str, Argument(metavar="PATH", help="Folder or file in the share.", show_default=False)] = "",
+    dest: Annotated[str, Option("--get", metavar="DEST", help="Keep this folder up to date with PATH.", show_default=False)] = "",
+    delete: Annotated[bool, Option("--delete", help="With --get: remove from DEST what goes there.")] = False,
+    command: Annotated[str, Option("--exec", metavar="CMD", help="Run a command for each event.", show_default=False)] = "",
     name: As = "",
     as_json: Json = False,
 ) -> None:

@@ -6,14 +6,13 @@ import os
 from collections.abc import Iterable
 from typing import Annotated
 
-import typer
-
+from ftransfer.cli.parameters import Option
 from ftransfer.lockdown import CannotLock, lock_in
 from ftransfer.shell.failures import WrongUsage
 
 LockDown = Annotated[
     bool | None,
-    typer.Option(
+    Option(
         "--lock-down/--no-lock-down",
         help="Give up all access to files outside the share, for good (Linux). Default: where the system can.",
         show_default=False,

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated
 
-import typer
-
 from ftransfer.amounts import parse_time
+from ftransfer.cli.parameters import Argument, Option
 from ftransfer.shell.failures import WrongUsage
 from ftransfer.shell.wording import printable
 
@@ -20,7 +19,7 @@ def _strip_brackets(host: str) -> str:
 
 def _check_port(port: int) -> int:
     if not 1 <= port <= _MAX_PORT:
-        raise typer.BadParameter(f"{port} is not a port; ports are 1 to {_MAX_PORT}")
+        raise ValueError(f"{port} is not a port; ports are 1 to {_MAX_PORT}")
     return port
 
 
@@ -55,7 +54,7 @@ def checked_by(check: Callable[[str], object]) -> Callable[[str | None], str | N
             try:
                 check(text)
             except (ValueError, WrongUsage) as error:
-                raise typer.BadParameter(str(error)) from error
+                raise ValueError(str(error)) from error
         return text
 
     return callback
@@ -63,31 +62,29 @@ def checked_by(check: Callable[[str], object]) -> Callable[[str | None], str | N
 
 def _check_count(count: int | None) -> int | None:
     if count is not None and count < 0:
-        raise typer.BadParameter(f"{count} is less than nothing")
+        raise ValueError(f"{count} is less than nothing")
     return count
 
 
-Host = Annotated[str, typer.Argument(metavar="HOST", help="Name or address of the server.", callback=_strip_brackets)]
-Port = Annotated[int, typer.Argument(metavar="PORT", help="Its port.", callback=_check_port)]
-Json = Annotated[bool, typer.Option("--json", help="Write results as JSON, one object on each line.")]
-As = Annotated[str, typer.Option("--as", metavar="NAME", help="What you are called there; else user@host.", show_default=False)]
+Host = Annotated[str, Argument(metavar="HOST", help="Name or address of the server.", callback=_strip_brackets)]
+Port = Annotated[int, Argument(metavar="PORT", help="Its port.", callback=_check_port)]
+Json = Annotated[bool, Option("--json", help="Write results as JSON, one object on each line.")]
+As = Annotated[str, Option("--as", metavar="NAME", help="What you are called there; else user@host.", show_default=False)]
 Retries = Annotated[
     int | None,
-    typer.Option(
+    Option(
         "--retries",
         metavar="N",
         callback=_check_count,
         help="Try so often again without progress; 0 for not at all. Else: for five minutes without progress.",
     ),
 ]
-NoFsync = Annotated[bool, typer.Option("--no-fsync", help="Do not wait for the disk; a power cut may cost the file.")]
-Offset = Annotated[
-    int, typer.Option("--offset", metavar="N", callback=_check_count, help="Begin at this byte.", show_default=False)
-]
-Length = Annotated[int | None, typer.Option("--length", metavar="N", callback=_check_count, help="At most so many bytes.")]
+NoFsync = Annotated[bool, Option("--no-fsync", help="Do not wait for the disk; a power cut may cost the file.")]
+Offset = Annotated[int, Option("--offset", metavar="N", callback=_check_count, help="Begin at this byte.", show_default=False)]
+Length = Annotated[int | None, Option("--length", metavar="N", callback=_check_count, help="At most so many bytes.")]
 Streams = Annotated[
     int | None,
-    typer.Option(
+    Option(
         "--streams",
         metavar="N",
         callback=_check_count,

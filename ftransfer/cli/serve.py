@@ -19,6 +19,7 @@ from ftransfer.cli.guard import Guard, GuardOptions, check_anonymous, check_tls
 from ftransfer.cli.locking import LockDown, close_lock
 from ftransfer.cli.options import check_listening_port, checked_by, parse_age
 from ftransfer.cli.output import DONE, INTERRUPTED, note
+from ftransfer.cli.parameters import Argument, Option
 from ftransfer.cli.running import run
 from ftransfer.errors import BadFile
 from ftransfer.jobs import stop_task
@@ -54,43 +55,41 @@ SIGINT (Ctrl-C) and SIGTERM let running transfers finish for ten seconds; a seco
 
 def serve(
     context: typer.Context,
-    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="The folder to share.")],
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 or :: for all.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(callback=check_listening_port, help="Port to listen on; 0 for any free one.")] = 9021,
-    read_only: Annotated[bool, typer.Option("--read-only", help="Refuse every change.")] = False,
-    drop_box: Annotated[bool, typer.Option("--drop-box", help="Let others put new files, and see nothing.")] = False,
+    folder: Annotated[str, Argument(metavar="FOLDER", help="The folder to share.")],
+    host: Annotated[str, Option(help="Address to listen on; 0.0.0.0 or :: for all.")] = "127.0.0.1",
+    port: Annotated[int, Option(callback=check_listening_port, help="Port to listen on; 0 for any free one.")] = 9021,
+    read_only: Annotated[bool, Option("--read-only", help="Refuse every change.")] = False,
+    drop_box: Annotated[bool, Option("--drop-box", help="Let others put new files, and see nothing.")] = False,
     no_fsync: Annotated[
-        bool, typer.Option("--no-fsync", help="Do not wait for the disk, and say so: for folders that may be lost.")
+        bool, Option("--no-fsync", help="Do not wait for the disk, and say so: for folders that may be lost.")
     ] = False,
     keep_partials: Annotated[
         str,
-        typer.Option(metavar="AGE", callback=checked_by(parse_age), help="How long uploads that were cut off may be gone on with."),
+        Option(metavar="AGE", callback=checked_by(parse_age), help="How long uploads that were cut off may be gone on with."),
     ] = "7d",
-    welcome: Annotated[str, typer.Option(help="What users are greeted with; else the folder's name.", show_default=False)] = "",
+    welcome: Annotated[str, Option(help="What users are greeted with; else the folder's name.", show_default=False)] = "",
     lock_down: LockDown = None,
     tls: Annotated[
-        str, typer.Option(metavar="auto|on|off", callback=checked_by(check_tls), help="auto encrypts wherever others can reach.")
+        str, Option(metavar="auto|on|off", callback=checked_by(check_tls), help="auto encrypts wherever others can reach.")
     ] = "auto",
-    cert: Annotated[str, typer.Option(metavar="FILE", help="Certificate to show; else one is made.", show_default=False)] = "",
-    key: Annotated[str, typer.Option(metavar="FILE", help="Its key, if it is in another file.", show_default=False)] = "",
+    cert: Annotated[str, Option(metavar="FILE", help="Certificate to show; else one is made.", show_default=False)] = "",
+    key: Annotated[str, Option(metavar="FILE", help="Its key, if it is in another file.", show_default=False)] = "",
     client_ca: Annotated[
-        str, typer.Option(metavar="FILE", help="Clients must show a certificate from these authorities.", show_default=False)
+        str, Option(metavar="FILE", help="Clients must show a certificate from these authorities.", show_default=False)
     ] = "",
     users: Annotated[
-        str, typer.Option(metavar="FILE", help="Users with passwords and rights (ftransfer user).", show_default=False)
+        str, Option(metavar="FILE", help="Users with passwords and rights (ftransfer user).", show_default=False)
     ] = "",
     anonymous: Annotated[
         str,
-        typer.Option(
+        Option(
             metavar="RIGHTS",
             callback=checked_by(check_anonymous),
             help="What all may do without a login: read, change, all.",
             show_default=False,
         ),
     ] = "",
-    token_file: Annotated[
-        str, typer.Option(metavar="FILE", help="File with the token that opens the share.", show_default=False)
-    ] = "",
+    token_file: Annotated[str, Option(metavar="FILE", help="File with the token that opens the share.", show_default=False)] = "",
     config: ConfigFile = None,
     audit: bounds.AuditFile = None,
     quota: bounds.Quota = None,

@@ -7,11 +7,10 @@ import contextlib
 import sys
 from typing import TYPE_CHECKING, Annotated, BinaryIO, NamedTuple
 
-import typer
-
 from ftransfer.cli.connecting import connection_to
 from ftransfer.cli.options import Host, Json, Length, NoFsync, Offset, Port, Retries, Streams
 from ftransfer.cli.output import entries_text, note, receipt_text
+from ftransfer.cli.parameters import Argument, Option
 from ftransfer.cli.running import PATIENCE_S, STREAM_PATIENCE_S, run
 from ftransfer.cli.trees import Recursive, get_folder, get_pattern, put_folder
 from ftransfer.digest import is_digest
@@ -60,8 +59,8 @@ Examples:
 def get(
     host: Host,
     port: Port,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The file in the share.")],
-    dest: Annotated[str, typer.Argument(metavar="DEST", help="File or folder to write to; - is stdout.", show_default=False)] = ".",
+    name: Annotated[str, Argument(metavar="NAME", help="The file in the share.")],
+    dest: Annotated[str, Argument(metavar="DEST", help="File or folder to write to; - is stdout.", show_default=False)] = ".",
     recursive: Recursive = False,
     offset: Offset = 0,
     length: Length = None,
@@ -117,15 +116,15 @@ def _get_one(connection: Connection, name: str, dest: str, part: _Part, streams:
 def put(
     host: Host,
     port: Port,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="The file to send; - is stdin.")],
+    file: Annotated[str, Argument(metavar="FILE", help="The file to send; - is stdin.")],
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="Its name in the share; NAME/ puts it into that folder.", show_default=False)
+        str, Argument(metavar="NAME", help="Its name in the share; NAME/ puts it into that folder.", show_default=False)
     ] = "",
     recursive: Recursive = False,
-    if_absent: Annotated[bool, typer.Option("--if-absent", help="Refuse if something has the name.")] = False,
+    if_absent: Annotated[bool, Option("--if-absent", help="Refuse if something has the name.")] = False,
     if_match: Annotated[
         str,
-        typer.Option("--if-match", metavar="DIGEST", help="Refuse unless that is the content there.", show_default=False),
+        Option("--if-match", metavar="DIGEST", help="Refuse unless that is the content there.", show_default=False),
     ] = "",
     retries: Retries = None,
     no_fsync: NoFsync = False,
@@ -165,7 +164,7 @@ def _check_conditions(conditions: _Conditions) -> None:
 def dir_(
     host: Host,
     port: Port,
-    path: Annotated[str, typer.Argument(metavar="PATH", help="Folder in the share.", show_default=False)] = "",
+    path: Annotated[str, Argument(metavar="PATH", help="Folder in the share.", show_default=False)] = "",
     as_json: Json = False,
 ) -> None:
     """List a folder. Each line gives the kind, the size in bytes, the time of the last change, and the name."""

@@ -9,11 +9,10 @@ import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from ftransfer.cli.connecting import connection_to
 from ftransfer.cli.options import Host, Json, Port, Retries
 from ftransfer.cli.output import note
+from ftransfer.cli.parameters import Argument, Option
 from ftransfer.cli.running import run
 from ftransfer.shell.failures import SomeFailed, WrongUsage
 from ftransfer.shell.progress import ProgressBar
@@ -38,26 +37,24 @@ class Direction(StrEnum):
     put = "put"
 
 
-Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="The whole folder; only what differs is moved.")]
+Recursive = Annotated[bool, Option("--recursive", "-r", help="The whole folder; only what differs is moved.")]
 
 
 def sync(
     host: Host,
     port: Port,
-    direction: Annotated[Direction, typer.Argument(metavar="get|put", help="From the server, or to it.")],
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="The folder to copy.")],
-    dest: Annotated[str, typer.Argument(metavar="DEST", help="The folder that becomes like it.")],
-    delete: Annotated[bool, typer.Option("--delete", help="Remove from DEST what SOURCE does not have.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only say what would be done.")] = False,
-    checksum: Annotated[bool, typer.Option("--checksum", "-c", help="Compare by content, not by size and time.")] = False,
-    links: Annotated[bool, typer.Option("--links", help="Copy links as links, not as what they lead to.")] = False,
-    include: Annotated[
-        list[str] | None, typer.Option("--include", metavar="PATTERN", help="Take part, whatever --exclude says.")
-    ] = None,
+    direction: Annotated[Direction, Argument(metavar="get|put", help="From the server, or to it.")],
+    source: Annotated[str, Argument(metavar="SOURCE", help="The folder to copy.")],
+    dest: Annotated[str, Argument(metavar="DEST", help="The folder that becomes like it.")],
+    delete: Annotated[bool, Option("--delete", help="Remove from DEST what SOURCE does not have.")] = False,
+    dry_run: Annotated[bool, Option("--dry-run", "-n", help="Only say what would be done.")] = False,
+    checksum: Annotated[bool, Option("--checksum", "-c", help="Compare by content, not by size and time.")] = False,
+    links: Annotated[bool, Option("--links", help="Copy links as links, not as what they lead to.")] = False,
+    include: Annotated[list[str] | None, Option("--include", metavar="PATTERN", help="Take part, whatever --exclude says.")] = None,
     exclude: Annotated[
-        list[str] | None, typer.Option("--exclude", metavar="PATTERN", help="Leave out; patterns as in a .gitignore.")
+        list[str] | None, Option("--exclude", metavar="PATTERN", help="Leave out; patterns as in a .gitignore.")
     ] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Go on, and do it again after each change in SOURCE.")] = False,
+    watch: Annotated[bool, Option("--watch", help="Go on, and do it again after each change in SOURCE.")] = False,
     retries: Retries = None,
     as_json: Json = False,
 ) -> None:

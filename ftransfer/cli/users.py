@@ -9,8 +9,10 @@ from typing import Annotated
 
 import typer
 
+from ftransfer.cli.lazy import for_typer
 from ftransfer.cli.options import Json
 from ftransfer.cli.output import note
+from ftransfer.cli.parameters import Argument, Option
 from ftransfer.cli.quick import QuickCommand, QuickGroup
 from ftransfer.names import escape
 from ftransfer.shell.failures import WrongUsage
@@ -44,15 +46,16 @@ users = typer.Typer(
     rich_markup_mode=None,
 )
 
-UsersFile = Annotated[str, typer.Argument(metavar="FILE", help="The users file, as for serve --users.")]
-UserName = Annotated[str, typer.Argument(metavar="NAME", help="The name of the user.")]
+UsersFile = Annotated[str, Argument(metavar="FILE", help="The users file, as for serve --users.")]
+UserName = Annotated[str, Argument(metavar="NAME", help="The name of the user.")]
 
 
 @users.command("add", cls=QuickCommand, epilog=USER_ADD_EXAMPLES)
+@for_typer
 def user_add(
     file: UsersFile,
     name: UserName,
-    rights: Annotated[str, typer.Option(metavar="WORDS", help="What the user may do in the whole share.")] = "read",
+    rights: Annotated[str, Option(metavar="WORDS", help="What the user may do in the whole share.")] = "read",
 ) -> None:
     """Add a user to the file, which is made if it is not there."""
     from ftransfer.auth.passwords import hash_password
@@ -70,6 +73,7 @@ def user_add(
 
 
 @users.command("passwd", cls=QuickCommand, epilog=USER_PASSWD_EXAMPLES)
+@for_typer
 def user_passwd(file: UsersFile, name: UserName) -> None:
     """Give a user another password."""
     from ftransfer.auth.passwords import hash_password
@@ -80,6 +84,7 @@ def user_passwd(file: UsersFile, name: UserName) -> None:
 
 
 @users.command("list", cls=QuickCommand, epilog=USER_LIST_EXAMPLES)
+@for_typer
 def user_list(file: UsersFile, as_json: Json = False) -> None:
     """List the users and what they may do, without their passwords."""
     from ftransfer.amounts import format_size

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
-from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from ftransfer.cli.output import note
-from ftransfer.cli.quick import QuickCommand, spare_pydantic
+from ftransfer.cli.parameters import Option
 from ftransfer.errors import LoginNeeded
 from ftransfer.shell.failures import WrongUsage
 from ftransfer.shell.wording import printable
@@ -24,8 +21,7 @@ if TYPE_CHECKING:
 SECRET_VARIABLE = "FTRANSFER_TOKEN"
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
+class Way(NamedTuple):
     """What was given on the command line; `secret` is what was typed at a prompt."""
 
     tls: bool = False
@@ -36,7 +32,10 @@ class Way:
     key: str = ""
     user: str = ""
     token_file: str = ""
-    secret: str = field(default="", repr=False)
+    secret: str = ""
+
+    def __repr__(self) -> str:
+        return f"Way to {self.user or 'anybody'}"  # the secret is for the server alone
 
     def check(self) -> None:
         """Raise WrongUsage if one option contradicts another, or makes no sense."""
@@ -91,54 +90,45 @@ def chosen_way() -> Way:
     return _way.get(Way())
 
 
-def _options(
-    tls: Annotated[bool, typer.Option("--tls", help="Encrypt, also on this machine.")] = False,
-    plain: Annotated[bool, typer.Option("--plain", help="Do not encrypt, even over a network.")] = False,
-    fingerprint: Annotated[
-        str, typer.Option(metavar="F", help="The server's key must have this fingerprint.", show_default=False)
-    ] = "",
+def _way_of(
+    tls: Annotated[bool, Option("--tls", help="Encrypt, also on this machine.")] = False,
+    plain: Annotated[bool, Option("--plain", help="Do not encrypt, even over a network.")] = False,
+    fingerprint: Annotated[str, Option(metavar="F", help="The server's key must have this fingerprint.", show_default=False)] = "",
     ca: Annotated[
-        str, typer.Option(metavar="FILE", help="Trust these authorities; system for those of this system.", show_default=False)
+        str, Option(metavar="FILE", help="Trust these authorities; system for those of this system.", show_default=False)
     ] = "",
-    cert: Annotated[str, typer.Option(metavar="FILE", help="Certificate to show to the server.", show_default=False)] = "",
-    key: Annotated[str, typer.Option(metavar="FILE", help="Its key, if it is in another file.", show_default=False)] = "",
-    user: Annotated[str, typer.Option(metavar="NAME", help="Log in under this name.", show_default=False)] = "",
+    cert: Annotated[str, Option(metavar="FILE", help="Certificate to show to the server.", show_default=False)] = "",
+    key: Annotated[str, Option(metavar="FILE", help="Its key, if it is in another file.", show_default=False)] = "",
+    user: Annotated[str, Option(metavar="NAME", help="Log in under this name.", show_default=False)] = "",
     token_file: Annotated[
-        str, typer.Option(metavar="FILE", help="File with the token or password; or FTRANSFER_TOKEN holds it.", show_default=False)
+        str, Option(metavar="FILE", help="File with the token or password; or FTRANSFER_TOKEN holds it.", show_default=False)
     ] = "",
-) -> None:
-    """Stands for its parameters."""
+) -> Way:
+    return Way(tls, plain, fingerprint, ca, cert, key, user, token_file)
 
 
-@cache
-def _shared() -> Sequence[Any]:
-    """Give the shared options as typer makes them, in whichever version it is."""
-    app = typer.Typer(add_completion=False, rich_markup_mode=None)
-    app.command(cls=QuickCommand)(_options)
-    return tuple(spare_pydantic(typer.main.get_command(app).params))
+def over_way(function: Callable[..., object]) -> Callable[..., object]:
+    """Give a command that takes the options of the way behind its own, and asks for a secret if one is wanted."""
+    own = inspect.signature(function, eval_str=True)
+    shared = inspect.signature(_way_of, eval_str=True).parameters
 
-
-class RemoteCommand(QuickCommand):
-    """A command that works over a connection. It takes the shared options as well, and asks for a secret if one is wanted."""
-
-    def get_params(self, ctx: Any) -> Any:
-        # Before the last one, which is --help.
-        *own, last = super().get_params(ctx)
-        return [*own, *_shared(), last]
-
-    def invoke(self, ctx: Any) -> Any:
-        way = Way(**{str(option.name): ctx.params.pop(option.name) for option in _shared()})
+    def command(**values: Any) -> object:
+        way = _way_of(**{name: values.pop(name) for name in shared})
         way.check()
         _way.set(way)
         try:
-            return super().invoke(ctx)
+            return function(**values)
         except LoginNeeded as error:
             # Nothing has been done yet: this comes as the connection is made.
             secret = _ask(error)
             if not secret:
                 raise
-            _way.set(replace(way, secret=secret))
-        return super().invoke(ctx)
+            _way.set(way._replace(secret=secret))
+        return function(**values)
+
+    command.__doc__ = function.__doc__
+    command.__signature__ = own.replace(parameters=[*own.parameters.values(), *shared.values()])  # type: ignore[attr-defined]
+    return command
 
 
 def _ask(error: LoginNeeded) -> str:

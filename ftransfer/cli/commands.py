@@ -1,0 +1,61 @@
+"""The commands of `ftransfer`, where they are found, and the short way to run one: without typer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+# In the order of the help; each with the module below cli/ that has it, and what it is called there. The examples of a command
+# stand beside it as GET_EXAMPLES.
+HOMES = {
+    "serve": "serve:serve",
+    "connect": "connect:connect",
+    "get": "transfers:get",
+    "put": "transfers:put",
+    "dir": "transfers:dir_",
+    "sync": "trees:sync",
+    "who": "live:who",
+    "say": "live:say",
+    "tell": "live:tell",
+    "watch": "live:watch",
+    "chat": "live:chat",
+    "stat": "files:stat",
+    "checksum": "files:checksum",
+    "mkdir": "files:mkdir",
+    "mv": "files:mv",
+    "rm": "files:rm",
+    "partials": "files:partials",
+    "login": "login:login",
+    "logout": "login:logout",
+    "user": "users:users",
+}
+# All others work over a connection.
+_LOCAL = frozenset(("serve", "user"))
+
+
+def command_of(name: str) -> tuple[Any, str]:
+    """Give the function of a command, or the typer.Typer of several, and its examples."""
+    module_name, _, attribute = HOMES[name].partition(":")
+    module = import_module(f"ftransfer.cli.{module_name}")
+    found = getattr(module, attribute)
+    if name not in _LOCAL:
+        from ftransfer.cli.way import over_way
+
+        found = over_way(found)
+    return found, getattr(module, f"{name.upper()}_EXAMPLES", "")
+
+
+def run_plain(arguments: Sequence[str]) -> bool:
+    """Run a command line that raises no question; whether it was one. What the command raises comes out."""
+    name, *words = arguments or ("",)
+    if name not in HOMES or name in _LOCAL:
+        return False
+    from ftransfer.cli.parameters import parameters_of, read
+
+    command, _ = command_of(name)
+    values = read(parameters_of(command), words)
+    if values is None:
+        return False
+    command(**values)
+    return True
