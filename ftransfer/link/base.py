@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from ftransfer import liveness
@@ -95,6 +95,23 @@ class PeerLink:
     @property
     def is_local(self) -> bool:
         return is_loopback(self.peer_host)
+
+    @staticmethod
+    def hold(transport: asyncio.Transport, is_released: Callable[[], bool]) -> None:
+        """Leave what comes in the socket, on a transport that has just been made, until the link itself reads.
+
+        Args:
+            is_released: Whether the link has begun to read through the transport.
+        """
+
+        def pause_again() -> None:
+            if not is_released():
+                transport.resume_reading()
+                transport.pause_reading()
+
+        transport.pause_reading()
+        # Python up to 3.11.3 begins to read after the callback of a new connection, though it was paused there.
+        asyncio.get_running_loop().call_soon(pause_again)
 
     def keep_alive(self, vanish_s: float) -> None:
         if self._kernel_socket is not None:

@@ -31,7 +31,7 @@ class SocketLink(PeerLink):
     def __init__(self, transport: asyncio.BaseTransport, reader: asyncio.StreamReader | None = None) -> None:
         assert isinstance(transport, asyncio.Transport)
         super().__init__(transport)
-        transport.pause_reading()
+        self.hold(transport, lambda: False)
         self._owner = transport
         self._reader = reader  # its finaliser would abort the transport
         self._loop = asyncio.get_running_loop()

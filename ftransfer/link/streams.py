@@ -23,7 +23,7 @@ class StreamLink(PeerLink):
         self._is_reading = False
         assert isinstance(writer.transport, asyncio.Transport)
         self._transport = writer.transport
-        self._transport.pause_reading()
+        self.hold(self._transport, lambda: self._is_reading)
 
     @property
     def direct(self) -> None:
@@ -110,7 +110,8 @@ class StreamLink(PeerLink):
                 await self._writer.wait_closed()
 
     def abort(self) -> None:
-        self._writer.transport.abort()
+        with contextlib.suppress(AttributeError):  # of Python up to 3.11.3, for an encrypted transport that has ended
+            self._writer.transport.abort()
 
     @contextlib.asynccontextmanager
     async def _deadline(self, timeout_s: float, what: str) -> AsyncIterator[None]:

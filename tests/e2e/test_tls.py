@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import random
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +119,20 @@ async def test_many_clients_at_once(service: Service, tmp_path: Path) -> None:
 
     await asyncio.gather(*(one(number) for number in range(25)))
     assert all((service.root / f"back-{number}").read_bytes() == data for number in range(25))
+
+
+async def test_a_python_whose_new_connections_read_though_they_are_paused(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def add_reader(transport: Any, fd: int, callback: Callable[..., None], *arguments: object) -> None:
+        if not transport.is_closing():
+            transport._loop._add_reader(fd, callback, *arguments)
+
+    monkeypatch.setattr("asyncio.selector_events._SelectorTransport._add_reader", add_reader)  # as up to 3.11.3
+    (service.root / "a").write_bytes(b"a")
+    async with service.client(security=secure(tmp_path)) as client:
+        await client.get("a", service.local / "a")
+    assert (service.local / "a").read_bytes() == b"a"
 
 
 async def test_a_file_that_shrinks_is_reported_and_the_session_goes_on(service: Service, tmp_path: Path) -> None:
