@@ -25,6 +25,8 @@ from ftransfer.storage.base import Announcement, Entry, SmallFile, Store, Writer
 # one if something has changed since, and a put depends on it.
 _REST = 20
 _REST_IF_CHANGED = 2
+# A put waits so long for that rather than be refused.
+_PATIENCE_S = 1.0
 _REFRESH_S = 60.0
 # How often the free room is looked at while an upload of unknown size grows.
 _FREE_S = 0.5
@@ -195,7 +197,7 @@ class Account:
         """Take an upload out of the account that has left so many bytes behind, as a file or a partial."""
         if upload in self._uploads:
             self._uploads.discard(upload)
-            self._add(upload.name, max(0, left - upload.counted))
+            self._add(upload.name, left - upload.counted)
             self.note_change()  # it may have replaced something, or left less than was expected
 
     def _add(self, name: SafeName, count: int) -> None:
@@ -246,8 +248,11 @@ class Account:
         loop = asyncio.get_running_loop()
         async with total.lock:
             rest_s = total.took_s * (_REST_IF_CHANGED if total.has_changed else _REST)
-            if loop.time() - total.walked_at < rest_s:
-                return
+            left_s = total.walked_at + rest_s - loop.time()
+            if left_s > 0:
+                if not total.has_changed or left_s > _PATIENCE_S:
+                    return
+                await asyncio.sleep(left_s)
             total.has_changed = False
             began, added_before = loop.time(), total.added
             seen = {upload: upload.writer.offset for upload in self._uploads if upload.writer is not None}

@@ -104,6 +104,19 @@ async def test_uploads_under_way_count_with_all_that_they_announced(store: Count
     await put(share, "b", 1000)
 
 
+async def test_upload_that_was_counted_and_then_aborted_gives_its_room_back_without_a_walk(store: CountingStore) -> None:
+    share = share_of(store, all=Allowance(quota_bytes=1000))
+    first = await share.door().open_write("a", Announcement(size=700))
+    await put(share, "b", 300)
+    await first.write(bytes(100))
+    with pytest.raises(QuotaFull):
+        await put(share, "c", 301)
+    for total in share.account._sums.values():
+        total.took_s = 3600.0  # walks are rare where they take long
+    await first.abort()
+    await put(share, "c", 700)
+
+
 async def test_two_of_unknown_size_cannot_have_the_same_room(store: CountingStore) -> None:
     share = share_of(store, all=Allowance(quota_bytes=1000))
     one, two = [await share.door().open_write(name, Announcement()) for name in ("a", "b")]
