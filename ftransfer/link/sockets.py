@@ -17,6 +17,8 @@ from ftransfer.link.base import READ_SIZE, Buffer, PeerLink, set_done, translate
 
 # The loop is not woken for less than this while a payload is awaited: below, the wake-ups cost more than the bytes.
 _LOW_WATER = 256 * 1024
+# Nor, over a network, for more than this part of the receive buffer, which holds the system's own books as well.
+_PART_OF_BUFFER = 8
 # And if they do not come within this time, for whatever is there.
 _LOW_WATER_S = 1.0
 
@@ -170,6 +172,9 @@ class SocketLink(PeerLink):
             del future  # which may hold the exception that holds this frame: the link would wait for the garbage collector
 
     def _set_low_water(self, count: int) -> None:
+        if count > 1 and not self.is_local:
+            # Asked for more than its buffer takes, the kernel enlarges that, and holds the window there: a long path never fills.
+            count = min(count, self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // _PART_OF_BUFFER)
         if count != self._low_water:
             with contextlib.suppress(OSError, AttributeError):  # not on every platform
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
