@@ -318,7 +318,7 @@ class Channel:
         async with self._sending:
             if self.connection.role is Role.SERVER:
                 beat = self.connection.send_notice(Notice(HEARTBEAT, {}))
-            elif self.connection.state is State.RECEIVING:
+            elif self.connection.said is State.RECEIVING:
                 beat = self.connection.send_data_header(0)
             else:
                 return

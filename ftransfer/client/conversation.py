@@ -23,7 +23,7 @@ from ftransfer.errors import (
     ServerStopping,
 )
 from ftransfer.limits import Limits
-from ftransfer.protocol.commands import Body, Command
+from ftransfer.protocol.commands import Command
 from ftransfer.protocol.connection import Event, InputEnded, Payload
 from ftransfer.protocol.replies import HEARTBEAT, ErrorReply, Hello, Notice, Reply
 from ftransfer.protocol.state import State
@@ -102,10 +102,7 @@ class Conversation:
 
     async def say(self, verb: str, argument: str = "", options: Mapping[str, Any] | None = None) -> None:
         """Send a command; its answer is then read with `answer` or `reply`."""
-        command = Command(verb, argument, options or {})
-        if self._introducing and command.body is not Body.NONE:
-            await self._hear_introduction()  # frames follow the line, for which it must be our turn
-        await self.channel.send(self.connection.send_command(command))
+        await self.channel.send(self.connection.send_command(Command(verb, argument, options or {})))
 
     async def ask(self, verb: str, argument: str = "", options: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
         """Send a command that is answered by a reply alone, and give the reply."""
@@ -229,16 +226,18 @@ class Conversation:
     # The end.
 
     async def close(self) -> None:
-        """Say close and end the connection; never raises."""
+        """End the connection; never raises."""
         if self.is_over:
             return
-        try:
-            with contextlib.suppress(FtransferError, TimeoutError):
-                async with asyncio.timeout(self.channel.limits.close_s):
+        with contextlib.suppress(FtransferError, TimeoutError):
+            async with asyncio.timeout(self.channel.limits.close_s):
+                if not self.is_between_commands:
                     await self.ask("close")
-                await self.channel.close()
-        finally:
-            self.abort()  # also when cancelled meanwhile
+                # The end of our input between two commands says that we go. All that we asked is answered, so nothing is waited for
+                # where the socket is ours; a transport of asyncio's takes its time.
+                await self.channel.link.close(0.0 if self.channel.moves_files else self.channel.limits.close_s)
+        self.abort()
+        await asyncio.sleep(0)  # the turn of the loop in which the transport lets go of the socket
 
     def abort(self) -> None:
         """End the connection at once."""

@@ -186,7 +186,7 @@ async def _refused(conversation: Conversation, answer: asyncio.Task[Event]) -> N
 
 
 async def _give_up(conversation: Conversation, why: FtransferError) -> None:
-    if conversation.connection.state in (State.RECEIVING, State.DISCARDING):
+    if conversation.connection.said in (State.RECEIVING, State.DISCARDING):
         await conversation.channel.send(conversation.connection.send_error(Aborted(str(why))))
 
 

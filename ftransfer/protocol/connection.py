@@ -111,7 +111,8 @@ class Connection:
         # What a file began with: the line of a put, or the meta of a get. The end of the file gives its digest.
         self._head_sent = b""
         self._head_heard = b""
-        self._unanswered: list[Command] = []  # client: commands sent ahead of their turn, few
+        # Client: of the commands sent ahead of their turn, few, the states that they will be in when it comes.
+        self._ahead: list[State] = []
 
     # What comes in.
 
@@ -200,7 +201,7 @@ class Connection:
             self._header = decode_header(self._buffer[:HEADER_SIZE], self.limits)
             del self._buffer[:HEADER_SIZE]
             # Out of turn is said at the header, before a payload that nobody wants is taken in.
-            self._check(self._step_from_peer(self._header.kind), RemoteProtocolError)
+            self._following(self.state, self._step_from_peer(self._header.kind), RemoteProtocolError)
         header = self._header
         if header.kind in BULK:
             self._header = None
@@ -231,7 +232,7 @@ class Connection:
         return self._send_json(Step.HELLO, encode_hello(hello))
 
     def send_command(self, command: Command) -> bytes:
-        """Give the line. A client may send commands ahead; each takes its turn when the one before is answered.
+        """Give the line. A client may send commands ahead, with their frames; each takes its turn when the one before is answered.
 
         Raises:
             LineTooLong: The line is above the cap; nothing has changed.
@@ -240,14 +241,14 @@ class Connection:
         line = format_command(command)
         if len(line) > self.peer_limits.max_line_bytes + 1:
             raise LineTooLong(f"the command is longer than the {self.peer_limits.max_line_bytes} bytes that the server takes")
-        if self.state in _UNFINISHED_STATES or (self._unanswered and self._unanswered[-1].body is not Body.NONE):
+        if self.said in _UNFINISHED_STATES:
             raise LocalProtocolError("what belongs to the last command has not been sent yet")
         if command.body is Body.FILE:
             self._head_sent = line[:-1]
         if self.state is State.READY:
             self._advance(_step_of(command))
         else:
-            self._unanswered.append(command)
+            self._ahead.append(advance(State.READY, _step_of(command)))
         return line
 
     def send_meta(self, meta: Meta) -> bytes:
@@ -322,14 +323,22 @@ class Connection:
     def _own(self, down: Step, up: Step) -> Step:
         return down if self.role is Role.SERVER else up
 
-    def _advance(self, step: Step, *, remote: bool = False) -> None:
-        self.state = self._check(step, RemoteProtocolError if remote else LocalProtocolError)
-        if self.state is State.READY and self._unanswered:
-            self.state = advance(self.state, _step_of(self._unanswered.pop(0)))
+    @property
+    def said(self) -> State:
+        """The state as far as this side has spoken: that of the last command sent ahead, or the present one."""
+        return self._ahead[-1] if self._ahead else self.state
 
-    def _check(self, step: Step, failure: type[ProtocolError]) -> State:
+    def _advance(self, step: Step, *, remote: bool = False) -> None:
+        if self._ahead and not remote:
+            self._ahead[-1] = self._following(self._ahead[-1], step, LocalProtocolError)
+            return
+        self.state = self._following(self.state, step, RemoteProtocolError if remote else LocalProtocolError)
+        if self.state is State.READY and self._ahead:
+            self.state = self._ahead.pop(0)
+
+    def _following(self, state: State, step: Step, failure: type[ProtocolError]) -> State:
         try:
-            return advance(self.state, step)
+            return advance(state, step)
         except ProtocolError as error:
             raise failure(str(error)) from None
 

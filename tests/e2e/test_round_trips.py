@@ -15,8 +15,8 @@ from tests.support.proxy import Proxy
 from tests.support.service import Service, serve
 
 FILES = 1_000
-# Three seconds, at 50 ms each, are sixty. What streams both ways is counted as if each side waited for the other.
-MOST = 19
+# At 50 ms each they are half a second. What streams both ways is counted as if each side waited for the other.
+MOST = 10
 
 
 def make_tree(root: Path) -> None:

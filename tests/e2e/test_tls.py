@@ -81,11 +81,12 @@ async def test_a_get_and_a_put_that_are_cut_go_on(service: Service, tmp_path: Pa
 async def cut_once(target: tuple[str, int], after_bytes: int) -> AsyncIterator[tuple[str, int]]:
     """A way to a server that breaks once, after so many bytes in one direction."""
     left = after_bytes
+    passing: list[asyncio.Task[None]] = []
 
     async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, both: list[asyncio.StreamWriter]) -> None:
         nonlocal left
         count = 0
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(OSError):
             while data := await reader.read(65_536):
                 count += len(data)
                 if left and count > left:
@@ -98,6 +99,9 @@ async def cut_once(target: tuple[str, int], after_bytes: int) -> AsyncIterator[t
             writer.write_eof()
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        passing.append(asyncio.create_task(carry_both(reader, writer)))
+
+    async def carry_both(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far_reader, far_writer = await asyncio.open_connection(*target)
         both = [writer, far_writer]
         await asyncio.gather(carry(reader, far_writer, both), carry(far_reader, writer, both))
@@ -106,6 +110,8 @@ async def cut_once(target: tuple[str, int], after_bytes: int) -> AsyncIterator[t
 
     async with await asyncio.start_server(accept, "127.0.0.1", 0) as proxy:
         yield proxy.sockets[0].getsockname()[:2]
+        await asyncio.gather(*passing)
+        await asyncio.sleep(0)
 
 
 async def test_many_clients_at_once(service: Service, tmp_path: Path) -> None:

@@ -232,6 +232,31 @@ def test_no_command_is_sent_in_the_middle_of_a_file() -> None:
     pair.client.send_command(DIR)
 
 
+def test_frames_may_be_sent_with_a_command_whose_turn_has_not_come() -> None:
+    pair = Pair()
+    sent = pair.client.send_command(DIR) + pair.client.send_command(PUT) + data(pair.client, b"abc")
+    sent += pair.client.send_end(END) + pair.client.send_command(CLOSE)
+    assert pair.to_server(sent) == [DIR]
+    assert pair.to_client(pair.server.send_reply({})) == [Reply({})]
+    assert pair.client.state is State.ANSWERING  # the file is complete
+    assert pair.server_side.listen() == [PUT, Content(Kind.DATA, b"abc"), END]
+    assert pair.to_client(pair.server.send_reply({})) == [Reply({})]
+    assert pair.server_side.listen() == [CLOSE]
+    with pytest.raises(LocalProtocolError):
+        data(pair.client, b"d")
+
+
+def test_an_error_while_frames_are_sent_ahead_leaves_the_session_in_step() -> None:
+    pair = Pair()
+    pair.to_server(pair.client.send_command(DIR), pair.client.send_command(PUT), data(pair.client, b"abc"))
+    pair.to_client(pair.server.send_error(REFUSED))
+    assert pair.client.state is pair.client.said is State.RECEIVING
+    assert pair.server_side.listen() == [PUT, Content(Kind.DATA, b"abc")]
+    assert pair.to_client(pair.server.send_error(REFUSED)) == [REFUSAL]
+    pair.to_server(pair.client.send_end(END))
+    assert pair.client.state is pair.server.state is State.READY
+
+
 def test_no_command_is_sent_behind_a_put_whose_turn_has_not_come() -> None:
     client = ready_client().connection
     client.send_command(DIR)
