@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
+
+_LOOPBACK_6 = bytes(15) + b"\1"
+_MAPPED = bytes(10) + b"\xff\xff"  # before an IPv4 address in one of IPv6
 
 
 def is_loopback(host: str) -> bool:
     """Whether an address is one of this machine's own loopback; "local" stands for a socket that has no address. A name is none."""
     try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
+        # Not by ipaddress: to import it would take longer than most connections to this machine.
+        packed = socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host.partition("%")[0])
+    except (OSError, ValueError):
         return host == "local"
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
+    if packed.startswith(_MAPPED):
+        packed = packed.removeprefix(_MAPPED)
+    return packed[0] == 127 if len(packed) == 4 else packed == _LOOPBACK_6
 
 
 def listens_on_loopback_only(host: str) -> bool:

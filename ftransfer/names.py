@@ -6,7 +6,7 @@ bad name; what it lets through goes to the disk only below an open directory han
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ftransfer.errors import NameRefused
 from ftransfer.limits import DEFAULT_LIMITS, Limits
@@ -15,8 +15,7 @@ from ftransfer.limits import DEFAULT_LIMITS, Limits
 RESERVED_PREFIX = ".ftransfer"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class SafeName:
+class SafeName(NamedTuple):
     """A relative path of checked parts; no part is empty, `.`, `..`, reserved, or holds `/` or NUL.
 
     Bytes that are not UTF-8 stand in the parts as surrogate escapes (U+DC80 to U+DCFF), as in os.fsdecode.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated
 
-from ftransfer.amounts import parse_time
 from ftransfer.cli.parameters import Argument, Option
 from ftransfer.shell.failures import WrongUsage
 from ftransfer.shell.wording import printable
@@ -34,6 +33,8 @@ def parse_age(text: str) -> int:
     Raises:
         WrongUsage: It is none.
     """
+    from ftransfer.amounts import parse_time
+
     try:
         return int(parse_time(text))
     except ValueError as error:

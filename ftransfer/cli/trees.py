@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import sys
@@ -99,7 +98,9 @@ def copy_tree(connection: Connection, direction: str, source: str, dest: str, op
 
 def _write_total(report: TreeReport, direction: str, *, as_json: bool) -> None:
     if as_json:
-        sys.stdout.write(f"{json.dumps({'did': 'total', **dataclasses.asdict(report)})}\n")
+        from dataclasses import asdict
+
+        sys.stdout.write(f"{json.dumps({'did': 'total', **asdict(report)})}\n")
     else:
         sys.stdout.write(f"{tree_line(report, 'put' if direction == 'put' else 'get')}\n")
     sys.stdout.flush()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
 
 from ftransfer.client.conversation import Conversation
 from ftransfer.client.trees import Plan, TreeOptions
@@ -162,7 +161,7 @@ async def _folders_down_to(store: Store, name: str) -> Sequence[Entry]:
             entry = await store.stat(SafeName(tuple(parts[:depth])))
             if entry.kind != FOLDER:
                 break
-            folders.append(replace(entry, identity=""))
+            folders.append(entry._replace(identity=""))
     except FtransferError:
         pass  # gone meanwhile: then there is nothing to set its time on
     return folders

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
-import platform
+import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple, TypeVar
@@ -150,7 +150,7 @@ def _user_and_host() -> dict[str, str]:
         user = getpass.getuser()
     except (OSError, KeyError, ImportError):  # no name for the number of the user
         user = ""
-    return {"user": user, "host": platform.node()}
+    return {"user": user, "host": socket.gethostname()}
 
 
 def _delivery(values: Mapping[str, Any]) -> Delivery:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
@@ -24,6 +23,12 @@ _DOUBLINGS = 60  # no float grows for ever
 NO_RETRY = RetryRules(tries=0)
 
 
+def _roll() -> float:
+    import random  # for what is broken only
+
+    return random.random()
+
+
 class Backoff:
     """The waits between the attempts of one command.
 
@@ -32,7 +37,7 @@ class Backoff:
         dice: Gives 0 to 1; the jitter keeps a hundred clients from coming back to a restarted server at the same moment.
     """
 
-    def __init__(self, rules: RetryRules, clock: Callable[[], float], dice: Callable[[], float] = random.random) -> None:
+    def __init__(self, rules: RetryRules, clock: Callable[[], float], dice: Callable[[], float] = _roll) -> None:
         self._rules = rules
         self._clock = clock
         self._dice = dice

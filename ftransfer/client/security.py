@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # Called with (host:port, fingerprint) when a server is seen for the first time and pinned.
 OnNewServer = Callable[[str, str], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Security:
+class Security(NamedTuple):
     """How far a server is trusted, and what it is told about the user.
 
     The server is trusted if it shows the certificate with `fingerprint`; or, with `ca`, one from an authority that names the host;
@@ -34,9 +34,12 @@ class Security:
     certificate: str = ""
     key: str = ""
     user: str = ""
-    secret: str = field(default="", repr=False)
+    secret: str = ""
     state: Path | None = None
     on_new_server: OnNewServer | None = None
+
+    def __repr__(self) -> str:
+        return f"Security(tls={self.tls!r}, user={self.user!r})"  # no secret is to be found in a log
 
     @property
     def wants_tls(self) -> bool:

@@ -8,7 +8,7 @@ mtimes last.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from ftransfer.digest import Digest
@@ -254,7 +254,7 @@ def relative_entry(entry: Entry, root: SafeName) -> Entry:
     if root.is_root:
         return entry
     name = entry.name[len(str(root)) + 1 :]
-    return replace(entry, name=name)
+    return entry._replace(name=name)
 
 
 def below(root: SafeName, name: str) -> SafeName:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import platform
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, BinaryIO, NoReturn
 
@@ -40,7 +40,7 @@ AT_ONCE_BYTES = 256 * 1024
 
 def source_of(path: str, reader: Reader) -> str:
     """Name this version of this file: another host, path, inode, size or mtime is another source."""
-    words = (platform.node(), path, reader.entry.identity)
+    words = (socket.gethostname(), path, reader.entry.identity)
     return digest_of("\0".join(words).encode("utf-8", "surrogateescape"))[:32]
 
 

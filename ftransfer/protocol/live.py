@@ -6,7 +6,6 @@ Pure, and used by both ends. Whatever is read here comes from a peer: types are 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ftransfer.errors import RemoteProtocolError
@@ -108,11 +107,10 @@ class Rescan(NamedTuple):
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Missed:
+class Missed(NamedTuple):
     """So many events were dropped because they were not read in time."""
 
-    count: int
+    count: int  # type: ignore[assignment]  # in place of the method that tuples have
 
 
 LiveEvent = Attendance | Message | Change | Rescan | Missed

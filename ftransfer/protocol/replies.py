@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
@@ -67,9 +66,8 @@ class Outcomes(NamedTuple):
     items: list[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
-    """The client's batch is complete."""
+class Finish(NamedTuple):
+    """The client's batch is complete. It is false, as all tuples are that are empty."""
 
 
 class Reply(NamedTuple):

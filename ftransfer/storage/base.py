@@ -7,7 +7,6 @@ All names are SafeName: checked before they come here. All errors are those of f
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from ftransfer.digest import Digest
@@ -22,15 +21,14 @@ LINK = "link"
 KEEP_PARTIALS_S = 7 * 86_400.0
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One thing in a share.
 
     `name` is wire text relative to the root of the share; `size` is in bytes (0 for a folder or link), `mtime_ns` in nanoseconds
     since 1970, `mode` the permission bits. `identity` is an opaque word that stays the same as long as the content is the same file
     untouched (device-independent; made of inode, size and mtime); listings and packs leave it "". `target` is the text of a link,
     in listings with links. `ctime_ns` is when anything about it last changed, by the clock of the file system, which nobody can set
-    back; 0 where the store does not tell. Two entries that differ in nothing else are equal. `unread` marks a folder in a
+    back; 0 where the store does not tell. `unread` marks a folder in a
     recursive listing whose content could not be listed: nothing can be concluded from its absence.
     """
 
@@ -41,7 +39,7 @@ class Entry:
     mode: int
     identity: str = ""
     target: str = ""
-    ctime_ns: int = field(default=0, compare=False, repr=False)
+    ctime_ns: int = 0
     unread: bool = False
 
 

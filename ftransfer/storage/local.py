@@ -13,7 +13,7 @@ import logging
 import os
 import stat
 from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakValueDictionary
 
 from ftransfer.errors import FtransferError, NotAFile, ShareError, StoreFailed
@@ -26,11 +26,12 @@ from ftransfer.storage.kernel import Kernel, release
 from ftransfer.storage.partials import Partials, Upload, key_of
 from ftransfer.storage.reader import LocalReader
 from ftransfer.storage.root import READ_FLAGS, Resolver, Root, entry_of, refuse_special
-from ftransfer.storage.small import read_small, write_small
-from ftransfer.storage.sweep import Sweep
 from ftransfer.storage.threads import Gate, Jobs, finish, finish_steps
 from ftransfer.storage.walk import Listing, used_bytes
 from ftransfer.storage.writer import LocalWriter, Target
+
+if TYPE_CHECKING:
+    from ftransfer.storage.sweep import Sweep  # for whole trees; a single file does not pay for them
 
 _T = TypeVar("_T")
 
@@ -253,11 +254,15 @@ class LocalStore:
             return [partial for partial in unwanted if self._partials.remove(partial)]
 
     async def read_small(self, names: Sequence[SafeName], room_bytes: int) -> Sequence[SmallFile | Entry | FtransferError]:
+        from ftransfer.storage.small import read_small
+
         return await self._jobs.run(read_small, self._root, names, room_bytes)
 
     async def read_tree(
         self, folder: SafeName, room_bytes: int, max_items: int
     ) -> AsyncGenerator[Sequence[SmallFile | Entry | FtransferError], None]:
+        from ftransfer.storage.sweep import Sweep
+
         def begin() -> Sweep:
             with translated(folder):
                 return Sweep(self._root, folder, room_bytes)
@@ -280,6 +285,8 @@ class LocalStore:
             walk.close()
 
     async def write_small(self, files: Sequence[SmallFile]) -> Sequence[FtransferError | None]:
+        from ftransfer.storage.small import write_small
+
         return await self._jobs.run(write_small, self._root, self._hidden, files)
 
     async def make_folder(self, name: SafeName, *, parents: bool = False) -> None:

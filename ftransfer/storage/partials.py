@@ -13,7 +13,6 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from io import FileIO
 
 from blake3 import blake3
@@ -33,19 +32,19 @@ _ATTEMPTS = 100
 _MODE = 0o600
 
 
-@dataclass(slots=True)
 class Upload:
     """The open file where the bytes of an upload lie until they are published, and the handle of the folder it is in.
 
     `key` is "" for a temporary file, of which nothing is kept. `kept` bytes were there already.
     """
 
-    file: FileIO
-    folder: int
-    data: str
-    key: str = ""
-    kept: int = 0
-    restarted: bool = False
+    def __init__(self, file: FileIO, folder: int, data: str, key: str = "", kept: int = 0, restarted: bool = False) -> None:
+        self.file = file
+        self.folder = folder
+        self.data = data
+        self.key = key
+        self.kept = kept
+        self.restarted = restarted
 
 
 def key_of(name: str, announced: Announcement) -> str:

@@ -6,16 +6,16 @@ import asyncio
 import os
 from collections.abc import Callable, Coroutine
 from io import FileIO
-from typing import Any
-
-from aiofiles.threadpool import wrap
-from aiofiles.threadpool.binary import AsyncFileIO
+from typing import TYPE_CHECKING, Any
 
 from ftransfer.errors import FtransferError, SourceChanged, StoreFailed
 from ftransfer.storage.faults import shown, translated
 from ftransfer.storage.kernel import release_file
 from ftransfer.storage.root import entry_of
-from ftransfer.storage.threads import Gate, Jobs, finish_steps
+from ftransfer.storage.threads import Gate, Jobs, finish_steps, through_aiofiles
+
+if TYPE_CHECKING:
+    from aiofiles.threadpool.binary import AsyncFileIO
 
 
 class LocalReader:
@@ -45,7 +45,7 @@ class LocalReader:
         self._look = look
         self._ended = ended
         self._file = FileIO(handle, "r")
-        self._async_file: AsyncFileIO = wrap(self._file, executor=jobs.executor)
+        self._async_file: AsyncFileIO | None = None  # when it is read through the loop
         self._position = 0
         self._lock = asyncio.Lock()
         self._gate = Gate()
@@ -60,11 +60,12 @@ class LocalReader:
             return await finish_steps(self._read(offset, size))
 
     async def _read(self, offset: int, size: int) -> bytes:
+        self._async_file = file = self._async_file or through_aiofiles(self._file, self._jobs)
         with translated(self._name):
             if self._position != offset:
-                await self._async_file.seek(offset)
+                await file.seek(offset)
                 self._position = offset
-            data = await self._async_file.read(size)
+            data = await file.read(size)
         self._position += len(data)
         return data
 

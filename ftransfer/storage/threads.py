@@ -10,15 +10,27 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from io import FileIO
 from types import TracebackType
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from ftransfer.errors import FtransferError, StoreFailed
+
+if TYPE_CHECKING:
+    from aiofiles.threadpool.binary import AsyncFileIO
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
 
 MAX_THREADS = 16
+
+
+def through_aiofiles(file: FileIO, jobs: Jobs) -> AsyncFileIO:
+    """Give an open file as aiofiles has it, in the threads of a store."""
+    from aiofiles.threadpool import wrap  # most content is moved in threads, past it
+
+    wrapped: AsyncFileIO = wrap(file, executor=jobs.executor)
+    return wrapped
 
 
 async def finish(future: asyncio.Future[_T], undo: Callable[[_T], Coroutine[Any, Any, None]] | None = None) -> _T:

@@ -10,10 +10,7 @@ import asyncio
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from typing import NamedTuple
-
-from aiofiles.threadpool import wrap
-from aiofiles.threadpool.binary import AsyncFileIO
+from typing import TYPE_CHECKING, NamedTuple
 
 from ftransfer.digest import Digest, Hasher
 from ftransfer.errors import AlreadyThere, ChangedMeanwhile, FtransferError, LocalProtocolError, NotAFile, Superseded, Truncated
@@ -24,7 +21,10 @@ from ftransfer.storage.faults import shown, translated
 from ftransfer.storage.kernel import release, release_file
 from ftransfer.storage.partials import Partials, Upload
 from ftransfer.storage.root import Root, entry_of, times_of
-from ftransfer.storage.threads import Gate, Jobs, finish_steps
+from ftransfer.storage.threads import Gate, Jobs, finish_steps, through_aiofiles
+
+if TYPE_CHECKING:
+    from aiofiles.threadpool.binary import AsyncFileIO
 
 _HASH_BYTES = 1 << 20
 
@@ -96,7 +96,8 @@ class LocalWriter:
         self._target = target
         self._upload: Upload | None = upload
         self._ended = ended
-        self._file: AsyncFileIO = wrap(upload.file, executor=jobs.executor)
+        self._file = upload.file
+        self._async_file: AsyncFileIO | None = None  # when it is written through the loop
         self._descriptor = upload.file.fileno()
         self._position = 0
         self._gate = Gate()
@@ -108,13 +109,14 @@ class LocalWriter:
             await finish_steps(self._write(data))
 
     async def _write(self, data: bytes | bytearray | memoryview) -> None:
+        self._async_file = file = self._async_file or through_aiofiles(self._file, self._jobs)
         with translated(self.name), memoryview(data).cast("B") as left:
             if self._position != self.offset:
-                await self._file.seek(self.offset)
+                await file.seek(self.offset)
                 self._position = self.offset
             done = 0
             while done < len(left):
-                count = await self._file.write(left[done:])
+                count = await file.write(left[done:])
                 done += count
                 self._position += count
                 self.offset += count

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ftransfer.errors import RemoteProtocolError
@@ -85,7 +84,7 @@ def entries_from_wire(items: Sequence[object], below: SafeName, *, relative: boo
         if entry is None:
             entry = entry_from_wire(item, below)
             checked.add(entry.name.rpartition("/")[0])
-            entry = replace(entry, name=entry.name[cut:]) if cut else entry
+            entry = entry._replace(name=entry.name[cut:]) if cut else entry
         entries.append(entry)
     return entries
 

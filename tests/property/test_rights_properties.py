@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Any
 
 from hypothesis import assume, given
@@ -88,7 +87,7 @@ def plain(item: Any) -> Any:
     """Give a value that can be compared between two stores; an identity counts the nodes of its store."""
     if isinstance(item, FtransferError):
         return type(item), str(item)
-    return replace(item, identity="") if isinstance(item, Entry) else item
+    return item._replace(identity="") if isinstance(item, Entry) else item
 
 
 async def put_small(door: Door, name: str) -> Any:

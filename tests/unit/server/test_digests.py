@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 
@@ -49,10 +48,10 @@ def test_digest_of_what_was_read_is_known(cache: DigestCache) -> None:
 @pytest.mark.parametrize(
     "changed",
     [
-        replace(OLD, identity="other"),
-        replace(OLD, size=2),
-        replace(OLD, mtime_ns=OLD.mtime_ns + 1),
-        replace(OLD, ctime_ns=OLD.ctime_ns + 1),  # content written, mtime set back
+        OLD._replace(identity="other"),
+        OLD._replace(size=2),
+        OLD._replace(mtime_ns=OLD.mtime_ns + 1),
+        OLD._replace(ctime_ns=OLD.ctime_ns + 1),  # content written, mtime set back
     ],
 )
 def test_digest_of_a_changed_file_is_not_known(cache: DigestCache, changed: Entry) -> None:
@@ -64,48 +63,48 @@ def test_digest_of_a_changed_file_is_not_known(cache: DigestCache, changed: Entr
 @pytest.mark.parametrize(("age_ns", "is_kept"), [(0, False), (SECOND, False), (2 * SECOND, False), (3 * SECOND, True)])
 def test_file_that_changed_just_before_it_was_opened_is_not_remembered(cache: DigestCache, age_ns: int, is_kept: bool) -> None:
     """Whoever writes in the same tick of the file system's clock leaves no trace in it."""
-    fresh = replace(OLD, ctime_ns=NOW - age_ns)
+    fresh = OLD._replace(ctime_ns=NOW - age_ns)
     cache.read(fresh, DIGEST, NOW)
     assert (cache.find(fresh) == DIGEST) is is_kept
 
 
 def test_time_counts_from_the_opening_and_not_from_the_end_of_the_reading(cache: DigestCache, clock: Clock) -> None:
-    fresh = replace(OLD, ctime_ns=NOW)
+    fresh = OLD._replace(ctime_ns=NOW)
     clock.now += HOUR
     cache.read(fresh, DIGEST, NOW)
     assert cache.find(fresh) is None
 
 
 def test_old_mtime_does_not_make_a_new_file_old(cache: DigestCache) -> None:
-    touched = replace(OLD, ctime_ns=NOW)
+    touched = OLD._replace(ctime_ns=NOW)
     cache.read(touched, DIGEST, NOW)
     assert cache.find(touched) is None
 
 
 def test_without_ctime_the_mtime_has_to_be_old(cache: DigestCache) -> None:
-    old, fresh = replace(OLD, ctime_ns=0), replace(OLD, name="b", ctime_ns=0, mtime_ns=NOW)
+    old, fresh = OLD._replace(ctime_ns=0), OLD._replace(name="b", ctime_ns=0, mtime_ns=NOW)
     for entry in (old, fresh):
         cache.read(entry, DIGEST, NOW)
     assert cache.find(old) == DIGEST and cache.find(fresh) is None
 
 
 def test_put_is_remembered_if_its_mtime_is_old(cache: DigestCache) -> None:
-    published = replace(OLD, ctime_ns=NOW)
+    published = OLD._replace(ctime_ns=NOW)
     cache.published(published, DIGEST)
     assert cache.find(published) == DIGEST
-    fresh = replace(published, mtime_ns=NOW)
+    fresh = published._replace(mtime_ns=NOW)
     cache.published(fresh, DIGEST)
     assert cache.find(fresh) is None
     assert len(cache) == 0  # and the old one is not kept either
 
 
 def test_entry_without_identity_is_not_remembered(cache: DigestCache) -> None:
-    cache.read(replace(OLD, identity=""), DIGEST, NOW)
+    cache.read(OLD._replace(identity=""), DIGEST, NOW)
     assert len(cache) == 0
 
 
 def test_longest_unused_goes_first(cache: DigestCache) -> None:
-    entries = [replace(OLD, name=name) for name in "abcd"]
+    entries = [OLD._replace(name=name) for name in "abcd"]
     for entry in entries[:3]:
         cache.read(entry, DIGEST, NOW)
     assert cache.find(entries[0])
