@@ -229,14 +229,16 @@ class Conversation:
         """End the connection; never raises."""
         if self.is_over:
             return
-        with contextlib.suppress(FtransferError, TimeoutError):
-            async with asyncio.timeout(self.channel.limits.close_s):
-                if not self.is_between_commands:
-                    await self.ask("close")
-                # The end of our input between two commands says that we go. All that we asked is answered, so nothing is waited for
-                # where the socket is ours; a transport of asyncio's takes its time.
-                await self.channel.link.close(0.0 if self.channel.moves_files else self.channel.limits.close_s)
-        self.abort()
+        try:
+            with contextlib.suppress(FtransferError, TimeoutError):
+                async with asyncio.timeout(self.channel.limits.close_s):
+                    if not self.is_between_commands:
+                        await self.ask("close")
+                    # The end of our input between two commands says that we go. All that we asked is answered, so nothing is waited
+                    # for where the socket is ours; a transport of asyncio's takes its time.
+                    await self.channel.link.close(0.0 if self.channel.moves_files else self.channel.limits.close_s)
+        finally:
+            self.abort()  # also when cancelled meanwhile
         await asyncio.sleep(0)  # the turn of the loop in which the transport lets go of the socket
 
     def abort(self) -> None:

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from ftransfer.client.conversation import Conversation
+from ftransfer.client.greeting import Address
+from ftransfer.limits import Limits
 from tests.support.service import serve
 
 both_links = pytest.mark.parametrize("direct", [True, False], ids=["sockets", "streams"])
@@ -78,4 +81,18 @@ async def test_client_that_is_cancelled_while_it_closes(tmp_path: Path, direct: 
                 task.cancel()
                 await asyncio.wait([task])
                 del client, task
+        del service
+
+
+@both_links
+async def test_conversation_that_is_cancelled_while_it_closes(tmp_path: Path, direct: bool) -> None:
+    with nothing_left_open():
+        async with serve(tmp_path, direct=direct) as service:
+            for ticks in range(1, 20):
+                conversation = await Conversation.open(Address(*service.address), Limits(), direct=direct)
+                task = asyncio.create_task(conversation.close())
+                await step(ticks)
+                task.cancel()
+                await asyncio.wait([task])
+                del conversation, task
         del service
