@@ -235,7 +235,7 @@ def _bracketed(host: str) -> str:
 
 
 def _allow_many_descriptors() -> None:
-    """Take all the descriptors that the system grants: a session needs two, and the usual soft limit would stop at 500 of them."""
+    """Take all the descriptors that the system grants: the usual soft limit would stop at some hundred sessions."""
     with contextlib.suppress(ImportError, OSError, ValueError):
         import resource
 

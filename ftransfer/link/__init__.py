@@ -5,8 +5,8 @@ The adapter between the operating system's sockets and the channel: OSError and 
 """
 
 from ftransfer.link.base import READ_SIZE, Buffer, Link
-from ftransfer.link.making import connect_link, make_link
+from ftransfer.link.making import connect_link
 from ftransfer.link.sockets import SocketLink
 from ftransfer.link.streams import StreamLink
 
-__all__ = ["READ_SIZE", "Buffer", "Link", "SocketLink", "StreamLink", "connect_link", "make_link"]
+__all__ = ["READ_SIZE", "Buffer", "Link", "SocketLink", "StreamLink", "connect_link"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from ftransfer import liveness
@@ -87,31 +87,14 @@ class Link(Protocol):
 class PeerLink:
     """What both forms know of the peer and its machine."""
 
-    def __init__(self, transport: asyncio.BaseTransport) -> None:
-        self._kernel_socket: liveness.KernelSocket | None = transport.get_extra_info("socket")
-        self.peer, self.peer_host = _peer_of(transport)
+    def __init__(self, kernel_socket: liveness.KernelSocket | None, address: object) -> None:
+        self._kernel_socket = kernel_socket
+        self.peer, self.peer_host = _peer_at(address)
         self.encrypted = False
 
     @property
     def is_local(self) -> bool:
         return is_loopback(self.peer_host)
-
-    @staticmethod
-    def hold(transport: asyncio.Transport, is_released: Callable[[], bool]) -> None:
-        """Leave what comes in the socket, on a transport that has just been made, until the link itself reads.
-
-        Args:
-            is_released: Whether the link has begun to read through the transport.
-        """
-
-        def pause_again() -> None:
-            if not is_released():
-                transport.resume_reading()
-                transport.pause_reading()
-
-        transport.pause_reading()
-        # Python up to 3.11.3 begins to read after the callback of a new connection, though it was paused there.
-        asyncio.get_running_loop().call_soon(pause_again)
 
     def keep_alive(self, vanish_s: float) -> None:
         if self._kernel_socket is not None:
@@ -145,9 +128,8 @@ def translated(peer: str, *, file_errors: bool = False) -> Iterator[None]:
         raise Closed(f"the connection to {peer} was lost: {error.strerror or error}") from error
 
 
-def _peer_of(transport: asyncio.BaseTransport) -> tuple[str, str]:
-    name = transport.get_extra_info("peername")
-    if not isinstance(name, tuple) or len(name) < 2:
+def _peer_at(address: object) -> tuple[str, str]:
+    if not isinstance(address, tuple) or len(address) < 2:
         return "peer", "local"
-    host = str(name[0])
-    return (f"[{host}]:{name[1]}" if ":" in host else f"{host}:{name[1]}"), host
+    host = str(address[0])
+    return (f"[{host}]:{address[1]}" if ":" in host else f"{host}:{address[1]}"), host

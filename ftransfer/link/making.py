@@ -1,9 +1,8 @@
-"""A fresh connection -> a link, before its first byte is read."""
+"""A client's way to a server -> a link, before its first byte is read."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
 import sys
 
 from ftransfer.link.base import Link
@@ -11,19 +10,16 @@ from ftransfer.link.sockets import SocketLink
 from ftransfer.link.streams import StreamLink
 
 
-def make_link(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, direct: bool = True) -> Link:
-    """Take over a fresh connection of asyncio's streams.
-
-    To be called before anything is awaited on it: nothing may have been read yet. With `direct` a SocketLink is made where the
-    event loop can watch descriptors. A link that is not read yet leaves the bytes in the socket, where TLS can find them.
-    """
-    if direct and sys.platform != "win32" and isinstance(writer.transport.get_extra_info("socket"), _socket_types()):
-        return SocketLink(writer.transport, reader)
-    return StreamLink(reader, writer)
+def can_watch() -> bool:
+    """Whether the event loop can watch descriptors, as a SocketLink needs it."""
+    return sys.platform != "win32"
 
 
 async def connect_link(host: str, port: int, *, direct: bool = True) -> Link:
-    """Connect and take the connection over before its first byte is read.
+    """Connect and take the connection over before its first byte is read: it stays in the socket, where TLS can find it.
+
+    Args:
+        direct: Whether the link may be a SocketLink, where the platform can.
 
     Raises:
         OSError, OverflowError, UnicodeError: As asyncio.open_connection.
@@ -33,7 +29,11 @@ async def connect_link(host: str, port: int, *, direct: bool = True) -> Link:
 
     # The callback runs as the connection is made: a server that speaks at once cannot slip a byte past it.
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        links.append(make_link(reader, writer, direct=direct))
+        if direct and can_watch():
+            links.append(SocketLink(writer.get_extra_info("socket").dup(), writer.get_extra_info("peername")))
+            writer.transport.abort()  # which closes its own descriptor of the same connection
+        else:
+            links.append(StreamLink(reader, writer))
 
     reader = asyncio.StreamReader(loop=loop)
     try:
@@ -43,9 +43,3 @@ async def connect_link(host: str, port: int, *, direct: bool = True) -> Link:
             link.abort()
         raise
     return links[0]
-
-
-def _socket_types() -> tuple[type, ...]:
-    from asyncio.trsock import TransportSocket
-
-    return (TransportSocket, socket.socket)

@@ -21,29 +21,27 @@ _LOW_WATER = 256 * 1024
 _PART_OF_BUFFER = 8
 # And if they do not come within this time, for whatever is there.
 _LOW_WATER_S = 1.0
+_NO_LOCK = contextlib.nullcontext()
 
 
 class SocketLink(PeerLink):
     """A non-blocking socket that is watched by the event loop and used from threads.
 
-    The asyncio transport that made the connection stays its owner, paused; this object works on a duplicate of its descriptor.
     OpenSSL objects must not be used from two threads at once, so every call on an encrypted socket holds a lock; no call blocks.
     """
 
-    def __init__(self, transport: asyncio.BaseTransport, reader: asyncio.StreamReader | None = None) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        super().__init__(transport)
-        self.hold(transport, lambda: False)
-        self._owner = transport
-        self._reader = reader  # its finaliser would abort the transport
+    def __init__(self, sock: socket.socket, address: object) -> None:
+        """Take over a connected socket; `address` is that of the peer, as the system gives it."""
+        super().__init__(sock, address)
         self._loop = asyncio.get_running_loop()
-        self._socket: socket.socket = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
-        self._socket.setblocking(False)
-        if self._socket.family in (socket.AF_INET, socket.AF_INET6):
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = sock
+        sock.setblocking(False)
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
+            with contextlib.suppress(OSError):  # some systems refuse it once the peer has gone
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._low_water = 1
         self._closed = False
-        self._lock: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
+        self._lock: contextlib.AbstractContextManager[Any] = _NO_LOCK
         self._unsent: Buffer | None = None  # what OpenSSL has begun to send: it must be given the same again
         self._waiting: set[asyncio.Future[None]] = set()
 
@@ -108,6 +106,7 @@ class SocketLink(PeerLink):
             server_hostname=None if server_side else hostname,
         )
         self._socket.setblocking(False)
+        self._kernel_socket = self._socket
         self._lock = threading.Lock()
         self.encrypted = True
         deadline = self._loop.time() + timeout_s
@@ -153,7 +152,6 @@ class SocketLink(PeerLink):
             if not future.done():
                 future.set_exception(Closed("the connection was closed"))
         self._socket.close()
-        self._owner.abort()
 
     async def _wait(self, add: Callable[..., Any], remove: Callable[..., Any], timeout_s: float, what: str) -> None:
         if self._closed:

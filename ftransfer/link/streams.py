@@ -16,14 +16,21 @@ class StreamLink(PeerLink):
     """The general form: asyncio's own streams, with their buffers and their TLS."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        super().__init__(writer.transport)
+        super().__init__(writer.get_extra_info("socket"), writer.get_extra_info("peername"))
         self._reader = reader
         self._writer = writer
         self._plain = (reader, writer)  # under TLS no longer used, but their finalisers would end the transport
         self._is_reading = False
         assert isinstance(writer.transport, asyncio.Transport)
         self._transport = writer.transport
-        self.hold(self._transport, lambda: self._is_reading)
+        self._transport.pause_reading()
+        # Python up to 3.11.3 begins to read after the callback of a new connection, though it was paused there.
+        asyncio.get_running_loop().call_soon(self._pause_again)
+
+    def _pause_again(self) -> None:
+        if not self._is_reading:
+            self._transport.resume_reading()
+            self._transport.pause_reading()
 
     @property
     def direct(self) -> None:

@@ -7,7 +7,6 @@ import contextlib
 import errno
 import logging
 import os
-import socket
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NoReturn
 
@@ -16,7 +15,8 @@ from ftransfer.auth.admission import OPEN, Admission
 from ftransfer.channel import Channel
 from ftransfer.errors import Busy, CannotListen, ChannelError, TlsRequired
 from ftransfer.limits import DEFAULT_LIMITS, Limits
-from ftransfer.link import Link, make_link
+from ftransfer.link import Link
+from ftransfer.link.port import Port, open_port
 from ftransfer.protocol.connection import Role
 from ftransfer.protocol.replies import Hello
 from ftransfer.server.changes import Changes, Watcher
@@ -40,9 +40,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("ftransfer.server")
 
 PROTOCOL = 1
-_BACKLOG = 1024
-# Taken in one turn of the loop, which is what asyncio means by a backlog: a crowd that comes at once is not all in memory at once.
-_TAKEN_AT_ONCE = 16
 # To refuse with a word takes time and, with TLS, a handshake; whoever comes beyond so many is refused without.
 _MAX_REFUSALS = 64
 
@@ -57,7 +54,6 @@ class Server:
         welcome: str,
         watcher: Watcher | None,
         *,
-        direct: bool,
         tls: ServerTls | None,
         admission: Admission,
         rates: RateBounds | None,
@@ -69,7 +65,6 @@ class Server:
         self._limits = limits
         self._announced = _announced(limits)
         self._welcome = welcome
-        self._direct = direct
         self.gate = Gate(limits, asyncio.get_running_loop().time)
         self.rates = Rates(rates)
         self._audit = audit
@@ -81,8 +76,7 @@ class Server:
         self._sessions: dict[Session, asyncio.Task[None]] = {}
         self._slack = Slack()
         self._refusing: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server | None = None
-        self._is_stopping = False
+        self._port: Port | None = None
         self._expiring: asyncio.Task[NoReturn] | None = None
 
     @classmethod
@@ -118,15 +112,12 @@ class Server:
         Raises:
             CannotListen: The port is taken, or the address is not one of this machine.
         """
-        server = cls(share, limits, welcome, watcher, direct=direct, tls=tls, admission=admission, rates=rates, audit=audit)
+        server = cls(share, limits, welcome, watcher, tls=tls, admission=admission, rates=rates, audit=audit)
         try:
-            server._server = await asyncio.start_server(server._accept, host or None, port, backlog=_TAKEN_AT_ONCE)
+            server._port = await open_port(host, port, server._accept, direct=direct)
         except (OSError, OverflowError) as error:
             raise CannotListen(_why_not(error, host, port)) from error
-        for listening in server._server.sockets:
-            with socket.socket(fileno=os.dup(listening.fileno())) as same:
-                same.listen(_BACKLOG)
-        server.addresses = [sock.getsockname()[:2] for sock in server._server.sockets]
+        server.addresses = server._port.addresses
         if not share.read_only:
             expiring = expire_partials(share.store, keep_partials_s, now_ns=share.now_ns)
             server._expiring = asyncio.create_task(expiring)
@@ -137,17 +128,7 @@ class Server:
         """The sessions that are connected now."""
         return self._sessions
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # A plain function, not a coroutine: it runs before the first byte is read, so that the link can take the socket over.
-        if self._is_stopping:  # it was on its way when the port was closed
-            writer.transport.abort()
-            return
-        try:
-            link = make_link(reader, writer, direct=self._direct)
-        except OSError as error:  # out of descriptors: this connection is lost, the others go on
-            log.warning("a connection was dropped: %s", error.strerror)
-            writer.transport.abort()
-            return
+    def _accept(self, link: Link) -> None:
         channel = Channel(link, Role.SERVER, self._limits)
         refusal = self.gate.refusal(link.peer_host)
         if refusal is not None:
@@ -215,15 +196,8 @@ class Server:
 
     async def stop(self, grace_s: float | None = None) -> None:
         """Stop accepting, end idle sessions, let what runs finish for `grace_s` (default: limits.grace_s), then cut the rest."""
-        assert self._server is not None
-        self._is_stopping = True
-        # asyncio forgets a connection that it has accepted but not announced yet when the server closes: let those arrive first.
-        loop = asyncio.get_running_loop()
-        for listening in self._server.sockets:
-            with contextlib.suppress(NotImplementedError):
-                loop.remove_reader(listening)
-        await asyncio.sleep(0)
-        self._server.close()
+        assert self._port is not None
+        await self._port.close()
         if self._expiring is not None:
             self._expiring.cancel()
         for session, task in list(self._sessions.items()):
@@ -241,7 +215,6 @@ class Server:
         await asyncio.gather(*tasks, *self._refusing, *expiring, return_exceptions=True)
         self._slack.stop()
         await self._changes.stop()
-        await self._server.wait_closed()
 
 
 def _why_not(error: Exception, host: str, port: int) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ftransfer.audit import Audit
 from ftransfer.auth.admission import Admission
-from ftransfer.link import making
+from ftransfer.link import Link
+from ftransfer.server.listener import Server
 from tests.support.certificates import own_tls
 from tests.support.service import RawPeer, raw_peer, serve
 
@@ -22,15 +22,14 @@ NO_HANDSHAKE = b"\x16\x03\x01\x00\x05hello"
 @pytest.fixture
 def come_from(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Let the server take the connections from now on for such from another address."""
-    make_link = making.make_link
+    accept = Server._accept
     host = ["127.0.0.1"]
 
-    def make(*arguments: Any, **options: Any) -> Any:
-        link = make_link(*arguments, **options)
+    def accept_from(server: Server, link: Link) -> None:
         link.peer_host, link.peer = host[0], f"[{host[0]}]:1"
-        return link
+        accept(server, link)
 
-    monkeypatch.setattr("ftransfer.server.listener.make_link", make)
+    monkeypatch.setattr(Server, "_accept", accept_from)
 
     def choose(other: str) -> None:
         host[0] = other
