@@ -108,11 +108,11 @@ class Door:
             raise _not_found(name)
         return entry
 
-    async def open_read(self, name: str) -> Reader:
-        """Open a file. Raises as Store.open_read, and NameRefused."""
+    async def open_read(self, name: str, *, whole_bytes: int = 0) -> Reader:
+        """Open a file. Takes and raises as Store.open_read, and NameRefused."""
         safe = parse_name(name, self._limits)
         self._refuse_reading(safe)
-        return await self._store.open_read(safe)
+        return await self._store.open_read(safe, whole_bytes=whole_bytes)
 
     async def read_small(self, names: Sequence[SafeName], room_bytes: int) -> Sequence[SmallItem]:
         """Read small files for a pack. Gives as Store.read_small."""

@@ -69,12 +69,15 @@ async def handle_dir(session: Session, command: Command) -> dict[str, Any]:
 async def handle_get(session: Session, command: Command) -> dict[str, Any]:
     """Send a file, or the rest or a part of it."""
     opened_ns = session.digests.cache.now_ns()
-    reader = await session.share.open_read(command.argument)
+    small_bytes = min(_SMALL_BYTES, session.limits.max_chunk_bytes)
+    is_part = "length" in command.options
+    # What goes on from an offset is digested from the beginning, as a large file is.
+    whole_bytes = small_bytes if is_part or "offset" not in command.options else 0
+    reader = await session.share.open_read(command.argument, whole_bytes=whole_bytes)
     try:
         meta = _plan_get(command, reader.entry)
         session.total = meta.length
-        is_part = "length" in command.options
-        if meta.length <= min(_SMALL_BYTES, session.limits.max_chunk_bytes) and (is_part or meta.offset == 0):
+        if meta.length <= small_bytes and (is_part or meta.offset == 0):
             await _send_small(session, reader, meta)
             return {"bytes": meta.length}
         await session.channel.send(session.connection.send_meta(meta))

@@ -237,11 +237,15 @@ class Store(Protocol):
         To be closed, and raises, as `list`.
         """
 
-    async def open_read(self, name: SafeName) -> Reader:
+    async def open_read(self, name: SafeName, *, whole_bytes: int = 0) -> Reader:
         """Open a regular file.
+
+        Args:
+            whole_bytes: A file of up to so many bytes may be read, checked and closed at once; its reader gives it from memory.
 
         Raises:
             NotFound, NotAFile, Forbidden, StoreFailed.
+            SourceChanged: It was read in the same go, and changed meanwhile.
         """
 
     async def open_write(self, name: SafeName, announced: Announcement) -> Writer:

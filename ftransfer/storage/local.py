@@ -24,7 +24,7 @@ from ftransfer.storage.faults import shown, translated
 from ftransfer.storage.hidden import HiddenPlace
 from ftransfer.storage.kernel import Kernel, release
 from ftransfer.storage.partials import Partials, Upload, key_of
-from ftransfer.storage.reader import LocalReader
+from ftransfer.storage.reader import HeldReader, LocalReader, Opened, read_whole
 from ftransfer.storage.root import READ_FLAGS, Resolver, Root, entry_of, refuse_special
 from ftransfer.storage.threads import Gate, Jobs, finish, finish_steps
 from ftransfer.storage.walk import Listing, used_bytes
@@ -134,23 +134,32 @@ class LocalStore:
         finally:
             await finish_steps(self._close_walk(listing))
 
-    async def open_read(self, name: SafeName) -> LocalReader:
-        async def open_it() -> LocalReader:
-            opened = await self._jobs.run(self._open_file, name)
+    async def open_read(self, name: SafeName, *, whole_bytes: int = 0) -> LocalReader | HeldReader:
+        async def ended() -> None:
+            self._readers = {reader for reader in self._readers if not reader.is_closed}
+
+        async def drop(opened: Opened | HeldReader) -> None:
+            if not isinstance(opened, HeldReader):
+                await self._jobs.run(release, opened[0])
+
+        with self._gate:
+            opened = await finish(self._jobs.start(self._open_file, name, whole_bytes), drop)
+            if isinstance(opened, HeldReader):
+                return opened
             reader = LocalReader(self._jobs, str(name), opened, lambda: self._root.stat(name), ended)
             self._readers.add(reader)
             return reader
 
-        async def ended() -> None:
-            self._readers = {reader for reader in self._readers if not reader.is_closed}
-
-        with self._gate:
-            return await finish_steps(open_it(), LocalReader.close)
-
-    def _open_file(self, name: SafeName) -> tuple[int, os.stat_result]:
+    def _open_file(self, name: SafeName, whole_bytes: int) -> Opened | HeldReader:
         with translated(name):
             handle, found = self._root.open_served(name)
-        return _refuse_folder(handle, found, str(name))
+        opened = _refuse_folder(handle, found, str(name))
+        if not 0 < found.st_size <= whole_bytes:
+            return opened
+        try:
+            return read_whole(opened, str(name), lambda: self._root.stat(name))
+        finally:
+            release(handle)
 
     @staticmethod
     async def open_file(path: str | os.PathLike[str]) -> LocalReader:
@@ -163,7 +172,7 @@ class LocalStore:
         """
         text = os.fspath(path)
 
-        def open_it() -> tuple[int, os.stat_result]:
+        def open_it() -> Opened:
             with translated(text):
                 refuse_special(os.stat(path), text)
                 handle = os.open(path, READ_FLAGS)
@@ -353,7 +362,7 @@ def _raise_if_read_only(folder: int) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
 
-def _refuse_folder(handle: int, found: os.stat_result, name: str) -> tuple[int, os.stat_result]:
+def _refuse_folder(handle: int, found: os.stat_result, name: str) -> Opened:
     """Give the same back if it is an open regular file; else close it. Raises NotAFile."""
     if not stat.S_ISREG(found.st_mode):
         release(handle)

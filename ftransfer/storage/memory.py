@@ -119,7 +119,7 @@ class MemoryStore:
             if (recursive or len(name.parts) == depth + 1) and (links or node.kind != LINK):
                 yield node.entry(name, identity=False)
 
-    async def open_read(self, name: SafeName) -> MemoryReader:
+    async def open_read(self, name: SafeName, *, whole_bytes: int = 0) -> MemoryReader:
         return MemoryReader(self, name, self._file(name))
 
     async def open_write(self, name: SafeName, announced: Announcement) -> MemoryWriter:

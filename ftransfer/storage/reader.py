@@ -1,4 +1,4 @@
-"""One regular file of a local store, open for reading through aiofiles."""
+"""One regular file of a local store, open for reading through aiofiles; or read as a whole in the job that opened it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Callable, Coroutine
 from io import FileIO
 from typing import TYPE_CHECKING, Any
 
-from ftransfer.errors import FtransferError, SourceChanged, StoreFailed
+from ftransfer.errors import FtransferError, LocalProtocolError, SourceChanged, StoreFailed
+from ftransfer.storage.base import Entry
 from ftransfer.storage.faults import shown, translated
 from ftransfer.storage.kernel import release_file
 from ftransfer.storage.root import entry_of
@@ -16,6 +17,9 @@ from ftransfer.storage.threads import Gate, Jobs, finish_steps, through_aiofiles
 
 if TYPE_CHECKING:
     from aiofiles.threadpool.binary import AsyncFileIO
+
+
+Opened = tuple[int, os.stat_result]  # a descriptor, and what fstat said when it was opened
 
 
 class LocalReader:
@@ -27,7 +31,7 @@ class LocalReader:
         self,
         jobs: Jobs,
         name: str,
-        opened: tuple[int, os.stat_result],
+        opened: Opened,
         look: Callable[[], os.stat_result],
         ended: Callable[[], Coroutine[Any, Any, None]],
     ) -> None:
@@ -74,24 +78,7 @@ class LocalReader:
             await self._jobs.run(self._check)
 
     def _check(self) -> None:
-        """Find out whether the bytes in the open file are those that were there when it was opened.
-
-        A file that was replaced or moved away is still whole in our descriptor. Its ctime then has changed, as by chmod; so a new
-        ctime alone counts only if none of these explains it, which is what writing and setting the mtime back looks like.
-        """
-        with translated(self._name):
-            now, then = os.fstat(self._file.fileno()), self._found
-            changed = (now.st_size, now.st_mtime_ns) != (then.st_size, then.st_mtime_ns)
-            if not changed and now.st_ctime_ns != then.st_ctime_ns:
-                changed = _attributes(now) == _attributes(then) and self._is_under_its_name(now)
-        if changed:
-            raise SourceChanged(f"{shown(self._name)}: changed while it was being sent; get it again", name=self.entry.name)
-
-    def _is_under_its_name(self, now: os.stat_result) -> bool:
-        try:
-            return os.path.samestat(self._look(), now)
-        except OSError:
-            return False
+        _check_unchanged((self._file.fileno(), self._found), self._name, self._look)
 
     def read_now(self, offset: int, view: memoryview) -> int:
         with self._gate, translated(self._name):
@@ -114,6 +101,70 @@ class LocalReader:
 
     def _over(self) -> FtransferError:
         return StoreFailed(f"{shown(self._name)}: is not open any more", name=self.entry.name)
+
+
+class HeldReader:
+    """A small file that was read when it was opened. See base.Reader: nothing here waits, and nothing is left open."""
+
+    fast = False
+
+    def __init__(self, entry: Entry, data: bytes) -> None:
+        self.entry = entry
+        self._data = data
+
+    async def read(self, offset: int, size: int) -> bytes:
+        return self._data[offset : offset + size]
+
+    async def check(self) -> None: ...
+
+    def read_now(self, offset: int, view: memoryview) -> int:
+        data = self._data[offset : offset + len(view)]
+        view[: len(data)] = data
+        return len(data)
+
+    def fileno(self) -> int:
+        raise LocalProtocolError("a file that is held in memory has no descriptor")
+
+    async def close(self) -> None: ...
+
+
+def read_whole(opened: Opened, name: str, look: Callable[[], os.stat_result]) -> HeldReader:
+    """Read a file that has just been opened. Blocks; arguments as for LocalReader.
+
+    Raises:
+        StoreFailed, SourceChanged.
+    """
+    handle, found = opened
+    data = b""
+    with translated(name):
+        # Regular files do not read short; some network file systems do.
+        while more := os.read(handle, found.st_size - len(data)):
+            data += more
+    _check_unchanged(opened, name, look)
+    return HeldReader(entry_of(name, found), data)
+
+
+def _check_unchanged(opened: Opened, name: str, look: Callable[[], os.stat_result]) -> None:
+    """Find out whether the bytes in the open file are those that were there when it was opened.
+
+    A file that was replaced or moved away is still whole in our descriptor. Its ctime then has changed, as by chmod; so a new
+    ctime alone counts only if none of these explains it, which is what writing and setting the mtime back looks like.
+    """
+    handle, then = opened
+    with translated(name):
+        now = os.fstat(handle)
+        changed = (now.st_size, now.st_mtime_ns) != (then.st_size, then.st_mtime_ns)
+        if not changed and now.st_ctime_ns != then.st_ctime_ns:
+            changed = _attributes(now) == _attributes(then) and _is_under_its_name(now, look)
+    if changed:
+        raise SourceChanged(f"{shown(name)}: changed while it was being sent; get it again", name=name)
+
+
+def _is_under_its_name(now: os.stat_result, look: Callable[[], os.stat_result]) -> bool:
+    try:
+        return os.path.samestat(look(), now)
+    except OSError:
+        return False
 
 
 def _attributes(found: os.stat_result) -> tuple[int, int, int, int]:

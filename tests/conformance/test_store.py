@@ -222,9 +222,11 @@ async def test_writer_takes_any_buffer_and_reads_back(store: Store) -> None:
     assert await get(store, "a") == b"abcdefghi"
 
 
-async def test_reader_reads_from_any_offset(store: Store) -> None:
+@pytest.mark.parametrize("whole_bytes", [0, 9, 10, 11])
+async def test_reader_reads_from_any_offset(store: Store, whole_bytes: int) -> None:
     await put(store, "a", b"0123456789")
-    reader = await store.open_read(named("a"))
+    reader = await store.open_read(named("a"), whole_bytes=whole_bytes)
+    await reader.check()
     assert [await reader.read(4, 3), await reader.read(7, 9), await reader.read(0, 2), await reader.read(10, 1)] == [
         b"456",
         b"789",

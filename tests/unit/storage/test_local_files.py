@@ -237,6 +237,32 @@ async def test_chmod_and_unlink_do_not_count_as_change(store: LocalStore, tmp_pa
     await reader.close()
 
 
+@pytest.mark.parametrize(("size", "is_held"), [(0, False), (1, True), (1000, True), (1001, False)])
+async def test_small_file_is_read_as_it_is_opened(store: LocalStore, tmp_path: Path, size: int, is_held: bool) -> None:
+    (tmp_path / "f").write_bytes(bytes(size))
+    before = len(os.listdir("/proc/self/fd"))
+    reader = await store.open_read(parse_name("f"), whole_bytes=1000)
+    assert (len(os.listdir("/proc/self/fd")) == before) == is_held
+    assert reader.fast == (not is_held)
+    assert await reader.read(0, 2000) == bytes(size)
+    await reader.close()
+
+
+async def test_small_file_that_changes_while_it_is_read(store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(b"one")
+    os.utime(path, ns=(MTIME, MTIME))
+    read = os.read
+
+    def overtaken(handle: int, size: int) -> bytes:
+        path.write_bytes(b"two")
+        return read(handle, size)
+
+    monkeypatch.setattr(os, "read", overtaken)
+    with pytest.raises(SourceChanged):
+        await store.open_read(parse_name("f"), whole_bytes=1000)
+
+
 # The folder itself.
 
 

@@ -238,6 +238,23 @@ async def test_reader_is_closed_after_its_last_read(tmp_path: Path) -> None:
     await store.close()
 
 
+@pytest.mark.parametrize("whole_bytes", [0, 10])
+async def test_open_cancelled_at_each_step_leaks_nothing(tmp_path: Path, whole_bytes: int) -> None:
+    (tmp_path / "f").write_bytes(b"x")
+    store = await LocalStore.open(tmp_path)
+    before = len(os.listdir("/proc/self/fd"))
+    for turns in range(8):
+        opening = asyncio.create_task(store.open_read(parse_name("f"), whole_bytes=whole_bytes))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        opening.cancel()
+        await asyncio.wait([opening])
+        if not opening.cancelled():
+            await opening.result().close()
+    assert len(os.listdir("/proc/self/fd")) == before
+    await store.close()
+
+
 async def test_listing_cancelled_at_each_step_leaks_nothing(tmp_path: Path) -> None:
     for number in range(10):
         (tmp_path / f"f{number}").write_bytes(b"")
