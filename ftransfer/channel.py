@@ -13,7 +13,7 @@ from typing import Protocol
 
 from ftransfer.errors import Closed, LocalProtocolError, SourceChanged, TimedOut
 from ftransfer.flow import Feed, FeedAt, FileSink, FileSource, Inflow, Outflow
-from ftransfer.jobs import movers, run_job, stop_task
+from ftransfer.jobs import Room, movers, run_job, stop_task
 from ftransfer.limits import Limits
 from ftransfer.link import Buffer, Link, SocketLink
 from ftransfer.progress import LeastProgress
@@ -136,12 +136,12 @@ class Channel:
         connection.payload_moved(len(data))
         return data
 
-    async def whole_payload(self) -> bytearray:
-        """Give the payload that has begun as one buffer; its length is bounded by limits.max_chunk_bytes."""
-        whole = bytearray(self.connection.payload_left)
+    async def whole_payload(self, room: Room) -> memoryview:
+        """Give the payload that has begun as one buffer, in `room`; its length is bounded by limits.max_chunk_bytes."""
+        whole = room.view(self.connection.payload_left)
         position = 0
         if self.link.direct is not None:
-            position = await self._receive_into(self.link.direct, memoryview(whole))
+            position = await self._receive_into(self.link.direct, whole)
         async for piece in self.payload():
             whole[position : position + len(piece)] = piece
             position += len(piece)

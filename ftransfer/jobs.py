@@ -7,6 +7,7 @@ given out again, and the job would write into another file.
 from __future__ import annotations
 
 import asyncio
+import mmap
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -59,6 +60,23 @@ async def stop_task(task: asyncio.Task[Any]) -> None:
     await asyncio.wait([task])
     if not task.cancelled():
         task.exception()  # seen, so that it is not reported as never retrieved
+
+
+class Room:
+    """Memory for content that comes and goes in turns: each takes the place of the last, of which no view may be used any more.
+
+    Memory that is new each time is got from the system page by page, which costs as much as filling it. It is mapped, so that of a
+    large room only what is used takes memory.
+    """
+
+    def __init__(self) -> None:
+        self._memory = memoryview(b"")
+
+    def view(self, size: int) -> memoryview:
+        """Give `size` bytes, in which anything may stand."""
+        if len(self._memory) < size:
+            self._memory = memoryview(mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+        return self._memory[:size]
 
 
 def scratch(size: int) -> memoryview:

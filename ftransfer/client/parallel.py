@@ -26,6 +26,7 @@ from ftransfer.errors import (
     RequestError,
     SourceChanged,
 )
+from ftransfer.jobs import Room
 from ftransfer.names import SafeName, escape, parse_name
 from ftransfer.protocol.connection import Payload
 from ftransfer.protocol.replies import End, Meta, Reply, take
@@ -212,11 +213,11 @@ class ParallelDownload:
             raise SourceChanged(f"{escape(self._name)}: the file on the server has changed; try again", name=self._name)
         if (meta.offset, meta.length) != (segment.offset, segment.length):
             raise OffsetConflict(f"{escape(self._name)}: the server sends a part that was not asked for", name=self._name)
-        data = bytearray()
+        data, room = bytearray(), Room()
         while isinstance(event := await conversation.answer(), Payload):
             if len(data) + event.length > segment.length:
                 raise RemoteProtocolError(f"{escape(self._name)}: more came than was announced", name=self._name)
-            data += await conversation.channel.whole_payload()
+            data += await conversation.channel.whole_payload(room)
         if not isinstance(event, End):
             raise conversation.out_of_turn(event)
         is_right = digest_of(data) == event.digest and conversation.connection.has_right_head(event)

@@ -20,6 +20,7 @@ from ftransfer.client.trees import (
     tell_unread,
 )
 from ftransfer.errors import DigestMismatch, FolderNotEmpty, FtransferError, NotFound, RemoteProtocolError
+from ftransfer.jobs import Room
 from ftransfer.names import NameReader, SafeName, escape, parse_name
 from ftransfer.protocol.connection import Payload
 from ftransfer.protocol.replies import Outcomes, Reply
@@ -147,18 +148,19 @@ class _Intake:
         self._run = run
         self._plan = plan
         self._awaited: set[str] = set()
-        self._room = asyncio.Event()
+        self._answered = asyncio.Event()
         self._prefix = "" if remote.is_root else f"{remote}/"
         self._names = NameReader()
         self._folder: SafeName | None = None  # of the last name, if that lies below `remote`
+        self._room = Room()
 
     async def ask(self, small: Spool) -> None:
         """Send the names, never so far ahead that more than _WINDOW are unanswered."""
         channel, connection = self._conversation.channel, self._conversation.connection
         for batch in small.batches(_NAMES_IN_FRAME):
             while len(self._awaited) >= _WINDOW:
-                self._room.clear()
-                await self._room.wait()
+                self._answered.clear()
+                await self._answered.wait()
             self._awaited.update(entry.name for entry in batch)
             for frame in in_frames([self._prefix + entry.name for entry in batch], connection.send_list):
                 await channel.send(frame)
@@ -171,7 +173,7 @@ class _Intake:
             match event:
                 case Payload():
                     # While a pack is stored the next one gathers in the socket's buffer: two threads would only take turns.
-                    files, _ = unpack(await self._conversation.channel.whole_payload(), self._relative)
+                    files, _ = unpack(await self._conversation.channel.whole_payload(self._room), self._relative)
                     self._refuse_unasked(files)
                     await self._store_files(files)
                 case Outcomes(items=items):
@@ -182,7 +184,7 @@ class _Intake:
                     return values
                 case _:
                     raise self._conversation.out_of_turn(event)
-            self._room.set()
+            self._answered.set()
 
     def _refuse_unasked(self, files: Sequence[SmallFile]) -> None:
         """Refuse links, which are made from listings, and folders where files were named."""

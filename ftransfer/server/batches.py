@@ -9,6 +9,7 @@ from typing import Any
 
 from ftransfer.digest import Digest
 from ftransfer.errors import Aborted, Closed, FtransferError, NameRefused, RemoteProtocolError
+from ftransfer.jobs import Room
 from ftransfer.names import SafeName, escape, parse_name
 from ftransfer.protocol.commands import Command
 from ftransfer.protocol.connection import InputEnded, Payload
@@ -138,10 +139,11 @@ async def handle_mput(session: Session, command: Command) -> dict[str, Any]:
     """Receive packs; each is verified, published and synced as one group, and then acknowledged."""
     counts = {"stored": 0, "failed": 0}
     storing = OneBehind()
+    rooms = (Room(), Room())  # one pack is stored while the next comes in
     try:
         async with session.channel.heartbeats():
-            while (payload := await _next_pack(session)) is not None:
-                # One pack is stored while the next comes in, and no third: memory stays bounded.
+            while (payload := await _next_pack(session, rooms[0])) is not None:
+                rooms = rooms[::-1]
                 await storing.start(_store(session, *unpack(payload), counts))
             await storing.finish()
     finally:
@@ -149,11 +151,11 @@ async def handle_mput(session: Session, command: Command) -> dict[str, Any]:
     return {**counts, "durable": session.share.durable}
 
 
-async def _next_pack(session: Session) -> bytearray | None:
+async def _next_pack(session: Session, room: Room) -> memoryview | None:
     event = await session.channel.next_data_event()
     match event:
         case Payload():
-            return await session.channel.whole_payload()
+            return await session.channel.whole_payload(room)
         case Finish():
             return None
         case ErrorReply(message=message):

@@ -283,6 +283,8 @@ class Store(Protocol):
 
         Links count as what they lead to; one that leads to a folder is not descended into. Close it if it is left early.
 
+        Contents may be views of memory that is used again: they hold until the next group but one is asked for.
+
         Raises:
             NotFound, NotAFolder, Forbidden: At the first step.
         """

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from ftransfer.digest import digest_of
 from ftransfer.errors import DigestMismatch, FtransferError, NameRefused, SourceChanged, StoreFailed
+from ftransfer.jobs import Room
 from ftransfer.names import NameReader, SafeName, encode_name
 from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, SmallFile
 from ftransfer.storage.changes import KIND_CLASH, ensure_folder, refuse_special_target
@@ -35,10 +36,11 @@ def read_small(root: Root, names: Iterable[SafeName], room_bytes: int) -> list[S
     """Read files until `room_bytes` of content are full; see Store.read_small."""
     items: list[SmallFile | Entry | FtransferError] = []
     left = room_bytes
+    shelf = Shelf(Room().view(room_bytes))
     with _Folders(root, PATH_FLAGS | os.O_DIRECTORY) as folders:
         for name in names:
             try:
-                item = _read_one(root, folders, name, room_bytes, left if items else room_bytes)
+                item = _read_one(root, folders, name, shelf, room_bytes, left if items else room_bytes)
             except OSError as error:
                 items.append(_caused(translate(error, name), error))
                 continue
@@ -53,7 +55,7 @@ def read_small(root: Root, names: Iterable[SafeName], room_bytes: int) -> list[S
     return items
 
 
-def _read_one(root: Root, folders: _Folders, name: SafeName, room_bytes: int, left: int) -> SmallFile | Entry | None:
+def _read_one(root: Root, folders: _Folders, name: SafeName, shelf: Shelf, room_bytes: int, left: int) -> SmallFile | Entry | None:
     """Read one thing; None if its content does not fit into what is left."""
     if name.is_root:
         return _folder_item(name, os.fstat(root.handle))
@@ -72,7 +74,7 @@ def _read_one(root: Root, folders: _Folders, name: SafeName, room_bytes: int, le
             return _folder_item(name, found)
         if found.st_size > left:
             return entry_of(str(name), found) if found.st_size > room_bytes else None
-        return read_content(handle, str(name), found)
+        return read_content(handle, str(name), found, shelf)
     finally:
         release(handle)
 
@@ -81,23 +83,34 @@ def _folder_item(name: SafeName, found: os.stat_result) -> SmallFile:
     return SmallFile(str(name), FOLDER, found.st_mtime_ns, found.st_mode & 0o777)
 
 
-def read_content(handle: int, name: str, before: os.stat_result) -> SmallFile:
+class Shelf:
+    """Memory in which the contents of one group stand, one after the other."""
+
+    def __init__(self, memory: memoryview) -> None:
+        self._left = memory
+
+    def take(self, size: int) -> memoryview:
+        """Give room for `size` bytes; where there is none left, it is room of its own."""
+        if size > len(self._left):
+            return memoryview(bytearray(size))
+        taken, self._left = self._left[:size], self._left[size:]
+        return taken
+
+
+def read_content(handle: int, name: str, before: os.stat_result, shelf: Shelf) -> SmallFile:
     """Read a small file as a whole. Raises OSError, and SourceChanged if it never holds still."""
     for _ in range(_ATTEMPTS):
         size = before.st_size
-        data = os.read(handle, size) if size else b""
-        while len(data) < size:  # regular files do not read short; some network file systems do
-            more = os.pread(handle, size - len(data), len(data))
-            if not more:
-                break
-            data += more
+        data = shelf.take(size)
+        count = os.preadv(handle, [data], 0) if size else 0
+        while count < size and (more := os.preadv(handle, [data[count:]], count)):
+            count += more  # regular files do not read short; some network file systems do
         after = os.fstat(handle)
-        if len(data) == after.st_size and after.st_mtime_ns == before.st_mtime_ns and after.st_ino == before.st_ino:
+        if count == after.st_size and after.st_mtime_ns == before.st_mtime_ns and after.st_ino == before.st_ino:
             return SmallFile(name, FILE, after.st_mtime_ns, after.st_mode & 0o777, data, digest_of(data))
         if after.st_size > 2 * size + (1 << 20):
             break  # what grows so fast is not small
         before = after
-        os.lseek(handle, 0, os.SEEK_SET)
     raise SourceChanged(f"{shown(name)}: changes while it is read; try again when nobody writes to it", name=name)
 
 

@@ -12,12 +12,13 @@ import stat
 from collections.abc import Generator
 
 from ftransfer.errors import FtransferError
+from ftransfer.jobs import Room
 from ftransfer.names import SafeName, escape
 from ftransfer.storage.base import FOLDER, Entry, SmallFile
 from ftransfer.storage.faults import translate
 from ftransfer.storage.kernel import FOLDER_FLAGS, release
 from ftransfer.storage.root import Root
-from ftransfer.storage.small import READ_SMALL_FLAGS, read_content, read_small
+from ftransfer.storage.small import READ_SMALL_FLAGS, Shelf, read_content, read_small
 from ftransfer.storage.walk import can_be_named
 
 _log = logging.getLogger(__name__)
@@ -34,10 +35,17 @@ class Sweep:
         self._handle = root.open_folder(folder)
         self._prefix = "" if folder.is_root else f"{folder}/"
         self._room_bytes = room_bytes
+        self._rooms = (Room(), Room())
+        self._shelf = Shelf(memoryview(b""))
         self._items = self._walk()
 
     def next_group(self, max_items: int) -> list[Item]:
-        """Give the next things: at most `max_items`, or about `room_bytes` of content (never twice that); none at the end."""
+        """Give the next things: at most `max_items`, or about `room_bytes` of content (never twice that); none at the end.
+
+        Their contents hold until the next group but one is asked for.
+        """
+        self._rooms = self._rooms[::-1]
+        self._shelf = Shelf(self._rooms[0].view(2 * self._room_bytes))
         group: list[Item] = []
         left = self._room_bytes
         for item in self._items:
@@ -111,7 +119,7 @@ class Sweep:
                     return None
                 if found.st_size > self._room_bytes:
                     return Entry(name, "file", found.st_size, found.st_mtime_ns, found.st_mode & 0o777)
-                return read_content(handle, name, found)
+                return read_content(handle, name, found, self._shelf)
             finally:
                 release(handle)
         except FileNotFoundError:

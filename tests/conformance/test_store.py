@@ -554,12 +554,17 @@ async def test_listing_of_what_is_no_folder(store: Store) -> None:
 async def test_tree_is_read_in_groups(store: Store) -> None:
     files = [small(f"t/d{number % 3}/f{number}", bytes([number]) * number) for number in range(20)]
     await store.write_small([*files, small("t/large", b"x" * 2000), small("other", b"x")])
-    groups = [group async for group in store.read_tree(named("t"), 1000, 8)]
-    items = [item for group in groups for item in group]
-    assert all(len(group) <= 8 for group in groups)
-    assert {item.name: item.data for item in items if isinstance(item, SmallFile) and item.kind == FILE} == {
-        file.name: file.data for file in files
-    }
+    items: list[SmallFile | Entry | FtransferError] = []
+    contents: dict[str, bytes] = {}
+    before: Sequence[SmallFile | Entry | FtransferError] = ()
+    async for group in store.read_tree(named("t"), 1000, 8):
+        assert len(group) <= 8
+        items += group
+        # A group holds while the next one is read.
+        contents |= {item.name: bytes(item.data) for item in before if isinstance(item, SmallFile) and item.kind == FILE}
+        before = group
+    contents |= {item.name: bytes(item.data) for item in before if isinstance(item, SmallFile) and item.kind == FILE}
+    assert contents == {file.name: file.data for file in files}
     assert [(item.name, item.size) for item in items if isinstance(item, Entry)] == [("t/large", 2000)]
     order = [item.name for item in items if isinstance(item, (SmallFile, Entry))]
     assert all(order.index(name.rpartition("/")[0]) < order.index(name) for name in order if name.count("/") == 2)

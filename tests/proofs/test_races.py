@@ -103,10 +103,12 @@ async def pack(door: Door, number: int) -> bytes:
 
 
 async def sweep(door: Door, number: int) -> bytes:
-    groups = [group async for group in door.read_tree(("", "door")[number % 2], 1 << 16, 16)]
-    files = [item for group in groups for item in group if isinstance(item, SmallFile)]
-    assert not any(file.name.endswith("folder") for file in files)
-    return b"".join(bytes(file.data) for file in files)
+    content = b""
+    async for group in door.read_tree(("", "door")[number % 2], 1 << 16, 16):
+        files = [item for item in group if isinstance(item, SmallFile)]
+        assert not any(file.name.endswith("folder") for file in files)
+        content += b"".join(bytes(file.data) for file in files)
+    return content
 
 
 async def put(door: Door, number: int) -> bytes:

@@ -10,7 +10,7 @@ import pytest
 
 from ftransfer.account import Account
 from ftransfer.channel import Channel
-from ftransfer.jobs import stop_task
+from ftransfer.jobs import Room, stop_task
 from ftransfer.limits import Limits
 from ftransfer.protocol.connection import Role
 from ftransfer.server.outbox import Outbox
@@ -78,3 +78,14 @@ async def test_what_a_stopped_task_raises_is_dropped() -> None:
     task = asyncio.create_task(fail())
     await asyncio.sleep(0)
     await stop_task(task)
+
+
+def test_room_is_used_again_and_grows() -> None:
+    room = Room()
+    first = room.view(3)
+    first[:] = b"abc"
+    assert bytes(room.view(2)) == b"ab"
+    grown = room.view(5000)
+    assert len(grown) == 5000
+    assert bytes(first) == b"abc"  # what has been given out is never taken away under its user
+    assert len(room.view(0)) == 0
