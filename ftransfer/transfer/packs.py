@@ -13,10 +13,10 @@ from ftransfer.protocol.replies import take
 from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, SmallFile
 from ftransfer.transfer.records import entry_to_wire
 
-# A file up to this size travels packed; a larger one by itself, with resume. Two of them fit into one frame with their index.
-MAX_PACKED_BYTES = 1 << 20
+# A file up to this size travels packed; a larger one by itself, with resume, which costs as much as some ten files in a pack.
+MAX_PACKED_BYTES = 7 << 19
 # So much content is gathered for a pack: enough that headers cost nothing, little enough to overlap reading with sending.
-PACK_BYTES = 2 << 20
+PACK_BYTES = MAX_PACKED_BYTES
 # Names in one frame of a batch: a few hundred bytes each in an index, far below the cap of a frame even when all are long.
 MAX_ITEMS = 512
 

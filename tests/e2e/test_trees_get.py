@@ -17,6 +17,7 @@ from ftransfer.client.trees import TreeItem, TreeOptions
 from ftransfer.digest import digest_of
 from ftransfer.errors import DigestMismatch, FtransferError, NotAFolder, NotFound
 from ftransfer.limits import Limits
+from ftransfer.transfer.packs import MAX_PACKED_BYTES
 from ftransfer.transfer.selection import selection
 from tests.support.service import Service, fake_server, frame, serve
 from tests.support.trees import AWKWARD, assert_same, make_tree
@@ -155,6 +156,7 @@ async def test_tree_that_is_not_there_or_no_folder(service: Service) -> None:
 async def test_file_that_cannot_be_read_fails_alone(service: Service) -> None:
     items: list[TreeItem] = []
     (service.local / "x").touch()
+    (service.root / "tree" / "big.bin").write_bytes(bytes(MAX_PACKED_BYTES + 1))
     async with service.client() as client:
 
         def vanish(item: TreeItem) -> None:
