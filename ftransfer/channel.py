@@ -45,6 +45,7 @@ class Channel:
         link.keep_alive(limits.vanish_s)
         self.pace: Pace | None = None  # bandwidth: asked before content is moved
         self._sending = asyncio.Lock()
+        self._held: tuple[Buffer, ...] = ()  # frames that go out together with the next ones
         self._loop = asyncio.get_running_loop()
         self._sent_at = self._loop.time()
         # A server may have to work for long before it has anything to send; a client is bounded more narrowly.
@@ -213,7 +214,8 @@ class Channel:
             Closed: The connection broke.
         """
         async with self._sending:
-            await self.link.write(buffers, self.limits.stall_s)
+            held, self._held = self._held, ()
+            await self.link.write((*held, *buffers), self.limits.stall_s)
             self._sent_at = self._loop.time()
 
     async def send_notices(self, frames: Sequence[bytes]) -> None:
@@ -233,6 +235,12 @@ class Channel:
         """As send, for frames with so many bytes of content among them."""
         await self._paced(count)
         await self.send(*buffers)
+        self._check_progress(count, is_mid_frame=False)
+
+    async def hold_content(self, count: int, *buffers: Buffer) -> None:
+        """As send_content, for what is followed by another `send` at once: it goes out with that, in one call and one packet."""
+        await self._paced(count)
+        self._held += buffers
         self._check_progress(count, is_mid_frame=False)
 
     async def send_chunk(self, data: Buffer) -> None:

@@ -105,7 +105,7 @@ def _plan_get(command: Command, entry: Entry) -> Meta:
 
 
 async def _send_small(session: Session, reader: Reader, meta: Meta) -> None:
-    """Send meta, data and end in one go: for a small file the hops between threads and the packets are what costs."""
+    """Send meta, data and end together with the reply: for a small file the hops between threads and the packets are what costs."""
     data = await reader.read(meta.offset, meta.length)
     await reader.check()
     if len(data) != meta.length:
@@ -116,7 +116,7 @@ async def _send_small(session: Session, reader: Reader, meta: Meta) -> None:
         frames += [connection.send_data_header(len(data)), data]
     session.digest = digest_of(data)
     frames.append(connection.send_end(End(meta.length, session.digest)))
-    await session.channel.send_content(len(data), *frames)
+    await session.channel.hold_content(len(data), *frames)
     session.moved += len(data)
 
 

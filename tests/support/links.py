@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class HeldLink:
-    """See link.base.Link. `written` is what has got through, `begun` is set when a write begins."""
+    """See link.base.Link. `written` is what has got through, in `writes`; `begun` is set when a write begins."""
 
     peer = "nobody:0"
     peer_host = "nobody"
@@ -27,7 +27,11 @@ class HeldLink:
     def __init__(self) -> None:
         self.open = asyncio.Event()
         self.begun = asyncio.Event()
-        self.written = b""
+        self.writes: list[bytes] = []
+
+    @property
+    def written(self) -> bytes:
+        return b"".join(self.writes)
 
     def keep_alive(self, vanish_s: float) -> None: ...
 
@@ -41,7 +45,7 @@ class HeldLink:
     async def write(self, buffers: Sequence[Buffer], timeout_s: float) -> None:
         self.begun.set()
         await self.open.wait()
-        self.written += b"".join(map(bytes, buffers))
+        self.writes.append(b"".join(map(bytes, buffers)))
 
     async def peek(self, timeout_s: float) -> bytes:
         return await self.read(timeout_s)

@@ -1,4 +1,4 @@
-"""Heartbeats end with what they are for: between two frames, or at once if nobody waits any more."""
+"""Heartbeats end with what they are for, between two frames or at once if nobody waits; what is held goes out with what follows."""
 
 from __future__ import annotations
 
@@ -53,6 +53,18 @@ async def test_heartbeat_that_is_under_way_is_sent_whole_before_the_block_ends(e
     await asyncio.wait([block.task])
     assert block.task.exception() is error
     assert link.written == HEARTBEAT
+
+
+async def test_what_is_held_goes_out_in_one_write_with_what_is_sent_next() -> None:
+    channel, link = await server_channel()
+    link.open.set()
+    await channel.hold_content(2, b"head", b"da")
+    await channel.hold_content(0, b"end")
+    assert not link.begun.is_set()
+    await channel.send(b"reply")
+    assert link.writes == [b"headdaendreply"]
+    await channel.send(b"next")
+    assert link.writes == [b"headdaendreply", b"next"]
 
 
 async def test_cancelled_block_does_not_wait_for_a_peer_that_takes_nothing() -> None:
