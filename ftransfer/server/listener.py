@@ -141,7 +141,6 @@ class Server:
         session = Session(self.session_count, channel, self._share, self._limits, HANDLERS, hello, *live, *guard)
         session.ticket = ticket = self.gate.enter(link.peer_host, channel.abort)
         session.rates, session.audit = self.rates, self._audit
-        session.set_pace()
         task = asyncio.get_running_loop().create_task(session.run())
         self._sessions[session] = task
         self._slack.note(len(self._sessions))

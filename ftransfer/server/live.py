@@ -65,8 +65,8 @@ class Seat:
 
     member: Member
     person: Person
-    pace: Pace
     since_ns: int
+    pace: Pace | None = None  # of what it says, once it says something
     token: str = ""
     was_announced: bool = False
     is_listening: bool = False
@@ -98,7 +98,13 @@ class Hub:
 
     def make_seat(self, member: Member) -> Seat:
         """Give a session a seat, to be taken with `join`."""
-        return Seat(member, Person(member.number), Pace(self._limits, self._loop.time), self._clock_ns())
+        return Seat(member, Person(member.number), self._clock_ns())
+
+    def pace_of(self, seat: Seat) -> Pace:
+        """Give how fast a session may speak, which it remembers from its first word on."""
+        if seat.pace is None:
+            seat.pace = Pace(self._limits, self._loop.time)
+        return seat.pace
 
     def join(self, seat: Seat) -> None:
         """Take a seat. The others hear of it when the session has said its name, or its first command."""

@@ -46,7 +46,7 @@ async def handle_who(session: Session, command: Command) -> dict[str, Any]:
 async def handle_say(session: Session, command: Command) -> dict[str, Any]:
     """Pass a message on to all who listen."""
     text = _checked_text(session, command.argument)
-    await asyncio.sleep(session.seat.pace.wait_s())
+    await asyncio.sleep(session.hub.pace_of(session.seat).wait_s())
     number, received = session.hub.say(session.seat, text)
     return {"message": number, "received": received}
 
@@ -58,7 +58,7 @@ async def handle_tell(session: Session, command: Command) -> dict[str, Any]:
         name, _, text = command.argument.partition(" ")
     text = _checked_text(session, text.strip())
     session.hub.find(name)
-    await asyncio.sleep(session.seat.pace.wait_s())
+    await asyncio.sleep(session.hub.pace_of(session.seat).wait_s())
     number, received = session.hub.tell(session.seat, session.hub.find(name), text)
     return {"message": number, "received": received}
 

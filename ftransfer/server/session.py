@@ -59,7 +59,7 @@ class Session:
 
     # So many attributes cost a thousand idle sessions more than a megabyte without.
     __slots__ = (
-        "_handlers", "_hello", "_login_by", "_loop", "_principal", "_share", "_tls", "admission", "allowance", "audit", "began_at",
+        "_allowance", "_handlers", "_hello", "_login_by", "_loop", "_principal", "_share", "_tls", "admission", "audit", "began_at",
         "changes", "channel", "command", "connection", "digest", "digests", "failed_logins", "has_left", "hub", "is_admitted",
         "is_stopping", "limits", "moved", "number", "rates", "seat", "share", "ticket", "total", "__weakref__",
     )  # fmt: skip
@@ -103,11 +103,18 @@ class Session:
         self._tls = tls
         self._loop = asyncio.get_running_loop()
         self.digests = digests
-        self.allowance = Allowance(limits, self._loop.time)
+        self._allowance: Allowance | None = None
         self.began_at = self._loop.time()  # when the present command, or idleness, began
         self.hub = hub
         self.changes = changes
         self.seat = hub.make_seat(self)
+
+    @property
+    def allowance(self) -> Allowance:
+        """How much it may have hashed. As what bounds its speed, it is made when a command comes: a crowd says none."""
+        if self._allowance is None:
+            self._allowance = Allowance(self.limits, self._loop.time)
+        return self._allowance
 
     @property
     def is_busy(self) -> bool:
@@ -124,9 +131,9 @@ class Session:
         self.share = self._share.door(principal)
         if self.ticket is not None:
             self.ticket.prove()
-        self.set_pace()
+        self._set_pace()
 
-    def set_pace(self) -> None:
+    def _set_pace(self) -> None:
         """Bound the session by the bandwidth of its user."""
         if self.rates is not None:
             self.channel.pace = self.rates.throttle(self._principal, source_of(self.channel.link.peer_host))
@@ -239,6 +246,8 @@ class Session:
         if self.is_admitted and command.verb not in ("as", "login"):  # which say the name with which to be announced
             self.hub.announce(self.seat)
         self.digest = ""
+        if self.channel.pace is None:
+            self._set_pace()
         if self.ticket is not None and self.is_admitted:
             self.ticket.prove()
         self.channel.begin_transfer()

@@ -209,7 +209,9 @@ async def test_limits_and_rates_can_be_changed_while_the_server_runs() -> None:
         async with raw_peer(*server.addresses[0]) as first, raw_peer(*server.addresses[0]) as second:
             assert (await first.json())[0] == b"H"
             assert await second.error() == "busy"
-        assert all(session.channel.pace is not None for session in server.sessions)
+            await first.send(b"help\n")
+            assert (await first.json())[0] == b"R"
+            assert [session.channel.pace is not None for session in server.sessions] == [True]
     finally:
         await server.stop(0)
         await store.close()
