@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ftransfer.server.listener import Server
 
 log = logging.getLogger("ftransfer.server")
+_SAME_TROUBLE_S = 10.0  # before it is told again
 
 SERVE_EXAMPLES = """\b
 Examples:
@@ -141,6 +142,8 @@ async def _serve(settings: Settings, guard: Guard, keep_partials_s: float, lock:
     _allow_many_descriptors()
     signals: asyncio.Queue[None] = asyncio.Queue()
     loop = asyncio.get_running_loop()
+    if not os.environ.get("FTRANSFER_DEBUG"):
+        loop.set_exception_handler(_Troubles())
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, signals.put_nowait, None)
     store = await LocalStore.open(values["folder"], durable=not values["no_fsync"])
@@ -179,6 +182,21 @@ async def _serve(settings: Settings, guard: Guard, keep_partials_s: float, lock:
         await share.close()
         if audit is not None:
             audit.close()
+
+
+class _Troubles:
+    """What asyncio itself meets, as a connection that cannot be taken for want of a descriptor: a line each, not a traceback."""
+
+    def __init__(self) -> None:
+        self._last = ("", float("-inf"))
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, trouble: dict[str, Any]) -> None:
+        error = trouble.get("exception")
+        line = f"{trouble['message']}: {error}" if error is not None else str(trouble["message"])
+        said, at = self._last
+        if line != said or loop.time() - at > _SAME_TROUBLE_S:
+            self._last = (line, loop.time())
+            log.warning("%s", line)
 
 
 async def _reload(guard: Guard, asked: asyncio.Queue[None]) -> None:

@@ -1,4 +1,4 @@
-"""A client's way to a server -> a link, before its first byte is read."""
+"""A connection that has just been made -> a link, before its first byte is read: it stays in the socket, where TLS can find it."""
 
 from __future__ import annotations
 
@@ -10,16 +10,24 @@ from ftransfer.link.sockets import SocketLink
 from ftransfer.link.streams import StreamLink
 
 
-def can_watch() -> bool:
-    """Whether the event loop can watch descriptors, as a SocketLink needs it."""
-    return sys.platform != "win32"
-
-
-async def connect_link(host: str, port: int, *, direct: bool = True) -> Link:
-    """Connect and take the connection over before its first byte is read: it stays in the socket, where TLS can find it.
+def take_over(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, direct: bool) -> Link:
+    """Make a link of a connection, in the callback that asyncio calls as it is made.
 
     Args:
         direct: Whether the link may be a SocketLink, where the platform can.
+    """
+    if not direct or sys.platform == "win32":
+        return StreamLink(reader, writer)
+    try:
+        sock = writer.get_extra_info("socket").dup()
+    except OSError:  # no descriptor is left: the one that it has must do
+        return StreamLink(reader, writer)
+    writer.transport.abort()  # with its own descriptor of the same connection, and its buffers
+    return SocketLink(sock, writer.get_extra_info("peername"))
+
+
+async def connect_link(host: str, port: int, *, direct: bool = True) -> Link:
+    """Connect, and take the connection over.
 
     Raises:
         OSError, OverflowError, UnicodeError: As asyncio.open_connection.
@@ -29,11 +37,7 @@ async def connect_link(host: str, port: int, *, direct: bool = True) -> Link:
 
     # The callback runs as the connection is made: a server that speaks at once cannot slip a byte past it.
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if direct and can_watch():
-            links.append(SocketLink(writer.get_extra_info("socket").dup(), writer.get_extra_info("peername")))
-            writer.transport.abort()  # which closes its own descriptor of the same connection
-        else:
-            links.append(StreamLink(reader, writer))
+        links.append(take_over(reader, writer, direct=direct))
 
     reader = asyncio.StreamReader(loop=loop)
     try:

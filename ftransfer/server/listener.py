@@ -16,7 +16,7 @@ from ftransfer.channel import Channel
 from ftransfer.errors import Busy, CannotListen, ChannelError, TlsRequired
 from ftransfer.limits import DEFAULT_LIMITS, Limits
 from ftransfer.link import Link
-from ftransfer.link.port import Port, open_port
+from ftransfer.link.port import Port
 from ftransfer.protocol.connection import Role
 from ftransfer.protocol.replies import Hello
 from ftransfer.server.changes import Changes, Watcher
@@ -114,7 +114,7 @@ class Server:
         """
         server = cls(share, limits, welcome, watcher, tls=tls, admission=admission, rates=rates, audit=audit)
         try:
-            server._port = await open_port(host, port, server._accept, direct=direct)
+            server._port = await Port.open(host, port, server._accept, direct=direct)
         except (OSError, OverflowError) as error:
             raise CannotListen(_why_not(error, host, port)) from error
         server.addresses = server._port.addresses

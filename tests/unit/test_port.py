@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ftransfer.link import Link
-from ftransfer.link.port import open_port
+from ftransfer.link.port import Port
 from tests.support.service import raw_peer, serve
 
 
@@ -41,16 +41,16 @@ async def test_a_connection_that_ends_leaves_nothing_to_the_garbage_collector(tm
 
 
 async def test_without_a_descriptor_connections_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ftransfer.link.port._PAUSE_S", 0.01)
+    monkeypatch.setattr("asyncio.constants.ACCEPT_RETRY_DELAY", 0.01)
     links: list[Link] = []
     came, refused = asyncio.Event(), asyncio.Event()
-    monkeypatch.setattr("ftransfer.link.port.log.warning", lambda *_: refused.set())
+    asyncio.get_running_loop().set_exception_handler(lambda *_: refused.set())
 
     def taken(link: Link) -> None:
         links.append(link)
         came.set()
 
-    port = await open_port("127.0.0.1", 0, taken)
+    port = await Port.open("127.0.0.1", 0, taken)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with socket.socket() as peer:
         lowest = peer.dup()  # one more descriptor could not be had
