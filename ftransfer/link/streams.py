@@ -72,7 +72,8 @@ class StreamLink(PeerLink):
 
     async def write(self, buffers: Sequence[Buffer], timeout_s: float) -> None:
         async with self._deadline(timeout_s, "took nothing"):
-            self._writer.writelines(buffers)
+            # Not writelines: in Python 3.12 and 3.13 `drain` does not wait after it, and on a closed transport it fails.
+            self._writer.write(b"".join(buffers))
             await self._writer.drain()
 
     async def start_tls(self, context: ssl.SSLContext, *, server_side: bool, hostname: str, timeout_s: float) -> None:
