@@ -27,6 +27,7 @@ from ftransfer.errors import (
     SourceChanged,
 )
 from ftransfer.jobs import Room
+from ftransfer.link import Link
 from ftransfer.names import SafeName, escape, parse_name
 from ftransfer.protocol.connection import Payload
 from ftransfer.protocol.replies import End, Meta, Reply, take
@@ -34,15 +35,19 @@ from ftransfer.storage.base import FILE, Announcement, Entry, Store, Writer
 from ftransfer.transfer.digesting import RunningDigest
 from ftransfer.transfer.records import Receipt, described_from_wire
 
-# Small enough to spread the end of a file over all workers, large enough that its command costs nothing.
+# Large enough that its command costs nothing; towards the end of a file they become smaller, so that all workers end together.
 SEGMENT_BYTES = 512 << 10
+LEAST_SEGMENT_BYTES = 64 << 10
 # Each worker asks for its next segment before it has the present one, so that no round trip passes unused.
 _ASKED_AHEAD = 2
 # What may lie in memory before its turn.
 _AHEAD_BYTES = 48 << 20
+FIRST_STREAMS = 8
 MAX_STREAMS = 32
 # How long the rate is watched before more are tried: so many round trips, since each connection begins slowly.
 _TRIAL_ROUND_TRIPS = 10
+# Where the round trip takes so much longer than at first, packets queue: the path is full, and more connections would find no room.
+_QUEUING = 1.5
 _SHORTEST_TRIAL_S = 0.3
 # A file is large from this size on; below, one connection is as quick.
 LARGE_BYTES = 16 << 20
@@ -58,7 +63,7 @@ def streams_for(round_trip_s: float, size: int, wanted: int | None) -> int:
     """
     if wanted is not None:
         return max(1, min(wanted, MAX_STREAMS))
-    return 4 if round_trip_s >= LONG_PATH_S and size >= LARGE_BYTES else 1
+    return FIRST_STREAMS if round_trip_s >= LONG_PATH_S and size >= LARGE_BYTES else 1
 
 
 @dataclass(slots=True)
@@ -85,6 +90,8 @@ class ParallelDownload:
         self._todo: deque[_Segment] = deque()
         self._next_number = 0
         self._next_offset = 0
+        self._written = 0
+        self._has_asked_digest = False
         self._turn = 0  # the number of the segment that is to be written next
         self._come: dict[int, bytes] = {}
         self._changed = asyncio.Condition()
@@ -107,25 +114,28 @@ class ParallelDownload:
         return Receipt(self._name, published.size, text, published.mtime_ns, store.durable, writer.kept, restarted=writer.restarted)
 
     async def _verify(self, conversation: Conversation, text: str) -> None:
-        values = await conversation.ask("checksum", self._name)
+        if not self._has_asked_digest:
+            await self._ask_digest(conversation)
+        values = await conversation.reply()
         wanted = take(values, "digest", str)
         if wanted != text:
             message = f"{escape(self._name)}: the content does not match its digest; try again"
             raise DigestMismatch(message, name=self._name, expected=wanted, actual=text)
 
     async def _fetch(self, first: Conversation, writer: Writer, digest: RunningDigest, report: Report) -> None:
-        self._next_offset = writer.offset
+        self._next_offset = self._written = writer.offset
         async with _Workers(self._changed) as workers:
-            workers.add(lambda: self._work(first))  # it is there already: the first bytes come a few round trips earlier
+            workers.add(lambda: self._work_first(first))  # it is there already: the first bytes come a few round trips earlier
             for _ in range(self._streams - 1):
                 workers.add(self._work_apart)
             if not self._fixed:
-                workers.watch(self._grow(workers, max(_SHORTEST_TRIAL_S, _TRIAL_ROUND_TRIPS * first.channel.link.round_trip_s)))
+                workers.watch(self._grow(workers, first.channel.link))
             while writer.offset < self._entry.size:
                 data = await self._in_turn(workers)
                 await writer.write(data)
                 digest.feed(writer.offset - len(data), data)
                 digest.allow(writer.offset)
+                self._written = writer.offset
                 report(writer.offset, self._entry.size)
 
     async def _in_turn(self, workers: _Workers) -> bytes:
@@ -139,21 +149,34 @@ class ParallelDownload:
             self._changed.notify_all()
             return data
 
-    async def _grow(self, workers: _Workers, trial_s: float) -> None:
-        """Double the workers as long as the rate follows; on a path that is full already, more would only be unfair."""
+    async def _grow(self, workers: _Workers, link: Link) -> None:
+        """Double the workers as long as the rate follows and no queue forms: on a path that is full, more would be unfair."""
         loop = asyncio.get_running_loop()
+        shortest_s = link.round_trip_s
+        trial_s = max(_SHORTEST_TRIAL_S, _TRIAL_ROUND_TRIPS * shortest_s)
         rate = 0.0
         while self._streams < MAX_STREAMS:
             began, before = loop.time(), self._arrived_bytes
             await asyncio.sleep(trial_s)
+            if link.round_trip_s > _QUEUING * shortest_s:
+                continue
             now = (self._arrived_bytes - before) / (loop.time() - began)
-            if rate and now < 1.15 * rate:
+            if now < 1.15 * rate:
                 return
             rate = now
             more = min(self._streams, MAX_STREAMS - self._streams)
             for _ in range(more):
                 workers.add(self._work_apart)
             self._streams += more
+
+    async def _work_first(self, conversation: Conversation) -> None:
+        """Fetch segments until none is left; the digest of the whole is on its way while others fetch the last of theirs."""
+        await self._work(conversation)
+        await self._ask_digest(conversation)
+
+    async def _ask_digest(self, conversation: Conversation) -> None:
+        self._has_asked_digest = True
+        await conversation.say("checksum", self._name)
 
     async def _work_apart(self) -> None:
         """Fetch segments over a connection of its own."""
@@ -190,10 +213,11 @@ class ParallelDownload:
         """Give the next segment to fetch; None if there is none, or (unless `wait`) none that fits into memory yet."""
         async with self._changed:
             while not self._todo:
-                if self._next_offset >= self._entry.size:
+                left = self._entry.size - self._next_offset
+                if not left:
                     return None
-                if (self._next_number - self._turn) * SEGMENT_BYTES < _AHEAD_BYTES:
-                    length = min(SEGMENT_BYTES, self._entry.size - self._next_offset)
+                if self._next_offset - self._written < _AHEAD_BYTES:
+                    length = min(left, SEGMENT_BYTES, max(LEAST_SEGMENT_BYTES, left // (2 * _ASKED_AHEAD * self._streams)))
                     segment = _Segment(self._next_number, self._next_offset, length)
                     self._next_number += 1
                     self._next_offset += length
