@@ -17,6 +17,7 @@ from ftransfer.client.downloads import LONG_PATH_S, PartFile, Report, StreamDown
 from ftransfer.client.files import FileCommands
 from ftransfer.client.greeting import Address
 from ftransfer.client.live import Live
+from ftransfer.client.paths import tidy
 from ftransfer.client.people import OnNameRefused, People
 from ftransfer.client.retry import Backoff, RetryRules, afresh_once
 from ftransfer.client.security import DEFAULT_SECURITY, Security
@@ -308,7 +309,7 @@ class Client(FileCommands, People):
             await expire_parts(store)
         finally:
             await store.close()
-        return receipt._replace(seconds=time.monotonic() - began, path=_tidy(os.path.join(folder, file_name)))
+        return receipt._replace(seconds=time.monotonic() - began, path=tidy(os.path.join(folder, file_name)))
 
     async def _get_part(
         self, name: str, store: LocalStore, target: SafeName, offset: int, length: int | None, progress: ProgressCallback | None
@@ -377,7 +378,7 @@ class Client(FileCommands, People):
             SourceChanged: The file changed while it was sent.
             ChannelError: The connection was lost, for longer than the rules for retries allow.
         """
-        path = _tidy(os.fspath(file))
+        path = tidy(file)
         target = _remote_name(os.path.basename(path), name)
         options = _conditions(if_absent, if_match, durable=self.durable)
         began = time.monotonic()
@@ -485,14 +486,8 @@ def _split_destination(dest: str, name: SafeName) -> tuple[str, str]:
         return dest or ".", name.last
     if os.path.islink(dest):
         dest = os.path.realpath(dest)  # as cp does: the file that the link leads to is replaced, not the link
-    folder, file_name = os.path.split(_tidy(dest))
+    folder, file_name = os.path.split(tidy(dest))
     return folder or ".", file_name
-
-
-def _tidy(path: str) -> str:
-    """Give a local path as pathlib writes it, which would take 3 ms to import: without "./", "//" and "/" at the end."""
-    parts = "/".join(part for part in path.split("/") if part not in ("", "."))
-    return f"/{parts}" if path.startswith("/") else parts or "."
 
 
 def _remote_name(file_name: str, name: str | None) -> str:

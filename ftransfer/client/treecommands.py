@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ftransfer.client.comparing import Entries, compare_listings, compare_with_server, nothing, remote_entries
 from ftransfer.client.conversation import Conversation
 from ftransfer.client.downloads import expire_parts
+from ftransfer.client.paths import tidy
 from ftransfer.client.pulls import pull_fresh_tree, pull_tree
 from ftransfer.client.pushes import push_tree
 from ftransfer.client.trees import OnItem, Plan, TreeOptions, TreeReport, TreeRun
@@ -46,7 +45,7 @@ async def get_tree(
     remote = parse_path(path)
     run = TreeRun(options, on_item, progress)
     async with (
-        _destination(Path(dest), durable=client.durable, dry_run=options.dry_run) as (store, was_missing),
+        _destination(tidy(dest), durable=client.durable, dry_run=options.dry_run) as (store, was_missing),
         until_whole(store, remote, run, is_new=was_missing),
     ):
         is_plain = not (options.links or options.dry_run or options.checksum) and options.wanted is everything
@@ -85,7 +84,7 @@ async def get_matching(
     remote = parse_path(folder)
     wanted = glob_selection(rest)
     run = TreeRun(options, on_item, progress)
-    async with _destination(Path(dest), durable=client.durable, dry_run=options.dry_run) as (store, was_missing):
+    async with _destination(tidy(dest), durable=client.durable, dry_run=options.dry_run) as (store, was_missing):
         matching = Spool()
 
         async def attempt(conversation: Conversation) -> None:
@@ -160,31 +159,30 @@ async def _attempt_once(
 
 
 @contextlib.asynccontextmanager
-async def _destination(path: Path, *, durable: bool, dry_run: bool) -> AsyncIterator[tuple[Store, bool]]:
+async def _destination(path: str, *, durable: bool, dry_run: bool) -> AsyncIterator[tuple[Store, bool]]:
     """Have the folder open that a tree goes into, made if it was missing; and say whether it was.
 
     If the block fails and nothing has come, what was made goes again, so that the same command finds what it found this time.
     A dry run makes nothing: where the folder is missing, the nearest one above is opened in its place, and not looked into.
     """
-    missing: Sequence[Path] = ()
+    missing: list[str] = []
 
-    def prepare() -> Path:
-        nonlocal missing
-        missing = [*itertools.takewhile(lambda folder: not folder.exists(), (path, *path.parents))]
-        if not dry_run:
-            path.mkdir(parents=True, exist_ok=True)
-            return path
-        there = Path(os.path.abspath(path))
-        while not there.exists():
-            there = there.parent
-        return there
+    def prepare() -> str:
+        there = path
+        while there and not os.path.exists(there):
+            missing.append(there)
+            there = os.path.dirname(there)
+        if dry_run:
+            return there or "."
+        os.makedirs(path, exist_ok=True)
+        return path
 
     try:
         folder = await run_job(movers(), prepare)
     except FileExistsError as error:
-        raise NotAFolder(f"{escape(str(path))}: is not a folder", name=str(path)) from error
+        raise NotAFolder(f"{escape(path)}: is not a folder", name=path) from error
     except OSError as error:
-        raise FtransferError(f"{escape(str(path))}: cannot be made: {error.strerror}", name=str(path)) from error
+        raise FtransferError(f"{escape(path)}: cannot be made: {error.strerror}", name=path) from error
     store = await LocalStore.open(folder, durable=durable)
     try:
         try:
@@ -197,11 +195,11 @@ async def _destination(path: Path, *, durable: bool, dry_run: bool) -> AsyncIter
         raise
 
 
-def _remove_empty(folders: Sequence[Path]) -> None:
+def _remove_empty(folders: Sequence[str]) -> None:
     """Remove folders, each in the next, up to the first that is not empty."""
     with contextlib.suppress(OSError):
         for folder in folders:
-            folder.rmdir()
+            os.rmdir(folder)
 
 
 async def _given(entries: Spool) -> Entries:

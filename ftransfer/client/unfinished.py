@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import AsyncIterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ftransfer.client.downloads import OWNER
 from ftransfer.client.trees import TreeRun
@@ -20,6 +20,9 @@ from ftransfer.jobs import movers, run_job
 from ftransfer.names import RESERVED_PREFIX, ROOT, SafeName, parse_path
 from ftransfer.storage.base import Announcement, Store
 from ftransfer.storage.local import LocalStore
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _MARK = SafeName((f"{RESERVED_PREFIX}-tree",))  # a name that no content can have
 
@@ -33,6 +36,8 @@ async def destination_of(path: str, dest: str | os.PathLike[str]) -> Path:
     Raises:
         NameRefused: The path is none.
     """
+    from pathlib import Path  # for get -r alone
+
     source = parse_path(path)
     text = os.fspath(dest)
     inside = Path(text, source.last)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterator
+from functools import cached_property
+from typing import IO
 
 from ftransfer.storage.base import Entry
 
@@ -19,10 +20,15 @@ class Spool:
     """
 
     def __init__(self) -> None:
-        self._file = tempfile.SpooledTemporaryFile(max_size=_MEMORY_BYTES, mode="w+b")  # noqa: SIM115 - closed by `close`
         self._end = 0
         self.count = 0
         self.size_bytes = 0  # of all files in it
+
+    @cached_property
+    def _file(self) -> IO[bytes]:
+        from tempfile import SpooledTemporaryFile  # where nothing has changed, nothing is noted
+
+        return SpooledTemporaryFile(max_size=_MEMORY_BYTES, mode="w+b")
 
     def __len__(self) -> int:
         return self.count
@@ -54,4 +60,5 @@ class Spool:
             yield batch
 
     def close(self) -> None:
-        self._file.close()
+        if self.count:
+            self._file.close()

@@ -177,7 +177,7 @@ _TREES = "ftransfer.client.treecommands ftransfer.client.parallel ftransfer.clie
         ("put", ["a"], f"{_HEAVY} {_SLOW} {_TREES}"),
         ("dir", [], f"{_HEAVY} {_SLOW} {_TREES} aiofiles random tempfile"),
         ("get", ["-r", ".", "copy"], _HEAVY),
-        ("sync", ["get", ".", "copy"], _HEAVY),
+        ("sync", ["get", ".", "copy"], f"{_HEAVY} pathlib"),
         ("sync", ["put", ".", "copy"], _HEAVY),
     ],
 )
