@@ -239,7 +239,14 @@ def _collect_one(temp: int, name: str) -> None:
 
 def _empty_and_remove(parent: int, name: str, folder: int) -> None:
     for file in os.listdir(folder):
-        os.unlink(file, dir_fd=folder)
+        try:
+            os.unlink(file, dir_fd=folder)
+        except (IsADirectoryError, PermissionError):  # a new folder that was being filled; which of the two depends on the system
+            below = os.open(file, _FLAGS, dir_fd=folder)
+            try:
+                _empty_and_remove(folder, file, below)
+            finally:
+                release(below)
     try:
         os.rmdir(name, dir_fd=parent)
     except FileNotFoundError:

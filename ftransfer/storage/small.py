@@ -17,12 +17,13 @@ from ftransfer.digest import digest_of
 from ftransfer.errors import DigestMismatch, FtransferError, NameRefused, SourceChanged, StoreFailed
 from ftransfer.jobs import Room
 from ftransfer.names import NameReader, SafeName, encode_name
+from ftransfer.storage.aside import NewFolder, can_stand_in
 from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, SmallFile
 from ftransfer.storage.changes import KIND_CLASH, ensure_folder, refuse_special_target
 from ftransfer.storage.confined import leads_inside
 from ftransfer.storage.faults import Override, shown, translate
 from ftransfer.storage.hidden import HiddenPlace
-from ftransfer.storage.kernel import PATH_FLAGS, release
+from ftransfer.storage.kernel import PATH_FLAGS, exists, release
 from ftransfer.storage.root import READ_FLAGS, Root, entry_of, refuse_special, times_of
 
 GROUP = 8  # files, or folders, from which on one sync of the whole file system is cheaper than one for each; not measured
@@ -150,6 +151,10 @@ class _Folders:
         """Open a folder for changing it, making it if it is missing. Raises OSError, NotAFolder."""
         return self._held.get(name.parts) or self._hold(name, ensure_folder(self._root, name, self.note_handle))
 
+    def holds(self, name: SafeName) -> bool:
+        """Whether a folder is open here already."""
+        return name.parts in self._held
+
     def note(self, folder: _Folder) -> None:
         """Take note that a folder has changed and is to be synced."""
         if not folder.is_noted:
@@ -200,14 +205,18 @@ class _Staged(NamedTuple):
     folder: SafeName
     last: str
     temporary: str
+    source: int  # the handle of the folder that it lies in
 
 
 def write_small(root: Root, hidden: HiddenPlace, files: Sequence[SmallFile]) -> list[FtransferError | None]:
     """Verify and publish files, folders and links; see Store.write_small."""
     with _Folders(root) as folders:
         group = _Group(root, hidden, folders, files)
-        group.stage()
-        group.publish()
+        try:
+            group.stage()
+            group.publish()
+        finally:
+            group.close()
     return group.results
 
 
@@ -224,7 +233,9 @@ class _Group:
         self._staged: list[_Staged] = []
         self._made: list[tuple[int, SafeName]] = []  # folders: they get their attributes after their content
         self._temp = -1
-        self._folder: SafeName | None = None  # the last one that was seen to be there
+        self._folder: SafeName | None = None  # the last one that was seen to be there, or is new ...
+        self._into: NewFolder | None = None  # ... and filled aside
+        self._new: dict[SafeName, tuple[NewFolder, list[_Staged]]] = {}
         self._pending = StoreFailed("not yet written")
         self.results: list[FtransferError | None] = [self._pending] * len(files)
 
@@ -260,10 +271,18 @@ class _Group:
             message = f"{shown(file.name)}: the content that came is not the content that was sent; send it again"
             raise DigestMismatch(message, name=file.name, expected=file.digest, actual=actual)
         if folder is not self._folder:  # files of one folder mostly come one after the other
-            self._folders.make(folder)
+            self._into = self._enter(folder)
             self._folder = folder
-        temp, temporary, mode = self._temporary_folder(), self._hidden.new_name(), file.mode & 0o777
-        handle = os.open(temporary, _MAKE, mode, dir_fd=temp)
+        mode = file.mode & 0o777
+        if self._into is None:
+            temp, temporary, staged = self._temporary_folder(), self._hidden.new_name(), self._staged
+        else:
+            temp, temporary, staged = self._into.handle, last, self._new[folder][1]
+        try:
+            handle = os.open(temporary, _MAKE, mode, dir_fd=temp)
+        except FileExistsError:  # a name for the second time: it comes after the first, in the usual way
+            temp, temporary, staged = self._temporary_folder(), self._hidden.new_name(), self._staged
+            handle = os.open(temporary, _MAKE, mode, dir_fd=temp)
         try:
             try:
                 written = os.write(handle, data)
@@ -277,9 +296,24 @@ class _Group:
             finally:
                 os.close(handle)  # some network file systems say only here that they have no room
         except BaseException:
+            if self._into is not None:
+                self._into.is_whole = False
             os.unlink(temporary, dir_fd=temp)
             raise
-        self._staged.append(_Staged(index, folder, last, temporary))
+        staged.append(_Staged(index, folder, last, temporary, temp))
+
+    def _enter(self, folder: SafeName) -> NewFolder | None:
+        """Have a folder that files go into; if nothing has its name, and it inherits nothing, one that is filled aside."""
+        if folder in self._new:
+            return self._new[folder][0]
+        if not folder.is_root and len(self._new) < _MAX_HELD and not self._folders.holds(folder):
+            parent, temp = self._folders.make(folder.parent), self._temporary_folder()
+            if not exists(folder.last, parent.handle) and can_stand_in(temp, parent.handle, parent.about):
+                new = NewFolder(temp, self._hidden.new_name())
+                self._new[folder] = (new, [])
+                return new
+        self._folders.make(folder)
+        return None
 
     def _stage_link(self, index: int, folder: SafeName, last: str, file: SmallFile) -> None:
         if not leads_inside(folder.parts, file.target):
@@ -293,7 +327,7 @@ class _Group:
         except BaseException:
             os.unlink(temporary, dir_fd=temp)
             raise
-        self._staged.append(_Staged(index, folder, last, temporary))
+        self._staged.append(_Staged(index, folder, last, temporary, temp))
 
     def _temporary_folder(self) -> int:
         if self._temp < 0:
@@ -302,6 +336,9 @@ class _Group:
 
     def publish(self) -> None:
         """Move everything to its name; after this the names are durable."""
+        for name, (new, files) in self._new.items():
+            if files and not (new.is_whole and self._publish_whole(name, new, files)):
+                self._staged += files  # each by itself, then
         folder, its_name = None, None
         for staged in self._staged:
             try:
@@ -325,13 +362,34 @@ class _Group:
         except OSError as error:
             self._fail_all(error)
 
+    def _publish_whole(self, name: SafeName, new: NewFolder, files: Sequence[_Staged]) -> bool:
+        """Give a new folder its name, with all that is in it; whether it has it: something else may have come to the name."""
+        try:
+            parent, about = self._folders.make(name.parent), os.fstat(new.handle)
+            with self._root.lock_of(parent.about, name.last):
+                self._root.kernel.rename_new(new.temporary, name.last, self._temp, parent.handle)
+        except (OSError, FtransferError):
+            return False  # if more is wrong than that, each file by itself will say it
+        new.is_published = True
+        self._root.note_made(about)
+        try:
+            self._folders.note(parent)
+            self._folders.note_handle(new.handle)
+        except OSError as error:
+            for staged in files:
+                self._fail(staged.position, error)
+            return True
+        for staged in files:
+            self.results[staged.position] = None
+        return True
+
     def _publish_one(self, staged: _Staged, folder: _Folder) -> None:
-        index, folder_name, last, temporary = staged
+        index, folder_name, last, temporary, source = staged
         with self._root.lock_of(folder.about, last):
             if not folder.is_ours:
                 refuse_special_target(folder.handle, SafeName((*folder_name.parts, last)))
             rename = self._root.kernel.rename_new if self._files[index].if_absent else self._root.kernel.rename
-            rename(temporary, last, self._temp, folder.handle)
+            rename(temporary, last, source, folder.handle)
         self.results[index] = None
         self._folders.note(folder)
 
@@ -350,14 +408,22 @@ class _Group:
         for index, result in enumerate(self.results):
             if result is None or result is self._pending:
                 self._fail(index, error)
+        for new, files in self._new.values():
+            if not new.is_published:
+                self._staged += files
+                files.clear()
         for staged in self._staged:
             self._discard(staged)
         self._staged.clear()
         self._made.clear()
 
+    def close(self) -> None:
+        for new, _ in self._new.values():
+            new.close()
+
     def _discard(self, staged: _Staged) -> None:
         try:
-            os.unlink(staged.temporary, dir_fd=self._temp)
+            os.unlink(staged.temporary, dir_fd=staged.source)
         except FileNotFoundError:
             pass
 

@@ -198,7 +198,7 @@ async def test_many_small_files_are_synced_together(store: LocalStore, kernel: F
 
 async def test_many_folders_are_synced_together(store: LocalStore, kernel: FailingKernel) -> None:
     await store.write_small(files(3 * GROUP, GROUP))
-    assert kernel.calls == ["sync_all"] + ["rename"] * (3 * GROUP) + ["sync_all"]
+    assert kernel.calls == ["sync_all"] + ["rename_noreplace"] * GROUP + ["sync_all"]
 
 
 async def test_small_files_without_syncfs_are_synced_each(store: LocalStore, kernel: FailingKernel) -> None:
@@ -236,9 +236,10 @@ async def test_failed_folder_sync_is_not_acknowledged_and_ends_the_writer(store:
     await newer.abort()
 
 
-@pytest.mark.parametrize("call", ["sync_all", "rename"])
-async def test_failed_group_publishes_nothing(store: LocalStore, kernel: FailingKernel, tmp_path: Path, call: str) -> None:
-    kernel.fail(call, errno.ENOSPC)
+@pytest.mark.parametrize("calls", [["sync_all"], ["rename_noreplace", "rename"]])
+async def test_failed_group_publishes_nothing(store: LocalStore, kernel: FailingKernel, tmp_path: Path, calls: list[str]) -> None:
+    for call in calls:
+        kernel.fail(call, errno.ENOSPC)
     results = await store.write_small(files(GROUP))
     assert [type(result) for result in results] == [DiskFull] * GROUP
     assert files_below(tmp_path) == []
@@ -251,6 +252,7 @@ async def test_failed_last_sync_of_a_group_is_not_acknowledged(store: LocalStore
 
 
 async def test_one_failed_rename_leaves_the_others(store: LocalStore, kernel: FailingKernel) -> None:
+    await store.make_folder(parse_name("d0"))
     kernel.fail("rename", errno.EIO, after=2)
     results = await store.write_small(files(3))
     assert [type(result) for result in results] == [type(None), type(None), StoreFailed]

@@ -1,0 +1,57 @@
+"""A new folder that is filled under a temporary name, and gets its own with one rename: for all files in it, not one for each.
+
+What a folder inherits comes from the one that it is made in. So this is only for places where that is nothing: neither a group nor
+an access list.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import suppress
+
+from ftransfer.storage.kernel import FOLDER_FLAGS, release
+
+_DEFAULT_ACL = "system.posix_acl_default"
+
+
+class NewFolder:
+    """A folder under a temporary name, in which files have the names that they are to have. Close it."""
+
+    def __init__(self, temp: int, temporary: str) -> None:
+        """Make it in a store's own folder for temporary files. Raises OSError."""
+        self.temporary = temporary
+        self.is_published = False
+        self.is_whole = True  # False: something in it failed, and may still be there as a part
+        self._temp = temp
+        os.mkdir(temporary, 0o777, dir_fd=temp)
+        try:
+            self.handle = os.open(temporary, FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=temp)
+        except BaseException:
+            os.rmdir(temporary, dir_fd=temp)
+            raise
+
+    def close(self) -> None:
+        """Give the handle back; what was not published is removed, if what was in it is gone."""
+        release(self.handle)
+        if not self.is_published:
+            with suppress(OSError):  # what stays is removed with all that the store has there
+                os.rmdir(self.temporary, dir_fd=self._temp)
+
+
+def can_stand_in(temp: int, folder: int, about: os.stat_result) -> bool:
+    """Whether a folder made in `temp` is as one made in `folder`, which `about` describes."""
+    own = os.fstat(temp)
+    is_alike = (own.st_gid, own.st_dev) == (about.st_gid, about.st_dev) and not (own.st_mode | about.st_mode) & stat.S_ISGID
+    return is_alike and not _passes_on_access(temp) and not _passes_on_access(folder)
+
+
+def _passes_on_access(folder: int) -> bool:
+    if not hasattr(os, "getxattr"):
+        return True  # another system, with lists of another kind
+    try:
+        os.getxattr(folder, _DEFAULT_ACL)
+    except OSError as error:
+        return error.errno not in (errno.ENODATA, errno.EOPNOTSUPP)
+    return True
