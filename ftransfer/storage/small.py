@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from ftransfer.digest import digest_of
@@ -19,15 +18,14 @@ from ftransfer.jobs import Room
 from ftransfer.names import NameReader, SafeName, encode_name
 from ftransfer.storage.aside import NewFolder, can_stand_in
 from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, SmallFile
-from ftransfer.storage.changes import KIND_CLASH, ensure_folder, refuse_special_target
+from ftransfer.storage.changes import KIND_CLASH, refuse_special_target
 from ftransfer.storage.confined import leads_inside
 from ftransfer.storage.faults import Override, shown, translate
+from ftransfer.storage.folders import GROUP, MAX_HELD, Folders, HeldFolder
 from ftransfer.storage.hidden import HiddenPlace
 from ftransfer.storage.kernel import PATH_FLAGS, exists, release
 from ftransfer.storage.root import READ_FLAGS, Root, entry_of, refuse_special, times_of
 
-GROUP = 8  # files, or folders, from which on one sync of the whole file system is cheaper than one for each; not measured
-_MAX_HELD = 64  # handles of folders
 _ATTEMPTS = 3  # to read a file that changes while it is read
 READ_SMALL_FLAGS = READ_FLAGS | os.O_NOFOLLOW
 _MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -38,7 +36,7 @@ def read_small(root: Root, names: Iterable[SafeName], room_bytes: int) -> list[S
     items: list[SmallFile | Entry | FtransferError] = []
     left = room_bytes
     shelf = Shelf(Room().view(room_bytes))
-    with _Folders(root, PATH_FLAGS | os.O_DIRECTORY) as folders:
+    with Folders(root, PATH_FLAGS | os.O_DIRECTORY) as folders:
         for name in names:
             try:
                 item = _read_one(root, folders, name, shelf, room_bytes, left if items else room_bytes)
@@ -56,7 +54,7 @@ def read_small(root: Root, names: Iterable[SafeName], room_bytes: int) -> list[S
     return items
 
 
-def _read_one(root: Root, folders: _Folders, name: SafeName, shelf: Shelf, room_bytes: int, left: int) -> SmallFile | Entry | None:
+def _read_one(root: Root, folders: Folders, name: SafeName, shelf: Shelf, room_bytes: int, left: int) -> SmallFile | Entry | None:
     """Read one thing; None if its content does not fit into what is left."""
     if name.is_root:
         return _folder_item(name, os.fstat(root.handle))
@@ -115,89 +113,6 @@ def read_content(handle: int, name: str, before: os.stat_result, shelf: Shelf) -
     raise SourceChanged(f"{shown(name)}: changes while it is read; try again when nobody writes to it", name=name)
 
 
-@dataclass(slots=True)
-class _Folder:
-    handle: int
-    about: os.stat_result
-    is_ours: bool  # made by this store, so that nothing special can be in it; it saves a look at each name
-    is_noted: bool = False  # as changed
-
-
-class _Folders:
-    """Handles of the folders that a job goes through, each resolved once; the oldest is closed when there are too many."""
-
-    def __init__(self, root: Root, flags: int = 0) -> None:
-        self._root = root
-        self._flags = flags
-        self._held: dict[tuple[str, ...], _Folder] = {}
-        # Handles of folders to sync, by device and inode. Not names: a link on the way may lead elsewhere by then.
-        self._changed: dict[tuple[int, int], int] = {}
-        self._needs_sync_all = False
-
-    def __enter__(self) -> _Folders:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for folder in self._held.values():
-            release(folder.handle)
-        for handle in self._changed.values():
-            release(handle)
-
-    def open(self, name: SafeName) -> _Folder:
-        """Open a folder for looking at names in it. Raises OSError."""
-        return self._held.get(name.parts) or self._hold(name, self._root.confined.open(name.parts, self._flags))
-
-    def make(self, name: SafeName) -> _Folder:
-        """Open a folder for changing it, making it if it is missing. Raises OSError, NotAFolder."""
-        return self._held.get(name.parts) or self._hold(name, ensure_folder(self._root, name, self.note_handle))
-
-    def holds(self, name: SafeName) -> bool:
-        """Whether a folder is open here already."""
-        return name.parts in self._held
-
-    def note(self, folder: _Folder) -> None:
-        """Take note that a folder has changed and is to be synced."""
-        if not folder.is_noted:
-            folder.is_noted = self._note(folder.handle, (folder.about.st_dev, folder.about.st_ino))
-
-    def note_handle(self, handle: int) -> None:
-        """As `note`, for one that is not held here."""
-        found = os.fstat(handle)
-        self._note(handle, (found.st_dev, found.st_ino))
-
-    def _note(self, handle: int, key: tuple[int, int]) -> bool:
-        """Whether `sync` will see to it, whatever else changes in that folder."""
-        if not self._root.durable or self._needs_sync_all or key in self._changed:
-            return True
-        if len(self._changed) < GROUP:
-            self._changed[key] = os.dup(handle)
-        elif self._root.kernel.has_sync_all:
-            self._needs_sync_all = True
-        else:
-            self._root.sync_folder(handle)
-            return False
-        return True
-
-    def sync(self) -> None:
-        """Sync what has changed. Raises OSError."""
-        if self._needs_sync_all:
-            self._root.kernel.sync_all(self._root.handle)
-            return
-        for handle in self._changed.values():
-            self._root.sync_folder(handle)
-
-    def _hold(self, name: SafeName, handle: int) -> _Folder:
-        if len(self._held) >= _MAX_HELD:
-            release(self._held.pop(next(iter(self._held))).handle)
-        try:
-            about = os.fstat(handle)
-            folder = self._held[name.parts] = _Folder(handle, about, self._root.has_made(about))
-        except BaseException:
-            release(handle)
-            raise
-        return folder
-
-
 class _Staged(NamedTuple):
     """A file or link that lies complete under a temporary name."""
 
@@ -210,7 +125,7 @@ class _Staged(NamedTuple):
 
 def write_small(root: Root, hidden: HiddenPlace, files: Sequence[SmallFile]) -> list[FtransferError | None]:
     """Verify and publish files, folders and links; see Store.write_small."""
-    with _Folders(root) as folders:
+    with Folders(root) as folders:
         group = _Group(root, hidden, folders, files)
         try:
             group.stage()
@@ -223,7 +138,7 @@ def write_small(root: Root, hidden: HiddenPlace, files: Sequence[SmallFile]) -> 
 class _Group:
     """What is published with one round of syncs: content first, then names, as for a single file."""
 
-    def __init__(self, root: Root, hidden: HiddenPlace, folders: _Folders, files: Sequence[SmallFile]) -> None:
+    def __init__(self, root: Root, hidden: HiddenPlace, folders: Folders, files: Sequence[SmallFile]) -> None:
         self._root = root
         self._hidden = hidden
         self._folders = folders
@@ -306,7 +221,7 @@ class _Group:
         """Have a folder that files go into; if nothing has its name, and it inherits nothing, one that is filled aside."""
         if folder in self._new:
             return self._new[folder][0]
-        if not folder.is_root and len(self._new) < _MAX_HELD and not self._folders.holds(folder):
+        if not folder.is_root and len(self._new) < MAX_HELD and not self._folders.holds(folder):
             parent, temp = self._folders.make(folder.parent), self._temporary_folder()
             if not exists(folder.last, parent.handle) and can_stand_in(temp, parent.handle, parent.about):
                 new = NewFolder(temp, self._hidden.new_name())
@@ -383,7 +298,7 @@ class _Group:
             self.results[staged.position] = None
         return True
 
-    def _publish_one(self, staged: _Staged, folder: _Folder) -> None:
+    def _publish_one(self, staged: _Staged, folder: HeldFolder) -> None:
         index, folder_name, last, temporary, source = staged
         with self._root.lock_of(folder.about, last):
             if not folder.is_ours:

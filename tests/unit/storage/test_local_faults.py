@@ -27,9 +27,9 @@ from ftransfer.errors import (
 from ftransfer.names import SafeName, parse_name
 from ftransfer.storage.base import FILE, Announcement, SmallFile
 from ftransfer.storage.faults import translate, translated
+from ftransfer.storage.folders import GROUP
 from ftransfer.storage.kernel import Kernel
 from ftransfer.storage.local import LocalStore
-from ftransfer.storage.small import GROUP
 
 TABLE: list[tuple[int, type[FtransferError]]] = [
     (errno.ENOENT, NotFound),

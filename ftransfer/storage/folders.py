@@ -1,0 +1,97 @@
+"""The folders that a job over many files goes through: each resolved once and held, and noted when it has changed."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from ftransfer.names import SafeName
+from ftransfer.storage.changes import ensure_folder
+from ftransfer.storage.kernel import release
+from ftransfer.storage.root import Root
+
+GROUP = 8  # files, or folders, from which on one sync of the whole file system is cheaper than one for each; not measured
+MAX_HELD = 64  # handles of folders
+
+
+@dataclass(slots=True)
+class HeldFolder:
+    handle: int
+    about: os.stat_result
+    is_ours: bool  # made by this store, so that nothing special can be in it; it saves a look at each name
+    is_noted: bool = False  # as changed
+
+
+class Folders:
+    """Handles of the folders that a job goes through, each resolved once; the oldest is closed when there are too many."""
+
+    def __init__(self, root: Root, flags: int = 0) -> None:
+        self._root = root
+        self._flags = flags
+        self._held: dict[tuple[str, ...], HeldFolder] = {}
+        # Handles of folders to sync, by device and inode. Not names: a link on the way may lead elsewhere by then.
+        self._changed: dict[tuple[int, int], int] = {}
+        self._needs_sync_all = False
+
+    def __enter__(self) -> Folders:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for folder in self._held.values():
+            release(folder.handle)
+        for handle in self._changed.values():
+            release(handle)
+
+    def open(self, name: SafeName) -> HeldFolder:
+        """Open a folder for looking at names in it. Raises OSError."""
+        return self._held.get(name.parts) or self._hold(name, self._root.confined.open(name.parts, self._flags))
+
+    def make(self, name: SafeName) -> HeldFolder:
+        """Open a folder for changing it, making it if it is missing. Raises OSError, NotAFolder."""
+        return self._held.get(name.parts) or self._hold(name, ensure_folder(self._root, name, self.note_handle))
+
+    def holds(self, name: SafeName) -> bool:
+        """Whether a folder is open here already."""
+        return name.parts in self._held
+
+    def note(self, folder: HeldFolder) -> None:
+        """Take note that a folder has changed and is to be synced."""
+        if not folder.is_noted:
+            folder.is_noted = self._note(folder.handle, (folder.about.st_dev, folder.about.st_ino))
+
+    def note_handle(self, handle: int) -> None:
+        """As `note`, for one that is not held here."""
+        found = os.fstat(handle)
+        self._note(handle, (found.st_dev, found.st_ino))
+
+    def _note(self, handle: int, key: tuple[int, int]) -> bool:
+        """Whether `sync` will see to it, whatever else changes in that folder."""
+        if not self._root.durable or self._needs_sync_all or key in self._changed:
+            return True
+        if len(self._changed) < GROUP:
+            self._changed[key] = os.dup(handle)
+        elif self._root.kernel.has_sync_all:
+            self._needs_sync_all = True
+        else:
+            self._root.sync_folder(handle)
+            return False
+        return True
+
+    def sync(self) -> None:
+        """Sync what has changed. Raises OSError."""
+        if self._needs_sync_all:
+            self._root.kernel.sync_all(self._root.handle)
+            return
+        for handle in self._changed.values():
+            self._root.sync_folder(handle)
+
+    def _hold(self, name: SafeName, handle: int) -> HeldFolder:
+        if len(self._held) >= MAX_HELD:
+            release(self._held.pop(next(iter(self._held))).handle)
+        try:
+            about = os.fstat(handle)
+            folder = self._held[name.parts] = HeldFolder(handle, about, self._root.has_made(about))
+        except BaseException:
+            release(handle)
+            raise
+        return folder
