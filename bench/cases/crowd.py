@@ -54,7 +54,7 @@ class IdleCase(Case):
     name = "idle-1000"
     title = "1 GiB get, plain, tmpfs, alone and beside 1000 idle sessions"
     unit = "GB/s"
-    rounds = 5
+    rounds = 9
     count = 1000
     size = 1024 * MIB
 

@@ -46,8 +46,8 @@ class FileCase(Case):
 FILE_CASES = [
     FileCase("get", rounds=5),
     FileCase("put", rounds=5),
-    FileCase("get", encrypted=True),
-    FileCase("put", encrypted=True),
+    FileCase("get", encrypted=True, rounds=5),
+    FileCase("put", encrypted=True, rounds=5),
     FileCase("get", place="disk", rounds=2),
     FileCase("put", place="disk", rounds=2),
     FileCase("get", encrypted=True, place="disk", rounds=2),
