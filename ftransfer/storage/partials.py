@@ -106,7 +106,7 @@ class Partials:
     def forget(self, upload: Upload) -> None:
         """Remove the record, after the data has been published or removed."""
         if upload.key:
-            _unlink(upload.key + RECORD, upload.folder)
+            _unlink_record(upload.key, upload.folder)
 
     def keep(self, upload: Upload, size: int) -> None:
         """Leave the first `size` bytes for a later attempt, if there are any and it is of a known source; close the file."""
@@ -319,7 +319,7 @@ def _remove_dead(folder: int, key: str) -> bool:
         return False
     try:
         _unlink(key + _DATA, folder)
-        _unlink(key + RECORD, folder)
+        _unlink_record(key, folder)
     finally:
         release(handle)
     return True
@@ -337,9 +337,15 @@ def _tidy_dead(folder: int, key: str, *, has_record: bool) -> None:
             os.utime(handle, ns=(before, before))  # it is as old as its last byte
         else:
             _unlink(key + _DATA, folder)
-            _unlink(key + RECORD, folder)
+            _unlink_record(key, folder)
     finally:
         release(handle)
+
+
+def _unlink_record(key: str, folder: int) -> None:
+    """Remove a record, and what a process left that was killed while it wrote it anew."""
+    _unlink(key + RECORD, folder)
+    _unlink(key + _NEW_RECORD, folder)
 
 
 def _unlink(name: str, folder: int) -> None:

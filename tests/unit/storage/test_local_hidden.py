@@ -139,6 +139,8 @@ async def test_next_store_collects_what_a_killed_one_left(tmp_path: Path) -> Non
     (partials / "a-b.json").write_text("{}")
     (partials / "c-d.new").write_text("{")
     (partials / "e-f.data").write_bytes(b"of nobody")
+    (partials / "g-h.data").write_bytes(b"")  # killed while its record was written
+    (partials / "g-h.new").write_text("{")
     store = await LocalStore.open(tmp_path)
     await store.close()
     assert below(tmp_path) == []
