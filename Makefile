@@ -57,7 +57,7 @@ faults: $(VENV)/.installed-dev $(VENV)/.compiled
 live: $(VENV)/.installed $(VENV)/.compiled
 	@$(BIN)/python -m bench.live $(if $(QUICK),--quick)
 
-# ftransfer beside other tools: about twenty minutes, or two with QUICK=1; ARGS for the rest, see docs/performance.md.
+# ftransfer beside other tools: about half an hour, or two minutes with QUICK=1; ARGS for the rest, see docs/performance.md.
 bench: $(VENV)/.installed-bench $(VENV)/.compiled
 	@$(BIN)/python -m bench.run $(if $(QUICK),--quick) $(ARGS)
 
