@@ -10,7 +10,7 @@ from bench.results import Row
 
 # The first round fills caches and touches memory; it does not count.
 DROPPED = 1
-# Who needs longer than this in the first round is not run again, and that run counts: the whole has to end within twenty minutes.
+# Who needs longer than this in the first round is not run again, and that run counts: the whole is to end within half an hour.
 SLOW_S = 5.0
 # Rounds that count for those who are there for completeness.
 FEW = 2
