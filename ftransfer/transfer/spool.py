@@ -60,5 +60,5 @@ class Spool:
             yield batch
 
     def close(self) -> None:
-        if self.count:
+        if "_file" in self.__dict__:  # also if what was added first could not be written
             self._file.close()
