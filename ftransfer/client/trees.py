@@ -55,7 +55,7 @@ class TreeItem(NamedTuple):
 
 @dataclass(slots=True)
 class TreeReport:
-    """What became of a tree: counts of names, bytes of content that were moved, and seconds."""
+    """What became of a tree: counts of names, bytes of content that were moved (in a dry run: would be), and seconds."""
 
     copied: int = 0
     folders: int = 0
@@ -118,9 +118,8 @@ class TreeRun:
             match item.did:
                 case "copied":
                     report.copied += 1
-                    if not report.dry_run:
-                        report.bytes += item.size
-                        self._done += item.size
+                    report.bytes += item.size
+                    self._done += item.size
                 case "made":
                     report.folders += 1
                 case "linked":
