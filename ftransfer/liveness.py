@@ -14,6 +14,7 @@ _QUESTIONS = 5
 # struct tcp_info of Linux: eight bytes (the fourth: probes of a closed window that went unanswered), then 32-bit numbers.
 _TCP_INFO = struct.Struct("=8B16I")
 _PROBES, _UNACKED, _LAST_ACK_MS, _ROUND_TRIP_US = 3, 12, 20, 23
+_TCP_COUNTS = struct.Struct("=120x2Q")  # bytes that the peer has acknowledged, and bytes that have come from it
 
 
 class KernelSocket(Protocol):
@@ -52,12 +53,23 @@ def round_trip_s(sock: KernelSocket) -> float:
     return info[_ROUND_TRIP_US] / 1e6 if info else 0.0
 
 
+def carried_bytes(sock: KernelSocket) -> int:
+    """Give how many bytes the connection has carried, both ways together; 0 if the system does not tell."""
+    data = _ask(sock, _TCP_COUNTS.size)
+    return sum(_TCP_COUNTS.unpack(data)) if data else 0
+
+
 def _info_of(sock: KernelSocket) -> tuple[int, ...]:
     """Give the kernel's account of a connection; nothing if there is none."""
+    data = _ask(sock, _TCP_INFO.size)
+    return _TCP_INFO.unpack(data) if data else ()
+
+
+def _ask(sock: KernelSocket, size: int) -> bytes:
     if sock.family not in (socket.AF_INET, socket.AF_INET6):
-        return ()
+        return b""
     try:
-        data = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+        data = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, size)
     except (OSError, AttributeError):
-        return ()
-    return _TCP_INFO.unpack(data) if len(data) >= _TCP_INFO.size else ()
+        return b""
+    return data if len(data) == size else b""

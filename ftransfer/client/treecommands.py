@@ -139,7 +139,8 @@ async def _receive(client: Client, name: str, store: Store, run: TreeRun, attemp
 async def _run(client: Client, name: str, run: TreeRun, attempt: _Attempt) -> TreeReport:
     began = time.monotonic()
     await client.persist(name, lambda conversation, report: _attempt_once(conversation, report, run, attempt), None)
-    return run.report._replace(seconds=time.monotonic() - began)
+    run.report.seconds = time.monotonic() - began
+    return run.report
 
 
 async def _attempt_once(

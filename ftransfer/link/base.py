@@ -42,6 +42,10 @@ class Link(Protocol):
     def round_trip_s(self) -> float:
         """The time to the peer and back, in seconds, as the system has measured it; 0.0 if it does not tell."""
 
+    @property
+    def carried_bytes(self) -> int:
+        """How many bytes have got through so far, both ways together, as the system has counted them; 0 if it does not tell."""
+
     async def read(self, timeout_s: float) -> bytes:
         """Give what has come in, up to READ_SIZE bytes; b"" at the end of the stream. Nothing is lost when cancelled.
 
@@ -106,6 +110,10 @@ class PeerLink:
     @property
     def round_trip_s(self) -> float:
         return liveness.round_trip_s(self._kernel_socket) if self._kernel_socket is not None else 0.0
+
+    @property
+    def carried_bytes(self) -> int:
+        return liveness.carried_bytes(self._kernel_socket) if self._kernel_socket is not None else 0
 
 
 def set_done(future: asyncio.Future[None]) -> None:

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from ftransfer.client.conversation import Conversation
 from ftransfer.client.downloads import LONG_PATH_S
-from ftransfer.client.parallel import LARGE_BYTES, LEAST_SEGMENT_BYTES, MAX_STREAMS, SEGMENT_BYTES, ParallelDownload, streams_for
+from ftransfer.client.segments import SEGMENT_BYTES
+from ftransfer.client.streams import LARGE_BYTES, MAX_STREAMS, streams_for
 from ftransfer.digest import digest_of
 from ftransfer.errors import NotFound, SourceChanged
 from ftransfer.limits import Limits
-from ftransfer.storage.base import FILE, Entry
 from ftransfer.transfer.records import Progress
 from tests.support.service import Service, serve
 
@@ -107,21 +106,6 @@ async def test_server_without_room_for_more_serves_with_what_it_gives(tmp_path: 
         async with service.client() as client:
             await client.get("a", service.local / "b", streams=8)
             assert (service.local / "b").read_bytes() == data
-
-
-async def test_segments_become_smaller_towards_the_end() -> None:
-    async def nowhere() -> Conversation:
-        raise AssertionError("no connection is needed")
-
-    size = 40 * SEGMENT_BYTES + 5
-    download = ParallelDownload("a", Entry("a", FILE, size, 0, 0), nowhere, 8, fixed=True)
-    lengths: list[int] = []
-    while (segment := await download._take(wait=False)) is not None:
-        assert segment.offset == sum(lengths)
-        lengths.append(segment.length)
-    assert sum(lengths) == size
-    assert lengths == sorted(lengths, reverse=True)
-    assert (lengths[0], lengths[-2]) == (SEGMENT_BYTES, LEAST_SEGMENT_BYTES)
 
 
 def test_number_of_connections() -> None:

@@ -21,6 +21,7 @@ class HeldLink:
     encrypted = False
     is_local = True
     round_trip_s = 0.0
+    carried_bytes = 0
     direct: SocketLink | None = None
     tls: ssl.SSLObject | ssl.SSLSocket | None = None
 

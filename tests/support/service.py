@@ -148,11 +148,7 @@ async def fake_server(*said: bytes, then_close: bool = False) -> AsyncIterator[t
             for data in said:
                 writer.write(data)
                 await writer.drain()
-            if then_close:
-                # To close with something unread would reset the connection, and what was said last might be lost with it.
-                writer.write_eof()
-                await reader.read()
-            else:
+            if not then_close:
                 await ended.wait()
             writer.close()
             await writer.wait_closed()
