@@ -126,7 +126,7 @@ class Conversation:
         answered = 0
         try:
             while (word := await said.get()) is not False:
-                yield await self._outcome() if word is True else word
+                yield await self.outcome() if word is True else word
                 answered += 1
                 if answered == _WINDOW // 2:  # in halves, so that lines travel many to a packet
                     for _ in range(answered):
@@ -159,7 +159,8 @@ class Conversation:
             if lines:
                 await self.channel.send(*lines)
 
-    async def _outcome(self) -> Mapping[str, Any] | FtransferError:
+    async def outcome(self) -> Mapping[str, Any] | FtransferError:
+        """Give the reply to a command, or its error. Raises what ends the session."""
         try:
             return await self.reply()
         except _ENDINGS:

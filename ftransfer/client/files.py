@@ -111,17 +111,18 @@ class FileCommands:
 
     async def _partials(self, path: str, options: Mapping[str, Any]) -> list[Partial]:
         below = str(parse_path(path))
+        return await self._once(lambda conversation: ask_partials(conversation, below, options))
 
-        async def ask(conversation: Conversation) -> list[Partial]:
-            found: list[Partial] = []
-            await conversation.say("partials", below, options)
-            while isinstance(event := await conversation.answer(), Listing):
-                found += [_partial_from_wire(item) for item in event.items]
-            if not isinstance(event, Reply):
-                raise conversation.out_of_turn(event)
-            return found
 
-        return await self._once(ask)
+async def ask_partials(conversation: Conversation, below: str, options: Mapping[str, Any] | None = None) -> list[Partial]:
+    """Have the server list uploads that are not complete; see docs/protocol.md section 7.3."""
+    found: list[Partial] = []
+    await conversation.say("partials", below, options)
+    while isinstance(event := await conversation.answer(), Listing):
+        found += [_partial_from_wire(item) for item in event.items]
+    if not isinstance(event, Reply):
+        raise conversation.out_of_turn(event)
+    return found
 
 
 def checksum_from_wire(values: Mapping[str, Any]) -> Checksum:

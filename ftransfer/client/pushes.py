@@ -8,12 +8,14 @@ from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from ftransfer.client.ahead import PutsAhead
 from ftransfer.client.comparing import ask_differences, compare_ranges
 from ftransfer.client.conversation import Asked, Conversation
+from ftransfer.client.files import ask_partials
 from ftransfer.client.trees import Plan, TreeItem, TreeRun, below, item_of, tell_plan, tell_unread
-from ftransfer.client.uploads import source_of, upload
 from ftransfer.digest import Digest
-from ftransfer.errors import FolderNotEmpty, FtransferError, NotFound, RemoteProtocolError, SourceChanged
+from ftransfer.errors import ChannelError, FolderNotEmpty, FtransferError, NotFound, RemoteProtocolError, SourceChanged
+from ftransfer.jobs import stop_task
 from ftransfer.names import ROOT, SafeName, escape, parse_name
 from ftransfer.protocol.replies import Outcomes, Reply, take_count
 from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, SmallFile, Store
@@ -30,8 +32,6 @@ from ftransfer.transfer.packs import (
 from ftransfer.transfer.pipeline import read_ahead
 from ftransfer.transfer.spool import Spool
 
-# In a tree a file of this size is sent without a round trip to ask where to begin: if it is cut, little is sent twice.
-_AT_ONCE_BYTES = 4 << 20
 _INDEX_BYTES = 32 * 1024  # the most that one item takes in the index of a pack: a long name, each byte written as six
 
 
@@ -164,15 +164,16 @@ class _Push:
     async def packs(self, groups: AsyncGenerator[Group, None]) -> None:
         """Send groups and take their outcomes in."""
         await self._conversation.say("mput")
-        sending = asyncio.create_task(self._send(groups))
+        sending, receiving = asyncio.create_task(self._send(groups)), asyncio.create_task(self._receive())
         try:
-            await self._receive(sending)
+            await asyncio.wait([sending, receiving], return_when=asyncio.FIRST_EXCEPTION)
+            if sending.done() and not isinstance(sending.exception(), ChannelError):
+                await sending  # our own disk has failed, of which the server knows nothing
+            await receiving  # what the server said last explains a broken pipe
             await sending
         finally:
-            sending.cancel()
-            await asyncio.wait([sending])
-            if not sending.cancelled():
-                sending.exception()
+            await stop_task(sending)
+            await stop_task(receiving)
 
     async def _send(self, groups: AsyncGenerator[Group, None]) -> None:
         channel, connection = self._conversation.channel, self._conversation.connection
@@ -185,7 +186,7 @@ class _Push:
                     await channel.send(*buffers)
         await channel.send(connection.send_finish())
 
-    async def _receive(self, sending: asyncio.Task[None]) -> None:
+    async def _receive(self) -> None:
         while True:
             event = await self._conversation.answer()
             match event:
@@ -258,27 +259,9 @@ async def _folders(plan: Plan, *, deepest_first: bool = False) -> AsyncGenerator
 
 
 async def _push_large(conversation: Conversation, store: Store, remote: SafeName, plan: Plan, run: TreeRun) -> None:
-    for entry in plan.large:
-        try:
-            reader = await store.open_read(parse_name(entry.name))
-            try:
-                receipt = await upload(
-                    conversation,
-                    reader,
-                    str(below(remote, entry.name)),
-                    source_of(entry.name, reader),
-                    {},
-                    lambda done, _, shown=entry.name: run.within(shown, done),  # type: ignore[misc]
-                    at_once_bytes=_AT_ONCE_BYTES,
-                )
-            finally:
-                await reader.close()
-        except FtransferError as error:
-            if not conversation.is_between_commands:
-                raise
-            run.failed(entry.name, error)
-        else:
-            run.item(TreeItem(entry.name, "copied", receipt.size, receipt.digest))
+    if plan.large:
+        begun = {partial.name for partial in await ask_partials(conversation, str(remote))}
+        await PutsAhead(conversation, store, remote, run).send(plan.large, begun)
 
 
 async def _remove(conversation: Conversation, remote: SafeName, spool: Spool, run: TreeRun, *, recursive: bool = False) -> None:

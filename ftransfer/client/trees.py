@@ -88,6 +88,7 @@ class TreeRun:
         self._progress = progress
         self._total: int | None = None
         self._done = 0
+        self._told = 0
         self._under_way = ("", 0)  # the file that is moving, and how far it was at most
         self._moved: Callable[[], None] = lambda: None
 
@@ -170,7 +171,9 @@ class TreeRun:
 
     def _tell(self, name: str, count: int) -> None:
         if self._progress is not None:
-            self._progress(Progress(name, self._done + count, self._total))
+            # While one file is under way, others may wait for their answers: it never goes back.
+            self._told = max(self._told, self._done + count)
+            self._progress(Progress(name, self._told, self._total))
 
 
 class Plan:

@@ -51,8 +51,6 @@ async def upload(
     source: str,
     options: Mapping[str, Any],
     report: Report,
-    *,
-    at_once_bytes: int = AT_ONCE_BYTES,
 ) -> Receipt:
     """Send a local file; on return the server has verified, published and (if it is durable) synced it.
 
@@ -61,7 +59,6 @@ async def upload(
     Args:
         source: Names this version of this file; the server goes on with what it kept under the same word.
         options: Further options of the put: if_absent, if_match.
-        at_once_bytes: Up to this size the file is sent without waiting for the server's word where to begin.
 
     Raises:
         SourceChanged: The file changed while it was sent; the server was told to publish nothing.
@@ -72,9 +69,6 @@ async def upload(
     announced = {"size": entry.size, "mtime_ns": entry.mtime_ns, "mode": entry.mode, **options}
     if entry.size <= AT_ONCE_BYTES:
         return await _upload_at_once(conversation, reader, name, announced)
-    if entry.size <= at_once_bytes:
-        await conversation.say("put", name, announced)
-        return await _upload_from(conversation, reader, name, Meta(), report)
     return await afresh_once(
         lambda: _upload_waiting(conversation, reader, name, {**announced, "source": source, "wait": True}, report)
     )
@@ -108,7 +102,7 @@ async def _upload_from(conversation: Conversation, reader: Reader, name: str, me
         values, text = await _send(conversation, reader, name, meta.offset, digest, report)
     finally:
         await digest.close()
-    return _receipt(name, values, text, kept=meta.offset, restarted=meta.restarted)
+    return receipt_of(name, values, text, kept=meta.offset, restarted=meta.restarted)
 
 
 async def _upload_at_once(conversation: Conversation, reader: Reader, name: str, announced: Mapping[str, Any]) -> Receipt:
@@ -124,7 +118,7 @@ async def _upload_at_once(conversation: Conversation, reader: Reader, name: str,
         piece = data[start : start + cap]
         frames += [connection.send_data_header(len(piece)), piece]
     await conversation.channel.send(*frames, connection.send_end(End(len(data), text)))
-    return _receipt(name, await conversation.reply(), text)
+    return receipt_of(name, await conversation.reply(), text)
 
 
 async def _send(
@@ -147,7 +141,7 @@ async def _send(
                 text = "" if answer.done() else await digest.finish(size)
                 await reader.check()
             except (SourceChanged, ShareError) as error:
-                await _give_up(conversation, error)
+                await give_up(conversation, error)
                 with contextlib.suppress(FtransferError):  # "aborted": after that the connection is in step again
                     await answer
                 if isinstance(error, ShareError):
@@ -180,12 +174,13 @@ async def _refused(conversation: Conversation, answer: asyncio.Task[Event]) -> N
         event = answer.result()
     except FtransferError as error:
         if conversation.connection.state is State.DISCARDING:
-            await _give_up(conversation, error)
+            await give_up(conversation, error)
         raise
     raise conversation.out_of_turn(event)
 
 
-async def _give_up(conversation: Conversation, why: FtransferError) -> None:
+async def give_up(conversation: Conversation, why: FtransferError) -> None:
+    """Say that nothing more comes of the put under way, unless its end has been sent."""
     if conversation.connection.said in (State.RECEIVING, State.DISCARDING):
         await conversation.channel.send(conversation.connection.send_error(Aborted(str(why))))
 
@@ -209,12 +204,12 @@ async def upload_stream(
                     await channel.send_chunk(block)
                     report(hasher.size, None)
             except OSError as error:
-                await _give_up(conversation, Aborted(f"the source failed: {error.strerror or error}"))
+                await give_up(conversation, Aborted(f"the source failed: {error.strerror or error}"))
                 raise
         if answer.done():
             await _refused(conversation, answer)
         await channel.send(connection.send_end(End(hasher.size, hasher.digest())))
-        return _receipt(name, _values(conversation, await answer), hasher.digest())
+        return receipt_of(name, _values(conversation, await answer), hasher.digest())
 
 
 def _read_block(stream: BinaryIO) -> bytes:
@@ -230,7 +225,7 @@ def _values(conversation: Conversation, event: Event) -> Mapping[str, Any]:
     return event.values
 
 
-def _receipt(name: str, values: Mapping[str, Any], digest: str, *, kept: int = 0, restarted: bool = False) -> Receipt:
+def receipt_of(name: str, values: Mapping[str, Any], digest: str, *, kept: int = 0, restarted: bool = False) -> Receipt:
     """Make the receipt of what the server says; it must have stored what we sent."""
     if take(values, "name", str) != name:
         raise RemoteProtocolError(f"{escape(name)}: the server acknowledges another name than was sent", name=name)

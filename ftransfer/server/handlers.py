@@ -164,13 +164,15 @@ async def handle_put(session: Session, command: Command) -> dict[str, Any]:
         size=options.get("size"),
         mtime_ns=options.get("mtime_ns"),
         mode=options.get("mode"),
-        # Only a client that waits can be told where to go on from.
-        source=options.get("source", "") if command.waits else "",
+        source=options.get("source", ""),
         if_absent=options.get("if_absent", False),
         if_match=options.get("if_match", ""),
         durable=options.get("durable", True),
     )
     writer = await session.share.open_write(command.argument, announced)
+    if writer.kept and not command.waits:  # only a client that waits can be told to go on with it
+        await writer.abort()
+        writer = await session.share.open_write(command.argument, announced)
     if announced.size is not None:
         session.total = announced.size - writer.kept
     digest = RunningDigest(writer)

@@ -236,6 +236,25 @@ async def test_put_goes_on_where_it_was_cut(server: Server) -> None:
     await speak(server, conversation)
 
 
+async def test_put_at_once_can_be_gone_on_with_by_one_that_waits(server: Server) -> None:
+    def cut() -> None:
+        with Client(*server.addresses[0]) as client:
+            client.command("put", "a", size=10, source="s")
+            client.send_data(b"0123")
+
+    def conversation(client: Client) -> None:
+        assert client.put_waiting("a", b"0123456789", "s")["kept"] == 4
+
+    def all_at_once(client: Client) -> None:
+        assert client.put("a", b"9876543210", source="s")["kept"] == 0  # from the start, whatever is there of that source
+        assert client.get("a")[1] == b"9876543210"
+
+    for what in (conversation, all_at_once):
+        await asyncio.to_thread(cut)
+        await until_no_session_is_left(server)
+        await speak(server, what)
+
+
 async def test_put_that_waits_and_has_nothing_to_go_on_with(server: Server) -> None:
     assert (await speak(server, lambda client: client.put_waiting("a", b"abc", "s")))["kept"] == 0
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from ftransfer.client.trees import TreeItem, TreeOptions
 from ftransfer.digest import digest_of
-from ftransfer.errors import NotFound, ReadOnly
+from ftransfer.errors import NotFound, ReadOnly, StoreFailed
 from ftransfer.limits import Limits
+from ftransfer.storage.base import FILE, SmallFile
+from ftransfer.storage.local import LocalStore
 from ftransfer.transfer.selection import selection
 from tests.support.service import Service, serve
 from tests.support.trees import AWKWARD, assert_same, make_tree
@@ -162,6 +165,17 @@ async def test_folder_that_is_not_there(service: Service) -> None:
     async with service.client() as client:
         with pytest.raises(NotFound):
             await client.put_tree(service.local / "nothing", "x")
+
+
+async def test_disk_that_fails_while_a_new_tree_is_read_ends_the_command(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def failing(self: LocalStore, *_: object) -> AsyncGenerator[Sequence[SmallFile], None]:
+        yield [SmallFile("a", FILE, 0, 0o644, b"a", digest_of(b"a"))]
+        raise StoreFailed("the disk has failed")
+
+    monkeypatch.setattr(LocalStore, "read_tree", failing)
+    async with service.client() as client, asyncio.timeout(10):
+        with pytest.raises(StoreFailed):
+            await client.put_tree(service.local / "tree", "tree")
 
 
 async def test_read_only_share_takes_no_tree(tmp_path: Path) -> None:

@@ -212,6 +212,17 @@ class PutTree(Deed):
         _refuse_failures(report.failed)
 
 
+class PutLargeTree(PutTree):
+    """Files above what is packed, each sent before the receipt of the one before it."""
+
+    label = "puts, sent ahead"
+
+    async def prepare(self, base: Stage) -> None:
+        for number in range(4):
+            name = f"tree/d{number % 2}/f{number}"
+            base.share.expect(name, base.local.put(name, self.dice.content(number % 2 * _RESUMED + 80_000), mtime_ns=_MTIME_NS))
+
+
 class SomeFailed(FtransferError):
     """Single names of a tree have failed, and the report says so."""
 
@@ -252,4 +263,15 @@ async def attempt(deed: Deed, client: Client, stage: Stage) -> FtransferError | 
     return None
 
 
-DEEDS: Sequence[type[Deed]] = (Get, GetResumed, PutAtOnce, PutWaiting, PutResumed, List, GetTree, GetFreshTree, PutTree)
+DEEDS: Sequence[type[Deed]] = (
+    Get,
+    GetResumed,
+    PutAtOnce,
+    PutWaiting,
+    PutResumed,
+    List,
+    GetTree,
+    GetFreshTree,
+    PutTree,
+    PutLargeTree,
+)
