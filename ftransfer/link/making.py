@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import socket
 import sys
 
 from ftransfer.link.base import Link
+from ftransfer.link.pacing import unpace
 from ftransfer.link.sockets import SocketLink
 from ftransfer.link.streams import StreamLink
+from ftransfer.loopback import is_loopback
 
 
 def take_over(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, direct: bool) -> Link:
@@ -41,9 +45,26 @@ async def connect_link(host: str, port: int, *, direct: bool = True) -> Link:
 
     reader = asyncio.StreamReader(loop=loop)
     try:
-        await loop.create_connection(lambda: asyncio.StreamReaderProtocol(reader, connected, loop=loop), host, port)
+        factory = functools.partial(asyncio.StreamReaderProtocol, reader, connected, loop=loop)
+        if is_loopback(host):
+            await loop.create_connection(factory, sock=await _connect_within(host, port))
+        else:
+            await loop.create_connection(factory, host, port)
     except BaseException:  # a time-out that comes just after the connection
         for link in links:
             link.abort()
         raise
     return links[0]
+
+
+async def _connect_within(host: str, port: int) -> socket.socket:
+    """Connect to an address of this machine."""
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        unpace(sock)
+        await asyncio.get_running_loop().sock_connect(sock, (host, port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock

@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 from ftransfer.link.base import Link
 from ftransfer.link.making import take_over
+from ftransfer.link.pacing import unpace
+from ftransfer.loopback import is_loopback
 
 _BACKLOG = 1024
 # Taken in one turn of the loop, which is what asyncio means by a backlog: a crowd that comes at once is not all in memory at once.
@@ -42,6 +44,8 @@ class Port:
         for shown in server.sockets:
             with shown.dup() as same:
                 same.listen(_BACKLOG)
+                if is_loopback(str(same.getsockname()[0])):
+                    unpace(same)
         return port
 
     def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

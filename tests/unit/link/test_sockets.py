@@ -8,7 +8,8 @@ import socket
 import pytest
 
 from ftransfer.errors import TimedOut
-from ftransfer.link import connect_link
+from ftransfer.link import Link, connect_link
+from ftransfer.link.port import Port
 
 
 def buffer_of(direct: socket.socket) -> int:
@@ -30,3 +31,17 @@ async def test_waiting_for_much_leaves_the_window_of_a_long_path_to_the_kernel()
         assert 1 < direct._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) < before
         link.abort()
         await asyncio.sleep(0)
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_CONGESTION"), reason="the system has one way only")
+async def test_nothing_is_paced_within_the_machine() -> None:
+    """Pacing that has begun does not end: it must be off before the connection is made."""
+    taken: asyncio.Queue[Link] = asyncio.Queue()
+    port = await Port.open("127.0.0.1", 0, taken.put_nowait)
+    link = await connect_link(*port.addresses[0])
+    for end in (link, await taken.get()):
+        assert end.direct is not None
+        chosen = end.direct._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16)
+        assert chosen.rstrip(b"\0") == b"reno"
+        end.abort()
+    await port.close()
