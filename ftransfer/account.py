@@ -65,6 +65,13 @@ class _Upload:
     def pending(self) -> int:
         return max(0, self.size - self.counted)
 
+    @property
+    def unseen(self) -> int:
+        """What it will take of the disk, and the system does not know of yet."""
+        if self.writer is None:
+            return self.pending
+        return 0 if self.writer.has_room else max(0, self.size - self.writer.offset)
+
 
 @dataclass(slots=True)
 class _Sum:
@@ -271,8 +278,7 @@ class Account:
         if self.bounds.keep_free_bytes is not None and now - self._free_at >= age_s:
             self._free_at = now
             free = await self._store.free_bytes()
-            # Room for what was announced is reserved when its writer is made; before that the system does not know of it.
-            self._free = free - sum(upload.pending for upload in self._uploads if upload.writer is None)
+            self._free = free - sum(upload.unseen for upload in self._uploads)
 
     def _keep_fresh(self) -> None:
         if self._task is None or self._task.done():
@@ -298,6 +304,7 @@ class _MeteredWriter:
         self.name = writer.name
         self.kept = writer.kept
         self.restarted = writer.restarted
+        self.has_room = writer.has_room
         self.fast = writer.fast
         self._account = account
         self._principal = principal

@@ -154,6 +154,7 @@ class Writer(Protocol):
     name: SafeName
     kept: int  # how many bytes an earlier attempt left
     restarted: bool  # a partial of another source was there and has been dropped
+    has_room: bool  # what was announced counts as used already, not only as it comes
     fast: bool  # whether write_now and read_now may be used
 
     @property

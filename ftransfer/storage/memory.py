@@ -382,6 +382,7 @@ class MemoryWriter:
         self.content = content
         self.offset = self.kept = len(content.data)
         self.restarted = restarted
+        self.has_room = False
         self._store = store
         self._ended: Callable[[], FtransferError] | None = None
 

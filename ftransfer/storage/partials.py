@@ -35,7 +35,8 @@ _MODE = 0o600
 class Upload:
     """The open file where the bytes of an upload lie until they are published, and the handle of the folder it is in.
 
-    `key` is "" for a temporary file, of which nothing is kept. `kept` bytes were there already.
+    `key` is "" for a temporary file, of which nothing is kept. `kept` bytes were there already. `has_room` says
+    whether the room for all that was announced has been set aside.
     """
 
     def __init__(self, file: FileIO, folder: int, data: str, key: str = "", kept: int = 0, restarted: bool = False) -> None:
@@ -45,6 +46,7 @@ class Upload:
         self.key = key
         self.kept = kept
         self.restarted = restarted
+        self.has_room = False
 
 
 def key_of(name: str, announced: Announcement) -> str:
@@ -89,7 +91,7 @@ class Partials:
                 if upload.kept > announced.size:
                     os.ftruncate(handle, 0)
                     upload.kept, upload.restarted = 0, True
-                self._kernel.reserve(handle, upload.kept, announced.size - upload.kept)
+                upload.has_room = self._kernel.reserve(handle, upload.kept, announced.size - upload.kept)
         except BaseException:
             self.keep(upload, upload.kept)
             raise

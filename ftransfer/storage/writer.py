@@ -95,6 +95,7 @@ class LocalWriter:
         self.name = target.name
         self.offset = self.kept = upload.kept
         self.restarted = upload.restarted
+        self.has_room = upload.has_room
         self._jobs = jobs
         self._partials = partials
         self._target = target

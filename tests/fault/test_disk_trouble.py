@@ -37,9 +37,9 @@ class FailingKernel(Kernel):
         if number is not None:
             raise OSError(number, os.strerror(number))
 
-    def reserve(self, descriptor: int, offset: int, size: int) -> None:
+    def reserve(self, descriptor: int, offset: int, size: int) -> bool:
         self._fail("reserve")
-        super().reserve(descriptor, offset, size)
+        return super().reserve(descriptor, offset, size)
 
     def rename(self, source: str, target: str, source_folder: int, target_folder: int) -> None:
         self._fail("rename")

@@ -207,6 +207,16 @@ async def test_room_is_kept_free_on_the_disk(announced: bool) -> None:
         await put(share, "b", 1, announced=announced)
 
 
+async def test_what_is_announced_counts_where_no_room_was_set_aside() -> None:
+    share = share_of(MemoryStore(capacity_bytes=1000), keep_free_bytes=300)
+    writer = await share.door(ANYONE).open_write("a", Announcement(size=700))
+    assert not writer.has_room
+    with pytest.raises(QuotaFull):
+        await put(share, "b", 1, announced=False)
+    await writer.abort()
+    await put(share, "b", 1, announced=False)
+
+
 async def test_bounds_can_be_set_anew(store: CountingStore) -> None:
     share = share_of(store)
     await put(share, "a", 5000)

@@ -83,6 +83,7 @@ class FailingKernel(Kernel):
         self.calls: list[str] = []
         self.failing: dict[str, int] = {}
         self.after: dict[str, int] = {}
+        self.in_memory = False
 
     def fail(self, call: str, number: int, *, after: int = 0) -> None:
         self.failing[call] = number
@@ -104,6 +105,9 @@ class FailingKernel(Kernel):
     def _fallocate(self, descriptor: int, offset: int, size: int) -> None:
         self._note("fallocate")
         super()._fallocate(descriptor, offset, size)
+
+    def _is_in_memory(self, descriptor: int) -> bool:
+        return self.in_memory
 
     def free_bytes(self, descriptor: int) -> int:
         self._note("free_bytes")
@@ -298,16 +302,21 @@ async def test_failed_reservation(
         await store.open_write(parse_name("f"), announced(size))
 
 
-@pytest.mark.parametrize(("size", "has_room"), [(1000, True), (1001, False)])
+@pytest.mark.parametrize("in_memory", [True, False])
+@pytest.mark.parametrize(("size", "fits"), [(1000, True), (1001, False)])
 async def test_without_fallocate_the_free_room_is_asked_for(
-    store: LocalStore, kernel: FailingKernel, size: int, has_room: bool
+    store: LocalStore, kernel: FailingKernel, size: int, fits: bool, in_memory: bool
 ) -> None:
+    kernel.in_memory = in_memory
     kernel.fail("fallocate", errno.EOPNOTSUPP)
-    if has_room:
-        await (await store.open_write(parse_name("f"), announced(size))).abort()
+    if fits:
+        writer = await store.open_write(parse_name("f"), announced(size))
+        assert not writer.has_room
+        await writer.abort()
     else:
         with pytest.raises(DiskFull):
             await store.open_write(parse_name("f"), announced(size))
+    assert in_memory == ("fallocate" not in kernel.calls)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.EINVAL])

@@ -52,9 +52,9 @@ class PausingKernel(Kernel):
         self._stop_in("sync_file")
         super().sync_file(descriptor)
 
-    def reserve(self, descriptor: int, offset: int, size: int) -> None:
+    def reserve(self, descriptor: int, offset: int, size: int) -> bool:
         self._stop_in("reserve")
-        super().reserve(descriptor, offset, size)
+        return super().reserve(descriptor, offset, size)
 
     def free_bytes(self, descriptor: int) -> int:
         self._stop_in("free_bytes")
