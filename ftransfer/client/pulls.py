@@ -19,7 +19,7 @@ from ftransfer.client.trees import (
     tell_plan,
     tell_unread,
 )
-from ftransfer.errors import DigestMismatch, FolderNotEmpty, FtransferError, NotFound, RemoteProtocolError
+from ftransfer.errors import DigestMismatch, FolderNotEmpty, FtransferError, NameRefused, NotFound, RemoteProtocolError
 from ftransfer.jobs import Room
 from ftransfer.names import NameReader, SafeName, escape, parse_name
 from ftransfer.protocol.connection import Payload
@@ -174,7 +174,6 @@ class _Intake:
                 case Payload():
                     # While a pack is stored the next one gathers in the socket's buffer: two threads would only take turns.
                     files, _ = unpack(await self._conversation.channel.whole_payload(self._room), self._relative)
-                    self._refuse_unasked(files)
                     await self._store_files(files)
                 case Outcomes(items=items):
                     self._take_outcomes(items)
@@ -186,47 +185,51 @@ class _Intake:
                     raise self._conversation.out_of_turn(event)
             self._answered.set()
 
-    def _refuse_unasked(self, files: Sequence[SmallFile]) -> None:
-        """Refuse links, which are made from listings, and folders where files were named."""
-        for file in files:
-            if file.kind != FILE and (file.kind == LINK or self._plan is None):
-                raise RemoteProtocolError(f"{escape(file.name)}: the server sends something that was not asked for")
-
-    def _relative(self, name: str) -> str:
-        """Check a name that the server says, and give it relative to the root of the tree."""
-        relative = name[len(self._prefix) :]
+    def _relative(self, names: Sequence[str]) -> list[str]:
+        """Check names that the server says, and give them relative to the root of the tree."""
         if self._plan is None:
-            was_asked_for = name.startswith(self._prefix) and relative in self._awaited
-            self._awaited.discard(relative)
+            for name in names:
+                if not name.startswith(self._prefix) or name[len(self._prefix) :] not in self._awaited:
+                    raise _not_asked_for(name)
+                self._awaited.remove(name[len(self._prefix) :])
         else:
-            folder, _ = self._names.split(name)
-            # The folder is the same object for all names that it holds; so this looks at it once.
-            was_asked_for = folder is self._folder or folder.is_within(self._remote)
-            self._folder = folder
-        if not was_asked_for:
-            raise RemoteProtocolError(f"{escape(name)}: the server sends something that was not asked for")
-        return relative
+            for name, found in zip(names, self._names.split_all(names), strict=True):
+                if isinstance(found, NameRefused):
+                    raise found
+                # The folder is the same object for all names that it holds; so this looks at it once.
+                if found[0] is not self._folder:
+                    if not found[0].is_within(self._remote):
+                        raise _not_asked_for(name)
+                    self._folder = found[0]
+        return [name[len(self._prefix) :] for name in names]
 
     async def _store_files(self, files: list[SmallFile]) -> None:
-        if self._plan is not None:
+        others = [file for file in files if file.kind != FILE]
+        for file in others:
+            # Links are made from listings, and folders only come where no files were named.
+            if file.kind == LINK or self._plan is None:
+                raise _not_asked_for(file.name)
             # Folders get their mode and mtime at the end, when nothing is put into them any more.
-            for file in files:
-                if file.kind == FOLDER:
-                    self._plan.folders.add(Entry(file.name, FOLDER, 0, file.mtime_ns, file.mode))
-            files = [file for file in files if file.kind != FOLDER]
+            self._plan.folders.add(Entry(file.name, FOLDER, 0, file.mtime_ns, file.mode))
+        if others:
+            files = [file for file in files if file.kind == FILE]
         if files:
             self._run.stored(files, await self._store.write_small(files))
 
     def _take_outcomes(self, items: list[Any]) -> None:
         for item in items:
             error = refusal_from_wire(item)
-            name = self._relative(str(item["name"]))
+            (name,) = self._relative([str(item["name"])])
             if error is not None:
                 self._run.failed(name, error)
             elif self._plan is not None and "large" in item:
                 self._plan.large.add(relative_entry(entry_from_wire(item["large"], self._remote), self._remote))
             else:
                 self._run.failed(name, RemoteProtocolError(f"{escape(name)}: the file has grown; run the command again", name=name))
+
+
+def _not_asked_for(name: str) -> RemoteProtocolError:
+    return RemoteProtocolError(f"{escape(name)}: the server sends something that was not asked for")
 
 
 async def _pull_large(

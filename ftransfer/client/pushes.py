@@ -12,7 +12,7 @@ from ftransfer.client.ahead import PutsAhead
 from ftransfer.client.comparing import ask_differences, compare_ranges
 from ftransfer.client.conversation import Asked, Conversation
 from ftransfer.client.files import ask_partials
-from ftransfer.client.trees import Plan, TreeItem, TreeRun, below, item_of, tell_plan, tell_unread
+from ftransfer.client.trees import Plan, TreeItem, TreeRun, below, items_of, tell_plan, tell_unread
 from ftransfer.digest import Digest
 from ftransfer.errors import ChannelError, FolderNotEmpty, FtransferError, NotFound, RemoteProtocolError, SourceChanged
 from ftransfer.jobs import stop_task
@@ -182,7 +182,7 @@ class _Push:
                 if not group:
                     continue
                 for some, buffers, digest in in_frames(group, lambda some: (some, *encode_files(connection, some, self._prefix))):
-                    self._unanswered.append(_Sent(digest, deque(map(item_of, some))))
+                    self._unanswered.append(_Sent(digest, deque(items_of(some))))
                     await channel.send(*buffers)
         await channel.send(connection.send_finish())
 

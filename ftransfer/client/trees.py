@@ -73,9 +73,10 @@ OnItem = Callable[[TreeItem], None]
 _DID = {FILE: "copied", FOLDER: "made", LINK: "linked"}
 
 
-def item_of(file: SmallFile) -> TreeItem:
-    """Give what is said of a small thing that was moved."""
-    return TreeItem(file.name, _DID[file.kind], len(file.data), file.digest)
+def items_of(files: Sequence[SmallFile]) -> list[TreeItem]:
+    """Give what is said of small things that were moved."""
+    names, kinds, _, _, contents, digests, _, _ = zip(*files, strict=True)
+    return list(map(TreeItem, names, map(_DID.__getitem__, kinds), map(len, contents), digests))
 
 
 class TreeRun:
@@ -139,12 +140,11 @@ class TreeRun:
 
     def stored(self, files: Sequence[SmallFile], errors: Sequence[FtransferError | None]) -> None:
         """Say what became of small things that were stored together."""
-        self.items(
-            [
-                item_of(file) if error is None else TreeItem(file.name, "failed", error=error)
-                for file, error in zip(files, errors, strict=True)
-            ]
-        )
+        items = items_of(files)
+        if any(errors):
+            told = zip(items, errors, strict=True)
+            items = [item if error is None else TreeItem(item.name, "failed", error=error) for item, error in told]
+        self.items(items)
 
     def removed(self, entry: Entry, count: int) -> None:
         """Say that a thing is gone, and with it `count` things in all."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from ftransfer.digest import digest_of
@@ -150,25 +150,27 @@ class _Group:
         self._temp = -1
         self._folder: SafeName | None = None  # the last one that was seen to be there, or is new ...
         self._into: NewFolder | None = None  # ... and filled aside
-        self._new: dict[SafeName, tuple[NewFolder, list[_Staged]]] = {}
+        self._new: dict[SafeName, tuple[NewFolder, list[tuple[int, str]]]] = {}  # with positions and names of what is in them
         self._pending = StoreFailed("not yet written")
         self.results: list[FtransferError | None] = [self._pending] * len(files)
 
     def stage(self) -> None:
         """Put everything under temporary names; after this the content is durable."""
-        names = NameReader()
-        for index, file in enumerate(self._files):
+        # Checked by the caller already; but they come as text here, and a bad one would lead outside.
+        names = NameReader().split_all([file.name for file in self._files])
+        for index, (file, name) in enumerate(zip(self._files, names, strict=True)):
             try:
-                # Checked by the caller already; but it comes as text here, and a bad one would lead outside.
-                folder, last = names.split(file.name)
+                if isinstance(name, NameRefused):
+                    raise name
+                folder, last = name
                 if file.kind == FILE:
                     self._stage_file(index, folder, last, file)
                 elif file.kind == LINK:
                     self._stage_link(index, folder, last, file)
                 else:
-                    name = SafeName((*folder.parts, last))
-                    self._folders.make(name)
-                    self._made.append((index, name))
+                    whole = SafeName((*folder.parts, last))
+                    self._folders.make(whole)
+                    self._made.append((index, whole))
             except OSError as error:
                 self._fail(index, error)
             except FtransferError as error:
@@ -180,23 +182,20 @@ class _Group:
                 self._fail_all(error)
 
     def _stage_file(self, index: int, folder: SafeName, last: str, file: SmallFile) -> None:
-        data = file.data
+        name, _, mtime_ns, mode, data, digest, _, _ = file
         actual = digest_of(data)
-        if actual != file.digest:
-            message = f"{shown(file.name)}: the content that came is not the content that was sent; send it again"
-            raise DigestMismatch(message, name=file.name, expected=file.digest, actual=actual)
+        if actual != digest:
+            message = f"{shown(name)}: the content that came is not the content that was sent; send it again"
+            raise DigestMismatch(message, name=name, expected=digest, actual=actual)
         if folder is not self._folder:  # files of one folder mostly come one after the other
             self._into = self._enter(folder)
             self._folder = folder
-        mode = file.mode & 0o777
-        if self._into is None:
-            temp, temporary, staged = self._temporary_folder(), self._hidden.new_name(), self._staged
-        else:
-            temp, temporary, staged = self._into.handle, last, self._new[folder][1]
+        mode &= 0o777
+        temp, temporary = (self._into.handle, last) if self._into is not None else self._new_temporary()
         try:
             handle = os.open(temporary, _MAKE, mode, dir_fd=temp)
         except FileExistsError:  # a name for the second time: it comes after the first, in the usual way
-            temp, temporary, staged = self._temporary_folder(), self._hidden.new_name(), self._staged
+            temp, temporary = self._new_temporary()
             handle = os.open(temporary, _MAKE, mode, dir_fd=temp)
         try:
             try:
@@ -205,7 +204,7 @@ class _Group:
                     written += os.write(handle, memoryview(data)[written:])
                 if mode & self._root.umask:
                     os.fchmod(handle, mode)
-                os.utime(handle, ns=times_of(file.mtime_ns))
+                os.utime(handle, ns=times_of(mtime_ns))
                 if self._syncs_each:
                     self._root.kernel.sync_file(handle)
             finally:
@@ -215,7 +214,10 @@ class _Group:
                 self._into.is_whole = False
             os.unlink(temporary, dir_fd=temp)
             raise
-        staged.append(_Staged(index, folder, last, temporary, temp))
+        if temporary is last:
+            self._new[folder][1].append((index, last))
+        else:
+            self._staged.append(_Staged(index, folder, last, temporary, temp))
 
     def _enter(self, folder: SafeName) -> NewFolder | None:
         """Have a folder that files go into; if nothing has its name, and it inherits nothing, one that is filled aside."""
@@ -235,7 +237,7 @@ class _Group:
             raise NameRefused(f"{shown(file.name)}: the link leads outside the share", name=file.name)
         encode_name(file.target)  # raises if it is no text
         self._folders.make(folder)
-        temp, temporary = self._temporary_folder(), self._hidden.new_name()
+        temp, temporary = self._new_temporary()
         os.symlink(file.target, temporary, dir_fd=temp)
         try:
             os.utime(temporary, ns=times_of(file.mtime_ns), dir_fd=temp, follow_symlinks=False)
@@ -243,6 +245,10 @@ class _Group:
             os.unlink(temporary, dir_fd=temp)
             raise
         self._staged.append(_Staged(index, folder, last, temporary, temp))
+
+    def _new_temporary(self) -> tuple[int, str]:
+        """Give the folder and the name for a temporary file."""
+        return self._temporary_folder(), self._hidden.new_name()
 
     def _temporary_folder(self) -> int:
         if self._temp < 0:
@@ -253,7 +259,7 @@ class _Group:
         """Move everything to its name; after this the names are durable."""
         for name, (new, files) in self._new.items():
             if files and not (new.is_whole and self._publish_whole(name, new, files)):
-                self._staged += files  # each by itself, then
+                self._staged += _each_of(name, new, files)
         folder, its_name = None, None
         for staged in self._staged:
             try:
@@ -277,7 +283,7 @@ class _Group:
         except OSError as error:
             self._fail_all(error)
 
-    def _publish_whole(self, name: SafeName, new: NewFolder, files: Sequence[_Staged]) -> bool:
+    def _publish_whole(self, name: SafeName, new: NewFolder, files: Sequence[tuple[int, str]]) -> bool:
         """Give a new folder its name, with all that is in it; whether it has it: something else may have come to the name."""
         try:
             parent, about = self._folders.make(name.parent), os.fstat(new.handle)
@@ -291,11 +297,11 @@ class _Group:
             self._folders.note(parent)
             self._folders.note_handle(new.handle)
         except OSError as error:
-            for staged in files:
-                self._fail(staged.position, error)
+            for index, _ in files:
+                self._fail(index, error)
             return True
-        for staged in files:
-            self.results[staged.position] = None
+        for index, _ in files:
+            self.results[index] = None
         return True
 
     def _publish_one(self, staged: _Staged, folder: HeldFolder) -> None:
@@ -323,9 +329,9 @@ class _Group:
         for index, result in enumerate(self.results):
             if result is None or result is self._pending:
                 self._fail(index, error)
-        for new, files in self._new.values():
+        for name, (new, files) in self._new.items():
             if not new.is_published:
-                self._staged += files
+                self._staged += _each_of(name, new, files)
                 files.clear()
         for staged in self._staged:
             self._discard(staged)
@@ -341,6 +347,11 @@ class _Group:
             os.unlink(staged.temporary, dir_fd=staged.source)
         except FileNotFoundError:
             pass
+
+
+def _each_of(name: SafeName, new: NewFolder, files: Sequence[tuple[int, str]]) -> Iterator[_Staged]:
+    """Give what is in a new folder as if each had been put under its temporary name by itself."""
+    return (_Staged(index, name, last, last, new.handle) for index, last in files)
 
 
 def _caused(error: FtransferError, cause: OSError) -> FtransferError:

@@ -65,13 +65,15 @@ def encode_files(connection: Connection, files: Sequence[SmallFile], prefix: str
     return connection.send_pack(columns, contents)
 
 
-def unpack(payload: bytes | bytearray | memoryview, rename: Callable[[str], str] | None = None) -> tuple[list[SmallFile], Digest]:
+def unpack(
+    payload: bytes | bytearray | memoryview, rename: Callable[[list[str]], list[str]] | None = None
+) -> tuple[list[SmallFile], Digest]:
     """Take a pack apart; give its items, and the digest of its index.
 
     Contents are views of the payload, and names are as they came: whoever writes them checks them.
 
     Args:
-        rename: Gives the name to go on with for the one that came, or raises.
+        rename: Gives the names to go on with for those that came, or raises.
 
     Raises:
         DigestMismatch: The index is not the one that was sent.
@@ -89,7 +91,7 @@ def unpack(payload: bytes | bytearray | memoryview, rename: Callable[[str], str]
     if not _KINDS.issuperset(kinds) or min(modes, default=0) < 0 or any(map(_FAR_NS.__lt__, map(abs, mtimes))):
         raise RemoteProtocolError("the index of a pack has a value that is out of range")
     if rename is not None:
-        names = list(map(rename, names))
+        names = rename(names)
     return list(map(SmallFile, names, kinds, mtimes, modes, contents, digests, targets)), digest
 
 
