@@ -26,6 +26,7 @@ from ftransfer.transfer.packs import (
     PACK_BYTES,
     encode_files,
     in_frames,
+    is_worth_reading_ahead,
     receipt_of_pack,
     refusal_from_wire,
 )
@@ -178,7 +179,8 @@ class _Push:
     async def _send(self, groups: AsyncGenerator[Group, None]) -> None:
         channel, connection = self._conversation.channel, self._conversation.connection
         async with channel.heartbeats():
-            async for group in read_ahead(groups):
+            is_local = channel.link.is_local
+            async for group in read_ahead(groups, lambda group: is_worth_reading_ahead(group, is_local=is_local)):
                 if not group:
                     continue
                 for some, buffers, digest in in_frames(group, lambda some: (some, *encode_files(connection, some, self._prefix))):

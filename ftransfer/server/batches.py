@@ -21,6 +21,7 @@ from ftransfer.transfer.packs import (
     PACK_BYTES,
     encode_files,
     in_frames,
+    is_worth_reading_ahead,
     large_to_wire,
     receipt_of_pack,
     receipt_to_wire,
@@ -45,7 +46,9 @@ async def handle_mget(session: Session, command: Command) -> dict[str, Any]:
             source = session.share.read_tree(command.argument, PACK_BYTES, MAX_ITEMS)
         else:
             source = _read_files(session, _queued(waiting, reading))
-        async with session.channel.heartbeats(), contextlib.aclosing(read_ahead(source)) as groups:
+        is_local = session.channel.link.is_local
+        ahead = read_ahead(source, lambda items: is_worth_reading_ahead(items, is_local=is_local))
+        async with session.channel.heartbeats(), contextlib.aclosing(ahead) as groups:
             async for items in groups:
                 files = [item for item in items if isinstance(item, SmallFile)]
                 others = [_outcome(item) for item in items if not isinstance(item, SmallFile)]

@@ -25,6 +25,10 @@ _log = logging.getLogger(__name__)
 
 Item = SmallFile | Entry | FtransferError
 
+_FIRST_ITEMS = 64  # whoever waits for the first group need not wait so long; each that follows may be twice as large
+# From this part of a group on, it ends where a folder does: to store a whole folder costs less than its files by themselves.
+_NEARLY_FULL = 0.75
+
 
 class Sweep:
     """One reading of a tree under way. Methods block and must not overlap; whoever made it closes it."""
@@ -37,6 +41,7 @@ class Sweep:
         self._room_bytes = room_bytes
         self._rooms = (Room(), Room())
         self._shelf = Shelf(memoryview(b""))
+        self._most = _FIRST_ITEMS
         self._items = self._walk()
 
     def next_group(self, max_items: int) -> list[Item]:
@@ -48,11 +53,17 @@ class Sweep:
         self._shelf = Shelf(self._rooms[0].view(2 * self._room_bytes))
         group: list[Item] = []
         left = self._room_bytes
+        most = min(self._most, max_items)
+        self._most = 2 * most
         for item in self._items:
+            if item is None:
+                if len(group) >= _NEARLY_FULL * most:
+                    break
+                continue
             group.append(item)
             if isinstance(item, SmallFile):
                 left -= len(item.data)
-            if left <= 0 or len(group) >= max_items:
+            if left <= 0 or len(group) >= most:
                 break
         return group
 
@@ -60,8 +71,8 @@ class Sweep:
         self._items.close()
         release(self._handle)
 
-    def _walk(self) -> Generator[Item, None, None]:
-        """Give each folder before what is in it; siblings in the order of the file system."""
+    def _walk(self) -> Generator[Item | None, None, None]:
+        """Give each folder before what is in it, and None after the files in it; siblings in the order of the file system."""
         pending: list[tuple[str, ...]] = [()]
         while pending:
             parts = pending.pop()
@@ -80,6 +91,7 @@ class Sweep:
                     yield SmallFile(prefix[:-1], FOLDER, found.st_mtime_ns, found.st_mode & 0o777)
                 yield from self._content(handle, prefix, parts, below)
                 pending += reversed(below)
+                yield None
             except OSError as error:
                 yield self._unread(prefix, error)
             finally:

@@ -21,6 +21,8 @@ PACK_BYTES = MAX_PACKED_BYTES
 MAX_ITEMS = 512
 
 
+_SMALL_BYTES = 16 * 1024  # a file, on average
+
 _KINDS = frozenset((FILE, FOLDER, LINK))
 _FAR_NS = 2**63 - 1
 
@@ -93,6 +95,15 @@ def unpack(
     if rename is not None:
         names = rename(names)
     return list(map(SmallFile, names, kinds, mtimes, modes, contents, digests, targets)), digest
+
+
+def is_worth_reading_ahead(items: Sequence[object], *, is_local: bool) -> bool:
+    """Whether the next group is to be read while this one is sent.
+
+    Not if the peer is on this machine and the files are small: then the processors are busy anyway, and what each file takes is
+    done by the interpreter, whose lock two threads would hand to and fro.
+    """
+    return not is_local or sum(len(item.data) for item in items if isinstance(item, SmallFile)) >= _SMALL_BYTES * len(items)
 
 
 def receipt_of_pack(count: int, digest: Digest) -> dict[str, Any]:

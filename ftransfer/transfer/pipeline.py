@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
-async def read_ahead(source: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
-    """Give the items of `source`, one of them made ahead. Close it (contextlib.aclosing) if it is left before the end."""
+async def read_ahead(source: AsyncGenerator[T, None], pays: Callable[[T], bool] = lambda _: True) -> AsyncGenerator[T, None]:
+    """Give the items of `source`, one of them made ahead. Close it (contextlib.aclosing) if it is left before the end.
+
+    Args:
+        pays: Whether the item after this one is to be made while this one is used; else it is made after that.
+    """
 
     async def step() -> T | None:
         return await anext(source, None)
@@ -19,8 +23,12 @@ async def read_ahead(source: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]
     ahead = asyncio.create_task(step())
     try:
         while (item := await ahead) is not None:
-            ahead = asyncio.create_task(step())
-            yield item
+            if pays(item):
+                ahead = asyncio.create_task(step())
+                yield item
+            else:
+                yield item
+                ahead = asyncio.create_task(step())
     finally:
         ahead.cancel()
         await asyncio.wait([ahead])
