@@ -31,6 +31,8 @@ _HASH_BYTES = 1 << 20
 # machine are those that it had given back to its host: 1 MiB at a time cost up to six times as much on ext4. On a tmpfs all
 # sizes cost the same.
 _WRITE_BYTES = 64 * 1024
+# The disk begins to write as soon as there is so much, and not when all has come.
+_SYNC_BYTES = 16 << 20
 
 
 class Target(NamedTuple):
@@ -105,6 +107,8 @@ class LocalWriter:
         self._async_file: AsyncFileIO | None = None  # when it is written through the loop
         self._descriptor = upload.file.fileno()
         self._position = 0
+        self._is_durable = target.root.durable and target.announced.durable
+        self._sync_begun = upload.kept  # up to here the disk has begun to write
         self._gate = Gate()
         self._ending = asyncio.Lock()
 
@@ -133,6 +137,13 @@ class LocalWriter:
                 count = os.pwrite(self._descriptor, data[:_WRITE_BYTES], self.offset)
                 self.offset += count
                 data = data[count:]
+            self._begin_sync()
+
+    def _begin_sync(self) -> None:
+        count = self.offset - self._sync_begun
+        if self._is_durable and count >= _SYNC_BYTES:
+            self._target.root.kernel.begin_sync(self._descriptor, self._sync_begun, count)
+            self._sync_begun = self.offset
 
     def _refuse_excess(self, count: int) -> None:
         """Refuse more than was announced at once: a peer that never stops must not fill the disk."""
@@ -182,7 +193,7 @@ class LocalWriter:
             os.fchmod(handle, root.mode_for(target.announced.mode))
             if target.announced.mtime_ns is not None:
                 os.utime(handle, ns=times_of(target.announced.mtime_ns))
-            if root.durable and target.announced.durable:
+            if self._is_durable:
                 root.kernel.sync_file(handle)
             with root.lock_of(target.about, self.name.last):
                 target.refuse()

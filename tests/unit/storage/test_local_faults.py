@@ -113,6 +113,10 @@ class FailingKernel(Kernel):
         self._note("free_bytes")
         return 1000
 
+    def begin_sync(self, descriptor: int, offset: int, size: int) -> None:
+        self._note(f"begin_sync {offset} {size}")
+        super().begin_sync(descriptor, offset, size)
+
     def sync_file(self, descriptor: int) -> None:
         self._note("sync_file")
         super().sync_file(descriptor)
@@ -300,6 +304,20 @@ async def test_failed_reservation(
     kernel.fail("fallocate", number)
     with pytest.raises(kind):
         await store.open_write(parse_name("f"), announced(size))
+
+
+@pytest.mark.parametrize("durable", [True, False])
+async def test_the_disk_begins_to_write_before_all_has_come(
+    store: LocalStore, kernel: FailingKernel, monkeypatch: pytest.MonkeyPatch, durable: bool
+) -> None:
+    monkeypatch.setattr("ftransfer.storage.writer._SYNC_BYTES", 4)
+    writer = await store.open_write(parse_name("f"), Announcement(size=11, durable=durable))
+    for piece in (b"abc", b"def", b"ghij", b"k"):
+        writer.write_now(memoryview(piece))
+    begun = [call for call in kernel.calls if call.startswith("begin_sync")]
+    assert begun == (["begin_sync 0 6", "begin_sync 6 4"] if durable else [])
+    await writer.commit(digest_of(b"abcdefghijk"))
+    assert kernel.calls.count("sync_file") == durable
 
 
 @pytest.mark.parametrize("in_memory", [True, False])
