@@ -52,30 +52,33 @@ class Bounds:
 
 @dataclass(eq=False, slots=True)
 class _Upload:
-    """One upload under way. `size` bytes will be there in the end, as far as is known; the last walk saw `counted` of them."""
+    """One upload under way. `size` bytes will be there in the end, as far as is known; `kept` of them an older attempt has left."""
 
     name: SafeName
     owner: str
     source: str
     size: int
-    counted: int = 0
+    kept: int = 0
     writer: Writer | None = None
 
     @property
-    def pending(self) -> int:
-        return max(0, self.size - self.counted)
+    def coming(self) -> int:
+        return max(0, self.size - self.kept)
 
     @property
     def unseen(self) -> int:
         """What it will take of the disk, and the system does not know of yet."""
         if self.writer is None:
-            return self.pending
+            return self.coming
         return 0 if self.writer.has_room else max(0, self.size - self.writer.offset)
 
 
 @dataclass(slots=True)
 class _Sum:
-    """What lies at one place. `walked` by the last walk; `added` since that walk began."""
+    """What lies at one place. `walked` by the last walk; `added` since that walk began.
+
+    `seen` has how many bytes of an upload under way are in `walked`; each place is walked at times of its own.
+    """
 
     owner: str | None  # whose partials count as well
     walked: int = -1
@@ -83,7 +86,13 @@ class _Sum:
     walked_at: float = -1e9
     took_s: float = 0.0
     has_changed: bool = False
+    seen: dict[_Upload, int] = field(default_factory=dict)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def counted(self, upload: _Upload) -> int:
+        """Give how many bytes of an upload are in `walked` and `added`."""
+        kept = upload.kept if self.owner in (None, upload.owner) else 0
+        return min(self.seen.get(upload, kept), upload.size)
 
 
 class Account:
@@ -115,17 +124,16 @@ class Account:
         upload = _Upload(name, announced.owner, announced.source, announced.size or 0)
         older = self._same_upload(upload)
         if older is not None:
-            upload.counted = min(older.counted, upload.size)
-            self._uploads.discard(older)  # the new one takes over, its room with it
+            self._take_over(older, upload)
         try:
             if older is None:
-                upload.counted = min(await self._kept(store, upload), upload.size)
-            await self._admit(principal, upload, unknown=announced.size is None)
+                upload.kept = min(await self._kept(store, upload), upload.size)
+                await self._admit(principal, upload, unknown=announced.size is None)
             upload.writer = await store.open_write(name, announced)
         except BaseException:
-            self._uploads.discard(upload)
-            if older is not None:
-                self._uploads.add(older)
+            if older is not None and upload in self._uploads:
+                self._take_over(upload, older)
+            self._drop(upload)
             raise
         return _MeteredWriter(self, principal, upload, upload.writer, grows=announced.size is None)
 
@@ -151,7 +159,8 @@ class Account:
         self.note_change()
         for index, upload in admitted.items():
             if results[index] is None:
-                self._add(upload.name, upload.size)
+                for total in self._sums_of(upload.name):
+                    total.added += upload.size
         return results
 
     def note_change(self) -> None:
@@ -160,9 +169,24 @@ class Account:
             total.has_changed = True
 
     def _same_upload(self, upload: _Upload) -> _Upload | None:
-        """Give an older attempt at an upload that is still under way."""
-        key = (upload.name, upload.owner, upload.source)
-        return next((other for other in self._uploads if upload.source and (other.name, other.owner, other.source) == key), None)
+        """Give an older attempt at an upload that is still under way, and that needed as much room."""
+        key = (upload.name, upload.owner, upload.source, upload.size)
+        others = (other for other in self._uploads if (other.name, other.owner, other.source, other.size) == key)
+        return next(others, None) if upload.source else None
+
+    def _take_over(self, older: _Upload, newer: _Upload) -> None:
+        """Let an upload have the room that another was admitted with."""
+        newer.kept, newer.writer = older.kept, older.writer
+        self._uploads.add(newer)
+        for total in self._sums.values():
+            if older in total.seen:
+                total.seen[newer] = total.seen[older]
+        self._drop(older)
+
+    def _drop(self, upload: _Upload) -> None:
+        self._uploads.discard(upload)
+        for total in self._sums.values():
+            total.seen.pop(upload, None)
 
     async def _kept(self, store: Store, upload: _Upload) -> int:
         """Give the bytes that an older attempt has left, and that have been counted."""
@@ -174,17 +198,18 @@ class Account:
         most = self._max_file(principal)
         if most is not None and upload.size > most:
             raise _too_large(upload.name, most)
-        await self._look_at_free(0.0 if upload.pending > _FREE_IS_CHEAP or unknown else _FREE_S)
+        await self._look_at_free(0.0 if upload.coming > _FREE_IS_CHEAP or unknown else _FREE_S)
         for place, owner, quota in self._quotas(principal):
             total = await self._sum(place, owner)
-            if self._used(place, owner) + upload.pending > quota:
+            if self._used(place, total) + upload.size - total.counted(upload) > quota:
                 await self._walk(place, owner, total)
         # From here to the end nothing is awaited: two uploads cannot both have the last room.
         for place, owner, quota in self._quotas(principal):
-            if self._used(place, owner) + upload.pending + unknown > quota:
+            total = self._sums[place, owner]
+            if self._used(place, total) + upload.size - total.counted(upload) + unknown > quota:
                 raise _quota_full(upload.name, quota, owner)
-        self._refuse_free(upload.name, upload.pending + unknown)
-        self._free -= upload.pending
+        self._refuse_free(upload.name, upload.coming + unknown)
+        self._free -= upload.coming
         self._uploads.add(upload)
 
     def grow(self, principal: Principal, upload: _Upload, count: int) -> None:
@@ -194,7 +219,7 @@ class Account:
             if most is not None and upload.size + count > most:
                 raise _too_large(upload.name, most)
             for place, owner, quota in self._quotas(principal):
-                if self._used(place, owner) + count > quota:
+                if self._used(place, self._sums[place, owner]) + count > quota:
                     raise _quota_full(upload.name, quota, owner)
             self._refuse_free(upload.name, count)
             upload.size += count
@@ -203,14 +228,13 @@ class Account:
     def end(self, upload: _Upload, left: int) -> None:
         """Take an upload out of the account that has left so many bytes behind, as a file or a partial."""
         if upload in self._uploads:
-            self._uploads.discard(upload)
-            self._add(upload.name, left - upload.counted)
+            for total in self._sums_of(upload.name):
+                total.added += left - total.counted(upload)
+            self._drop(upload)
             self.note_change()  # it may have replaced something, or left less than was expected
 
-    def _add(self, name: SafeName, count: int) -> None:
-        for (place, _), total in self._sums.items():
-            if any(name.is_within(folder) for folder in place):
-                total.added += count
+    def _sums_of(self, name: SafeName) -> list[_Sum]:
+        return [total for (place, _), total in self._sums.items() if any(name.is_within(folder) for folder in place)]
 
     def _refuse_free(self, name: SafeName, count: int) -> None:
         keep = self.bounds.keep_free_bytes
@@ -234,12 +258,11 @@ class Account:
             quotas.append((principal.places_to_write(), principal.name, each))
         return quotas
 
-    def _used(self, place: Place, owner: str | None) -> int:
-        total = self._sums[place, owner]
+    def _used(self, place: Place, total: _Sum) -> int:
         pending = 0
         for upload in tuple(self._uploads):
             if any(upload.name.is_within(folder) for folder in place):
-                pending += upload.pending
+                pending += upload.size - total.counted(upload)
         return total.walked + total.added + pending
 
     async def _sum(self, place: Place, owner: str | None) -> _Sum:
@@ -262,16 +285,23 @@ class Account:
                 await asyncio.sleep(left_s)
             total.has_changed = False
             began, added_before = loop.time(), total.added
-            seen = {upload: upload.writer.offset for upload in self._uploads if upload.writer is not None}
+            under_way = set(self._uploads)
+            seen = {upload: upload.writer.offset for upload in under_way if upload.writer is not None}
+            apart = ROOT not in place
+            if apart:
+                # What is under way lies elsewhere, and is not counted there: what ends meanwhile is added as a whole.
+                seen = total.seen = dict.fromkeys(under_way, 0)
             walked = 0
             for folder in place:
                 walked += await self._store.used_bytes(folder)
-            if owner is not None and ROOT not in place:
-                walked += sum(partial.kept for partial in await self._store.partials() if partial.owner == owner)
+            if apart:
+                keys = {(str(upload.name), upload.source) for upload in under_way if upload.owner == owner}
+                kept = (each for each in await self._store.partials() if each.owner == owner)
+                walked += sum(each.kept for each in kept if (each.name, each.source) not in keys)
             total.walked, total.walked_at, total.took_s = walked, began, loop.time() - began
             total.added -= added_before
-            for upload, offset in seen.items():
-                upload.counted = max(upload.counted, offset)
+            # What has ended is in `added` as well, until the next walk.
+            total.seen = {upload: offset for upload, offset in seen.items() if upload in self._uploads}
 
     async def _look_at_free(self, age_s: float) -> None:
         now = asyncio.get_running_loop().time()
@@ -312,7 +342,7 @@ class _MeteredWriter:
         self._writer = writer
         self._grows = grows
         if grows:
-            upload.size = upload.counted = writer.kept
+            upload.size = upload.kept = writer.kept
 
     @property
     def offset(self) -> int:

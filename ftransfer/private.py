@@ -12,6 +12,7 @@ import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from ftransfer.errors import BadFile
 
@@ -105,10 +106,26 @@ def read_secret(path: str) -> str:
             data = file.read(_MAX_SECRET_BYTES + 1)
     except OSError as error:
         raise BadFile(f"{path}: the secret cannot be read: {error.strerror}") from error
+    text = _line(data, path)
+    if not text:
+        raise BadFile(f"{path}: the file must hold the secret and nothing else, on one line")
+    return text
+
+
+def read_piped_secret(pipe: BinaryIO) -> str:
+    """Give the first line of a pipe without its end; "" if there is none.
+
+    Raises:
+        BadFile: It is no line of text.
+    """
+    return _line(pipe.readline(_MAX_SECRET_BYTES + 1), "stdin")
+
+
+def _line(data: bytes, where: str) -> str:
     try:
         text = data.decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError as error:
-        raise BadFile(f"{path}: the secret is not text") from error
-    if not text or len(data) > _MAX_SECRET_BYTES or not text.isprintable():
-        raise BadFile(f"{path}: the file must hold the secret and nothing else, on one line")
+        raise BadFile(f"{where}: the secret is not text") from error
+    if len(data) > _MAX_SECRET_BYTES or not (text.isprintable() or not text):
+        raise BadFile(f"{where}: the secret must be one line of printable text, of at most {_MAX_SECRET_BYTES} bytes")
     return text

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 from ftransfer.cli.options import Host, Port
 from ftransfer.cli.output import note
 from ftransfer.cli.running import run
 from ftransfer.cli.way import chosen_way
 from ftransfer.errors import LoginNeeded, NotAuthorised
+from ftransfer.private import read_piped_secret
 
 LOGIN_EXAMPLES = """\b
 Examples:
@@ -14,7 +17,7 @@ Examples:
   ftransfer login server.example 9021 --user ann
   ftransfer login server.example 9021 --token-file token.txt
 
-The secret is asked for, or comes from FTRANSFER_TOKEN or --token-file. It is kept in a file for you alone,
+The secret is asked for, or comes from FTRANSFER_TOKEN, --token-file or a pipe. It is kept in a file for you alone,
 and sent to that server only, as long as it shows the same key.
 """
 
@@ -49,6 +52,8 @@ async def _login(host: str, port: int) -> None:
 
     security = chosen_way().security()
     address = Address(host, port)
+    if not security.secret and sys.stdin is not None and not sys.stdin.isatty():
+        security = security._replace(secret=read_piped_secret(sys.stdin.buffer))
     if not security.secret:
         raise LoginNeeded(f"{address}: no secret to log in with; give it in FTRANSFER_TOKEN or with --token-file")
     conversation = await Conversation.open(address, DEFAULT_LIMITS, security=security)

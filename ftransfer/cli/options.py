@@ -54,7 +54,7 @@ def checked_by(check: Callable[[str], object]) -> Callable[[str | None], str | N
         if text is not None:
             try:
                 check(text)
-            except (ValueError, WrongUsage) as error:
+            except WrongUsage as error:
                 raise ValueError(str(error)) from error
         return text
 

@@ -98,9 +98,7 @@ def copy_tree(connection: Connection, direction: str, source: str, dest: str, op
 
 def _write_total(report: TreeReport, direction: str, *, as_json: bool) -> None:
     if as_json:
-        from dataclasses import asdict
-
-        sys.stdout.write(f"{json.dumps({'did': 'total', **asdict(report)})}\n")
+        sys.stdout.write(f"{json.dumps({'did': 'total', **report._asdict()})}\n")
     else:
         sys.stdout.write(f"{tree_line(report, 'put' if direction == 'put' else 'get')}\n")
     sys.stdout.flush()
@@ -157,7 +155,7 @@ async def _copy(connection: Connection, direction: str, source: str, dest: str, 
             if direction == "get -r":
                 from ftransfer.client.unfinished import destination_of
 
-                dest = str(await destination_of(source, dest))
+                dest = await destination_of(source, dest)
             if direction in ("get", "get -r"):
                 return await client.get_tree(source, dest, options=options, on_item=told, progress=bar.callback)
             if direction == "match":

@@ -15,6 +15,7 @@ from ftransfer.cli.output import note
 from ftransfer.cli.parameters import Argument, Option
 from ftransfer.cli.quick import QuickCommand, QuickGroup
 from ftransfer.names import escape
+from ftransfer.private import read_piped_secret
 from ftransfer.shell.failures import WrongUsage
 
 USER_ADD_EXAMPLES = """\b
@@ -109,7 +110,7 @@ def _new_password() -> str:
     if sys.stdin is None:
         raise WrongUsage("stdin is closed; the password is read from there")
     if not sys.stdin.isatty():
-        password = sys.stdin.readline().rstrip("\r\n")
+        password = read_piped_secret(sys.stdin.buffer)
     else:
         password = getpass.getpass("password: ", stream=sys.stderr)
         if password != getpass.getpass("once more: ", stream=sys.stderr):

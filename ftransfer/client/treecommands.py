@@ -139,8 +139,7 @@ async def _receive(client: Client, name: str, store: Store, run: TreeRun, attemp
 async def _run(client: Client, name: str, run: TreeRun, attempt: _Attempt) -> TreeReport:
     began = time.monotonic()
     await client.persist(name, lambda conversation, report: _attempt_once(conversation, report, run, attempt), None)
-    run.report.seconds = time.monotonic() - began
-    return run.report
+    return run.report._replace(seconds=time.monotonic() - began)
 
 
 async def _attempt_once(

@@ -7,8 +7,8 @@ mtimes last.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from ftransfer.digest import Digest
@@ -53,9 +53,8 @@ class TreeItem(NamedTuple):
     error: FtransferError | None = None
 
 
-@dataclass(slots=True)
-class TreeReport:
-    """What became of a tree: counts of names, bytes of content that were moved, and seconds."""
+class TreeReport(NamedTuple):
+    """What became of a tree: counts of names, bytes of content that were moved (in a dry run: would be), and seconds."""
 
     copied: int = 0
     folders: int = 0
@@ -99,7 +98,7 @@ class TreeRun:
         What failed in the attempt before is tried again in this one, and counts as it ends here.
         """
         self._moved = moved
-        self.report.failed = 0
+        self.report = self.report._replace(failed=0)
 
     def begin(self, plan: Plan | None) -> None:
         """Take a plan in; None if it is not known beforehand what there is."""
@@ -107,7 +106,7 @@ class TreeRun:
         self._total = None if plan is None else self._done + plan.size_bytes
         if plan is not None:
             # What an earlier attempt has copied is unchanged by now; it is not counted twice.
-            self.report.unchanged = max(0, plan.unchanged - earlier)
+            self.report = self.report._replace(unchanged=max(0, plan.unchanged - earlier))
 
     def item(self, item: TreeItem) -> None:
         """Say what became of one name."""
@@ -115,28 +114,26 @@ class TreeRun:
 
     def items(self, items: Sequence[TreeItem]) -> None:
         """Say what became of names that were done together."""
+        if not items:
+            return
         report = self.report
-        for item in items:
-            match item.did:
-                case "copied":
-                    report.copied += 1
-                    if not report.dry_run:
-                        report.bytes += item.size
-                        self._done += item.size
-                case "made":
-                    report.folders += 1
-                case "linked":
-                    report.links += 1
-                case "removed":
-                    report.removed += 1
-                case _:
-                    report.failed += 1
-            if self._on_item is not None:
+        did = Counter(item.did for item in items)
+        size_bytes = sum(item.size for item in items if item.did == "copied")
+        self.report = report._replace(
+            copied=report.copied + did["copied"],
+            folders=report.folders + did["made"],
+            links=report.links + did["linked"],
+            removed=report.removed + did["removed"],
+            failed=report.failed + did["failed"],
+            bytes=report.bytes + size_bytes,
+        )
+        self._done += size_bytes
+        if self._on_item is not None:
+            for item in items:
                 self._on_item(item)
-        if any(item.did != "failed" for item in items):
+        if did["failed"] < len(items):
             self._moved()
-        if items:
-            self._tell(items[-1].name, 0)
+        self._tell(items[-1].name, 0)
 
     def stored(self, files: Sequence[SmallFile], errors: Sequence[FtransferError | None]) -> None:
         """Say what became of small things that were stored together."""
@@ -148,7 +145,7 @@ class TreeRun:
 
     def removed(self, entry: Entry, count: int) -> None:
         """Say that a thing is gone, and with it `count` things in all."""
-        self.report.removed += count - 1
+        self.report = self.report._replace(removed=self.report.removed + count - 1)
         self.item(TreeItem(entry.name, "removed", entry.size))
 
     @property

@@ -11,9 +11,9 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
 
 from ftransfer.client.downloads import OWNER
+from ftransfer.client.paths import tidy
 from ftransfer.client.trees import TreeRun
 from ftransfer.errors import FtransferError
 from ftransfer.jobs import movers, run_job
@@ -21,13 +21,10 @@ from ftransfer.names import RESERVED_PREFIX, ROOT, SafeName, parse_path
 from ftransfer.storage.base import Announcement, Store
 from ftransfer.storage.local import LocalStore
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 _MARK = SafeName((f"{RESERVED_PREFIX}-tree",))  # a name that no content can have
 
 
-async def destination_of(path: str, dest: str | os.PathLike[str]) -> Path:
+async def destination_of(path: str, dest: str | os.PathLike[str]) -> str:
     """Give the local folder that `get -r` is to make like the folder `path` of a share.
 
     As with cp: `dest`, or what has the folder's own name in it if `dest` is a folder or ends in a slash. But a folder that an
@@ -36,21 +33,18 @@ async def destination_of(path: str, dest: str | os.PathLike[str]) -> Path:
     Raises:
         NameRefused: The path is none.
     """
-    from pathlib import Path  # for get -r alone
-
     source = parse_path(path)
-    text = os.fspath(dest)
-    inside = Path(text, source.last)
-    if text.endswith(os.sep):
+    folder = os.fspath(dest)
+    inside = tidy(os.path.join(folder, source.last))
+    if folder.endswith(os.sep):
         return inside
-    folder = Path(text)
-    if not await run_job(movers(), folder.is_dir) or await _is_unfinished(folder, source):
-        return folder
+    if not await run_job(movers(), lambda: os.path.isdir(folder)) or await _is_unfinished(folder, source):
+        return tidy(folder)
     return inside
 
 
-async def _is_unfinished(folder: Path, source: SafeName) -> bool:
-    if not await run_job(movers(), (folder / RESERVED_PREFIX).is_dir):
+async def _is_unfinished(folder: str, source: SafeName) -> bool:
+    if not await run_job(movers(), lambda: os.path.isdir(os.path.join(folder, RESERVED_PREFIX))):
         return False
     try:
         store = await LocalStore.open(folder, durable=False)
@@ -74,7 +68,8 @@ async def until_whole(store: Store, source: SafeName, run: TreeRun, *, is_new: b
         return
     mark = await store.open_write(_MARK, Announcement(source=str(source), owner=OWNER))
     try:
-        await mark.write(b".")  # one in each run: the mark is as old as the last of them
+        # One in each run: the mark is as old as the last of them.
+        await (run_job(movers(), lambda: mark.write_now(memoryview(b"."))) if mark.fast else mark.write(b"."))
         yield
     except BaseException:
         await (mark.keep() if await _has_content(store) else mark.abort())

@@ -116,9 +116,9 @@ def receipt_line(receipt: Receipt, verb: str, path: str) -> str:
 
 def tree_line(report: TreeReport, verb: str) -> str:
     """Say what became of a tree. `verb` is "get" or "put"."""
-    did = "received" if verb == "get" else "stored"
+    will, did = ("receive", "received") if verb == "get" else ("store", "stored")
     if report.dry_run:
-        did = f"would be {did}"
+        did = f"would {will}"
     parts = [f"{did} {_count(report.copied, 'file')}, {human_size(report.bytes)}"]
     parts += [_count(count, what) for count, what in ((report.folders, "folder"), (report.links, "link")) if count]
     parts += [f"{count} {what}" for count, what in ((report.removed, "removed"), (report.unchanged, "unchanged")) if count]

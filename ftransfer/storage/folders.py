@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 from ftransfer.names import SafeName
 from ftransfer.storage.changes import ensure_folder
@@ -14,12 +13,16 @@ GROUP = 8  # files, or folders, from which on one sync of the whole file system 
 MAX_HELD = 64  # handles of folders
 
 
-@dataclass(slots=True)
 class HeldFolder:
-    handle: int
-    about: os.stat_result
-    is_ours: bool  # made by this store, so that nothing special can be in it; it saves a look at each name
-    is_noted: bool = False  # as changed
+    """A folder that is open."""
+
+    __slots__ = ("about", "handle", "is_noted", "is_ours")
+
+    def __init__(self, handle: int, about: os.stat_result, is_ours: bool) -> None:
+        self.handle = handle
+        self.about = about
+        self.is_ours = is_ours  # made by this store, so that nothing special can be in it; it saves a look at each name
+        self.is_noted = False  # as changed
 
 
 class Folders:

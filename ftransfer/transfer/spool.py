@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from functools import cached_property
+from io import BytesIO
 from typing import IO
 
 from ftransfer.storage.base import Entry
@@ -20,15 +20,10 @@ class Spool:
     """
 
     def __init__(self) -> None:
+        self._file: IO[bytes] = BytesIO()
         self._end = 0
         self.count = 0
         self.size_bytes = 0  # of all files in it
-
-    @cached_property
-    def _file(self) -> IO[bytes]:
-        from tempfile import SpooledTemporaryFile  # where nothing has changed, nothing is noted
-
-        return SpooledTemporaryFile(max_size=_MEMORY_BYTES, mode="w+b")
 
     def __len__(self) -> int:
         return self.count
@@ -38,6 +33,14 @@ class Spool:
         self._end += self._file.write(json.dumps(fields).encode() + b"\n")
         self.count += 1
         self.size_bytes += entry.size
+        if self._end > _MEMORY_BYTES and isinstance(self._file, BytesIO):
+            self._move_to_disk(self._file)
+
+    def _move_to_disk(self, memory: BytesIO) -> None:
+        from tempfile import TemporaryFile  # to import it takes longer than most lists do
+
+        self._file = TemporaryFile()  # noqa: SIM115 - closed by `close`
+        self._file.write(memory.getbuffer())
 
     def __iter__(self) -> Iterator[Entry]:
         position = 0
@@ -60,5 +63,4 @@ class Spool:
             yield batch
 
     def close(self) -> None:
-        if self.count:
-            self._file.close()
+        self._file.close()

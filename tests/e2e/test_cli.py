@@ -167,6 +167,7 @@ _HEAVY = (
 )
 # What the standard library and others have, and takes longer to import than to do without.
 _SLOW = "dataclasses ipaddress pathlib platform ftransfer.storage.small ftransfer.storage.sweep"
+_HEAVY_TREES = "aiofiles dataclasses pathlib random tempfile"
 _TREES = "ftransfer.client.treecommands ftransfer.client.parallel ftransfer.client.following"
 
 
@@ -176,9 +177,9 @@ _TREES = "ftransfer.client.treecommands ftransfer.client.parallel ftransfer.clie
         ("get", ["a", "b"], f"{_HEAVY} {_SLOW} {_TREES} aiofiles random tempfile"),
         ("put", ["a"], f"{_HEAVY} {_SLOW} {_TREES}"),
         ("dir", [], f"{_HEAVY} {_SLOW} {_TREES} aiofiles random tempfile"),
-        ("get", ["-r", ".", "copy"], _HEAVY),
-        ("sync", ["get", ".", "copy"], f"{_HEAVY} pathlib"),
-        ("sync", ["put", ".", "copy"], _HEAVY),
+        ("get", ["-r", "folder", "copy"], f"{_HEAVY} {_HEAVY_TREES}"),
+        ("sync", ["get", ".", "copy"], f"{_HEAVY} {_HEAVY_TREES}"),
+        ("sync", ["put", ".", "copy"], f"{_HEAVY} {_HEAVY_TREES}"),
     ],
 )
 async def test_what_a_command_does_not_need_is_not_imported(
@@ -186,6 +187,8 @@ async def test_what_a_command_does_not_need_is_not_imported(
 ) -> None:
     (service.root / "a").write_bytes(b"there")
     (service.local / "a").write_bytes(b"here")
+    (service.root / "folder" / "below").mkdir(parents=True)
+    (service.root / "folder" / "below" / "a").write_bytes(b"there")
     code = f"""
 import sys
 there = set(sys.modules)  # what the installation brings, as an editable one does

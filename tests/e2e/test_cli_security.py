@@ -102,6 +102,9 @@ async def test_login_and_logout(place: Place) -> None:
         assert (await place.run("dir", *address)).code == 0
         assert (await place.run("logout", *address)).code == 0
         assert (await place.run("dir", *address)).code == 5
+        piped = await place.run("login", *address, stdin=b"t0ken\n")
+        assert piped.code == 0 and (await place.run("dir", *address)).code == 0
+        assert (await place.run("logout", *address)).code == 0
         again = await place.run("logout", *address)
         assert again.code == 5 and "no login is kept" in again.err
 

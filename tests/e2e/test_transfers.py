@@ -294,7 +294,8 @@ async def test_stop_lets_a_running_transfer_finish_and_ends_idle_sessions(tmp_pa
 
 async def test_stop_cuts_what_does_not_finish_in_time(tmp_path: Path) -> None:
     async with serve(tmp_path, limits=Limits(stall_s=30)) as service, service.peer() as peer:
-        await peer.send(b"put a\n")
+        await peer.send(b'put "a" {"size":5,"wait":true}\n')
+        assert (await peer.frame())[0] == b"M"  # it is under way
         await service.server.stop(grace_s=0.01)
         assert await peer.is_at_end()
-        assert list(service.root.iterdir()) == []
+        assert [path for path in service.root.rglob("*") if path.is_file()] == []

@@ -17,6 +17,7 @@ from ftransfer.client.trees import TreeItem, TreeOptions
 from ftransfer.digest import digest_of
 from ftransfer.errors import DigestMismatch, FtransferError, NotAFolder, NotFound
 from ftransfer.limits import Limits
+from ftransfer.shell.wording import tree_line
 from ftransfer.transfer.packs import MAX_PACKED_BYTES
 from ftransfer.transfer.selection import selection
 from tests.support.service import Service, fake_server, frame, serve
@@ -84,8 +85,10 @@ async def test_dry_run_changes_nothing_and_tells_what_it_would(service: Service)
     options = TreeOptions(delete=True, dry_run=True)
     items: list[TreeItem] = []
     async with service.client() as client:
-        await client.get_tree("tree", service.local, options=options, on_item=items.append)
+        report = await client.get_tree("tree", service.local, options=options, on_item=items.append)
         await client.get_tree("tree", service.local / "nowhere", options=options)
+    assert report.bytes == sum(len(content) for content in AWKWARD.values() if content is not None)
+    assert tree_line(report, "get").startswith(f"would receive {report.copied} files, ")
     assert [path.name for path in service.local.iterdir()] == ["extra"]
     assert ("extra", "removed") in {(item.name, item.did) for item in items}
     assert sum(item.did == "copied" for item in items) == sum(content is not None for content in AWKWARD.values())

@@ -148,7 +148,11 @@ async def fake_server(*said: bytes, then_close: bool = False) -> AsyncIterator[t
             for data in said:
                 writer.write(data)
                 await writer.drain()
-            if not then_close:
+            if then_close:
+                # To close with something unread would reset the connection, and what was said last might be lost with it.
+                writer.write_eof()
+                await reader.read()
+            else:
                 await ended.wait()
             writer.close()
             await writer.wait_closed()

@@ -191,6 +191,42 @@ async def test_quota_of_a_user_counts_where_they_may_write(store: CountingStore)
         await put(share, "bob/b", 1, principal=bob)
 
 
+async def test_walk_for_one_quota_does_not_make_another_forget_what_is_under_way(store: CountingStore) -> None:
+    """What a walk has seen of an upload counts as seen there alone: the quota of all was not walked anew."""
+    share = share_of(store, all=Allowance(quota_bytes=2000))
+    ann = home("ann", quota_bytes=1000)
+    writer = await share.door(ann).open_write("ann/a", Announcement(size=900))
+    await writer.write(bytes(500))
+    for (_, owner), total in share.account._sums.items():
+        total.took_s = 0.0 if owner == "ann" else 3600.0
+    with pytest.raises(QuotaFull, match="your quota"):
+        await put(share, "ann/b", 200, principal=ann)
+    bob = home("bob", quota_bytes=5000)
+    with pytest.raises(QuotaFull, match="the share's quota"):
+        await put(share, "bob/a", 1101, principal=bob)
+    await writer.write(bytes(400))
+    await writer.commit(digest_of(bytes(900)))
+    with pytest.raises(QuotaFull, match="the share's quota"):
+        await put(share, "bob/a", 1101, principal=bob)
+    await put(share, "bob/a", 1100, principal=bob)
+
+
+async def test_partial_that_is_under_way_again_counts_once_for_its_user(store: CountingStore) -> None:
+    share = share_of(store, each=Allowance(quota_bytes=1000))
+    ann, announced = home("ann"), Announcement(size=900, source="s", owner="ann")
+    for data in (bytes(300), bytes(200)):
+        writer = await share.door(ann).open_write("ann/a", announced)
+        await writer.write(data)
+        for total in share.account._sums.values():
+            total.walked_at = -1e9
+        with pytest.raises(QuotaFull):  # for which it is walked anew
+            await put(share, "ann/b", 101, principal=ann)
+        await writer.keep()
+    await put(share, "ann/b", 500, principal=ann)
+    with pytest.raises(QuotaFull):
+        await put(share, "ann/c", 1, principal=ann)
+
+
 async def test_quota_of_all_holds_beside_that_of_a_user(store: CountingStore) -> None:
     share = share_of(store, all=Allowance(quota_bytes=1000))
     await put(share, "ann/a", 800, principal=home("ann", quota_bytes=5000))

@@ -7,7 +7,7 @@ import contextlib
 import gc
 import socket
 import warnings
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 
 import pytest
@@ -76,12 +76,16 @@ async def test_client_that_is_cancelled_while_it_closes(tmp_path: Path, direct: 
         async with serve(tmp_path, direct=direct) as service:
             for ticks in range(1, 30):
                 client = await service.client().__aenter__()
-                task = asyncio.create_task(client.close())
-                await step(ticks)
-                task.cancel()
-                await asyncio.wait([task])
-                del client, task
+                await _cancel_in_the_middle(client.close(), ticks)
+                del client
         del service
+
+
+async def _cancel_in_the_middle(closing: Coroutine[None, None, None], ticks: int) -> None:
+    task = asyncio.create_task(closing)
+    await step(ticks)
+    task.cancel()
+    await asyncio.wait([task])
 
 
 @both_links
@@ -90,9 +94,6 @@ async def test_conversation_that_is_cancelled_while_it_closes(tmp_path: Path, di
         async with serve(tmp_path, direct=direct) as service:
             for ticks in range(1, 20):
                 conversation = await Conversation.open(Address(*service.address), Limits(), direct=direct)
-                task = asyncio.create_task(conversation.close())
-                await step(ticks)
-                task.cancel()
-                await asyncio.wait([task])
-                del conversation, task
+                await _cancel_in_the_middle(conversation.close(), ticks)
+                del conversation
         del service

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 
 import pytest
 
 from ftransfer.errors import BadFile
-from ftransfer.private import read_private, read_secret, write_private
+from ftransfer.private import read_piped_secret, read_private, read_secret, write_private
 
 
 def secret_file(folder: Path, content: bytes, mode: int = 0o600) -> str:
@@ -77,6 +78,15 @@ def test_secret_that_is_none(tmp_path: Path, content: bytes) -> None:
 def test_secret_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(BadFile, match="cannot be read: No such file"):
         read_secret(str(tmp_path / "none"))
+
+
+def test_first_line_of_a_pipe() -> None:
+    pipe = io.BytesIO(b"tok-en\r\nrest\n")
+    assert (read_piped_secret(pipe), pipe.read()) == ("tok-en", b"rest\n")
+    assert read_piped_secret(pipe) == ""
+    for content in (b"\xff\n", b"a\0b\n", b"x" * 5000):
+        with pytest.raises(BadFile, match="^stdin: the secret "):
+            read_piped_secret(io.BytesIO(content))
 
 
 def test_secret_from_a_pipe(tmp_path: Path) -> None:
