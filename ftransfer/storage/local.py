@@ -197,19 +197,29 @@ class LocalStore:
         key = key_of(str(name), announced)
         lock = self._lock_of_key.setdefault(key, asyncio.Lock()) if key else asyncio.Lock()
         async with lock:
-            target = await self._jobs.run(self._aim, name, announced)
-            try:
-                older = self._writer_of_key.get(key)
-                taken = await older.surrender() if older is not None else None
-                upload = await self._jobs.run(self._begin, name, announced, taken)
-            except BaseException:
-                await self._jobs.run(target.close)
-                raise
+            older = self._writer_of_key.get(key)
+            if older is None:
+                target, upload = await self._jobs.run(self._aim_and_begin, name, announced)
+            else:
+                target = await self._jobs.run(self._aim, name, announced)
+                try:
+                    upload = await self._jobs.run(self._begin, name, announced, await older.surrender())
+                except BaseException:
+                    await self._jobs.run(target.close)
+                    raise
             writer = LocalWriter(self._jobs, self._partials, target, upload, self._forget_writer)
             self._writers.add(writer)
             if upload.key:
                 self._writer_of_key[upload.key] = writer
             return writer
+
+    def _aim_and_begin(self, name: SafeName, announced: Announcement) -> tuple[Target, Upload]:
+        target = self._aim(name, announced)
+        try:
+            return target, self._begin(name, announced, None)
+        except BaseException:
+            target.close()
+            raise
 
     def _aim(self, name: SafeName, announced: Announcement) -> Target:
         """Open the folder that an upload goes to, and refuse at once what could not be published at the end."""
