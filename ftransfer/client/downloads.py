@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import Any, BinaryIO, Protocol
 
@@ -55,7 +55,7 @@ async def download(
     async def attempt() -> Receipt:
         asked = Download(conversation, name, store, target, keep_cancelled=keep_cancelled)
         await asked.ask()
-        return await asked.finish(report)
+        return await asked.publish(await asked.receive(report))
 
     return await afresh_once(attempt)
 
@@ -78,7 +78,7 @@ async def expire_parts(store: Store, *, now_ns: Callable[[], int] = time.time_ns
 async def receiving(
     writer: Writer, *, keep_cancelled: bool, doubtful: Callable[[], int] = lambda: 0
 ) -> AsyncIterator[RunningDigest]:
-    """Give the digest of a local file while it is received, with what was kept hashed alongside; the block closes it and commits.
+    """Give the digest of a local file while it is received, with what was kept hashed alongside; commit it in the block, or later.
 
     If the block fails, what does not verify is dropped, and what has come so far is kept.
 
@@ -86,46 +86,71 @@ async def receiving(
         doubtful: How many of the last bytes are not to be kept, when the block has failed.
     """
     digest = RunningDigest(writer)
+    async with _kept_on_failure(writer, keep_cancelled=keep_cancelled, doubtful=doubtful):
+        try:
+            if writer.kept:
+                digest.allow(writer.kept)
+                digest.follow()
+            yield digest
+        finally:
+            await digest.close()
+
+
+@contextlib.asynccontextmanager
+async def _kept_on_failure(writer: Writer, *, keep_cancelled: bool, doubtful: Callable[[], int] = lambda: 0) -> AsyncIterator[None]:
     try:
-        if writer.kept:
-            digest.allow(writer.kept)
-            digest.follow()
-        yield digest
+        yield
     except (DigestMismatch, Truncated) as error:
         if isinstance(error, DigestMismatch):
             error.kept = writer.kept
-        await digest.close()
         await writer.abort()
         raise
     except FtransferError:
-        await digest.close()
         await writer.keep(doubtful=doubtful())
         raise
     except BaseException:
-        await digest.close()
         await (writer.keep() if keep_cancelled else writer.abort())
         raise
 
 
 class Download:
-    """One file that is asked for and then received; others may be asked for in between, and come after it."""
+    """One file that is asked for, then received, then published; others may be asked for in between, and come after it.
 
-    def __init__(self, conversation: Conversation, name: str, store: Store, target: SafeName, *, keep_cancelled: bool) -> None:
+    Args:
+        begun: Whether an earlier attempt may have left a part.
+    """
+
+    def __init__(
+        self,
+        conversation: Conversation,
+        name: str,
+        store: Store,
+        target: SafeName,
+        *,
+        keep_cancelled: bool,
+        begun: bool = True,
+    ) -> None:
         self._conversation = conversation
         self._name = name
         self._store = store
         self._target = target
         self._keep_cancelled = keep_cancelled
+        self._begun = begun
         self._options: dict[str, Any] = {}
+        self._digest: Digest = ""
 
     async def ask(self) -> None:
         """Send the command, from where an earlier attempt stood."""
-        partial = await self._store.find_partial(self._target, OWNER)
+        partial = await self._store.find_partial(self._target, OWNER) if self._begun else None
         self._options = {"offset": partial.kept, "identity": partial.source} if partial and partial.kept else {}
         await self._conversation.say("get", self._name, self._options)
 
-    async def finish(self, report: Report) -> Receipt:
-        """Receive and publish. Raises as `download`; after a DigestMismatch it may be asked for again."""
+    async def receive(self, report: Report, before_end: Callable[[], Awaitable[None]] | None = None) -> Writer:
+        """Receive the content and verify it; give it to be published. Raises as `download`; then it may be asked for again.
+
+        Args:
+            before_end: Awaited when all is received. If it is cancelled, so is this download.
+        """
         meta = await _meta(self._conversation, self._name, self._options)
         writer = await self._open(meta)
         async with receiving(writer, keep_cancelled=self._keep_cancelled, doubtful=self._doubtful) as digest:
@@ -134,11 +159,17 @@ class Download:
                     f"{escape(self._name)}: another process works on the same download; try again", name=self._name
                 )
             report(writer.offset, meta.size)
-            text = await _receive(self._conversation, self._name, writer, digest, meta, report)
-            await digest.close()
-            entry = await writer.commit(text)
+            self._digest = await _receive(self._conversation, self._name, writer, digest, meta, report)
+            if before_end is not None:
+                await before_end()
+        return writer
+
+    async def publish(self, writer: Writer) -> Receipt:
+        """Give what was received its name. Raises as `download`."""
+        async with _kept_on_failure(writer, keep_cancelled=self._keep_cancelled):
+            entry = await writer.commit(self._digest)
         durable = self._store.durable
-        return Receipt(self._name, entry.size, text, entry.mtime_ns, durable, writer.kept, restarted=writer.restarted)
+        return Receipt(self._name, entry.size, self._digest, entry.mtime_ns, durable, writer.kept, restarted=writer.restarted)
 
     def _doubtful(self) -> int:
         # If the server has said that it failed, the frame before may have been filled up, to keep the stream in step.

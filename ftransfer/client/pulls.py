@@ -24,9 +24,10 @@ from ftransfer.jobs import Room
 from ftransfer.names import NameReader, SafeName, escape, parse_name
 from ftransfer.protocol.connection import Payload
 from ftransfer.protocol.replies import Outcomes, Reply
-from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, SmallFile, Store
+from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, SmallFile, Store, Writer
 from ftransfer.transfer.digesting import digest_in_store
 from ftransfer.transfer.packs import in_frames, refusal_from_wire, unpack
+from ftransfer.transfer.pipeline import OneBehind
 from ftransfer.transfer.records import entry_from_wire
 from ftransfer.transfer.spool import Spool
 
@@ -235,35 +236,55 @@ def _not_asked_for(name: str) -> RemoteProtocolError:
 async def _pull_large(
     conversation: Conversation, store: Store, remote: SafeName, large: Spool, run: TreeRun, *, keep_cancelled: bool
 ) -> None:
-    """Receive files one after the other, each asked for while the one before it comes."""
+    """Receive files one after the other, each asked for while the one before it comes, and published while the next one does."""
+    if not large:
+        return
+    begun = {partial.name for partial in await store.partials()}
     entries = iter(large)
     asked: deque[tuple[str, Download]] = deque()
     folder: SafeName | None = None
-    while True:
-        while len(asked) < _ASKED_AHEAD and (entry := next(entries, None)) is not None:
-            name = parse_name(entry.name)
-            if name.parent != folder:
-                folder = name.parent
-                await store.make_folder(folder, parents=True)
-            whole = str(below(remote, entry.name))
-            coming = Download(conversation, whole, store, name, keep_cancelled=keep_cancelled)
-            await coming.ask()
-            asked.append((entry.name, coming))
-        if not asked:
-            return
-        shown, coming = asked.popleft()
-        try:
-            receipt = await coming.finish(lambda done, _, shown=shown: run.within(shown, done))  # type: ignore[misc]
-        except FtransferError as error:
-            if not conversation.is_in_step:
-                raise  # the connection, or our own disk: the rest would fail as well
-            if isinstance(error, DigestMismatch) and error.kept:
-                await coming.ask()  # what was kept does not match, and is gone: from the start, then
-                asked.append((shown, coming))
+    publishing = OneBehind()
+    try:
+        while True:
+            while len(asked) < _ASKED_AHEAD and (entry := next(entries, None)) is not None:
+                name = parse_name(entry.name)
+                if name.parent != folder:
+                    folder = name.parent
+                    await store.make_folder(folder, parents=True)
+                whole, is_begun = str(below(remote, entry.name)), entry.name in begun
+                coming = Download(conversation, whole, store, name, keep_cancelled=keep_cancelled, begun=is_begun)
+                await coming.ask()
+                asked.append((entry.name, coming))
+            if not asked:
+                break
+            shown, coming = asked.popleft()
+            try:
+                writer = await coming.receive(
+                    lambda done, _, shown=shown: run.within(shown, done),  # type: ignore[misc]
+                    publishing.finish,
+                )
+            except FtransferError as error:
+                if not conversation.is_in_step:
+                    raise  # the connection, or our own disk: the rest would fail as well
+                if isinstance(error, DigestMismatch) and error.kept:
+                    await coming.ask()  # what was kept does not match, and is gone: from the start, then
+                    asked.append((shown, coming))
+                else:
+                    run.failed(shown, error)
             else:
-                run.failed(shown, error)
-        else:
-            run.item(TreeItem(shown, "copied", receipt.size, receipt.digest))
+                await publishing.start(_publish(shown, coming, writer, run))
+        await publishing.finish()
+    finally:
+        await publishing.settle()
+
+
+async def _publish(shown: str, coming: Download, writer: Writer, run: TreeRun) -> None:
+    try:
+        receipt = await coming.publish(writer)
+    except FtransferError as error:
+        run.failed(shown, error)
+    else:
+        run.item(TreeItem(shown, "copied", receipt.size, receipt.digest))
 
 
 async def _remove(store: Store, entry: Entry, run: TreeRun) -> None:
