@@ -19,7 +19,7 @@ from ftransfer.errors import FtransferError, QuotaFull
 from ftransfer.jobs import stop_task
 from ftransfer.names import ROOT, SafeName, escape
 from ftransfer.rights import Allowance, Principal
-from ftransfer.storage.base import Announcement, Entry, SmallFile, Store, Writer
+from ftransfer.storage.base import Announcement, Entry, Part, SmallFile, Store, Writer
 
 # A walk is not begun again before so many times its own duration have passed: it takes at most a twentieth of one thread; half of
 # one if something has changed since, and a put depends on it.
@@ -347,6 +347,13 @@ class _MeteredWriter:
     @property
     def offset(self) -> int:
         return self._writer.offset
+
+    @property
+    def takes_parts(self) -> bool:
+        return self._writer.takes_parts  # only where the size is announced, and in the account from the start
+
+    async def open_part(self, offset: int, length: int) -> Part:
+        return await self._writer.open_part(offset, length)
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:
         if self._grows:

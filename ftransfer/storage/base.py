@@ -144,11 +144,49 @@ class Reader(Protocol):
     async def close(self) -> None: ...
 
 
+class Part(Protocol):
+    """A range of an upload, written in order beside other parts. `complete` or `drop` ends it; `drop` may follow `complete`.
+
+    Two parts may be at the same range: the first to be complete is taken, and the other raises OffsetConflict from then on. When
+    the upload ends, or a newer writer takes it over, all methods but `drop` raise Aborted or Superseded.
+    """
+
+    fast: bool  # whether write_now and read_now may be used
+
+    @property
+    def offset(self) -> int:
+        """Give where the next byte goes, counted from the beginning of the file."""
+
+    async def write(self, data: bytes | bytearray | memoryview) -> None:
+        """As Writer.write; Truncated if it goes beyond the range."""
+
+    async def read(self, offset: int, size: int) -> bytes:
+        """Give bytes that this part has written, for hashing."""
+
+    def write_now(self, data: memoryview) -> None:
+        """As `write`, blocking, in a thread."""
+
+    def read_now(self, offset: int, view: memoryview) -> int:
+        """As Reader.read_now, for what this part has written."""
+
+    async def complete(self) -> None:
+        """Say that the bytes are verified. They count from now on, and nobody can write them any more.
+
+        Raises:
+            Truncated: The range is not full.
+        """
+
+    async def drop(self) -> None:
+        """End it; what was written does not count, unless it is complete. Nothing writes after that."""
+
+
 class Writer(Protocol):
     """One upload: content that nobody sees until `commit`. Exactly one of commit, keep and abort ends it.
 
     Bytes are written at `offset` and nowhere else. If a newer writer has taken the same upload over, every method but `keep` and
     `abort` raises Superseded, and nothing more is written through this one.
+
+    Where `takes_parts`, ranges may be written out of order instead, through `open_part` alone: `offset` then is the first gap.
     """
 
     name: SafeName
@@ -160,6 +198,18 @@ class Writer(Protocol):
     @property
     def offset(self) -> int:
         """Give the bytes in place; the next byte goes here."""
+
+    @property
+    def takes_parts(self) -> bool:
+        """Whether open_part may be used."""
+
+    async def open_part(self, offset: int, length: int) -> Part:
+        """Begin to write a range of the announced size. Whoever opens a part ends it.
+
+        Raises:
+            OffsetConflict: It is empty, reaches beyond the size, or is in place already, wholly or partly; or too much is ahead of
+                its turn.
+        """
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:
         """Put data at `offset` and move it on.

@@ -30,7 +30,7 @@ from ftransfer.errors import (
     Truncated,
 )
 from ftransfer.names import ROOT, SafeName, encode_name, escape, parse_name, sort_key
-from ftransfer.storage.base import FILE, FOLDER, LINK, WHOLE, Announcement, Entry, Partial, Range, SmallFile, lines_of
+from ftransfer.storage.base import FILE, FOLDER, LINK, WHOLE, Announcement, Entry, Part, Partial, Range, SmallFile, lines_of
 
 _BATCH = 512
 _FREE_BYTES = 1 << 40
@@ -375,6 +375,7 @@ class MemoryWriter:
     """See base.Writer."""
 
     fast = False
+    takes_parts = False
 
     def __init__(self, store: MemoryStore, name: SafeName, announced: Announcement, content: _Kept, restarted: bool) -> None:
         self.name = name
@@ -395,6 +396,9 @@ class MemoryWriter:
     async def read(self, offset: int, size: int) -> bytes:
         self._refuse_ended()
         return bytes(self.content.data[offset : offset + size])
+
+    async def open_part(self, offset: int, length: int) -> Part:
+        raise LocalProtocolError("a file in memory is written in order")
 
     def write_now(self, data: memoryview) -> None:
         self._refuse_ended()

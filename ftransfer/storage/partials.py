@@ -1,7 +1,8 @@
 """Uploads on disk that are not complete: `<key>.data`, the bytes in place, and `<key>.json`, what they are a part of.
 
 The size of the data file is the number of valid bytes: they are written in order and never beyond the end, so that also after
-kill -9 nothing in it is made up. After a power cut its end may be zeros; the digest at the end of the transfer finds that.
+kill -9 nothing in it is made up. Where they come out of order, the record says how many there are without a gap. After a power cut
+the end may be zeros; the digest at the end of the transfer finds that.
 Whoever writes to a data file holds its lock (flock); one whose lock is free is dead.
 """
 
@@ -36,7 +37,8 @@ class Upload:
     """The open file where the bytes of an upload lie until they are published, and the handle of the folder it is in.
 
     `key` is "" for a temporary file, of which nothing is kept. `kept` bytes were there already. `has_room` says
-    whether the room for all that was announced has been set aside.
+    whether the room for all that was announced has been set aside. `is_scattered` while its bytes are written out of order, so that
+    its record says how many of them are in place, and not the size of the file.
     """
 
     def __init__(self, file: FileIO, folder: int, data: str, key: str = "", kept: int = 0, restarted: bool = False) -> None:
@@ -47,6 +49,7 @@ class Upload:
         self.kept = kept
         self.restarted = restarted
         self.has_room = False
+        self.is_scattered = False
 
 
 def key_of(name: str, announced: Announcement) -> str:
@@ -116,10 +119,23 @@ class Partials:
             self.drop(upload)
             return
         try:
-            os.ftruncate(upload.file.fileno(), size)  # this gives the reserved room behind them back
+            self.cut(upload, size)  # this gives the reserved room behind them back
             os.fchmod(upload.file.fileno(), _MODE)  # a commit that came to nothing may have set another
         finally:
             release_file(upload.file)
+
+    def note_whole(self, upload: Upload, whole: int) -> None:
+        """Write into the record how many bytes are in place without a gap, since others may come ahead of them from now on."""
+        if upload.key:
+            upload.is_scattered = True
+            _change_record(upload.folder, upload.key, whole)
+
+    def cut(self, upload: Upload, size: int) -> None:
+        """Leave the first `size` bytes, all of which are in place; the next will be written behind them."""
+        os.ftruncate(upload.file.fileno(), size)
+        if upload.is_scattered:
+            _change_record(upload.folder, upload.key, None)
+            upload.is_scattered = False
 
     def all(self, *, name: str | None = None, owner: str = "", only_dead: bool = False) -> list[Partial]:
         """Give the partials, oldest first: all, or those of one name and owner."""
@@ -215,13 +231,16 @@ def _open_locked(folder: int, key: str) -> FileIO | None:
 
 def _take_up(folder: int, key: str, handle: int, name: str, announced: Announcement) -> int:
     """Give the bytes that are in place and belong to this very source; make the record anew if it does not say so."""
-    kept = os.fstat(handle).st_size
-    there = _parse_partial(folder, key)
+    there, is_scattered = _parse_record(folder, key)
     if there is None or (there.name, there.owner, there.source) != (name, announced.owner, announced.source):
         os.ftruncate(handle, 0)
         kept = 0
-    elif there.size == announced.size:
-        return kept
+    else:
+        kept = there.kept
+        if is_scattered:
+            os.ftruncate(handle, kept)
+        elif there.size == announced.size:
+            return kept
     record = {
         "name": name,
         "owner": announced.owner,
@@ -232,6 +251,16 @@ def _take_up(folder: int, key: str, handle: int, name: str, announced: Announcem
     }
     _write_record(folder, key, json.dumps(record).encode("ascii"))
     return kept
+
+
+def _change_record(folder: int, key: str, whole: int | None) -> None:
+    """Write a record anew with the number of bytes in place, or (None) without it: then it is the size of the file."""
+    try:
+        record = dict(json.loads(_read_record(folder, key)))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise OSError(errno.EIO, os.strerror(errno.EIO)) from error  # somebody has damaged what we wrote
+    record.pop("whole", None)
+    _write_record(folder, key, json.dumps(record if whole is None else {**record, "whole": whole}).encode("ascii"))
 
 
 def _write_record(folder: int, key: str, text: bytes) -> None:
@@ -255,31 +284,33 @@ def _keys(folder: int, prefix: str) -> Iterator[str]:
 def _read_partial(folder: int, key: str) -> Partial | None:
     """Read what is known of a partial; None if it is gone, its record is damaged or cannot be read, or is no record at all."""
     try:
-        return _parse_partial(folder, key)
+        return _parse_record(folder, key)[0]
     except OSError:
         # Whatever lies in the place of one record must not keep the uploads of others from being found.
         return None
 
 
-def _parse_partial(folder: int, key: str) -> Partial | None:
-    """Read what is known of a partial; None if there is no record, or a damaged one. Raises OSError if it cannot be read now."""
+def _parse_record(folder: int, key: str) -> tuple[Partial | None, bool]:
+    """Read what is known of a partial, and whether its bytes were not written in order. None if there is no record, or a damaged
+    one. Raises OSError if it cannot be read now."""
     try:
         record = json.loads(_read_record(folder, key))
         found = os.stat(key + _DATA, dir_fd=folder, follow_symlinks=False)
-        size = record["size"]
-        return Partial(
+        size, whole = record["size"], record.get("whole")
+        partial = Partial(
             str(record["name"]),
             str(record["owner"]),
             str(record["source"]),
-            found.st_size,
+            found.st_size if whole is None else max(0, min(int(whole), found.st_size)),
             None if size is None else int(size),
             found.st_mtime_ns,
         )
-    except (FileNotFoundError, IsADirectoryError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        return None
+        return partial, whole is not None
+    except (FileNotFoundError, IsADirectoryError, ValueError, KeyError, TypeError, OverflowError, RecursionError, AttributeError):
+        return None, False
     except OSError as error:
         if error.errno == errno.ELOOP:  # a link
-            return None
+            return None, False
         raise
 
 
@@ -332,7 +363,8 @@ def _tidy_dead(folder: int, key: str, *, has_record: bool) -> None:
     if handle is None:
         return
     try:
-        size = os.fstat(handle).st_size
+        there = _read_partial(folder, key) if has_record else None
+        size = os.fstat(handle).st_size if there is None else there.kept
         if size and has_record:
             before = os.fstat(handle).st_mtime_ns
             os.ftruncate(handle, size)

@@ -13,13 +13,25 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from ftransfer.digest import Digest, Hasher
-from ftransfer.errors import AlreadyThere, ChangedMeanwhile, FtransferError, LocalProtocolError, NotAFile, Superseded, Truncated
+from ftransfer.errors import (
+    Aborted,
+    AlreadyThere,
+    ChangedMeanwhile,
+    FtransferError,
+    LocalProtocolError,
+    NotAFile,
+    OffsetConflict,
+    Superseded,
+    Truncated,
+)
 from ftransfer.names import SafeName
 from ftransfer.storage.base import Announcement, Entry
 from ftransfer.storage.changes import KIND_CLASH, refuse_special_target
+from ftransfer.storage.extents import Extents
 from ftransfer.storage.faults import shown, translated
 from ftransfer.storage.kernel import release, release_file
 from ftransfer.storage.partials import Partials, Upload
+from ftransfer.storage.parts import WRITE_BYTES, LocalPart
 from ftransfer.storage.root import Root, entry_of, times_of
 from ftransfer.storage.threads import Gate, Jobs, finish_steps, through_aiofiles
 
@@ -27,12 +39,12 @@ if TYPE_CHECKING:
     from aiofiles.threadpool.binary import AsyncFileIO
 
 _HASH_BYTES = 1 << 20
-# One write call from a thread. For a larger one a file system on a disk takes memory in larger pieces (folios), which in a virtual
-# machine are those that it had given back to its host: 1 MiB at a time cost up to six times as much on ext4. On a tmpfs all
-# sizes cost the same.
-_WRITE_BYTES = 64 * 1024
 # The disk begins to write as soon as there is so much, and not when all has come.
 _SYNC_BYTES = 16 << 20
+# So often the record of an upload in parts is written anew: what kill -9 costs beyond what is ahead of the first gap.
+_NOTED_BYTES = 8 << 20
+# Memory is bounded by the number of gaps.
+_MAX_GAPS = 4096
 
 
 class Target(NamedTuple):
@@ -111,6 +123,10 @@ class LocalWriter:
         self._sync_begun = upload.kept  # up to here the disk has begun to write
         self._gate = Gate()
         self._ending = asyncio.Lock()
+        self._extents = Extents(upload.kept)
+        self._parts: set[LocalPart] = set()
+        self._noting = asyncio.Lock()
+        self._noted: int | None = None  # up to where the record says that all is in place, if parts come
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:
         with self._gate:
@@ -134,7 +150,7 @@ class LocalWriter:
         with self._gate, translated(self.name):
             self._refuse_excess(len(data))
             while data:
-                count = os.pwrite(self._descriptor, data[:_WRITE_BYTES], self.offset)
+                count = os.pwrite(self._descriptor, data[:WRITE_BYTES], self.offset)
                 self.offset += count
                 data = data[count:]
             self._begin_sync()
@@ -166,6 +182,78 @@ class LocalWriter:
             size = min(len(view), self.offset - offset)
             return os.preadv(self._descriptor, [view[:size]], offset) if size > 0 else 0
 
+    @property
+    def takes_parts(self) -> bool:
+        return self._target.announced.size is not None
+
+    async def open_part(self, offset: int, length: int) -> LocalPart:
+        return await finish_steps(self._open_part(offset, length), LocalPart.drop)
+
+    async def _open_part(self, offset: int, length: int) -> LocalPart:
+        with self._gate:
+            self._refuse_range(offset, length)
+            if self._noted is None:
+                await self._note_whole(0)
+            self._gate.check()
+            part = LocalPart(self._jobs, self.name, self._descriptor, offset, length, self._complete_part, self._drop_part)
+            self._parts.add(part)
+            return part
+
+    def _refuse_range(self, offset: int, length: int) -> None:
+        size = self._target.announced.size
+        if size is None or not 0 < length <= size - offset:
+            raise self._conflict(f"there are no {length} bytes at {offset}")
+        if self._extents.overlaps(offset, offset + length):
+            raise self._conflict(f"of the {length} bytes at {offset} some are in place already")
+        if self._extents.gaps >= _MAX_GAPS:
+            raise self._conflict("too many parts are ahead of their turn; send those that are missing first")
+
+    def _conflict(self, what: str) -> OffsetConflict:
+        return OffsetConflict(f"{shown(self.name)}: {what}", name=str(self.name))
+
+    async def _complete_part(self, part: LocalPart) -> None:
+        await finish_steps(self._place(part))
+
+    async def _place(self, part: LocalPart) -> None:
+        with self._gate:
+            part.check()
+            self._parts.discard(part)
+            await part.shut(self._placed)
+            while others := [other for other in self._parts if other.overlaps(part)]:
+                self._parts.difference_update(others)
+                for other in others:
+                    await other.shut(self._placed)
+            if self._extents.overlaps(part.start, part.end):
+                raise self._placed()
+            self._extents.add(part.start, part.end)
+            self.offset = self._extents.whole
+            await self._note_whole(_NOTED_BYTES)
+
+    async def _note_whole(self, least: int) -> None:
+        """Write down up to where all is in place, if that has grown by `least`: the size of the file does not tell it."""
+        async with self._noting:
+            whole = self.offset
+            if self._noted is None or whole - self._noted >= least > 0:
+                upload = self._upload
+                assert upload is not None  # the gate is held
+                await self._jobs.run(self._write_note, upload, whole)
+                self._noted = whole
+
+    def _write_note(self, upload: Upload, whole: int) -> None:
+        with translated(self.name):
+            self._partials.note_whole(upload, whole)
+            self._begin_sync()
+
+    async def _drop_part(self, part: LocalPart) -> None:
+        self._parts.discard(part)
+        await part.shut(self._part_over)
+
+    async def _shut(self, why: Callable[[], FtransferError], why_part: Callable[[], FtransferError]) -> None:
+        """Let nobody write any more, here or in a part, and wait until nobody does."""
+        await self._gate.shut(why)
+        while self._parts:
+            await self._parts.pop().shut(why_part)
+
     async def commit(self, digest: Digest) -> Entry:
         """See base.Writer.commit. If it raises before the name was taken, the writer is still there for keep or abort."""
         return await finish_steps(self._commit(digest))
@@ -177,7 +265,7 @@ class LocalWriter:
             if announced.size is not None and announced.size != self.offset:
                 message = f"{shown(self.name)}: {announced.size} bytes were announced and {self.offset} came"
                 raise Truncated(message, name=str(self.name), expected=announced.size, actual=self.offset)
-            await self._gate.shut(self._over)
+            await self._shut(self._over, self._part_over)
             upload = self._upload
             assert upload is not None  # the gate was open
             try:
@@ -222,7 +310,7 @@ class LocalWriter:
             upload = self._upload
             if upload is None:
                 return
-            await self._gate.shut(self._over)
+            await self._shut(self._over, self._part_over)
             try:
                 await self._jobs.run(self._give_back, upload, give_back)
             finally:
@@ -241,14 +329,14 @@ class LocalWriter:
             upload = self._upload
             if upload is None:
                 return None
-            await self._gate.shut(self._superseded)
+            await self._shut(self._superseded, self._superseded)
             await self._jobs.run(self._let_go, upload)
             self._end()
             return upload
 
     def _let_go(self, upload: Upload) -> None:
         with translated(self.name):
-            os.ftruncate(self._descriptor, self.offset)
+            self._partials.cut(upload, self.offset)
         upload.kept, upload.restarted = self.offset, False
         self._target.close()
 
@@ -258,6 +346,12 @@ class LocalWriter:
 
     def _superseded(self) -> FtransferError:
         return Superseded(f"{shown(self.name)}: a newer upload of the same file has taken over", name=str(self.name))
+
+    def _placed(self) -> FtransferError:
+        return self._conflict("the same part has come over another connection")
+
+    def _part_over(self) -> FtransferError:
+        return Aborted(f"{shown(self.name)}: the upload that this is a part of has ended", name=str(self.name))
 
     def _over(self) -> FtransferError:
         return LocalProtocolError(f"{shown(self.name)}: this upload has ended", name=str(self.name))
