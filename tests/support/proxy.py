@@ -206,6 +206,8 @@ class Proxy:
                 if self._records:
                     flow.seen += data
             return True
+        with contextlib.suppress(OSError):  # a reset is an end, too
+            sink.shutdown(socket.SHUT_WR)
         return False
 
 
