@@ -69,6 +69,11 @@ class Channel:
         if self._least is not None:
             self._least.begin()
 
+    def note_progress(self, count: int) -> None:
+        """Say that so many bytes of this transfer came elsewhere."""
+        if self._least is not None:
+            self._least.note(count)
+
     def _check_progress(self, count: int, *, is_mid_frame: bool) -> None:
         if self._least is not None:
             self._least.note(count)

@@ -18,6 +18,7 @@ from ftransfer.limits import DEFAULT_LIMITS, Limits
 from ftransfer.names import ROOT, SafeName, escape, parse_name, parse_path
 from ftransfer.rights import Principal, Right
 from ftransfer.storage.base import FOLDER, LINK, Announcement, Entry, Partial, Range, Reader, SmallFile, Store, Writer, lines_of
+from ftransfer.uploads import OpenUpload, Uploads
 
 _SEEING = (Right.LIST, Right.READ)
 _WRITING = frozenset((Right.WRITE, Right.OVERWRITE))
@@ -37,6 +38,7 @@ class Door:
         store: Store,
         principal: Principal,
         account: Account,
+        uploads: Uploads,
         *,
         read_only: bool = False,
         limits: Limits = DEFAULT_LIMITS,
@@ -47,6 +49,7 @@ class Door:
         self._is_uniform = principal.is_uniform
         self._store = store if self._is_uniform else store.without_links()
         self._account = account
+        self._uploads = uploads
         self._read_only = read_only
         self._limits = limits
         self._now_ns = now_ns
@@ -170,6 +173,20 @@ class Door:
         if Right.WRITE not in rights:
             await self._refuse_new(safe)
         return await self._account.open_write(self._store, self.principal, safe, announced)
+
+    def offer_parts(self, writer: Writer, arrived: Callable[[int], None]) -> str:
+        """Let other sessions of this principal send parts of an upload; give the word that they say. To be ended in any case."""
+        return self._uploads.offer(OpenUpload(writer, self.principal.name, arrived))
+
+    def end_parts(self, word: str) -> None:
+        """Take no more parts."""
+        self._uploads.end(word)
+
+    def find_upload(self, name: str, word: str) -> OpenUpload:
+        """Give an upload of this principal that takes parts. Raises NotFound, NameRefused, ReadOnly, Forbidden."""
+        safe = parse_name(name, self._limits)
+        self._rights_to_write(safe)
+        return self._uploads.find(word, safe, self.principal.name)
 
     async def _open_new(self, name: SafeName, announced: Announcement) -> Writer:
         if announced.if_match:

@@ -10,6 +10,7 @@ from ftransfer.door import Door
 from ftransfer.limits import DEFAULT_LIMITS, Limits
 from ftransfer.rights import ANYONE, Principal, Right
 from ftransfer.storage.base import Store
+from ftransfer.uploads import Uploads
 
 _DROP_BOX = frozenset({Right.WRITE, Right.SAY})
 
@@ -39,6 +40,7 @@ class Share:
         self.drop_box = drop_box
         self.limits = limits
         self.account = Account(store, bounds)
+        self.uploads = Uploads()
         self.now_ns = now_ns
 
     @property
@@ -49,7 +51,15 @@ class Share:
         """Give the share as a principal may use it."""
         if self.drop_box:
             principal = principal.restricted_to(_DROP_BOX)
-        return Door(self.store, principal, self.account, read_only=self.read_only, limits=self.limits, now_ns=self.now_ns)
+        return Door(
+            self.store,
+            principal,
+            self.account,
+            self.uploads,
+            read_only=self.read_only,
+            limits=self.limits,
+            now_ns=self.now_ns,
+        )
 
     async def close(self) -> None:
         await self.account.close()

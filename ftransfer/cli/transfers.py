@@ -126,6 +126,7 @@ def put(
         str,
         Option("--if-match", metavar="DIGEST", help="Refuse unless that is the content there.", show_default=False),
     ] = "",
+    streams: Streams = None,
     retries: Retries = None,
     no_fsync: NoFsync = False,
     as_json: Json = False,
@@ -134,6 +135,8 @@ def put(
     connection = connection_to(host, port, retries=retries, durable=not no_fsync)
     conditions = _Conditions(if_absent, if_match.lower())
     _check_conditions(conditions)
+    if streams and (recursive or file == _STREAM):
+        raise WrongUsage("--streams is for one whole file; leave it out")
     if recursive:
         if conditions != _Conditions() or no_fsync:
             raise WrongUsage("--if-absent, --if-match and --no-fsync are for one file, and -r is for folders; choose one")
@@ -142,7 +145,7 @@ def put(
         raise WrongUsage("what comes from stdin needs a name; usage: ftransfer put HOST PORT - NAME")
     if file != _STREAM:
         check_sendable(file)
-    receipt = run(_put(connection, file, name, conditions), patience_s=_patience_s(file))
+    receipt = run(_put(connection, file, name, conditions, streams), patience_s=_patience_s(file))
     sys.stdout.write(f"{receipt_text(receipt, 'put', as_json=as_json)}\n")
     return None
 
@@ -182,13 +185,13 @@ async def _get(connection: Connection, name: str, dest: str, part: _Part, stream
             )
 
 
-async def _put(connection: Connection, file: str, name: str, conditions: _Conditions) -> Receipt:
+async def _put(connection: Connection, file: str, name: str, conditions: _Conditions, streams: int | None) -> Receipt:
     async with connection as client:
         with _progress() as bar:
             if file == _STREAM:
                 stdin = _binary(sys.stdin, "stdin")
                 return await client.put_from(stdin, name, progress=bar.callback, **conditions._asdict())
-            return await client.put(file, name or None, progress=bar.callback, **conditions._asdict())
+            return await client.put(file, name or None, progress=bar.callback, streams=streams or None, **conditions._asdict())
 
 
 async def _dir(connection: Connection, path: str, *, as_json: bool) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
@@ -28,7 +28,7 @@ from ftransfer.jobs import movers, run_job
 from ftransfer.limits import DEFAULT_LIMITS, Limits
 from ftransfer.names import SafeName, parse_name, parse_path
 from ftransfer.protocol.replies import Hello, Listing, Notice, Reply
-from ftransfer.storage.base import Entry, Store
+from ftransfer.storage.base import Entry, Reader, Store
 from ftransfer.storage.local import LocalStore
 from ftransfer.transfer.records import Progress, ProgressCallback, Receipt, entries_from_wire
 
@@ -365,6 +365,7 @@ class Client(FileCommands, People):
         progress: ProgressCallback | None = None,
         if_absent: bool = False,
         if_match: str = "",
+        streams: int | None = None,
     ) -> Receipt:
         """Send a file; on return the server has verified and published it, and synced it if the receipt says durable.
 
@@ -372,6 +373,7 @@ class Client(FileCommands, People):
             name: The name in the share; by default the file's own. A "/" at the end means a folder to put it into.
             if_absent: Refuse if something has that name already (AlreadyThere).
             if_match: Refuse if the content there has not this digest (ChangedMeanwhile).
+            streams: As for `get`.
 
         Raises:
             NotFound, NotAFile, Forbidden, ReadOnly, DiskFull, NameRefused: The local disk, or the server, refuses.
@@ -391,12 +393,28 @@ class Client(FileCommands, People):
             source = source_of(real, reader)
             receipt = await self.persist(
                 target,
-                lambda conversation, report: upload(conversation, reader, target, source, options, report),
+                lambda conversation, report: self._upload(conversation, reader, target, source, options, report, streams),
                 progress,
             )
         finally:
             await store.close()
         return receipt._replace(seconds=time.monotonic() - began, path=path)
+
+    async def _upload(
+        self,
+        conversation: Conversation,
+        reader: Reader,
+        name: str,
+        source: str,
+        options: Mapping[str, Any],
+        report: Callable[[int, int | None], None],
+        streams: int | None,
+    ) -> Receipt:
+        if streams == 1 or (streams is None and conversation.channel.link.round_trip_s < LONG_PATH_S):
+            return await upload(conversation, reader, name, source, options, report)
+        from ftransfer.client.parallel_put import upload_best
+
+        return await upload_best(conversation, reader, name, source, options, report, self._another, streams=streams)
 
     async def put_from(
         self,

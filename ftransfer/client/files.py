@@ -115,7 +115,7 @@ class FileCommands:
 
 
 async def ask_partials(conversation: Conversation, below: str, options: Mapping[str, Any] | None = None) -> list[Partial]:
-    """Have the server list uploads that are not complete; see docs/protocol.md section 7.3."""
+    """Have the server list uploads that are not complete; see docs/protocol.md section 7.4."""
     found: list[Partial] = []
     await conversation.say("partials", below, options)
     while isinstance(event := await conversation.answer(), Listing):

@@ -98,7 +98,7 @@ class ParallelDownload:
     async def _fetch(self, first: Conversation, writer: Writer, digest: RunningDigest, report: Report) -> None:
         self._segments.begin_at(writer.offset)
         async with self._streams as streams:
-            streams.start(first, lambda conversation: self._work(conversation, is_first=conversation is first))
+            streams.start(first, lambda conversation: self._work(conversation, is_first=conversation is first), main_works=True)
             while writer.offset < self._entry.size:
                 await streams.wait_for(lambda: writer.offset in self._come)
                 data = self._come.pop(writer.offset)

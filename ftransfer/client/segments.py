@@ -54,6 +54,11 @@ class Segments:
     def is_complete(self) -> bool:
         return self.is_all_taken and not self._under_way
 
+    @property
+    def first_gap(self) -> int:
+        """Up to where everything has been completed."""
+        return min((segment.offset for segment in (*self._under_way, *self._given_back)), default=self._fresh)
+
     def take(self, *, is_idle: bool, at_most: int = SEGMENT_BYTES) -> Segment | None:
         """Give the next segment; None if there is none now.
 

@@ -95,15 +95,16 @@ class Streams:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    def start(self, first: Conversation, work: Work) -> None:
-        """Start the workers: one over `first`, whose first bytes come a few round trips earlier, the others apart.
+    def start(self, main: Conversation, work: Work, *, main_works: bool) -> None:
+        """Start the workers. With `main_works` one of them is over `main`, whose first bytes come a few round trips earlier.
 
         `work` returns when nothing is left to do, with its connection between two commands.
         """
-        self._add(lambda: self._watched(first, work))
-        self._add_apart(self.segments.streams - 1, work)
+        if main_works:
+            self._add(lambda: self._watched(main, work))
+        self._add_apart(self.segments.streams - main_works, work)
         if not self._fixed:
-            self._run(self._grow(first.channel.link, work))
+            self._run(self._grow(main.channel.link.round_trip_s, work))
 
     def _add_apart(self, count: int, work: Work) -> None:
         async def apart() -> None:
@@ -145,18 +146,17 @@ class Streams:
         finally:
             del self._links[link]
 
-    async def _grow(self, first: Link, work: Work) -> None:
+    async def _grow(self, shortest_s: float, work: Work) -> None:
         """Double the workers as long as the rate follows and no queue forms: on a path that is full, more would be unfair."""
         loop = asyncio.get_running_loop()
         growth = Growth()
-        shortest_s = first.round_trip_s
         window_s = max(_SHORTEST_WINDOW_S, _WINDOW_ROUND_TRIPS * shortest_s)
         while self.segments.streams < MAX_STREAMS:
             began = loop.time()
             self._take_carried()
             await asyncio.sleep(window_s)
             rate = self._take_carried() / (loop.time() - began)
-            if growth.wants_more(rate, is_full=first.round_trip_s > _QUEUING * shortest_s):
+            if growth.wants_more(rate, is_full=self._round_trip_s() > _QUEUING * shortest_s):
                 more = min(self.segments.streams, MAX_STREAMS - self.segments.streams)
                 self._add_apart(more, work)
                 self.segments.streams += more
@@ -168,6 +168,11 @@ class Streams:
             self._links[link] = now = max(before, link.carried_bytes)
             total += now - before
         return total
+
+    def _round_trip_s(self) -> float:
+        """Give the median over all connections."""
+        all_s = sorted(link.round_trip_s for link in self._links)
+        return all_s[len(all_s) // 2] if all_s else 0.0
 
     # For those who work, and who wait for them.
 
@@ -190,6 +195,10 @@ class Streams:
         """Wake whoever waits: something has changed."""
         async with self._changed:
             self._changed.notify_all()
+
+    def tell_soon(self) -> None:
+        """As `tell`, from a callback."""
+        self._run(self.tell())
 
     async def wait_for(self, is_true: Callable[[], bool]) -> None:
         """Wait until something is true. Raises what ended the whole."""

@@ -65,19 +65,34 @@ async def upload(
         DigestMismatch: What was sent from the start did not verify there.
         FtransferError: As the server says.
     """
-    entry = reader.entry
-    announced = {"size": entry.size, "mtime_ns": entry.mtime_ns, "mode": entry.mode, **options}
-    if entry.size <= AT_ONCE_BYTES:
+    announced = {**announcement_of(reader), **options}
+    if reader.entry.size <= AT_ONCE_BYTES:
         return await _upload_at_once(conversation, reader, name, announced)
     return await afresh_once(
         lambda: _upload_waiting(conversation, reader, name, {**announced, "source": source, "wait": True}, report)
     )
 
 
+def announcement_of(reader: Reader) -> dict[str, Any]:
+    """Give what a put says of the file itself."""
+    entry = reader.entry
+    return {"size": entry.size, "mtime_ns": entry.mtime_ns, "mode": entry.mode}
+
+
 async def _upload_waiting(
     conversation: Conversation, reader: Reader, name: str, announced: Mapping[str, Any], report: Report
 ) -> Receipt:
     """Ask the server where to begin, and send from there."""
+    meta = await offered(conversation, reader, name, announced)
+    try:
+        return await upload_from(conversation, reader, name, meta, report)
+    except DigestMismatch as error:
+        error.kept = meta.offset  # the server has dropped them
+        raise
+
+
+async def offered(conversation: Conversation, reader: Reader, name: str, announced: Mapping[str, Any]) -> Meta:
+    """Announce a file, and hear from where on the server wants it."""
     await conversation.say("put", name, announced)
     meta = await conversation.answer()
     if not isinstance(meta, Meta):
@@ -85,14 +100,10 @@ async def _upload_waiting(
     if meta.offset > reader.entry.size:
         conversation.abort()
         raise OffsetConflict(f"{escape(name)}: the server has more bytes than the file", name=name)
-    try:
-        return await _upload_from(conversation, reader, name, meta, report)
-    except DigestMismatch as error:
-        error.kept = meta.offset  # the server has dropped them
-        raise
+    return meta
 
 
-async def _upload_from(conversation: Conversation, reader: Reader, name: str, meta: Meta, report: Report) -> Receipt:
+async def upload_from(conversation: Conversation, reader: Reader, name: str, meta: Meta, report: Report) -> Receipt:
     """Send what is missing from the offset on."""
     digest = RunningDigest(reader)
     try:
@@ -134,7 +145,7 @@ async def _send(
         position += count
         report(position, size)
 
-    async with _listening(conversation) as answer:
+    async with listening(conversation) as answer:
         async with channel.heartbeats():
             try:
                 await send_content(channel, reader, offset, size - offset, digest, moved, lambda: not answer.done())
@@ -148,13 +159,13 @@ async def _send(
                     raise
                 raise SourceChanged(f"{escape(name)}: the file changed while it was sent; put it again", name=name) from error
         if answer.done():
-            await _refused(conversation, answer)
+            await refused(conversation, answer)
         await channel.send(connection.send_end(End(size, text)))
-        return _values(conversation, await answer), text
+        return values(conversation, await answer), text
 
 
 @contextlib.asynccontextmanager
-async def _listening(conversation: Conversation) -> AsyncIterator[asyncio.Task[Event]]:
+async def listening(conversation: Conversation) -> AsyncIterator[asyncio.Task[Event]]:
     """Give a task that waits for the answer while the block sends."""
     task = asyncio.get_running_loop().create_task(conversation.answer())
     try:
@@ -168,7 +179,7 @@ async def _listening(conversation: Conversation) -> AsyncIterator[asyncio.Task[E
         await stop_task(task)
 
 
-async def _refused(conversation: Conversation, answer: asyncio.Task[Event]) -> NoReturn:
+async def refused(conversation: Conversation, answer: asyncio.Task[Event]) -> NoReturn:
     """The server has answered before the end: with an error, after which it waits for our word that nothing more comes."""
     try:
         event = answer.result()
@@ -196,7 +207,7 @@ async def upload_stream(
     channel, connection = conversation.channel, conversation.connection
     hasher = Hasher()
     await conversation.say("put", name, options)
-    async with _listening(conversation) as answer:
+    async with listening(conversation) as answer:
         async with channel.heartbeats():
             try:
                 while not answer.done() and (block := await run_job(movers(), lambda: _read_block(stream))):
@@ -207,9 +218,9 @@ async def upload_stream(
                 await give_up(conversation, Aborted(f"the source failed: {error.strerror or error}"))
                 raise
         if answer.done():
-            await _refused(conversation, answer)
+            await refused(conversation, answer)
         await channel.send(connection.send_end(End(hasher.size, hasher.digest())))
-        return receipt_of(name, _values(conversation, await answer), hasher.digest())
+        return receipt_of(name, values(conversation, await answer), hasher.digest())
 
 
 def _read_block(stream: BinaryIO) -> bytes:
@@ -219,7 +230,7 @@ def _read_block(stream: BinaryIO) -> bytes:
     return block
 
 
-def _values(conversation: Conversation, event: Event) -> Mapping[str, Any]:
+def values(conversation: Conversation, event: Event) -> Mapping[str, Any]:
     if not isinstance(event, Reply):
         raise conversation.out_of_turn(event)
     return event.values

@@ -56,7 +56,10 @@ _PUT_OPTIONS: Mapping[str, type] = {
     "if_absent": bool,
     "if_match": str,
     "durable": bool,
+    "parts": bool,
 }
+_PART_OPTIONS: Mapping[str, type] = {"upload": str, "offset": int, "length": int}
+
 
 _DIR_OPTIONS: Mapping[str, type] = {"recursive": bool, "links": bool, "spans": bool, "after": str, "until": str}
 
@@ -66,6 +69,7 @@ VERBS: Mapping[str, Verb] = {
         Verb("dir", "[PATH]", "list a folder", _DIR_OPTIONS),
         Verb("get", "NAME", "receive a file", {"offset": int, "length": int, "identity": str}),
         Verb("put", "NAME", "send a file; its frames follow", _PUT_OPTIONS, body=Body.FILE),
+        Verb("part", "NAME", "send a part of a file", _PART_OPTIONS, needs=tuple(_PART_OPTIONS), body=Body.FILE),
         Verb("mget", "[PATH]", "receive many small files; their names follow", {"recursive": bool}, body=Body.NAMES),
         Verb("mput", "", "send many small files; packs follow", body=Body.PACKS),
         Verb("stat", "NAME", "describe a file or folder"),

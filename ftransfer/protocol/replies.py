@@ -29,8 +29,8 @@ class Hello(NamedTuple):
 class Meta(NamedTuple):
     """Before a file: what it is, and the offset of the first byte that follows.
 
-    From the server before the data of a get. As the answer to a put that waits, only `offset` and `restarted` count.
-    `length` is how many bytes follow, for a get.
+    From the server before the data of a get. As the answer to a put that waits, only `offset`, `restarted` and `upload` count.
+    `length` is how many bytes follow, for a get. `upload` is the word with which parts of a put are sent, or "".
     """
 
     name: str = ""
@@ -41,6 +41,7 @@ class Meta(NamedTuple):
     offset: int = 0
     length: int = 0
     restarted: bool = False
+    upload: str = ""
 
 
 class End(NamedTuple):
@@ -95,6 +96,8 @@ class Notice(NamedTuple):
 
 
 HEARTBEAT = "heartbeat"
+# The feature of a server that takes a file in parts over several connections (docs/protocol.md section 7.3).
+PARTS = "parts"
 
 
 def encode_hello(hello: Hello) -> bytes:
@@ -127,6 +130,8 @@ def encode_meta(meta: Meta) -> bytes:
         }
     if meta.restarted:
         value["restarted"] = True
+    if meta.upload:
+        value["upload"] = meta.upload
     return encode_json(Kind.META, value)
 
 
@@ -173,6 +178,7 @@ def _decode_meta(value: dict[str, Any]) -> Meta:
         offset=take_count(value, "offset", 0),
         length=take_count(value, "length", 0),
         restarted=take(value, "restarted", bool, False),
+        upload=take(value, "upload", str, ""),
     )
 
 

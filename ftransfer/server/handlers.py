@@ -7,11 +7,10 @@ from contextlib import aclosing
 from typing import Any
 
 from ftransfer.digest import digest_of
-from ftransfer.errors import Aborted, Closed, DigestMismatch, OffsetConflict, RemoteProtocolError, SourceChanged, Truncated
+from ftransfer.errors import OffsetConflict, SourceChanged
 from ftransfer.names import escape
 from ftransfer.protocol.commands import ALIASES, VERBS, Command
-from ftransfer.protocol.connection import InputEnded
-from ftransfer.protocol.replies import End, ErrorReply, Meta
+from ftransfer.protocol.replies import End, Meta
 from ftransfer.server.batches import handle_mget, handle_mput
 from ftransfer.server.files import (
     handle_checksum,
@@ -33,11 +32,12 @@ from ftransfer.server.live_handlers import (
     handle_who,
 )
 from ftransfer.server.login import handle_login
+from ftransfer.server.puts import handle_part, handle_put
 from ftransfer.server.session import Handler, Session
-from ftransfer.storage.base import Announcement, Entry, Reader, Writer
+from ftransfer.storage.base import Entry, Reader
 from ftransfer.transfer.digesting import RunningDigest
 from ftransfer.transfer.packs import in_frames
-from ftransfer.transfer.pump import receive_content, send_content
+from ftransfer.transfer.pump import send_content
 from ftransfer.transfer.records import entry_to_wire
 from ftransfer.transfer.spans import span_of, span_to_wire
 
@@ -157,99 +157,6 @@ async def _send_file(session: Session, reader: Reader, meta: Meta, *, start: int
         await digest.close()
 
 
-async def handle_put(session: Session, command: Command) -> dict[str, Any]:
-    """Receive a file; on the reply it is verified and published."""
-    options = command.options
-    announced = Announcement(
-        size=options.get("size"),
-        mtime_ns=options.get("mtime_ns"),
-        mode=options.get("mode"),
-        source=options.get("source", ""),
-        if_absent=options.get("if_absent", False),
-        if_match=options.get("if_match", ""),
-        durable=options.get("durable", True),
-    )
-    writer = await session.share.open_write(command.argument, announced)
-    if writer.kept and not command.waits:  # only a client that waits can be told to go on with it
-        await writer.abort()
-        writer = await session.share.open_write(command.argument, announced)
-    if announced.size is not None:
-        session.total = announced.size - writer.kept
-    digest = RunningDigest(writer)
-    try:
-        async with session.channel.heartbeats():  # also while the file comes, since the client waits for our word all the time
-            entry, text = await _receive_file(session, command, writer, digest)
-    except (DigestMismatch, Truncated):
-        await digest.close()
-        await writer.abort()
-        raise
-    except Aborted:
-        await digest.close()
-        await writer.keep(doubtful=session.connection.last_payload)  # it may have been filled up, to keep the stream in step
-        raise
-    except BaseException:
-        # The connection broke, the disk is full: what is there may be gone on with.
-        await digest.close()
-        await writer.keep()
-        raise
-    session.digests.cache.published(entry, text)
-    return {
-        "name": entry.name,
-        "size": entry.size,
-        "digest": text,
-        "mtime_ns": entry.mtime_ns,
-        "durable": session.share.durable and announced.durable,
-        "kept": writer.kept,
-    }
-
-
-async def _receive_file(session: Session, command: Command, writer: Writer, digest: RunningDigest) -> tuple[Entry, str]:
-    def moved(count: int) -> None:
-        session.moved += count
-
-    if writer.kept:
-        digest.allow(writer.kept)
-        digest.follow()
-    if command.waits:
-        await session.channel.send(session.connection.send_meta(Meta(offset=writer.kept, restarted=writer.restarted)))
-    shown = escape(command.argument)
-    event = await receive_content(session.channel, writer, digest, moved)
-    match event:
-        case End():
-            pass
-        case ErrorReply(message=message):
-            raise Aborted(f"{shown}: the sender gave up: {escape(message)}", name=command.argument)
-        case InputEnded():
-            raise Closed(f"{session.peer} closed the connection in the middle of {shown}")
-        case _:
-            raise RemoteProtocolError(f"{type(event).__name__} in the middle of a file")
-    if event.size != writer.offset:
-        raise Truncated(
-            f"{shown}: {writer.offset} bytes came, {event.size} were sent",
-            name=command.argument,
-            expected=event.size,
-            actual=writer.offset,
-        )
-    text = await digest.finish(writer.offset)
-    if text != event.digest:
-        raise DigestMismatch(
-            f"{shown}: the content does not match its digest; nothing was stored, send it again",
-            name=command.argument,
-            expected=event.digest,
-            actual=text,
-        )
-    if not session.connection.has_right_head(event):
-        raise DigestMismatch(
-            f"{shown}: the command did not arrive as it was sent; nothing was stored, send it again", name=command.argument
-        )
-    await digest.close()
-    async with session.changes.storing(session.seat, [str(writer.name)]) as stored:
-        entry = await writer.commit(text)
-        if stored is not None:
-            stored(entry, text)
-    return entry, text
-
-
 async def handle_help(session: Session, command: Command) -> dict[str, Any]:
     """List the verbs."""
     rows: Sequence[dict[str, str]] = [
@@ -268,6 +175,7 @@ HANDLERS: Mapping[str, Handler] = {
     "dir": handle_dir,
     "get": handle_get,
     "put": handle_put,
+    "part": handle_part,
     "mget": handle_mget,
     "mput": handle_mput,
     "stat": handle_stat,

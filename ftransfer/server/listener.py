@@ -18,7 +18,7 @@ from ftransfer.limits import DEFAULT_LIMITS, Limits
 from ftransfer.link import Link
 from ftransfer.link.port import Port
 from ftransfer.protocol.connection import Role
-from ftransfer.protocol.replies import Hello
+from ftransfer.protocol.replies import PARTS, Hello
 from ftransfer.server.changes import Changes, Watcher
 from ftransfer.server.digests import Digests
 from ftransfer.server.expiry import expire_partials
@@ -189,7 +189,7 @@ class Server:
             welcome=self._welcome,
             durable=self._share.durable,
             auth=self._admission.wants,
-            features=("live", "watch", SPANS) if self._changes.is_possible else ("live", SPANS),
+            features=("live", "watch", SPANS, PARTS) if self._changes.is_possible else ("live", SPANS, PARTS),
             limits=self._announced,
         )
 

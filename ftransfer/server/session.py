@@ -46,6 +46,8 @@ log = logging.getLogger("ftransfer.server")
 
 # What stands in the owner's record also when it was done as asked. The files of mget and mput stand there one by one.
 _RECORDED = frozenset(("login", "get", "put", "mkdir", "mv", "rm", "setstat"))
+# What becomes of a part in the course of things: the put that it belongs to stands there.
+_USUAL_FOR_PARTS = frozenset(("ok", "bad_offset", "superseded", "aborted"))
 
 Handler = Callable[["Session", Command], Awaitable[dict[str, Any]]]
 
@@ -285,7 +287,7 @@ class Session:
 
     def _record_command(self, command: Command, result: str) -> None:
         """Write transfers, changes, logins and refusals down; not who looked at what is theirs to see."""
-        if result == "ok" and command.verb not in _RECORDED:
+        if (result == "ok" and command.verb not in _RECORDED) or (command.verb == "part" and result in _USUAL_FOR_PARTS):
             return
         moves = command.verb in ("get", "put")
         self.record(

@@ -158,12 +158,20 @@ class Client:
 
     def send_file(self, content: bytes, offset: int = 0) -> dict[str, Any]:
         self.send_data(content[offset:])
+        return self.end_file(content, offset)
+
+    def end_file(self, content: bytes, offset: int = 0) -> dict[str, Any]:
+        """Say the end of a file of which all has been sent, and give the receipt."""
         digest = blake3(content).hexdigest()
-        self.send("E", json.dumps({"size": len(content), "digest": digest, "head": blake3(self._line).hexdigest()}).encode())
+        self._send_end(content)
         receipt = self.reply()
         if (receipt["size"], receipt["digest"], receipt["kept"]) != (len(content), digest, offset):
             raise BrokenServer("the receipt is for something else")
         return receipt
+
+    def _send_end(self, content: bytes) -> None:
+        digest = blake3(content).hexdigest()
+        self.send("E", json.dumps({"size": len(content), "digest": digest, "head": blake3(self._line).hexdigest()}).encode())
 
     def send_data(self, content: bytes) -> None:
         step = min(4194304, self.hello["limits"].get("max_chunk_bytes", 4194304))
@@ -174,6 +182,21 @@ class Client:
         """Send an error in place of the end, and take the server's."""
         self.send("X", json.dumps({"code": "aborted", "message": why}).encode())
         self.reply()
+
+    # Section 7.3: put in parts.
+
+    def begin_parts(self, name: str, size: int, source: str) -> tuple[int, str]:
+        """Give the offset from which parts are wanted, and the word for them; "" if they are not taken."""
+        self.command("put", name, size=size, source=source, wait=True, parts=True)
+        meta = self._expect("M")
+        return meta["offset"], meta.get("upload", "")
+
+    def send_part(self, name: str, word: str, offset: int, content: bytes) -> None:
+        self.command("part", name, upload=word, offset=offset, length=len(content))
+        self.send_data(content)
+        self._send_end(content)
+        if self.reply()["bytes"] != len(content):
+            raise BrokenServer("it counts wrongly")
 
     # Section 8: batches.
 

@@ -255,6 +255,31 @@ async def test_put_at_once_can_be_gone_on_with_by_one_that_waits(server: Server)
         await speak(server, what)
 
 
+async def test_put_in_parts_over_several_sessions(server: Server, way: str) -> None:
+    content = bytes(range(256)) * 1000
+
+    def conversation(client: Client) -> None:
+        assert "parts" in client.hello["features"]
+        offset, word = client.begin_parts("a", len(content), "s")
+        assert offset == 0
+        if not word:
+            assert way == "memory"
+            assert client.send_file(content)["size"] == len(content)
+            return
+        with Client(*server.addresses[0]) as second, Client(*server.addresses[0]) as third:
+            third.send_part("a", word, 200_000, content[200_000:])
+            client.send("D", b"")
+            second.send_part("a", word, 70_000, content[70_000:200_000])
+            assert refusal(lambda: third.send_part("a", word, 199_999, content[199_999:])) == "bad_offset"
+            assert refusal(lambda: third.send_part("b", word, 0, content[:70_000])) == "not_found"
+            third.send_part("a", word, 0, content[:70_000])
+            assert client.end_file(content)["kept"] == 0
+            assert refusal(lambda: third.send_part("a", word, 0, b"late")) == "not_found"
+            assert second.get("a")[1] == content
+
+    await speak(server, conversation)
+
+
 async def test_put_that_waits_and_has_nothing_to_go_on_with(server: Server) -> None:
     assert (await speak(server, lambda client: client.put_waiting("a", b"abc", "s")))["kept"] == 0
 

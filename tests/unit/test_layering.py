@@ -18,7 +18,7 @@ LAYERS = (
     "names",
     "rights",
     "protocol storage auth tls metrics link progress",
-    "account flow",
+    "account flow uploads",
     "door",
     "share channel transfer",
     "server client",

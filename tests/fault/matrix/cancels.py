@@ -101,12 +101,16 @@ async def _cancel_session(deed: Deed, tally: Tally, fatal: int) -> bool:
     judge = Judge(deed, stage)
     before = await footprint()
     sessions: list[Cancelled] = []
+    seen = 0
     loop = asyncio.get_running_loop()
 
     def make_task(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:
-        if not sessions and getattr(work, "__qualname__", "") == "Session.run":
-            sessions.append(Cancelled(work, fatal))
-            return asyncio.Task(_await(sessions[0]), loop=loop, **options)
+        nonlocal seen
+        if getattr(work, "__qualname__", "") == "Session.run":
+            seen += 1
+            if seen == deed.faulty + 1:
+                sessions.append(Cancelled(work, fatal))
+                return asyncio.Task(_await(sessions[0]), loop=loop, **options)
         return asyncio.Task(work, loop=loop, **options)
 
     loop.set_task_factory(make_task)

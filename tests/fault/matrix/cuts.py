@@ -95,7 +95,7 @@ async def attempt_over(
     stage = deed.stage(limits)
     judge = Judge(deed, stage)
     before = await footprint() if leaks_count else None
-    async with serving(stage, direct=direct), Proxy(stage.address, [faults]) as proxy:
+    async with serving(stage, direct=direct), Proxy(stage.address, [*[Faults()] * deed.faulty, faults]) as proxy:
         rules = GOES_ON if goes_on else NO_RETRY
         try:
             async with connect(*proxy.address, retry=rules, limits=stage.limits, direct=direct) as client:
@@ -103,7 +103,7 @@ async def attempt_over(
         except FtransferError as error:  # cut before the greeting
             judge.error = error
             judge.look()
-        noticed = len(proxy.passages) > 1
+        noticed = len(proxy.passages) > deed.connections
         if not goes_on:
             await stage.all_gone()  # else a late session may put down what was left unread, after the repetition has cleared it
         async with connect(*stage.address, retry=GOES_ON, direct=direct) as client:

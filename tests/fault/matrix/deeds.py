@@ -35,10 +35,15 @@ class Wrong(Exception):
 
 
 class Deed(ABC):
-    """One command. `writes` says on which side: "share", "local", or "" for neither."""
+    """One command. `writes` says on which side: "share", "local", or "" for neither.
+
+    It makes so many `connections`, of which the one of number `faulty` has the faults of a network.
+    """
 
     label: str
     writes = ""
+    connections = 1
+    faulty = 0
     chunk_bytes = CHUNK_BYTES
 
     def __init__(self, place: Path, seed: int) -> None:
@@ -151,6 +156,25 @@ class PutResumed(PutWaiting):
             except _Enough:
                 pass
             await base.all_gone()
+
+
+class PutInParts(PutWaiting):
+    """Over two connections beside the one that announces it."""
+
+    label = "put, in parts"
+    connections = 3
+
+    async def do(self, client: Client, stage: Stage) -> None:
+        receipt = await client.put(stage.local.root / "mine", "n0", streams=2)
+        stage.restarted |= receipt.restarted
+        stage.acknowledged.append(("n0", receipt.digest))
+
+
+class PutPart(PutInParts):
+    """The same, seen from a connection that brings parts."""
+
+    label = "put, in parts: one that brings them"
+    faulty = 1
 
 
 class _Enough(Exception):
@@ -269,6 +293,8 @@ DEEDS: Sequence[type[Deed]] = (
     PutAtOnce,
     PutWaiting,
     PutResumed,
+    PutInParts,
+    PutPart,
     List,
     GetTree,
     GetFreshTree,

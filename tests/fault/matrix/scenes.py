@@ -59,14 +59,15 @@ def get_scene(dice: Dice, folder: Path) -> Scene:
 
 
 def put_scene(dice: Dice, folder: Path) -> Scene:
-    """A put onto a name that holds an older version, or nothing."""
+    """A put onto a name that holds an older version, or nothing; over one connection or over three."""
     share, local = _ledgers(folder)
     name, size = dice.choice(_NAMES), dice.choice(SIZES)
     digest = local.put("mine.bin", dice.content(size))
     if dice.random() < 0.5:
         share.put(name, dice.content(dice.choice(SIZES[:3])))
     share.expect(name, digest)
-    return Scene(f"put {size}", ["put"], [str(local.root / "mine.bin"), name], share, local, share)
+    verb = ["put", "--streams", "3"] if dice.random() < 0.5 else ["put"]
+    return Scene(f"{' '.join(verb)} {size}", verb, [str(local.root / "mine.bin"), name], share, local, share)
 
 
 def get_tree_scene(dice: Dice, folder: Path) -> Scene:

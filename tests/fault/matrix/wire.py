@@ -16,7 +16,7 @@ from tests.fault.matrix.lab import serving
 from tests.support.proxy import Proxy
 
 _HEADER = struct.Struct(">cI")
-_OPENS_BODY = (b"put", b"mput", b"mget")
+_OPENS_BODY = (b"put", b"part", b"mput", b"mget")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ async def record(deed: Deed, limits: Limits, *, direct: bool = True) -> Conversa
         async with connect(*proxy.address, retry=NO_RETRY, limits=limits, direct=direct) as client:
             error = await attempt(deed, client, stage)
             assert error is None, f"{deed.label} fails by itself: {error}"
-        passage = proxy.passages[0]
+        passage = proxy.passages[deed.faulty]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(2):
                 await passage.ended.wait()

@@ -74,6 +74,7 @@ def test_what_is_read_is_what_typer_reads(line: tuple[str, list[str]]) -> None:
         "get h 1 n d --json --offset 1 --length=2 --retries 0 --streams 4",
         "get -r --no-fsync h 1 n d --tls --user ann --token-file f --fingerprint x --ca system --cert c --key k",
         "put --if-absent --plain h 1 - n",
+        "put h 1 f --streams 3",
         "dir h 1",
         "sync h 1 put a b --delete -n -c --links --include x --exclude y --exclude z",
         "rm -r h 1 a b c",
