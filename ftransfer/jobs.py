@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 _MOVERS = 16
+_LEAST_ROOM = 4 << 20  # bytes; what is not used of it takes no memory, and what comes first is often small
 _movers: ThreadPoolExecutor | None = None
 _scratch = threading.local()
 
@@ -75,7 +76,7 @@ class Room:
     def view(self, size: int) -> memoryview:
         """Give `size` bytes, in which anything may stand."""
         if len(self._memory) < size:
-            self._memory = memoryview(mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+            self._memory = memoryview(mmap.mmap(-1, max(size, _LEAST_ROOM), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
         return self._memory[:size]
 
 

@@ -21,6 +21,8 @@ _LOW_WATER = 256 * 1024
 _PART_OF_BUFFER = 8
 # And if they do not come within this time, for whatever is there.
 _LOW_WATER_S = 1.0
+# Given to the system in one call; IOV_MAX where it is known to be.
+_MOST_BUFFERS = 1024
 _NO_LOCK = contextlib.nullcontext()
 
 
@@ -73,14 +75,17 @@ class SocketLink(PeerLink):
         pending = [memoryview(buffer) for buffer in buffers if len(buffer)]
         if self.encrypted and len(pending) > 1:
             pending = [memoryview(b"".join(pending))]
-        while pending:
-            sent = self.send(pending)
-            while pending and sent is not None and sent >= len(pending[0]):
-                sent -= len(pending.pop(0))
-            if pending:
-                if sent:
-                    pending[0] = pending[0][sent:]
+        first = 0
+        while first < len(pending):
+            sent = self.send(pending[first : first + _MOST_BUFFERS])
+            if sent is None:
                 await self.wait_writable(timeout_s)
+                continue
+            while first < len(pending) and sent >= len(pending[first]):
+                sent -= len(pending[first])
+                first += 1
+            if sent:
+                pending[first] = pending[first][sent:]
 
     async def wait_readable(self, timeout_s: float, expected: int = 1) -> None:
         """Wait until bytes can be taken from the socket; the loop is not woken for much less than `expected` of them."""
@@ -146,8 +151,8 @@ class SocketLink(PeerLink):
         if self._closed:
             return
         self._closed = True
-        self._loop.remove_reader(self._socket)
-        self._loop.remove_writer(self._socket)
+        self._loop.remove_reader(self._socket.fileno())
+        self._loop.remove_writer(self._socket.fileno())
         for future in self._waiting:
             if not future.done():
                 future.set_exception(Closed("the connection was closed"))
@@ -157,7 +162,8 @@ class SocketLink(PeerLink):
         if self._closed:
             raise Closed("the connection was closed")
         future: asyncio.Future[None] = self._loop.create_future()
-        add(self._socket, set_done, future)
+        # By its number: where a socket is not yet watched, the loop would write down what it is, with all its addresses.
+        add(self._socket.fileno(), set_done, future)
         timer = self._loop.call_later(max(0.0, timeout_s), _expire, future, f"{self.peer} {what} for {timeout_s:.0f} s")
         self._waiting.add(future)
         try:
@@ -166,7 +172,7 @@ class SocketLink(PeerLink):
             self._waiting.discard(future)
             timer.cancel()
             if not self._closed:
-                remove(self._socket)
+                remove(self._socket.fileno())
             del future  # which may hold the exception that holds this frame: the link would wait for the garbage collector
 
     def _set_low_water(self, count: int) -> None:
@@ -231,7 +237,7 @@ class SocketLink(PeerLink):
                 with self._lock:
                     if self.encrypted:
                         return self._send_encrypted(buffers[0])
-                    return self._socket.sendmsg(buffers[:64], [], getattr(socket, "MSG_MORE", 0) if more else 0)
+                    return self._socket.sendmsg(buffers[:_MOST_BUFFERS], [], getattr(socket, "MSG_MORE", 0) if more else 0)
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 return None
 

@@ -45,3 +45,20 @@ async def test_nothing_is_paced_within_the_machine() -> None:
         assert chosen.rstrip(b"\0") == b"reno"
         end.abort()
     await port.close()
+
+
+async def test_more_buffers_than_one_call_takes_arrive_in_order() -> None:
+    taken: asyncio.Queue[Link] = asyncio.Queue()
+    port = await Port.open("127.0.0.1", 0, taken.put_nowait)
+    link = await connect_link(*port.addresses[0])
+    other = await taken.get()
+    buffers = [bytes([number % 251]) * (number % 4000) for number in range(3000)]
+    writing = asyncio.create_task(link.write(buffers, 5))
+    received = bytearray()
+    while len(received) < sum(map(len, buffers)):
+        received += await other.read(5)
+    await writing
+    assert received == b"".join(buffers)
+    for end in (link, other):
+        end.abort()
+    await port.close()
