@@ -1,0 +1,139 @@
+"""Where one big transfer spends its time, both sides: perf's samples, counted by the kind of work that their stacks show.
+
+    python -m bench.profile get            # or put; --tls, --disk, --mib 1024
+
+Needs perf (Debian: linux-perf) and the right to use it. Two transfers are made, and the second is looked at. Waiting is what is
+left of the time for which the client lived.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.arena import Arena, Entrant
+from bench.cases.base import Bench
+from bench.data import MIB, make_file, warm_up
+from bench.measure import Command
+from bench.peers.ftransfer import Ftransfer
+from bench.verify import check_file
+
+_HERTZ = 4000
+# A server learns the digest of a file only if that is older than this when it is read.
+_SETTLED_S = 2.6
+# What a stack has in it, from the left of the table to its right: the first that is found says what the work is.
+_KINDS = (
+    ("BLAKE3", r"blake3"),
+    ("page faults", r"exc_page_fault"),
+    ("socket: receive", r"tcp_recvmsg|sock_recvmsg"),
+    ("socket: send", r"tcp_sendmsg|sock_sendmsg|sendfile"),
+    ("file: sync", r"fsync|sync_file_range"),
+    ("file: write", r"pwrite|vfs_write|fallocate"),
+    ("file: read", r"pread|vfs_read"),
+    ("other calls of the kernel", r"entry_SYSCALL|\[kernel|asm_sysvec|ret_from_fork"),
+    ("AES and records (OpenSSL)", r"libcrypto|libssl"),
+    ("interpreter, and its start", r""),
+)
+_WAITING = "waiting"
+_PLACES = {"tmpfs": Path("/dev/shm"), "disk": Path(tempfile.gettempdir())}
+
+
+def classify(stack: str) -> str:
+    """Give the kind of work of one sample, of which `stack` has the frames with the files they are in."""
+    return next(kind for kind, pattern in _KINDS if re.search(pattern, stack))
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What perf has seen of one side."""
+
+    span_s: float  # from the first sample to the last
+    kinds: Counter[str]  # samples
+
+    @classmethod
+    def load(cls, path: Path) -> Recorded:
+        words = ["perf", "script", "-i", str(path), "-F", "time,ip,sym,dso"]
+        text = subprocess.run(words, capture_output=True, text=True, errors="replace", check=True).stdout
+        # Samples are set apart by empty lines; the first line of each is its time.
+        samples = [sample.strip("\n").partition("\n") for sample in text.split("\n\n") if sample.strip()]
+        times = [float(head.strip().rstrip(":")) for head, _, _ in samples]
+        return cls(max(times) - min(times), Counter(classify(stack) for _, _, stack in samples))
+
+
+@contextlib.contextmanager
+def recording(pid: int, into: Path) -> Iterator[None]:
+    """Record what a running process does."""
+    words = ["perf", "record", "-q", "-g", "-F", str(_HERTZ), "-p", str(pid), "-o", str(into)]
+    recorder = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(0.5)  # it says nothing once it has begun
+    try:
+        yield
+    finally:
+        recorder.terminate()
+        recorder.wait()
+
+
+def profile(action: str, *, encrypted: bool, place: str, size: int) -> dict[str, Recorded]:
+    """Make a transfer and look at it."""
+    with Bench([], _PLACES).folder(place, 3 * size) as folder, contextlib.ExitStack() as stack:
+        arena = Arena(folder, synced=place == "disk")
+        source, arrived = arena.share / "big", (arena.out if action == "get" else arena.taken) / "big"
+        make_file(source, size)
+        time.sleep(_SETTLED_S)
+        entrant = arena.enter(stack, [Ftransfer()], action, encrypted=encrypted)[0][0]
+        assert entrant.pid is not None
+        command = _command(entrant, action, source, arrived)
+        entrant.run([command])
+        check_file(source, arrived)
+        arena.clean()
+        if place == "tmpfs":
+            warm_up(folder, size + (size >> 2))
+        at = {side: folder / f"{side}.perf" for side in ("client", "server")}
+        with recording(entrant.pid, at["server"]):
+            recorder = ("perf", "record", "-q", "-g", "-F", str(_HERTZ), "-o", str(at["client"]), "--")
+            entrant.run([command.behind(recorder)])
+        return {side: Recorded.load(path) for side, path in at.items()}
+
+
+def _command(entrant: Entrant, action: str, source: Path, arrived: Path) -> Command:
+    command = entrant.peer.get(entrant.at, "big", arrived) if action == "get" else entrant.peer.put(entrant.at, source, "in/big")
+    assert command is not None
+    return command
+
+
+def table(sides: dict[str, Recorded]) -> str:
+    """Give the shares of the time for which the client lived as a table in Markdown."""
+    wall_s = sides["client"].span_s
+    total = wall_s * _HERTZ
+    lines = ["| kind of work | " + " | ".join(sides) + " |", "| --- |" + " ---: |" * len(sides)]
+    for kind in (*(kind for kind, _ in _KINDS), _WAITING):
+        counts = [side.kinds[kind] if kind != _WAITING else max(0.0, total - side.kinds.total()) for side in sides.values()]
+        if any(counts):
+            lines.append(f"| {kind} | " + " | ".join(f"{count / total:.0%}" for count in counts) + " |")
+    cpu = " | ".join(f"{side.kinds.total() / _HERTZ:.2f} s" for side in sides.values())
+    return "\n".join([*lines, f"| processor time, of {wall_s:.2f} s | {cpu} |"])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.profile", description="Where one big transfer spends its time.")
+    parser.add_argument("action", choices=("get", "put"))
+    parser.add_argument("--tls", action="store_true", help="encrypted")
+    parser.add_argument("--disk", action="store_true", help="on a disk, not in memory")
+    parser.add_argument("--mib", type=int, default=1024, help="size of the file")
+    options = parser.parse_args(arguments)
+    place = "disk" if options.disk else "tmpfs"
+    sys.stdout.write(table(profile(options.action, encrypted=options.tls, place=place, size=options.mib * MIB)) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
