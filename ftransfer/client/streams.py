@@ -47,20 +47,19 @@ class Growth:
 
     def __init__(self) -> None:
         self._before = 0.0  # the rate with which the last ones were added
-        self._last = 0.0
+        self._last: list[float] = []  # of the last windows; one by itself says little
 
     def wants_more(self, rate: float, *, is_full: bool) -> bool:
         """Hear the rate of one window, and whether packets queue on the path; say whether to add connections."""
-        is_level = _is_like(rate, self._last)  # else those that there are have not yet found their rate
-        self._last = rate
-        if not is_level or is_full or _is_like(rate, self._before):
+        self._last = [*self._last[-2:], rate]
+        if len(self._last) < 3:
             return False
-        self._before, self._last = rate, 0.0
+        earlier, now = sum(self._last[:2]) / 2, sum(self._last[1:]) / 2
+        is_rising = now > earlier * _PAYS  # those that there are have not yet found their rate
+        if is_rising or is_full or self._before / _PAYS < now < self._before * _PAYS:
+            return False
+        self._before, self._last = now, []
         return True
-
-
-def _is_like(rate: float, other: float) -> bool:
-    return other / _PAYS < rate < other * _PAYS
 
 
 class Streams:

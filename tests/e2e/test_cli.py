@@ -69,6 +69,18 @@ async def test_streams(service: Service) -> None:
     assert (get.code, get.out, get.err) == (0, content, "")
 
 
+async def test_one_file_over_several_connections(service: Service) -> None:
+    content = os.urandom(3_000_000)
+    (service.local / "a").write_bytes(content)
+    put = await run(service, "put", "--streams", "3", "a", "b")
+    assert (put.code, put.err) == (0, "") and put.text.startswith("stored a as b: 3.0 MB")
+    get = await run(service, "get", "--streams", "3", "b", "c")
+    assert (get.code, get.err) == (0, "")
+    assert (service.local / "c").read_bytes() == content
+    refused = await run(service, "put", "--streams", "3", "-", "b", stdin=content)
+    assert refused.code == 2 and "--streams is for one whole file" in refused.err
+
+
 async def test_receipt_does_not_mix_with_content(service: Service) -> None:
     (service.root / "a").write_bytes(b"content")
     get = await run(service, "get", "--json", "a", "-")

@@ -96,11 +96,12 @@ def _grows(*rates: float, full: bool = False) -> list[bool]:
 
 
 def test_connections_are_added_while_that_brings_more() -> None:
-    assert _grows(10, 50, 95, 100, 101) == [False, False, False, True, False]  # not while the rate still rises by itself
-    assert _grows(100, 100, 100, 100, 100, 100) == [False, True, False, False, False, False]
-    assert _grows(100, 100, 190, 200, 390, 400) == [False, True, False, True, False, True]
+    assert _grows(10, 50, 95, 110, 101) == [False, False, False, False, True]  # not while the rate still rises by itself
+    assert _grows(*[100] * 9) == [False, False, True] + [False] * 6
+    assert _grows(100, 100, 100, 190, 200, 200, 390, 400, 400) == [False, False, True] * 3
 
 
 def test_connections_are_added_when_the_rate_falls_and_not_while_packets_queue() -> None:
-    assert _grows(100, 100, 100, 100, 60, 60) == [False, True, False, False, False, True]
+    assert _grows(*[100] * 6, 60, 60) == [False, False, True, False, False, False, True, False]
     assert _grows(100, 100, 60, 0, 0, 60, full=True) == [False] * 6
+    assert _grows(50, 350, 50, 350, 50, 350)[-1] is False  # acknowledgements come in lumps
