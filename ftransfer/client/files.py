@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
+from ftransfer.client.commands import Commands
 from ftransfer.client.conversation import Conversation
 from ftransfer.digest import Digest, is_digest
 from ftransfer.errors import RemoteProtocolError
@@ -12,8 +13,6 @@ from ftransfer.names import escape, parse_name, parse_path
 from ftransfer.protocol.replies import Listing, Reply, take, take_count, take_time
 from ftransfer.storage.base import Entry, Partial
 from ftransfer.transfer.records import described_from_wire
-
-T = TypeVar("T")
 
 
 class Checksum(NamedTuple):
@@ -24,15 +23,8 @@ class Checksum(NamedTuple):
     digest: Digest
 
 
-class FileCommands:
+class FileCommands(Commands):
     """The part of a Client that looks after files. Each command is one round trip."""
-
-    async def _once(self, command: Callable[[Conversation], Awaitable[T]]) -> T:
-        """See Client."""
-        raise NotImplementedError
-
-    async def _ask(self, verb: str, argument: str = "", options: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
-        return await self._once(lambda conversation: conversation.ask(verb, argument, options))
 
     async def stat(self, name: str) -> Entry:
         """Describe a file or folder ("" is the share itself), with its identity.

@@ -5,18 +5,17 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
+from ftransfer.client.commands import Commands
 from ftransfer.client.conversation import Conversation
 from ftransfer.client.live import Inbox, Live
 from ftransfer.errors import BadArgument, NameTaken, RemoteProtocolError, RequestError, UnknownVerb
 from ftransfer.names import parse_path
 from ftransfer.protocol.live import LiveEvent, Person, Presence, presence_from_wire
 from ftransfer.protocol.replies import Listing, Reply, take, take_count
-
-T = TypeVar("T")
 
 OnNameRefused = Callable[[RequestError], None]
 
@@ -31,7 +30,7 @@ class Delivery(NamedTuple):
     received: int
 
 
-class People:
+class People(Commands):
     """Who we are on the server, and everybody else. Part of the Client."""
 
     def __init__(self, live: Live, name: str, on_name_refused: OnNameRefused | None) -> None:
@@ -40,13 +39,6 @@ class People:
         self._on_name_refused = on_name_refused
         # With it a new connection takes our name over from an old one that the server still believes to be there.
         self._token = os.urandom(8).hex()
-
-    async def _once(self, command: Callable[[Conversation], Awaitable[T]]) -> T:
-        """See Client."""
-        raise NotImplementedError
-
-    async def _ask(self, verb: str, argument: str = "", options: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
-        return await self._once(lambda conversation: conversation.ask(verb, argument, options))
 
     async def _take_place(self, conversation: Conversation, *, is_first: bool) -> None:
         """Say on a new connection who we are and what we want to be told."""
