@@ -78,8 +78,8 @@ async def _push_fresh(conversation: Conversation, store: Store, remote: SafeName
     if plan.large:
         await _make_folders(conversation, remote, plan)
         await _push_large(conversation, store, remote, plan, run)
-    if plan.folders:
-        await push.packs(_folders(plan, deepest_first=True))
+        if plan.folders:
+            await push.packs(_folders(plan, deepest_first=True))
 
 
 async def _compare_digests(conversation: Conversation, store: Store, remote: SafeName, plan: Plan, run: TreeRun) -> None:
@@ -135,7 +135,7 @@ class _Push:
                 names = names[len(items) :]
 
     async def everything(self, plan: Plan) -> AsyncGenerator[Group, None]:
-        """Give all small files of the tree; what else there is goes into the plan."""
+        """Give all small files of the tree, and then its folders, unless large files are to come before; those go into the plan."""
         async with contextlib.aclosing(self._store.read_tree(ROOT, plan.packed_bytes, MAX_ITEMS)) as groups:
             async for items in groups:
                 files: Group = []
@@ -150,6 +150,9 @@ class _Push:
                     else:
                         self._run.failed(item.name, item)
                 yield files
+        if not plan.large:
+            async for group in _folders(plan, deepest_first=True):
+                yield group
 
     def _sort(self, names: Sequence[SafeName], items: Sequence[SmallFile | Entry | FtransferError]) -> Group:
         files: Group = []
