@@ -1,6 +1,6 @@
-"""Where one big transfer spends its time, both sides: perf's samples, counted by the kind of work that their stacks show.
+"""Where a transfer spends its time, both sides: perf's samples, counted by the kind of work that their stacks show.
 
-    python -m bench.profile get            # or put; --tls, --disk, --mib 1024
+    python -m bench.profile get            # or put; --tls, --disk, --mib 1024, --tree small, --tree mixed
 
 Needs perf (Debian: linux-perf) and the right to use it. Two transfers are made, and the second is looked at. Waiting is what is
 left of the time for which the client lived.
@@ -22,10 +22,11 @@ from pathlib import Path
 
 from bench.arena import Arena, Entrant
 from bench.cases.base import Bench
-from bench.data import MIB, make_file, warm_up
+from bench.cases.trees import mixed_tree, small_tree
+from bench.data import MIB, make_file, make_tree, warm_up
 from bench.measure import Command
 from bench.peers.ftransfer import Ftransfer
-from bench.verify import check_file
+from bench.verify import check_file, check_tree
 
 _HERTZ = 4000
 # A server learns the digest of a file only if that is older than this when it is read.
@@ -39,11 +40,13 @@ _KINDS = (
     ("file: sync", r"fsync|sync_file_range"),
     ("file: write", r"pwrite|vfs_write|fallocate"),
     ("file: read", r"pread|vfs_read"),
+    ("names: open, close, make, rename, stat", r"openat|fput|filp_close|mkdir|rename|fstat|statx|utimes|getdents|fchmod|unlink"),
     ("other calls of the kernel", r"entry_SYSCALL|\[kernel|asm_sysvec|ret_from_fork"),
     ("AES and records (OpenSSL)", r"libcrypto|libssl"),
     ("interpreter, and its start", r""),
 )
 _WAITING = "waiting"
+_TREES = {"small": small_tree, "mixed": mixed_tree}
 _PLACES = {"tmpfs": Path("/dev/shm"), "disk": Path(tempfile.gettempdir())}
 
 
@@ -82,18 +85,22 @@ def recording(pid: int, into: Path) -> Iterator[None]:
         recorder.wait()
 
 
-def profile(action: str, *, encrypted: bool, place: str, size: int) -> dict[str, Recorded]:
-    """Make a transfer and look at it."""
+def profile(action: str, *, encrypted: bool, place: str, size: int, tree: Sequence[int] = ()) -> dict[str, Recorded]:
+    """Make a transfer and look at it: of one file of `size` bytes, or of files of the sizes in `tree`."""
+    size = sum(tree) or size
     with Bench([], _PLACES).folder(place, 3 * size) as folder, contextlib.ExitStack() as stack:
         arena = Arena(folder, synced=place == "disk")
         source, arrived = arena.share / "big", (arena.out if action == "get" else arena.taken) / "big"
-        make_file(source, size)
+        if tree:
+            make_tree(source, list(tree))
+        else:
+            make_file(source, size)
         time.sleep(_SETTLED_S)
-        entrant = arena.enter(stack, [Ftransfer()], action, encrypted=encrypted)[0][0]
+        entrant = arena.enter(stack, [Ftransfer()], f"{action}_tree" if tree else action, encrypted=encrypted)[0][0]
         assert entrant.pid is not None
-        command = _command(entrant, action, source, arrived)
+        command = _tree_command(entrant, action, source, arena.out) if tree else _command(entrant, action, source, arrived)
         entrant.run([command])
-        check_file(source, arrived)
+        (check_tree if tree else check_file)(source, arrived)
         arena.clean()
         if place == "tmpfs":
             warm_up(folder, size + (size >> 2))
@@ -106,6 +113,12 @@ def profile(action: str, *, encrypted: bool, place: str, size: int) -> dict[str,
 
 def _command(entrant: Entrant, action: str, source: Path, arrived: Path) -> Command:
     command = entrant.peer.get(entrant.at, "big", arrived) if action == "get" else entrant.peer.put(entrant.at, source, "in/big")
+    assert command is not None
+    return command
+
+
+def _tree_command(entrant: Entrant, action: str, source: Path, out: Path) -> Command:
+    command = entrant.peer.get_tree(entrant.at, "big", out) if action == "get" else entrant.peer.put_tree(entrant.at, source, "in")
     assert command is not None
     return command
 
@@ -124,14 +137,17 @@ def table(sides: dict[str, Recorded]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.profile", description="Where one big transfer spends its time.")
+    parser = argparse.ArgumentParser(prog="python -m bench.profile", description="Where a transfer spends its time.")
     parser.add_argument("action", choices=("get", "put"))
     parser.add_argument("--tls", action="store_true", help="encrypted")
     parser.add_argument("--disk", action="store_true", help="on a disk, not in memory")
     parser.add_argument("--mib", type=int, default=1024, help="size of the file")
+    parser.add_argument("--tree", choices=_TREES, help="a tree of the benchmark in place of one file")
     options = parser.parse_args(arguments)
     place = "disk" if options.disk else "tmpfs"
-    sys.stdout.write(table(profile(options.action, encrypted=options.tls, place=place, size=options.mib * MIB)) + "\n")
+    tree = _TREES[options.tree](Bench([], _PLACES)) if options.tree else ()
+    sides = profile(options.action, encrypted=options.tls, place=place, size=options.mib * MIB, tree=tree)
+    sys.stdout.write(table(sides) + "\n")
     return 0
 
 

@@ -18,6 +18,10 @@ from bench.profile import Recorded, classify, table
         (("tcp_write_xmit ([kernel])", "tcp_sendmsg ([kernel])", "vfs_write ([kernel])"), "socket: send"),
         (("copy_folio ([kernel])", "shmem_file_write_iter ([kernel])", "vfs_write ([kernel])"), "file: write"),
         (("gcm (libcrypto.so.3)", "_PyEval_EvalFrameDefault (libpython3.11.so)"), "AES and records (OpenSSL)"),
+        (
+            ("shmem_mknod ([kernel])", "path_openat ([kernel])", "entry_SYSCALL_64 ([kernel])"),
+            "names: open, close, make, rename, stat",
+        ),
         (("do_sys_poll ([kernel])", "entry_SYSCALL_64 ([kernel])"), "other calls of the kernel"),
         (("_PyEval_EvalFrameDefault (libpython3.11.so)",), "interpreter, and its start"),
     ],
