@@ -121,10 +121,10 @@ class Kernel:
             raise _last_error()
 
     def reserve(self, descriptor: int, offset: int, size: int) -> bool:
-        """Set room aside for `size` bytes from `offset`, leaving the file's size as it is; whether that could be done.
+        """Set room aside for `size` bytes from `offset`, leaving the file's size as it is; whether that was done.
 
-        Where the file system cannot, it is only asked whether it has as much free. So it is in memory, where it would take a third
-        of the time that writing takes, before the first byte can come.
+        Not every file system can. In memory it is not done, since it would take a third of the time that writing takes, before the
+        first byte can come.
 
         Raises:
             OSError: ENOSPC or EDQUOT.
@@ -140,8 +140,6 @@ class Kernel:
             except OSError as error:
                 if error.errno not in UNSUPPORTED:
                     raise
-        if self.free_bytes(descriptor) < size:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return False
 
     def _is_in_memory(self, descriptor: int) -> bool:

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from io import FileIO
+from weakref import WeakSet
 
 from blake3 import blake3
 
@@ -49,7 +50,16 @@ class Upload:
         self.kept = kept
         self.restarted = restarted
         self.has_room = False
+        self.promised = 0  # bytes that there will be, for which no room is set aside
         self.is_scattered = False
+
+    @property
+    def unwritten(self) -> int:
+        """How many of the promised bytes have not come yet."""
+        try:
+            return max(0, self.promised - os.fstat(self.file.fileno()).st_size)
+        except (ValueError, OSError):
+            return 0  # it has been closed: nothing more comes
 
 
 def key_of(name: str, announced: Announcement) -> str:
@@ -75,6 +85,8 @@ class Partials:
         self._kernel = kernel
         # To try a lock is to hold it for a moment; a writer of this store that came just then would think it taken.
         self._mutex = threading.Lock()
+        self._promises: WeakSet[Upload] = WeakSet()
+        self._promising = threading.Lock()
 
     def begin(self, name: str, announced: Announcement, taken: Upload | None) -> Upload:
         """Make or find the file for an upload, with room for what is to come.
@@ -95,10 +107,21 @@ class Partials:
                     os.ftruncate(handle, 0)
                     upload.kept, upload.restarted = 0, True
                 upload.has_room = self._kernel.reserve(handle, upload.kept, announced.size - upload.kept)
+                if not upload.has_room:
+                    self._promise(upload, announced.size)
         except BaseException:
             self.keep(upload, upload.kept)
             raise
         return upload
+
+    def _promise(self, upload: Upload, size: int) -> None:
+        """Promise room that the file system does not set aside: of what is free, what others of this store were not promised."""
+        with self._promising:
+            others = sum(other.unwritten for other in self._promises if other is not upload)
+            if self._kernel.free_bytes(upload.file.fileno()) - others < size - upload.kept:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            upload.promised = size
+            self._promises.add(upload)
 
     def drop(self, upload: Upload) -> None:
         """Remove the file and close it."""

@@ -321,6 +321,22 @@ async def test_the_disk_begins_to_write_before_all_has_come(
 
 
 @pytest.mark.parametrize("in_memory", [True, False])
+async def test_without_fallocate_two_uploads_are_not_promised_the_same_room(
+    store: LocalStore, kernel: FailingKernel, in_memory: bool
+) -> None:
+    kernel.in_memory = in_memory
+    kernel.fail("fallocate", errno.EOPNOTSUPP)
+    first = await store.open_write(parse_name("f"), announced(600))
+    with pytest.raises(DiskFull):
+        await store.open_write(parse_name("g"), announced(401))
+    second = await store.open_write(parse_name("g"), announced(400))
+    await first.abort()  # it is given back
+    third = await store.open_write(parse_name("f"), announced(600))
+    for writer in (second, third):
+        await writer.abort()
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
 @pytest.mark.parametrize(("size", "fits"), [(1000, True), (1001, False)])
 async def test_without_fallocate_the_free_room_is_asked_for(
     store: LocalStore, kernel: FailingKernel, size: int, fits: bool, in_memory: bool
