@@ -14,12 +14,7 @@ from ftransfer.client.downloads import OWNER, Report, download, receiving
 from ftransfer.client.retry import afresh_once
 from ftransfer.client.segments import ASKED_AHEAD, Segment, SegmentLength, Segments
 from ftransfer.client.streams import Connect, Streams, streams_for
-from ftransfer.errors import (
-    DigestMismatch,
-    OffsetConflict,
-    RemoteProtocolError,
-    SourceChanged,
-)
+from ftransfer.errors import DigestMismatch, OffsetConflict, RemoteProtocolError, SourceChanged
 from ftransfer.names import SafeName, escape, parse_name
 from ftransfer.protocol.connection import Event
 from ftransfer.protocol.replies import End, Meta, Reply, take

@@ -83,7 +83,7 @@ class Transfers(Commands):
     async def _download(
         self, conversation: Conversation, name: str, store: Store, target: SafeName, report: Report, streams: int | None
     ) -> Receipt:
-        if streams == 1 or (streams is None and conversation.channel.link.round_trip_s < LONG_PATH_S):
+        if _goes_over_one(conversation, streams):
             return await download(conversation, name, store, target, report, keep_cancelled=self.keep_cancelled)
         from ftransfer.client.parallel import download_best
 
@@ -167,7 +167,7 @@ class Transfers(Commands):
         report: Report,
         streams: int | None,
     ) -> Receipt:
-        if streams == 1 or (streams is None and conversation.channel.link.round_trip_s < LONG_PATH_S):
+        if _goes_over_one(conversation, streams):
             return await upload(conversation, reader, name, source, options, report)
         from ftransfer.client.parallel_put import upload_best
 
@@ -197,6 +197,11 @@ class Transfers(Commands):
 
         receipt = await self._once(lambda conversation: upload_stream(conversation, source, target, options, report))
         return receipt._replace(seconds=time.monotonic() - began)
+
+
+def _goes_over_one(conversation: Conversation, streams: int | None) -> bool:
+    """Whether it is plain, without the modules for several connections, that one will do."""
+    return streams == 1 or (streams is None and conversation.channel.link.round_trip_s < LONG_PATH_S)
 
 
 def _split_destination(dest: str, name: SafeName) -> tuple[str, str]:
