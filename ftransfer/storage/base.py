@@ -302,9 +302,8 @@ class Store(Protocol):
     async def open_write(self, name: SafeName, announced: Announcement) -> Writer:
         """Begin an upload, or go on with the one of the same owner, name and source: `Writer.offset` says from where.
 
-        Room for the announced size is reserved first, by the file system or else among the writers of this store
-        (see Writer.has_room). An older live writer of
-        the same upload is fenced off; one of another source goes on beside it.
+        Room for the announced size is reserved first, by the file system or else among the writers of this store (see
+        Writer.has_room). An older live writer of the same upload is fenced off; one of another source goes on beside it.
 
         Raises:
             NotFound: The folder to hold it does not exist.
