@@ -1,24 +1,41 @@
 """Serve one folder to many people and scripts: verified, atomic, resumable file transfer over one port.
 
-async with ftransfer.connect("127.0.0.1", 9021) as client:
-    receipt = await client.put("results.csv")
+    async with ftransfer.connect("127.0.0.1", 9021) as client:
+        entries = await client.dir("lab")                        # a list of Entry: name, kind, size, mtime_ns, mode
+        receipt = await client.put("results.csv", "lab/")        # verified and on disk when it returns
+        receipt = await client.get("lab/results.csv", "copies/")
+        receipt = await client.get_to("lab/results.csv", io.BytesIO())
+        receipt = await client.put_from(io.BytesIO(b"some bytes"), "lab/notes.txt")
+        report = await client.put_tree("photos", "lab/photos")   # only what differs is moved
+        report = await client.get_tree("lab", "mirror")
+        checksum = await client.checksum("lab/notes.txt")
+        await client.rename("lab/notes.txt", "lab/old notes.txt")
+        await client.remove("lab/old notes.txt")
+        async with client.watching("lab") as changes:            # async for change in changes: ...
+            people = await client.who()
+
+Every error is an FtransferError (ftransfer.errors has them all). A Client runs one command after the other: for transfers at the
+same time use a client for each. `Server`, `Share` and `LocalStore` serve a folder from Python.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
+from importlib import import_module as _import_module
 from typing import TYPE_CHECKING
 
+from ftransfer import errors
 from ftransfer.version import VERSION as __version__
 
 if TYPE_CHECKING:
     from ftransfer.client.client import Client, connect
     from ftransfer.client.files import Checksum
+    from ftransfer.client.people import Delivery
     from ftransfer.client.retry import NO_RETRY, RetryRules
     from ftransfer.client.security import Security
+    from ftransfer.client.trees import TreeOptions, TreeReport
     from ftransfer.errors import FtransferError
     from ftransfer.limits import Limits
-    from ftransfer.protocol.live import Attendance, Change, Message, Missed, Presence, Rescan
+    from ftransfer.protocol.live import Attendance, Change, Message, Missed, Person, Presence, Rescan
     from ftransfer.server.listener import Server
     from ftransfer.share import Share
     from ftransfer.storage.base import Entry, Partial
@@ -33,15 +50,19 @@ _HOMES = {
     "Change": "ftransfer.protocol.live",
     "Message": "ftransfer.protocol.live",
     "Missed": "ftransfer.protocol.live",
+    "Person": "ftransfer.protocol.live",
     "Presence": "ftransfer.protocol.live",
     "Rescan": "ftransfer.protocol.live",
     "FolderWatcher": "ftransfer.watch.watcher",
     "Client": "ftransfer.client.client",
     "connect": "ftransfer.client.client",
     "Checksum": "ftransfer.client.files",
+    "Delivery": "ftransfer.client.people",
     "NO_RETRY": "ftransfer.client.retry",
     "RetryRules": "ftransfer.client.retry",
     "Security": "ftransfer.client.security",
+    "TreeOptions": "ftransfer.client.trees",
+    "TreeReport": "ftransfer.client.trees",
     "FtransferError": "ftransfer.errors",
     "Limits": "ftransfer.limits",
     "Server": "ftransfer.server.listener",
@@ -58,6 +79,7 @@ __all__ = [
     "NO_RETRY",
     "Checksum",
     "Client",
+    "Delivery",
     "Entry",
     "FtransferError",
     "Limits",
@@ -70,15 +92,19 @@ __all__ = [
     "Security",
     "Server",
     "Share",
+    "TreeOptions",
+    "TreeReport",
     "Attendance",
     "Change",
     "Message",
     "Missed",
+    "Person",
     "Presence",
     "Rescan",
     "FolderWatcher",
     "__version__",
     "connect",
+    "errors",
 ]
 
 
@@ -86,4 +112,8 @@ def __getattr__(name: str) -> object:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'ftransfer' has no attribute {name!r}")
-    return getattr(import_module(home), name)
+    return getattr(_import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -12,6 +12,7 @@ from ftransfer.cli.options import Host, Json, Port, parse_age
 from ftransfer.cli.output import entry_record, note
 from ftransfer.cli.parameters import Argument, Option
 from ftransfer.cli.running import run
+from ftransfer.client.paths import from_root
 from ftransfer.errors import ChannelError, FtransferError, ProtocolError, RequestError
 from ftransfer.shell.failures import SomeFailed
 from ftransfer.shell.wording import checksum_line, explain, partial_line, partials_line, removed_line, short_name, stat_lines
@@ -109,7 +110,7 @@ def mv(
     as_json: Json = False,
 ) -> None:
     """Move or rename a file or folder within the share, in one step."""
-    target = f"{new}{old.rstrip('/').rsplit('/', 1)[-1]}".lstrip("/") if new.endswith("/") else new
+    target = from_root(f"{new}{old.rstrip('/').rsplit('/', 1)[-1]}" if new.endswith("/") else new)
 
     async def one(client: Client, name: str) -> str:
         await client.rename(name, target, replace=force)
@@ -163,7 +164,7 @@ async def _each(host: str, port: int, names: Sequence[str], one: Callable[[Clien
     """
     failures: list[FtransferError] = []
     async with connection_to(host, port) as client:
-        for name in names:
+        for name in map(from_root, names):
             try:
                 sys.stdout.write(f"{await one(client, name)}\n")
             except FtransferError as error:

@@ -16,14 +16,14 @@ from ftransfer.client.conversation import Conversation, OnNotice
 from ftransfer.client.files import FileCommands
 from ftransfer.client.greeting import Address
 from ftransfer.client.live import Live
+from ftransfer.client.paths import RemoteName, share_path
 from ftransfer.client.people import OnNameRefused, People
 from ftransfer.client.retry import Backoff, RetryRules
 from ftransfer.client.security import DEFAULT_SECURITY, Security
 from ftransfer.client.transfers import Transfers
 from ftransfer.client.turn import Turn
-from ftransfer.errors import Busy, CannotConnect, ChannelError, ServerStopping
+from ftransfer.errors import Busy, CannotConnect, ChannelError, LocalProtocolError, ServerStopping
 from ftransfer.limits import DEFAULT_LIMITS, Limits
-from ftransfer.names import parse_path
 from ftransfer.protocol.replies import Hello, Listing, Notice, Reply
 from ftransfer.storage.base import Entry
 from ftransfer.transfer.records import Progress, ProgressCallback, entries_from_wire
@@ -97,7 +97,11 @@ class connect:  # noqa: N801 - reads as the verb that it is: async with connect(
 
 
 class Client(FileCommands, Transfers, People):
-    """A user of one share. Made by `connect`. Commands of one client run one after the other."""
+    """A user of one share. Made by `connect`; after the end of its `async with` every command raises LocalProtocolError.
+
+    A client has one connection, over which its commands run one after the other: `dir` waits for the end of a `get` that runs. For
+    several transfers at once, use a client for each.
+    """
 
     def __init__(
         self,
@@ -122,6 +126,7 @@ class Client(FileCommands, Transfers, People):
         self.durable = durable
         self.keep_cancelled = keep_cancelled
         self._conversation: Conversation | None = None
+        self._has_ended = False
         self._turn = Turn()
         super().__init__(Live(self._turn, self._connected, retry), name, on_name_refused)
 
@@ -144,7 +149,8 @@ class Client(FileCommands, Transfers, People):
             await self._connected()
 
     async def close(self) -> None:
-        """Say goodbye. Never raises."""
+        """Say goodbye, for good. Never raises."""
+        self._has_ended = True
         try:
             await self._live.close()
             if self._conversation is not None:
@@ -155,6 +161,8 @@ class Client(FileCommands, Transfers, People):
                 self._conversation = None
 
     async def _connected(self) -> Conversation:
+        if self._has_ended:
+            raise LocalProtocolError("this client is closed; connect makes another one")
         if self._conversation is None or self._conversation.is_over:
             is_first = self._conversation is None
             conversation = await Conversation.open(
@@ -227,7 +235,7 @@ class Client(FileCommands, Transfers, People):
 
     # Listing.
 
-    async def dir(self, path: str = "") -> list[Entry]:
+    async def dir(self, path: RemoteName = "") -> list[Entry]:
         """Give the entries of a folder ("" is the share itself), ordered by name.
 
         Raises:
@@ -236,13 +244,15 @@ class Client(FileCommands, Transfers, People):
         entries = [entry async for batch in self.iter_dir(path) for entry in batch]
         return sorted(entries, key=lambda entry: entry.name)
 
-    async def iter_dir(self, path: str = "", *, recursive: bool = False, links: bool = False) -> AsyncIterator[Sequence[Entry]]:
+    async def iter_dir(
+        self, path: RemoteName = "", *, recursive: bool = False, links: bool = False
+    ) -> AsyncIterator[Sequence[Entry]]:
         """Give the entries of a folder in batches as they come, so that a folder of a million takes no memory.
 
         No other command of this client can run until the listing has been read to its end; one that is left early costs the
         connection, and the next command makes a new one.
         """
-        below = parse_path(path)
+        below = share_path(path)
         options = {key: True for key, wanted in (("recursive", recursive), ("links", links)) if wanted}
         async with self._turn:
             conversation = await self._connected()
@@ -266,7 +276,7 @@ class Client(FileCommands, Transfers, People):
 
     async def get_tree(
         self,
-        path: str = "",
+        path: RemoteName = "",
         dest: str | os.PathLike[str] = ".",
         *,
         options: TreeOptions | None = None,
@@ -307,7 +317,7 @@ class Client(FileCommands, Transfers, People):
     async def put_tree(
         self,
         folder: str | os.PathLike[str],
-        path: str = "",
+        path: RemoteName = "",
         *,
         options: TreeOptions | None = None,
         on_item: OnItem | None = None,

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 from ftransfer.client.commands import Commands
 from ftransfer.client.conversation import Conversation
+from ftransfer.client.paths import RemoteName, share_name, share_path
 from ftransfer.digest import Digest, is_digest
 from ftransfer.errors import RemoteProtocolError
-from ftransfer.names import escape, parse_name, parse_path
+from ftransfer.names import escape, parse_name
 from ftransfer.protocol.replies import Listing, Reply, take, take_count, take_time
 from ftransfer.storage.base import Entry, Partial
 from ftransfer.transfer.records import described_from_wire
@@ -26,55 +27,55 @@ class Checksum(NamedTuple):
 class FileCommands(Commands):
     """The part of a Client that looks after files. Each command is one round trip."""
 
-    async def stat(self, name: str) -> Entry:
+    async def stat(self, name: RemoteName) -> Entry:
         """Describe a file or folder ("" is the share itself), with its identity.
 
         Raises:
             NotFound, NotAFile (a fifo or device), NameRefused, and ChannelError.
         """
-        safe = parse_path(name)
+        safe = share_path(name)
         return described_from_wire(await self._ask("stat", str(safe) or "/"), safe)
 
-    async def checksum(self, name: str) -> Checksum:
+    async def checksum(self, name: RemoteName) -> Checksum:
         """Give the digest of a file, which the server computes if it does not know it.
 
         Raises:
             NotFound, NotAFile, Forbidden, NameRefused, and ChannelError; SourceChanged if it was written to meanwhile.
         """
-        safe = parse_name(name)
+        safe = share_name(name)
         return checksum_from_wire(await self._ask("checksum", str(safe)))
 
-    async def mkdir(self, name: str, *, parents: bool = False) -> None:
+    async def mkdir(self, name: RemoteName, *, parents: bool = False) -> None:
         """Make a folder. With `parents`, missing ones above are made too, and it is no error if it is there already.
 
         Raises:
             AlreadyThere, NotFound (the folder above), NotAFolder, Forbidden, ReadOnly, NameRefused, and ChannelError.
         """
-        await self._ask("mkdir", str(parse_path(name)) or "/", {"parents": True} if parents else None)
+        await self._ask("mkdir", str(share_path(name)) or "/", {"parents": True} if parents else None)
 
-    async def rename(self, old: str, new: str, *, replace: bool = False) -> None:
+    async def rename(self, old: RemoteName, new: RemoteName, *, replace: bool = False) -> None:
         """Move a file or folder within the share, in one step. A link is moved itself.
 
         Raises:
             AlreadyThere: Something has the new name, and `replace` is false.
             NotFound, NotAFile, NotAFolder, FolderNotEmpty, Forbidden, ReadOnly, NameRefused, and ChannelError.
         """
-        options: dict[str, Any] = {"to": str(parse_path(new)) or "/"}
+        options: dict[str, Any] = {"to": str(share_path(new)) or "/"}
         if replace:
             options["replace"] = True
-        await self._ask("mv", str(parse_path(old)) or "/", options)
+        await self._ask("mv", str(share_path(old)) or "/", options)
 
-    async def remove(self, name: str, *, recursive: bool = False) -> int:
+    async def remove(self, name: RemoteName, *, recursive: bool = False) -> int:
         """Remove a file or folder; give how many things went. A link is removed itself.
 
         Raises:
             FolderNotEmpty: A folder with content, and `recursive` is false.
             NotFound, NotAFile (a fifo or device), Forbidden, ReadOnly, NameRefused, and ChannelError.
         """
-        values = await self._ask("rm", str(parse_path(name)) or "/", {"recursive": True} if recursive else None)
+        values = await self._ask("rm", str(share_path(name)) or "/", {"recursive": True} if recursive else None)
         return take_count(values, "removed")
 
-    async def set_attributes(self, name: str, *, mtime_ns: int | None = None, mode: int | None = None) -> None:
+    async def set_attributes(self, name: RemoteName, *, mtime_ns: int | None = None, mode: int | None = None) -> None:
         """Set the time of last change (nanoseconds since 1970) or the permission bits of a file or folder.
 
         Raises:
@@ -82,9 +83,9 @@ class FileCommands(Commands):
         """
         given = {"mtime_ns": mtime_ns, "mode": mode}
         options = {key: value for key, value in given.items() if value is not None}
-        await self._ask("setstat", str(parse_path(name)) or "/", options)
+        await self._ask("setstat", str(share_path(name)) or "/", options)
 
-    async def partials(self, path: str = "", *, older_s: int = 0) -> list[Partial]:
+    async def partials(self, path: RemoteName = "", *, older_s: int = 0) -> list[Partial]:
         """Give the uploads that were cut off, oldest first; their `source` is known to their senders only.
 
         Args:
@@ -93,7 +94,7 @@ class FileCommands(Commands):
         """
         return await self._partials(path, {"older_s": older_s} if older_s else {})
 
-    async def clear_partials(self, path: str = "", *, older_s: int = 0) -> list[Partial]:
+    async def clear_partials(self, path: RemoteName = "", *, older_s: int = 0) -> list[Partial]:
         """Remove such uploads, but none that is running just now; give those removed.
 
         Raises:
@@ -101,8 +102,8 @@ class FileCommands(Commands):
         """
         return await self._partials(path, {"clear": True, **({"older_s": older_s} if older_s else {})})
 
-    async def _partials(self, path: str, options: Mapping[str, Any]) -> list[Partial]:
-        below = str(parse_path(path))
+    async def _partials(self, path: RemoteName, options: Mapping[str, Any]) -> list[Partial]:
+        below = str(share_path(path))
         return await self._once(lambda conversation: ask_partials(conversation, below, options))
 
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from ftransfer.client.client import Client
+from ftransfer.client.paths import RemoteName, share_path
 from ftransfer.client.trees import TreeItem, TreeOptions
 from ftransfer.errors import (
     AlreadyThere,
@@ -21,7 +22,7 @@ from ftransfer.errors import (
     Truncated,
 )
 from ftransfer.jobs import movers, run_job
-from ftransfer.names import SafeName, parse_name, parse_path
+from ftransfer.names import SafeName, parse_name
 from ftransfer.protocol.live import CREATED, MOVED, REMOVED, Change, LiveEvent
 from ftransfer.storage.base import FILE, FOLDER
 
@@ -48,7 +49,7 @@ class Follower:
     def __init__(
         self,
         client: Client,
-        path: str,
+        path: RemoteName,
         dest: str | os.PathLike[str],
         *,
         delete: bool = False,
@@ -56,7 +57,7 @@ class Follower:
         on_failure: Callable[[FtransferError | OSError], None],
     ) -> None:
         self._client = client
-        self._path = parse_path(path)
+        self._path = share_path(path)
         self._dest = Path(dest)
         self._delete = delete
         self._on_event = on_event

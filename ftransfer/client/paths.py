@@ -1,8 +1,13 @@
-"""Local paths as text: to import pathlib would take as long as to receive a small file, with all that it takes to connect."""
+"""Paths as callers give them: of this machine as text (importing pathlib takes as long as receiving a small file), of the share."""
 
 from __future__ import annotations
 
 import os
+
+from ftransfer.names import SafeName, parse_name, parse_path
+
+# What a caller may name things in the share with; a pathlib.PurePosixPath is a PathLike.
+RemoteName = str | os.PathLike[str]
 
 
 def tidy(path: str | os.PathLike[str]) -> str:
@@ -10,3 +15,19 @@ def tidy(path: str | os.PathLike[str]) -> str:
     text = os.fspath(path)
     parts = "/".join(part for part in text.split("/") if part not in ("", "."))
     return f"/{parts}" if text.startswith("/") else parts or "."
+
+
+def share_name(name: RemoteName) -> SafeName:
+    """Give the name that a caller means; a "/" at the beginning is the root of the share. Raises as names.parse_name."""
+    return parse_name(from_root(name))
+
+
+def share_path(path: RemoteName) -> SafeName:
+    """As share_name, for arguments where a folder may be meant. Raises as names.parse_path."""
+    return parse_path(from_root(path))
+
+
+def from_root(name: RemoteName) -> str:
+    """Give what a caller calls a thing in the share as the wire has it: without "/" at the beginning. "/" stays."""
+    text = os.fsdecode(name)
+    return text.lstrip("/") or text[:1]

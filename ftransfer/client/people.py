@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from ftransfer.client.commands import Commands
 from ftransfer.client.conversation import Conversation
 from ftransfer.client.live import Inbox, Live
+from ftransfer.client.paths import RemoteName, share_path
 from ftransfer.errors import BadArgument, NameTaken, RemoteProtocolError, RequestError, UnknownVerb
-from ftransfer.names import parse_path
 from ftransfer.protocol.live import LiveEvent, Person, Presence, presence_from_wire
 from ftransfer.protocol.replies import Listing, Reply, take, take_count
 
@@ -108,9 +108,9 @@ class People(Commands):
         """Listen for a while: `async with client.listening() as events`. Nothing is left out from the beginning of the block on."""
         return self._live.listening()
 
-    def watching(self, path: str = "") -> AbstractAsyncContextManager[Inbox]:
+    def watching(self, path: RemoteName = "") -> AbstractAsyncContextManager[Inbox]:
         """Watch for a while, as listening. Raises as watch."""
-        return self._live.watching(parse_path(path))
+        return self._live.watching(share_path(path))
 
     async def listen(self) -> AsyncGenerator[LiveEvent, None]:
         """Give what others say and who comes and goes, for as long as wanted, across lost connections.
@@ -124,7 +124,7 @@ class People(Commands):
             while True:
                 yield await events.take()
 
-    async def watch(self, path: str = "") -> AsyncGenerator[LiveEvent, None]:
+    async def watch(self, path: RemoteName = "") -> AsyncGenerator[LiveEvent, None]:
         """Give each Change below a folder of the share, and a Rescan or Missed where the server could not tell them all.
 
         Otherwise as listen.

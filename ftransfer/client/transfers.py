@@ -10,11 +10,11 @@ from typing import Any, BinaryIO
 from ftransfer.client.commands import Commands
 from ftransfer.client.conversation import Conversation
 from ftransfer.client.downloads import LONG_PATH_S, PartFile, StreamDownload, download, expire_parts
-from ftransfer.client.paths import tidy
+from ftransfer.client.paths import RemoteName, share_name, share_path, tidy
 from ftransfer.client.retry import afresh_once
 from ftransfer.client.uploads import Report, source_of, upload, upload_stream
 from ftransfer.jobs import movers, run_job
-from ftransfer.names import SafeName, parse_name, parse_path
+from ftransfer.names import SafeName, parse_name
 from ftransfer.storage.base import Reader, Store
 from ftransfer.storage.local import LocalStore
 from ftransfer.transfer.records import Progress, ProgressCallback, Receipt
@@ -27,7 +27,7 @@ class Transfers(Commands):
 
     async def get(
         self,
-        name: str,
+        name: RemoteName,
         dest: str | os.PathLike[str] = ".",
         *,
         offset: int = 0,
@@ -49,7 +49,7 @@ class Transfers(Commands):
             DigestMismatch, Truncated: The content did not verify; nothing was published.
             ChannelError: The connection was lost, for longer than the rules for retries allow.
         """
-        safe = parse_name(name)
+        safe = share_name(name)
         folder, file_name = await run_job(movers(), lambda: _split_destination(os.fspath(dest), safe))
         began = time.monotonic()
         store = await LocalStore.open(folder, durable=self.durable)
@@ -93,7 +93,7 @@ class Transfers(Commands):
 
     async def get_to(
         self,
-        name: str,
+        name: RemoteName,
         sink: BinaryIO,
         *,
         offset: int = 0,
@@ -108,8 +108,9 @@ class Transfers(Commands):
             As `get`; SourceChanged if the file changed across a lost connection; OSError from the sink.
         """
         began = time.monotonic()
-        stream = StreamDownload(str(parse_name(name)), sink, offset=offset, length=length)
-        receipt = await self.persist(name, stream.run, progress)
+        safe = str(share_name(name))
+        stream = StreamDownload(safe, sink, offset=offset, length=length)
+        receipt = await self.persist(safe, stream.run, progress)
         return receipt._replace(seconds=time.monotonic() - began)
 
     # Sending.
@@ -117,7 +118,7 @@ class Transfers(Commands):
     async def put(
         self,
         file: str | os.PathLike[str],
-        name: str | None = None,
+        name: RemoteName | None = None,
         *,
         progress: ProgressCallback | None = None,
         if_absent: bool = False,
@@ -176,7 +177,7 @@ class Transfers(Commands):
     async def put_from(
         self,
         source: BinaryIO,
-        name: str,
+        name: RemoteName,
         *,
         progress: ProgressCallback | None = None,
         if_absent: bool = False,
@@ -187,7 +188,7 @@ class Transfers(Commands):
         Raises:
             As `put`; OSError from the source.
         """
-        target = str(parse_name(name))
+        target = str(share_name(name))
         options = _conditions(if_absent, if_match, durable=self.durable)
         began = time.monotonic()
 
@@ -214,12 +215,12 @@ def _split_destination(dest: str, name: SafeName) -> tuple[str, str]:
     return folder or ".", file_name
 
 
-def _remote_name(file_name: str, name: str | None) -> str:
+def _remote_name(file_name: str, name: RemoteName | None) -> str:
     if name is None or name == "":
         return str(parse_name(file_name))
-    if name.endswith("/"):
-        return str(parse_name(f"{parse_path(name)}/{file_name}".lstrip("/")))
-    return str(parse_name(name))
+    if os.fsdecode(name).endswith("/"):
+        return str(share_name(f"{share_path(name)}/{file_name}"))
+    return str(share_name(name))
 
 
 def _conditions(if_absent: bool, if_match: str, *, durable: bool) -> dict[str, Any]:

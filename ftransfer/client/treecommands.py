@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from ftransfer.client.comparing import Entries, compare_listings, compare_with_server, nothing, remote_entries
 from ftransfer.client.conversation import Conversation
 from ftransfer.client.downloads import expire_parts
-from ftransfer.client.paths import tidy
+from ftransfer.client.paths import RemoteName, share_path, tidy
 from ftransfer.client.pulls import pull_fresh_tree, pull_tree
 from ftransfer.client.pushes import push_tree
 from ftransfer.client.trees import OnItem, Plan, TreeOptions, TreeReport, TreeRun
 from ftransfer.client.unfinished import is_empty, until_whole
 from ftransfer.errors import FtransferError, NotAFolder, NotFound
 from ftransfer.jobs import movers, run_job
-from ftransfer.names import SafeName, escape, parse_path
+from ftransfer.names import SafeName, escape
 from ftransfer.storage.base import FILE, Store
 from ftransfer.storage.local import LocalStore
 from ftransfer.transfer.records import ProgressCallback
@@ -34,7 +34,7 @@ _BATCH = 1024  # entries that are compared in one go
 
 async def get_tree(
     client: Client,
-    path: str,
+    path: RemoteName,
     dest: str | os.PathLike[str],
     options: TreeOptions | None,
     on_item: OnItem | None,
@@ -42,7 +42,7 @@ async def get_tree(
 ) -> TreeReport:
     """See Client.get_tree."""
     options = options or TreeOptions()
-    remote = parse_path(path)
+    remote = share_path(path)
     run = TreeRun(options, on_item, progress)
     async with (
         _destination(tidy(dest), durable=client.durable, dry_run=options.dry_run) as (store, was_missing),
@@ -81,7 +81,7 @@ async def get_matching(
     """See Client.get_matching."""
     options = options or TreeOptions()
     folder, rest = split_glob(pattern)
-    remote = parse_path(folder)
+    remote = share_path(folder)
     wanted = glob_selection(rest)
     run = TreeRun(options, on_item, progress)
     async with _destination(tidy(dest), durable=client.durable, dry_run=options.dry_run) as (store, was_missing):
@@ -113,14 +113,14 @@ async def get_matching(
 async def put_tree(
     client: Client,
     folder: str | os.PathLike[str],
-    path: str,
+    path: RemoteName,
     options: TreeOptions | None,
     on_item: OnItem | None,
     progress: ProgressCallback | None,
 ) -> TreeReport:
     """See Client.put_tree."""
     options = options or TreeOptions()
-    remote = parse_path(path)
+    remote = share_path(path)
     run = TreeRun(options, on_item, progress)
     store = await LocalStore.open(folder, durable=client.durable)
     try:

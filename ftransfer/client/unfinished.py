@@ -13,18 +13,18 @@ import os
 from collections.abc import AsyncIterator
 
 from ftransfer.client.downloads import OWNER
-from ftransfer.client.paths import tidy
+from ftransfer.client.paths import RemoteName, share_path, tidy
 from ftransfer.client.trees import TreeRun
 from ftransfer.errors import FtransferError
 from ftransfer.jobs import movers, run_job
-from ftransfer.names import RESERVED_PREFIX, ROOT, SafeName, parse_path
+from ftransfer.names import RESERVED_PREFIX, ROOT, SafeName
 from ftransfer.storage.base import Announcement, Store
 from ftransfer.storage.local import LocalStore
 
 _MARK = SafeName((f"{RESERVED_PREFIX}-tree",))  # a name that no content can have
 
 
-async def destination_of(path: str, dest: str | os.PathLike[str]) -> str:
+async def destination_of(path: RemoteName, dest: str | os.PathLike[str]) -> str:
     """Give the local folder that `get -r` is to make like the folder `path` of a share.
 
     As with cp: `dest`, or what has the folder's own name in it if `dest` is a folder or ends in a slash. But a folder that an
@@ -33,7 +33,7 @@ async def destination_of(path: str, dest: str | os.PathLike[str]) -> str:
     Raises:
         NameRefused: The path is none.
     """
-    source = parse_path(path)
+    source = share_path(path)
     folder = os.fspath(dest)
     inside = tidy(os.path.join(folder, source.last))
     if folder.endswith(os.sep):
