@@ -153,7 +153,7 @@ class PutsAhead:
             if isinstance(answer, FtransferError):
                 self._run.failed(put.shown, put.failure or answer)
             else:
-                receipt = receipt_of(put.name, answer, put.digest)
+                receipt = receipt_of(put.name, answer, put.size, put.digest)
                 self._run.item(TreeItem(put.shown, "copied", receipt.size, receipt.digest))
 
     async def _all_answered(self, receiving: asyncio.Task[None]) -> None:

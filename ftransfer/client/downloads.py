@@ -23,7 +23,7 @@ from ftransfer.errors import (
 from ftransfer.jobs import movers, run_job
 from ftransfer.names import SafeName, escape
 from ftransfer.protocol.connection import Event
-from ftransfer.protocol.replies import End, Meta, Reply
+from ftransfer.protocol.replies import End, Meta, take_count
 from ftransfer.storage.base import KEEP_PARTIALS_S, Announcement, Partial, Store, Writer
 from ftransfer.transfer.digesting import RunningDigest
 from ftransfer.transfer.pump import Sink, receive_content
@@ -198,33 +198,64 @@ async def _meta(conversation: Conversation, name: str, options: dict[str, Any]) 
     return meta
 
 
-async def _receive(conversation: Conversation, name: str, sink: Sink, digest: RunningDigest, meta: Meta, report: Report) -> Digest:
+async def _receive(
+    conversation: Conversation, name: str, sink: Sink, digest: RunningDigest, meta: Meta, report: Report, *, is_part: bool = False
+) -> Digest:
     """Receive the data and the end, verify, and read the reply; give the digest."""
     event: Event | None = None
     while event is None:
         event = conversation.sort(
             await receive_content(conversation.channel, sink, digest, lambda count: report(sink.offset, meta.size))
         )
+    digest_here = await digest.finish(sink.offset)
+    size = meta.length if is_part else meta.size
+    await check_end(conversation, name, meta, event, size=size, received=sink.offset - meta.offset, digest=digest_here)
+    return digest_here
+
+
+async def check_end(
+    conversation: Conversation, name: str, meta: Meta, event: Event, *, size: int, received: int, digest: Digest
+) -> None:
+    """Compare everything that the server says at the end of a get with what came, and read its reply.
+
+    Args:
+        event: What came after the last data frame.
+        size: What `end` must say: the size of the whole file, or of the part that was asked for.
+        received: How many bytes came.
+        digest: That of the content here.
+
+    Raises:
+        Truncated, DigestMismatch: What came is not what the server sent.
+        RemoteProtocolError: The server contradicts itself, or does not say what is needed to verify the file.
+    """
     if not isinstance(event, End):
         raise conversation.out_of_turn(event)
-    end = meta.offset + meta.length
-    if sink.offset != end:
+    if received != meta.length:
         conversation.abort()
-        message = f"{escape(name)}: {end} bytes were announced, {sink.offset} came"
-        raise Truncated(message, name=name, expected=end, actual=sink.offset)
-    actual = await digest.finish(sink.offset)
-    if actual != event.digest:
+        end = meta.offset + meta.length
+        message = f"{escape(name)}: {end} bytes were announced, {meta.offset + received} came"
+        raise Truncated(message, name=name, expected=end, actual=meta.offset + received)
+    if not event.head:
+        raise _contradicts(conversation, name, "the server does not say what its name and time were when it was sent")
+    if event.size != size:
+        raise _contradicts(conversation, name, f"the server announced {size} bytes, and {event.size} at the end")
+    if digest != event.digest:
         await _stay_in_step(conversation)
         message = f"{escape(name)}: the content does not match its digest; try again"
-        raise DigestMismatch(message, name=name, expected=event.digest, actual=actual)
+        raise DigestMismatch(message, name=name, expected=event.digest, actual=digest)
     if not conversation.connection.has_right_head(event):
         await _stay_in_step(conversation)
         message = f"{escape(name)}: its name or time did not arrive as it was sent; try again"
         raise DigestMismatch(message, name=name)
-    reply = await conversation.answer()
-    if not isinstance(reply, Reply):
-        raise conversation.out_of_turn(reply)
-    return actual
+    sent = take_count(await conversation.reply(), "bytes")
+    if sent != received:
+        raise _contradicts(conversation, name, f"the server says that it sent {sent} bytes; {received} came")
+
+
+def _contradicts(conversation: Conversation, name: str, why: str) -> RemoteProtocolError:
+    """End the conversation with a server whose words do not agree, and return the error to raise."""
+    conversation.abort()
+    return RemoteProtocolError(f"{escape(name)}: {why}; nothing was published", name=name)
 
 
 async def _stay_in_step(conversation: Conversation) -> None:
@@ -319,7 +350,8 @@ class StreamDownload:
         self._identity = meta.identity
         kept = self._written - self._start
         try:
-            text = await _receive(conversation, self._name, self, self._digest, meta, report)
+            is_part = "length" in options
+            text = await _receive(conversation, self._name, self, self._digest, meta, report, is_part=is_part)
         except DigestMismatch as error:
             error.kept = kept
             raise

@@ -10,14 +10,14 @@ import asyncio
 from collections import deque
 
 from ftransfer.client.conversation import Conversation
-from ftransfer.client.downloads import OWNER, Report, download, receiving
+from ftransfer.client.downloads import OWNER, Report, check_end, download, receiving
 from ftransfer.client.retry import afresh_once
 from ftransfer.client.segments import ASKED_AHEAD, Segment, SegmentLength, Segments
 from ftransfer.client.streams import Connect, Streams, streams_for
 from ftransfer.errors import DigestMismatch, OffsetConflict, RemoteProtocolError, SourceChanged
 from ftransfer.names import SafeName, escape, parse_name
 from ftransfer.protocol.connection import Event
-from ftransfer.protocol.replies import End, Meta, Reply, take
+from ftransfer.protocol.replies import Meta, take
 from ftransfer.storage.base import FILE, Announcement, Entry, Store, Writer
 from ftransfer.transfer.digesting import RunningDigest
 from ftransfer.transfer.pump import receive_content
@@ -165,14 +165,9 @@ class ParallelDownload:
         event: Event | None = None
         while event is None:
             event = conversation.sort(await receive_content(conversation.channel, whole, digest, lambda count: None))
-        if not isinstance(event, End):
-            raise conversation.out_of_turn(event)
-        is_right = await digest.finish(whole.offset) == event.digest and conversation.connection.has_right_head(event)
-        if whole.offset != segment.length or not is_right:
-            raise DigestMismatch(f"{escape(self._name)}: a part does not match its digest; try again", name=self._name)
-        reply = await conversation.answer()
-        if not isinstance(reply, Reply):
-            raise conversation.out_of_turn(reply)
+        size = segment.length
+        came = await digest.finish(whole.offset)
+        await check_end(conversation, self._name, meta, event, size=size, received=whole.offset, digest=came)
         return whole.data
 
 

@@ -141,7 +141,7 @@ class ParallelUpload:
             raise self._changed() from failure
         if failure is not None:
             raise failure
-        return receipt_of(self._name, said, text, kept=meta.offset, restarted=meta.restarted)
+        return receipt_of(self._name, said, self._size, text, kept=meta.offset, restarted=meta.restarted)
 
     @property
     def has_moved(self) -> bool:

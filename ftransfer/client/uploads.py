@@ -113,7 +113,7 @@ async def upload_from(conversation: Conversation, reader: Reader, name: str, met
         values, text = await _send(conversation, reader, name, meta.offset, digest, report)
     finally:
         await digest.close()
-    return receipt_of(name, values, text, kept=meta.offset, restarted=meta.restarted)
+    return receipt_of(name, values, reader.entry.size, text, kept=meta.offset, restarted=meta.restarted)
 
 
 async def _upload_at_once(conversation: Conversation, reader: Reader, name: str, announced: Mapping[str, Any]) -> Receipt:
@@ -129,7 +129,7 @@ async def _upload_at_once(conversation: Conversation, reader: Reader, name: str,
         piece = data[start : start + cap]
         frames += [connection.send_data_header(len(piece)), piece]
     await conversation.channel.send(*frames, connection.send_end(End(len(data), text)))
-    return receipt_of(name, await conversation.reply(), text)
+    return receipt_of(name, await conversation.reply(), len(data), text)
 
 
 async def _send(
@@ -220,7 +220,7 @@ async def upload_stream(
         if answer.done():
             await refused(conversation, answer)
         await channel.send(connection.send_end(End(hasher.size, hasher.digest())))
-        return receipt_of(name, values(conversation, await answer), hasher.digest())
+        return receipt_of(name, values(conversation, await answer), hasher.size, hasher.digest())
 
 
 def _read_block(stream: BinaryIO) -> bytes:
@@ -236,15 +236,15 @@ def values(conversation: Conversation, event: Event) -> Mapping[str, Any]:
     return event.values
 
 
-def receipt_of(name: str, values: Mapping[str, Any], digest: str, *, kept: int = 0, restarted: bool = False) -> Receipt:
+def receipt_of(name: str, values: Mapping[str, Any], size: int, digest: str, *, kept: int = 0, restarted: bool = False) -> Receipt:
     """Make the receipt of what the server says; it must have stored what we sent."""
     if take(values, "name", str) != name:
         raise RemoteProtocolError(f"{escape(name)}: the server acknowledges another name than was sent", name=name)
-    if take(values, "digest", str) != digest:
+    if take(values, "digest", str) != digest or take_count(values, "size") != size:
         raise RemoteProtocolError(f"{escape(name)}: the server acknowledges another content than was sent", name=name)
     return Receipt(
         take(values, "name", str),
-        take_count(values, "size"),
+        size,
         digest,
         take(values, "mtime_ns", int),
         take(values, "durable", bool, False),

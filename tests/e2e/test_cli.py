@@ -297,7 +297,12 @@ META = frame(b"M", b'{"name":"x","size":5,"mtime_ns":1,"mode":420,"identity":"i"
 @pytest.mark.parametrize(
     ("said", "line", "code", "says"),
     [
-        (HELLO + META + frame(b"D", b"hello") + end_frame(5, digest_of(b"HELLO")), "get x", 4, "x: the content does not match"),
+        (
+            HELLO + META + frame(b"D", b"hello") + end_frame(5, digest_of(b"HELLO"), META),
+            "get x",
+            4,
+            "x: the content does not match",
+        ),
         (frame(b"X", b'{"code":"not_authorised","message":"log in first"}'), "dir", 5, "log in first"),
         (frame(b"X", b'{"code":"busy","message":"the server is full; try again later"}'), "dir", 1, "full"),
         (

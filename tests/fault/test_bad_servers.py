@@ -29,6 +29,7 @@ from tests.support.service import end_frame, fake_server, frame, free_port
 HELLO = frame(b"H", b'{"protocol":1}')
 META = frame(b"M", b'{"name":"x","size":5,"mtime_ns":1,"mode":420,"identity":"i","offset":0,"length":5}')
 DIGEST = digest_of(b"hello")
+SENT = frame(b"R", b'{"bytes":5}')
 
 
 def fast(host: str, port: int, **options: object) -> connect:
@@ -93,14 +94,20 @@ async def test_server_that_closes_before_its_greeting() -> None:
 @pytest.mark.parametrize(
     ("said", "error"),
     [
-        (META + frame(b"D", b"hellO") + end_frame(5, DIGEST) + frame(b"R", b"{}"), DigestMismatch),
-        (META + frame(b"D", b"hel") + end_frame(3, digest_of(b"hel")) + frame(b"R", b"{}"), Truncated),
-        (META + frame(b"D", b"hello!") + end_frame(6, digest_of(b"hello!")) + frame(b"R", b"{}"), Truncated),
+        (META + frame(b"D", b"hellO") + end_frame(5, DIGEST, META) + SENT, DigestMismatch),
+        (META + frame(b"D", b"hello") + end_frame(5, DIGEST, HELLO) + SENT, DigestMismatch),
+        (META + frame(b"D", b"hello") + end_frame(5, DIGEST) + SENT, RemoteProtocolError),
+        (META + frame(b"D", b"hello") + end_frame(6, DIGEST, META) + SENT, RemoteProtocolError),
+        (META + frame(b"D", b"hello") + end_frame(5, DIGEST, META) + frame(b"R", b"{}"), RemoteProtocolError),
+        (META + frame(b"D", b"hello") + end_frame(5, DIGEST, META) + frame(b"R", b'{"bytes":99}'), RemoteProtocolError),
+        (META + frame(b"D", b"hello") + end_frame(5, DIGEST, META).replace(b'"head"', b'"hfad"') + SENT, RemoteProtocolError),
+        (META + frame(b"D", b"hel") + end_frame(3, digest_of(b"hel"), META) + SENT, Truncated),
+        (META + frame(b"D", b"hello!") + end_frame(6, digest_of(b"hello!"), META) + SENT, Truncated),
         (META + frame(b"D", b"hel"), TimedOut),
         (META, TimedOut),
         (META + b"D\x00\x00\x00\x05he", TimedOut),
         (frame(b"D", b"hello"), RemoteProtocolError),
-        (META.replace(b'"x"', b'"y"') + frame(b"D", b"hello") + end_frame(5, DIGEST) + frame(b"R", b"{}"), RemoteProtocolError),
+        (META.replace(b'"x"', b'"y"') + frame(b"D", b"hello") + end_frame(5, DIGEST, META) + SENT, RemoteProtocolError),
         (frame(b"M", b'{"name":"x","size":5,"offset":3,"length":2}'), RemoteProtocolError),
         (frame(b"M", b'{"name":"x","size":5,"offset":0,"length":6}'), RemoteProtocolError),
         (frame(b"M", b'{"name":"x","size":-5}'), RemoteProtocolError),
@@ -121,7 +128,7 @@ async def test_get_from_a_server_that_lies_writes_nothing(
 
 @pytest.mark.parametrize("direct", [True, False])
 async def test_server_that_goes_away_at_any_byte_of_a_get(tmp_path: Path, direct: bool) -> None:
-    answer = META + frame(b"D", b"hello") + end_frame(5, DIGEST)
+    answer = META + frame(b"D", b"hello") + end_frame(5, DIGEST, META)
     for length in range(len(answer)):
         met = await meet(HELLO + answer[:length], lambda client: client.get("x", tmp_path), then_close=True, direct=direct)
         assert isinstance(met, Closed)
@@ -148,10 +155,10 @@ async def test_listing_of_a_server_that_lies(entry: object, error: type[Ftransfe
     assert isinstance(await meet(said, lambda client: client.dir("in")), error)
 
 
-@pytest.mark.parametrize(("name", "digest"), [("x", digest_of(b"other")), ("y", DIGEST)])
-async def test_put_acknowledged_for_another_file_is_not_believed(tmp_path: Path, name: str, digest: str) -> None:
+@pytest.mark.parametrize(("name", "size", "digest"), [("x", 5, digest_of(b"other")), ("x", 6, DIGEST), ("y", 5, DIGEST)])
+async def test_put_acknowledged_for_another_file_is_not_believed(tmp_path: Path, name: str, size: int, digest: str) -> None:
     (tmp_path / "x").write_bytes(b"hello")
-    receipt = {"name": name, "size": 5, "digest": digest, "mtime_ns": 1, "durable": True}
+    receipt = {"name": name, "size": size, "digest": digest, "mtime_ns": 1, "durable": True}
     met = await meet(HELLO + frame(b"R", json.dumps(receipt).encode()), lambda client: client.put(tmp_path / "x"))
     assert isinstance(met, RemoteProtocolError)
 

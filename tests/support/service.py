@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from blake3 import blake3
+
 from ftransfer.account import Bounds
 from ftransfer.client.client import connect
 from ftransfer.client.retry import NO_RETRY
@@ -123,8 +125,12 @@ def frame(kind: bytes, payload: bytes = b"") -> bytes:
     return struct.pack(">cI", kind, len(payload)) + payload
 
 
-def end_frame(size: int, digest: str) -> bytes:
-    return frame(b"E", json.dumps({"size": size, "digest": digest}).encode())
+def end_frame(size: int, digest: str, begun: bytes | None = None) -> bytes:
+    """Make the end of a file; `begun` is what came before its content, as a frame (meta), and gives `head`."""
+    value: dict[str, object] = {"size": size, "digest": digest}
+    if begun is not None:
+        value["head"] = blake3(begun[5:]).hexdigest()
+    return frame(b"E", json.dumps(value).encode())
 
 
 @contextlib.asynccontextmanager
