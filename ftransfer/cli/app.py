@@ -80,10 +80,6 @@ def run_app(arguments: Sequence[str]) -> int:
     except typer.Abort:
         sys.stderr.write("ftransfer: interrupted\n")
         return INTERRUPTED
-    except SystemExit as end:
-        if isinstance(end.__context__, BrokenPipeError):
-            raise end.__context__ from None  # typer makes a failure of it
-        raise
     except Exception as error:
         # Typer's classes for wrong usage have moved between its versions; what they can do has not.
         if hasattr(error, "format_message") and hasattr(error, "exit_code"):

@@ -5,12 +5,13 @@ It imports little, so that an interrupt while the rest is being imported ends in
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
+
+from ftransfer.cli.streams import OutputFailed, ReaderLeft, finish_output, prepare_streams
 
 _INTERRUPTED = 130
 
@@ -28,22 +29,16 @@ def main() -> NoReturn:
 
 def run_program(arguments: Sequence[str]) -> int:
     """Run one command line and give its exit code. Never raises; stdout and stderr are flushed on return."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # a name that the terminal's encoding lacks must not stop a listing
+    prepare_streams()
     try:
         code = _run(arguments)
-        if sys.stdout is not None:
-            sys.stdout.flush()  # here, where what goes wrong can still be told
+        try:
+            finish_output()  # here, where what goes wrong can still be told
+        except OutputFailed as error:
+            code = code or _fail(error)
     except KeyboardInterrupt:
         _write_error("ftransfer: interrupted")
         code = _INTERRUPTED
-    except BrokenPipeError:
-        code = 0  # the reader has seen enough
-        _drop_output()
-    except OSError as error:
-        code = _fail(error)
-        _drop_output()
     return code
 
 
@@ -56,8 +51,8 @@ def _run(arguments: Sequence[str]) -> int:
         from ftransfer.cli.app import run_app
 
         return run_app(arguments)
-    except BrokenPipeError:
-        raise
+    except ReaderLeft:
+        return 0  # it has seen enough
     except SystemExit as end:  # typer's own, after it has shown a completion script
         return end.code if isinstance(end.code, int) else 0
     except Exception as error:
@@ -72,14 +67,5 @@ def _fail(error: Exception) -> int:
 
 
 def _write_error(text: str) -> None:
-    with contextlib.suppress(OSError, AttributeError):  # stderr may be closed
-        sys.stderr.write(f"{text}\n")
-        sys.stderr.flush()
-
-
-def _drop_output() -> None:
-    # What is still buffered would fail again when the interpreter flushes it at its end.
-    with contextlib.suppress(OSError, AttributeError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()

@@ -12,6 +12,7 @@ from ftransfer.cli.options import Host, Json, Port, parse_age
 from ftransfer.cli.output import entry_record, note
 from ftransfer.cli.parameters import Argument, Option
 from ftransfer.cli.running import run
+from ftransfer.cli.streams import only_show
 from ftransfer.client.paths import from_root
 from ftransfer.errors import ChannelError, FtransferError, ProtocolError, RequestError
 from ftransfer.shell.failures import SomeFailed
@@ -72,6 +73,7 @@ def stat(host: Host, port: Port, names: Names, as_json: Json = False) -> None:
         entry = await client.stat(name)
         return json.dumps(entry_record(entry)) if as_json else "\n".join(stat_lines(entry))
 
+    only_show()
     run(_each(host, port, names, one))
 
 
@@ -82,6 +84,7 @@ def checksum(host: Host, port: Port, names: Names, as_json: Json = False) -> Non
         found = await client.checksum(name)
         return json.dumps(found._asdict()) if as_json else checksum_line(found.digest, found.name)
 
+    only_show()
     run(_each(host, port, names, one))
 
 

@@ -17,6 +17,7 @@ from ftransfer.cli.options import As, Host, Json, Port
 from ftransfer.cli.output import note
 from ftransfer.cli.parameters import Argument, Option
 from ftransfer.cli.running import run
+from ftransfer.cli.streams import only_show
 from ftransfer.shell.failures import WrongUsage
 from ftransfer.shell.wording import explain, printable
 
@@ -71,6 +72,7 @@ def who(host: Host, port: Port, as_json: Json = False) -> None:
     """List who is connected, since when, and what each is transferring."""
     from ftransfer.shell.people import presence_lines, presence_record
 
+    only_show()
     found = run(_who(connection_to(host, port)))
     lines = [presence_record(presence) for presence in found] if as_json else presence_lines(found)
     sys.stdout.write("".join(f"{line}\n" for line in lines))
@@ -109,6 +111,8 @@ def watch(
     if delete and not dest:
         raise WrongUsage("--delete is about the folder that --get names")
     told = _Told(_parse_command(command), as_json=as_json)
+    if not (dest or command):
+        only_show()
     run(_watch(connection_to(host, port, name=name), path, dest, told, delete=delete))
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from typing import TYPE_CHECKING, Annotated, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from ftransfer.cli.connecting import connection_to
 from ftransfer.cli.options import Host, Json, Length, NoFsync, Offset, Port, Retries, Streams
 from ftransfer.cli.output import entries_text, note, receipt_text
 from ftransfer.cli.parameters import Argument, Option
 from ftransfer.cli.running import PATIENCE_S, STREAM_PATIENCE_S, run
+from ftransfer.cli.streams import content_input, content_output, only_show, output_failed
 from ftransfer.cli.trees import Recursive, get_folder, get_pattern, put_folder
 from ftransfer.digest import is_digest
 from ftransfer.errors import NameRefused, NotFound
@@ -171,6 +172,7 @@ def dir_(
     as_json: Json = False,
 ) -> None:
     """List a folder. Each line gives the kind, the size in bytes, the time of the last change, and the name."""
+    only_show()
     run(_dir(connection_to(host, port), path, as_json=as_json))
 
 
@@ -178,8 +180,12 @@ async def _get(connection: Connection, name: str, dest: str, part: _Part, stream
     async with connection as client:
         with _progress() as bar:
             if dest == _STREAM:
-                sink = _binary(sys.stdout, "stdout")
-                return await client.get_to(name, sink, offset=part.offset, length=part.length, progress=bar.callback)
+                try:
+                    return await client.get_to(
+                        name, content_output(), offset=part.offset, length=part.length, progress=bar.callback
+                    )
+                except OSError as error:
+                    raise output_failed(error) from error
             return await client.get(
                 name, dest, offset=part.offset, length=part.length, streams=streams or None, progress=bar.callback
             )
@@ -189,8 +195,7 @@ async def _put(connection: Connection, file: str, name: str, conditions: _Condit
     async with connection as client:
         with _progress() as bar:
             if file == _STREAM:
-                stdin = _binary(sys.stdin, "stdin")
-                return await client.put_from(stdin, name, progress=bar.callback, **conditions._asdict())
+                return await client.put_from(content_input(), name, progress=bar.callback, **conditions._asdict())
             return await client.put(file, name or None, progress=bar.callback, streams=streams or None, **conditions._asdict())
 
 
@@ -212,10 +217,3 @@ def _write(text: str) -> None:
 
 def _progress() -> ProgressBar:
     return ProgressBar(sys.stderr, is_shown=sys.stderr.isatty())
-
-
-def _binary(stream: object, name: str) -> BinaryIO:
-    buffer: BinaryIO | None = getattr(stream, "buffer", None)
-    if buffer is None:
-        raise WrongUsage(f"{name} is closed; open it, or name a file")
-    return buffer

@@ -27,8 +27,6 @@ async def run_script(shell: ShellContext, descriptor: int) -> None:
             continue
         try:
             await execute(shell, line)
-        except BrokenPipeError:
-            raise  # nobody reads the results any more: no fault of the line
         except Exception as error:
             raise ScriptFailed(number, error) from error
         finally:

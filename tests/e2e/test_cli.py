@@ -331,7 +331,7 @@ async def test_full_output(service: Service) -> None:
         done = await run_program("dir", *service.address, folder=service.local, stdout=sink)
     finally:
         os.close(sink)
-    assert (done.code, done.err) == (1, "ftransfer: No space left on device\n")
+    assert (done.code, done.err) == (1, "ftransfer: stdout: No space left on device\n")
 
 
 async def test_interrupt_leaves_nothing(tmp_path: Path) -> None:
