@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from ftransfer.auth.passwords import decoy_like, matches
 from ftransfer.auth.users import User
@@ -23,8 +24,16 @@ def make_token() -> str:
     return secrets.token_urlsafe(32)
 
 
+class Login(NamedTuple):
+    """A login that was accepted: whom it stands for, and what proved it (the hash of the password, or a digest of the token)."""
+
+    name: str
+    principal: Principal
+    proof: str
+
+
 class Admission:
-    """What a server asks of those who come.
+    """What a server asks of those who come. Methods may be called in any thread.
 
     Args:
         token: Lets its holder do everything; "" for none.
@@ -34,8 +43,11 @@ class Admission:
 
     def __init__(self, *, token: str = "", users: Mapping[str, User] | None = None, anonymous: Principal | None = None) -> None:
         self.anonymous = anonymous
+        self.refresh: Callable[[], None] = _nothing  # blocking; called before each check, to take up what has changed
+        self.changed: Callable[[], object] = _nothing  # called after each replacement, in any thread
         self._token = token
         self._users: Mapping[str, User] = {}
+        self._principals: Mapping[str, Principal] = {}
         self._decoy = ""
         if users is not None:
             self.replace_users(users)
@@ -47,23 +59,55 @@ class Admission:
             return MUST_LOG_IN
         return MAY_LOG_IN if self._token or self._users else NO_LOGIN
 
-    def replace_users(self, users: Mapping[str, User]) -> None:
-        """Take other users from now on; who has logged in stays. Blocking."""
+    def replace_users(self, users: Mapping[str, User]) -> bool:
+        """Take other users from now on; return whether anything is different. Logins are to be renewed. Blocking."""
+        if users == self._users:
+            return False
         self._decoy = decoy_like(next(iter(users.values())).password) if users else ""
+        self._principals = {name: self._principal(user) for name, user in users.items()}
         self._users = users
+        self.changed()
+        return True
 
-    def check(self, name: str, secret: str) -> Principal | None:
-        """Give whom a login stands for, or None. Blocking.
+    def replace_token(self, token: str) -> bool:
+        """Take another token from now on; as replace_users."""
+        if token == self._token:
+            return False
+        self._token = token
+        self.changed()
+        return True
+
+    def _principal(self, user: User) -> Principal:
+        """Return the principal of a user; the same object as before if nothing about it has changed, since sessions share it."""
+        new = Principal(user.name, user.grants, allowance=user.allowance)
+        old = self._principals.get(user.name)
+        return old if old == new else new
+
+    def check(self, name: str, secret: str) -> Login | None:
+        """Return the login that a name and a secret make, or None. Blocking.
 
         It takes the same time whether a name is unknown or its password wrong: an unknown one is checked against a decoy.
         """
+        self.refresh()
         if not name:
-            return ANYONE if self._token and _are_equal(secret, self._token) else None
+            is_right = bool(self._token) and _are_equal(secret, self._token)
+            return Login("", ANYONE, _digest(self._token)) if is_right else None
         user = self._users.get(name)
         hashed = user.password if user is not None else self._decoy
         if not hashed or not matches(secret, hashed) or user is None:
             return None
-        return Principal(user.name, user.grants, allowance=user.allowance)
+        return Login(name, self._principal(user), user.password)
+
+    def renew(self, login: Login) -> Principal | None:
+        """Return whom an earlier login stands for now; None if the user is gone, or the password or the token is another."""
+        if not login.name:
+            return ANYONE if self._token and hmac.compare_digest(login.proof, _digest(self._token)) else None
+        user = self._users.get(login.name)
+        return self._principals[login.name] if user is not None and user.password == login.proof else None
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 # For a server that asks nobody anything.
@@ -72,4 +116,8 @@ OPEN = Admission(anonymous=ANYONE)
 
 def _are_equal(one: str, other: str) -> bool:
     # Of digests, so that not even the length can be measured.
-    return hmac.compare_digest(*(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in (one, other)))
+    return hmac.compare_digest(_digest(one), _digest(other))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

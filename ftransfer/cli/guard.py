@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ftransfer.cli.reachable import own_address
+from ftransfer.errors import BadFile
 from ftransfer.shell.failures import WrongUsage
 
 if TYPE_CHECKING:
     from ftransfer.auth.admission import Admission
+    from ftransfer.auth.files import CredentialFiles
     from ftransfer.rights import Principal
     from ftransfer.tls.contexts import ServerTls
+
+log = logging.getLogger("ftransfer.server")
 
 
 def check_tls(word: str) -> None:
@@ -63,6 +68,7 @@ class Guard:
     options: GuardOptions
     tls: ServerTls | None
     admission: Admission
+    credentials: CredentialFiles
     token: str = field(default="", repr=False)
 
     @classmethod
@@ -83,23 +89,28 @@ class Guard:
             raise WrongUsage(
                 "--tls off would send logins in plain over the network; leave it out, or open the share to all with --anonymous"
             )
+        from ftransfer.auth.files import CredentialFiles
+
         admission, token = _admission(options, wants_login)
-        return cls(options, _tls(options) if is_encrypted else None, admission, token)
+        credentials = CredentialFiles(admission, users=options.users, token=options.token_file)
+        return cls(options, _tls(options) if is_encrypted else None, admission, credentials, token)
 
     @property
     def files(self) -> list[str]:
         """The files that `reload` opens again."""
-        found = [self.options.users]
+        found = [self.options.users, self.options.token_file]
         return found + (list(self.tls.files) if self.tls is not None else [])
 
     def reload(self) -> None:
-        """Read certificates and users again. Blocking. Raises BadFile; then what was there before stays."""
+        """Read certificate, users and token again, and log of each what came of it. Blocking."""
         if self.tls is not None:
-            self.tls.reload()
-        if self.options.users:
-            from ftransfer.auth.users import load_users
-
-            self.admission.replace_users(load_users(self.options.users))
+            try:
+                self.tls.reload()
+            except BadFile as error:
+                log.error("certificate: kept, because %s", error)
+            else:
+                log.info("certificate: read")
+        self.credentials.reload()
 
     def connect_line(self, host: str, port: int) -> str:
         """Give the command with which others connect, ready to be pasted into a shell."""

@@ -39,7 +39,7 @@ class Settings:
         if audit is not None:
             audit.reopen()
         if self._path is None:
-            log.info("reloaded; there is no --config to read anew")
+            log.info("settings: unchanged, since there is no --config to read")
             return
         before, in_file = self.values, self._in_file
         try:
@@ -49,15 +49,15 @@ class Settings:
             refuse_contradictions(self.values, self._given)
         except WrongUsage as error:
             self.values, self._in_file = before, in_file
-            log.error("not reloaded: %s", error)
+            log.error("settings: kept, because %s", error)
             return
         server.set_limits(limits_of(self.values))
         server.rates.change(rates_of(self.values))
         share.account.bounds = bounds_of(self.values)
         fixed = sorted(name for name in before if name not in RELOADED and before[name] != self.values[name])
-        for name in fixed:
-            log.warning("%s cannot change while the server runs; restart it", name)
-        log.info("reloaded %s", escape(self._path))
+        log.info("settings: read from %s", escape(self._path))
+        if fixed:
+            log.warning("settings: not taken up: %s cannot change while the server runs; restart it", ", ".join(fixed))
 
     def _value(self, name: str, found: Mapping[str, Any]) -> Any:
         if name in self._on_line or name in ("folder", "config"):

@@ -21,7 +21,6 @@ from ftransfer.cli.options import check_listening_port, checked_by, parse_age
 from ftransfer.cli.output import DONE, INTERRUPTED, note
 from ftransfer.cli.parameters import Argument, Option
 from ftransfer.cli.running import run
-from ftransfer.errors import BadFile
 from ftransfer.jobs import stop_task
 from ftransfer.names import escape
 from ftransfer.shell.failures import WrongUsage
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ftransfer.server")
 _SAME_TROUBLE_S = 10.0  # before it is told again
+_LOOK_AT_FILES_S = 2.0  # users who were removed are gone after so long, also if nobody logs in
 
 SERVE_EXAMPLES = """\b
 Examples:
@@ -200,15 +200,15 @@ class _Troubles:
 
 
 async def _reload(guard: Guard, asked: asyncio.Queue[None]) -> None:
-    """Read certificate and users again whenever it is asked for."""
+    """Read certificate, users and token again whenever it is asked for; and users and token when they have changed."""
     while True:
-        await asked.get()
         try:
-            await asyncio.to_thread(guard.reload)
-        except BadFile as error:
-            note(f"kept as it was: {error}")
+            async with asyncio.timeout(_LOOK_AT_FILES_S):
+                await asked.get()
+        except TimeoutError:
+            await asyncio.to_thread(guard.credentials.refresh)
         else:
-            note("certificate and users are read again")
+            await asyncio.to_thread(guard.reload)
 
 
 def _default_welcome(folder: str) -> str:

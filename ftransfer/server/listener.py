@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import logging
 import os
 from collections.abc import Mapping
@@ -118,6 +119,9 @@ class Server:
         except (OSError, OverflowError) as error:
             raise CannotListen(_why_not(error, host, port)) from error
         server.addresses = server._port.addresses
+        if admission is not OPEN:  # which is shared, and never changes
+            call_soon = asyncio.get_running_loop().call_soon_threadsafe
+            admission.changed = functools.partial(call_soon, server.renew_logins)
         if not share.read_only:
             expiring = expire_partials(share.store, keep_partials_s, now_ns=share.now_ns)
             server._expiring = asyncio.create_task(expiring)
@@ -157,6 +161,13 @@ class Server:
         """Set other limits, for the sessions that come from now on."""
         self._limits = self.gate.limits = limits
         self._announced = _announced(limits)
+
+    def renew_logins(self) -> None:
+        """Hold each session against the users and the token as they are now: rights change, and who is gone is cut, at once."""
+        for session, task in list(self._sessions.items()):
+            session.renew()
+            if session.is_withdrawn:
+                task.cancel()
 
     def _turn_away(self, channel: Channel, link: Link, refusal: Busy) -> None:
         log.info("%s refused: %s", link.peer, refusal)

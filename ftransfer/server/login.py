@@ -36,15 +36,16 @@ async def handle_login(session: Session, command: Command) -> dict[str, Any]:
     """Check a name and a secret. The answer to a wrong one is the same for both, and takes as long."""
     name, secret = command.argument, str(command.options["secret"])
     async with session.channel.heartbeats():
-        principal = await run_job(_pool(), lambda: session.admission.check(name, secret))
-    if principal is None:
+        login = await run_job(_pool(), lambda: session.admission.check(name, secret))
+    # The owner may have changed users or token while it was checked; from here on nothing is awaited.
+    if login is None or session.admission.renew(login) is None:
         session.failed_logins += 1
         session.has_left = session.failed_logins >= _MAX_FAILURES
         log.warning("%s #%d login failed: %s", session.peer, session.number, escape(name) or "token")
         raise NotAuthorised("the name or the secret is wrong")
-    session.admit(principal)
+    session.admit(login)
     log.info("%s #%d logged in: %s", session.peer, session.number, escape(name) or "token")
-    return {"user": principal.name}
+    return {"user": session.principal.name}
 
 
 def check_may_say(session: Session, command: Command) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ftransfer.audit import Audit
-from ftransfer.auth.admission import NOBODY, OPEN, Admission
+from ftransfer.auth.admission import NOBODY, OPEN, Admission, Login
 from ftransfer.channel import Channel
 from ftransfer.errors import (
     ChannelError,
@@ -61,9 +61,10 @@ class Session:
 
     # So many attributes cost a thousand idle sessions more than a megabyte without.
     __slots__ = (
-        "_allowance", "_handlers", "_hello", "_login_by", "_loop", "_principal", "_share", "_tls", "admission", "audit", "began_at",
-        "changes", "channel", "command", "connection", "digest", "digests", "failed_logins", "has_left", "hub", "is_admitted",
-        "is_stopping", "limits", "moved", "number", "rates", "seat", "share", "ticket", "total", "__weakref__",
+        "_allowance", "_handlers", "_hello", "_login", "_login_by", "_loop", "_principal", "_share", "_tls", "admission", "audit",
+        "began_at", "changes", "channel", "command", "connection", "digest", "digests", "failed_logins", "has_left", "hub",
+        "is_admitted", "is_stopping", "is_withdrawn", "limits", "moved", "number", "rates", "seat", "share", "ticket", "total",
+        "__weakref__",
     )  # fmt: skip
 
     def __init__(
@@ -88,6 +89,7 @@ class Session:
         self.admission = admission
         self.is_admitted = admission.anonymous is not None  # whether commands are carried out without a login, or after one
         self.failed_logins = 0
+        self._login: Login | None = None
         self._login_by = 0.0
         self._principal = admission.anonymous or NOBODY
         self.share = share.door(self._principal)
@@ -100,6 +102,7 @@ class Session:
         self.digest = ""  # of the content that the current command has moved
         self.has_left = False  # the peer said close
         self.is_stopping = False  # the server stops: no further command is read
+        self.is_withdrawn = False  # the login does not hold any more: the session is being ended
         self._handlers = handlers
         self._hello = hello
         self._tls = tls
@@ -159,12 +162,23 @@ class Session:
         if self.ticket is not None:
             self.ticket.offend(offence)
 
-    def admit(self, principal: Principal) -> None:
-        """Let the session act for somebody, from the next command on."""
-        self.principal = principal
+    def admit(self, login: Login) -> None:
+        """Let the session act for whom a login stands, from the next command on."""
+        self._login = login
+        self.renew()
         if not self.is_admitted:
             self.is_admitted = True
             self.hub.join(self.seat)
+
+    def renew(self) -> None:
+        """Take up what the owner has changed: other rights hold from now on; without its user the session is to be ended."""
+        if self._login is None:
+            return
+        principal = self.admission.renew(self._login)
+        if principal is None:
+            self.is_withdrawn = True
+        elif principal is not self._principal:
+            self.principal = principal
 
     @property
     def peer(self) -> str:
@@ -191,9 +205,11 @@ class Session:
             if self.has_left:  # it only waited for the peer to close as well
                 log.info("%s #%d left", self.peer, self.number)
                 raise
-            log.info("%s #%d cut: the server is stopping", self.peer, self.number)
+            why = self._why_cut()
+            log.info("%s #%d cut: %s", self.peer, self.number, why)
             if self.connection.state is State.READY:  # idle: it can be told, and there is no unread input that would make a reset
-                await self._say_stopping()
+                with contextlib.suppress(ChannelError):
+                    await self.channel.send(self.connection.send_last_error(why))
             raise
         except Exception:
             # The session's edge: whatever went wrong here must end this session and no other.
@@ -234,7 +250,8 @@ class Session:
                     raise AssertionError(f"{event} where a command was read")
         if self.has_left:
             return
-        await self._say_stopping()
+        with contextlib.suppress(ChannelError):
+            await self.channel.send(self.connection.send_last_error(self._why_cut()))
 
     def _patience_s(self) -> float:
         if not self.is_admitted:
@@ -310,9 +327,10 @@ class Session:
             elif isinstance(event, InputEnded):
                 raise Closed(f"{self.peer} closed the connection in the middle of a file")
 
-    async def _say_stopping(self) -> None:
-        with contextlib.suppress(ChannelError):
-            await self.channel.send(self.connection.send_last_error(ServerStopping("the server is stopping")))
+    def _why_cut(self) -> FtransferError:
+        if self.is_withdrawn:
+            return NotAuthorised("your login does not hold any more; log in again, or ask the owner of the share")
+        return ServerStopping("the server is stopping")
 
     async def _say_last(self, error: FtransferError) -> None:
         try:

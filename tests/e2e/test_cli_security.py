@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from ftransfer.auth.users import load_users
+from ftransfer.auth.passwords import hash_password
+from ftransfer.auth.users import add_user, load_users
 from ftransfer.tls.fingerprint import fingerprint_of
 from ftransfer.tls.identity import make_identity
 from tests.support.programs import Done, Running, run_program, start_at_terminal, start_server
+from tests.support.service import raw_peer
 
 OTHER = fingerprint_of(b"another certificate")
 
@@ -131,13 +133,28 @@ async def test_users_from_a_file(place: Place) -> None:
         assert (await place.run("put", *address, "got", "b", "--user", "bob", FTRANSFER_TOKEN="pw-bob")).code == 0
         assert (await place.run("user", "passwd", "users.toml", "ann", stdin=b"new\n")).code == 0
         server.process.send_signal(signal.SIGHUP)
-        await server.err_until("read again")
+        await server.err_until("users: 2 read")
         assert (await place.run("dir", *address, "--user", "ann", FTRANSFER_TOKEN="pw-ann")).code == 5
         assert (await place.run("dir", *address, "--user", "ann", FTRANSFER_TOKEN="new")).code == 0
         (place.folder / "users.toml").write_text("[[user]]\nnam = 1\n")
         server.process.send_signal(signal.SIGHUP)
-        assert "line 2, column 1: nam is not known" in await server.err_until("kept as it was")
+        assert "line 2, column 1: nam is not known" in await server.err_until("users: kept, because")
         assert (await place.run("dir", *address, "--user", "ann", FTRANSFER_TOKEN="new")).code == 0
+
+
+async def test_a_removed_user_is_noticed_without_a_signal(place: Place) -> None:
+    path = place.folder / "users.toml"
+    hashed = hash_password("password")
+    for name in ("ann", "bob"):
+        add_user(str(path), name, hashed, "read")
+    async with place.serve("--users", str(path)) as server, raw_peer("127.0.0.1", server.port) as ann:
+        assert (await ann.frame())[0] == b"H"
+        await ann.send(b'login "ann" {"secret":"password"}\n')
+        while (await ann.frame())[0] != b"R":
+            pass
+        path.write_text(f'[[user]]\nname = "bob"\npassword = "{hashed}"\nrights = "all"\n')
+        assert "users: 1 read" in await server.err_until("users: ")
+        assert await ann.error() == "not_authorised"
 
 
 async def test_anonymous_may_read_alone(place: Place) -> None:
@@ -155,12 +172,12 @@ async def test_certificate_is_renewed_on_sighup(place: Place) -> None:
         assert (await place.run("dir", *words[1:])).code == 0
         pem.write_text(make_identity())
         server.process.send_signal(signal.SIGHUP)
-        await server.err_until("read again")
+        await server.err_until("certificate: read")
         changed = await place.run("dir", *words[1:3], "--tls")
         assert changed.code == 5 and "shows another key than before" in changed.err
         pem.write_text("junk")
         server.process.send_signal(signal.SIGHUP)
-        assert "there is no certificate in it" in await server.err_until("kept as it was")
+        assert "there is no certificate in it" in await server.err_until("certificate: kept, because")
 
 
 async def test_secret_is_asked_for_at_a_terminal(place: Place) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ftransfer.auth.admission import Admission
+from ftransfer.auth.admission import Admission, Login
 from ftransfer.auth.passwords import hash_password
 from ftransfer.auth.saved import SavedLogin
 from ftransfer.auth.users import User, parse_users
@@ -25,7 +25,7 @@ from ftransfer.names import ROOT
 from ftransfer.rights import Grant, Principal, parse_rights
 from ftransfer.tls.fingerprint import fingerprint_of
 from tests.support.certificates import own_tls
-from tests.support.service import Service, fake_server, frame, serve
+from tests.support.service import RawPeer, Service, fake_server, frame, serve
 
 TOKEN = "a-token-that-nobody-knows"
 PASSWORD = "correct horse"
@@ -169,6 +169,82 @@ async def test_users_can_be_replaced_while_the_server_runs(tmp_path: Path) -> No
         with pytest.raises(NotAuthorised):
             async with service.client(security=way(tmp_path, user="ann", secret=PASSWORD)):
                 pass
+
+
+async def said(peer: RawPeer, line: str) -> str:
+    """Say a line; give the code of the error that comes, "ok", or "" at the end."""
+    await peer.send(f"{line}\n".encode())
+    while (kind := (answer := await peer.json())[0]) not in (b"R", b"X", b""):
+        pass
+    return {b"R": "ok", b"": ""}.get(kind) or str(answer[1]["code"])
+
+
+def as_ann(password: str = PASSWORD) -> str:
+    return f'login "ann" {json.dumps({"secret": password})}'
+
+
+@pytest.mark.parametrize("users", [{}, {"ann": User("ann", hash_password(PASSWORD), ANN.grants)}], ids=["gone", "new password"])
+@pytest.mark.parametrize("before", ["stat a", "listen", 'watch ""'])
+async def test_sessions_of_a_user_who_is_gone_end_at_once(tmp_path: Path, users: dict[str, User], before: str) -> None:
+    admission = Admission(token=TOKEN, users={"ann": ANN})
+    async with serve(tmp_path, admission=admission) as service, service.peer() as ann, service.peer() as holder:
+        (service.root / "a").write_bytes(b"a")
+        assert [await said(ann, line) for line in (as_ann(), before)] == ["ok", "ok"]
+        assert await said(holder, f'login "" {json.dumps({"secret": TOKEN})}') == "ok"
+        admission.replace_users(users)
+        assert await ann.error() == "not_authorised"
+        assert await ann.is_at_end()
+        assert await said(holder, "stat a") == "ok"
+
+
+async def test_sessions_of_a_token_that_is_another_end_at_once(tmp_path: Path) -> None:
+    admission = Admission(token=TOKEN, users={"ann": ANN})
+    async with serve(tmp_path, admission=admission) as service, service.peer() as ann, service.peer() as holder:
+        assert await said(ann, as_ann()) == await said(holder, f'login "" {json.dumps({"secret": TOKEN})}') == "ok"
+        admission.replace_token("another")
+        assert await holder.error() == "not_authorised"
+        assert await holder.is_at_end()
+        assert await said(ann, "dir") == "ok"
+
+
+async def test_a_transfer_of_a_user_who_is_gone_is_cut(tmp_path: Path) -> None:
+    admission = Admission(users={"ann": User("ann", HASHED, (Grant(ROOT, parse_rights("all")),))})
+    async with serve(tmp_path, admission=admission) as service, service.peer() as ann:
+        assert await said(ann, as_ann()) == "ok"
+        await ann.send(b'put "b" {"size":2,"source":"s","wait":true}\n')
+        while (await ann.frame())[0] != b"M":
+            pass
+        await ann.send(frame(b"D", b"b"))
+        admission.replace_users({})
+        while await ann.frame() != (b"", b""):
+            pass
+        assert not (service.root / "b").exists()
+        await service.all_gone()
+
+
+async def test_changed_rights_hold_for_sessions_that_run(tmp_path: Path) -> None:
+    admission = Admission(users={"ann": ANN})
+    async with serve(tmp_path, admission=admission) as service, service.peer() as ann:
+        assert [await said(ann, line) for line in (as_ann(), "mkdir b")] == ["ok", "forbidden"]
+        admission.replace_users({"ann": User("ann", HASHED, (Grant(ROOT, parse_rights("change")),))})
+        assert await said(ann, "mkdir b") == "ok"
+        admission.replace_users({"ann": User("ann", HASHED, (Grant(ROOT, parse_rights("drop-box")),))})
+        assert await said(ann, "stat b") == "not_found"
+
+
+async def test_a_login_that_is_checked_while_its_user_goes_is_refused(tmp_path: Path) -> None:
+    admission = Admission(users={"ann": ANN})
+    async with serve(tmp_path, admission=admission) as service, service.peer() as ann:
+        checked = admission.check
+
+        def slow(name: str, secret: str) -> Login | None:
+            login = checked(name, secret)
+            admission.replace_users({})
+            return login
+
+        admission.check = slow  # type: ignore[method-assign]  # as if the owner were quick
+        assert await said(ann, as_ann()) == "not_authorised"
+        assert await said(ann, "dir") == "not_authorised"
 
 
 # The saved login.

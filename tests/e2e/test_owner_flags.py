@@ -81,7 +81,7 @@ async def test_record_of_who_did_what(share: Path, tmp_path: Path) -> None:
         assert (await put(server, tmp_path, 5, "a b")).code == 0
         (tmp_path / "audit.log").rename(tmp_path / "audit.1")
         server.process.send_signal(signal.SIGHUP)
-        await server.err_until("reloaded")
+        await server.err_until("settings: unchanged")
         assert (await put(server, tmp_path, 5, "c")).code == 0
         server.process.send_signal(signal.SIGTERM)
         assert await server.end() == 0
@@ -105,13 +105,13 @@ async def test_configuration_is_read_anew_on_a_signal(share: Path, tmp_path: Pat
 
         config.write_text('quota = "10X"\n')
         server.process.send_signal(signal.SIGHUP)
-        assert "serve.toml:1:1: quota" in await server.err_until("not reloaded")
+        assert "serve.toml:1:1: quota" in await server.err_until("settings: kept, because")
         assert (await put(server, tmp_path, 2000, "a")).code == 1
 
         config.write_text('quota = "5000"\nwelcome = "good bye"\n')
         server.process.send_signal(signal.SIGHUP)
-        assert "welcome cannot change while the server runs" in await server.err_until("cannot change")
-        await server.err_until("reloaded .*serve.toml")
+        await server.err_until("settings: read from .*serve.toml")
+        assert "not taken up: welcome cannot change while the server runs" in await server.err_until("cannot change")
         assert (await put(server, tmp_path, 2000, "a")).code == 0
 
 
@@ -121,5 +121,5 @@ async def test_command_line_comes_before_the_file(share: Path, tmp_path: Path) -
     async with start_server(share, "--config", str(config), "--max-file", "3K") as server:
         assert (await put(server, tmp_path, 2000, "a")).code == 0
         server.process.send_signal(signal.SIGHUP)
-        await server.err_until("reloaded .*serve.toml")
+        await server.err_until("settings: read from .*serve.toml")
         assert (await put(server, tmp_path, 2001, "a")).code == 0

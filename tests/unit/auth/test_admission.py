@@ -27,7 +27,8 @@ def test_what_hello_says() -> None:
 
 def test_token() -> None:
     gate = Admission(token="töken")
-    assert gate.check("", "töken") == ANYONE
+    found = gate.check("", "töken")
+    assert found is not None and found.principal is gate.renew(found) is ANYONE
     assert gate.check("", "token") is gate.check("", "") is gate.check("ann", "töken") is None
     assert gate.check("", "t\udcff") is None
 
@@ -39,9 +40,47 @@ def test_no_token_is_not_an_empty_one() -> None:
 
 def test_user() -> None:
     gate = Admission(users=USERS)
-    found = gate.check("ann", "pw")
+    login = gate.check("ann", "pw")
+    found = login and login.principal
     assert found is not None and (found.name, found.grants, found.is_anonymous) == ("ann", GRANTS, False)
     assert gate.check("ann", "PW") is gate.check("bob", "pw") is None
+
+
+def test_a_login_holds_until_its_user_token_or_password_is_another() -> None:
+    gate = Admission(token="one", users=USERS)
+    ann, holder = gate.check("ann", "pw"), gate.check("", "one")
+    assert ann is not None and holder is not None
+
+    assert gate.replace_users({**USERS, "bob": User("bob", HASHED, GRANTS)})
+    assert gate.renew(ann) is ann.principal and gate.renew(holder) is ANYONE
+
+    wider = User("ann", HASHED, (Grant(ROOT, parse_rights("all")),))
+    assert gate.replace_users({"ann": wider})
+    renewed = gate.renew(ann)
+    assert renewed is not None and renewed.grants == wider.grants
+    assert not gate.replace_users({"ann": wider})  # nothing new
+
+    gate.replace_users({"ann": User("ann", hash_password("pw"), GRANTS)})  # the same password, set again
+    assert gate.renew(ann) is None
+    gate.replace_users({})
+    assert gate.renew(ann) is None
+
+    gate.replace_token("two")
+    assert gate.renew(holder) is None
+    gate.replace_token("")
+    assert gate.renew(holder) is None and gate.check("", "") is None
+
+
+def test_whoever_keeps_sessions_is_told_of_each_change() -> None:
+    gate = Admission(token="one", users=USERS)
+    told: list[None] = []
+    gate.changed = lambda: told.append(None)
+    gate.replace_users(USERS)
+    gate.replace_token("one")
+    assert told == []
+    gate.replace_users({})
+    gate.replace_token("two")
+    assert len(told) == 2
 
 
 def test_an_unknown_name_costs_the_same_check_as_a_known_one(monkeypatch: pytest.MonkeyPatch) -> None:

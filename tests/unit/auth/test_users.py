@@ -45,7 +45,8 @@ def test_users_and_how_much_they_may_have() -> None:
     assert users["ann"].allowance == Allowance(10 << 30, 4096, 1 << 20)
     assert users["bob"].allowance == Allowance()
     admission = Admission(users=users)
-    ann = admission.check("ann", "pw")
+    login = admission.check("ann", "pw")
+    ann = login and login.principal
     assert ann is not None and ann.allowance == Allowance(10 << 30, 4096, 1 << 20)
 
 
