@@ -1,7 +1,8 @@
-"""The operating system under the stores, in which the k-th call fails.
+"""The operating system under stores and links, in which the k-th call fails.
 
-For the length of a block the storage modules get another `os`, another FileIO and another C library: they count what is asked of
-the file system, and let one call fail. So every call is reached, whoever makes it, and no list of calls has to be kept here.
+While it is installed, the modules that touch files get another `os`, another FileIO and another C library: they count what is asked
+of the system, and let one call fail. So every call is reached, whoever makes it, and no list of calls has to be kept here. A fault
+that does not strike is an error of the test: `failing` and `each_call` say so by themselves.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
 
@@ -28,11 +29,11 @@ _COUNTED = frozenset(
 )
 _LIBC = frozenset({"syscall", "fallocate", "renameat2", "syncfs"})
 _WRITES = frozenset({"write", "pwrite", "sendfile"})
-_READS = frozenset({"read", "pread"})
+_READS = frozenset({"read", "pread", "preadv"})
 
 
 class Sabotage:
-    """Counts the calls; the `fatal`-th since `arm` fails with `number`, or all from then on. Any thread may call."""
+    """Counts the calls; the `fatal`-th of a block fails with `number`, or all from then on. Any thread may call."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -44,15 +45,40 @@ class Sabotage:
         self._lasts = False
         self._lock = threading.Lock()
 
-    def arm(self, fatal: int, number: int, *, only: Collection[str] = (), lasts: bool = False) -> None:
-        """Begin to count: all calls, or `only` those of some names; with SHORT those that can be short."""
+    @contextmanager
+    def failing(self, fatal: int, number: int, *, only: Collection[str] = (), lasts: bool = False) -> Iterator[None]:
+        """Let one call fail while the block runs: of all calls, or of `only` some; with SHORT of those that can be short.
+
+        Raises:
+            AssertionError: The block made no such call.
+        """
+        with self.trying(fatal, number, only=only, lasts=lasts):
+            yield
+        assert self.hit, f"the fault did not strike: there was no call {fatal}, only {self.calls}"
+
+    def each_call(self, number: int, *, only: Collection[str] = ()) -> Iterator[AbstractContextManager[None]]:
+        """Give blocks, in which the first call fails, the second, and so on, until one of them makes no further call.
+
+        Raises:
+            AssertionError: Not even the first block made one.
+        """
+        fatal = 1
+        while fatal == 1 or self.hit:
+            yield self.trying(fatal, number, only=only)
+            fatal += 1
+        assert fatal > 2, "the fault never struck"
+
+    @contextmanager
+    def trying(self, fatal: int, number: int, *, only: Collection[str] = (), lasts: bool = False) -> Iterator[None]:
+        """As `failing`, for whoever looks for the last call: `hit` says whether there was one."""
         with self._lock:
             self.calls, self.hit, self._fatal, self._number, self._armed = 0, "", fatal, number, True
             self._only, self._lasts = only, lasts
-
-    def disarm(self) -> None:
-        with self._lock:
-            self._armed = False
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._armed = False
 
     def strikes(self, call: str, *, can_be_short: bool = False) -> int:
         """Give the errno with which this call is to fail, or 0."""
@@ -69,10 +95,10 @@ class Sabotage:
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Stand between the storage modules and the system while the block runs."""
+        """Stand between the modules that touch files and the system while the block runs."""
         with ExitStack() as stack:
             for name, module in list(sys.modules.items()):
-                if name.startswith("ftransfer.storage.") or name == "ftransfer.link":
+                if name.startswith(("ftransfer.storage.", "ftransfer.link.")):
                     for key, fake in (("os", _Os(self)), ("fcntl", _Fcntl(self)), ("FileIO", _file_class(self))):
                         if hasattr(module, key):
                             stack.enter_context(patch.object(module, key, fake))
@@ -121,8 +147,11 @@ def _shortened(name: str, real: Callable[..., Any], args: tuple[Any, ...]) -> An
     if name == "sendfile":
         out, handle, offset, count = args
         return real(out, handle, offset, max(1, count // 3))
-    handle, count, *rest = args
-    return real(handle, max(1, count // 3), *rest)
+    handle, wanted, *rest = args
+    if name == "preadv":
+        first = wanted[0]
+        return real(handle, [first[: max(1, len(first) // 3)]], *rest)
+    return real(handle, max(1, wanted // 3), *rest)
 
 
 class _Fcntl:
