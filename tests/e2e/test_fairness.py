@@ -26,7 +26,7 @@ from ftransfer.transfer.records import Progress
 from tests.support.service import RawPeer, Service, frame, raw_peer, serve
 
 DIRECT = pytest.mark.parametrize("direct", [True, False], ids=["sockets", "streams"])
-IMPATIENT = Limits(stall_s=0.4, least_bytes=1000, quiet_s=1.0, line_s=0.4, heartbeat_s=0.1)
+IMPATIENT = Limits(stall_s=1.5, least_bytes=1000, quiet_s=2.5, line_s=1.0, heartbeat_s=0.2)
 
 
 async def trickle(peer: RawPeer, data: bytes, every_s: float) -> bytes:
@@ -75,9 +75,9 @@ async def test_slow_but_steady_peer_is_served(tmp_path: Path, direct: bool) -> N
     data = os.urandom(40_000)
     async with serve(tmp_path, limits=IMPATIENT, direct=direct) as service, service.peer() as peer:
         await peer.send(b'put "a" {"size":40000}\n' + frame(b"D", data)[:5])
-        for start in range(0, len(data), 1000):  # 1.2 s in all, in one frame
-            await peer.send(data[start : start + 1000])
-            await asyncio.sleep(0.03)  # what is tried is the passing of time itself
+        for start in range(0, len(data), 2000):  # 2 s in all, in one frame
+            await peer.send(data[start : start + 2000])
+            await asyncio.sleep(0.1)  # what is tried is the passing of time itself
         await peer.send(frame(b"E", json.dumps({"size": len(data), "digest": digest_of(data)}).encode()))
         while (said := await peer.json())[0] == b"V":
             pass  # a heartbeat

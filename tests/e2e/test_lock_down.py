@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from pathlib import Path
 
@@ -66,9 +67,10 @@ async def test_files_that_were_replaced_are_read_again_behind_the_lock(tmp_path:
     (tmp_path / "share").mkdir()
     (tmp_path / "conf").mkdir()
     users = tmp_path / "conf" / "users.toml"
-    add_user(str(users), "ann", hash_password("one"), "read")
+    one, two = await asyncio.to_thread(lambda: (hash_password("one"), hash_password("two")))
+    add_user(str(users), "ann", one, "read")
     async with start_server(tmp_path / "share", "--lock-down", "--tls", "on", "--users", str(users)) as server:
-        add_user(str(users), "bob", hash_password("two"), "read")  # a new file in the place of the old one
+        add_user(str(users), "bob", two, "read")  # a new file in the place of the old one
         server.process.send_signal(signal.SIGHUP)
         line = await server.err_until("users: (2 read|kept)")
     assert "2 read" in line

@@ -203,7 +203,7 @@ async def test_it_is_one_put_in_the_record(tmp_path: Path) -> None:
 
 async def test_it_is_encrypted_and_logged_in_on_every_connection(tmp_path: Path) -> None:
     tls = own_tls(tmp_path)
-    ann = User("ann", hash_password("word"), (Grant(ROOT, parse_rights("all")),))
+    ann = User("ann", await asyncio.to_thread(hash_password, "word"), (Grant(ROOT, parse_rights("all")),))
     async with serve(tmp_path, tls=tls, admission=Admission(users={"ann": ann})) as service:
         data = large_file(service)
         way = Security(tls="on", state=tmp_path / "state", fingerprint=tls.fingerprint, user="ann", secret="word")
@@ -293,8 +293,10 @@ async def test_part_under_way_is_fenced_when_a_newer_put_takes_over(service: Ser
 
 
 async def test_word_is_worth_nothing_to_another_user_or_without_the_right(tmp_path: Path) -> None:
+    hashed = await asyncio.to_thread(hash_password, "word")
+
     def user(name: str, rights: str) -> User:
-        return User(name, hash_password("word"), (Grant(ROOT, parse_rights(rights)),))
+        return User(name, hashed, (Grant(ROOT, parse_rights(rights)),))
 
     users = {each.name: each for each in (user("ann", "all"), user("ben", "all"), user("cat", "read"))}
     async with serve(tmp_path, admission=Admission(users=users)) as service, service.peer() as main:

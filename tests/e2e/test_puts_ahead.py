@@ -42,7 +42,7 @@ async def test_no_receipt_is_waited_for(service: Service) -> None:
         async with service.client_at(proxy.address) as client, asyncio.TaskGroup() as group:
             putting = group.create_task(client.put_tree(service.local / "tree", "tree"))
             await proxy.entered.wait()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while proxy.passages[0].up.passed < sum(map(len, TREE.values())):  # noqa: ASYNC110 -- a count, of the proxy's own task
                     await asyncio.sleep(0)
             proxy.release()

@@ -364,12 +364,13 @@ CLIENT_HELLO_BEGINS = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
 @pytest.mark.parametrize("junk", [b"\x16", CLIENT_HELLO_BEGINS, b"\x16" + b"\xff" * 600, b"\x16\x03\x01\x00\x05hello"])
 @pytest.mark.parametrize("direct", [True, False])
 async def test_broken_handshake_ends_that_connection_alone(tmp_path: Path, junk: bytes, direct: bool) -> None:
-    limits = Limits(handshake_s=0.3, close_s=0.3)
-    async with serve(tmp_path, tls=own_tls(tmp_path), limits=limits, direct=direct) as service:
+    hasty = Limits(handshake_s=0.3, close_s=0.3)
+    async with serve(tmp_path, tls=own_tls(tmp_path), limits=hasty, direct=direct) as service:
         async with raw_peer(*service.address) as peer:
             await peer.send(junk)
             with contextlib.suppress(ConnectionError):
                 await peer.reader.read()  # until the server has had enough
+        service.server.set_limits(Limits())
         async with service.client(security=secure(tmp_path)) as client:
             assert await client.dir() == []
         await service.all_gone()
@@ -409,7 +410,7 @@ async def test_a_message_that_was_cut_is_not_glued_to_the_next(tmp_path: Path) -
         session = next(iter(service.server.sessions))
         session.channel.link.read = _never  # type: ignore[method-assign]  # a server that takes nothing
         full = asyncio.create_task(channel.link.write([much()] * 2, 10))
-        await asyncio.wait([full], timeout=0.3)
+        await asyncio.wait([full], timeout=1.5)  # by then it is in the middle of one
         assert not full.done()
         full.cancel()
         await asyncio.wait([full])

@@ -204,7 +204,7 @@ async def test_server_that_sends_other_names_writes_nothing(tmp_path: Path, name
         said += frame(b"L", json.dumps(LISTING).encode()) + frame(b"R", b"{}")
     async with fake_server(said + pack(name) + frame(b"R", b"{}")) as address:
         with pytest.raises(FtransferError):
-            async with connect(*address, retry=NO_RETRY, limits=Limits(stall_s=0.2, close_s=0.1)) as client:
+            async with connect(*address, retry=NO_RETRY, limits=Limits(close_s=0.1)) as client:
                 await client.get_tree("t", dest)
     left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert left <= {"in/dest/x"}
@@ -222,7 +222,7 @@ async def test_one_bit_flipped_in_a_name_is_noticed_and_nothing_is_published(tmp
     said += pack(*names, arrives=lambda head: head.replace(b"t/c", b"t/" + bytes([ord("c") ^ 7])))
     async with fake_server(said + frame(b"R", b"{}")) as address:
         with pytest.raises(DigestMismatch):
-            async with connect(*address, retry=NO_RETRY, limits=Limits(stall_s=0.2, close_s=0.1)) as client:
+            async with connect(*address, retry=NO_RETRY, limits=Limits(close_s=0.1)) as client:
                 await client.get_tree("t", dest)
     assert [path.name for path in dest.iterdir() if path.name != "x"] == []
 

@@ -173,7 +173,7 @@ async def test_disk_that_fails_while_a_new_tree_is_read_ends_the_command(service
         raise StoreFailed("the disk has failed")
 
     monkeypatch.setattr(LocalStore, "read_tree", failing)
-    async with service.client() as client, asyncio.timeout(10):
+    async with service.client() as client, asyncio.timeout(30):
         with pytest.raises(StoreFailed):
             await client.put_tree(service.local / "tree", "tree")
 

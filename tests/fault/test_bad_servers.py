@@ -30,17 +30,25 @@ HELLO = frame(b"H", b'{"protocol":1}')
 META = frame(b"M", b'{"name":"x","size":5,"mtime_ns":1,"mode":420,"identity":"i","offset":0,"length":5}')
 DIGEST = digest_of(b"hello")
 SENT = frame(b"R", b'{"bytes":5}')
+PATIENT = Limits(close_s=0.1)
 
 
-def fast(host: str, port: int, **options: object) -> connect:
-    return connect(host, port, retry=NO_RETRY, limits=Limits(connect_s=0.3, stall_s=0.2, close_s=0.1), **options)  # type: ignore[arg-type]
+def once(host: str, port: int, *, limits: Limits = PATIENT, direct: bool = True) -> connect:
+    return connect(host, port, retry=NO_RETRY, limits=limits, direct=direct)
 
 
-async def meet(said: bytes, do: Callable[[Client], object], *, then_close: bool = False, direct: bool = True) -> FtransferError:
+async def meet(
+    said: bytes,
+    do: Callable[[Client], object],
+    *,
+    then_close: bool = False,
+    direct: bool = True,
+    limits: Limits = PATIENT,
+) -> FtransferError:
     """Give the error that a client meets with a server that says these bytes."""
     async with fake_server(said, then_close=then_close) as address:
         with pytest.raises(FtransferError) as caught:
-            async with fast(*address, direct=direct) as client:
+            async with once(*address, direct=direct, limits=limits) as client:
                 await do(client)  # type: ignore[misc]
     assert "\n" not in str(caught.value) and str(caught.value)
     return caught.value
@@ -48,19 +56,19 @@ async def meet(said: bytes, do: Callable[[Client], object], *, then_close: bool 
 
 async def test_nobody_listens() -> None:
     with pytest.raises(CannotConnect, match="refuses connections"):
-        async with fast("127.0.0.1", free_port()):
+        async with once("127.0.0.1", free_port()):
             pass
 
 
 async def test_unknown_host() -> None:
     with pytest.raises(CannotConnect, match=r"no host is named|cannot connect"):
-        async with fast("no-such-host.invalid", 9021):
+        async with once("no-such-host.invalid", 9021):
             pass
 
 
 async def test_port_out_of_range() -> None:
     with pytest.raises(CannotConnect, match="not a port"):
-        async with fast("127.0.0.1", 70000):
+        async with once("127.0.0.1", 70000):
             pass
 
 
@@ -80,14 +88,14 @@ async def test_port_out_of_range() -> None:
 async def test_server_that_speaks_something_else(said: bytes, match: str) -> None:
     async with fake_server(said) as address:
         with pytest.raises(CannotConnect, match=match):
-            async with fast(*address):
+            async with once(*address, limits=PATIENT if said else Limits(connect_s=0.3)):
                 pass
 
 
 async def test_server_that_closes_before_its_greeting() -> None:
     async with fake_server(then_close=True) as address:
         with pytest.raises(CannotConnect, match="before its greeting"):
-            async with fast(*address):
+            async with once(*address):
                 pass
 
 
@@ -121,7 +129,8 @@ async def test_server_that_closes_before_its_greeting() -> None:
 async def test_get_from_a_server_that_lies_writes_nothing(
     tmp_path: Path, said: bytes, error: type[FtransferError], direct: bool
 ) -> None:
-    met = await meet(HELLO + said, lambda client: client.get("x", tmp_path), direct=direct)
+    limits = Limits(stall_s=0.3, close_s=0.1) if error is TimedOut else PATIENT
+    met = await meet(HELLO + said, lambda client: client.get("x", tmp_path), direct=direct, limits=limits)
     assert isinstance(met, error)
     assert not (tmp_path / "x").exists()
 

@@ -30,7 +30,7 @@ CONTENT = os.urandom(SIZE)
 # Lines, hello, meta, end and the like, of one connection.
 OVERHEAD = 4_000
 SOON = RetryRules(first_s=0.001, longest_s=0.01, quiet_s=10)
-HASTY = Limits(stall_s=0.3, heartbeat_s=0.05)
+HASTY = Limits(stall_s=1.5, heartbeat_s=0.1)
 
 
 @pytest.fixture(params=[True, False], ids=["direct", "streams"])

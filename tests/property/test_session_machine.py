@@ -35,7 +35,7 @@ ODD_LINES = (
 )
 JUNK = st.binary(max_size=60).map(lambda data: data.replace(b"\n", b" ")) | st.sampled_from(ODD_LINES)
 _LIMITS = Limits(idle_s=5, stall_s=5, close_s=0.2)
-_WAIT_S = 10
+_WAIT_S = 30
 
 
 def parent_of(name: str) -> str:

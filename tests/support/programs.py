@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[2]
-_WAIT_S = 15
+_WAIT_S = 40
 _ENVIRONMENT = {
     **{key: value for key, value in os.environ.items() if not key.startswith(("FTRANSFER", "_FTRANSFER"))},
     "PYTHONPATH": str(PROJECT),

@@ -46,7 +46,7 @@ class Service:
 
     async def all_gone(self) -> None:
         """Wait until the server has no session."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while self.server.sessions:
                 await asyncio.wait(self.server.sessions.values())
 

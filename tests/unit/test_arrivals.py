@@ -44,7 +44,7 @@ async def test_server_that_stops_while_a_connection_arrives(tmp_path: Path, tick
             with socket.create_connection(service.address) as peer:
                 await step(ticks)
                 await service.server.stop(0)
-                peer.settimeout(5)
+                peer.settimeout(30)
                 await asyncio.to_thread(_hear_to_the_end, peer)
         del service
 

@@ -49,7 +49,7 @@ async def record(deed: Deed, limits: Limits, *, direct: bool = True) -> Conversa
             assert error is None, f"{deed.label} fails by itself: {error}"
         passage = proxy.passages[deed.faulty]
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(10):
                 await passage.ended.wait()
         up, down = bytes(passage.up.seen), bytes(passage.down.seen)
     stage.clear()
