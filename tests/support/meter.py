@@ -1,0 +1,122 @@
+"""What a server takes while a test runs against it, counted and not timed: its turns on the loop, its threads, its memory.
+
+A turn is what the loop runs for the server without a pause; while it lasts nobody else is served. It is counted in CPU time, so
+that a machine which others keep busy changes nothing. What the test itself does on the same loop is not counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+import tracemalloc
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import ContextVar
+from pathlib import Path
+from threading import Lock
+from typing import Any
+from unittest.mock import patch
+
+from tests.support.service import Service, serve
+
+_is_server = ContextVar("_is_server", default=False)
+
+
+class Meter:
+    """What was counted since the last `reset`."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._running: Counter[str] = Counter()
+        self.reset()
+
+    def reset(self) -> None:
+        self.longest_s = 0.0  # the longest turn, in CPU time
+        self.longest = ""  # what ran in it
+        self.turns = 0
+        with self._lock:
+            self.most_threads = Counter(self._running)  # by the name of their pool: at work at once
+
+    def note_turn(self, spent_s: float, what: object) -> None:
+        self.turns += 1
+        if spent_s > self.longest_s:
+            self.longest_s, self.longest = spent_s, repr(what)
+
+    def begin_job(self, pool: str) -> None:
+        with self._lock:
+            self._running[pool] += 1
+            self.most_threads[pool] = max(self.most_threads[pool], self._running[pool])
+
+    def end_job(self, pool: str) -> None:
+        with self._lock:
+            self._running[pool] -= 1
+
+    @contextlib.contextmanager
+    def installed(self) -> Iterator[None]:
+        """Count while the block runs."""
+        with (
+            patch.object(asyncio.Handle, "_run", _counting_run(self)),
+            patch.object(ThreadPoolExecutor, "submit", _counting_submit(self)),
+        ):
+            yield
+
+
+@contextlib.asynccontextmanager
+async def metered(folder: Path, **options: Any) -> AsyncIterator[tuple[Service, Meter]]:
+    """As `serve`, with a meter on the server."""
+    meter = Meter()
+    async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(meter.installed())
+        token = _is_server.set(True)  # what is started here, and by that in turn, is the server's
+        try:
+            service = await stack.enter_async_context(serve(folder, **options))
+        finally:
+            _is_server.reset(token)
+        yield service, meter
+
+
+@contextlib.contextmanager
+def traced() -> Iterator[Callable[[], int]]:
+    """Give a function that says how many bytes more than at the beginning the interpreter has held at most. It costs much time."""
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        yield lambda: tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+
+
+def _counting_run(meter: Meter) -> Callable[[Any], None]:
+    real: Callable[[Any], None] = asyncio.Handle._run
+
+    def run(handle: Any) -> None:
+        what = getattr(handle._callback, "__self__", handle)  # a task, if it is a step of one
+        was_server, began = handle._context.get(_is_server), time.thread_time()
+        try:
+            return real(handle)
+        finally:
+            if was_server and handle._context.get(_is_server):  # not the step of the test that has started it
+                meter.note_turn(time.thread_time() - began, what)
+
+    return run
+
+
+def _counting_submit(meter: Meter) -> Callable[..., Future[Any]]:
+    real = ThreadPoolExecutor.submit
+
+    def submit(executor: ThreadPoolExecutor, job: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        pool = str(executor._thread_name_prefix)
+
+        def counted() -> Any:
+            meter.begin_job(pool)
+            try:
+                return job(*args, **kwargs)
+            finally:
+                meter.end_job(pool)
+
+        return real(executor, counted)
+
+    return submit
