@@ -12,9 +12,10 @@ import stat
 from collections.abc import Callable
 
 from ftransfer.errors import AlreadyThere, FolderNotEmpty, NameRefused, NotAFile, NotAFolder
-from ftransfer.names import SafeName
+from ftransfer.names import SafeName, escape
 from ftransfer.storage.faults import Override, shown, translated
 from ftransfer.storage.kernel import FOLDER_FLAGS, release
+from ftransfer.storage.links import LinksBelow
 from ftransfer.storage.root import Root, refuse_special, times_of
 
 # What the system says when one kind of thing is put in the place of another.
@@ -105,7 +106,8 @@ def set_attributes(root: Root, name: SafeName, mtime_ns: int | None, mode: int |
             release(handle)
 
 
-def rename(root: Root, old: SafeName, new: SafeName, *, replace: bool) -> None:
+def rename(root: Root, old: SafeName, new: SafeName, *, replace: bool, seen: LinksBelow | None = None) -> LinksBelow | None:
+    """Move a thing; give what must be looked at first, and come with as `seen`, or None when it is done."""
     if old.is_root or new.is_root:
         raise NameRefused("/: the root of the share cannot be moved or replaced")
     if new != old and new.is_within(old):
@@ -116,22 +118,46 @@ def rename(root: Root, old: SafeName, new: SafeName, *, replace: bool) -> None:
         with translated(new):
             target = root.open_folder(new.parent)
         try:
-            with translated(old):
-                found = os.stat(old.last, dir_fd=source, follow_symlinks=False)
-                if not stat.S_ISLNK(found.st_mode):
-                    refuse_special(found, old)
             with translated(new, KIND_CLASH), root.lock_of(os.fstat(target), new.last):
                 if replace:
                     refuse_special_target(target, new)
-                    root.kernel.rename(old.last, new.last, source, target)
-                else:
-                    root.kernel.rename_new(old.last, new.last, source, target)
+                with root.links.lock:
+                    with translated(old):
+                        look = _keep_links_inside(root, source, old, target, new, seen)
+                    if look is not None:
+                        return look
+                    move = root.kernel.rename if replace else root.kernel.rename_new
+                    move(old.last, new.last, source, target)
                 root.sync_folder(target)
                 root.sync_folder(source)
         finally:
             release(target)
     finally:
         release(source)
+    return None
+
+
+def _keep_links_inside(
+    root: Root, source: int, old: SafeName, target: int, new: SafeName, seen: LinksBelow | None
+) -> LinksBelow | None:
+    """Refuse to move what would then lead outside, under the lock; give what must be looked at before that is known."""
+    found = os.stat(old.last, dir_fd=source, follow_symlinks=False)
+    if stat.S_ISLNK(found.st_mode):
+        root.links.check(os.readlink(old.last, dir_fd=source), target, new)
+        root.links.moves += 1
+        return None
+    refuse_special(found, old)
+    if not stat.S_ISDIR(found.st_mode):
+        return None
+    depth = root.links.depth_of(target)
+    if depth < root.links.depth_of(source):
+        if seen is None or not seen.holds_for(root.links, found):
+            return LinksBelow(root.links, source, old, seen)
+        if seen.needs > depth:
+            message = f"{shown(old)}: cannot be moved there: the link {escape(seen.needed_by)} in it would lead outside the share"
+            raise NameRefused(message, name=str(old))
+    root.links.moves += 1
+    return None
 
 
 def refuse_special_target(folder: int, name: SafeName) -> None:

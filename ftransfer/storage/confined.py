@@ -93,7 +93,7 @@ class _Walk:
             return None
         if part == "..":
             if len(self._held) == 1:
-                raise _nothing_there()
+                raise _leads_outside()
             release(self._held.pop())
             return None
         is_last = not self._pending
@@ -132,26 +132,41 @@ class _Walk:
         parts = target.split("/")
         # Reserved: the partials of others are not to be reached, nor written, by a link that a peer has planted.
         if not self._follow or not target or target.startswith("/") or any(map(is_reserved, parts)):
-            raise _nothing_there()
+            raise _leads_outside()
         self._pending += reversed(parts)
 
 
 def leads_inside(folder: Sequence[str], target: str) -> bool:
-    """Whether the text of a link that stands in `folder` stays within the share. It looks at the text only.
+    """Whether a link that stands in `folder` leads inside, whatever links there are on its way. It looks at the text only.
 
-    For links that are listed or made; what is opened goes through Confined, which looks at what is really there.
+    For links that are listed; what is opened goes through Confined, which looks at what is really there, and what is made goes
+    through links.Links.
+    """
+    climb = climb_of(target)
+    return climb is not None and climb <= len(folder)
+
+
+def climb_of(target: str) -> int | None:
+    """Count the folders that a link goes up before it goes down; None if it is not one that can be trusted to lead inside.
+
+    That is one that is absolute or names a reserved thing, or has a `..` behind a name: if the name is that of a link, the `..`
+    would go up from wherever that leads.
     """
     if not target or target.startswith("/") or "\0" in target:
-        return False
-    depth = len(folder)
-    for part in target.split("/"):
-        if part == "..":
-            depth -= 1
-        elif part not in ("", "."):
-            depth += 1
-        if depth < 0 or is_reserved(part):
-            return False
-    return True
+        return None
+    parts = [part for part in target.split("/") if part not in ("", ".")]
+    climb = 0
+    while climb < len(parts) and parts[climb] == "..":
+        climb += 1
+    return None if any(part == ".." or is_reserved(part) for part in parts[climb:]) else climb
+
+
+class LeadsOutside(FileNotFoundError):
+    """A name leads outside by a link, or into a reserved place: for who asks for it, nothing is there."""
+
+
+def _leads_outside() -> LeadsOutside:
+    return LeadsOutside(errno.ENOENT, os.strerror(errno.ENOENT))
 
 
 def _nothing_there() -> OSError:

@@ -31,6 +31,7 @@ from ftransfer.storage.walk import Listing, used_bytes
 from ftransfer.storage.writer import LocalWriter, Target
 
 if TYPE_CHECKING:
+    from ftransfer.storage.links import LinksBelow
     from ftransfer.storage.sweep import Sweep  # for whole trees; a single file does not pay for them
 
 _T = TypeVar("_T")
@@ -297,7 +298,7 @@ class LocalStore:
         finally:
             await finish_steps(self._close_walk(sweep))
 
-    async def _close_walk(self, walk: Listing[Any] | Sweep) -> None:
+    async def _close_walk(self, walk: Listing[Any] | Sweep | LinksBelow) -> None:
         try:
             await self._jobs.run(walk.close)
         except StoreFailed:  # the store was closed meanwhile, and has no thread any more to do it in
@@ -315,7 +316,22 @@ class LocalStore:
         await self._jobs.run(changes.set_attributes, self._root, name, mtime_ns, mode)
 
     async def rename(self, old: SafeName, new: SafeName, *, replace: bool = False) -> None:
-        await self._jobs.run(changes.rename, self._root, old, new, replace=replace)
+        look = await self._rename(old, new, replace=replace, seen=None)
+        while look is not None:
+            try:
+                while await self._jobs.run(look.go_on):
+                    pass
+                after = await self._rename(old, new, replace=replace, seen=look)
+            finally:
+                await finish_steps(self._close_walk(look))
+            look = after
+
+    async def _rename(self, old: SafeName, new: SafeName, *, replace: bool, seen: LinksBelow | None) -> LinksBelow | None:
+        async def drop(look: LinksBelow | None) -> None:
+            if look is not None:
+                await self._close_walk(look)
+
+        return await finish(self._jobs.start(changes.rename, self._root, old, new, replace=replace, seen=seen), drop)
 
     async def remove(self, name: SafeName, *, recursive: bool = False) -> int:
         return await self._jobs.run(changes.remove, self._root, name, recursive=recursive)

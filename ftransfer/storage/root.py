@@ -21,6 +21,7 @@ from ftransfer.storage.base import FILE, FOLDER, Entry
 from ftransfer.storage.confined import Confined
 from ftransfer.storage.faults import shown
 from ftransfer.storage.kernel import FOLDER_FLAGS, HAS_PATH_FLAG, PATH_FLAGS, Kernel, release
+from ftransfer.storage.links import Links
 
 Resolver = Literal["auto", "openat2", "walk"]
 
@@ -49,6 +50,7 @@ class Root:
         except BaseException:
             release(self.handle)
             raise
+        self.links = Links(self.handle)
         self._made: set[tuple[int, int]] = set()
         self._locks = [threading.Lock() for _ in range(_LOCKS)]
 

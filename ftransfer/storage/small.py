@@ -19,11 +19,11 @@ from ftransfer.names import NameReader, SafeName, encode_name
 from ftransfer.storage.aside import NewFolder, can_stand_in
 from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, SmallFile
 from ftransfer.storage.changes import KIND_CLASH, refuse_special_target
-from ftransfer.storage.confined import leads_inside
 from ftransfer.storage.faults import Override, shown, translate
 from ftransfer.storage.folders import GROUP, MAX_HELD, Folders, HeldFolder
 from ftransfer.storage.hidden import HiddenPlace
 from ftransfer.storage.kernel import PATH_FLAGS, exists, release
+from ftransfer.storage.links import refuse_link_outside
 from ftransfer.storage.root import READ_FLAGS, Root, entry_of, refuse_special, times_of
 
 _ATTEMPTS = 3  # to read a file that changes while it is read
@@ -233,10 +233,9 @@ class _Group:
         return None
 
     def _stage_link(self, index: int, folder: SafeName, last: str, file: SmallFile) -> None:
-        if not leads_inside(folder.parts, file.target):
-            raise NameRefused(f"{shown(file.name)}: the link leads outside the share", name=file.name)
         encode_name(file.target)  # raises if it is no text
         self._folders.make(folder)
+        refuse_link_outside(self._root.confined, folder, file.target, SafeName((*folder.parts, last)))
         temp, temporary = self._new_temporary()
         os.symlink(file.target, temporary, dir_fd=temp)
         try:
@@ -307,10 +306,15 @@ class _Group:
     def _publish_one(self, staged: _Staged, folder: HeldFolder) -> None:
         index, folder_name, last, temporary, source = staged
         with self._root.lock_of(folder.about, last):
+            file = self._files[index]
             if not folder.is_ours:
                 refuse_special_target(folder.handle, SafeName((*folder_name.parts, last)))
-            rename = self._root.kernel.rename_new if self._files[index].if_absent else self._root.kernel.rename
-            rename(temporary, last, source, folder.handle)
+            rename = self._root.kernel.rename_new if file.if_absent else self._root.kernel.rename
+            if file.kind == LINK:
+                name = SafeName((*folder_name.parts, last))
+                self._root.links.place(file.target, folder.handle, name, lambda: rename(temporary, last, source, folder.handle))
+            else:
+                rename(temporary, last, source, folder.handle)
         self.results[index] = None
         self._folders.note(folder)
 

@@ -14,7 +14,7 @@ import pytest
 
 from ftransfer.digest import digest_of
 from ftransfer.door import Door
-from ftransfer.errors import FtransferError, NotFound, StoreFailed
+from ftransfer.errors import FtransferError, NameRefused, NotFound, StoreFailed
 from ftransfer.rights import ANYONE
 from ftransfer.share import Share
 from ftransfer.storage.base import FILE, LINK, Announcement, SmallFile
@@ -98,16 +98,17 @@ async def test_client_cannot_make_a_hard_link_nor_a_link_that_leads_out(
     assert not os.path.lexists(tmp_path / "share" / "link")
 
 
-async def test_link_that_comes_to_lead_out_when_it_is_moved_is_not_followed(
-    tmp_path: Path, outside: Canary, resolver: Resolver
-) -> None:
+async def test_link_is_not_moved_to_where_it_would_lead_out(tmp_path: Path, outside: Canary, resolver: Resolver) -> None:
     (tmp_path / "share" / "deep" / "er").mkdir(parents=True)
     async with door_of(tmp_path / "share", resolver) as door:
         (made,) = await door.write_small([SmallFile("deep/er/link", LINK, 0, 0o777, target="../../outside/secret")])
         assert not isinstance(made, FtransferError)  # there it leads to share/outside/secret
-        await door.rename("deep/er/link", "deep/link")
+        for old, new in (("deep/er/link", "deep/link"), ("deep/er", "er")):
+            with pytest.raises(NameRefused, match="lead.* outside"):
+                await door.rename(old, new)
         with pytest.raises(NotFound):
-            await get(door, "deep/link")
+            await get(door, "deep/er/link")
+    assert os.readlink(tmp_path / "share" / "deep" / "er" / "link") == "../../outside/secret"
 
 
 LED_BY_PROC = [

@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 
 from ftransfer.digest import digest_of
-from ftransfer.errors import FtransferError, NotFound, StoreFailed
+from ftransfer.errors import ChangedMeanwhile, FtransferError, NameRefused, NotFound, StoreFailed
 from ftransfer.names import ROOT, parse_name
 from ftransfer.storage.base import FILE, FOLDER, LINK, Announcement, Entry, SmallFile
 from ftransfer.storage.confined import MAX_LINKS, Confined, leads_inside
 from ftransfer.storage.kernel import FOLDER_FLAGS, PATH_FLAGS, Kernel
+from ftransfer.storage.links import LinksBelow
 from ftransfer.storage.local import LocalStore
 from ftransfer.storage.root import Resolver
+from ftransfer.storage.small import write_small
 
 SECRET = b"secret"
 ATTEMPTS = 300
@@ -211,6 +213,92 @@ async def test_links_can_be_made_from_a_pack(store: LocalStore, share: Path) -> 
     assert (share / "d" / "new").lstat().st_mtime_ns == 10**18
 
 
+LINKED_OUT = [
+    [("a/l", "."), ("x", "a/l/../..")],  # where the first leads to itself is not where it stands
+    [("x", "a/l/../.."), ("a/l", ".")],
+    [("l0", "."), ("x", "l0/l0/../../outside/secret")],
+    [("d/e/up", "../.."), ("x", "d/e/up/../outside")],
+    [("door", "d"), ("door/x", "../../outside")],  # deeper by its name than it is
+    [("deep", "."), ("deep/deep/deep/x", "../../outside")],
+]
+
+
+@pytest.mark.parametrize("links", LINKED_OUT)
+async def test_links_that_lead_out_together_are_refused(store: LocalStore, share: Path, links: list[tuple[str, str]]) -> None:
+    files = [SmallFile(name, LINK, 0, 0o777, target=target) for name, target in links]
+    for files_at_once in (files, *([file] for file in files)):
+        results = await store.write_small(files_at_once)
+    for error in filter(None, results):
+        assert isinstance(error, NameRefused) and "leads outside" in str(error)
+    made = [path for path in share.rglob("*") if path.is_symlink()]
+    assert len(made) < len(links)
+    for path in made:
+        assert path.resolve().is_relative_to(share)
+
+
+async def test_link_through_a_link_that_leads_out_is_refused(store: LocalStore, share: Path) -> None:
+    (share / "out").symlink_to("../outside")
+    (result,) = await store.write_small([SmallFile("x", LINK, 0, 0o777, target="out/secret")])
+    assert isinstance(result, NameRefused) and "leads outside" in str(result)
+    with pytest.raises(NameRefused, match="leads outside"):  # a link that was made for another one might lead on through it
+        await store.rename(parse_name("out"), parse_name("other"))
+
+
+async def test_folder_is_not_moved_to_where_a_link_in_it_leads_out(store: LocalStore, share: Path) -> None:
+    (share / "d" / "e" / "g").mkdir()
+    (share / "d" / "e" / "g" / "far").symlink_to("../../../top")
+    (share / "d" / "e" / "g" / "near").symlink_to("..")
+    (share / "d" / "e" / "g" / "stray").symlink_to("/etc")  # somebody's own, and no worse elsewhere
+    for old, new in (("d/e/g", "g"), ("d/e", "e"), ("d/e/g", "d/h")):
+        with pytest.raises(NameRefused, match="d/e.*the link (g/)?far in it would lead outside"):
+            await store.rename(parse_name(old), parse_name(new))
+    await store.remove(parse_name("d/e/g/far"))
+    await store.rename(parse_name("d/e/g"), parse_name("d/h"))
+    await store.rename(parse_name("d/h"), parse_name("d/e/h"))
+    assert (share / "d" / "e" / "h" / "near").resolve() == share / "d" / "e"
+
+
+async def test_link_that_comes_while_a_folder_is_looked_through_is_seen(store: LocalStore, share: Path) -> None:
+    look = LinksBelow.go_on
+    late = SmallFile("d/e/late", LINK, 0, 0o777, target="../../outside")
+    made: list[object] = []
+
+    def go_on(self: LinksBelow) -> bool:
+        more = look(self)
+        if not made:
+            made.append(write_small(store._root, store._hidden, [late]))
+        return more
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LinksBelow, "go_on", go_on)
+        with pytest.raises(NameRefused, match="would lead outside"):
+            await store.rename(parse_name("d/e"), parse_name("e"))
+    assert made == [[None]]
+
+
+async def test_folder_in_which_links_are_always_made_is_not_moved_up(store: LocalStore, share: Path) -> None:
+    look = LinksBelow.go_on
+
+    def go_on(self: LinksBelow) -> bool:
+        more = look(self)
+        assert write_small(store._root, store._hidden, [SmallFile("d/e/l", LINK, 0, 0o777, target=".")]) == [None]
+        return more
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LinksBelow, "go_on", go_on)
+        with pytest.raises(ChangedMeanwhile, match="try again"):
+            await store.rename(parse_name("d/e"), parse_name("e"))
+
+
+async def test_deep_tree_is_looked_through(store: LocalStore, share: Path) -> None:
+    deep = "d/e" + "/x" * 1300
+    (result,) = await store.write_small([SmallFile(f"{deep}/far", LINK, 0, 0o777, target="../" * 1302 + "top")])
+    assert result is None
+    with pytest.raises(NameRefused, match="far in it would lead outside"):
+        await store.rename(parse_name("d/e"), parse_name("e"))
+    await store.rename(parse_name("d/e"), parse_name("d/f"))
+
+
 async def test_target_folder_is_held_when_a_link_on_the_way_is_swapped(store: LocalStore, share: Path) -> None:
     (share / "door").symlink_to("d")
     writer = await store.open_write(parse_name("door/new"), Announcement(size=3))
@@ -335,6 +423,9 @@ def test_walk_goes_back_by_the_handle_it_came_from(share: Path) -> None:
         (("a",), "../b", True),
         (("a",), "..", True),
         (("a",), "../..", False),
+        (("a",), ".././../b", False),
+        (("a", "b"), ".././../b", True),
+        (("a",), "b/..", False),
         ((), "..", False),
         ((), "/a", False),
         ((), "", False),
