@@ -48,8 +48,9 @@ class Channel:
         self._held: tuple[Buffer, ...] = ()  # frames that go out together with the next ones
         self._loop = asyncio.get_running_loop()
         self._sent_at = self._loop.time()
-        # A server may have to work for long before it has anything to send; a client is bounded more narrowly.
-        self._least = LeastProgress(limits, self._loop.time) if role is Role.SERVER else None
+        # A client does not cut a server that is slow, only one that sends nothing at all; what is slow may be its own path.
+        least = limits if role is Role.SERVER else limits._replace(least_bytes=1)
+        self._least = LeastProgress(least, self._loop.time)
 
     @property
     def moves_files(self) -> bool:
@@ -64,20 +65,17 @@ class Channel:
         self._check_progress(0, is_mid_frame=False)
         return event
 
-    def begin_transfer(self) -> None:
-        """Watch the peer's progress from now on."""
-        if self._least is not None:
-            self._least.begin()
+    def begin_transfer(self, quiet_s: float | None = None) -> None:
+        """Watch the peer's progress from now on; it may send nothing but heartbeats for `quiet_s` (default: limits.quiet_s)."""
+        self._least.begin(quiet_s)
 
     def note_progress(self, count: int) -> None:
         """Say that so many bytes of this transfer came elsewhere."""
-        if self._least is not None:
-            self._least.note(count)
+        self._least.note(count)
 
     def _check_progress(self, count: int, *, is_mid_frame: bool) -> None:
-        if self._least is not None:
-            self._least.note(count)
-            self._least.check(self.link.peer, is_mid_frame=is_mid_frame)
+        self._least.note(count)
+        self._least.check(self.link.peer, is_mid_frame=is_mid_frame)
 
     async def _take(self, wanted: int) -> int:
         """Wait until some bytes of content may be moved; give how many."""
@@ -85,8 +83,7 @@ class Channel:
             return wanted
         began = self._loop.time()
         count = await self.pace.take(wanted)
-        if self._least is not None:
-            self._least.excuse(self._loop.time() - began)
+        self._least.excuse(self._loop.time() - began)
         return count
 
     async def _paced(self, count: int) -> None:

@@ -42,6 +42,7 @@ class Limits(NamedTuple):
     stall_s: float = 60.0  # a transfer without a byte, either way
     least_bytes: int = 4_096  # a transfer must move so much within each stall_s ...
     quiet_s: float = 900.0  # ... but between frames it may send heartbeats alone for so long
+    work_s: float = 86_400.0  # a client waits so long for what a server has to read or remove a lot of files for
     heartbeat_s: float = 10.0  # a side that works but has nothing to send yet says so this often
     vanish_s: float = 30.0  # a peer that is gone without a word (power, cable) is noticed within it
     handshake_s: float = 10.0  # for the TLS handshake, from the connection on

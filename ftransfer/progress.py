@@ -20,7 +20,9 @@ class LeastProgress:
         self._now = now
         self.begin()
 
-    def begin(self) -> None:
+    def begin(self, quiet_s: float | None = None) -> None:
+        """Begin anew. `quiet_s`: how long heartbeats alone may come this time; else limits.quiet_s."""
+        self._quiet_s = self._limits.quiet_s if quiet_s is None else quiet_s
         self._began = self._now()
         self._bytes = 0
         self._quiet_since: float | None = None
@@ -49,7 +51,7 @@ class LeastProgress:
             if is_mid_frame:
                 raise TimedOut(f"{peer} moved only {self._bytes} bytes in {limits.stall_s:.0f} s")
             self._quiet_since = self._began if self._quiet_since is None else self._quiet_since
-            if now - self._quiet_since >= limits.quiet_s:
-                raise TimedOut(f"{peer} has sent hardly more than heartbeats for {limits.quiet_s:.0f} s")
+            if now - self._quiet_since >= self._quiet_s:
+                raise TimedOut(f"{peer} has sent hardly more than heartbeats for {self._quiet_s:.0f} s")
         self._began = now
         self._bytes = 0

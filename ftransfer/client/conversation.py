@@ -21,17 +21,23 @@ from ftransfer.errors import (
     RemoteProtocolError,
     RequestError,
     ServerStopping,
+    TimedOut,
 )
 from ftransfer.limits import Limits
 from ftransfer.protocol.commands import Command
 from ftransfer.protocol.connection import Event, InputEnded, Payload
-from ftransfer.protocol.replies import HEARTBEAT, ErrorReply, Hello, Notice, Reply
+from ftransfer.protocol.replies import HEARTBEAT, ErrorReply, Hello, Listing, Notice, Reply
 from ftransfer.protocol.state import State
 
+# However short the pauses are that a server wants: it must not make us send without end.
+_LEAST_HEARTBEAT_S = 0.1
 # Commands that may be on their way at once. At 50 ms to the server and back that is some five thousand in a second.
 _WINDOW = 256
 # After these the server says nothing more in the session.
 _ENDINGS = (ChannelError, ProtocolError, LineTooLong, Busy, ServerStopping, InternalError)
+
+# Whose answer may need work that takes long: the server reads whole files, or removes trees, and says meanwhile that it is there.
+_WORKING = frozenset(("checksum", "rm", "put", "part", "mput", "mv"))
 
 Asked = tuple[str, str, Mapping[str, Any]]  # verb, argument, options
 OnNotice = Callable[[Notice], None]
@@ -48,6 +54,7 @@ class Conversation:
         self.is_over = False
         self._on_notice = on_notice
         self._introducing = False
+        self._quiet_s = channel.limits.quiet_s  # how long the answer may be nothing but heartbeats
 
     @classmethod
     async def open(
@@ -102,7 +109,13 @@ class Conversation:
 
     async def say(self, verb: str, argument: str = "", options: Mapping[str, Any] | None = None) -> None:
         """Send a command; its answer is then read with `answer` or `reply`."""
+        self._expect(verb)
         await self.channel.send(self.connection.send_command(Command(verb, argument, options or {})))
+
+    def _expect(self, verb: str) -> None:
+        limits = self.channel.limits
+        self._quiet_s = limits.work_s if verb in _WORKING else limits.quiet_s
+        self.channel.begin_transfer()
 
     async def ask(self, verb: str, argument: str = "", options: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
         """Send a command that is answered by a reply alone, and give the reply."""
@@ -145,6 +158,7 @@ class Conversation:
             await room.acquire()
             lines: list[bytes] = []
             for verb, argument, options in commands:
+                self._expect(verb)
                 try:
                     lines.append(self.connection.send_command(Command(verb, argument, options)))
                     # Said before it is sent: its answer must be read even while the rest does not fit into the socket.
@@ -171,7 +185,7 @@ class Conversation:
     # Listening.
 
     async def answer(self) -> Event:
-        """Give the next event that is part of an answer; notices are handed on.
+        """Give the next event that is part of an answer; notices are handed on, and a listing of nothing is passed over.
 
         Raises:
             FtransferError: What the server's error frame says.
@@ -179,10 +193,17 @@ class Conversation:
         """
         if self._introducing:
             await self._hear_introduction()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._quiet_s
         while True:
             event = self.sort(await self.channel.next_event(self.channel.limits.stall_s))
-            if event is not None:
+            if event is not None and not (isinstance(event, Listing) and not event.items):
                 return event
+            if self.connection.is_sending:
+                deadline = loop.time() + self._quiet_s
+            elif loop.time() >= deadline:
+                self.abort()
+                raise TimedOut(f"{self.address} has sent nothing but signs of life for {self._quiet_s:.0f} s")
 
     def sort(self, event: Event) -> Event | None:
         """Give an event of an answer back, hand a notice on (None), and raise what an error frame or the end stands for."""
@@ -249,7 +270,7 @@ class Conversation:
 
 
 def _within(limits: Limits, hello: Hello) -> Limits:
-    """Give our limits, narrowed to the sizes that the server takes."""
+    """Give our limits, narrowed to the sizes that the server takes, and to the pauses that it puts up with."""
 
     def least(name: str, own: int) -> int:
         return max(1, min(int(hello.limits.get(name, own)), own))
@@ -258,4 +279,5 @@ def _within(limits: Limits, hello: Hello) -> Limits:
         max_line_bytes=least("max_line_bytes", limits.max_line_bytes),
         max_chunk_bytes=least("max_chunk_bytes", limits.max_chunk_bytes),
         max_json_bytes=least("max_json_bytes", limits.max_json_bytes),
+        heartbeat_s=min(limits.heartbeat_s, max(_LEAST_HEARTBEAT_S, hello.limits.get("heartbeat_s", limits.heartbeat_s))),
     )

@@ -202,6 +202,8 @@ async def _receive(
     conversation: Conversation, name: str, sink: Sink, digest: RunningDigest, meta: Meta, report: Report, *, is_part: bool = False
 ) -> Digest:
     """Receive the data and the end, verify, and read the reply; give the digest."""
+    if meta.offset:  # the server reads what is before it as well, for the digest of the whole
+        conversation.channel.begin_transfer(conversation.channel.limits.work_s)
     event: Event | None = None
     while event is None:
         event = conversation.sort(

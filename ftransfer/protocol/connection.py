@@ -328,6 +328,11 @@ class Connection:
         """The state as far as this side has spoken: that of the last command sent ahead, or the present one."""
         return self._ahead[-1] if self._ahead else self.state
 
+    @property
+    def is_sending(self) -> bool:
+        """Whether this side, a client, has frames of its last command to send."""
+        return self.said in _FRAME_STATES
+
     def _advance(self, step: Step, *, remote: bool = False) -> None:
         if self._ahead and not remote:
             self._ahead[-1] = self._following(self._ahead[-1], step, LocalProtocolError)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -183,3 +183,61 @@ async def test_cancelled_get_leaves_nothing_behind(tmp_path: Path) -> None:
                 await task
             assert client.is_closed
     assert list(tmp_path.iterdir()) == []
+
+
+BEAT = frame(b"V", b'{"event":"heartbeat"}')
+PATIENT = Limits(connect_s=5, stall_s=0.3, quiet_s=0.5, work_s=0.5, close_s=0.1)
+
+
+@contextlib.asynccontextmanager
+async def endless_server(first: bytes, again: bytes) -> AsyncIterator[tuple[str, int]]:
+    """A server that answers with `first`, and then says `again` for ever, as often as the client takes it."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            writer.write(HELLO + first)
+            while not reader.at_eof():
+                writer.write(again)
+                await writer.drain()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(0.01):
+                        await reader.read(1000)
+        writer.transport.abort()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[:2]
+
+
+@pytest.mark.parametrize("direct", [True, False])
+@pytest.mark.parametrize(
+    ("first", "again", "verb"),
+    [
+        (b"", BEAT, "get"),
+        (META, BEAT, "get"),
+        (META, frame(b"D"), "get"),
+        (META + frame(b"D", b"hel"), frame(b"D"), "get"),
+        (META + frame(b"D", b"hel"), frame(b"V", b'{"event":"of the future"}'), "get"),
+        (META + frame(b"D", b"hello") + end_frame(5, DIGEST, META), BEAT, "get"),
+        (b"", frame(b"L", b"[]"), "dir"),
+        (b"", BEAT, "dir"),
+        (b"", BEAT, "stat"),
+        (b"", BEAT, "checksum"),
+        (b"", BEAT, "put"),
+    ],
+)
+async def test_signs_of_life_alone_are_not_waited_for_without_end(
+    tmp_path: Path, first: bytes, again: bytes, verb: str, direct: bool
+) -> None:
+    (tmp_path / "x").write_bytes(b"hello")
+    do: dict[str, Callable[[Client], Awaitable[object]]] = {
+        "get": lambda client: client.get("x", tmp_path / "y"),
+        "put": lambda client: client.put(tmp_path / "x"),
+        "dir": lambda client: client.dir(),
+        "stat": lambda client: client.stat("x"),
+        "checksum": lambda client: client.checksum("x"),
+    }
+    async with endless_server(first, again) as address:
+        with pytest.raises(TimedOut, match="signs of life|heartbeats"):
+            async with connect(*address, retry=NO_RETRY, limits=PATIENT, direct=direct) as client:
+                await do[verb](client)
+    assert not (tmp_path / "y").exists()

@@ -50,6 +50,23 @@ async def test_put_may_take_longer_than_a_peer_is_waited_for(service: Service) -
     assert (service.root / "a").read_bytes() == source.given
 
 
+@pytest.mark.parametrize("direct", [True, False])
+async def test_client_gives_signs_of_life_as_often_as_the_server_asks(tmp_path: Path, direct: bool) -> None:
+    limits = Limits(stall_s=2, heartbeat_s=0.2)
+
+    class Paused:
+        pieces = [b"a", b"b", b""]
+
+        def read(self, size: int = -1) -> bytes:
+            if len(self.pieces) == 2:
+                threading.Event().wait(limits.stall_s * 1.5)
+            return self.pieces.pop(0)
+
+    async with serve(tmp_path, limits=limits, direct=direct) as service, service.client(limits=Limits()) as client:
+        await client.put_from(Paused(), "a")  # type: ignore[arg-type]  # as much of a file as a pipe is
+        assert (service.root / "a").read_bytes() == b"ab"
+
+
 async def test_pieces_of_one_byte_both_ways(service: Service) -> None:
     content = os.urandom(1500)
     (service.local / "a").write_bytes(content)
