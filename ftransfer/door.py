@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 
 from ftransfer.account import Account
-from ftransfer.errors import AlreadyThere, Forbidden, FtransferError, NotAFile, NotFound, ReadOnly
+from ftransfer.errors import AlreadyThere, Forbidden, FtransferError, NotAFile, NotAFolder, NotFound, ReadOnly
 from ftransfer.limits import DEFAULT_LIMITS, Limits
 from ftransfer.names import ROOT, SafeName, escape, parse_name, parse_path
 from ftransfer.rights import Principal, Right
@@ -172,7 +172,8 @@ class Door:
             return await self._open_new(safe, announced)
         if Right.WRITE not in rights:
             await self._refuse_new(safe)
-        return await self._account.open_write(self._store, self.principal, safe, announced)
+        async with self._naming_what_is_missing(safe):
+            return await self._account.open_write(self._store, self.principal, safe, announced)
 
     def offer_parts(self, writer: Writer, arrived: Callable[[int], None]) -> str:
         """Let other sessions of this principal send parts of an upload; give the word that they say. To be ended in any case."""
@@ -193,7 +194,8 @@ class Door:
             raise self._taken(name)  # it means to replace; and would tell one content from another
         try:
             only_new = announced._replace(if_absent=True)
-            return await self._account.open_write(self._store, self.principal, name, only_new)
+            async with self._naming_what_is_missing(name):
+                return await self._account.open_write(self._store, self.principal, name, only_new)
         except (AlreadyThere, NotAFile) as error:
             # One answer to whatever has the name: a drop box shall not tell a file from a folder.
             raise self._taken(name) from error
@@ -235,7 +237,8 @@ class Door:
         name = parse_path(path, self._limits)
         if Right.WRITE not in self._rights_to_write(name):
             raise self._not_allowed(name, "you may not make new folders there")
-        await self._store.make_folder(name, parents=parents)
+        async with self._naming_what_is_missing(name):
+            await self._store.make_folder(name, parents=parents)
         return name
 
     async def set_attributes(self, path: str, *, mtime_ns: int | None = None, mode: int | None = None) -> SafeName:
@@ -254,14 +257,20 @@ class Door:
         self._need(Right.WRITE, target)
         if replace:
             self._need(Right.OVERWRITE, target)
-        await self._store.rename(source, target, replace=replace)
+        async with self._naming_what_is_missing(target, source):
+            await self._store.rename(source, target, replace=replace)
         self._account.note_change()
         return target
 
     async def remove(self, path: str, *, recursive: bool = False) -> int:
-        """Remove a file or folder; give how many things went. Raises as Store.remove, NameRefused and ReadOnly."""
+        """Remove a file or folder; give how many things went. Raises as Store.remove, NameRefused and ReadOnly.
+
+        A name with a "/" at the end is that of a folder; else NotAFolder is raised.
+        """
         name = parse_path(path, self._limits)
         self._need(Right.DELETE, name)
+        if path.endswith("/") and (await self.stat(path)).kind != FOLDER:
+            raise NotAFolder(f"{_shown(name)}: is a file; leave out the / to remove it", name=str(name))
         count = await self._store.remove(name, recursive=recursive)
         self._account.note_change()
         return count
@@ -292,6 +301,47 @@ class Door:
             return is_own and is_old and SafeName(tuple(partial.name.split("/"))).is_within(below)
 
         return is_meant
+
+    # What is missing.
+
+    @contextlib.asynccontextmanager
+    async def _naming_what_is_missing(self, name: SafeName, source: SafeName | None = None) -> AsyncGenerator[None, None]:
+        """Let NotFound speak of the folder above `name` that is not there, if that is why, and if it might be seen.
+
+        Args:
+            source: Something else that may be missing just as well.
+        """
+        try:
+            yield
+        except NotFound as error:
+            if source is not None and not await self._is_there(source):
+                raise _not_found(source) from error
+            missing = await self._missing_above(name)
+            if missing is None:
+                raise
+            makes = escape(str(name.parent))
+            advice = f'mkdir -p "{makes}"' if " " in makes else f"mkdir -p {makes}"
+            raise NotFound(f"{_shown(missing)}: there is no such folder; {advice} makes it", name=str(missing)) from error
+
+    async def _missing_above(self, name: SafeName) -> SafeName | None:
+        """Give the first folder above a name that is not there. Found by halves: a name of a thousand parts costs ten questions."""
+        there, missing = 0, len(name.parts)
+        while missing - there > 1:
+            middle = (there + missing) // 2
+            if await self._is_there(SafeName(name.parts[:middle])):
+                there = middle
+            else:
+                missing = middle
+        found = SafeName(name.parts[:missing])
+        might_be_seen = any(self.principal.may_below(right, found) for right in _SEEING)
+        return found if missing < len(name.parts) and might_be_seen else None
+
+    async def _is_there(self, name: SafeName) -> bool:
+        try:
+            await self.stat(str(name) or "/")
+        except FtransferError:
+            return False
+        return True
 
     # The rules.
 

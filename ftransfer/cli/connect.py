@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ftransfer.cli.connecting import connection_to
 from ftransfer.cli.options import As, Host, Port
 from ftransfer.cli.running import run
-from ftransfer.cli.way import chosen_way
 from ftransfer.shell.failures import WrongUsage
 from ftransfer.shell.wording import printable
 
@@ -39,15 +39,13 @@ def connect(host: Host, port: Port, name: As = "") -> None:
 
 
 async def _connect(host: str, port: int, name: str, *, is_interactive: bool) -> None:
-    from ftransfer.client import client
     from ftransfer.shell.console import Console
     from ftransfer.shell.context import Line, ShellContext
 
     width = (lambda: shutil.get_terminal_size().columns) if sys.stdout.isatty() else None
     console = Console(sys.stdout, sys.stderr, width=width, shows_progress=is_interactive and sys.stderr.isatty())
     refused: list[RequestError] = []
-    security = chosen_way().security()
-    async with client.connect(host, port, security=security, name=name, on_name_refused=refused.append) as share:
+    async with connection_to(host, port, name=name, on_name_refused=refused.append) as share:
         shell = ShellContext(Line(share, console.note), console, Path.cwd())  # noqa: ASYNC240 - asks the kernel only
         if is_interactive:
             _greet(console, share.hello, host, port)

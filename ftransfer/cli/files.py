@@ -14,8 +14,8 @@ from ftransfer.cli.parameters import Argument, Option
 from ftransfer.cli.running import run
 from ftransfer.cli.streams import only_show
 from ftransfer.client.paths import from_root
-from ftransfer.errors import ChannelError, FtransferError, ProtocolError, RequestError
-from ftransfer.shell.failures import SomeFailed
+from ftransfer.shell.attempts import Attempts
+from ftransfer.shell.targets import into_folder_if_one
 from ftransfer.shell.wording import checksum_line, explain, partial_line, partials_line, removed_line, short_name, stat_lines
 
 if TYPE_CHECKING:
@@ -61,9 +61,6 @@ Examples:
 """
 
 Names = Annotated[list[str], Argument(metavar="NAME", help="Files or folders in the share.", show_default=False)]
-
-# After these there is no use in trying the next name.
-_ENDINGS = (ChannelError, ProtocolError, RequestError)
 
 
 def stat(host: Host, port: Port, names: Names, as_json: Json = False) -> None:
@@ -116,10 +113,12 @@ def mv(
     target = from_root(f"{new}{old.rstrip('/').rsplit('/', 1)[-1]}" if new.endswith("/") else new)
 
     async def one(client: Client, name: str) -> str:
-        await client.rename(name, target, replace=force)
-        if as_json:
-            return json.dumps({"name": name, "did": "moved", "to": target})
-        return f"moved {short_name(name)} to {short_name(target)}"
+        async def move(to: str) -> str:
+            await client.rename(name, to, replace=force)
+            return to
+
+        to = await into_folder_if_one(client, move, target, name.rstrip("/").rsplit("/", 1)[-1])
+        return json.dumps({"name": name, "did": "moved", "to": to}) if as_json else f"moved {short_name(name)} to {short_name(to)}"
 
     run(_each(host, port, [old], one))
 
@@ -165,19 +164,14 @@ async def _each(host: str, port: int, names: Sequence[str], one: Callable[[Clien
     Raises:
         SomeFailed: Some of several failed, which has been told.
     """
-    failures: list[FtransferError] = []
+    attempts = Attempts(len(names), lambda name, error: note(f"ftransfer: {explain(error)}"))
     async with connection_to(host, port) as client:
         for name in map(from_root, names):
-            try:
-                sys.stdout.write(f"{await one(client, name)}\n")
-            except FtransferError as error:
-                if len(names) == 1 or isinstance(error, _ENDINGS):
-                    raise
-                note(f"ftransfer: {explain(error)}")
-                failures.append(error)
-    if failures:
-        sys.stdout.flush()
-        raise SomeFailed(len(failures), failures[0])
+            with attempts.at(name):
+                text = await one(client, name)
+                sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+    attempts.finish()
 
 
 async def _partials(host: str, port: int, path: str, *, clear: bool, older_s: int) -> Sequence[Partial]:

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ftransfer.errors import AuthError, BadFile, ChannelError, DigestMismatch, ProtocolError, ServerStopping
+from ftransfer.errors import AuthError, BadFile, ChannelError, DigestMismatch, FtransferError, ProtocolError, ServerStopping
 from ftransfer.shell.failures import Interrupted, ScriptFailed, SomeFailed, WrongUsage
 from ftransfer.shell.wording import entry_line, explain, receipt_line
 from ftransfer.storage.base import FILE, Entry
@@ -76,6 +76,12 @@ def entry_record(entry: Entry) -> dict[str, object]:
     if entry.target:
         record["target"] = entry.target
     return record
+
+
+def failure_record(name: str, error: Exception) -> dict[str, object]:
+    """Give the JSON object for a name that failed."""
+    code = error.code if isinstance(error, FtransferError) else "os_error"
+    return {"name": name, "did": "failed", "error": {"code": code, "message": explain(error)}}
 
 
 def receipt_text(receipt: Receipt, verb: str, *, as_json: bool) -> str:

@@ -23,7 +23,9 @@ class QuickCommand(TyperCommand):
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         # Typer from 0.29 on writes {HOST} for what must be there; everybody else writes HOST.
-        return [piece.replace("{", "").replace("}", "") for piece in super().collect_usage_pieces(ctx)]
+        pieces = [piece.replace("{", "").replace("}", "") for piece in super().collect_usage_pieces(ctx)]
+        # It sets [ ]... around a metavar that says by itself what may be left out and repeated.
+        return [piece[1:-4] if piece.startswith("[[") else piece for piece in pieces]
 
 
 class QuickGroup(TyperGroup):

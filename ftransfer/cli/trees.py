@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -14,10 +13,12 @@ from ftransfer.cli.output import note
 from ftransfer.cli.parameters import Argument, Option
 from ftransfer.cli.running import run
 from ftransfer.shell.failures import SomeFailed, WrongUsage
+from ftransfer.shell.operands import own_name
 from ftransfer.shell.progress import ProgressBar
 from ftransfer.shell.wording import explain, short_name, tree_line
 
 if TYPE_CHECKING:
+    from ftransfer.client.client import Client
     from ftransfer.client.client import connect as Connection
     from ftransfer.client.trees import TreeItem, TreeOptions, TreeReport
     from ftransfer.errors import FtransferError
@@ -65,31 +66,36 @@ def sync(
             raise WrongUsage("--watch goes on for ever, and --dry-run does nothing; choose one")
         run(_keep(connection, direction.value, source, dest, options, as_json=as_json))
         return
-    copy_tree(connection, direction.value, source, dest, options, as_json=as_json)
+    run(_sync(connection, direction.value, source, dest, options, as_json=as_json))
 
 
-def get_folder(connection: Connection, name: str, dest: str, *, as_json: bool) -> None:
+async def _sync(connection: Connection, direction: str, source: str, dest: str, options: TreeOptions, *, as_json: bool) -> None:
+    async with connection as client:
+        await copy_tree(client, direction, source, dest, options, as_json=as_json)
+
+
+async def get_folder(client: Client, name: str, dest: str, *, as_json: bool) -> None:
     """get -r: the folder, to where cp would put it."""
-    copy_tree(connection, "get -r", name, dest, _options(), as_json=as_json)
+    await copy_tree(client, "get -r", name, dest, _options(), as_json=as_json)
 
 
-def put_folder(connection: Connection, folder: str, name: str, *, as_json: bool) -> None:
+async def put_folder(client: Client, folder: str, name: str, *, as_json: bool) -> None:
     """put -r: under the folder's own name, or as NAME; NAME/ puts it into that folder."""
-    last = os.path.basename(os.path.abspath(folder))
+    last = own_name(folder)
     if not name or name.endswith("/"):
         name = f"{name.lstrip('/')}{last}"
-    copy_tree(connection, "put", folder, name, _options(), as_json=as_json)
+    await copy_tree(client, "put", folder, name, _options(), as_json=as_json)
 
 
-def get_pattern(connection: Connection, pattern: str, dest: str, *, as_json: bool) -> None:
+async def get_pattern(client: Client, pattern: str, dest: str, *, as_json: bool) -> None:
     """get of all files that match a pattern, into the folder DEST."""
-    copy_tree(connection, "match", pattern, dest, _options(), as_json=as_json)
+    await copy_tree(client, "match", pattern, dest, _options(), as_json=as_json)
 
 
-def copy_tree(connection: Connection, direction: str, source: str, dest: str, options: TreeOptions, *, as_json: bool) -> None:
+async def copy_tree(client: Client, direction: str, source: str, dest: str, options: TreeOptions, *, as_json: bool) -> None:
     """Copy, report each name as it is done (JSON, dry runs, failures) and the counts at the end; fails if a name failed."""
     told = _Told(as_json=as_json, dry_run=options.dry_run)
-    report = run(_copy(connection, direction, source, dest, options, told))
+    report = await _copy(client, direction, source, dest, options, told)
     _write_total(report, direction, as_json=as_json)
     # A name may have failed in one attempt and not in the next: only the report knows what has come of all of them.
     if report.failed and told.error is not None:
@@ -149,18 +155,17 @@ def _record(item: TreeItem) -> dict[str, object]:
     return record
 
 
-async def _copy(connection: Connection, direction: str, source: str, dest: str, options: TreeOptions, told: _Told) -> TreeReport:
-    async with connection as client:
-        with ProgressBar(sys.stderr, is_shown=sys.stderr.isatty()) as bar:
-            if direction == "get -r":
-                from ftransfer.client.unfinished import destination_of
+async def _copy(client: Client, direction: str, source: str, dest: str, options: TreeOptions, told: _Told) -> TreeReport:
+    with ProgressBar(sys.stderr, is_shown=sys.stderr.isatty()) as bar:
+        if direction == "get -r":
+            from ftransfer.client.unfinished import destination_of
 
-                dest = await destination_of(source, dest)
-            if direction in ("get", "get -r"):
-                return await client.get_tree(source, dest, options=options, on_item=told, progress=bar.callback)
-            if direction == "match":
-                return await client.get_matching(source, dest, options=options, on_item=told, progress=bar.callback)
-            return await client.put_tree(source, dest, options=options, on_item=told, progress=bar.callback)
+            dest = await destination_of(source, dest)
+        if direction in ("get", "get -r"):
+            return await client.get_tree(source, dest, options=options, on_item=told, progress=bar.callback)
+        if direction == "match":
+            return await client.get_matching(source, dest, options=options, on_item=told, progress=bar.callback)
+        return await client.put_tree(source, dest, options=options, on_item=told, progress=bar.callback)
 
 
 def _options(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -66,13 +67,17 @@ class FileCommands(Commands):
         await self._ask("mv", str(share_path(old)) or "/", options)
 
     async def remove(self, name: RemoteName, *, recursive: bool = False) -> int:
-        """Remove a file or folder; give how many things went. A link is removed itself.
+        """Remove a file or folder; give how many things went. A link is removed itself. A name that ends in "/" is a folder's.
 
         Raises:
+            NotAFolder: The name ends in "/" and is that of a file.
             FolderNotEmpty: A folder with content, and `recursive` is false.
             NotFound, NotAFile (a fifo or device), Forbidden, ReadOnly, NameRefused, and ChannelError.
         """
-        values = await self._ask("rm", str(share_path(name)) or "/", {"recursive": True} if recursive else None)
+        asked = str(share_path(name)) or "/"
+        if os.fsdecode(name).endswith("/") and asked != "/":
+            asked += "/"
+        values = await self._ask("rm", asked, {"recursive": True} if recursive else None)
         return take_count(values, "removed")
 
     async def set_attributes(self, name: RemoteName, *, mtime_ns: int | None = None, mode: int | None = None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import difflib
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,17 +12,18 @@ from enum import Enum
 from pathlib import Path
 
 from ftransfer.names import SafeName, escape
-from ftransfer.shell import files, people, trees
+from ftransfer.shell import files, people, transfers
 from ftransfer.shell.columns import in_columns
 from ftransfer.shell.context import ShellContext
 from ftransfer.shell.failures import WrongUsage
 from ftransfer.shell.lines import split_line
 from ftransfer.shell.listing import in_order
-from ftransfer.shell.local import check_sendable
-from ftransfer.shell.wording import entry_line, receipt_line, short_name
+from ftransfer.shell.wording import entry_line, short_name
 from ftransfer.storage.base import FILE, FOLDER, LINK, Entry
 
 _ENTRIES_TO_READ_OUT = 10_000
+# How like a command a word is that may be one mistyped: "dri" is, "fetch" is not.
+_NEAR = 0.65
 
 
 class Wants(Enum):
@@ -62,41 +64,58 @@ async def execute(shell: ShellContext, line: str, *, is_lenient: bool = False) -
         FtransferError, OSError: What the command met.
     """
     first, _, rest = line.strip().partition(" ")
-    if (command := BY_WORD.get(first.lower())) is not None and command.is_verbatim:
-        await command.run(shell, [rest.strip()], frozenset())
+    command = BY_WORD.get(first.lower())
+    if command is not None and command.is_verbatim:
+        words = [first, rest.strip()]
+    else:
+        words = split_line(line, is_lenient=is_lenient)
+    if not words:
         return
-    words = split_line(line, is_lenient=is_lenient)
-    if words:
-        command = find_command(words[0])
+    command = find_command(words[0])
+    if _asks_for_help(words[1:]):
+        await _help(shell, [command.words[0]], frozenset())
+    elif command.is_verbatim:
+        await command.run(shell, words[1:], frozenset())
+    else:
         arguments, flags = _sort_words(command, words[1:])
         await command.run(shell, arguments, flags)
+
+
+def _asks_for_help(words: Sequence[str]) -> bool:
+    """Whether --help or -h is among the flags. A name like that is written ./-h, or behind --."""
+    flags = words[: words.index("--")] if "--" in words else words
+    return "--help" in flags or "-h" in flags
 
 
 def find_command(word: str) -> ShellCommand:
     command = BY_WORD.get(word.lower())
     if command is None:
-        raise WrongUsage(f"there is no command {short_name(word)}; help lists the commands")
+        near = difflib.get_close_matches(word.lower(), BY_WORD, 1, _NEAR)
+        hint = f"did you mean {near[0]}?" if near else "help lists the commands"
+        raise WrongUsage(f"there is no command {short_name(word)}; {hint}")
     return command
 
 
 def _sort_words(command: ShellCommand, words: Sequence[str]) -> tuple[list[str], Flags]:
     arguments: list[str] = []
     flags: set[str] = set()
-    may_be_flag = bool(command.flags)  # where there are none, a name that begins with a dash needs no --
+    usage = f"usage: {command.usage}"
+    may_be_flag = True
     for word in words:
         if may_be_flag and word == "--":
             may_be_flag = False
-        elif may_be_flag and word.startswith("-") and word != "-":
+        elif may_be_flag and command.flags and word.startswith("-") and word != "-":  # without flags, a name may begin so
+            if unknown := [letter for letter in word[1:] if letter not in command.flags]:
+                which = word if word.startswith("--") or len(word) == 2 else f"-{unknown[0]} in {word}"
+                raise WrongUsage(f"{command.words[0]} has no flag {escape(which)}; {usage}")
             flags.update(word[1:])
         else:
             arguments.append(word)
-    if flags - set(command.flags):
-        raise WrongUsage(f"{command.words[0]} has no flag -{escape(min(flags - set(command.flags)))}; usage: {command.usage}")
     if len(arguments) < command.needs:
-        raise WrongUsage(f"{command.words[0]} needs more; usage: {command.usage}")
+        raise WrongUsage(f"{command.words[0]} needs more; {usage}")
     if len(arguments) > len(command.arguments) and not command.repeated:
         hint = " (a name with blanks goes in quotes)" if command.arguments else ""
-        raise WrongUsage(f"{command.words[0]} does not take so many arguments{hint}; usage: {command.usage}")
+        raise WrongUsage(f"{command.words[0]} does not take so many arguments{hint}; {usage}")
     return arguments, frozenset(flags)
 
 
@@ -146,38 +165,6 @@ async def _pwd(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> N
     shell.console.line(f"/{escape(str(shell.folder))}")
 
 
-async def _get(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> None:
-    name = shell.remote(arguments[0])
-    dest = _keep_slash(shell.here(arguments[1]), arguments[1]) if len(arguments) > 1 else str(shell.local)
-    if "r" in flags:
-        return await trees.get_folder(shell, name, dest)
-    async with shell.line.use() as client:
-        with shell.console.progress() as bar:
-            receipt = await client.get(str(name), dest, progress=bar.callback)
-    shell.console.line(receipt_line(receipt, "get", _as_typed(shell, receipt.path)))
-    return None
-
-
-async def _put(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> None:
-    file = shell.here(arguments[0])
-    if "r" in flags:
-        return await trees.put_folder(shell, file, remote_target(shell, arguments[1] if len(arguments) > 1 else ".", file.name))
-    await asyncio.to_thread(check_sendable, file)
-    name = remote_target(shell, arguments[1] if len(arguments) > 1 else ".", file.name)
-    async with shell.line.use() as client:
-        with shell.console.progress() as bar:
-            receipt = await client.put(file, str(name), progress=bar.callback)
-    shell.console.line(receipt_line(receipt, "put", _as_typed(shell, receipt.path)))
-    return None
-
-
-def remote_target(shell: ShellContext, typed: str, file_name: str) -> SafeName:
-    """Give the name that a file is put under: what is typed, or below it if it can only be a folder."""
-    if typed.endswith("/") or typed.rpartition("/")[2] in ("", ".", ".."):
-        typed = f"{typed.rstrip('/') or '/'}/{file_name}"
-    return shell.remote(typed)
-
-
 # This machine.
 
 
@@ -210,15 +197,6 @@ def _local_entries(folder: Path) -> list[Entry]:
     return sorted(entries, key=lambda entry: entry.name)
 
 
-def _keep_slash(path: Path, typed: str) -> str:
-    # A slash at the end says that a folder is meant; Path drops it.
-    return f"{path}/" if typed.endswith("/") else str(path)
-
-
-def _as_typed(shell: ShellContext, path: str) -> str:
-    return path and path.removeprefix(f"{shell.local}/")
-
-
 # The shell itself.
 
 
@@ -243,21 +221,23 @@ COMMANDS: tuple[ShellCommand, ...] = (
     ShellCommand(("ls",), "ls [-l] [PATH]", "list the names only; -l is dir", _ls, _FOLDER, flags="l"),
     ShellCommand(
         ("get",),
-        "get [-r] NAME [DEST]",
-        "receive a file; -r: a folder with its content",
-        _get,
+        "get [-r] NAME... [DEST]",
+        "receive files; - is the screen; -r: folders",
+        transfers.get,
         (Wants.REMOTE, Wants.LOCAL),
         1,
         "r",
+        True,
     ),
     ShellCommand(
         ("put",),
-        "put [-r] FILE [NAME]",
-        "send a file; NAME/ is a folder for it; -r: a folder",
-        _put,
+        "put [-r] FILE... [NAME]",
+        "send files; NAME/: into that folder; -r: folders",
+        transfers.put,
         (Wants.LOCAL, Wants.REMOTE),
         1,
         "r",
+        True,
     ),
     ShellCommand(
         ("stat",), "stat [NAME...]", "describe a file or folder: size, time, mode, identity", files.stat, _REMOTE, repeated=True

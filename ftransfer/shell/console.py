@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
+from ftransfer.shell.failures import WrongUsage
 from ftransfer.shell.progress import ProgressBar
 from ftransfer.shell.wording import explain
 
@@ -29,6 +30,18 @@ class Console:
         """Write many results at once."""
         if texts:
             self.out.write("\n".join(texts) + "\n")
+
+    def binary(self) -> BinaryIO:
+        """Give where results go for the content of a file.
+
+        Raises:
+            WrongUsage: That takes text only, or is closed.
+        """
+        self.flush()
+        sink: BinaryIO | None = getattr(self.out, "buffer", None)
+        if sink is None:
+            raise WrongUsage("stdout is closed; open it, or name a file to write to")
+        return sink
 
     def note(self, text: str) -> None:
         """Write what is no result."""

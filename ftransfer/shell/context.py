@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from ftransfer.client.files import Checksum
 from ftransfer.errors import ChannelError, Closed, NameRefused, ServerStopping
@@ -17,6 +17,8 @@ from ftransfer.protocol.live import Person, Presence
 from ftransfer.protocol.replies import Hello
 from ftransfer.shell.console import Console
 from ftransfer.shell.listing import as_generator
+from ftransfer.shell.progress import ProgressBar
+from ftransfer.shell.wording import stopped_line
 from ftransfer.storage.base import Entry
 from ftransfer.transfer.records import ProgressCallback, Receipt
 
@@ -46,6 +48,8 @@ class RemoteShare(Protocol):
     def iter_dir(self, path: str = "") -> AsyncIterator[Sequence[Entry]]: ...
 
     async def get(self, name: str, dest: str | os.PathLike[str] = ".", *, progress: ProgressCallback | None = None) -> Receipt: ...
+
+    async def get_to(self, name: str, sink: BinaryIO, *, progress: ProgressCallback | None = None) -> Receipt: ...
 
     async def put(
         self, file: str | os.PathLike[str], name: str | None = None, *, progress: ProgressCallback | None = None
@@ -174,6 +178,21 @@ class ShellContext:
     folder: SafeName = ROOT
     live: LiveWatch | None = None  # what shows changes while the prompt waits; none without a terminal
     is_open: bool = True  # false when the shell is to be left
+    stopped: str = ""  # what is said of a command that Ctrl-C has stopped, if it has more to say than that
+
+    @contextlib.contextmanager
+    def transfer(self, command: str) -> Iterator[ProgressBar]:
+        """Show a bar for a transfer; if it is stopped, keep what is to be said of how far it was.
+
+        Args:
+            command: What goes on with it when it is typed again.
+        """
+        with self.console.progress() as bar:
+            try:
+                yield bar
+            except asyncio.CancelledError:
+                self.stopped = stopped_line(bar.latest, command)
+                raise
 
     def remote(self, typed: str) -> SafeName:
         """Give the name in the share that typed text means, seen from the current folder.

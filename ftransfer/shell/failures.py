@@ -30,10 +30,13 @@ class ScriptFailed(FtransferError):
 
 
 class SomeFailed(FtransferError):
-    """Some names of a tree failed, and each has been told already; `cause` is one of their errors."""
+    """Some names failed, of a tree, or of the `total` of a command. Each has been told already; `cause` is one of their errors."""
 
     code = "some_failed"
 
-    def __init__(self, count: int, cause: FtransferError) -> None:
-        super().__init__(f"{count} of the names failed; run the command again for what is left")
+    def __init__(self, count: int, cause: Exception, *, total: int | None = None) -> None:
+        if total is None:
+            super().__init__(f"{count} {'name' if count == 1 else 'names'} failed; run the command again for what is left")
+        else:
+            super().__init__(f"{count} of {total} names failed")
         self.cause = cause

@@ -28,15 +28,26 @@ class Word:
 
 
 def split_line(line: str, *, is_lenient: bool = False) -> list[str]:
-    """Give the words of a line. If `is_lenient`, a quote that is open at its end counts as closed there.
+    """Give the words of a line. If `is_lenient`, a quote that is open at its end may be one that Tab has left so, behind a folder.
 
     Raises:
         WrongUsage: A quote is never closed, or the line ends in a backslash.
     """
     words = scan(line)
-    if words and words[-1].open_quote and not is_lenient:
-        raise WrongUsage(f"the quote {words[-1].open_quote} is never closed; close it, or write \\ before it")
+    if words and words[-1].open_quote and not (is_lenient and _is_open_folder(line, words[-1])):
+        raise WrongUsage(_never_closed(words[-1].open_quote))
     return [word.text for word in words]
+
+
+def _is_open_folder(line: str, word: Word) -> bool:
+    """Whether a word looks as completion leaves a folder, which more of the path may follow."""
+    return line.startswith(word.open_quote, word.start) and word.text.endswith("/")
+
+
+def _never_closed(quote: str) -> str:
+    if quote == "\\":
+        return "the line ends in a \\, which belongs before another character; leave it out, or write it twice"
+    return f"the quote {quote} is never closed; close it, or write \\ before it"
 
 
 def scan(line: str) -> list[Word]:

@@ -7,6 +7,16 @@ import stat
 
 from ftransfer.errors import NotAFile
 from ftransfer.names import escape
+from ftransfer.shell.operands import Here
+
+
+def look(path: str | os.PathLike[str]) -> Here:
+    """Say what is there; links are followed."""
+    try:
+        is_folder = stat.S_ISDIR(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return Here.NOTHING
+    return Here.FOLDER if is_folder else Here.FILE
 
 
 def check_sendable(path: str | os.PathLike[str]) -> None:
@@ -17,4 +27,4 @@ def check_sendable(path: str | os.PathLike[str]) -> None:
         NotAFile: It is a folder.
     """
     if stat.S_ISDIR(os.stat(path).st_mode):
-        raise NotAFile(f"{escape(os.fspath(path))}: is a folder; put sends one file", name=os.fspath(path))
+        raise NotAFile(f"{escape(os.fspath(path))}: is a folder; put sends one file, and put -r a folder", name=os.fspath(path))

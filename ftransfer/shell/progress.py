@@ -47,6 +47,11 @@ class ProgressBar:
         if self._bars is not None:
             self._bars.stop()
 
+    @property
+    def latest(self) -> Progress | None:
+        """How far the transfer was when that was last told; None without a bar."""
+        return self._latest
+
     def _note(self, progress: Progress) -> None:
         self._latest = progress
 

@@ -66,13 +66,14 @@ class Repl:
             loop.remove_signal_handler(signal.SIGINT)
 
     async def _execute(self, line: str) -> None:
+        self._shell.stopped = "stopped"
         self._running = asyncio.create_task(_plain(execute(self._shell, line, is_lenient=True)))
         with _no_echo():
             await asyncio.wait([self._running])
         task, self._running = self._running, None
         self._names.forget()
         if task.cancelled():
-            self._shell.console.note("stopped")
+            self._shell.console.note(self._shell.stopped)
         elif error := task.exception():
             if not isinstance(error, Exception):
                 raise error

@@ -22,7 +22,7 @@ async def get_folder(shell: ShellContext, name: SafeName, dest: str) -> None:
     folder = await destination_of(str(name), dest)
     told = _Told(shell)
     async with shell.line.use() as client:
-        with shell.console.progress() as bar:
+        with shell.transfer("get -r") as bar:
             report = await client.get_tree(str(name), folder, on_item=told, progress=bar.callback)
     told.finish(report, "get")
 
@@ -31,7 +31,7 @@ async def put_folder(shell: ShellContext, folder: Path, name: SafeName) -> None:
     """Send a folder, to be called `name` in the share."""
     told = _Told(shell)
     async with shell.line.use() as client:
-        with shell.console.progress() as bar:
+        with shell.transfer("put -r") as bar:
             report = await client.put_tree(folder, str(name), on_item=told, progress=bar.callback)
     told.finish(report, "put")
 

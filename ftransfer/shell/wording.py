@@ -26,7 +26,7 @@ from ftransfer.errors import (
 )
 from ftransfer.names import escape
 from ftransfer.storage.base import Entry, Partial
-from ftransfer.transfer.records import Receipt
+from ftransfer.transfer.records import Progress, Receipt
 
 if TYPE_CHECKING:
     from ftransfer.client.trees import TreeReport
@@ -125,6 +125,14 @@ def tree_line(report: TreeReport, verb: str) -> str:
     if report.failed:
         parts.append(f"{report.failed} FAILED")
     return f"{', '.join(parts)} in {human_seconds(report.seconds)}"
+
+
+def stopped_line(latest: Progress | None, command: str) -> str:
+    """Say that a transfer was stopped, and what is left of it. `command` is "get", "put -r" or the like."""
+    if command.endswith("-r"):
+        return f"stopped; the same {command} does what is left"
+    at = f" at {human_size(latest.done)}" if latest is not None and latest.done else ""
+    return f"stopped{at}; the same {command} goes on from there"
 
 
 def _count(count: int, what: str) -> str:

@@ -23,6 +23,10 @@ from ftransfer.errors import (
 )
 from ftransfer.names import SafeName, escape
 
+# With what to do about it, in the words of our own clients.
+IS_FOLDER = "is not a file but a folder; get -r receives folders"
+NOT_EMPTY = "the folder is not empty; rm -r removes it with its content"
+
 _SENTENCES: dict[int, tuple[type[ShareError], str]] = {
     errno.ENOENT: (NotFound, "no such file or folder"),
     errno.ENOTDIR: (NotFound, "no such file or folder; a part of the name is not a folder"),
@@ -33,11 +37,11 @@ _SENTENCES: dict[int, tuple[type[ShareError], str]] = {
     errno.ENOSPC: (DiskFull, "no room is left on the disk; free some, then try again"),
     errno.EDQUOT: (DiskFull, "the disk quota is used up; free some, then try again"),
     errno.EFBIG: (DiskFull, "the file system cannot hold a file so large"),
-    errno.EISDIR: (NotAFile, "is a folder"),
+    errno.EISDIR: (NotAFile, IS_FOLDER),
     errno.ENAMETOOLONG: (NameRefused, "the name is too long for the file system"),
     errno.EXDEV: (StoreFailed, "lies on another file system than the root of the share, where nothing can be moved to"),
     errno.EEXIST: (AlreadyThere, "something has that name already"),
-    errno.ENOTEMPTY: (FolderNotEmpty, "the folder is not empty"),
+    errno.ENOTEMPTY: (FolderNotEmpty, NOT_EMPTY),
     errno.EMFILE: (StoreFailed, "too many files are open in this program; try again later"),
     errno.ENFILE: (StoreFailed, "too many files are open on the machine; try again later"),
     errno.EIO: (StoreFailed, "the disk reports an error; its owner should look at it"),

@@ -20,7 +20,7 @@ from ftransfer.errors import FtransferError, NotAFile, ShareError, StoreFailed
 from ftransfer.names import ROOT, SafeName
 from ftransfer.storage import changes
 from ftransfer.storage.base import WHOLE, Announcement, Entry, Partial, Range, SmallFile, line_of
-from ftransfer.storage.faults import shown, translated
+from ftransfer.storage.faults import IS_FOLDER, shown, translated
 from ftransfer.storage.hidden import HiddenPlace
 from ftransfer.storage.kernel import Kernel, release
 from ftransfer.storage.partials import Partials, Upload, key_of
@@ -392,7 +392,7 @@ def _refuse_folder(handle: int, found: os.stat_result, name: str) -> Opened:
     """Give the same back if it is an open regular file; else close it. Raises NotAFile."""
     if not stat.S_ISREG(found.st_mode):
         release(handle)
-        raise NotAFile(f"{shown(name)}: is not a file", name=name)
+        raise NotAFile(f"{shown(name)}: {IS_FOLDER if stat.S_ISDIR(found.st_mode) else 'is not a file'}", name=name)
     return handle, found
 
 

@@ -31,6 +31,7 @@ from ftransfer.errors import (
 )
 from ftransfer.names import ROOT, SafeName, encode_name, escape, parse_name, sort_key
 from ftransfer.storage.base import FILE, FOLDER, LINK, WHOLE, Announcement, Entry, Part, Partial, Range, SmallFile, lines_of
+from ftransfer.storage.faults import IS_FOLDER, NOT_EMPTY
 
 _BATCH = 512
 _FREE_BYTES = 1 << 40
@@ -294,7 +295,7 @@ class MemoryStore:
             raise NameRefused("/: the root of the share cannot be removed")
         self._node(name)
         if self._has_content(name) and not recursive:
-            raise FolderNotEmpty(f"{_shown(name)}: the folder is not empty", name=str(name))
+            raise FolderNotEmpty(f"{_shown(name)}: {NOT_EMPTY}", name=str(name))
         gone = [below for below in self._nodes if below.is_within(name)]
         for below in gone:
             del self._nodes[below]
@@ -322,7 +323,7 @@ class MemoryStore:
     def _file(self, name: SafeName) -> _Node:
         node = self._node(name)
         if node.kind != FILE:
-            raise NotAFile(f"{_shown(name)}: is a folder", name=str(name))
+            raise NotAFile(f"{_shown(name)}: {IS_FOLDER}", name=str(name))
         return node
 
     def _folder(self, name: SafeName) -> _Node:

@@ -72,7 +72,7 @@ async def test_refusals_are_one_line_each_and_the_rest_is_done(service: Service)
     assert (done.code, done.text) == (1, "removed a\nremoved b\n")
     assert done.err.splitlines()[:2] == [
         "ftransfer: nothing: no such file or folder; dir lists what is there",
-        "ftransfer: full: the folder is not empty",
+        "ftransfer: full: the folder is not empty; rm -r removes it with its content",
     ]
     alone = await run(service, "mv", "full", "full/inner")
     assert (alone.code, alone.text) == (1, "") and alone.err.count("\n") == 1

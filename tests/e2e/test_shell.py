@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.programs import Terminal, run_program, start_at_terminal, start_server
 from tests.support.service import Service, serve
-from tests.support.stalling import stalling_server
+from tests.support.stalling import PIECE, stalling_server
 
 CTRL_C = "\x03"
 CTRL_D = "\x04"
@@ -150,8 +150,14 @@ async def test_ctrl_c_stops_the_transfer_and_not_the_shell(tmp_path: Path) -> No
         terminal.press("get half" + ENTER)
         await terminal.see("0.5/100.0 MB")  # the progress bar
         terminal.press(CTRL_C)
-        await terminal.see("stopped")
+        await terminal.see("stopped at 500 kB; the same get goes on from there")
         await terminal.see(PROMPT)
+        terminal.press("get half" + ENTER)
+        await terminal.see("1.0/100.0 MB")
+        terminal.press(CTRL_C)
+        await terminal.see("stopped at 1.0 MB; the same get goes on from there")
+        await terminal.see(PROMPT)
+        assert server.offsets == [0, PIECE]
         terminal.press("ls" + ENTER)
         await terminal.see("half")
         await terminal.see(PROMPT)

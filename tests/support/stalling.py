@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from tests.support.service import frame
 
 SIZE = 100_000_000
-_META = {"name": "half", "size": SIZE, "mtime_ns": 1, "mode": 420, "identity": "i", "offset": 0, "length": SIZE}
+PIECE = 500_000  # what each get is answered with
+_META = {"name": "half", "size": SIZE, "mtime_ns": 1, "mode": 420, "identity": "i"}
 _ENTRY = {"name": "half", "kind": "file", "size": SIZE, "mtime_ns": 1, "mode": 420}
 
 
@@ -21,6 +22,7 @@ class StallingServer:
 
     address: tuple[str, int] = ("", 0)
     stalls: asyncio.Event = field(default_factory=asyncio.Event)
+    offsets: list[int] = field(default_factory=list)  # where each get began
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):
@@ -30,7 +32,11 @@ class StallingServer:
                     self.stalls.set()
                     continue
                 if line.startswith(b"get "):
-                    writer.write(frame(b"M", json.dumps(_META).encode()) + frame(b"D", bytes(500_000)))
+                    options = json.loads(line[line.index(b"{") :]) if b"{" in line else {}
+                    offset = options.get("offset", 0)
+                    self.offsets.append(offset)
+                    meta = {**_META, "offset": offset, "length": SIZE - offset}
+                    writer.write(frame(b"M", json.dumps(meta).encode()) + frame(b"D", bytes(PIECE)))
                     await writer.drain()
                     self.stalls.set()
                     continue

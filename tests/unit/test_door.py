@@ -10,7 +10,7 @@ import pytest
 
 from ftransfer.digest import digest_of
 from ftransfer.door import Door
-from ftransfer.errors import AlreadyThere, Forbidden, NameRefused, NotFound, ReadOnly
+from ftransfer.errors import AlreadyThere, Forbidden, NameRefused, NotAFolder, NotFound, ReadOnly
 from ftransfer.names import ROOT, parse_name, parse_path
 from ftransfer.rights import ANYONE, Grant, Principal, parse_rights
 from ftransfer.share import Share
@@ -243,3 +243,68 @@ async def test_principal_without_grants_is_shown_an_empty_share(store: LocalStor
     assert await listed(nobody) == []
     with pytest.raises(NotFound):
         await nobody.open_read("open/a.txt")
+
+
+# What is missing.
+
+
+@pytest.mark.parametrize(
+    ("name", "missing", "makes"),
+    [
+        ("nowhere/x", "nowhere", "nowhere"),
+        ("open/q/w/e/x", "open/q", "open/q/w/e"),
+        ("open/sub/a b/x", "open/sub/a b", '"open/sub/a b"'),
+    ],
+)
+async def test_refusal_names_the_folder_that_is_missing(store: LocalStore, name: str, missing: str, makes: str) -> None:
+    everything = door(store, ANYONE)
+    for refused in (
+        lambda: put(everything, name),
+        lambda: everything.make_folder(name),
+        lambda: everything.rename("open/a.txt", name),
+    ):
+        with pytest.raises(NotFound) as caught:
+            await refused()
+        assert str(caught.value) == f"{missing}: there is no such folder; mkdir -p {makes} makes it"
+        assert caught.value.name == missing
+
+
+async def test_refusal_names_what_is_missing_itself(store: LocalStore) -> None:
+    everything = door(store, ANYONE)
+    with pytest.raises(NotFound, match=r"^open/nothing: no such file"):
+        await everything.rename("open/nothing", "nowhere/x")
+    with pytest.raises(NotAFolder, match=r"^open/a.txt: is not a folder"):
+        await put(everything, "open/a.txt/x")
+
+
+@pytest.mark.parametrize("name", ["box/deep/x", "secret/deep/x", "nowhere/x"])
+async def test_missing_folder_is_not_named_to_who_might_not_see_it(store: LocalStore, tmp_path: Path, name: str) -> None:
+    (tmp_path / "box").mkdir()
+    blind = door(store, user(root="write"))
+    with pytest.raises(NotFound) as caught:
+        await put(blind, name)
+    assert str(caught.value) == f"{name}: no such file or folder"
+
+
+async def test_deep_name_costs_few_questions(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    everything = door(store, ANYONE)
+    asked: list[str] = []
+    stat = everything.stat
+
+    async def counted(path: str) -> Entry:
+        asked.append(path)
+        return await stat(path)
+
+    monkeypatch.setattr(everything, "stat", counted)
+    with pytest.raises(NotFound, match="^d: there is no such folder"):
+        await everything.make_folder("/".join("d" * 1000))
+    assert len(asked) <= 11
+
+
+async def test_slash_at_the_end_removes_a_folder_only(store: LocalStore, tmp_path: Path) -> None:
+    everything = door(store, ANYONE)
+    for recursive in (False, True):
+        with pytest.raises(NotAFolder, match=r"^open/a.txt: is a file"):
+            await everything.remove("open/a.txt/", recursive=recursive)
+    assert (tmp_path / "open" / "a.txt").exists()
+    assert await everything.remove("open/sub/", recursive=True) == 2

@@ -20,7 +20,9 @@ COMMANDS = ("serve", "connect", "get", "put", "dir", "stat", "checksum", "mkdir"
         ("get h x n", "x is not a number"),
         ("get h 0 n", "0 is not a port; ports are 1 to 65535"),
         ("get h 65536 n", "65536 is not a port"),
-        ("get h 1 n d e", "unexpected extra argument"),
+        ("get h 1 n d e", "e: the last of several names is a folder here"),
+        ("put h 1 f g --as n", "--as is the name of one file"),
+        ("put h 1 - g h", "- is stdin, which is sent by itself"),
         ("get --bogus h 1 n", "no such option: --bogus"),
         ("dir --json=3 h 1", "--json"),
         ("put h 1 -", "what comes from stdin needs a name"),
@@ -69,7 +71,7 @@ def test_help_lists_commands_examples_and_exit_codes(capsys: pytest.CaptureFixtu
 
 def test_usage_line(capsys: pytest.CaptureFixture[str]) -> None:
     run_program(["get", "--help"])
-    assert capsys.readouterr().out.splitlines()[0] == "Usage: ftransfer get [OPTIONS] HOST PORT NAME [DEST]"
+    assert capsys.readouterr().out.splitlines()[0] == "Usage: ftransfer get [OPTIONS] HOST PORT NAME [NAME...] [DEST]"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -6,6 +6,7 @@ import io
 import os
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -111,6 +112,12 @@ class FakeShare:
             progress(Progress(name, len(self.files[name]), len(self.files[name])))
         return Receipt(name, len(self.files[name]), "d", MTIME_NS, seconds=0.25, path=str(path))
 
+    async def get_to(self, name: str, sink: BinaryIO, *, progress: ProgressCallback | None = None) -> Receipt:
+        self.asked.append(f"get {name} -")
+        self._fail()
+        sink.write(self.files[name])
+        return Receipt(name, len(self.files[name]), "d", MTIME_NS, seconds=0.25)
+
     async def put(
         self, file: str | os.PathLike[str], name: str | None = None, *, progress: ProgressCallback | None = None
     ) -> Receipt:
@@ -173,14 +180,20 @@ class Screen:
 
     def __init__(self, share: FakeShare, local: Path, *, width: int | None = None) -> None:
         self.share = share
-        self.out = io.StringIO()
+        self.out = io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True)
         self.err = io.StringIO()
         console = Console(self.out, self.err, width=(lambda: width) if width is not None else None)
         self.shell = ShellContext(Line(share, console.note), console, local)
 
     @property
     def lines(self) -> list[str]:
-        return self.out.getvalue().splitlines()
+        return self.content.decode().splitlines()
+
+    @property
+    def content(self) -> bytes:
+        """What has been written to where results go."""
+        self.out.flush()
+        return self.out.buffer.getvalue()
 
     @property
     def notes(self) -> list[str]:

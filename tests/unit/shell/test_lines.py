@@ -36,13 +36,19 @@ def test_words_of_a_line(line: str, words: list[str]) -> None:
 
 @pytest.mark.parametrize("line", ['get "a', "get 'a", "get $'a", "get a\\", 'get "a\\"'])
 def test_quote_that_is_never_closed(line: str) -> None:
-    with pytest.raises(WrongUsage, match="never closed"):
+    with pytest.raises(WrongUsage, match="never closed|ends in"):
         split_line(line)
 
 
-@pytest.mark.parametrize(("line", "last"), [('cd "two words/', "two words/"), ("cd 'a b", "a b"), ("cd a\\", "a")])
-def test_open_quote_counts_as_closed_at_the_prompt(line: str, last: str) -> None:
+@pytest.mark.parametrize(("line", "last"), [('cd "two words/', "two words/"), ("cd 'a b/", "a b/"), ("cd $'a\\n/", "a\n/")])
+def test_quote_that_completion_leaves_open_behind_a_folder_counts_as_closed_at_the_prompt(line: str, last: str) -> None:
     assert split_line(line, is_lenient=True) == ["cd", last]
+
+
+@pytest.mark.parametrize("line", ["checksum it's.txt", 'get "my photo', "get a\\", "rm it's a/", "rm a b'"])
+def test_any_other_open_quote_is_told_at_the_prompt_too(line: str) -> None:
+    with pytest.raises(WrongUsage, match="never closed|ends in"):
+        split_line(line, is_lenient=True)
 
 
 def test_scan_says_where_a_word_begins_and_which_quote_is_open() -> None:
