@@ -1,12 +1,10 @@
-"""Which names of a tree take part: patterns as in a .gitignore, and globs. Pure.
-
-pathspec knows the gitignore language; it is imported when the first pattern is there, since most commands have none.
-"""
+"""Which names of a tree take part: patterns as in a .gitignore, and globs. Pure."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 Wanted = Callable[[str, bool], bool]  # (name, is_folder) -> whether it takes part
 
@@ -23,23 +21,80 @@ def selection(include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Wante
 
     What an exclude matches is out, unless an include matches it too. With includes alone, only files that match one are in, and
     the folders on the way to them. Patterns are those of a .gitignore, relative to the root of the tree.
+
+    Raises:
+        ValueError: A pattern says nothing.
     """
     if not include and not exclude:
         return everything
-    from pathspec import GitIgnoreSpec
-
-    included = GitIgnoreSpec.from_lines(include)
-    excluded = GitIgnoreSpec.from_lines(exclude)
+    included, excluded = IgnoreRules(include), IgnoreRules(exclude)
 
     def wanted(name: str, is_folder: bool) -> bool:
-        path = f"{name}/" if is_folder else name
-        if include and included.match_file(path):
+        if include and included.match(name, is_folder):
             return True
         if exclude:
-            return not excluded.match_file(path)
+            return not excluded.match(name, is_folder)
         return is_folder
 
     return wanted
+
+
+class _Rule(NamedTuple):
+    pattern: re.Pattern[str]
+    is_negated: bool
+    is_for_folders: bool
+
+
+class IgnoreRules:
+    """The lines of a .gitignore, read as git does (gitignore(5)): the last one that matches counts, and what is in a folder that
+    matches goes with it, whatever stands behind."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        self._rules = [rule for line in lines if (rule := _rule_of(line)) is not None]
+        self._rules.reverse()
+        self._folder, self._is_folder_matched = "", False  # the last that was asked about: names mostly come folder by folder
+
+    def match(self, name: str, is_folder: bool) -> bool:
+        folder = name.rpartition("/")[0]
+        if folder != self._folder:
+            self._is_folder_matched = any(self._match_alone(above, True) for above in _folders_down_to(folder))
+            self._folder = folder
+        return self._is_folder_matched or self._match_alone(name, is_folder)
+
+    def _match_alone(self, name: str, is_folder: bool) -> bool:
+        for rule in self._rules:
+            if (is_folder or not rule.is_for_folders) and rule.pattern.match(name):
+                return not rule.is_negated
+        return False
+
+
+def _folders_down_to(name: str) -> Iterator[str]:
+    """Give the folders above a name, the outermost first, and itself."""
+    at = name.find("/")
+    while at >= 0:
+        yield name[:at]
+        at = name.find("/", at + 1)
+    if name:
+        yield name
+
+
+def _rule_of(line: str) -> _Rule | None:
+    from ftransfer.transfer.wildcards import compile_path  # most commands have no patterns
+
+    text = line.rstrip("\r\n")
+    while text.endswith(" ") and not text.endswith("\\ "):
+        text = text[:-1]
+    if not text or text.startswith("#"):
+        return None
+    is_negated = text.startswith("!")
+    pattern = text[is_negated:]
+    is_for_folders = pattern.endswith("/")
+    pattern = pattern.removesuffix("/")
+    if not pattern.strip("/"):
+        raise ValueError(f"{line!r} names nothing")
+    if "/" not in pattern:
+        pattern = f"**/{pattern}"
+    return _Rule(compile_path(pattern.removeprefix("/"), escapes=True), is_negated, is_for_folders)
 
 
 def is_glob(name: str) -> bool:
@@ -58,35 +113,7 @@ def split_glob(pattern: str) -> tuple[str, str]:
 
 def glob_selection(pattern: str) -> Wanted:
     """Give the test for names by a glob: `*`, `?` and `[…]` within one part, `**` across parts."""
-    wanted_file = re.compile(_glob_to_regex(pattern), re.DOTALL)
-    return lambda name, is_folder: not is_folder and wanted_file.fullmatch(name) is not None
+    from ftransfer.transfer.wildcards import compile_path
 
-
-def _glob_to_regex(pattern: str) -> str:
-    """Translate part by part, so that only ** can cross a slash."""
-    pieces = []
-    for part in pattern.split("/"):
-        if part == "**":
-            pieces.append("(?:[^/]+/)*")
-        else:
-            pieces.append(_part_to_regex(part) + "/")
-    text = "".join(pieces)
-    return text[:-1] if text.endswith("/") else text + "[^/]+"
-
-
-def _part_to_regex(part: str) -> str:
-    text, position = "", 0
-    while position < len(part):
-        character = part[position]
-        position += 1
-        if character == "*":
-            text += "[^/]*"
-        elif character == "?":
-            text += "[^/]"
-        elif character == "[" and (end := part.find("]", position + 1)) > 0:
-            inner = part[position:end].replace("\\", "\\\\").replace("[", "\\[")
-            text += f"[^{inner[1:]}/]" if inner.startswith("!") else f"[{inner}]"
-            position = end + 1
-        else:
-            text += re.escape(character)
-    return text
+    wanted_file = compile_path(pattern, escapes=False)
+    return lambda name, is_folder: not is_folder and wanted_file.match(name) is not None

@@ -173,7 +173,7 @@ async def test_reader_that_has_seen_enough(service: Service) -> None:
 
 
 _HEAVY = (
-    "argon2 cryptography pathspec platformdirs prompt_toolkit pydantic rich typer watchfiles wcwidth"
+    "argon2 cryptography platformdirs prompt_toolkit pydantic rich typer watchfiles wcwidth"
     " ftransfer.cli.serve ftransfer.cli.live ftransfer.cli.users ftransfer.server ftransfer.shell.commands"
     " ftransfer.tls ftransfer.watch"
 )

@@ -45,7 +45,7 @@ def preload() -> None:
     for module in pkgutil.walk_packages(ftransfer.__path__, "ftransfer."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    for name in ("encodings.idna", "pathspec", "pwd", "typer._click.decorators"):  # imported by others when they need them
+    for name in ("encodings.idna", "pwd", "typer._click.decorators"):  # imported by others when they need them
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     for name in COMMANDS:
