@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
-import os
-import shlex
-import shutil
 import sys
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Annotated
@@ -22,6 +17,7 @@ from ftransfer.shell.failures import WrongUsage
 from ftransfer.shell.wording import explain, printable
 
 if TYPE_CHECKING:
+    from ftransfer.cli.hook import Hook
     from ftransfer.client.client import Client
     from ftransfer.client.client import connect as Connection
     from ftransfer.client.people import Delivery
@@ -57,6 +53,7 @@ Examples:
 
 --exec finds in its environment: FTRANSFER_EVENT (created, changed, moved, removed, rescan or missed), FTRANSFER_NAME,
 FTRANSFER_OLD, FTRANSFER_KIND, FTRANSFER_SIZE, FTRANSFER_DIGEST, FTRANSFER_BY, and with --get FTRANSFER_PATH, the local file.
+Of your own environment it finds nothing that begins with FTRANSFER_: FTRANSFER_TOKEN is not for it.
 """
 
 CHAT_EXAMPLES = """\b
@@ -110,7 +107,7 @@ def watch(
     """Say what changes, a line for each file, until interrupted. Begins again by itself when the connection was lost."""
     if delete and not dest:
         raise WrongUsage("--delete is about the folder that --get names")
-    told = _Told(_parse_command(command), as_json=as_json)
+    told = _Told(_hook_of(command), as_json=as_json)
     if not (dest or command):
         only_show()
     run(_watch(connection_to(host, port, name=name), path, dest, told, delete=delete))
@@ -145,22 +142,19 @@ def _report(delivery: Delivery, *, as_json: bool) -> None:
         sys.stdout.write(f"{delivery_line(delivery.number, delivery.received)}\n")
 
 
-def _parse_command(command: str) -> list[str]:
-    """Give the words of a command: it is run as it is, by no shell."""
-    try:
-        words = shlex.split(command)
-    except ValueError as error:
-        raise WrongUsage(f"--exec {printable(command)}: a quote is never closed") from error
-    if words and shutil.which(words[0]) is None:
-        raise WrongUsage(f"--exec: there is no program {printable(words[0])}")
-    return words
+def _hook_of(command: str) -> Hook | None:
+    if not command:
+        return None
+    from ftransfer.cli.hook import Hook
+
+    return Hook(command)
 
 
 class _Told:
     """What is done about each event: a line, or a record, and the user's command."""
 
-    def __init__(self, command: list[str], *, as_json: bool) -> None:
-        self._command = command
+    def __init__(self, hook: Hook | None, *, as_json: bool) -> None:
+        self._hook = hook
         self._as_json = as_json
 
     async def event(self, event: LiveEvent, path: str) -> None:
@@ -169,42 +163,11 @@ class _Told:
 
         sys.stdout.write(f"{event_record(event) if self._as_json else event_line(event)}\n")
         sys.stdout.flush()
-        if self._command:
-            await self._run(event, path)
-
-    async def _run(self, event: LiveEvent, path: str) -> None:
-        process = await asyncio.create_subprocess_exec(
-            *self._command, stdin=asyncio.subprocess.DEVNULL, env={**os.environ, **_environment(event, path)}
-        )
-        try:
-            code = await process.wait()
-        except asyncio.CancelledError:
-            with contextlib.suppress(ProcessLookupError):
-                process.terminate()
-            await process.wait()
-            raise
-        if code:
-            note(f"ftransfer: {printable(self._command[0])} ended with {code}")
+        if self._hook is not None:
+            await self._hook.run(event, path)
 
     def failure(self, error: Exception) -> None:
         note(f"ftransfer: {explain(error)}")
-
-
-def _environment(event: LiveEvent, path: str) -> dict[str, str]:
-    from ftransfer.protocol.live import Change, event_to_notice
-
-    if not isinstance(event, Change):
-        return {"FTRANSFER_EVENT": event_to_notice(event).what, "FTRANSFER_NAME": "", "FTRANSFER_PATH": ""}
-    return {
-        "FTRANSFER_EVENT": event.what,
-        "FTRANSFER_NAME": event.name,
-        "FTRANSFER_OLD": event.old,
-        "FTRANSFER_KIND": event.kind,
-        "FTRANSFER_SIZE": str(event.size),
-        "FTRANSFER_DIGEST": event.digest,
-        "FTRANSFER_BY": event.person.name.replace("\0", "") if event.person is not None else "",
-        "FTRANSFER_PATH": path,
-    }
 
 
 async def _watch(connection: Connection, path: str, dest: str, told: _Told, *, delete: bool) -> None:
