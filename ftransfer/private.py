@@ -30,10 +30,12 @@ def read_private(path: Path) -> str:
     """Give the text of a file, or "" if there is none.
 
     Raises:
-        BadFile: It cannot be read, or is not text.
+        BadFile: It cannot be read, or is not text; or others may change it.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8") as file:
+            _refuse_writable(str(path), os.fstat(file.fileno()))
+            return file.read()
     except FileNotFoundError:
         return ""
     except OSError as error:
@@ -42,8 +44,57 @@ def read_private(path: Path) -> str:
         raise BadFile(f"{path}: it is not a text file; mend it or remove it") from error
 
 
-def write_private(path: Path, text: str, *, mode: int = 0o600) -> None:
+def check_private(path: str, what: str) -> None:
+    """Look at the modes of a file with secrets that somebody else reads. Nothing is said of one that is not there.
+
+    Raises:
+        BadFile: Others may change it. That they may read it is a warning.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        _refuse_writable(path, os.stat(path))
+        warn_if_readable(path, what)
+
+
+def warn_if_readable(path: str, what: str) -> None:
+    """Warn of a file that everybody may read, or that belongs to somebody else; its group may, as that of a service."""
+    found = os.stat(path)
+    warning = ""
+    if found.st_mode & stat.S_IROTH:
+        warning = f"everybody on this machine may read {what} in it; chmod o-r {path} takes that away"
+    elif found.st_uid not in (0, os.geteuid()):
+        warning = f"it belongs to another user (uid {found.st_uid}), who may read and change {what} in it"
+    if warning:
+        import logging  # which a command that has nothing to say does without
+
+        logging.getLogger("ftransfer.private").warning("warning: %s: %s", path, warning)
+
+
+def _refuse_writable(path: str, found: os.stat_result) -> None:
+    # A device is nobody's file; a pipe, as of a shell's <(command), is nobody else's.
+    if stat.S_ISREG(found.st_mode) and found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise BadFile(f"{path}: others may change it; chmod go-w {path} takes that away")
+
+
+def rewrite(path: Path, text: str) -> None:
+    """As write_private, but a file that is there keeps its mode, owner and group: it may be read by a service.
+
+    Raises:
+        BadFile: It cannot be written; or its owner cannot be kept.
+    """
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        found = None
+    except OSError as error:
+        raise BadFile(f"{path}: it cannot be read: {error.strerror}") from error
+    write_private(path, text, like=found)
+
+
+def write_private(path: Path, text: str, *, like: os.stat_result | None = None) -> None:
     """Replace a file in one step, synced; whoever reads it meanwhile sees the old or the new one. The folder is made if need be.
+
+    Args:
+        like: Whose mode, owner and group the file gets; without it, only its owner may read it.
 
     Raises:
         BadFile: It cannot be written.
@@ -57,7 +108,8 @@ def write_private(path: Path, text: str, *, mode: int = 0o600) -> None:
             with os.fdopen(fd, "w", encoding="utf-8") as file:
                 file.write(text)
                 file.flush()
-                os.fchmod(fd, mode)
+                if like is not None:
+                    _make_like(path, fd, like)
                 os.fsync(fd)
             os.replace(temp, path)
         except BaseException:
@@ -66,6 +118,19 @@ def write_private(path: Path, text: str, *, mode: int = 0o600) -> None:
             raise
     except OSError as error:
         raise BadFile(f"{path}: it cannot be written: {error.strerror}") from error
+
+
+def _make_like(path: Path, fd: int, like: os.stat_result) -> None:
+    own = os.fstat(fd)
+    if (own.st_uid, own.st_gid) != (like.st_uid, like.st_gid):
+        try:
+            os.fchown(fd, like.st_uid, like.st_gid)
+        except PermissionError as error:
+            owner = f"uid {like.st_uid}, gid {like.st_gid}"
+            raise BadFile(
+                f"{path}: it cannot be written without changing its owner ({owner}); do it as that user or as root"
+            ) from error
+    os.fchmod(fd, stat.S_IMODE(like.st_mode))
 
 
 @contextlib.contextmanager

@@ -18,6 +18,9 @@ settings.register_profile("ci", settings.get_profile("fast"), derandomize=True)
 settings.register_profile("long", settings.get_profile("fast"), max_examples=5_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "fast"))
 
+# Files that tests write are as most machines make them: files with secrets are refused where the group may write.
+os.umask(0o022)
+
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("root") and os.geteuid() != 0:

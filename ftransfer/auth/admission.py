@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from ftransfer.auth.passwords import decoy_like, matches
+from ftransfer.auth.passwords import cost_of, decoy_like, matches
 from ftransfer.auth.users import User
 from ftransfer.rights import ANYONE, Principal
 
@@ -48,7 +48,7 @@ class Admission:
         self._token = token
         self._users: Mapping[str, User] = {}
         self._principals: Mapping[str, Principal] = {}
-        self._decoy = ""
+        self._decoys: Mapping[str, str] = {}  # for each cost that a hash of the users has, one of nothing known
         if users is not None:
             self.replace_users(users)
 
@@ -63,7 +63,8 @@ class Admission:
         """Take other users from now on; return whether anything is different. Logins are to be renewed. Blocking."""
         if users == self._users:
             return False
-        self._decoy = decoy_like(next(iter(users.values())).password) if users else ""
+        examples = {cost_of(user.password): user.password for user in users.values()}
+        self._decoys = {cost: decoy_like(hashed) for cost, hashed in examples.items()}
         self._principals = {name: self._principal(user) for name, user in users.items()}
         self._users = users
         self.changed()
@@ -86,17 +87,21 @@ class Admission:
     def check(self, name: str, secret: str) -> Login | None:
         """Return the login that a name and a secret make, or None. Blocking.
 
-        It takes the same time whether a name is unknown or its password wrong: an unknown one is checked against a decoy.
+        A wrong one takes the same time whoever was named: it is checked once at each cost that a hash of the users has, against
+        decoys where it is not the user's own.
         """
         self.refresh()
         if not name:
             is_right = bool(self._token) and _are_equal(secret, self._token)
             return Login("", ANYONE, _digest(self._token)) if is_right else None
-        user = self._users.get(name)
-        hashed = user.password if user is not None else self._decoy
-        if not hashed or not matches(secret, hashed) or user is None:
-            return None
-        return Login(name, self._principal(user), user.password)
+        user, decoys = self._users.get(name), self._decoys
+        own = user.password if user is not None else ""
+        if user is not None and matches(secret, own):
+            return Login(name, self._principal(user), own)
+        for cost, decoy in decoys.items():
+            if cost != cost_of(own):
+                matches(secret, decoy)
+        return None
 
     def renew(self, login: Login) -> Principal | None:
         """Return whom an earlier login stands for now; None if the user is gone, or the password or the token is another."""

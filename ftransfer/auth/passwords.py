@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 
 _MARK = "$argon2id$"
+MIN_LENGTH = 8  # characters of a new password
 
 
 def hash_password(password: str) -> str:
@@ -36,6 +37,11 @@ def matches(password: str, hashed: str) -> bool:
         return PasswordHasher().verify(hashed, password)
     except (VerificationError, InvalidHash):
         return False
+
+
+def cost_of(hashed: str) -> str:
+    """Return what a check of a hash costs: two of the same cost take the same time."""
+    return "$".join(hashed.split("$")[2:4])  # version, and memory, rounds and lanes
 
 
 def decoy_like(hashed: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ftransfer.errors import BadFile
-from ftransfer.private import locked, read_private, write_private
+from ftransfer.private import locked, read_private, warn_if_readable, write_private
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,8 @@ class SavedLogins:
             except (ValueError, KeyError, TypeError) as error:
                 raise BadFile(f"{self.path}: line {number} is not a saved login; remove it and log in again") from error
             saved[login.address] = login
+        if saved:
+            warn_if_readable(str(self.path), "the saved logins")
         return saved
 
     def _write(self, saved: dict[str, SavedLogin]) -> None:

@@ -4,7 +4,7 @@
 name = "ann"
 password = "$argon2id$..."          # ftransfer user passwd FILE ann
 rights = "read"                     # or, by folder:
-rights = { "/" = "read", "/inbox" = "read write" }
+rights = { "/" = "read", "/inbox" = "read,write" }
 quota = "10G"                       # if need be: how much may lie where this user may write,
 max_file = "1G"                     # how large one file may be,
 rate = "5M"                         # and how much may move in a second
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from ftransfer.amounts import parse_rate, parse_size
 from ftransfer.auth.passwords import is_hash
 from ftransfer.errors import BadFile, NameRefused
 from ftransfer.names import escape, parse_path
-from ftransfer.private import locked, read_private, write_private
+from ftransfer.private import read_private, warn_if_readable
 from ftransfer.rights import Allowance, Grant, parse_rights
 
 _NEEDED = ("name", "password", "rights")
@@ -52,14 +52,16 @@ class _Mistake(Exception):
 
 
 def load_users(path: str) -> dict[str, User]:
-    """Read a users file. Blocking.
+    """Read a users file, and warn of one that everybody may read. Blocking.
 
     Raises:
-        BadFile: It cannot be read; or it has a mistake, which is told with line and column.
+        BadFile: It cannot be read, or others may change it; or it has a mistake, which is told with line and column.
     """
     if not Path(path).exists():
         raise BadFile(f"{path}: there is no such file; ftransfer user add {path} NAME makes it")
-    return parse_users(read_private(Path(path)), path)
+    users = parse_users(read_private(Path(path)), path)
+    warn_if_readable(path, "the hashes of the passwords")
+    return users
 
 
 def parse_users(text: str, path: str) -> dict[str, User]:
@@ -169,7 +171,7 @@ _HEADER = re.compile(r"^[ \t]*\[\[[ \t]*user[ \t]*\]\]", re.MULTILINE)
 
 def _place(text: str, mistake: _Mistake) -> tuple[int, int]:
     """Give the line and column, from 1, of what a mistake is about; if it cannot be found, of its [[user]]."""
-    start, end = _section(text, mistake.number)
+    start, end = section_of(text, mistake.number)
     found = start
     if mistake.key is not None:
         quoted = rf"""(?:"{re.escape(mistake.key)}"|'{re.escape(mistake.key)}'|{re.escape(mistake.key) or "(?!)"})"""
@@ -180,8 +182,8 @@ def _place(text: str, mistake: _Mistake) -> tuple[int, int]:
     return text.count("\n", 0, found) + 1, found - (text.rfind("\n", 0, found) + 1) + 1
 
 
-def _section(text: str, number: int) -> tuple[int, int]:
-    """Give where the table of a user begins and ends; of a number below 0, the whole text."""
+def section_of(text: str, number: int) -> tuple[int, int]:
+    """Return where the table of a user begins and ends; of a number below 0, the whole text."""
     headers = [found.start() + len(found[0]) - len(found[0].lstrip(" \t")) for found in _HEADER.finditer(text)]
     if not 0 <= number < len(headers):
         return 0, len(text)
@@ -196,54 +198,3 @@ def _syntax(message: str, text: str, path: str) -> str:
     else:
         line, column = str(text.count("\n") + 1), str(len(text) - (text.rfind("\n") + 1) + 1)
     return f"{path}: line {line}, column {column}: {what[:1].lower()}{what[1:]}; it must be TOML"
-
-
-# Changing the file. What a person has written around it stays as it is.
-
-
-def add_user(path: str, name: str, hashed: str, rights: str) -> None:
-    """Add a user at the end of the file, which is made if need be. Blocking.
-
-    Raises:
-        BadFile: As load_users; or there is such a user.
-    """
-    file = Path(path)
-    if why := why_no_name(name):
-        raise BadFile(f"{path}: {escape(name)}: {why}", name=name)
-    with locked(file):
-        text = read_private(file)
-        if name in parse_users(text, path):
-            raise BadFile(f"{path}: there is a user {escape(name)} already; ftransfer user passwd changes the password")
-        gap = "" if not text else "\n" if text.endswith("\n") else "\n\n"
-        new = f"{text}{gap}[[user]]\nname = {_quoted(name)}\npassword = {_quoted(hashed)}\nrights = {_quoted(rights)}\n"
-        parse_users(new, path)
-        write_private(file, new, mode=_mode(file))
-
-
-def set_password(path: str, name: str, hashed: str) -> None:
-    """Give a user another password. Blocking.
-
-    Raises:
-        BadFile: As load_users; or there is no such user; or it is written in a way that only a person can change.
-    """
-    file = Path(path)
-    with locked(file):
-        text = read_private(file)
-        users = parse_users(text, path)
-        if name not in users:
-            raise BadFile(f"{path}: there is no user {escape(name)}; ftransfer user list {path} shows who is there")
-        start, end = _section(text, list(users).index(name))
-        line = re.compile(r"""^([ \t]*password[ \t]*=[ \t]*)(?:"[^"\n]*"|'[^'\n]*')""", re.MULTILINE).search(text, start, end)
-        new = text[: line.start()] + line[1] + _quoted(hashed) + text[line.end() :] if line else text
-        changed = parse_users(new, path)
-        if changed != {**users, name: replace(users[name], password=hashed)}:
-            raise BadFile(f"{path}: the password of {escape(name)} stands where it cannot be replaced; put it on a line of its own")
-        write_private(file, new, mode=_mode(file))
-
-
-def _mode(file: Path) -> int:
-    return file.stat().st_mode & 0o777 if file.exists() else 0o600
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

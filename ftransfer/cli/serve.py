@@ -116,6 +116,7 @@ def serve(
     """Share one folder. The first line on stdout is `listening on HOST:PORT`; the log goes to stderr."""
     from ftransfer.cli.reloading import Settings
 
+    _dump_no_core()
     settings = Settings(context)
     guarding = GuardOptions(tls, cert, key, client_ca, users, anonymous, token_file)
     guarding.check()
@@ -260,6 +261,14 @@ def _allow_many_descriptors() -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if soft != hard:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _dump_no_core() -> None:
+    """Keep passwords and keys out of core files."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _start_log() -> None:

@@ -1,11 +1,12 @@
-"""user add, passwd and list: the users file, without an editor."""
+"""user add, set, passwd, rm and list: the users file, without an editor."""
 
 from __future__ import annotations
 
 import getpass
 import json
 import sys
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import typer
 
@@ -14,23 +15,42 @@ from ftransfer.cli.options import Json
 from ftransfer.cli.output import note
 from ftransfer.cli.parameters import Argument, Option
 from ftransfer.cli.quick import QuickCommand, QuickGroup
+from ftransfer.errors import NameRefused
 from ftransfer.names import escape
 from ftransfer.private import read_piped_secret
 from ftransfer.shell.failures import WrongUsage
 
-USER_ADD_EXAMPLES = """\b
+_RIGHTS = """\
+Rights are words with commas between: list, read (with list), get (without), write (new files), overwrite, delete, change (all of
+these), drop-box (write alone), say, watch, all, none. FOLDER=WORDS gives other ones for a folder and what is below it.
+"""
+
+USER_ADD_EXAMPLES = f"""\b
 Examples:
   ftransfer user add users.toml ann
   ftransfer user add users.toml bob --rights read,write
-  printf 'secret\\n' | ftransfer user add users.toml robot --rights all
+  ftransfer user add users.toml eve --rights read --rights /inbox=change --quota 10G
+  printf 'a good password\\n' | ftransfer user add users.toml robot --rights all
 
 The password is asked for twice, or read from the first line of stdin if that is no terminal.
-Rights by folder are written in the file; the words are list, read, write, overwrite, delete, say, watch, change, all.
-"""
+{_RIGHTS}"""
+
+USER_SET_EXAMPLES = f"""\b
+Examples:
+  ftransfer user set users.toml ann --rights read,write
+  ftransfer user set users.toml ann --quota 10G --max-file 1G --rate 5M
+  ftransfer user set users.toml ann --quota none
+
+{_RIGHTS}"""
 
 USER_PASSWD_EXAMPLES = """\b
 Examples:
   ftransfer user passwd users.toml ann
+"""
+
+USER_RM_EXAMPLES = """\b
+Examples:
+  ftransfer user rm users.toml ann
 """
 
 USER_LIST_EXAMPLES = """\b
@@ -47,41 +67,80 @@ users = typer.Typer(
     rich_markup_mode=None,
 )
 
+_WHEN = "a server that runs with this file reads it within seconds"
+_NONE = "none"  # in place of an amount
+
 UsersFile = Annotated[str, Argument(metavar="FILE", help="The users file, as for serve --users.")]
 UserName = Annotated[str, Argument(metavar="NAME", help="The name of the user.")]
+Rights = Annotated[
+    list[str] | None,
+    Option(
+        "--rights", metavar="[FOLDER=]WORDS", help="What the user may do, in the whole share or below a folder.", show_default=False
+    ),
+]
+
+
+def _amount(what: str) -> Any:
+    return Option(metavar="SIZE", help=f"{what}; none for no bound.", show_default=False)
+
+
+Quota = Annotated[str | None, _amount("How much may lie where the user may write")]
+MaxFile = Annotated[str | None, _amount("How large one file may be")]
+UserRate = Annotated[str | None, Option(metavar="RATE", help="Bytes a second; none for no bound.", show_default=False)]
 
 
 @users.command("add", cls=QuickCommand, epilog=USER_ADD_EXAMPLES)
 @for_typer
 def user_add(
-    file: UsersFile,
-    name: UserName,
-    rights: Annotated[str, Option(metavar="WORDS", help="What the user may do in the whole share.")] = "read",
+    file: UsersFile, name: UserName, rights: Rights = None, quota: Quota = None, max_file: MaxFile = None, rate: UserRate = None
 ) -> None:
-    """Add a user to the file, which is made if it is not there."""
+    """Add a user to the file, which is made if it is not there; without --rights, one who may read."""
+    from ftransfer.auth.editing import add_user
     from ftransfer.auth.passwords import hash_password
-    from ftransfer.auth.users import add_user, why_no_name
-    from ftransfer.rights import format_rights, parse_rights
+    from ftransfer.auth.users import why_no_name
 
     if why := why_no_name(name):
         raise WrongUsage(f"{escape(name)}: {why}")
-    try:
-        words = format_rights(parse_rights(rights))
-    except ValueError as error:
-        raise WrongUsage(f"--rights: {error}") from error
-    add_user(file, name, hash_password(_new_password()), words)
-    note(f"{escape(name)} may {words} in the whole share")
+    values = _values(rights or ["read"], quota, max_file, rate)
+    given = {key: value for key, value in values.items() if value is not None}
+    add_user(file, name, {"password": hash_password(_new_password()), **given})
+    note(f"{escape(name)} may {_may(values['rights'])}; {_WHEN}")
+
+
+@users.command("set", cls=QuickCommand, epilog=USER_SET_EXAMPLES)
+@for_typer
+def user_set(
+    file: UsersFile, name: UserName, rights: Rights = None, quota: Quota = None, max_file: MaxFile = None, rate: UserRate = None
+) -> None:
+    """Change what a user may do, and have."""
+    from ftransfer.auth.editing import set_values
+
+    values = _values(rights, quota, max_file, rate)
+    if not values:
+        raise WrongUsage("nothing to set; give --rights, --quota, --max-file or --rate")
+    set_values(file, name, values)
+    note(f"{escape(name)} is changed; {_WHEN}")
 
 
 @users.command("passwd", cls=QuickCommand, epilog=USER_PASSWD_EXAMPLES)
 @for_typer
 def user_passwd(file: UsersFile, name: UserName) -> None:
     """Give a user another password."""
+    from ftransfer.auth.editing import set_values
     from ftransfer.auth.passwords import hash_password
-    from ftransfer.auth.users import set_password
 
-    set_password(file, name, hash_password(_new_password()))
-    note(f"{escape(name)} has a new password; a running server takes it up on SIGHUP")
+    set_values(file, name, {"password": hash_password(_new_password())})
+    note(f"{escape(name)} has a new password; {_WHEN}")
+
+
+@users.command("rm", cls=QuickCommand, epilog=USER_RM_EXAMPLES)
+@for_typer
+def user_rm(file: UsersFile, name: UserName) -> None:
+    """Remove a user, whose sessions then end."""
+    from ftransfer.auth.editing import remove_user
+
+    remove_user(file, name)
+    note(f"{escape(name)} is removed; {_WHEN}")
 
 
 @users.command("list", cls=QuickCommand, epilog=USER_LIST_EXAMPLES)
@@ -115,6 +174,52 @@ def _new_password() -> str:
         password = getpass.getpass("password: ", stream=sys.stderr)
         if password != getpass.getpass("once more: ", stream=sys.stderr):
             raise WrongUsage("the two passwords differ; nothing was changed")
-    if not password:
-        raise WrongUsage("the password is empty; nothing was changed")
+    from ftransfer.auth.passwords import MIN_LENGTH
+
+    if len(password) < MIN_LENGTH:
+        raise WrongUsage(f"the password is too short, at least {MIN_LENGTH} characters are needed; nothing was changed")
     return password
+
+
+def _values(
+    rights: Sequence[str] | None, quota: str | None, max_file: str | None, rate: str | None
+) -> dict[str, str | Mapping[str, str] | None]:
+    """Return what was given, under the keys of the users file; None for what is to be taken away."""
+    from ftransfer.amounts import parse_rate, parse_size
+
+    values: dict[str, str | Mapping[str, str] | None] = {}
+    if rights:
+        values["rights"] = _checked_rights(rights)
+    for key, text, parse in (("quota", quota, parse_size), ("max_file", max_file, parse_size), ("rate", rate, parse_rate)):
+        if text is None:
+            continue
+        if text != _NONE:
+            try:
+                parse(text)
+            except ValueError as error:
+                raise WrongUsage(f"--{key.replace('_', '-')}: {error}") from error
+        values[key] = None if text == _NONE else text
+    return values
+
+
+def _checked_rights(given: Sequence[str]) -> str | Mapping[str, str]:
+    from ftransfer.names import parse_path
+    from ftransfer.rights import format_rights, parse_rights
+
+    found: dict[str, str] = {}
+    for text in given:
+        folder, equals, words = text.rpartition("=")
+        try:
+            place = f"/{parse_path(folder.strip('/'))}" if equals else "/"
+            if place in found:
+                raise ValueError(f"{escape(place)} has rights already")
+            found[place] = format_rights(parse_rights(words))
+        except (ValueError, NameRefused) as error:
+            raise WrongUsage(f"--rights: {error}") from error
+    return found["/"] if list(found) == ["/"] else found
+
+
+def _may(rights: str | Mapping[str, str] | None) -> str:
+    assert rights is not None  # they were given
+    by_folder = {"/": rights} if isinstance(rights, str) else rights
+    return " and ".join(f"{words} in {'the whole share' if place == '/' else escape(place)}" for place, words in by_folder.items())

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Sequence
 
 from ftransfer.errors import BadFile
+from ftransfer.private import check_private
 from ftransfer.tls.fingerprint import fingerprint_of
 
 SYSTEM = "system"  # in place of a file: the authorities that the operating system trusts
@@ -94,6 +95,7 @@ def first_certificate(path: str) -> bytes:
 def _load_pair(context: ssl.SSLContext, certificate: str, key: str) -> None:
     first_certificate(certificate)  # says more clearly than OpenSSL what is missing
     _check_readable([key] if key else [])
+    check_private(key or certificate, "the key")
     asked: list[bool] = []
 
     def no_password() -> str:

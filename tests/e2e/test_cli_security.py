@@ -7,18 +7,21 @@ import json
 import shlex
 import signal
 import stat
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from ftransfer.auth.editing import add_user
 from ftransfer.auth.passwords import hash_password
-from ftransfer.auth.users import add_user, load_users
+from ftransfer.auth.users import load_users
 from ftransfer.tls.fingerprint import fingerprint_of
 from ftransfer.tls.identity import make_identity
 from tests.support.programs import Done, Running, run_program, start_at_terminal, start_server
 from tests.support.service import raw_peer
 
+HASHED = hash_password("password")
 OTHER = fingerprint_of(b"another certificate")
 
 
@@ -113,7 +116,7 @@ async def test_login_and_logout(place: Place) -> None:
 
 async def test_users_from_a_file(place: Place) -> None:
     for name, rights in (("ann", "read"), ("bob", "all")):
-        done = await place.run("user", "add", "users.toml", name, "--rights", rights, stdin=b"pw-" + name.encode() + b"\n")
+        done = await place.run("user", "add", "users.toml", name, "--rights", rights, stdin=b"password-" + name.encode() + b"\n")
         assert (done.code, done.out) == (0, b"")
     assert (await place.run("user", "list", "users.toml")).text == "ann  / read\nbob  / all\n"
     listed = (await place.run("user", "list", "--json", "users.toml")).text.splitlines()
@@ -127,32 +130,31 @@ async def test_users_from_a_file(place: Place) -> None:
         _, words = await line_to_hand_on(server)
         assert words[-2:] == ["--user", "NAME"]
         address = words[1:3]
-        assert (await place.run("get", *address, "a", "got", "--user", "ann", FTRANSFER_TOKEN="pw-ann")).code == 0
-        refused = await place.run("put", *address, "got", "b", "--user", "ann", FTRANSFER_TOKEN="pw-ann")
+        assert (await place.run("get", *address, "a", "got", "--user", "ann", FTRANSFER_TOKEN="password-ann")).code == 0
+        refused = await place.run("put", *address, "got", "b", "--user", "ann", FTRANSFER_TOKEN="password-ann")
         assert refused.code == 1 and not (place.folder / "share" / "b").exists()
-        assert (await place.run("put", *address, "got", "b", "--user", "bob", FTRANSFER_TOKEN="pw-bob")).code == 0
-        assert (await place.run("user", "passwd", "users.toml", "ann", stdin=b"new\n")).code == 0
+        assert (await place.run("put", *address, "got", "b", "--user", "bob", FTRANSFER_TOKEN="password-bob")).code == 0
+        assert (await place.run("user", "passwd", "users.toml", "ann", stdin=b"new password\n")).code == 0
         server.process.send_signal(signal.SIGHUP)
         await server.err_until("users: 2 read")
-        assert (await place.run("dir", *address, "--user", "ann", FTRANSFER_TOKEN="pw-ann")).code == 5
-        assert (await place.run("dir", *address, "--user", "ann", FTRANSFER_TOKEN="new")).code == 0
+        assert (await place.run("dir", *address, "--user", "ann", FTRANSFER_TOKEN="password-ann")).code == 5
+        assert (await place.run("dir", *address, "--user", "ann", FTRANSFER_TOKEN="new password")).code == 0
         (place.folder / "users.toml").write_text("[[user]]\nnam = 1\n")
         server.process.send_signal(signal.SIGHUP)
         assert "line 2, column 1: nam is not known" in await server.err_until("users: kept, because")
-        assert (await place.run("dir", *address, "--user", "ann", FTRANSFER_TOKEN="new")).code == 0
+        assert (await place.run("dir", *address, "--user", "ann", FTRANSFER_TOKEN="new password")).code == 0
 
 
 async def test_a_removed_user_is_noticed_without_a_signal(place: Place) -> None:
     path = place.folder / "users.toml"
-    hashed = hash_password("password")
     for name in ("ann", "bob"):
-        add_user(str(path), name, hashed, "read")
+        add_user(str(path), name, {"password": HASHED, "rights": "read"})
     async with place.serve("--users", str(path)) as server, raw_peer("127.0.0.1", server.port) as ann:
         assert (await ann.frame())[0] == b"H"
         await ann.send(b'login "ann" {"secret":"password"}\n')
         while (await ann.frame())[0] != b"R":
             pass
-        path.write_text(f'[[user]]\nname = "bob"\npassword = "{hashed}"\nrights = "all"\n')
+        path.write_text(f'[[user]]\nname = "bob"\npassword = "{HASHED}"\nrights = "all"\n')
         assert "users: 1 read" in await server.err_until("users: ")
         assert await ann.error() == "not_authorised"
 
@@ -224,13 +226,62 @@ async def test_plain_on_a_tls_port_and_tls_on_a_plain_one(place: Place) -> None:
         ("serve share --token-file none", "none: the secret cannot be read"),
         ("user add u.toml ann --rights fly", "--rights: 'fly' is no right"),
         ("user passwd u.toml ann", "there is no user ann"),
+        ("user set u.toml ann --quota 1G", "there is no user ann"),
+        ("user set u.toml ann", "nothing to set; give --rights"),
+        ("user set u.toml ann --quota much", "--quota: 'much' is no size"),
+        ("user set u.toml ann --rights read --rights all", "--rights: / has rights already"),
+        ("user rm u.toml ann", "there is no user ann"),
         ("user list u.toml", "there is no such file"),
     ],
 )
 async def test_what_makes_no_sense_is_one_line_and_code_2(place: Place, line: str, says: str) -> None:
-    done = await place.run(*line.split(), stdin=b"pw\n")
+    done = await place.run(*line.split(), stdin=b"password\n")
     assert (done.code, done.out) == (2, b""), done.err
     assert says in done.err and done.err.count("\n") == 1
+
+
+async def test_users_are_changed_and_removed(place: Place) -> None:
+    path = place.folder / "users.toml"
+    add = ("user", "add", path, "ann", "--rights", "read", "--rights", "/inbox=drop-box", "--quota", "1G")
+    done = await place.run(*add, stdin=b"long enough\n")
+    assert done.code == 0 and "ann may read in the whole share and write in /inbox; a server that runs" in done.err
+    assert (await place.run("user", "set", path, "ann", "--rights", "all", "--quota", "none", "--rate", "1M")).code == 0
+    assert (await place.run("user", "list", path)).text == "ann  / all  rate 1M\n"
+    assert (await place.run("user", "rm", path, "ann")).code == 0
+    assert load_users(str(path)) == {}
+
+
+@pytest.mark.parametrize("words", [("add", "users.toml", "bob"), ("passwd", "users.toml", "ann")])
+async def test_password_that_is_too_short(place: Place, words: tuple[str, ...]) -> None:
+    add_user(str(place.folder / "users.toml"), "ann", {"password": HASHED, "rights": "read"})
+    before = (place.folder / "users.toml").read_text()
+    done = await place.run("user", *words, stdin=b"seven77\n")
+    assert done.code == 2 and "the password is too short, at least 8 characters are needed" in done.err
+    assert (place.folder / "users.toml").read_text() == before
+
+
+@pytest.mark.parametrize("option", ["--users", "--key"])
+async def test_secrets_that_others_may_change_are_refused(place: Place, option: str) -> None:
+    path = place.folder / "secret"
+    if option == "--key":
+        path.write_text(make_identity())
+        options: tuple[str | Path, ...] = ("--cert", path, "--key", path)
+    else:
+        add_user(str(path), "ann", {"password": HASHED, "rights": "read"})
+        options = ("--users", path)
+    path.chmod(0o606)
+    done = await place.run("serve", "share", "--port", 0, *options)
+    assert done.code == 2 and f"{path}: others may change it; chmod go-w" in done.err
+    path.chmod(0o604)
+    async with place.serve(*map(str, options)) as server:
+        assert f"{path}: everybody on this machine may read" in await server.err_until("warning: ")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells the limit")
+async def test_no_core_is_dumped(place: Place) -> None:
+    async with place.serve() as server:
+        limits = Path(f"/proc/{server.process.pid}/limits").read_text().splitlines()
+        assert next(line.split()[4:6] for line in limits if line.startswith("Max core file size")) == ["0", "0"]
 
 
 async def test_users_file_with_a_mistake(place: Place) -> None:
@@ -244,8 +295,8 @@ async def test_password_of_a_user_is_typed_twice_at_a_terminal(place: Place) -> 
     arguments = ("user", "add", "users.toml", "ann")
     async with start_at_terminal(*arguments, folder=place.folder, environment=place.environment) as terminal:
         await terminal.see("password: ")
-        terminal.press("pw\n")
+        terminal.press("password\n")
         await terminal.see("once more: ")
-        terminal.press("pw\n")
+        terminal.press("password\n")
         assert await terminal.end() == 0
     assert list(load_users(str(place.folder / "users.toml"))) == ["ann"]

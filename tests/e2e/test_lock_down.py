@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 from pathlib import Path
 
 import pytest
 
+from ftransfer.auth.editing import add_user
 from ftransfer.auth.passwords import hash_password
-from ftransfer.auth.users import add_user
 from ftransfer.cli.locking import close_lock
 from ftransfer.lockdown import CannotLock, landlock_abi
 from ftransfer.shell.failures import WrongUsage
 from tests.support.programs import run_program, start_server
+
+HASHED = hash_password("password")
 
 needs_landlock = pytest.mark.skipif(landlock_abi() < 2, reason="this kernel has no landlock that can be used")
 
@@ -67,10 +68,9 @@ async def test_files_that_were_replaced_are_read_again_behind_the_lock(tmp_path:
     (tmp_path / "share").mkdir()
     (tmp_path / "conf").mkdir()
     users = tmp_path / "conf" / "users.toml"
-    one, two = await asyncio.to_thread(lambda: (hash_password("one"), hash_password("two")))
-    add_user(str(users), "ann", one, "read")
+    add_user(str(users), "ann", {"password": HASHED, "rights": "read"})
     async with start_server(tmp_path / "share", "--lock-down", "--tls", "on", "--users", str(users)) as server:
-        add_user(str(users), "bob", two, "read")  # a new file in the place of the old one
+        add_user(str(users), "bob", {"password": HASHED, "rights": "read"})  # a new file in the place of the old one
         server.process.send_signal(signal.SIGHUP)
         line = await server.err_until("users: (2 read|kept)")
     assert "2 read" in line

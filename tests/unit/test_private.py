@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ftransfer.errors import BadFile
-from ftransfer.private import read_piped_secret, read_private, read_secret, write_private
+from ftransfer.private import check_private, read_piped_secret, read_private, read_secret, write_private
 
 
 def secret_file(folder: Path, content: bytes, mode: int = 0o600) -> str:
@@ -43,6 +43,37 @@ def test_failed_write_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(BadFile, match="file: it cannot be written: "):
         write_private(tmp_path / "file", "text")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
+def test_file_that_others_may_change_is_refused(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "file"
+    path.write_text("text")
+    path.chmod(mode)
+    for read in (read_private, lambda path: check_private(str(path), "the text")):
+        with pytest.raises(BadFile, match=f"^{path}: others may change it; chmod go-w {path}"):
+            read(path)
+
+
+def test_file_that_everybody_may_read_is_warned_about(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "file"
+    path.write_text("text")
+    for mode in (0o600, 0o640, 0o644):
+        path.chmod(mode)
+        check_private(str(path), "the text")
+    assert [record.message for record in caplog.records] == [
+        f"warning: {path}: everybody on this machine may read the text in it; chmod o-r {path} takes that away"
+    ]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_file_of_another_user_is_warned_about(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "file"
+    path.write_text("text")
+    path.chmod(0o600)
+    os.chown(path, 12345, 12345)
+    check_private(str(path), "the text")
+    assert "belongs to another user (uid 12345)" in caplog.text
 
 
 def test_file_that_is_not_there_is_empty(tmp_path: Path) -> None:

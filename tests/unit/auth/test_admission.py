@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from argon2 import PasswordHasher
 
 from ftransfer.auth import admission as module
 from ftransfer.auth.admission import MAY_LOG_IN, MUST_LOG_IN, NO_LOGIN, OPEN, Admission, make_token
@@ -83,7 +84,7 @@ def test_whoever_keeps_sessions_is_told_of_each_change() -> None:
     assert len(told) == 2
 
 
-def test_an_unknown_name_costs_the_same_check_as_a_known_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_login_costs_the_same_whoever_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
     def counted(password: str, hashed: str) -> bool:
@@ -91,12 +92,16 @@ def test_an_unknown_name_costs_the_same_check_as_a_known_one(monkeypatch: pytest
         return matches(password, hashed)
 
     monkeypatch.setattr(module, "matches", counted)
-    gate = Admission(users=USERS)
-    gate.check("bob", "pw")
-    gate.check("ann", "wrong")
-    unknown, known = asked
-    assert known == HASHED and unknown != HASHED
-    assert unknown.split("$")[:4] == known.split("$")[:4]  # the same parameters: the same time
+    cheap = PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1).hash("pw")
+    users = {"ann": HASHED, "bob": cheap, "eve": hash_password("other")}
+    gate = Admission(users={name: User(name, hashed, GRANTS) for name, hashed in users.items()})
+    costs = []
+    for name in ("nobody", *users):
+        asked.clear()
+        assert gate.check(name, "wrong") is None
+        assert [hashed for hashed in asked if hashed in users.values()] == [users[name] for _ in asked[:1] if name in users]
+        costs.append(sorted(hashed.split("$")[3] for hashed in asked))  # the parameters: equal ones take equal time
+    assert costs == [sorted({HASHED.split("$")[3], cheap.split("$")[3]})] * 4
 
 
 def test_tokens_differ_and_need_no_quotes() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -10,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftransfer.auth.admission import Admission
-from ftransfer.auth.passwords import hash_password, matches
-from ftransfer.auth.users import add_user, load_users, parse_users, set_password
+from ftransfer.auth.passwords import hash_password
+from ftransfer.auth.users import load_users, parse_users
 from ftransfer.errors import BadFile
 from ftransfer.names import ROOT, parse_path
 from ftransfer.rights import Allowance, Grant, parse_rights
@@ -106,69 +105,3 @@ def test_any_text_is_users_or_a_mistake_with_a_place(text: str) -> None:
         parse_users(text, "f")
     except BadFile as error:
         assert str(error).startswith("f: line ") and "\n" not in str(error)
-
-
-def test_add_makes_a_file_for_its_owner_alone(tmp_path: Path) -> None:
-    path = tmp_path / "users.toml"
-    add_user(str(path), 'o"ne', HASHED, "read")
-    add_user(str(path), "two\\", HASHED, "all")
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert list(load_users(str(path))) == ['o"ne', "two\\"]
-
-
-def test_add_keeps_what_is_there(tmp_path: Path) -> None:
-    path = tmp_path / "users.toml"
-    path.write_text(GOOD.rstrip())
-    path.chmod(0o640)
-    add_user(str(path), "eve", HASHED, "read,write")
-    assert path.read_text().startswith(GOOD.rstrip())
-    assert list(load_users(str(path))) == ["ann", "bob", "eve"]
-    assert path.stat().st_mode & 0o777 == 0o640
-
-
-@pytest.mark.parametrize(
-    ("name", "says"), [("ann", "there is a user ann already"), ("", "not empty"), (" x", "printable"), ("a\nb", "printable")]
-)
-def test_add_refuses(tmp_path: Path, name: str, says: str) -> None:
-    path = tmp_path / "users.toml"
-    path.write_text(GOOD)
-    with pytest.raises(BadFile, match=says):
-        add_user(str(path), name, HASHED, "read")
-    assert path.read_text() == GOOD
-
-
-def test_set_password_keeps_what_the_user_may_have(tmp_path: Path) -> None:
-    path = tmp_path / "users.toml"
-    path.write_text(GOOD.replace('rights = "read"\n', 'rights = "read"\nquota = "10G"\n'))
-    set_password(str(path), "ann", hash_password("new"))
-    assert load_users(str(path))["ann"].allowance == Allowance(quota_bytes=10 << 30)
-
-
-@pytest.mark.parametrize("name", ["ann", "bob"])
-def test_set_password_changes_that_line_alone(tmp_path: Path, name: str) -> None:
-    path = tmp_path / "users.toml"
-    path.write_text(GOOD)
-    new = hash_password("new")
-    set_password(str(path), name, new)
-    assert matches("new", load_users(str(path))[name].password)
-    before, after = GOOD.splitlines(), path.read_text().splitlines()
-    assert [number for number, (old, now) in enumerate(zip(before, after, strict=True)) if old != now] == [
-        3 if name == "ann" else 8
-    ]
-
-
-def test_set_password_of_nobody(tmp_path: Path) -> None:
-    path = tmp_path / "users.toml"
-    path.write_text(GOOD)
-    with pytest.raises(BadFile, match="there is no user eve"):
-        set_password(str(path), "eve", HASHED)
-
-
-def test_set_password_that_only_a_person_can_change(tmp_path: Path) -> None:
-    path = tmp_path / "users.toml"
-    text = f'user = [{{name = "ann", password = "{HASHED}", rights = "read"}}]\n'
-    assert tomllib.loads(text)
-    path.write_text(text)
-    with pytest.raises(BadFile, match="cannot be replaced; put it on a line of its own"):
-        set_password(str(path), "ann", hash_password("new"))
-    assert path.read_text() == text
