@@ -86,6 +86,11 @@ class Channel:
         self._least.excuse(self._loop.time() - began)
         return count
 
+    async def _came(self, count: int) -> None:
+        """Count bytes of a payload that have come, whichever way: against the least progress, and against the bandwidth."""
+        self._check_progress(count, is_mid_frame=self.connection.payload_left > 0)
+        await self._paced(count)
+
     async def _paced(self, count: int) -> None:
         while count > 0:
             count -= await self._take(count)
@@ -124,8 +129,7 @@ class Channel:
                 data = await self._read_payload()
                 if not data:
                     continue
-            self._check_progress(len(data), is_mid_frame=connection.payload_left > 0)
-            await self._paced(len(data))
+            await self._came(len(data))
             yield data
 
     async def _read_payload(self) -> Buffer:
@@ -155,6 +159,7 @@ class Channel:
         early = self.connection.take_payload(len(whole))
         filled = len(early)
         whole[:filled] = early
+        await self._came(filled)
         while filled < len(whole):
             count = direct.receive_into(whole[filled:])
             if count is None:
@@ -164,6 +169,7 @@ class Channel:
             else:
                 self.connection.payload_moved(count)
                 filled += count
+                await self._came(count)
         return filled
 
     async def discard_payload(self) -> None:

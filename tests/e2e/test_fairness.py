@@ -49,7 +49,11 @@ async def _listen(peer: RawPeer) -> bytes:
 
 
 @DIRECT
-@pytest.mark.parametrize("begin", [b"", b'put "a" {"size":100000}\n' + frame(b"D", bytes(100_000))[:100]], ids=["line", "frame"])
+@pytest.mark.parametrize(
+    "begin",
+    [b"", b'put "a" {"size":100000}\n' + frame(b"D", bytes(100_000))[:100], b"mput\n" + frame(b"P", bytes(100_000))[:100]],
+    ids=["line", "frame", "pack"],
+)
 async def test_peer_that_trickles_is_cut(tmp_path: Path, direct: bool, begin: bytes) -> None:
     async with serve(tmp_path, limits=IMPATIENT, direct=direct) as service:
         async with service.peer() as peer:
@@ -133,6 +137,33 @@ async def test_rate_bounds_gets_and_puts(tmp_path: Path, direct: bool, bounds: R
         ended = clock()
         assert (service.local / "b").read_bytes() == data
     assert between - began > 0.35 and ended - between > 0.35  # half a second each, less what is saved up
+
+
+@DIRECT
+@pytest.mark.parametrize("bounds", [RateBounds(all=2 << 20), RateBounds(each_user=2 << 20), RateBounds(each_session=2 << 20)])
+async def test_rate_bounds_trees_of_small_files(tmp_path: Path, direct: bool, bounds: RateBounds) -> None:
+    async with serve(tmp_path, direct=direct, rates=bounds) as service, service.client() as client:
+        (service.local / "a").mkdir()
+        for number in range(64):
+            (service.local / "a" / f"{number}").write_bytes(os.urandom(16 << 10))
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        await client.put_tree(service.local / "a", "a")
+        between = clock()
+        await client.get_tree("a", service.local / "b")
+        ended = clock()
+        assert sorted(path.name for path in (service.local / "b").iterdir()) == sorted(map(str, range(64)))
+    assert between - began > 0.35 and ended - between > 0.35  # half a second each, less what is saved up
+
+
+@pytest.mark.parametrize("bounds", [RateBounds(all=4 << 20), RateBounds(each_user=4 << 20)])
+async def test_rate_bounds_a_put_in_parts(tmp_path: Path, bounds: RateBounds) -> None:
+    async with serve(tmp_path, rates=bounds) as service, service.client() as client:
+        (service.local / "a").write_bytes(bytes(4 << 20))
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        await client.put(service.local / "a", "a", streams=3)
+        assert clock() - began > 0.7
 
 
 async def test_sessions_share_the_rate_fairly(tmp_path: Path) -> None:
