@@ -163,6 +163,14 @@ class Door:
 
     # Changing.
 
+    def refuse_batch(self, *rights: Right) -> None:
+        """Refuse a batch at its line if there is no name at which any of these rights is given. Raises ReadOnly, Forbidden."""
+        if self._read_only and not set(rights) & set(_SEEING):
+            raise ReadOnly("this share is read-only")
+        if not any(map(self.principal.may_somewhere, rights)):
+            words = " or ".join(right.value for right in rights)
+            raise Forbidden(f"you have no right to {words} anything; the owner of the share can give it")
+
     async def open_write(self, name: str, announced: Announcement) -> Writer:
         """Begin an upload of this principal. Raises as Account.open_write, NameRefused and ReadOnly."""
         safe = parse_name(name, self._limits)

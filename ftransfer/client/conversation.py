@@ -279,5 +279,6 @@ def _within(limits: Limits, hello: Hello) -> Limits:
         max_line_bytes=least("max_line_bytes", limits.max_line_bytes),
         max_chunk_bytes=least("max_chunk_bytes", limits.max_chunk_bytes),
         max_json_bytes=least("max_json_bytes", limits.max_json_bytes),
+        max_items=least("max_items", limits.max_items),
         heartbeat_s=min(limits.heartbeat_s, max(_LEAST_HEARTBEAT_S, hello.limits.get("heartbeat_s", limits.heartbeat_s))),
     )

@@ -26,14 +26,13 @@ from ftransfer.protocol.connection import Payload
 from ftransfer.protocol.replies import Outcomes, Reply
 from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, SmallFile, Store, Writer
 from ftransfer.transfer.digesting import digest_in_store
-from ftransfer.transfer.packs import in_frames, refusal_from_wire, unpack
+from ftransfer.transfer.packs import MAX_ITEMS, in_frames, refusal_from_wire, unpack
 from ftransfer.transfer.pipeline import OneBehind
 from ftransfer.transfer.records import entry_from_wire
 from ftransfer.transfer.spool import Spool
 
 # Names that have been asked for and not answered. Enough for a long path, and a bound for the memory that they take.
 _WINDOW = 8192
-_NAMES_IN_FRAME = 512
 # Large files that are asked for at once: the server opens the next one while the present one travels.
 _ASKED_AHEAD = 2
 
@@ -158,7 +157,7 @@ class _Intake:
     async def ask(self, small: Spool) -> None:
         """Send the names, never so far ahead that more than _WINDOW are unanswered."""
         channel, connection = self._conversation.channel, self._conversation.connection
-        for batch in small.batches(_NAMES_IN_FRAME):
+        for batch in small.batches(MAX_ITEMS):
             while len(self._awaited) >= _WINDOW:
                 self._answered.clear()
                 await self._answered.wait()
@@ -169,12 +168,13 @@ class _Intake:
 
     async def receive(self) -> Mapping[str, Any]:
         """Store what comes until the reply; give its values."""
+        channel = self._conversation.channel
         while True:
             event = await self._conversation.answer()
             match event:
                 case Payload():
                     # While a pack is stored the next one gathers in the socket's buffer: two threads would only take turns.
-                    files, _ = unpack(await self._conversation.channel.whole_payload(self._room), self._relative)
+                    files, _ = unpack(await channel.whole_payload(self._room), channel.limits, self._relative)
                     await self._store_files(files)
                 case Outcomes(items=items):
                     self._take_outcomes(items)

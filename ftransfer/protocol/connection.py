@@ -23,6 +23,7 @@ from ftransfer.protocol.framing import (
     encode_header,
     encode_json,
     encode_pack,
+    refuse_crowd,
 )
 from ftransfer.protocol.replies import (
     End,
@@ -213,6 +214,8 @@ class Connection:
             return None
         payload = bytes(self._buffer[: header.length])
         del self._buffer[: header.length]
+        if header.kind is Kind.LISTING and self.role is Role.SERVER:
+            refuse_crowd(payload, self.limits.max_items, "a frame of names")
         value = decode_payload(header.kind, payload)
         if header.kind is Kind.META:
             self._head_heard = payload
@@ -278,6 +281,8 @@ class Connection:
         Raises:
             LocalProtocolError: It is above the cap for a frame; send it in halves.
         """
+        if self.role is Role.CLIENT and len(items) > self.peer_limits.max_items:
+            raise LocalProtocolError(f"{len(items)} names are above the cap of {self.peer_limits.max_items}")
         return self._send_json(self._own(Step.LISTING, Step.NAMES), encode_json(Kind.LISTING, items))
 
     def send_pack(

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ftransfer.digest import Digest, digest_of
 from ftransfer.errors import DigestMismatch, LocalProtocolError, RemoteProtocolError
-from ftransfer.limits import Limits
+from ftransfer.limits import DEFAULT_LIMITS, Limits
 
 HEADER_SIZE = 5
 _HEADER = struct.Struct(">cI")
@@ -108,11 +108,25 @@ def load_json(payload: bytes | bytearray | memoryview, what: str) -> Any:
         raise RemoteProtocolError(f"{what} is not JSON") from error
 
 
+def refuse_crowd(payload: bytes | bytearray | memoryview, most: int, what: str) -> None:
+    """Refuse JSON with more than `most` strings or commas outside of them, before it is decoded: to look costs next to nothing.
+
+    Decoding takes time by the number of values, on the event loop, and a frame has room for a quarter of a million.
+
+    Raises:
+        RemoteProtocolError: There are more.
+    """
+    bare = bytes(payload).replace(rb"\\", b"").replace(rb"\"", b"")
+    if bare.count(b'"') > 2 * most or b"".join(bare.split(b'"')[::2]).count(b",") > most:
+        raise RemoteProtocolError(f"{what} has too many items")
+
+
 def _refuse_constant(word: str) -> None:
     raise ValueError(f"{word} is not JSON")  # Python would take NaN and Infinity
 
 
 _PACK_HEAD = struct.Struct(">I32s")  # the length of the index, and its BLAKE3
+_MOST_COLUMNS = 16  # of an index: twice as many as there are today
 
 
 class Pack(NamedTuple):
@@ -136,11 +150,16 @@ def encode_pack(
         contents: The bytes of the items, in the same order.
 
     Raises:
-        LocalProtocolError: The payload would be above limits.max_chunk_bytes.
+        LocalProtocolError: The payload would be above limits.max_chunk_bytes, its index above limits.max_json_bytes, or the items
+            more than limits.max_items.
 
     Source: docs/protocol.md section 8.
     """
+    if len(contents) > limits.max_items:
+        raise LocalProtocolError(f"a pack of {len(contents)} items is above the cap of {limits.max_items}")
     index = dump_json(columns)
+    if len(index) > limits.max_json_bytes:
+        raise LocalProtocolError(f"an index of {len(index)} bytes is above the cap of {limits.max_json_bytes}")
     length = _PACK_HEAD.size + len(index) + sum(map(len, contents))
     if length > limits.max_chunk_bytes:
         raise LocalProtocolError(f"a pack of {length} bytes is above the cap of {limits.max_chunk_bytes}")
@@ -149,12 +168,13 @@ def encode_pack(
     return [head + index, *contents], digest
 
 
-def decode_pack(payload: bytes | bytearray | memoryview) -> Pack:
+def decode_pack(payload: bytes | bytearray | memoryview, limits: Limits = DEFAULT_LIMITS) -> Pack:
     """Take a pack apart.
 
     Raises:
         DigestMismatch: The index is not the one that was sent.
-        RemoteProtocolError: The index is not an object of lists of one length, or its sizes do not add up to the payload.
+        RemoteProtocolError: The index is above limits.max_json_bytes, has more than limits.max_items items, or is not an object of
+            lists of one length, or its sizes do not add up to the payload.
     """
     view = memoryview(payload)
     if len(view) < _PACK_HEAD.size:
@@ -163,18 +183,23 @@ def decode_pack(payload: bytes | bytearray | memoryview) -> Pack:
     start = _PACK_HEAD.size + length
     if start > len(view):
         raise RemoteProtocolError("the index of a pack is longer than the pack")
+    if length > limits.max_json_bytes:
+        raise RemoteProtocolError(f"the index of a pack says {length} bytes; the cap is {limits.max_json_bytes}")
     index = view[_PACK_HEAD.size : start]
     digest = digest_of(index)
     if digest != expected.hex():
         raise DigestMismatch(
             "the names of a pack are not those that were sent; run the command again", expected=expected.hex(), actual=digest
         )
+    refuse_crowd(index, _MOST_COLUMNS * (limits.max_items + 1), "the index of a pack")
     columns = load_json(index, "the index of a pack")
     if not isinstance(columns, dict) or not all(isinstance(values, list) for values in columns.values()):
         raise RemoteProtocolError("the index of a pack is not an object of lists")
     sizes = columns.get("size", [])
     if any(len(values) != len(sizes) for values in columns.values()):
         raise RemoteProtocolError("the lists in the index of a pack are not of one length")
+    if len(sizes) > limits.max_items:
+        raise RemoteProtocolError(f"a pack has {len(sizes)} items; the most is {limits.max_items}")
     if not set(map(type, sizes)) <= {int} or min(sizes, default=0) < 0 or sum(sizes) != len(view) - start:
         raise RemoteProtocolError("the sizes in the index of a pack do not add up to its contents")
     contents = []

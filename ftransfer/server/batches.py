@@ -14,6 +14,7 @@ from ftransfer.names import SafeName, escape, parse_name
 from ftransfer.protocol.commands import Command
 from ftransfer.protocol.connection import InputEnded, Payload
 from ftransfer.protocol.replies import ErrorReply, Finish, Listing
+from ftransfer.rights import Right
 from ftransfer.server.session import Session
 from ftransfer.storage.base import Entry, SmallFile
 from ftransfer.transfer.packs import (
@@ -38,6 +39,7 @@ Names = Sequence[SafeName | NameRefused]
 
 async def handle_mget(session: Session, command: Command) -> dict[str, Any]:
     """Send the small files that the client names, or all below a folder; say of the larger ones that they are."""
+    session.share.refuse_batch(Right.READ, Right.LIST)
     waiting: asyncio.Queue[Names | None] = asyncio.Queue(_NAME_FRAMES)
     reading = asyncio.create_task(_read_names(session, waiting))
     sent = failed = 0
@@ -140,6 +142,7 @@ def _outcome(item: Item) -> dict[str, Any]:
 
 async def handle_mput(session: Session, command: Command) -> dict[str, Any]:
     """Receive packs; each is verified, published and synced as one group, and then acknowledged."""
+    session.share.refuse_batch(Right.WRITE, Right.OVERWRITE)
     counts = {"stored": 0, "failed": 0}
     storing = OneBehind()
     rooms = (Room(), Room())  # one pack is stored while the next comes in
@@ -147,7 +150,7 @@ async def handle_mput(session: Session, command: Command) -> dict[str, Any]:
         async with session.channel.heartbeats():
             while (payload := await _next_pack(session, rooms[0])) is not None:
                 rooms = rooms[::-1]
-                await storing.start(_store(session, *unpack(payload), counts))
+                await storing.start(_store(session, *unpack(payload, session.limits), counts))
             await storing.finish()
     finally:
         await storing.settle()

@@ -246,6 +246,7 @@ def _announced(limits: Limits) -> dict[str, float]:
         "max_line_bytes": limits.max_line_bytes,
         "max_chunk_bytes": limits.max_chunk_bytes,
         "max_json_bytes": limits.max_json_bytes,
+        "max_items": limits.max_items,
         "max_sessions": limits.max_sessions,
         "login_s": limits.login_s,
         "idle_s": limits.idle_s,

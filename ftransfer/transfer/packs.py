@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from ftransfer.digest import Digest
 from ftransfer.errors import FtransferError, LocalProtocolError, RemoteProtocolError, from_wire
+from ftransfer.limits import DEFAULT_LIMITS, Limits
 from ftransfer.protocol.connection import Connection
 from ftransfer.protocol.framing import decode_pack
 from ftransfer.protocol.replies import take
@@ -17,8 +18,8 @@ from ftransfer.transfer.records import entry_to_wire
 MAX_PACKED_BYTES = 7 << 19
 # So much content is gathered for a pack: enough that headers cost nothing, little enough to overlap reading with sending.
 PACK_BYTES = MAX_PACKED_BYTES
-# Names in one frame of a batch: a few hundred bytes each in an index, far below the cap of a frame even when all are long.
-MAX_ITEMS = 512
+# What is gathered for one frame of a batch: a few hundred bytes each in an index, far below its cap even when all are long.
+MAX_ITEMS = DEFAULT_LIMITS.max_items
 
 
 _SMALL_BYTES = 16 * 1024  # a file, on average
@@ -68,7 +69,9 @@ def encode_files(connection: Connection, files: Sequence[SmallFile], prefix: str
 
 
 def unpack(
-    payload: bytes | bytearray | memoryview, rename: Callable[[list[str]], list[str]] | None = None
+    payload: bytes | bytearray | memoryview,
+    limits: Limits = DEFAULT_LIMITS,
+    rename: Callable[[list[str]], list[str]] | None = None,
 ) -> tuple[list[SmallFile], Digest]:
     """Take a pack apart; give its items, and the digest of its index.
 
@@ -81,7 +84,7 @@ def unpack(
         DigestMismatch: The index is not the one that was sent.
         RemoteProtocolError: The payload is not a pack.
     """
-    columns, contents, digest = decode_pack(payload)
+    columns, contents, digest = decode_pack(payload, limits)
     count = len(contents)
     names, mtimes, modes, digests = (columns.get(key, []) for key in ("name", "mtime_ns", "mode", "digest"))
     kinds, targets = columns.get("kind", [FILE] * count), columns.get("target", [""] * count)

@@ -211,6 +211,54 @@ def test_pack_sizes_that_do_not_add_up_are_refused(sizes: list[int]) -> None:
         decode_pack(pack_payload({"size": sizes}, b"xyz"))
 
 
+def pack_of(count: int, **columns: list[object]) -> bytes:
+    return pack_payload({"size": [0] * count, **columns})
+
+
+FEW = Limits(max_items=3)
+
+
+def test_pack_is_capped_in_its_items_both_ways() -> None:
+    assert len(decode_pack(pack_of(3), FEW).contents) == 3
+    with pytest.raises(RemoteProtocolError, match="4 items; the most is 3"):
+        decode_pack(pack_of(4), FEW)
+    with pytest.raises(LocalProtocolError, match="4 items is above the cap of 3"):
+        encode_pack({"size": [0] * 4}, [b""] * 4, FEW)
+
+
+def test_index_of_a_pack_is_capped_both_ways() -> None:
+    size = len(json.dumps({"size": [0, 0]}, separators=(",", ":")))
+    limits = Limits(max_json_bytes=size)
+    payload = b"".join(map(bytes, encode_pack({"size": [0, 0]}, [b"", b""], limits)[0]))[HEADER_SIZE:]
+    assert len(decode_pack(payload, limits).contents) == 2
+    with pytest.raises(RemoteProtocolError, match=f"says {size} bytes; the cap is {size - 1}"):
+        decode_pack(payload, limits._replace(max_json_bytes=size - 1))
+    with pytest.raises(LocalProtocolError, match=f"an index of {size} bytes"):
+        encode_pack({"size": [0, 0]}, [b"", b""], limits._replace(max_json_bytes=size - 1))
+
+
+@pytest.mark.parametrize(
+    "crowd",
+    [
+        {"size": [0] * 100_000},
+        {"name": ["a"] * 100_000, "size": [0]},
+        {"size": [0], "x": [{"a": 1}] * 50_000},
+        {"size": [], **{f"column {number}": [] for number in range(50_000)}},
+    ],
+    ids=["items", "one list", "objects", "lists"],
+)
+def test_crowd_of_values_is_refused_before_it_is_decoded(crowd: dict[str, list[object]], monkeypatch: pytest.MonkeyPatch) -> None:
+    payload = pack_payload(crowd)
+    monkeypatch.setattr("ftransfer.protocol.framing.load_json", None)
+    with pytest.raises(RemoteProtocolError, match="too many items"):
+        decode_pack(payload)
+
+
+def test_names_full_of_what_separates_values_are_no_crowd() -> None:
+    names = ['",' * 300 + "\\", '",' * 300, ",\\" * 300]
+    assert decode_pack(pack_of(3, name=[*names]), FEW).columns["name"] == names
+
+
 def test_pack_index_longer_than_the_pack_is_refused() -> None:
     with pytest.raises(RemoteProtocolError, match="longer than the pack"):
         decode_pack(struct.pack(">I", 0xFFFFFFFF) + bytes(32) + b"{}")
