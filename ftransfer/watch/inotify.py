@@ -138,22 +138,25 @@ class _Queue:
 
     def _enter(self, folder: str) -> Iterator[str]:
         """Watch a folder and what is below it; give the paths of what is there already."""
+        if self._watch(folder):
+            yield from self._below(folder)
+
+    def _watch(self, folder: str) -> bool:
+        """Watch one folder; whether it is there."""
         watch = self._libc.inotify_add_watch(self.fd, os.fsencode(folder), _WANTED)
         if watch < 0 and ctypes.get_errno() in _GONE:
-            return
+            return False
         self._folders[self._check(watch, folder)] = folder
-        yield from self._below(folder)
+        return True
 
     def _below(self, folder: str) -> Iterator[str]:
-        try:
-            with os.scandir(folder) as entries:
-                found = [(entry.path, entry.is_dir(follow_symlinks=False)) for entry in entries if not is_reserved(entry.name)]
-        except OSError:
-            return  # gone, or not to be listed by us: then nothing in it is served either
-        for path, is_folder in found:
-            yield path
-            if is_folder:
-                yield from self._enter(path)
+        """Watch all folders below one; give the paths of what is there. Not recursive: trees may be deeper than the call stack."""
+        pending = [folder]
+        while pending:
+            for path, is_folder in _content(pending.pop()):
+                yield path
+                if is_folder and self._watch(path):
+                    pending.append(path)
 
     def _forget(self, folder: str) -> None:
         """Watch a folder no longer that has gone elsewhere; if that is in the share as well, it comes as a new one."""
@@ -167,3 +170,12 @@ class _Queue:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number), folder)
         return result
+
+
+def _content(folder: str) -> list[tuple[str, bool]]:
+    """Give the paths of what is in a folder, and whether each is a folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return [(entry.path, entry.is_dir(follow_symlinks=False)) for entry in entries if not is_reserved(entry.name)]
+    except OSError:
+        return []  # gone, or not to be listed by us: then nothing in it is served either

@@ -44,14 +44,23 @@ class Snapshot:
             self._folders.setdefault(name, {})
 
     def pop(self, name: str) -> Iterator[tuple[str, Stamp]]:
-        """Take a name out, and with a folder all that is below it, which comes first."""
-        for last in list(self._folders.get(name, ())):
-            yield from self.pop(f"{name}/{last}")
-        self._folders.pop(name, None)
-        folder, _, last = name.rpartition("/")
-        stamp = self._folders.get(folder, {}).pop(last, None)
-        if stamp is not None:
-            yield name, stamp
+        """Take a name out, and with a folder all that is below it, which comes first. Trees may be deeper than the call stack."""
+        above = [(name, self._children(name))]
+        while above:
+            here, children = above[-1]
+            child = next(children, None)
+            if child is not None:
+                above.append((child, self._children(child)))
+                continue
+            above.pop()
+            self._folders.pop(here, None)
+            folder, _, last = here.rpartition("/")
+            stamp = self._folders.get(folder, {}).pop(last, None)
+            if stamp is not None:
+                yield here, stamp
+
+    def _children(self, folder: str) -> Iterator[str]:
+        return (f"{folder}/{last}" for last in list(self._folders.get(folder, ())))
 
     def names(self) -> Iterator[str]:
         for folder, children in self._folders.items():

@@ -7,6 +7,7 @@ full queue in the kernel) costs a look and never a wrong event; and what a clien
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import stat
@@ -34,6 +35,7 @@ _RESERVED = f"/{RESERVED_PREFIX}"
 _CHECK_S = 60.0
 _CHECKS_SHARE = 0.02  # of the time may be spent on that
 _RESTART_S = 1.0
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class FolderWatcher:
@@ -122,10 +124,13 @@ class FolderWatcher:
 
     def _record_folders(self, name: str, person: Person) -> None:
         """Tell of the folders that were made for something new to be in."""
-        if not self._snapshot.has_folder(name):
-            self._record_folders(name.rpartition("/")[0], person)
-            self._snapshot.set(name, Stamp(FOLDER, 0, 0))
-            self._tell(Change(CREATED, name, FOLDER, person=person))
+        new = []
+        while not self._snapshot.has_folder(name):
+            new.append(name)
+            name = name.rpartition("/")[0]
+        for folder in reversed(new):
+            self._snapshot.set(folder, Stamp(FOLDER, 0, 0))
+            self._tell(Change(CREATED, folder, FOLDER, person=person))
 
     async def examine(self, names: Iterable[str], person: Person) -> None:
         """Look at what somebody has done there, and tell it as theirs."""
@@ -236,7 +241,7 @@ class FolderWatcher:
     def _stamp_now(self, name: str) -> Stamp | None:
         """Look at one name, in a thread. Links are not followed."""
         try:
-            about = os.lstat(os.path.join(self._folder, name))
+            about = _lstat(self._folder, name)
         except (OSError, ValueError):
             return None
         kind = about.st_mode
@@ -279,3 +284,22 @@ class FolderWatcher:
                 if snapshot.has_folder(entry.name.rpartition("/")[0]):
                     snapshot.set(entry.name, stamp_of(entry))
         return snapshot
+
+
+def _lstat(folder: str, name: str) -> os.stat_result:
+    """Return what lstat says of a name below a folder, also where the whole path is too long for one call. Raises OSError."""
+    try:
+        return os.lstat(os.path.join(folder, name))
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+    *above, last = name.split("/")
+    handle = os.open(folder, _FOLDER)
+    try:
+        for part in above:
+            below = os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=handle)
+            os.close(handle)
+            handle = below
+        return os.lstat(last, dir_fd=handle)
+    finally:
+        os.close(handle)
