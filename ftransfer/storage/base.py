@@ -7,6 +7,7 @@ All names are SafeName: checked before they come here. All errors are those of f
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from ftransfer.digest import Digest
@@ -19,6 +20,37 @@ LINK = "link"
 
 # So long after its last byte a partial can be gone on with, unless the owner of a share says otherwise.
 KEEP_PARTIALS_S = 7 * 86_400.0
+
+
+# What a folder, a link or an empty file costs in a quota of bytes: none of them is free on a disk.
+THING_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """How much things take: bytes, and their number. Folders, links and empty files have THING_BYTES each."""
+
+    bytes: int = 0
+    things: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(self.bytes + other.bytes, self.things + other.things)
+
+    def __sub__(self, other: Usage) -> Usage:
+        return Usage(self.bytes - other.bytes, self.things - other.things)
+
+
+def usage_of(size: int) -> Usage:
+    """Return what one thing takes, of so many bytes of content."""
+    return Usage(size or THING_BYTES, 1)
+
+
+class Space(NamedTuple):
+    """What still fits on a file system: bytes, and things, of `all_things` that it can hold; None where nothing bounds them."""
+
+    free_bytes: int
+    free_things: int | None = None
+    all_things: int = 0
 
 
 class Entry(NamedTuple):
@@ -192,12 +224,15 @@ class Writer(Protocol):
     name: SafeName
     kept: int  # how many bytes an earlier attempt left
     restarted: bool  # a partial of another source was there and has been dropped
-    has_room: bool  # what was announced counts as used already, not only as it comes
     fast: bool  # whether write_now and read_now may be used
 
     @property
     def offset(self) -> int:
         """Give the bytes in place; the next byte goes here."""
+
+    @property
+    def reserved(self) -> int:
+        """Up to where the file system has set room aside, which it counts as used already."""
 
     @property
     def takes_parts(self) -> bool:
@@ -260,6 +295,9 @@ class Store(Protocol):
         is behind one is not found. It is closed with the store itself.
         """
 
+    def on_behalf_of(self, owner: str) -> Store:
+        """Give the same store, with long work done in turns that are shared fairly between owners. It is closed with the store."""
+
     async def stat(self, name: SafeName) -> Entry:
         """Describe a file or folder, links followed.
 
@@ -302,8 +340,9 @@ class Store(Protocol):
     async def open_write(self, name: SafeName, announced: Announcement) -> Writer:
         """Begin an upload, or go on with the one of the same owner, name and source: `Writer.offset` says from where.
 
-        Room for the announced size is reserved first, by the file system or else among the writers of this store (see
-        Writer.has_room). An older live writer of the same upload is fenced off; one of another source goes on beside it.
+        What could not be held as a whole is refused at once. Room is reserved by the file system, or else among the writers of
+        this store, but only for a bounded piece ahead of what has come: an announcement alone takes no disk. An older live writer
+        of the same upload is fenced off; one of another source goes on beside it.
 
         Raises:
             NotFound: The folder to hold it does not exist.
@@ -351,7 +390,11 @@ class Store(Protocol):
         """Make a folder. With `parents`, missing ones above are made too and an existing folder is no error."""
 
     async def set_attributes(self, name: SafeName, *, mtime_ns: int | None = None, mode: int | None = None) -> None:
-        """Set the mtime or mode of a file or folder."""
+        """Set the mtime or mode of a file or folder; of a folder, the bits of its owner stay.
+
+        Raises:
+            NameRefused: It is the root.
+        """
 
     async def rename(self, old: SafeName, new: SafeName, *, replace: bool = False) -> None:
         """Move a file or folder within the share, atomically and durably.
@@ -367,11 +410,11 @@ class Store(Protocol):
             FolderNotEmpty: A folder with content, and not `recursive`.
         """
 
-    async def used_bytes(self, folder: SafeName = ROOT) -> int:
-        """Give the bytes of all files below a folder, through no link; below the root, of all partials too. Nothing there is 0."""
+    async def usage(self, folder: SafeName = ROOT) -> Usage:
+        """Return what lies below a folder, through no link; below the root, all partials too. Nothing there is nothing."""
 
-    async def free_bytes(self) -> int:
-        """Give how much more fits on the file system."""
+    async def space(self) -> Space:
+        """Return how much more fits on the file system."""
 
     async def close(self) -> None:
         """Give handles back. Writers that are still open are kept."""

@@ -1,7 +1,7 @@
 """Changes to names: making, removing and moving things below an open root.
 
-Functions, one for each change; all block and run as one job. Names are reached through the confined resolver, the last part by the
-handle of its folder, so that a link is changed itself and never what it leads to.
+Functions, one for each change; all block and run as one job, or are work that runs in steps. Names are reached through the
+confined resolver, the last part by the handle of its folder, so that a link is changed itself and never what it leads to.
 """
 
 from __future__ import annotations
@@ -10,13 +10,16 @@ import errno
 import os
 import stat
 from collections.abc import Callable
+from itertools import islice
 
-from ftransfer.errors import AlreadyThere, FolderNotEmpty, NameRefused, NotAFile, NotAFolder
+from ftransfer.errors import AlreadyThere, FolderNotEmpty, NameRefused, NotAFile, NotAFolder, StoreFailed
 from ftransfer.names import SafeName, escape
+from ftransfer.storage.descent import Descent
 from ftransfer.storage.faults import Override, shown, translated
 from ftransfer.storage.kernel import FOLDER_FLAGS, release
 from ftransfer.storage.links import LinksBelow
 from ftransfer.storage.root import Root, refuse_special, times_of
+from ftransfer.storage.threads import Work
 
 # What the system says when one kind of thing is put in the place of another.
 KIND_CLASH: Override = {
@@ -93,17 +96,24 @@ def ensure_folder(root: Root, name: SafeName, changed: Callable[[int], None] | N
 
 
 def set_attributes(root: Root, name: SafeName, mtime_ns: int | None, mode: int | None) -> None:
+    if name.is_root:
+        raise NameRefused("/: the attributes of the root of the share cannot be changed; its owner does that on the machine")
     with translated(name):
-        handle, _ = root.open_served(name)
+        handle, found = root.open_served(name)
         try:
             if mode is not None:
-                os.fchmod(handle, mode & 0o777)
+                os.fchmod(handle, folder_mode(mode) if stat.S_ISDIR(found.st_mode) else mode & 0o777)
             if mtime_ns is not None:
                 os.utime(handle, ns=times_of(mtime_ns))
             if root.durable:
                 root.kernel.sync_file(handle)
         finally:
             release(handle)
+
+
+def folder_mode(mode: int) -> int:
+    """Return the permission bits to set on a folder. A store never locks itself out: the bits of the owner, which it is, stay."""
+    return mode & 0o777 | 0o700
 
 
 def rename(root: Root, old: SafeName, new: SafeName, *, replace: bool, seen: LinksBelow | None = None) -> LinksBelow | None:
@@ -170,18 +180,18 @@ def refuse_special_target(folder: int, name: SafeName) -> None:
         refuse_special(found, name)
 
 
-def remove(root: Root, name: SafeName, *, recursive: bool) -> int:
+def remove(root: Root, name: SafeName, *, recursive: bool) -> Work[int]:
     """Remove a thing; give how many went."""
     if name.is_root:
         raise NameRefused("/: the root of the share cannot be removed")
-    with translated(name):
+    with translated(name, _REMOVAL):
         parent = root.open_folder(name.parent)
         try:
             found = os.stat(name.last, dir_fd=parent, follow_symlinks=False)
             count = 0
             if stat.S_ISDIR(found.st_mode):
                 if recursive:
-                    count = _empty(root, parent, name.last)
+                    count = yield from _empty(root, parent, name.last)
                 os.rmdir(name.last, dir_fd=parent)
             else:
                 if not stat.S_ISLNK(found.st_mode):
@@ -193,32 +203,83 @@ def remove(root: Root, name: SafeName, *, recursive: bool) -> int:
     return count + 1
 
 
-def _empty(root: Root, parent: int, last: str) -> int:
-    """Remove everything in a folder, through no link; give how many things went.
+# What the system says of a folder that something is mounted on, or that holds one.
+_REMOVAL: Override = {
+    errno.EXDEV: (StoreFailed, "another file system is mounted there or below; unmount it first"),
+    errno.EBUSY: (StoreFailed, "is in use by the system, perhaps as a mount point"),
+    errno.ESTALE: (StoreFailed, "was moved while it was being removed; look what is left of it"),
+}
+_CHUNK = 1024  # names
+# So often something new may come into folders that are being removed.
+_MOST_RETURNS = 1000
 
-    Folders are found from the top and removed from the bottom, each opened anew from the one handle, so that a deep tree needs no
-    more descriptors than a flat one.
+
+class _Emptying:
+    """A folder that is being emptied."""
+
+    def __init__(self, last: str) -> None:
+        self.last = last
+        self.folders: list[str] = []
+        self.is_read = False  # to its end
+
+
+def _empty(root: Root, parent: int, last: str) -> Work[int]:
+    """Remove everything in a folder, through no link and on no other mount; give how many things went.
+
+    A chunk of names at a time is held for each folder on the way down, and a bounded number of handles.
     """
-    count = 0
-    folders: list[tuple[str, ...]] = [()]
-    for parts in folders:  # it grows while it is walked
-        handle = root.confined.open_below(parent, (last, *parts), FOLDER_FLAGS)
-        try:
-            with os.scandir(handle) as found:
-                items = [(item.name, item.is_dir(follow_symlinks=False)) for item in found]
-            for item_name, is_folder in items:
-                if is_folder:
-                    folders.append((*parts, item_name))
+    count = returns = 0
+    descent = Descent(os.dup(parent), root.kernel, stays_on_mount=True)
+    try:
+        descent.enter(last)
+        levels = [_Emptying(last)]
+        while True:
+            level = levels[-1]
+            if level.folders:
+                try:
+                    descent.enter(level.folders[-1])
+                except FileNotFoundError:
+                    level.folders.pop()
                 else:
-                    os.unlink(item_name, dir_fd=handle)
-                    count += 1
-        finally:
-            release(handle)
-    for parts in reversed(folders[1:]):
-        handle = root.confined.open_below(parent, (last, *parts[:-1]), FOLDER_FLAGS)
-        try:
-            os.rmdir(parts[-1], dir_fd=handle)
-        finally:
-            release(handle)
-        count += 1
+                    levels.append(_Emptying(level.folders.pop()))
+            elif not level.is_read:
+                count += yield from _remove_files(descent.handle, level)
+            elif len(levels) == 1:
+                return count
+            else:
+                levels.pop()
+                descent.leave()
+                try:
+                    count += _remove_if_there(os.rmdir, level.last, descent.handle)
+                except OSError as error:
+                    returns += 1
+                    if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or returns > _MOST_RETURNS:
+                        raise
+                    levels[-1].folders.append(level.last)  # something has come into it meanwhile
+            yield
+    finally:
+        descent.close()
+
+
+def _remove_files(folder: int, level: _Emptying) -> Work[int]:
+    """Remove the files of the next chunk of a folder, and note its folders; give how many went."""
+    with os.scandir(folder) as found:
+        items = [(item.name, item.is_dir(follow_symlinks=False)) for item in islice(found, _CHUNK)]
+    level.is_read = len(items) < _CHUNK
+    count = 0
+    for name, is_folder in items:
+        if is_folder:
+            level.folders.append(name)
+        else:
+            count += _remove_if_there(os.unlink, name, folder)
+            yield
     return count
+
+
+def _remove_if_there(remove_it: Callable[..., None], name: str, folder: int) -> int:
+    """Remove one thing; give 0 if somebody else has."""
+    try:
+        remove_it(name, dir_fd=folder)
+    except FileNotFoundError:
+        return 0
+    return 1

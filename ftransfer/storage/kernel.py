@@ -14,7 +14,10 @@ import sys
 from contextlib import suppress
 from io import FileIO
 
+from ftransfer.storage.base import Space
+
 _SYS_OPENAT2 = 437  # the same number on every architecture Linux has had since 2019, alpha excepted
+_RESOLVE_NO_XDEV = 0x01
 _RESOLVE_NO_MAGICLINKS = 0x02
 _RESOLVE_NO_SYMLINKS = 0x04
 _RESOLVE_BENEATH = 0x08
@@ -42,21 +45,23 @@ class Kernel:
 
     def __init__(self) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
-        self._how_of_flags: dict[int, _OpenHow] = {}
+        self._how_of_flags: dict[tuple[int, bool], _OpenHow] = {}
         self.has_sync_all = _LINUX and hasattr(self._libc, "syncfs")
 
-    def open_beneath(self, folder: int, path: bytes, flags: int) -> int:
+    def open_beneath(self, folder: int, path: bytes, flags: int, *, stays_on_mount: bool = False) -> int:
         """Open a path below a folder with openat2, through no link at all; give the descriptor.
 
         Raises:
-            OSError: ELOOP if a link is on the way; ENOSYS where the kernel has no openat2.
+            OSError: ELOOP if a link is on the way; EXDEV if it is to stay on the mount of the folder, and does not; ENOSYS where
+                the kernel has no openat2.
         """
         if not _LINUX:
             raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-        how = self._how_of_flags.get(flags)
+        how = self._how_of_flags.get((flags, stays_on_mount))
         if how is None:
-            how = _OpenHow(flags, 0, _RESOLVE_BENEATH | _RESOLVE_NO_MAGICLINKS | _RESOLVE_NO_SYMLINKS)
-            self._how_of_flags[flags] = how
+            resolve = _RESOLVE_BENEATH | _RESOLVE_NO_MAGICLINKS | _RESOLVE_NO_SYMLINKS
+            how = _OpenHow(flags, 0, resolve | (_RESOLVE_NO_XDEV if stays_on_mount else 0))
+            self._how_of_flags[flags, stays_on_mount] = how
         while True:
             found = self._libc.syscall(
                 ctypes.c_long(_SYS_OPENAT2),
@@ -157,10 +162,10 @@ class Kernel:
             if ctypes.get_errno() != errno.EINTR:
                 raise _last_error()
 
-    def free_bytes(self, descriptor: int) -> int:
-        """Give the bytes that an ordinary user can still write to the file system of a descriptor."""
+    def space(self, descriptor: int) -> Space:
+        """Return what an ordinary user can still put on the file system of a descriptor."""
         found = os.fstatvfs(descriptor)
-        return found.f_bavail * found.f_frsize
+        return Space(found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None, found.f_files)
 
     def begin_sync(self, descriptor: int, offset: int, size: int) -> None:
         """Have the system begin to write a part of a file to the medium, so that `sync_file` finds less to do. A hint, no more."""

@@ -19,15 +19,15 @@ from weakref import WeakValueDictionary
 from ftransfer.errors import FtransferError, NotAFile, ShareError, StoreFailed
 from ftransfer.names import ROOT, SafeName
 from ftransfer.storage import changes
-from ftransfer.storage.base import WHOLE, Announcement, Entry, Partial, Range, SmallFile, line_of
+from ftransfer.storage.base import WHOLE, Announcement, Entry, Partial, Range, SmallFile, Space, Usage, line_of
 from ftransfer.storage.faults import IS_FOLDER, shown, translated
 from ftransfer.storage.hidden import HiddenPlace
 from ftransfer.storage.kernel import Kernel, release
 from ftransfer.storage.partials import Partials, Upload, key_of
 from ftransfer.storage.reader import HeldReader, LocalReader, Opened, read_whole
 from ftransfer.storage.root import READ_FLAGS, Resolver, Root, entry_of, refuse_special
-from ftransfer.storage.threads import Gate, Jobs, finish, finish_steps
-from ftransfer.storage.walk import Listing, used_bytes
+from ftransfer.storage.threads import Gate, Jobs, Work, finish, finish_steps, run_whole
+from ftransfer.storage.walk import Listing, usage
 from ftransfer.storage.writer import LocalWriter, Target
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class LocalStore:
         self._lock_of_key: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._gate = Gate()  # of those who open readers and writers
         self._is_closed = False
+        self._owner = ""  # for whom long work is done
 
     @classmethod
     async def open(
@@ -102,6 +103,11 @@ class LocalStore:
         view._root = self._root.without_links()
         return view
 
+    def on_behalf_of(self, owner: str) -> LocalStore:
+        view = copy.copy(self)
+        view._owner = owner
+        return view
+
     async def stat(self, name: SafeName) -> Entry:
         return await self._jobs.run(self._stat, name)
 
@@ -130,14 +136,16 @@ class LocalStore:
 
         listing = await finish(self._jobs.start(begin), self._close_walk)
         try:
-            while batch := await self._jobs.run(go_on):
-                yield batch
+            while not listing.is_done:
+                batch = await self._jobs.step(self._owner, go_on)
+                if batch:
+                    yield batch
         finally:
             await finish_steps(self._close_walk(listing))
 
     async def open_read(self, name: SafeName, *, whole_bytes: int = 0) -> LocalReader | HeldReader:
         async def ended() -> None:
-            self._readers = {reader for reader in self._readers if not reader.is_closed}
+            self._readers.discard(reader)
 
         async def drop(opened: Opened | HeldReader) -> None:
             if not isinstance(opened, HeldReader):
@@ -256,22 +264,23 @@ class LocalStore:
 
     def _find_partials(self, name: str, owner: str) -> Sequence[Partial]:
         with translated(name):
-            return self._partials.all(name=name, owner=owner, only_dead=True)
+            return self._partials.dead(name, owner)
 
     async def partials(self) -> Sequence[Partial]:
-        return await self._jobs.run(self._all_partials)
-
-    def _all_partials(self) -> Sequence[Partial]:
-        with translated(""):
-            return self._partials.all()
+        return await self._work(ROOT, self._partials.all())
 
     async def clear_partials(self, keep: Callable[[Partial], bool]) -> Sequence[Partial]:
         unwanted = [partial for partial in await self.partials() if not keep(partial)]
-        return await self._jobs.run(self._remove_partials, unwanted) if unwanted else []
+        return await self._work(ROOT, self._partials.remove(unwanted))
 
-    def _remove_partials(self, unwanted: Sequence[Partial]) -> Sequence[Partial]:
-        with translated(""):
-            return [partial for partial in unwanted if self._partials.remove(partial)]
+    async def _work(self, name: SafeName, work: Work[_T]) -> _T:
+        """Do long work in steps. An OSError is about the name."""
+
+        def translating() -> Work[_T]:
+            with translated(name):
+                return (yield from work)
+
+        return await self._jobs.work(self._owner, translating())
 
     async def read_small(self, names: Sequence[SafeName], room_bytes: int) -> Sequence[SmallFile | Entry | FtransferError]:
         from ftransfer.storage.small import read_small
@@ -293,8 +302,10 @@ class LocalStore:
 
         sweep = await finish(self._jobs.start(begin), self._close_walk)
         try:
-            while group := await self._jobs.run(go_on):
-                yield group
+            while not sweep.is_done:
+                group = await self._jobs.step(self._owner, go_on)
+                if group:
+                    yield group
         finally:
             await finish_steps(self._close_walk(sweep))
 
@@ -334,21 +345,18 @@ class LocalStore:
         return await finish(self._jobs.start(changes.rename, self._root, old, new, replace=replace, seen=seen), drop)
 
     async def remove(self, name: SafeName, *, recursive: bool = False) -> int:
-        return await self._jobs.run(changes.remove, self._root, name, recursive=recursive)
+        work = changes.remove(self._root, name, recursive=recursive)
+        return await (self._work(name, work) if recursive else self._jobs.run(run_whole, work))
 
-    async def used_bytes(self, folder: SafeName = ROOT) -> int:
-        return await self._jobs.run(self._used_bytes, folder)
+    async def usage(self, folder: SafeName = ROOT) -> Usage:
+        return await self._work(folder, usage(self._root, folder))
 
-    def _used_bytes(self, folder: SafeName) -> int:
-        with translated(folder):
-            return used_bytes(self._root, folder)
+    async def space(self) -> Space:
+        return await self._jobs.run(self._space)
 
-    async def free_bytes(self) -> int:
-        return await self._jobs.run(self._free_bytes)
-
-    def _free_bytes(self) -> int:
+    def _space(self) -> Space:
         with translated(""):
-            return self._root.kernel.free_bytes(self._root.handle)
+            return self._root.kernel.space(self._root.handle)
 
     async def close(self) -> None:
         """Close readers, keep writers, remove the hidden place if it is empty, and end the threads. Closing twice is no error."""

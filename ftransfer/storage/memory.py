@@ -30,7 +30,22 @@ from ftransfer.errors import (
     Truncated,
 )
 from ftransfer.names import ROOT, SafeName, encode_name, escape, parse_name, sort_key
-from ftransfer.storage.base import FILE, FOLDER, LINK, WHOLE, Announcement, Entry, Part, Partial, Range, SmallFile, lines_of
+from ftransfer.storage.base import (
+    FILE,
+    FOLDER,
+    LINK,
+    WHOLE,
+    Announcement,
+    Entry,
+    Part,
+    Partial,
+    Range,
+    SmallFile,
+    Space,
+    Usage,
+    lines_of,
+    usage_of,
+)
 from ftransfer.storage.faults import IS_FOLDER, NOT_EMPTY
 
 _BATCH = 512
@@ -89,6 +104,9 @@ class MemoryStore:
     def without_links(self) -> MemoryStore:
         return self  # it has none
 
+    def on_behalf_of(self, owner: str) -> MemoryStore:
+        return self  # nothing takes long
+
     async def stat(self, name: SafeName) -> Entry:
         return self._node(name).entry(name)
 
@@ -142,7 +160,7 @@ class MemoryStore:
         if announced.source:
             self._writers[key] = writer
         missing = (announced.size or 0) - len(kept.data)
-        if missing > await self.free_bytes():
+        if missing > (await self.space()).free_bytes:
             await writer.keep()
             raise _disk_full(name)
         return writer
@@ -236,7 +254,7 @@ class MemoryStore:
         if file.kind == FOLDER:
             self._make_folders(name)
             if not file.if_absent:
-                self._nodes[name] = _Node(FOLDER, file.mtime_ns, file.mode & 0o777)
+                self._nodes[name] = _Node(FOLDER, file.mtime_ns, _mode_of(FOLDER, file.mode))
             return
         if file.kind == LINK:
             raise NameRefused(f"{_shown(name)}: this store has no links", name=file.name)
@@ -264,11 +282,13 @@ class MemoryStore:
                 raise NotAFolder(f"{_shown(name)}: a part of the name is a file, not a folder", name=str(name))
 
     async def set_attributes(self, name: SafeName, *, mtime_ns: int | None = None, mode: int | None = None) -> None:
+        if name.is_root:
+            raise NameRefused("/: the attributes of the root of the share cannot be changed; its owner does that on the machine")
         node = self._node(name)
         if mtime_ns is not None:
             node.mtime_ns = mtime_ns
         if mode is not None:
-            node.mode = mode & 0o777
+            node.mode = _mode_of(node.kind, mode)
 
     async def rename(self, old: SafeName, new: SafeName, *, replace: bool = False) -> None:
         if old.is_root or new.is_root:
@@ -301,14 +321,16 @@ class MemoryStore:
             del self._nodes[below]
         return len(gone)
 
-    async def used_bytes(self, folder: SafeName = ROOT) -> int:
-        if not folder.is_root:
-            return sum(len(node.data) for name, node in self._nodes.items() if name.is_within(folder))
-        partials = sum(len(kept.data) for kept in self._kept.values()) + sum(writer.offset for writer in self._open)
-        return partials + sum(len(node.data) for node in self._nodes.values())
+    async def usage(self, folder: SafeName = ROOT) -> Usage:
+        sizes = [len(node.data) for name, node in self._nodes.items() if name != folder and name.is_within(folder)]
+        if folder.is_root:
+            sizes += [len(kept.data) for kept in self._kept.values()]
+            sizes += [writer.offset for writer in self._open]
+        return sum(map(usage_of, sizes), Usage())
 
-    async def free_bytes(self) -> int:
-        return max(0, self._capacity_bytes - await self.used_bytes())
+    async def space(self) -> Space:
+        used = sum(len(node.data) for node in self._nodes.values()) + sum(len(kept.data) for kept in self._kept.values())
+        return Space(max(0, self._capacity_bytes - used - sum(writer.offset for writer in self._open)))
 
     async def close(self) -> None:
         for writer in [*self._open]:
@@ -384,13 +406,13 @@ class MemoryWriter:
         self.content = content
         self.offset = self.kept = len(content.data)
         self.restarted = restarted
-        self.has_room = False
+        self.reserved = 0
         self._store = store
         self._ended: Callable[[], FtransferError] | None = None
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:
         self._refuse_ended()
-        if len(data) > await self._store.free_bytes():
+        if len(data) > (await self._store.space()).free_bytes:
             raise _disk_full(self.name)
         self.write_now(memoryview(data))
 
@@ -455,6 +477,10 @@ class MemoryWriter:
 
 def _partial_of(key: _Key, kept: _Kept) -> Partial:
     return Partial(str(key[1]), key[0], key[2], len(kept.data), kept.size, kept.mtime_ns)
+
+
+def _mode_of(kind: str, mode: int) -> int:
+    return mode & 0o777 | (0o700 if kind == FOLDER else 0)
 
 
 def _disk_full(name: SafeName) -> DiskFull:

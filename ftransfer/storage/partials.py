@@ -12,7 +12,7 @@ import errno
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from io import FileIO
 from weakref import WeakSet
@@ -23,6 +23,7 @@ from ftransfer.names import RESERVED_PREFIX
 from ftransfer.storage.base import Announcement, Partial
 from ftransfer.storage.hidden import PARTIALS, HiddenPlace, try_lock
 from ftransfer.storage.kernel import Kernel, release, release_file
+from ftransfer.storage.threads import Work
 
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 RECORDS = (RESERVED_PREFIX, PARTIALS)  # where the records are, from the root of the share
@@ -32,14 +33,18 @@ _NEW_RECORD = ".new"
 _MAX_RECORD_BYTES = 1 << 17  # a name and an owner, each byte written as six
 _ATTEMPTS = 100
 _MODE = 0o600
+# Room is set aside for so many bytes ahead of what has come, as long as all uploads together have no more than a part of the disk.
+AHEAD_BYTES = 64 << 20
+_AHEAD_PART = 10
+_LEAST_AHEAD = 1 << 20
 
 
 class Upload:
     """The open file where the bytes of an upload lie until they are published, and the handle of the folder it is in.
 
-    `key` is "" for a temporary file, of which nothing is kept. `kept` bytes were there already. `has_room` says
-    whether the room for all that was announced has been set aside. `is_scattered` while its bytes are written out of order, so that
-    its record says how many of them are in place, and not the size of the file.
+    `key` is "" for a temporary file, of which nothing is kept. `kept` bytes were there already. Up to `reserved` the file system
+    has set room aside; up to `promised` this store has, where the file system does not. `is_scattered` while its bytes are written
+    out of order, so that its record says how many of them are in place, and not the size of the file.
     """
 
     def __init__(self, file: FileIO, folder: int, data: str, key: str = "", kept: int = 0, restarted: bool = False) -> None:
@@ -49,15 +54,16 @@ class Upload:
         self.key = key
         self.kept = kept
         self.restarted = restarted
-        self.has_room = False
-        self.promised = 0  # bytes that there will be, for which no room is set aside
+        self.reserved = 0
+        self.promised = 0
         self.is_scattered = False
 
-    @property
-    def unwritten(self) -> int:
-        """How many of the promised bytes have not come yet."""
+    def unwritten(self, end: int) -> int:
+        """How many of the bytes up to `end` have not come yet."""
+        if not end:
+            return 0
         try:
-            return max(0, self.promised - os.fstat(self.file.fileno()).st_size)
+            return max(0, end - os.fstat(self.file.fileno()).st_size)
         except (ValueError, OSError):
             return 0  # it has been closed: nothing more comes
 
@@ -85,7 +91,7 @@ class Partials:
         self._kernel = kernel
         # To try a lock is to hold it for a moment; a writer of this store that came just then would think it taken.
         self._mutex = threading.Lock()
-        self._promises: WeakSet[Upload] = WeakSet()
+        self._uploads: WeakSet[Upload] = WeakSet()
         self._promising = threading.Lock()
 
     def begin(self, name: str, announced: Announcement, taken: Upload | None) -> Upload:
@@ -106,22 +112,40 @@ class Partials:
                 if upload.kept > announced.size:
                     os.ftruncate(handle, 0)
                     upload.kept, upload.restarted = 0, True
-                upload.has_room = self._kernel.reserve(handle, upload.kept, announced.size - upload.kept)
-                if not upload.has_room:
-                    self._promise(upload, announced.size)
+                self._set_room_aside(upload, announced.size)
         except BaseException:
             self.keep(upload, upload.kept)
             raise
         return upload
 
-    def _promise(self, upload: Upload, size: int) -> None:
-        """Promise room that the file system does not set aside: of what is free, what others of this store were not promised."""
+    def _set_room_aside(self, upload: Upload, size: int) -> None:
+        """Refuse what could not be held, and set aside the room for the next piece of it; no more than a part of what is free.
+
+        Raises:
+            OSError: ENOSPC.
+        """
+        handle = upload.file.fileno()
         with self._promising:
-            others = sum(other.unwritten for other in self._promises if other is not upload)
-            if self._kernel.free_bytes(upload.file.fileno()) - others < size - upload.kept:
+            others = [other for other in self._uploads if other is not upload]
+            promised = sum(other.unwritten(other.promised) for other in others)
+            free = self._kernel.space(handle).free_bytes - promised
+            if free < size - upload.kept:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            upload.promised = size
-            self._promises.add(upload)
+            held = promised + sum(other.unwritten(other.reserved) for other in others)
+            most = max(_LEAST_AHEAD, (free + held) // _AHEAD_PART)
+            ahead = min(size - upload.kept, AHEAD_BYTES, max(0, most - held))
+            self._uploads.add(upload)
+            if ahead and self._kernel.reserve(handle, upload.kept, ahead):
+                upload.reserved = upload.kept + ahead
+            else:
+                upload.promised = upload.kept + ahead
+
+    def reserve_more(self, upload: Upload, offset: int, size: int) -> None:
+        """Set aside room for the next piece of an upload that has come so far. A hint: who writes meets what is wrong."""
+        end = min(size, offset + AHEAD_BYTES)
+        with suppress(OSError):
+            if self._kernel.reserve(upload.file.fileno(), upload.reserved, end - upload.reserved):
+                upload.reserved = end
 
     def drop(self, upload: Upload) -> None:
         """Remove the file and close it."""
@@ -160,28 +184,44 @@ class Partials:
             _change_record(upload.folder, upload.key, None)
             upload.is_scattered = False
 
-    def all(self, *, name: str | None = None, owner: str = "", only_dead: bool = False) -> list[Partial]:
-        """Give the partials, oldest first: all, or those of one name and owner."""
+    def all(self) -> Work[list[Partial]]:
+        """Return all partials, oldest first."""
+        folder = self._hidden.partials(make=False)
+        found = []
+        if folder is not None:
+            for key in _keys(folder, ""):
+                partial = _read_partial(folder, key)
+                if partial is not None:
+                    found.append(partial)
+                yield
+        return sorted(found, key=lambda partial: partial.mtime_ns)
+
+    def dead(self, name: str, owner: str) -> list[Partial]:
+        """Return the partials of one name and owner that no writer holds, oldest first."""
         folder = self._hidden.partials(make=False)
         if folder is None:
             return []
-        prefix = "" if name is None else _prefix_of(name, owner)
         found = []
         with self._mutex:
-            for key in _keys(folder, prefix):
+            for key in _keys(folder, _prefix_of(name, owner)):
                 partial = _read_partial(folder, key)
-                if partial is not None and not (only_dead and _is_live(folder, key)):
+                if partial is not None and not _is_live(folder, key):
                     found.append(partial)
         return sorted(found, key=lambda partial: partial.mtime_ns)
 
-    def remove(self, partial: Partial) -> bool:
-        """Remove a partial, unless a writer holds it; tell whether it went."""
+    def remove(self, partials: Sequence[Partial]) -> Work[list[Partial]]:
+        """Remove partials, but none that a writer holds; return those that went."""
+        removed = []
         folder = self._hidden.partials(make=False)
-        if folder is None:
-            return False
-        key = f"{_prefix_of(partial.name, partial.owner)}-{_hash(partial.source, 8)}"
-        with self._mutex:
-            return _remove_dead(folder, key)
+        if folder is not None:
+            for partial in partials:
+                key = f"{_prefix_of(partial.name, partial.owner)}-{_hash(partial.source, 8)}"
+                with self._mutex:
+                    is_gone = _remove_dead(folder, key)
+                if is_gone:
+                    removed.append(partial)
+                yield
+        return removed
 
     def collect(self) -> None:
         """Remove records without data and data without a record that killed processes left, and give reserved room back."""

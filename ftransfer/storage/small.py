@@ -18,7 +18,7 @@ from ftransfer.jobs import Room
 from ftransfer.names import NameReader, SafeName, encode_name
 from ftransfer.storage.aside import NewFolder, can_stand_in
 from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, SmallFile
-from ftransfer.storage.changes import KIND_CLASH, refuse_special_target
+from ftransfer.storage.changes import KIND_CLASH, folder_mode, refuse_special_target
 from ftransfer.storage.faults import Override, shown, translate
 from ftransfer.storage.folders import GROUP, MAX_HELD, Folders, HeldFolder
 from ftransfer.storage.hidden import HiddenPlace
@@ -321,7 +321,7 @@ class _Group:
     def _finish_folder(self, name: SafeName, file: SmallFile) -> None:
         folder = self._folders.make(name)
         if not file.if_absent:
-            os.fchmod(folder.handle, file.mode & 0o777)
+            os.fchmod(folder.handle, folder_mode(file.mode))
             os.utime(folder.handle, ns=times_of(file.mtime_ns))
             self._folders.note(folder)  # its attributes are synced with it
 

@@ -20,6 +20,7 @@ from ftransfer.storage.kernel import FOLDER_FLAGS, release
 from ftransfer.storage.root import Root
 from ftransfer.storage.small import READ_SMALL_FLAGS, Shelf, read_content, read_small
 from ftransfer.storage.walk import can_be_named
+from ftransfer.turns import Step
 
 _log = logging.getLogger(__name__)
 
@@ -42,13 +43,15 @@ class Sweep:
         self._rooms = (Room(), Room())
         self._shelf = Shelf(memoryview(b""))
         self._most = _FIRST_ITEMS
+        self.is_done = False
         self._items = self._walk()
 
     def next_group(self, max_items: int) -> list[Item]:
-        """Give the next things: at most `max_items`, or about `room_bytes` of content (never twice that); none at the end.
+        """Give the next things: at most `max_items`, or about `room_bytes` of content (never twice that), or what took a step.
 
         Their contents hold until the next group but one is asked for.
         """
+        step = Step()
         self._rooms = self._rooms[::-1]
         self._shelf = Shelf(self._rooms[0].view(2 * self._room_bytes))
         group: list[Item] = []
@@ -57,14 +60,16 @@ class Sweep:
         self._most = 2 * most
         for item in self._items:
             if item is None:
-                if len(group) >= _NEARLY_FULL * most:
+                if len(group) >= _NEARLY_FULL * most or step.is_over:
                     break
                 continue
             group.append(item)
             if isinstance(item, SmallFile):
                 left -= len(item.data)
-            if left <= 0 or len(group) >= most:
+            if left <= 0 or len(group) >= most or step.is_over:
                 break
+        else:
+            self.is_done = True
         return group
 
     def close(self) -> None:

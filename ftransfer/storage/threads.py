@@ -1,5 +1,8 @@
 """Blocking calls -> executor jobs that are always waited for, and gates that count who uses a descriptor.
 
+Work of unbounded length is a generator, which yields wherever it may pause. It is run in steps, and each step waits for a turn: so
+it never takes more than half of the threads, and ends soon after whoever wants it is gone.
+
 Cancelling an await does not stop the thread behind it. If the descriptor were closed then, its number could go to another file
 while the thread still writes to it; so whoever is cancelled here waits for the job first.
 """
@@ -8,13 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import ThreadPoolExecutor
 from io import FileIO
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar
 
 from ftransfer.errors import FtransferError, StoreFailed
+from ftransfer.turns import Step, Turns
 
 if TYPE_CHECKING:
     from aiofiles.threadpool.binary import AsyncFileIO
@@ -23,6 +27,16 @@ _T = TypeVar("_T")
 _P = ParamSpec("_P")
 
 MAX_THREADS = 16
+# Of these, so many may be at long work at a time, and so many for one owner.
+MAX_LONG = 8
+MAX_LONG_EACH = 2
+
+# Yields where it may pause, and returns its result.
+Work = Generator[None, None, _T]
+
+
+class _Done(NamedTuple, Generic[_T]):
+    result: _T
 
 
 def through_aiofiles(file: FileIO, jobs: Jobs) -> AsyncFileIO:
@@ -62,6 +76,7 @@ class Jobs:
 
     def __init__(self) -> None:
         self.executor = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="ftransfer-io")
+        self.turns = Turns(MAX_LONG, MAX_LONG_EACH)
         self._is_closed = False
         self._running: set[asyncio.Future[Any]] = set()
 
@@ -78,6 +93,27 @@ class Jobs:
         future.add_done_callback(self._running.discard)
         return future
 
+    async def step(self, owner: str, call: Callable[[], _T]) -> _T:
+        """Run one step of long work, when it is the owner's turn."""
+        async with self.turns.take(owner):
+            return await self.run(call)
+
+    async def work(self, owner: str, work: Work[_T]) -> _T:
+        """Run long work in steps, and close it; a cancellation ends it after the present step."""
+        try:
+            while True:
+                done = await self.step(owner, lambda: _go_on(work))
+                if done is not None:
+                    return done.result
+        finally:
+            await finish_steps(self._close_work(work))
+
+    async def _close_work(self, work: Work[Any]) -> None:
+        try:
+            await self.run(work.close)
+        except StoreFailed:  # there is no thread any more to do it in
+            work.close()
+
     async def close(self, last: Callable[[], None] | None = None) -> None:
         """Take no more jobs, wait for those that run, run a last one that gives handles back, and end the threads."""
         self._is_closed = True
@@ -86,6 +122,24 @@ class Jobs:
         if last is not None:
             await finish(asyncio.wrap_future(self.executor.submit(last)))
         self.executor.shutdown(wait=True)  # all threads are idle: this takes microseconds
+
+
+def _go_on(work: Work[_T]) -> _Done[_T] | None:
+    """Run one step of long work; return the result if that was the last one."""
+    step = Step()
+    while not step.is_over:
+        try:
+            next(work)
+        except StopIteration as end:
+            return _Done(end.value)
+    return None
+
+
+def run_whole(work: Work[_T]) -> _T:
+    """Run work at once that is known to be short."""
+    while (done := _go_on(work)) is None:
+        pass
+    return done.result
 
 
 class Gate:

@@ -1,8 +1,8 @@
 """An open folder -> what is in it or below it, in batches: as entries, or as the lines that are compared (base.line_of).
 
-One job gives one batch, so that a folder of a million files costs a thousand hops between threads. The recursive walk holds the
-names of a folder, which it sorts, and no more. No handle is held for the folders above the one being read: a deep tree costs no
-more descriptors than a flat one.
+One job gives one batch, so that a folder of a million files costs a thousand hops between threads; a job that takes long gives
+what it has. The recursive walk holds the names of a folder, which it sorts, and no more. No handle is held for the folders above
+the one being read: a deep tree costs no more descriptors than a flat one.
 """
 
 from __future__ import annotations
@@ -11,21 +11,27 @@ import errno
 import logging
 import os
 import stat
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
+from heapq import merge
 from itertools import islice
 from typing import Generic, Protocol, TypeVar
 
 from ftransfer.limits import DEFAULT_LIMITS
-from ftransfer.names import SafeName, escape, is_reserved, sort_key
-from ftransfer.storage.base import FILE, FOLDER, LINK, WHOLE, Range
+from ftransfer.names import RESERVED_PREFIX, SafeName, escape, is_reserved, sort_key
+from ftransfer.storage.base import FILE, FOLDER, LINK, THING_BYTES, WHOLE, Range, Usage
 from ftransfer.storage.confined import leads_inside
+from ftransfer.storage.descent import Descent
 from ftransfer.storage.kernel import FOLDER_FLAGS, release
 from ftransfer.storage.partials import RECORD, RECORDS
 from ftransfer.storage.root import Root
+from ftransfer.storage.threads import Work
+from ftransfer.turns import Step
 
 _log = logging.getLogger(__name__)
 
 BATCH = 1024  # things; about 3 ms of one thread
+# So many names are sorted at once: no other thread runs meanwhile. Longer runs are merged as they are needed.
+_RUN = 8192
 _FIRST_BATCH = 64  # whoever waits for the first of them need not wait so long
 # A character takes four bytes at most, so shorter text need not be encoded to know that it is within the limit.
 _SURELY_SHORT_NAME = DEFAULT_LIMITS.max_name_bytes // 4
@@ -68,14 +74,18 @@ class Listing(Generic[T]):
         walk = _Walk(root, self._handle, folder, make, links=links, relative=relative)
         self._pieces = walk.recursive(within) if recursive else walk.flat()
         self._size = _FIRST_BATCH
+        self.is_done = False
 
     def next_batch(self) -> list[T]:
-        """Give BATCH things or more, but never twice as many; fewer only at the beginning and at the end, and then none."""
+        """Give BATCH things or more, but never twice as many; fewer only at the beginning, at the end, and where it took long."""
+        step = Step()
         batch: list[T] = []
         for piece in self._pieces:
             batch += piece
-            if len(batch) >= self._size:
+            if len(batch) >= self._size or step.is_over:
                 break
+        else:
+            self.is_done = True
         self._size = min(BATCH, 4 * self._size)
         return batch
 
@@ -85,15 +95,30 @@ class Listing(Generic[T]):
 
 
 class _Level:
-    """A folder that the walk is in: its names that have not been looked at yet, the next one last."""
+    """A folder that the walk is in: its names that have not been looked at yet, the next one last; `rest` come after them."""
 
-    def __init__(self, below: str, whole: str, shown: str, names: list[str], handle: int) -> None:
+    def __init__(
+        self, below: str, whole: str, shown: str, names: list[str], handle: int, rest: Iterator[str] | None = None
+    ) -> None:
         self.below = below  # the path from the listed folder, with a "/" at the end unless it is empty
         self.whole = whole  # the same from the root of the share
         self.shown = shown  # what the names are told with
         self.names = names
+        self.rest = rest
         self.handle: int | None = handle  # while it is being read
         self.may_be_long = len(whole) + _SURELY_SHORT_PART > _SURELY_SHORT_NAME
+
+    @property
+    def is_at_end(self) -> bool:
+        if not self.names and self.rest is not None:
+            self.names = list(islice(self.rest, BATCH))
+            self.names.reverse()
+        return not self.names
+
+    def leave_out(self) -> None:
+        """Look at none of the names that are left."""
+        self.names.clear()
+        self.rest = None
 
     def close(self) -> None:
         if self.handle is not None:
@@ -125,19 +150,20 @@ class _Walk(Generic[T]):
     def recursive(self, within: Range) -> Generator[list[T], None, None]:
         """What is below the folder: each folder before its content, siblings by the bytes of their names."""
         bounds = None if within == WHOLE else _Bounds(within)
-        stack = [self._enter("", bounds)]
+        stack: list[_Level] = []
         try:
+            stack.append((yield from self._enter("", bounds)))
             while stack:
                 level = stack[-1]
                 made, folder = self._go_on(level)
                 yield made
                 if folder is None:
-                    if not level.names:
+                    if level.is_at_end:
                         stack.pop()
                     continue
                 is_unread, below = False, f"{level.below}{folder[0]}"
                 try:
-                    stack.append(self._enter(f"{below}/", bounds))
+                    stack.append((yield from self._enter(f"{below}/", bounds)))
                 except (FileNotFoundError, NotADirectoryError):
                     continue  # gone between being listed and being read
                 except OSError as error:
@@ -152,21 +178,26 @@ class _Walk(Generic[T]):
     def _open(self, below: str) -> int:
         return self._root.confined.open_below(self._handle, below[:-1].split("/") if below else (), FOLDER_FLAGS)
 
-    def _enter(self, below: str, bounds: _Bounds | None) -> _Level:
-        """Read the names of a folder. Raises OSError."""
+    def _enter(self, below: str, bounds: _Bounds | None) -> Generator[list[T], None, _Level]:
+        """Read the names of a folder, with nothing to show for it yet. Raises OSError."""
         handle = self._open(below)
         try:
-            names = os.listdir(handle)
-            if names:
-                _look_into(handle, names[0])
-            if bounds is not None:
-                names = [name for name in names if bounds.may_hold(below + name, name, handle)]
-            # Characters are in the order of their bytes, save the surrogates that stand for bytes that are not UTF-8.
-            names.sort(key=None if "".join(names).isascii() else os.fsencode, reverse=True)
+            runs: list[list[str]] = []
+            with os.scandir(handle) as found:
+                rest = (item.name for item in found)
+                while names := list(islice(rest, _RUN)):
+                    if not runs:
+                        _look_into(handle, names[0])
+                    if bounds is not None:
+                        names = [name for name in names if bounds.may_hold(below + name, name, handle)]
+                    names.sort(key=_order_of(names), reverse=True)
+                    runs.append(names)
+                    yield []
         except BaseException:
             release(handle)
             raise
-        return _Level(below, self._prefix + below, self._shown + below, names, handle)
+        names, merged = (runs[0] if runs else [], None) if len(runs) < 2 else ([], _merged(runs))
+        return _Level(below, self._prefix + below, self._shown + below, names, handle, merged)
 
     def _go_on(self, level: _Level) -> tuple[list[T], tuple[str, os.stat_result] | None]:
         """Look at the next names of a folder, up to the next folder in it. Raises OSError."""
@@ -175,7 +206,7 @@ class _Walk(Generic[T]):
                 level.handle = self._open(level.below)
             return self._look(level, level.handle)
         except (FileNotFoundError, NotADirectoryError):
-            level.names.clear()  # gone, with the rest of what was in it
+            level.leave_out()  # gone, with the rest of what was in it
             return [], None
         finally:
             level.close()
@@ -183,6 +214,8 @@ class _Walk(Generic[T]):
     def _look(self, level: _Level, handle: int) -> tuple[list[T], tuple[str, os.stat_result] | None]:
         """Make things of the next names, at most BATCH, up to the next folder; give that with what is known of it."""
         made: list[T] = []
+        if level.is_at_end:
+            return made, None
         make, names, shown = self._make, level.names, level.shown
         while names and len(made) < BATCH:
             last = names.pop()
@@ -233,6 +266,22 @@ class _Walk(Generic[T]):
         return self._folder(level, last, about) if stat.S_ISDIR(about.st_mode) else None
 
 
+def _order_of(names: list[str]) -> Callable[[str], bytes] | None:
+    """Return the key that sorts names by their bytes. Characters are in that order, save the surrogates that stand for bytes."""
+    return None if "".join(names).isascii() else os.fsencode
+
+
+def _merged(runs: list[list[str]]) -> Iterator[str]:
+    """Give the names of runs that are each sorted the other way round, in order; each run is given up as it is used."""
+    key = os.fsencode if any(_order_of(run) for run in runs) else None
+    return merge(*(_popped(run) for run in runs), key=key)
+
+
+def _popped(run: list[str]) -> Iterator[str]:
+    while run:
+        yield run.pop()
+
+
 class _Bounds:
     """The part of a walk that lies within a range."""
 
@@ -262,28 +311,62 @@ def _look_into(handle: int, last: str) -> None:
         pass
 
 
-def used_bytes(root: Root, folder: SafeName) -> int:
-    """Give the sizes of all files below a folder, links not followed; partials are below the root."""
-    total = 0
-    pending: list[tuple[str, ...]] = [folder.parts]
-    while pending:
-        parts = pending.pop()
-        try:
-            handle = root.confined.open_below(root.handle, parts, FOLDER_FLAGS)
-        except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM):
-                raise
-            continue
-        try:
-            with os.scandir(handle) as found:
-                for item in found:
-                    if item.is_dir(follow_symlinks=False):
-                        pending.append((*parts, item.name))
-                    elif item.is_file(follow_symlinks=False) and not (parts == RECORDS and item.name.endswith(RECORD)):
-                        total += _size_of(item)
-        finally:
-            release(handle)
-    return total
+_NOT_COUNTED = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.EPERM})
+
+
+def usage(root: Root, folder: SafeName) -> Work[Usage]:
+    """Return what lies below a folder, links not followed; partials are below the root, the hidden place itself does not count."""
+    try:
+        descent = Descent(root.confined.open_below(root.handle, folder.parts, FOLDER_FLAGS), root.kernel)
+    except OSError as error:
+        if error.errno not in _NOT_COUNTED:
+            raise
+        return Usage()
+    way = list(folder.parts)
+    left: list[list[str]] = []  # for each folder on the way down, those in it that are still to be counted
+    try:
+        total = yield from _count(descent.handle, way, left)
+        while left:
+            if not left[-1]:
+                left.pop()
+                if left:
+                    descent.leave()
+                    way.pop()
+                continue
+            last = left[-1].pop()
+            try:
+                descent.enter(last)
+            except OSError as error:
+                if error.errno not in _NOT_COUNTED:
+                    raise
+                continue
+            way.append(last)
+            total += yield from _count(descent.handle, way, left)
+        return total
+    finally:
+        descent.close()
+
+
+def _count(handle: int, way: list[str], left: list[list[str]]) -> Work[Usage]:
+    """Count what is in one folder, and note the folders in it."""
+    size = things = 0
+    folders: list[str] = []
+    left.append(folders)
+    is_hidden, has_records = way[:1] == [RESERVED_PREFIX], tuple(way) == RECORDS
+    with os.scandir(handle) as found:
+        for item in found:
+            if item.is_dir(follow_symlinks=False):
+                folders.append(item.name)
+                is_free = is_hidden or (not way and item.name == RESERVED_PREFIX)
+                cost = 0
+            else:
+                is_free = has_records and item.name.endswith(RECORD)
+                cost = _size_of(item) if item.is_file(follow_symlinks=False) else 0
+            if not is_free:
+                size += cost or THING_BYTES
+                things += 1
+            yield
+    return Usage(size, things)
 
 
 def _size_of(item: os.DirEntry[str]) -> int:

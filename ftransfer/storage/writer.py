@@ -30,7 +30,7 @@ from ftransfer.storage.changes import KIND_CLASH, refuse_special_target
 from ftransfer.storage.extents import Extents
 from ftransfer.storage.faults import shown, translated
 from ftransfer.storage.kernel import release, release_file
-from ftransfer.storage.partials import Partials, Upload
+from ftransfer.storage.partials import AHEAD_BYTES, Partials, Upload
 from ftransfer.storage.parts import WRITE_BYTES, LocalPart
 from ftransfer.storage.root import Root, entry_of, times_of
 from ftransfer.storage.threads import Gate, Jobs, finish_steps, through_aiofiles
@@ -109,7 +109,6 @@ class LocalWriter:
         self.name = target.name
         self.offset = self.kept = upload.kept
         self.restarted = upload.restarted
-        self.has_room = upload.has_room
         self._jobs = jobs
         self._partials = partials
         self._target = target
@@ -127,6 +126,11 @@ class LocalWriter:
         self._parts: set[LocalPart] = set()
         self._noting = asyncio.Lock()
         self._noted: int | None = None  # up to where the record says that all is in place, if parts come
+
+    @property
+    def reserved(self) -> int:
+        upload = self._upload
+        return 0 if upload is None else upload.reserved
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:
         with self._gate:
@@ -154,6 +158,14 @@ class LocalWriter:
                 self.offset += count
                 data = data[count:]
             self._begin_sync()
+            self._reserve_more()
+
+    def _reserve_more(self) -> None:
+        """Set more room aside when half of what was is used up."""
+        size, upload = self._target.announced.size, self._upload
+        if upload is not None and size is not None and 0 < upload.reserved < size:
+            if upload.reserved - self.offset < AHEAD_BYTES // 2:
+                self._partials.reserve_more(upload, self.offset, size)
 
     def _begin_sync(self) -> None:
         count = self.offset - self._sync_begun

@@ -27,7 +27,20 @@ from ftransfer.errors import (
     Truncated,
 )
 from ftransfer.names import ROOT, SafeName, parse_name
-from ftransfer.storage.base import FILE, FOLDER, LINK, Announcement, Entry, Range, SmallFile, Store, Writer, lines_of
+from ftransfer.storage.base import (
+    FILE,
+    FOLDER,
+    LINK,
+    THING_BYTES,
+    Announcement,
+    Entry,
+    Range,
+    SmallFile,
+    Store,
+    Usage,
+    Writer,
+    lines_of,
+)
 from ftransfer.storage.local import LocalStore
 from ftransfer.storage.memory import MemoryStore
 
@@ -172,7 +185,7 @@ async def test_abort_leaves_nothing(store: Store) -> None:
     await writer.abort()
     assert await listing(store) == []
     assert list(await store.partials()) == []
-    assert await store.used_bytes() == 0
+    assert await store.usage() == Usage()
 
 
 async def test_fewer_bytes_than_announced_are_not_published(store: Store) -> None:
@@ -354,7 +367,7 @@ async def test_upload_without_source_leaves_nothing(store: Store) -> None:
     await writer.write(b"abc")
     await writer.keep()
     assert list(await store.partials()) == []
-    assert await store.used_bytes() == 0
+    assert await store.usage() == Usage()
 
 
 async def test_upload_without_a_byte_leaves_nothing(store: Store) -> None:
@@ -671,6 +684,18 @@ async def test_set_attributes(store: Store) -> None:
         await store.set_attributes(named("missing"), mode=0o600)
 
 
+async def test_attributes_of_the_root_stay_and_no_folder_is_locked(store: Store, tmp_path: Path) -> None:
+    await store.make_folder(named("d"))
+    await store.set_attributes(named("d"), mode=0)
+    assert [result for result in await store.write_small([SmallFile("e", FOLDER, 0, 0o055)]) if result] == []
+    assert (await store.stat(named("d"))).mode == 0o700
+    assert (await store.stat(named("e"))).mode == 0o755
+    before = tmp_path.stat().st_mode
+    with pytest.raises(NameRefused, match="root of the share"):
+        await store.set_attributes(ROOT, mode=0)
+    assert tmp_path.stat().st_mode == before
+
+
 async def test_rename_moves_files_and_folders(store: Store) -> None:
     await store.make_folder(named("d/e"), parents=True)
     await put(store, "d/e/f", b"deep")
@@ -723,14 +748,21 @@ async def test_remove(store: Store) -> None:
         await store.remove(ROOT, recursive=True)
 
 
-async def test_used_bytes_counts_files_and_partials(store: Store) -> None:
-    await store.make_folder(named("d"))
-    before = await store.used_bytes()
-    await put(store, "d/a", b"x" * 1000)
-    assert await store.used_bytes() - before == 1000
+async def test_usage_counts_files_and_partials(store: Store) -> None:
+    before = await store.usage()
+    await put(store, "a", b"x" * 1000)
+    assert await store.usage() - before == Usage(1000, 1)
     await leave_partial(store, "b", b"1234")
-    assert await store.used_bytes() - before == 1004
-    assert await store.free_bytes() > 0
+    assert await store.usage() - before == Usage(1004, 2)
+    assert (await store.space()).free_bytes > 0
+
+
+async def test_usage_counts_folders_and_empty_files_with_what_they_take_of_a_disk(store: Store) -> None:
+    await store.make_folder(named("d/e"), parents=True)
+    await put(store, "d/e/f", b"")
+    assert await store.usage() == Usage(3 * THING_BYTES, 3)
+    assert await store.usage(named("d")) == Usage(2 * THING_BYTES, 2)
+    assert await store.usage(named("missing")) == Usage()
 
 
 async def test_root_is_a_folder(store: Store) -> None:

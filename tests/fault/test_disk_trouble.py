@@ -49,9 +49,9 @@ class FailingKernel(Kernel):
         self._fail("sync_file")
         super().sync_file(descriptor)
 
-    def open_beneath(self, folder: int, path: bytes, flags: int) -> int:
+    def open_beneath(self, folder: int, path: bytes, flags: int, *, stays_on_mount: bool = False) -> int:
         self._fail("open_beneath")
-        return super().open_beneath(folder, path, flags)
+        return super().open_beneath(folder, path, flags, stays_on_mount=stays_on_mount)
 
 
 @contextlib.asynccontextmanager

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
-from collections.abc import Mapping
+import subprocess
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 # Names to contents; None is an empty folder.
@@ -61,3 +64,28 @@ def assert_same(one: Path, other: Path) -> None:
     first, second = picture(one), picture(other)
     assert first.keys() == second.keys()
     assert {name for name in first if first[name] != second[name]} == set()
+
+
+@contextlib.asynccontextmanager
+async def deep_tree(top: Path, depth: int) -> AsyncIterator[None]:
+    """Make a folder with `depth` folders `d`, one in the other, and a file `f` beside each; deeper than any path may be.
+
+    It is removed at the end, since neither Python nor pytest can.
+    """
+    await asyncio.to_thread(_make_deep_tree, top, depth)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(subprocess.run, ["rm", "-rf", str(top)], check=True)
+
+
+def _make_deep_tree(top: Path, depth: int) -> None:
+    top.mkdir(parents=True)
+    handle = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
+    for _ in range(depth):
+        os.close(os.open("f", os.O_WRONLY | os.O_CREAT, dir_fd=handle))
+        os.mkdir("d", dir_fd=handle)
+        below = os.open("d", os.O_RDONLY | os.O_DIRECTORY, dir_fd=handle)
+        os.close(handle)
+        handle = below
+    os.close(handle)

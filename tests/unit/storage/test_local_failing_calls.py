@@ -76,7 +76,7 @@ async def change_names(store: LocalStore) -> None:
     await store.set_attributes(parse_name("sub/a"), mtime_ns=5, mode=0o700)
     await store.rename(parse_name("sub/a"), parse_name("sub/c"))
     await store.remove(parse_name("sub/c"), recursive=True)
-    await store.used_bytes()
+    await store.usage()
 
 
 def descriptors() -> set[str]:

@@ -25,7 +25,7 @@ from ftransfer.errors import (
     StoreFailed,
 )
 from ftransfer.names import SafeName, parse_name
-from ftransfer.storage.base import FILE, Announcement, SmallFile
+from ftransfer.storage.base import FILE, Announcement, SmallFile, Space
 from ftransfer.storage.faults import translate, translated
 from ftransfer.storage.folders import GROUP
 from ftransfer.storage.kernel import Kernel
@@ -109,9 +109,9 @@ class FailingKernel(Kernel):
     def _is_in_memory(self, descriptor: int) -> bool:
         return self.in_memory
 
-    def free_bytes(self, descriptor: int) -> int:
-        self._note("free_bytes")
-        return 1000
+    def space(self, descriptor: int) -> Space:
+        self._note("space")
+        return Space(1000)
 
     def begin_sync(self, descriptor: int, offset: int, size: int) -> None:
         self._note(f"begin_sync {offset} {size}")
@@ -129,10 +129,10 @@ class FailingKernel(Kernel):
         self._note("sync_all")
         super().sync_all(descriptor)
 
-    def open_beneath(self, folder: int, path: bytes, flags: int) -> int:
+    def open_beneath(self, folder: int, path: bytes, flags: int, *, stays_on_mount: bool = False) -> int:
         if "open_beneath" in self.failing:
             self._note("open_beneath")
-        return super().open_beneath(folder, path, flags)
+        return super().open_beneath(folder, path, flags, stays_on_mount=stays_on_mount)
 
 
 @pytest.fixture
@@ -345,12 +345,12 @@ async def test_without_fallocate_the_free_room_is_asked_for(
     kernel.fail("fallocate", errno.EOPNOTSUPP)
     if fits:
         writer = await store.open_write(parse_name("f"), announced(size))
-        assert not writer.has_room
+        assert not writer.reserved
         await writer.abort()
     else:
         with pytest.raises(DiskFull):
             await store.open_write(parse_name("f"), announced(size))
-    assert in_memory == ("fallocate" not in kernel.calls)
+    assert ("fallocate" in kernel.calls) == (fits and not in_memory)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.EINVAL])

@@ -15,7 +15,7 @@ import pytest
 from ftransfer.digest import digest_of
 from ftransfer.errors import Forbidden, FtransferError, NotAFile, NotAFolder, NotFound, SourceChanged, StoreFailed
 from ftransfer.names import ROOT, SafeName, parse_name
-from ftransfer.storage.base import FILE, Announcement, Entry, SmallFile
+from ftransfer.storage.base import FILE, THING_BYTES, Announcement, Entry, SmallFile, Usage
 from ftransfer.storage.local import LocalStore
 
 MTIME = 1_700_000_000_123_456_789
@@ -194,7 +194,7 @@ async def test_deep_tree_needs_few_descriptors(store: LocalStore) -> None:
         await store.make_folder(parse_name(deep), parents=True)
         await put(store, f"{deep}/f")
         assert len(await names(store)) == 501
-        assert await store.used_bytes() == 7
+        assert await store.usage() == Usage(500 * THING_BYTES + 7, 501)
         assert await store.remove(parse_name("d"), recursive=True) == 501
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

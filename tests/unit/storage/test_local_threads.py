@@ -13,7 +13,7 @@ import pytest
 from ftransfer.digest import digest_of
 from ftransfer.errors import LocalProtocolError, StoreFailed, Superseded
 from ftransfer.names import ROOT, parse_name
-from ftransfer.storage.base import Announcement
+from ftransfer.storage.base import Announcement, Space
 from ftransfer.storage.kernel import Kernel
 from ftransfer.storage.local import LocalStore
 from ftransfer.storage.threads import Gate, Jobs
@@ -56,9 +56,9 @@ class PausingKernel(Kernel):
         self._stop_in("reserve")
         return super().reserve(descriptor, offset, size)
 
-    def free_bytes(self, descriptor: int) -> int:
-        self._stop_in("free_bytes")
-        return super().free_bytes(descriptor)
+    def space(self, descriptor: int) -> Space:
+        self._stop_in("space")
+        return super().space(descriptor)
 
 
 def data_files(folder: Path) -> list[Path]:
@@ -141,7 +141,7 @@ async def test_gate_lets_out_before_it_is_shut() -> None:
         gate.check()
 
 
-@pytest.mark.parametrize("call", ["reserve", "sync_file", "free_bytes"])
+@pytest.mark.parametrize("call", ["reserve", "sync_file", "space"])
 async def test_loop_runs_while_the_disk_does_not(tmp_path: Path, call: str) -> None:
     pause = Pause()
     store = await LocalStore.open(tmp_path, kernel=PausingKernel(call, pause))
@@ -150,7 +150,7 @@ async def test_loop_runs_while_the_disk_does_not(tmp_path: Path, call: str) -> N
         writer = await store.open_write(parse_name("f"), Announcement(size=1))
         await writer.write(b"x")
         await writer.commit(digest_of(b"x"))
-        await store.free_bytes()
+        await store.space()
 
     task = asyncio.create_task(work())
     await pause.reached.wait()

@@ -1,0 +1,114 @@
+"""Turns for long work: a few at once, shared fairly between those who want them.
+
+A leaf. Work of unbounded length is cut into steps of at most STEP_S, and each step waits for a turn. So nobody waits longer for a
+turn than it takes to give everybody else one, however much work one of them has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator
+from heapq import heappop, heappush
+
+# The longest time that a step of long work may take in a thread.
+STEP_S = 0.05
+
+
+class Step:
+    """The time that one step may take. Made when it begins."""
+
+    __slots__ = ("_ends_at",)
+
+    def __init__(self, step_s: float = STEP_S) -> None:
+        self._ends_at = time.monotonic() + step_s
+
+    @property
+    def is_over(self) -> bool:
+        return time.monotonic() >= self._ends_at
+
+
+_Waiting = tuple[int, int, asyncio.Future[None]]  # size, order of coming
+
+
+class Turns:
+    """At most `most` turns at once, and at most `each` for one owner.
+
+    Owners take turns in the order in which they came; of one owner's work, the smallest goes first.
+    """
+
+    def __init__(self, most: int, each: int) -> None:
+        self._most = most
+        self._each = each
+        self._running: Counter[str] = Counter()
+        self._waiting: OrderedDict[str, list[_Waiting]] = OrderedDict()
+        self._came = 0
+
+    @property
+    def running(self) -> int:
+        """The number of turns that are being used."""
+        return self._running.total()
+
+    @contextlib.asynccontextmanager
+    async def take(self, owner: str, size: int = 0) -> AsyncIterator[None]:
+        """Hold one turn.
+
+        Args:
+            owner: Who wants it.
+            size: How much there is left to do, in any unit.
+        """
+        if self._waiting or not self._has_place(owner):
+            await self._wait(owner, size)
+        else:
+            self._running[owner] += 1
+        try:
+            yield
+        finally:
+            self._give_back(owner)
+
+    def _has_place(self, owner: str) -> bool:
+        return self.running < self._most and self._running[owner] < self._each
+
+    async def _wait(self, owner: str, size: int) -> None:
+        granted = asyncio.get_running_loop().create_future()
+        self._came += 1
+        heappush(self._waiting.setdefault(owner, []), (size, self._came, granted))
+        self._grant()
+        try:
+            await granted
+        except asyncio.CancelledError:
+            if granted.done() and not granted.cancelled():
+                self._give_back(owner)  # it was granted in the same moment
+            raise
+
+    def _give_back(self, owner: str) -> None:
+        self._running[owner] -= 1
+        if not self._running[owner]:
+            del self._running[owner]
+        self._grant()
+
+    def _grant(self) -> None:
+        """Give the free turns to those who wait, one owner after the other."""
+        while self.running < self._most:
+            owner = next((owner for owner in self._waiting if self._has_place(owner)), None)
+            if owner is None:
+                return
+            granted = self._next_of(owner)
+            if granted is not None:
+                self._running[owner] += 1
+                granted.set_result(None)
+                if owner in self._waiting:
+                    self._waiting.move_to_end(owner)
+
+    def _next_of(self, owner: str) -> asyncio.Future[None] | None:
+        """Take the smallest work of an owner that still waits."""
+        waiting = self._waiting[owner]
+        found: asyncio.Future[None] | None = None
+        while waiting and found is None:
+            granted = heappop(waiting)[2]
+            found = None if granted.done() else granted  # done: it was cancelled
+        if not waiting:
+            del self._waiting[owner]
+        return found
