@@ -246,7 +246,7 @@ class Door:
         if Right.WRITE not in self._rights_to_write(name):
             raise self._not_allowed(name, "you may not make new folders there")
         async with self._naming_what_is_missing(name):
-            await self._store.make_folder(name, parents=parents)
+            await self._account.make_folder(self._store, self.principal, name, parents=parents)
         return name
 
     async def set_attributes(self, path: str, *, mtime_ns: int | None = None, mode: int | None = None) -> SafeName:

@@ -84,13 +84,14 @@ class Grant:
 class Allowance:
     """How much one user, or all together, may have; None for no bound.
 
-    `quota_bytes` is for all that lies where a user may write, and their partials; `max_file_bytes` for one file; `rate` is bytes a
-    second, of content, both ways together.
+    `quota_bytes` is for all that lies where a user may write, and their partials; `quota_files` for the number of files, folders
+    and links there; `max_file_bytes` for one file; `rate` is bytes a second, of content, both ways together.
     """
 
     quota_bytes: int | None = None
     max_file_bytes: int | None = None
     rate: int | None = None
+    quota_files: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,12 @@ PACKAGE = Path(__file__).parents[2] / "ftransfer"
 
 # From the ground up. A part may import what stands in rows above its own; parts in one row do not see each other.
 LAYERS = (
-    "errors version jobs amounts penalties throttle audit loopback lockdown",
+    "errors version jobs turns amounts penalties throttle audit loopback lockdown",
     "limits digest liveness private",
     "names",
     "rights",
     "protocol storage auth tls metrics link progress",
+    "ledger",
     "account flow uploads",
     "door",
     "share channel transfer",
