@@ -330,7 +330,7 @@ class LocalStore:
         look = await self._rename(old, new, replace=replace, seen=None)
         while look is not None:
             try:
-                while await self._jobs.run(look.go_on):
+                while await self._jobs.step(self._owner, look.go_on):
                     pass
                 after = await self._rename(old, new, replace=replace, seen=look)
             finally:
