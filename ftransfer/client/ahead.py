@@ -13,15 +13,15 @@ from typing import Any
 
 from ftransfer.client.conversation import Conversation
 from ftransfer.client.trees import TreeItem, TreeRun, below
-from ftransfer.client.uploads import AT_ONCE_BYTES, give_up, receipt_of, source_of, upload
+from ftransfer.client.uploads import AT_ONCE_BYTES, changed, give_up, receipt_of, source_of, upload
 from ftransfer.digest import Digest
 from ftransfer.errors import Aborted, ChannelError, FtransferError, LineTooLong, ShareError, SourceChanged
 from ftransfer.jobs import stop_task
-from ftransfer.names import SafeName, escape, parse_name
+from ftransfer.names import SafeName, parse_name
 from ftransfer.protocol.commands import Command
 from ftransfer.protocol.replies import End
 from ftransfer.storage.base import Entry, Reader, Store
-from ftransfer.transfer.digesting import RunningDigest
+from ftransfer.transfer.digesting import RunningDigest, confirm
 from ftransfer.transfer.pump import send_content
 
 # Up to this size a file is sent ahead. For a larger one the wait for the server's word is little beside that for its bytes; and
@@ -136,11 +136,11 @@ class PutsAhead:
             await send_content(self._conversation.channel, reader, 0, put.size, digest, moved, lambda: not put.answered.is_set())
             if not put.answered.is_set():
                 put.digest = await digest.finish(put.size)
-            await reader.check()
+                await confirm(reader, 0, put.size, put.digest)
         except ShareError as error:
             put.failure = error
         except SourceChanged:
-            put.failure = SourceChanged(f"{escape(put.name)}: the file changed while it was sent; put it again", name=put.name)
+            put.failure = changed(put.name)
         finally:
             await digest.close()
 

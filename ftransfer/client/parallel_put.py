@@ -19,7 +19,9 @@ from ftransfer.client.streams import Connect, Streams, streams_for
 from ftransfer.client.uploads import (
     Report,
     announcement_of,
+    changed,
     give_up,
+    is_unchanged,
     listening,
     offered,
     receipt_of,
@@ -30,11 +32,10 @@ from ftransfer.client.uploads import (
 )
 from ftransfer.digest import digest_of
 from ftransfer.errors import Aborted, Busy, ChannelError, DigestMismatch, FtransferError, OffsetConflict, SourceChanged
-from ftransfer.names import escape
 from ftransfer.protocol.connection import Event
 from ftransfer.protocol.replies import PARTS, End, Meta
 from ftransfer.storage.base import Reader
-from ftransfer.transfer.digesting import RunningDigest
+from ftransfer.transfer.digesting import RunningDigest, confirm
 from ftransfer.transfer.records import Receipt
 
 
@@ -108,6 +109,8 @@ class ParallelUpload:
                 return await upload_from(self._main, self._reader, self._name, meta, self._report)
             return await self._send(meta)
         except DigestMismatch as error:
+            if not await is_unchanged(self._reader):
+                raise changed(self._name) from error
             error.kept = meta.offset  # the server has dropped them
             raise
 
@@ -118,6 +121,7 @@ class ParallelUpload:
         self._tell_done()
         digest = RunningDigest(self._reader)
         failure: FtransferError | None = None
+        text = ""
         try:
             digest.allow(self._size)
             digest.follow()
@@ -125,8 +129,9 @@ class ParallelUpload:
                 async with self._main.channel.heartbeats():
                     try:
                         await self._send_parts(answer)
-                        text = "" if answer.done() else await digest.finish(self._size)
-                        await self._reader.check()
+                        if not answer.done():
+                            text = await digest.finish(self._size)
+                            await confirm(self._reader, 0, self._size, text)
                     except FtransferError as error:
                         await self._leave(error, answer)
                         failure = error
@@ -138,7 +143,7 @@ class ParallelUpload:
         finally:
             await digest.close()
         if isinstance(failure, SourceChanged):
-            raise self._changed() from failure
+            raise changed(self._name) from failure
         if failure is not None:
             raise failure
         return receipt_of(self._name, said, self._size, text, kept=meta.offset, restarted=meta.restarted)
@@ -209,14 +214,11 @@ class ParallelUpload:
     async def _send_part(self, conversation: Conversation, segment: Segment) -> None:
         data = await self._reader.read(segment.offset, segment.length)
         if len(data) != segment.length:
-            raise self._changed()
+            raise changed(self._name)
         options = {"upload": self._word, "offset": segment.offset, "length": segment.length}
         await conversation.say("part", self._name, options)
         await conversation.channel.send_chunk(data)
         await conversation.channel.send(conversation.connection.send_end(End(len(data), digest_of(data))))
-
-    def _changed(self) -> SourceChanged:
-        return SourceChanged(f"{escape(self._name)}: the file changed while it was sent; put it again", name=self._name)
 
     async def _hear(self, conversation: Conversation, segment: Segment) -> None:
         with contextlib.suppress(OffsetConflict):  # in place already: by another worker, or the acknowledgement was lost

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import os
 
-from ftransfer.names import SafeName, parse_name, parse_path
+from ftransfer.errors import NotFound
+from ftransfer.names import SafeName, escape, parse_name, parse_path
 
 # What a caller may name things in the share with; a pathlib.PurePosixPath is a PathLike.
 RemoteName = str | os.PathLike[str]
 
 
 def tidy(path: str | os.PathLike[str]) -> str:
-    """Give a path as pathlib writes it: without "./", "//" and a "/" at the end."""
+    """Give a path as pathlib writes it: without "./", "//" and a "/" at the end.
+
+    Raises:
+        NotFound: No file of this machine can be called that.
+    """
     text = os.fspath(path)
+    if "\0" in text:
+        raise NotFound(f"{escape(text)}: a path cannot hold a NUL character; check its spelling", name=text)
     parts = "/".join(part for part in text.split("/") if part not in ("", "."))
     return f"/{parts}" if text.startswith("/") else parts or "."
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from ftransfer.client.conversation import Conversation
 from ftransfer.client.retry import afresh_once
@@ -27,7 +27,7 @@ from ftransfer.protocol.connection import Event
 from ftransfer.protocol.replies import End, Meta, Reply, take, take_count
 from ftransfer.protocol.state import State
 from ftransfer.storage.base import Reader
-from ftransfer.transfer.digesting import RunningDigest
+from ftransfer.transfer.digesting import RunningDigest, confirm
 from ftransfer.transfer.pump import BLOCK, send_content
 from ftransfer.transfer.records import Receipt
 
@@ -87,6 +87,8 @@ async def _upload_waiting(
     try:
         return await upload_from(conversation, reader, name, meta, report)
     except DigestMismatch as error:
+        if not await is_unchanged(reader):  # some of it was sent before the change, and hashed after it
+            raise changed(name) from error
         error.kept = meta.offset  # the server has dropped them
         raise
 
@@ -119,9 +121,14 @@ async def upload_from(conversation: Conversation, reader: Reader, name: str, met
 async def _upload_at_once(conversation: Conversation, reader: Reader, name: str, announced: Mapping[str, Any]) -> Receipt:
     """Send command, data and end in one go: one round trip in all."""
     data = await reader.read(0, AT_ONCE_BYTES + 1)
-    if len(data) != reader.entry.size:
-        raise SourceChanged(f"{escape(name)}: the file changed while it was read", name=name)
+    if len(data) != reader.entry.size and await is_unchanged(reader):  # as in /proc: only reading shows how much there is
+        return await upload_stream(conversation, _Stream(reader), name, _without_size(announced), lambda *_: None)
+    data = data[: reader.entry.size]
     text = digest_of(data)
+    try:
+        await confirm(reader, 0, reader.entry.size, text)
+    except SourceChanged as error:
+        raise changed(name) from error
     connection, cap = conversation.connection, conversation.channel.limits.max_chunk_bytes
     await conversation.say("put", name, announced)
     frames: list[bytes] = []
@@ -130,6 +137,38 @@ async def _upload_at_once(conversation: Conversation, reader: Reader, name: str,
         frames += [connection.send_data_header(len(piece)), piece]
     await conversation.channel.send(*frames, connection.send_end(End(len(data), text)))
     return receipt_of(name, await conversation.reply(), len(data), text)
+
+
+async def is_unchanged(reader: Reader) -> bool:
+    """Return whether a file is what it was when it was opened."""
+    try:
+        await reader.check()
+    except SourceChanged:
+        return False
+    return True
+
+
+def changed(name: str) -> SourceChanged:
+    """Return the error to raise for a file that is no longer what was sent of it."""
+    return SourceChanged(f"{escape(name)}: the file changed while it was sent; put it again", name=name)
+
+
+def _without_size(announced: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in announced.items() if key != "size"}
+
+
+class _Stream:
+    """An open file, read from its start to its end, whatever its size is said to be."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._position = 0
+
+    def read(self, size: int) -> memoryview:
+        view = memoryview(bytearray(size))
+        count = self._reader.read_now(self._position, view)
+        self._position += count
+        return view[:count]
 
 
 async def _send(
@@ -145,19 +184,21 @@ async def _send(
         position += count
         report(position, size)
 
+    text = ""
     async with listening(conversation) as answer:
         async with channel.heartbeats():
             try:
                 await send_content(channel, reader, offset, size - offset, digest, moved, lambda: not answer.done())
-                text = "" if answer.done() else await digest.finish(size)
-                await reader.check()
+                if not answer.done():
+                    text = await digest.finish(size)
+                    await confirm(reader, 0, size, text)
             except (SourceChanged, ShareError) as error:
                 await give_up(conversation, error)
                 with contextlib.suppress(FtransferError):  # "aborted": after that the connection is in step again
                     await answer
                 if isinstance(error, ShareError):
                     raise
-                raise SourceChanged(f"{escape(name)}: the file changed while it was sent; put it again", name=name) from error
+                raise changed(name) from error
         if answer.done():
             await refused(conversation, answer)
         await channel.send(connection.send_end(End(size, text)))
@@ -196,8 +237,14 @@ async def give_up(conversation: Conversation, why: FtransferError) -> None:
         await conversation.channel.send(conversation.connection.send_error(Aborted(str(why))))
 
 
+class Readable(Protocol):
+    """What can be read from its start to its end; `read` gives nothing at the end."""
+
+    def read(self, size: int, /) -> bytes | memoryview: ...
+
+
 async def upload_stream(
-    conversation: Conversation, stream: BinaryIO, name: str, options: Mapping[str, Any], report: Report
+    conversation: Conversation, stream: Readable, name: str, options: Mapping[str, Any], report: Report
 ) -> Receipt:
     """Send what a stream gives until its end, of a size that nobody knows yet. It cannot be tried again: the bytes are gone.
 
@@ -223,10 +270,10 @@ async def upload_stream(
         return receipt_of(name, values(conversation, await answer), hasher.size, hasher.digest())
 
 
-def _read_block(stream: BinaryIO) -> bytes:
+def _read_block(stream: Readable) -> bytes | memoryview:
     # read1 where there is one: a slow pipe should be passed on as it comes, not in whole blocks.
     read = getattr(stream, "read1", stream.read)
-    block: bytes = read(BLOCK)
+    block: bytes | memoryview = read(BLOCK)
     return block
 
 

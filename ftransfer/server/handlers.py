@@ -35,7 +35,7 @@ from ftransfer.server.login import handle_login
 from ftransfer.server.puts import handle_part, handle_put
 from ftransfer.server.session import Handler, Session
 from ftransfer.storage.base import Entry, Reader
-from ftransfer.transfer.digesting import RunningDigest
+from ftransfer.transfer.digesting import RunningDigest, confirm
 from ftransfer.transfer.packs import in_frames
 from ftransfer.transfer.pump import send_content
 from ftransfer.transfer.records import entry_to_wire
@@ -88,6 +88,10 @@ async def handle_get(session: Session, command: Command) -> dict[str, Any]:
         session.digest = digest
         size = meta.length if is_part else meta.size
         await session.channel.send(session.connection.send_end(End(size, digest)))
+    except SourceChanged as error:
+        if error.name:
+            raise
+        raise SourceChanged(f"{escape(reader.entry.name)}: {error}", name=reader.entry.name) from error
     finally:
         await reader.close()
     return {"bytes": meta.length}
@@ -107,14 +111,14 @@ def _plan_get(command: Command, entry: Entry) -> Meta:
 async def _send_small(session: Session, reader: Reader, meta: Meta) -> None:
     """Send meta, data and end together with the reply: for a small file the hops between threads and the packets are what costs."""
     data = await reader.read(meta.offset, meta.length)
-    await reader.check()
     if len(data) != meta.length:
         raise SourceChanged(f"{escape(meta.name)}: the file became shorter while it was read; get it again", name=meta.name)
+    session.digest = digest_of(data)
+    await confirm(reader, meta.offset, meta.offset + meta.length, session.digest)
     connection = session.connection
     frames: list[bytes] = [connection.send_meta(meta)]
     if data:
         frames += [connection.send_data_header(len(data)), data]
-    session.digest = digest_of(data)
     frames.append(connection.send_end(End(meta.length, session.digest)))
     await session.channel.hold_content(len(data), *frames)
     session.moved += len(data)
@@ -133,7 +137,7 @@ async def _send_whole(session: Session, reader: Reader, meta: Meta, opened_ns: i
         return digest
     async with session.channel.heartbeats():
         await send_content(session.channel, reader, meta.offset, meta.length, None, moved)
-        await reader.check()
+        await confirm(reader, 0, meta.size, digest)
     return digest
 
 
@@ -151,7 +155,7 @@ async def _send_file(session: Session, reader: Reader, meta: Meta, *, start: int
         async with session.channel.heartbeats():
             await send_content(session.channel, reader, meta.offset, meta.length, digest, moved)
             text = await digest.finish(meta.offset + meta.length)
-            await reader.check()
+            await confirm(reader, start, meta.offset + meta.length, text)
         return text
     finally:
         await digest.close()

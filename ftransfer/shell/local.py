@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
+from ftransfer.client.paths import tidy
 from ftransfer.errors import NotAFile
 from ftransfer.names import escape
 from ftransfer.shell.operands import Here
@@ -23,8 +24,8 @@ def check_sendable(path: str | os.PathLike[str]) -> None:
     """Say at once, and in words about this machine, that a file cannot be sent.
 
     Raises:
-        OSError: It is not there, or may not be looked at.
+        OSError, NotFound: It is not there, or may not be looked at.
         NotAFile: It is a folder.
     """
-    if stat.S_ISDIR(os.stat(path).st_mode):
+    if stat.S_ISDIR(os.stat(tidy(path)).st_mode):
         raise NotAFile(f"{escape(os.fspath(path))}: is a folder; put sends one file, and put -r a folder", name=os.fspath(path))

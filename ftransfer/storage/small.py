@@ -26,6 +26,8 @@ from ftransfer.storage.kernel import PATH_FLAGS, exists, release
 from ftransfer.storage.links import refuse_link_outside
 from ftransfer.storage.root import READ_FLAGS, Root, entry_of, refuse_special, times_of
 
+# What is read of a file whose file system does not say its size.
+_UNSIZED_BYTES = 1 << 20
 _ATTEMPTS = 3  # to read a file that changes while it is read
 READ_SMALL_FLAGS = READ_FLAGS | os.O_NOFOLLOW
 _MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -100,17 +102,37 @@ def read_content(handle: int, name: str, before: os.stat_result, shelf: Shelf) -
     """Read a small file as a whole. Raises OSError, and SourceChanged if it never holds still."""
     for _ in range(_ATTEMPTS):
         size = before.st_size
-        data = shelf.take(size)
-        count = os.preadv(handle, [data], 0) if size else 0
+        data = shelf.take(size) if size else _read_unsized(handle, name)
+        count = os.preadv(handle, [data], 0) if size else len(data)
         while count < size and (more := os.preadv(handle, [data[count:]], count)):
             count += more  # regular files do not read short; some network file systems do
         after = os.fstat(handle)
-        if count == after.st_size and after.st_mtime_ns == before.st_mtime_ns and after.st_ino == before.st_ino:
-            return SmallFile(name, FILE, after.st_mtime_ns, after.st_mode & 0o777, data, digest_of(data))
+        if _version(after) == _version(before):  # less than its size may have come: /sys says a page for everything
+            return SmallFile(name, FILE, after.st_mtime_ns, after.st_mode & 0o777, data[:count], digest_of(data[:count]))
         if after.st_size > 2 * size + (1 << 20):
             break  # what grows so fast is not small
         before = after
     raise SourceChanged(f"{shown(name)}: changes while it is read; try again when nobody writes to it", name=name)
+
+
+def _version(found: os.stat_result) -> tuple[int, int, int]:
+    return found.st_size, found.st_mtime_ns, found.st_ino
+
+
+def _read_unsized(handle: int, name: str) -> memoryview:
+    """Read a file of size 0: it is empty, or, as in /proc, only reading shows how much there is.
+
+    Raises:
+        OSError, and StoreFailed if it is not small.
+    """
+    content = bytearray()
+    step = 1  # nearly all are empty
+    while more := os.pread(handle, step, len(content)):
+        content += more
+        step = _UNSIZED_BYTES
+        if len(content) > _UNSIZED_BYTES:
+            raise StoreFailed(f"{shown(name)}: is large, and its file system does not say how large; put it by itself", name=name)
+    return memoryview(content)
 
 
 class _Staged(NamedTuple):

@@ -15,7 +15,7 @@ from ftransfer.digest import Digest, Hasher
 from ftransfer.errors import SourceChanged
 from ftransfer.jobs import movers, run_job, scratch, stop_task
 from ftransfer.names import SafeName
-from ftransfer.storage.base import Store
+from ftransfer.storage.base import Reader, Store
 
 _BLOCK = 1 << 20
 _JOB_BYTES = 64 << 20
@@ -131,6 +131,27 @@ class RunningDigest:
         data = await self._content.read(position, min(_BLOCK, end - position))
         self.feed(position, data)
         return bool(data)
+
+
+async def confirm(reader: Reader, start: int, end: int, digest: Digest) -> None:
+    """Make sure that what was read of a file is what it holds. A log that has only grown meanwhile is no other file up to there.
+
+    Args:
+        start, end: The range that was read, in bytes.
+        digest: That of what was read.
+
+    Raises:
+        SourceChanged: The file holds something else there now.
+    """
+    try:
+        await reader.check()
+    except SourceChanged:
+        again = RunningDigest(reader, start)
+        try:
+            if await again.finish(end) != digest:
+                raise
+        finally:
+            await again.close()
 
 
 async def digest_in_store(store: Store, name: SafeName) -> Digest:

@@ -26,6 +26,7 @@ from ftransfer.names import ROOT
 from ftransfer.rights import Allowance, Grant, parse_rights
 from ftransfer.transfer.records import Progress, Receipt
 from tests.support.certificates import own_tls
+from tests.support.growing import change_first_bytes
 from tests.support.proxy import Fault, Faults, Proxy
 from tests.support.service import RawPeer, Service, end_frame, frame, serve
 
@@ -169,7 +170,7 @@ async def test_file_that_changes_meanwhile_is_not_published(service: Service) ->
 
     def change(progress: Progress) -> None:
         if progress.done:
-            os.utime(service.local / "a", ns=(1, 1))
+            change_first_bytes(service.local / "a")
 
     async with service.client() as client:
         with pytest.raises(SourceChanged):

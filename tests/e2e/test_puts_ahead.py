@@ -16,6 +16,7 @@ from ftransfer.errors import ChannelError, QuotaFull, SourceChanged
 from ftransfer.limits import Limits
 from ftransfer.rights import Allowance
 from ftransfer.transfer.records import Progress
+from tests.support.growing import change_first_bytes
 from tests.support.proxy import Fault, Faults, Proxy
 from tests.support.service import Service, frame, serve
 from tests.support.trees import assert_same, make_tree
@@ -82,7 +83,7 @@ async def test_one_that_changes_while_it_is_sent_fails_alone(service: Service) -
 
     def touch(progress: Progress) -> None:
         if progress.name == bad:
-            os.utime(service.local / "tree" / bad, ns=(1, 1))
+            change_first_bytes(service.local / "tree" / bad)
 
     items: list[TreeItem] = []
     async with service.client() as client:

@@ -6,16 +6,19 @@ import asyncio
 import io
 import os
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
+from ftransfer.client.client import Client
+from ftransfer.client.uploads import AT_ONCE_BYTES
 from ftransfer.digest import digest_of
 from ftransfer.errors import (
     AlreadyThere,
     CannotListen,
     ChangedMeanwhile,
+    FtransferError,
     NotAFile,
     NotFound,
     ReadOnly,
@@ -27,6 +30,7 @@ from ftransfer.server.listener import Server
 from ftransfer.share import Share
 from ftransfer.storage.memory import MemoryStore
 from ftransfer.transfer.records import Progress
+from tests.support.growing import change_first_bytes, growing
 from tests.support.service import Service, serve
 
 NAMES = [
@@ -185,8 +189,9 @@ async def test_file_that_shrinks_while_it_is_sent_is_reported(service: Service) 
             os.truncate(path, 1000)
 
     async with service.client() as client:
-        with pytest.raises(SourceChanged):
+        with pytest.raises(SourceChanged, match="^a: ") as caught:
             await client.get("a", service.local, progress=shrink)
+        assert caught.value.name == "a"
         assert [entry.name for entry in await client.dir()] == ["a"]
     assert not (service.local / "a").exists()
 
@@ -203,6 +208,85 @@ async def test_file_that_changes_while_it_is_put_is_reported(service: Service) -
         with pytest.raises(SourceChanged):
             await client.put(path, progress=touch)
         assert await client.dir() == []
+
+
+@pytest.mark.parametrize("size", [100, 20 << 20])
+@pytest.mark.parametrize("verb", ["put", "put_tree", "get", "get_tree", "get_to", "streams"])
+async def test_log_that_grows_is_sent_as_far_as_it_went(service: Service, verb: str, size: int) -> None:
+    content = os.urandom(size)
+    there, here = service.root / "there", service.local / "here"
+    (there if verb.startswith("get") else here).mkdir()
+    log = there / "log" if verb.startswith("get") else here / "log"
+    log.write_bytes(content)
+    sink = io.BytesIO()
+    do: dict[str, Callable[[Client], Awaitable[object]]] = {
+        "put": lambda client: client.put(log, "copy"),
+        "streams": lambda client: client.put(log, "copy", streams=3),
+        "put_tree": lambda client: client.put_tree(here, "tree"),
+        "get": lambda client: client.get("there/log", service.local / "copy"),
+        "get_to": lambda client: client.get_to("there/log", sink),
+        "get_tree": lambda client: client.get_tree("there", service.local / "tree"),
+    }
+    copies = {
+        "put_tree": service.root / "tree" / "log",
+        "get": service.local / "copy",
+        "get_tree": service.local / "tree" / "log",
+    }
+    async with service.client() as client:
+        with growing(log):
+            await do[verb](client)
+    copy = sink.getvalue() if verb == "get_to" else copies.get(verb, service.root / "copy").read_bytes()
+    assert len(copy) >= size and log.read_bytes().startswith(copy)
+
+
+@pytest.mark.parametrize("size", [100, 20 << 20])
+async def test_log_that_was_begun_anew_is_not_taken_for_one_that_grew(service: Service, size: int) -> None:
+    log = service.local / "log"
+    log.write_bytes(os.urandom(size))
+
+    def begin_anew(progress: Progress) -> None:
+        if progress.done:
+            change_first_bytes(log)
+            with open(log, "ab") as file:
+                file.write(b"more")
+
+    async with service.client() as client:
+        if size > AT_ONCE_BYTES:
+            with pytest.raises(SourceChanged):
+                await client.put(log, progress=begin_anew)
+            assert await client.dir() == []
+        await client.put(log)
+    assert (service.root / "log").read_bytes() == log.read_bytes()
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+@pytest.mark.parametrize("path", ["/proc/version", "/proc/kallsyms", "/sys/kernel/mm/transparent_hugepage/enabled"])
+async def test_file_whose_size_is_not_known_is_sent_as_it_is_read(service: Service, path: str) -> None:
+    if not Path(path).exists():
+        pytest.skip(f"no {path} here")
+    async with service.client() as client:
+        receipt = await client.put(path, "copy")
+    assert (service.root / "copy").read_bytes() == Path(path).read_bytes()
+    assert receipt.size == len(Path(path).read_bytes()) > 0
+
+
+@pytest.mark.skipif(not Path("/sys/kernel/mm/transparent_hugepage").exists(), reason="needs /sys")
+async def test_tree_of_files_whose_size_is_not_known(service: Service) -> None:
+    source = Path("/sys/kernel/mm/transparent_hugepage")
+    async with service.client() as client:
+        await client.put_tree(source, "copy")
+    for path in source.iterdir():
+        if path.is_file() and os.access(path, os.R_OK):
+            assert (service.root / "copy" / path.name).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("verb", ["put", "put_tree", "get", "get_tree"])
+async def test_path_that_cannot_be_is_told_as_such(service: Service, verb: str) -> None:
+    (service.root / "a").mkdir()
+    async with service.client() as client:
+        arguments = ("a\0b", "a") if verb.startswith("put") else ("a", "a\0b")
+        with pytest.raises(FtransferError, match=r"a\\x00b: "):
+            await getattr(client, verb)(*arguments)
 
 
 async def test_listing_of_many_names_comes_in_batches(service: Service) -> None:
