@@ -193,7 +193,16 @@ def format_command(command: Command) -> bytes:
     argument = command.argument
     if not options and not argument:
         return f"{command.verb}\n".encode()
-    if not options and argument.isprintable() and not argument.startswith(('"', " ")) and not argument.endswith(" "):
+    if not options and _is_plain(argument):
         return f"{command.verb} {argument}\n".encode()
     tail = f" {json.dumps(options, separators=(',', ':'))}" if options else ""
     return f"{command.verb} {json.dumps(argument)}{tail}\n".encode()
+
+
+def _is_plain(argument: str) -> bool:
+    return (
+        argument.isprintable()
+        and not argument.startswith(('"', " "))
+        and not argument.endswith(" ")
+        and not argument.rpartition(" ")[2].startswith(("HTTP/", "RTSP/", "SIP/", "ICAP/"))  # protocol.foreign
+    )

@@ -109,6 +109,7 @@ class Connection:
         self._scanned = 0  # how far the buffer has been searched for the end of a line
         self._header: Header | None = None
         self._ended = False
+        self._is_ours = False  # the peer has said a command: it speaks this protocol
         # What a file began with: the line of a put, or the meta of a get. The end of the file gives its digest.
         self._head_sent = b""
         self._head_heard = b""
@@ -128,12 +129,13 @@ class Connection:
 
         Raises:
             RemoteProtocolError: The peer broke the rules; the session cannot go on.
+            ForeignProtocol: It speaks another protocol; nothing that it has said is carried out.
             LocalProtocolError: A payload has begun and has not been taken.
         """
         if self.payload_left:
             raise LocalProtocolError("the payload of the last frame has not been taken")
         event: Event | None
-        if self._awaits_line:
+        if self.awaits_line:
             event = self._next_line()
         elif self.role is Role.CLIENT or self.state in _FRAME_STATES:
             event = self._next_frame()
@@ -143,6 +145,17 @@ class Connection:
             return InputEnded(clean=self.state is State.READY and not self._buffer)
         return event
 
+    def check_opening(self) -> None:
+        """Look, before hello, at what the peer has said ahead of it.
+
+        Raises:
+            ForeignProtocol: It speaks another protocol.
+        """
+        from ftransfer.protocol.foreign import foreign_in  # of which a client's start need not know
+
+        if (found := foreign_in(self._buffer)) is not None:
+            raise found
+
     @property
     def wanted(self) -> int:
         """How many bytes the next frame's event still needs, so that nothing after it need be taken from the socket."""
@@ -150,9 +163,19 @@ class Connection:
         return max(0, size - len(self._buffer))
 
     @property
+    def awaits_line(self) -> bool:
+        """Whether what comes next from the peer is a line."""
+        return self.role is Role.SERVER and self.state in _LINE_STATES
+
+    @property
     def is_mid_line(self) -> bool:
         """Whether a line has begun to come in and has not ended."""
-        return bool(self._buffer) and self._awaits_line
+        return bool(self._buffer) and self.awaits_line
+
+    @property
+    def is_mid_frame(self) -> bool:
+        """Whether a frame that is taken in whole has begun to come in and has not ended."""
+        return self._header is not None
 
     @property
     def has_ended(self) -> bool:
@@ -172,10 +195,6 @@ class Connection:
             raise LocalProtocolError("payload bytes were moved that were not there to move")
         self.payload_left -= count
 
-    @property
-    def _awaits_line(self) -> bool:
-        return self.role is Role.SERVER and self.state in _LINE_STATES
-
     def _next_line(self) -> Command | BadLine | None:
         end = self._buffer.find(b"\n", self._scanned)
         cap = self.limits.max_line_bytes
@@ -184,6 +203,8 @@ class Connection:
             self._scanned = 0
             self._advance(Step.COMMAND, remote=True)
             return BadLine(LineTooLong(f"the line is longer than {cap} bytes"), in_step=False)
+        if not self._is_ours:
+            self.check_opening()
         if end < 0:
             self._scanned = len(self._buffer)
             return None
@@ -192,6 +213,7 @@ class Connection:
         self._scanned = 0
         self._head_heard = line.removesuffix(b"\r")
         command = parse_line(line)
+        self._is_ours = self._is_ours or isinstance(command, Command)
         self._advance(Step.COMMAND if isinstance(command, BadLine) else _step_of(command), remote=True)
         return command
 

@@ -43,7 +43,7 @@ async def assert_serves(service: Service) -> None:
         (b"get \n", "bad_argument"),
         (b"close now\n", "bad_argument"),
         (b"get caf\xe9\n", "bad_argument"),
-        (b"\xff\xfe\n", "bad_argument"),
+        (b"get \xff\xfe\n", "bad_argument"),
         (b'get "unfinished\n', "bad_argument"),
         (b'get "a.txt" {"offset": -1}\n', "bad_argument"),
         (b'get "a.txt" {"offset": "1"}\n', "bad_argument"),

@@ -388,7 +388,10 @@ def test_server_greets_once() -> None:
 
 
 def test_frames_are_not_commands() -> None:
-    bad = only(ready_server().hear(encode_header(Kind.DATA, 5) + b"abc\n"))
+    side = ready_server()
+    side.hear(b"help\n")
+    side.connection.send_reply({})
+    bad = only(side.hear(encode_header(Kind.DATA, 5) + b"abc\n"))
     assert isinstance(bad, BadLine)
 
 
