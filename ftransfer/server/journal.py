@@ -1,0 +1,116 @@
+"""What a peer can make the server write down, bounded: so many lines in a second, then only their number.
+
+One line costs the sender a byte and the owner's disk a hundred. What was done in the share is recorded all the same, each time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+from ftransfer.audit import Audit
+
+log = logging.getLogger("ftransfer.server")
+
+_LINES = 10
+_WINDOW_S = 1.0
+# Sources of which is remembered how much was written for them lately. One beyond begins anew.
+_MAX_SOURCES = 1024
+
+
+class LineBound:
+    """Lets so many lines a second through. `say_more` is called with how many were left out, when the second is over."""
+
+    __slots__ = ("_ends_at", "_left_out", "_loop", "_say_more", "_timer", "_written")
+
+    def __init__(self, say_more: Callable[[int], None]) -> None:
+        self._say_more = say_more
+        self._loop = asyncio.get_running_loop()
+        self._ends_at = 0.0
+        self._written = 0
+        self._left_out = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def admits(self) -> bool:
+        """Whether one more line may be written now; else it is counted."""
+        now = self._loop.time()
+        if now >= self._ends_at:
+            self.flush()
+            self._ends_at, self._written = now + _WINDOW_S, 0
+        if self._written < _LINES:
+            self._written += 1
+            return True
+        self._left_out += 1
+        if self._timer is None:
+            self._timer = self._loop.call_at(self._ends_at, self.flush)
+        return False
+
+    def flush(self) -> None:
+        """Say how many lines were left out, if any."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._left_out:
+            count, self._left_out = self._left_out, 0
+            self._say_more(count)
+
+
+class Journal:
+    """The log, and the owner's record if one is kept, as far as one session or one source may fill them."""
+
+    __slots__ = ("_audit", "_lines", "_records", "about")
+
+    def __init__(self, about: str, audit: Audit | None) -> None:
+        self.about = about  # whom the lines are about, as the summary says it
+        self._audit = audit
+        self._lines = LineBound(lambda count: log.info("%s: %d more lines", about, count))
+        self._records = LineBound(self._count_records)
+
+    def note(self, text: str, *arguments: object, level: int = logging.INFO, exc_info: bool = False) -> bool:
+        """Write a line into the log, or count it; whether it was written."""
+        is_admitted = self._lines.admits()
+        if is_admitted:
+            log.log(level, text, *arguments, exc_info=exc_info)
+        return is_admitted
+
+    def record(self, event: str, *, result: str, **fields: Any) -> None:
+        """Write into the owner's record, or count what was refused."""
+        if self._audit is not None and (result == "ok" or self._records.admits()):
+            self._audit.record(event, result=result, **fields)
+
+    def flush(self) -> None:
+        """Say what was left out and has not been counted yet."""
+        self._lines.flush()
+        self._records.flush()
+
+    def _count_records(self, count: int) -> None:
+        if self._audit is not None:
+            self._audit.record("more", about=self.about, records=count)
+
+
+class Journals:
+    """A journal for each source, for what is written of its connections: who comes again and again is a new session each time."""
+
+    def __init__(self, audit: Audit | None) -> None:
+        self._audit = audit
+        self._journals: OrderedDict[str, Journal] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._journals)
+
+    def of(self, source: str) -> Journal:
+        """Give the journal of one source."""
+        journal = self._journals.get(source)
+        if journal is None:
+            journal = self._journals[source] = Journal(source, self._audit)
+            if len(self._journals) > _MAX_SOURCES:
+                self._journals.popitem(last=False)[1].flush()
+        self._journals.move_to_end(source)
+        return journal
+
+    def flush(self) -> None:
+        for journal in self._journals.values():
+            journal.flush()
