@@ -24,6 +24,8 @@ _COPIED = _BLOCK // 4
 # back, which costs more than moving the bytes. Few threads may do so, and not for ever, so that a crowd still finds free ones.
 _LINGER_S = 0.01
 _RUN_S = 0.1
+# Frames of hardly any content are work for the interpreter, which the loop's thread waits for: after so many a job goes back to it.
+_MOST_FRAMES = 64
 _lingering = threading.BoundedSemaphore(4)
 
 Feed = Callable[[memoryview], None]  # called in the job's thread with the bytes that were just written
@@ -91,10 +93,12 @@ class Inflow(Job):
         self.would_block = False
         left = self.budget
         self._begin()
-        while left > 0 and not self._stopped and not self.would_block:
+        frames = 0
+        while left > 0 and frames < _MOST_FRAMES and not self._stopped and not self.would_block:
             if self._connection.payload_left:
                 left -= self._move(view[:left])
                 continue
+            frames += 1
             event = self._next_event(view)
             if event is not None and not (isinstance(event, Payload) and event.kind is Kind.DATA):
                 return event

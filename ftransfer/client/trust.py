@@ -18,7 +18,12 @@ from ftransfer.tls.known_hosts import KnownHosts
 _KNOWN_HOSTS = "known_hosts"
 
 # What OpenSSL says of an answer that is not TLS at all, or not this version of it.
-_NO_TLS = frozenset(("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "BAD_RECORD_TYPE", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"))
+_NO_TLS = frozenset(
+    (
+        *("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "BAD_RECORD_TYPE", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"),
+        "SSLV3_ALERT_UNEXPECTED_MESSAGE",  # so says a plain port of ours
+    )
+)
 _OLD_TLS = frozenset(("UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "NO_PROTOCOLS_AVAILABLE"))
 # How a server of ours refuses a client: these alerts come after the handshake, which for the client has succeeded by then.
 _ALERTS_ON_CERTIFICATES = (

@@ -127,8 +127,11 @@ class SocketLink(PeerLink):
                 raise
             except OSError as error:
                 raise Closed(f"the connection to {self.peer} was lost: {error.strerror or error}") from error
+            left_s = deadline - self._loop.time()
             try:
-                await wait(deadline - self._loop.time())
+                if left_s <= 0:  # whoever always has another byte ready would not be found out by the wait
+                    raise TimedOut("")
+                await wait(left_s)
             except TimedOut as error:
                 raise TimedOut(f"{self.peer} did not finish the TLS handshake within {timeout_s:.0f} s") from error
 
@@ -143,8 +146,10 @@ class SocketLink(PeerLink):
             # An encrypted socket is a plain one from here on, since what still comes is thrown away.
             self._socket.shutdown(socket.SHUT_WR)
             deadline = self._loop.time() + timeout_s
-            while (left := deadline - self._loop.time()) > 0 and await self.read(left):
-                pass
+            while (left := deadline - self._loop.time()) > 0:
+                if not await self.read(left):
+                    break
+                await asyncio.sleep(0)  # a peer that sends without pause would keep the loop
         self.abort()
 
     def abort(self) -> None:

@@ -110,8 +110,10 @@ class StreamLink(PeerLink):
                 self._begin_to_read()
                 self._writer.write_eof()
                 async with self._deadline(timeout_s, "did not close"):
-                    while await self._reader.read(READ_SIZE):
-                        pass
+                    while True:
+                        if not await self._reader.read(READ_SIZE):
+                            break
+                        await asyncio.sleep(0)  # a peer that sends without pause would keep the loop
         self._writer.close()
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(timeout_s):

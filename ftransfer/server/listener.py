@@ -18,7 +18,9 @@ from ftransfer.errors import Busy, CannotListen, ChannelError, TlsRequired
 from ftransfer.limits import DEFAULT_LIMITS, Limits
 from ftransfer.link import Link
 from ftransfer.link.port import Port
+from ftransfer.penalties import source_of
 from ftransfer.protocol.connection import Role
+from ftransfer.protocol.foreign import ForeignProtocol
 from ftransfer.protocol.replies import PARTS, Hello
 from ftransfer.server.changes import Changes, Watcher
 from ftransfer.server.digests import Digests
@@ -26,6 +28,7 @@ from ftransfer.server.expiry import expire_partials
 from ftransfer.server.gate import Gate
 from ftransfer.server.handlers import HANDLERS
 from ftransfer.server.handshake import encrypt
+from ftransfer.server.journal import Journals
 from ftransfer.server.live import Hub
 from ftransfer.server.rates import RateBounds, Rates
 from ftransfer.server.session import Session
@@ -69,6 +72,7 @@ class Server:
         self.gate = Gate(limits, asyncio.get_running_loop().time)
         self.rates = Rates(rates)
         self._audit = audit
+        self._journals = Journals(audit)
         self.digests = Digests(limits)
         self._hub = Hub(limits)
         self._tls = tls
@@ -144,7 +148,7 @@ class Server:
         guard = (self._tls, self._admission)
         session = Session(self.session_count, channel, self._share, self._limits, HANDLERS, hello, *live, *guard)
         session.ticket = ticket = self.gate.enter(link.peer_host, channel.abort)
-        session.rates, session.audit = self.rates, self._audit
+        session.rates, session.audit, session.journals = self.rates, self._audit, self._journals
         task = asyncio.get_running_loop().create_task(session.run())
         self._sessions[session] = task
         self._slack.note(len(self._sessions))
@@ -170,9 +174,9 @@ class Server:
                 task.cancel()
 
     def _turn_away(self, channel: Channel, link: Link, refusal: Busy) -> None:
-        log.info("%s refused: %s", link.peer, refusal)
-        if self._audit is not None:
-            self._audit.record("connect", peer=link.peer, result=refusal.code)
+        journal = self._journals.of(source_of(link.peer_host))
+        journal.note("%s refused: %s", link.peer, refusal)
+        journal.record("connect", peer=link.peer, result=refusal.code)
         if len(self._refusing) >= _MAX_REFUSALS:
             channel.abort()
             return
@@ -186,7 +190,7 @@ class Server:
         task.add_done_callback(ended)
 
     async def _refuse(self, channel: Channel, refusal: Busy) -> None:
-        with contextlib.suppress(ChannelError, TlsRequired):
+        with contextlib.suppress(ChannelError, TlsRequired, ForeignProtocol):
             if self._tls is not None:
                 await encrypt(channel.link, self._tls, self._limits)
             await channel.send(channel.connection.send_last_error(refusal))
@@ -224,6 +228,7 @@ class Server:
         expiring = [self._expiring] if self._expiring is not None else []
         await asyncio.gather(*tasks, *self._refusing, *expiring, return_exceptions=True)
         self._slack.stop()
+        self._journals.flush()
         await self._changes.stop()
 
 

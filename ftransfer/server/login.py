@@ -14,8 +14,6 @@ from ftransfer.protocol.commands import Command
 if TYPE_CHECKING:
     from ftransfer.server.session import Session
 
-log = logging.getLogger("ftransfer.server")
-
 # What may be said before a login that must be.
 OPEN_VERBS = frozenset(("login", "help", "close"))
 # A person who mistypes gets another try at once; a program that guesses has to connect again.
@@ -41,10 +39,10 @@ async def handle_login(session: Session, command: Command) -> dict[str, Any]:
     if login is None or session.admission.renew(login) is None:
         session.failed_logins += 1
         session.has_left = session.failed_logins >= _MAX_FAILURES
-        log.warning("%s #%d login failed: %s", session.peer, session.number, escape(name) or "token")
+        session.note("login failed: %s", escape(name) or "token", level=logging.WARNING)
         raise NotAuthorised("the name or the secret is wrong")
     session.admit(login)
-    log.info("%s #%d logged in: %s", session.peer, session.number, escape(name) or "token")
+    session.note("logged in: %s", escape(name) or "token")
     return {"user": session.principal.name}
 
 

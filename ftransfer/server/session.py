@@ -18,6 +18,7 @@ from ftransfer.errors import (
     InternalError,
     NotAuthorised,
     ProtocolError,
+    RemoteProtocolError,
     ServerStopping,
     TimedOut,
     TlsRequired,
@@ -27,13 +28,15 @@ from ftransfer.names import escape
 from ftransfer.penalties import Offence, source_of
 from ftransfer.protocol.commands import BadLine, Body, Command
 from ftransfer.protocol.connection import InputEnded, Payload
+from ftransfer.protocol.foreign import ForeignProtocol
 from ftransfer.protocol.replies import Hello
 from ftransfer.protocol.state import State
 from ftransfer.rights import Principal
 from ftransfer.server.changes import Changes
 from ftransfer.server.digests import Allowance, Digests
 from ftransfer.server.gate import Ticket
-from ftransfer.server.handshake import encrypt
+from ftransfer.server.handshake import encrypt, hear_first_words
+from ftransfer.server.journal import Journal, Journals
 from ftransfer.server.live import Hub
 from ftransfer.server.login import check_may_say
 from ftransfer.server.rates import Rates
@@ -43,6 +46,10 @@ if TYPE_CHECKING:
     from ftransfer.tls.contexts import ServerTls
 
 log = logging.getLogger("ftransfer.server")
+
+# Before a login that must be: a person who mistypes has enough, a program that sends lines without end has not.
+_MOST_LINES = 16
+_BAD_LINES_FREE = 2  # those from the third on are held against the peer's address
 
 # What stands in the owner's record also when it was done as asked. The files of mget and mput stand there one by one.
 _RECORDED = frozenset(("login", "get", "put", "mkdir", "mv", "rm", "setstat"))
@@ -61,10 +68,10 @@ class Session:
 
     # So many attributes cost a thousand idle sessions more than a megabyte without.
     __slots__ = (
-        "_allowance", "_handlers", "_hello", "_login", "_login_by", "_loop", "_principal", "_share", "_tls", "admission", "audit",
-        "began_at", "changes", "channel", "command", "connection", "digest", "digests", "failed_logins", "has_left", "hub",
-        "is_admitted", "is_stopping", "is_withdrawn", "limits", "moved", "number", "rates", "seat", "share", "ticket", "total",
-        "__weakref__",
+        "_allowance", "_bad_lines", "_handlers", "_hello", "_journal", "_lines", "_login", "_login_by", "_loop", "_principal",
+        "_share", "_tls", "admission", "audit", "began_at", "changes", "channel", "command", "connection", "digest", "digests",
+        "failed_logins", "has_left", "hub", "is_admitted", "is_stopping", "is_withdrawn", "journals", "limits", "moved", "number",
+        "rates", "seat", "share", "ticket", "total", "__weakref__",
     )  # fmt: skip
 
     def __init__(
@@ -91,11 +98,14 @@ class Session:
         self.failed_logins = 0
         self._login: Login | None = None
         self._login_by = 0.0
+        self._lines = self._bad_lines = 0  # that were said before a login that must be
         self._principal = admission.anonymous or NOBODY
         self.share = share.door(self._principal)
         self.ticket: Ticket | None = None  # its place at the gate, and
         self.rates: Rates | None = None  # the server's bandwidth, and
-        self.audit: Audit | None = None  # the server's record; set by the listener
+        self.audit: Audit | None = None  # the server's record, and
+        self.journals: Journals | None = None  # what bounds it and the log; set by the listener
+        self._journal: Journal | None = None
         self.moved = 0
         self.total: int | None = None
         self.command: Command | None = None  # the one that is being answered
@@ -143,10 +153,21 @@ class Session:
         if self.rates is not None:
             self.channel.pace = self.rates.throttle(self._principal, source_of(self.channel.link.peer_host))
 
+    @property
+    def journal(self) -> Journal:
+        """What bounds the lines that this session may have written; made when there is something to write."""
+        if self._journal is None:
+            self._journal = Journal(f"{self.peer} #{self.number}", self.audit)
+        return self._journal
+
+    def note(self, text: str, *arguments: object, level: int = logging.INFO) -> None:
+        """Write a line about this session into the log, or count it if there are too many."""
+        self.journal.note(f"%s #%d {text}", self.peer, self.number, *arguments, level=level)
+
     def record(self, event: str, name: str = "", *, size: int | None = None, digest: str = "", result: str = "ok") -> None:
-        """Write what was done into the owner's record, if one is kept."""
+        """Write what was done into the owner's record, if one is kept; refusals are counted if there are too many."""
         if self.audit is not None:
-            self.audit.record(
+            self.journal.record(
                 event,
                 user=self._principal.name or None,
                 peer=self.peer,
@@ -186,60 +207,70 @@ class Session:
 
     async def run(self) -> None:
         """Serve until either side ends the session; closes the channel in any case."""
-        log.info("%s #%d connected", self.peer, self.number)
+        self._note_coming()
         try:
             await self._serve()
             if not self.is_stopping:  # else the peer may have nothing to say for long, and the server would wait for it
                 await self.channel.close()
-            log.info("%s #%d left", self.peer, self.number)
+            self._note_going("left")
+        except ForeignProtocol as stranger:
+            self._note_going("speaks another protocol: %s", stranger.protocol or "unknown")
+            await self._answer_stranger(stranger)
         except (ProtocolError, TimedOut, TlsRequired) as error:
-            log.info("%s #%d cut: %s", self.peer, self.number, error)
+            self._note_going("cut: %s", error)
             if isinstance(error, ProtocolError):
                 self.offend(Offence.PROTOCOL)
             elif not self.is_admitted:
                 self.offend(Offence.LATE)
             await self._say_last(error)
         except ChannelError as error:
-            log.info("%s #%d lost: %s", self.peer, self.number, error)
+            self._note_going("lost: %s", error)
         except asyncio.CancelledError:
             if self.has_left:  # it only waited for the peer to close as well
-                log.info("%s #%d left", self.peer, self.number)
+                self._note_going("left")
                 raise
             why = self._why_cut()
-            log.info("%s #%d cut: %s", self.peer, self.number, why)
+            self._note_going("cut: %s", why)
             if self.connection.state is State.READY:  # idle: it can be told, and there is no unread input that would make a reset
                 with contextlib.suppress(ChannelError):
                     await self.channel.send(self.connection.send_last_error(why))
             raise
         except Exception:
             # The session's edge: whatever went wrong here must end this session and no other.
-            log.exception("%s #%d failed", self.peer, self.number)
+            self._note_going("failed", level=logging.ERROR, exc_info=True)
             await self._say_last(InternalError("the server met a fault of its own; its log says more"))
         finally:
             self.channel.abort()
+            if self._journal is not None:
+                self._journal.flush()
             await self.hub.leave(self.seat)
             await self.changes.leave(self.seat)
             del self.seat  # which refers to the session in turn: thousands would wait for the garbage collector
 
+    def _note_coming(self) -> None:
+        if self.journals is None:
+            return
+        journal = self.journals.of(source_of(self.channel.link.peer_host))
+        if not journal.note("%s #%d connected", self.peer, self.number):
+            self._journal = journal  # of a source that comes and comes not each session has lines of its own
+
+    def _note_going(self, text: str, *arguments: object, level: int = logging.INFO, exc_info: bool = False) -> None:
+        if self.journals is not None:
+            journal = self.journals.of(source_of(self.channel.link.peer_host))
+            journal.note(f"%s #%d {text}", self.peer, self.number, *arguments, level=level, exc_info=exc_info)
+
     async def _serve(self) -> None:
-        if self._tls is not None:
-            try:
-                await encrypt(self.channel.link, self._tls, self.limits)
-            except (ChannelError, TlsRequired) as failure:
-                self.offend(Offence.HANDSHAKE)
-                self.record("handshake", result=failure.code)
-                raise
-        if self.is_admitted:
-            self.hub.join(self.seat)
-        self._login_by = self._loop.time() + self.limits.login_s
-        await self.channel.send(self.connection.send_hello(self._hello))
+        await self._greet()
+        self.began_at = self._loop.time()
         while not (self.has_left or self.is_stopping):
             event = await self.channel.next_event(self._patience_s())
+            if not self.is_admitted and not isinstance(event, InputEnded):
+                self._count_line(event)
             match event:
                 case Command():
                     await self._answer(event)
                 case BadLine(error=error, in_step=in_step):
-                    log.info("%s #%d refused a line: %s", self.peer, self.number, error)
+                    self.note("refused a line: %s", error)
                     self.record("line", result=error.code)
                     await self.channel.send(self.connection.send_error(error))
                     if not in_step:
@@ -253,10 +284,52 @@ class Session:
         with contextlib.suppress(ChannelError):
             await self.channel.send(self.connection.send_last_error(self._why_cut()))
 
+    async def _greet(self) -> None:
+        """Encrypt, where that must be, and say hello, unless the peer's first words show that it would not understand it."""
+        if self._tls is not None:
+            try:
+                await encrypt(self.channel.link, self._tls, self.limits)
+            except ForeignProtocol:
+                raise
+            except (ChannelError, TlsRequired) as failure:
+                self.offend(Offence.HANDSHAKE)
+                self.record("handshake", result=failure.code)
+                raise
+        if self.is_admitted:
+            self.hub.join(self.seat)
+        self._login_by = self._loop.time() + self.limits.login_s
+        await hear_first_words(self.channel, self.limits)
+        await self.channel.send(self.connection.send_hello(self._hello))
+
+    def _count_line(self, event: object) -> None:
+        """Bound what may be said before a login that must be.
+
+        Raises:
+            RemoteProtocolError: It was too much.
+        """
+        self._lines += 1
+        if self._lines > _MOST_LINES:
+            raise RemoteProtocolError(f"more than {_MOST_LINES} lines before a login")
+        if isinstance(event, BadLine):
+            self._bad_lines += 1
+            if self._bad_lines > _BAD_LINES_FREE:
+                self.offend(Offence.PROTOCOL)
+
     def _patience_s(self) -> float:
+        """Give how long to wait for the next line.
+
+        Raises:
+            TimedOut: That is over. Lines that are refused do not put it off, and lines that are there already do not hide it.
+        """
         if not self.is_admitted:
-            return max(0.0, self._login_by - self._loop.time())
-        return float("inf") if self.seat.wants_events else self.limits.idle_s
+            left_s, what = self._login_by - self._loop.time(), f"did not log in within {self.limits.login_s:.0f} s"
+        elif self.seat.wants_events:
+            return float("inf")
+        else:
+            left_s, what = self.began_at + self.limits.idle_s - self._loop.time(), f"said no command for {self.limits.idle_s:.0f} s"
+        if left_s <= 0:
+            raise TimedOut(f"{self.peer} {what}")
+        return left_s
 
     async def _answer(self, command: Command) -> None:
         self.command = command
@@ -291,10 +364,8 @@ class Session:
             self.command = None
             self.began_at = self._loop.time()
             self._record_command(command, result)
-            log.info(
-                "%s #%d %s %s %d bytes %.3f s %s",
-                self.peer,
-                self.number,
+            self.note(
+                "%s %s %d bytes %.3f s %s",
                 command.verb,
                 escape(command.argument) or "-",
                 self.moved,
@@ -321,7 +392,7 @@ class Session:
         if self.connection.payload_left:
             await self.channel.discard_payload()
         while self.connection.state is State.DISCARDING:
-            event = await self.channel.next_event(self.limits.stall_s)
+            event = await self.channel.next_data_event()
             if isinstance(event, Payload):
                 await self.channel.discard_payload()
             elif isinstance(event, InputEnded):
@@ -331,6 +402,11 @@ class Session:
         if self.is_withdrawn:
             return NotAuthorised("your login does not hold any more; log in again, or ask the owner of the share")
         return ServerStopping("the server is stopping")
+
+    async def _answer_stranger(self, stranger: ForeignProtocol) -> None:
+        with contextlib.suppress(ChannelError):
+            await self.channel.send(stranger.answer)
+            await self.channel.close()
 
     async def _say_last(self, error: FtransferError) -> None:
         try:

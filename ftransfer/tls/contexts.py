@@ -10,6 +10,7 @@ from ftransfer.errors import BadFile
 from ftransfer.private import check_private
 from ftransfer.tls.fingerprint import fingerprint_of
 
+HTTP = "http/1.1"  # as RFC 7301 names it
 SYSTEM = "system"  # in place of a file: the authorities that the operating system trusts
 
 
@@ -41,6 +42,8 @@ class ServerTls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.num_tickets = 0  # sessions are long: to resume one saves nothing, and tickets cost each handshake two messages
+        # Our own clients name no protocol. A browser does, and by the one that is chosen it is known before anything is said to it.
+        context.set_alpn_protocols([HTTP])
         _load_pair(context, certificate, key)
         if client_ca:
             _load_authorities(context, client_ca)
