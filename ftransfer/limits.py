@@ -54,3 +54,14 @@ class Limits(NamedTuple):
 
 
 DEFAULT_LIMITS = Limits()
+
+# Times that the wire and the operating system's calls can say, in nanoseconds since 1970: the years 1678 to 2262.
+FIRST_TIME_NS = -(2**63)
+LAST_TIME_NS = 2**63 - 1
+
+
+def clamp_time(time_ns: int) -> int:
+    """Return a time brought into the range that can be said. File systems know others: a zero date of NTFS lies in 1601."""
+    if FIRST_TIME_NS <= time_ns <= LAST_TIME_NS:
+        return time_ns
+    return LAST_TIME_NS if time_ns > 0 else FIRST_TIME_NS

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ftransfer.errors import BadArgument, FtransferError, LocalProtocolError, UnknownVerb
+from ftransfer.limits import clamp_time
 from ftransfer.names import escape
 
 
@@ -95,7 +96,7 @@ VERBS: Mapping[str, Verb] = {
 ALIASES: Mapping[str, str] = {"exit": "close", "quit": "close", "ls": "dir"}
 
 _MAX_INTEGER = 2**63 - 1
-_SIGNED = frozenset(("mtime_ns",))  # there are files from before 1970
+_TIMES = frozenset(("mtime_ns",))  # there are files from before 1970
 
 
 class Command(NamedTuple):
@@ -177,7 +178,9 @@ def _check(verb: Verb, argument: str, options: dict[str, Any]) -> None:
             options.pop(key, None)  # null stands for not given
         elif type(value) is not wanted:
             raise BadArgument(f'the option "{key}" of {verb.word} is not of type {wanted.__name__}')
-        elif isinstance(value, int) and not (-_MAX_INTEGER if key in _SIGNED else 0) <= value <= _MAX_INTEGER:
+        elif key in _TIMES and isinstance(value, int):
+            options[key] = clamp_time(value)  # an odd date of a file is no reason to refuse the file
+        elif isinstance(value, int) and not 0 <= value <= _MAX_INTEGER:
             raise BadArgument(f'the option "{key}" of {verb.word} is out of range')
 
 

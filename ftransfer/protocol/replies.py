@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 from ftransfer.errors import FtransferError, RemoteProtocolError, from_wire
+from ftransfer.limits import clamp_time
 from ftransfer.protocol.framing import Kind, encode_json, load_json
 
 T = TypeVar("T")
@@ -252,8 +253,5 @@ def take_count(value: Mapping[str, Any], key: str, default: int = _NOTHING) -> i
 
 
 def take_time(value: Mapping[str, Any], key: str) -> int:
-    """As take, for nanoseconds since 1970; before it they are negative."""
-    number = take(value, key, int, 0)
-    if not -(2**63) <= number < 2**63:
-        raise RemoteProtocolError(f'"{key}" is out of range')
-    return number
+    """As take, for nanoseconds since 1970; before it they are negative. One out of range is brought into it."""
+    return clamp_time(take(value, key, int, 0))

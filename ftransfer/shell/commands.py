@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from ftransfer.limits import clamp_time
 from ftransfer.names import SafeName, escape
 from ftransfer.shell import files, people, transfers
 from ftransfer.shell.columns import in_columns
@@ -111,6 +112,8 @@ def _sort_words(command: ShellCommand, words: Sequence[str]) -> tuple[list[str],
             flags.update(word[1:])
         else:
             arguments.append(word)
+    if "" in arguments:
+        raise WrongUsage(f"{command.words[0]} was given an empty name; . is the current folder, and / is the top of the share")
     if len(arguments) < command.needs:
         raise WrongUsage(f"{command.words[0]} needs more; {usage}")
     if len(arguments) > len(command.arguments) and not command.repeated:
@@ -193,7 +196,7 @@ def _local_entries(folder: Path) -> list[Entry]:
         for item in items:
             kind = LINK if item.is_symlink() else FOLDER if item.is_dir() else FILE
             status = item.stat(follow_symlinks=False)
-            entries.append(Entry(item.name, kind, status.st_size, status.st_mtime_ns, status.st_mode & 0o7777))
+            entries.append(Entry(item.name, kind, status.st_size, clamp_time(status.st_mtime_ns), status.st_mode & 0o7777))
     return sorted(entries, key=lambda entry: entry.name)
 
 

@@ -19,10 +19,12 @@ from weakref import WeakSet
 
 from blake3 import blake3
 
+from ftransfer.limits import clamp_time
 from ftransfer.names import RESERVED_PREFIX
 from ftransfer.storage.base import Announcement, Partial
 from ftransfer.storage.hidden import PARTIALS, HiddenPlace, try_lock
 from ftransfer.storage.kernel import Kernel, release, release_file
+from ftransfer.storage.root import times_of
 from ftransfer.storage.threads import Work
 
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -366,7 +368,7 @@ def _parse_record(folder: int, key: str) -> tuple[Partial | None, bool]:
             str(record["source"]),
             found.st_size if whole is None else max(0, min(int(whole), found.st_size)),
             None if size is None else int(size),
-            found.st_mtime_ns,
+            clamp_time(found.st_mtime_ns),
         )
         return partial, whole is not None
     except (FileNotFoundError, IsADirectoryError, ValueError, KeyError, TypeError, OverflowError, RecursionError, AttributeError):
@@ -431,7 +433,7 @@ def _tidy_dead(folder: int, key: str, *, has_record: bool) -> None:
         if size and has_record:
             before = os.fstat(handle).st_mtime_ns
             os.ftruncate(handle, size)
-            os.utime(handle, ns=(before, before))  # it is as old as its last byte
+            os.utime(handle, ns=times_of(before))  # it is as old as its last byte
         else:
             _unlink(key + _DATA, folder)
             _unlink_record(key, folder)

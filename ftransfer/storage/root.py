@@ -16,6 +16,7 @@ from typing import Literal
 from blake3 import blake3
 
 from ftransfer.errors import Forbidden, NotAFile, NotAFolder, NotFound, StoreFailed
+from ftransfer.limits import clamp_time
 from ftransfer.names import SafeName, escape
 from ftransfer.storage.base import FILE, FOLDER, Entry
 from ftransfer.storage.confined import Confined
@@ -27,7 +28,6 @@ Resolver = Literal["auto", "openat2", "walk"]
 
 # Nothing of this can make an open wait: neither a fifo without a writer, nor a terminal, nor a device.
 READ_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-_FURTHEST_TIME_NS = (1 << 63) - 1
 _LOCKS = 64
 _MAX_MADE = 4096
 
@@ -140,12 +140,12 @@ def refuse_special(found: os.stat_result, name: SafeName | str) -> None:
 def entry_of(name: str, found: os.stat_result) -> Entry:
     """Describe a regular file or folder, with its identity."""
     if stat.S_ISDIR(found.st_mode):
-        return Entry(name, FOLDER, 0, found.st_mtime_ns, found.st_mode & 0o777, identity_of(found))
+        return Entry(name, FOLDER, 0, clamp_time(found.st_mtime_ns), found.st_mode & 0o777, identity_of(found))
     return Entry(
         name,
         FILE,
         found.st_size,
-        found.st_mtime_ns,
+        clamp_time(found.st_mtime_ns),
         found.st_mode & 0o777,
         identity_of(found),
         ctime_ns=found.st_ctime_ns,
@@ -159,8 +159,7 @@ def identity_of(found: os.stat_result) -> str:
 
 def times_of(mtime_ns: int) -> tuple[int, int]:
     """Give (atime, mtime) in nanoseconds for os.utime, brought into the range that it takes (about the years 1678 to 2262)."""
-    if not -_FURTHEST_TIME_NS <= mtime_ns <= _FURTHEST_TIME_NS:
-        mtime_ns = -_FURTHEST_TIME_NS if mtime_ns < 0 else _FURTHEST_TIME_NS
+    mtime_ns = clamp_time(mtime_ns)
     return mtime_ns, mtime_ns
 
 

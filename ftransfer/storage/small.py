@@ -15,6 +15,7 @@ from typing import NamedTuple
 from ftransfer.digest import digest_of
 from ftransfer.errors import DigestMismatch, FtransferError, NameRefused, SourceChanged, StoreFailed
 from ftransfer.jobs import Room
+from ftransfer.limits import clamp_time
 from ftransfer.names import NameReader, SafeName, encode_name
 from ftransfer.storage.aside import NewFolder, can_stand_in
 from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, SmallFile
@@ -81,7 +82,7 @@ def _read_one(root: Root, folders: Folders, name: SafeName, shelf: Shelf, room_b
 
 
 def _folder_item(name: SafeName, found: os.stat_result) -> SmallFile:
-    return SmallFile(str(name), FOLDER, found.st_mtime_ns, found.st_mode & 0o777)
+    return SmallFile(str(name), FOLDER, clamp_time(found.st_mtime_ns), found.st_mode & 0o777)
 
 
 class Shelf:
@@ -108,7 +109,7 @@ def read_content(handle: int, name: str, before: os.stat_result, shelf: Shelf) -
             count += more  # regular files do not read short; some network file systems do
         after = os.fstat(handle)
         if _version(after) == _version(before):  # less than its size may have come: /sys says a page for everything
-            return SmallFile(name, FILE, after.st_mtime_ns, after.st_mode & 0o777, data[:count], digest_of(data[:count]))
+            return SmallFile(name, FILE, clamp_time(after.st_mtime_ns), after.st_mode & 0o777, data[:count], digest_of(data[:count]))
         if after.st_size > 2 * size + (1 << 20):
             break  # what grows so fast is not small
         before = after

@@ -13,6 +13,7 @@ from collections.abc import Generator
 
 from ftransfer.errors import FtransferError
 from ftransfer.jobs import Room
+from ftransfer.limits import clamp_time
 from ftransfer.names import SafeName, escape
 from ftransfer.storage.base import FOLDER, Entry, SmallFile
 from ftransfer.storage.faults import translate
@@ -93,7 +94,7 @@ class Sweep:
             try:
                 if parts:
                     found = os.fstat(handle)
-                    yield SmallFile(prefix[:-1], FOLDER, found.st_mtime_ns, found.st_mode & 0o777)
+                    yield SmallFile(prefix[:-1], FOLDER, clamp_time(found.st_mtime_ns), found.st_mode & 0o777)
                 yield from self._content(handle, prefix, parts, below)
                 pending += reversed(below)
                 yield None
@@ -135,7 +136,7 @@ class Sweep:
                 if not stat.S_ISREG(found.st_mode):
                     return None
                 if found.st_size > self._room_bytes:
-                    return Entry(name, "file", found.st_size, found.st_mtime_ns, found.st_mode & 0o777)
+                    return Entry(name, "file", found.st_size, clamp_time(found.st_mtime_ns), found.st_mode & 0o777)
                 return read_content(handle, name, found, self._shelf)
             finally:
                 release(handle)

@@ -16,7 +16,7 @@ from heapq import merge
 from itertools import islice
 from typing import Generic, Protocol, TypeVar
 
-from ftransfer.limits import DEFAULT_LIMITS
+from ftransfer.limits import DEFAULT_LIMITS, clamp_time
 from ftransfer.names import RESERVED_PREFIX, SafeName, escape, is_reserved, sort_key
 from ftransfer.storage.base import FILE, FOLDER, LINK, THING_BYTES, WHOLE, Range, Usage
 from ftransfer.storage.confined import leads_inside
@@ -229,7 +229,7 @@ class _Walk(Generic[T]):
             mode = about.st_mode
             kind = mode & 0o170000
             if kind == stat.S_IFREG:
-                made.append(make(shown + last, FILE, about.st_size, about.st_mtime_ns, mode & 0o777))
+                made.append(make(shown + last, FILE, about.st_size, clamp_time(about.st_mtime_ns), mode & 0o777))
             elif kind == stat.S_IFDIR:
                 return made, (last, about)
             elif kind == stat.S_IFLNK:
@@ -239,7 +239,7 @@ class _Walk(Generic[T]):
         return made, None
 
     def _folder(self, level: _Level, last: str, about: os.stat_result, *, unread: bool = False) -> T:
-        return self._make(level.shown + last, FOLDER, 0, about.st_mtime_ns, about.st_mode & 0o777, unread=unread)
+        return self._make(level.shown + last, FOLDER, 0, clamp_time(about.st_mtime_ns), about.st_mode & 0o777, unread=unread)
 
     def _link(self, level: _Level, last: str, handle: int, about: os.stat_result) -> T | None:
         try:
@@ -251,7 +251,7 @@ class _Walk(Generic[T]):
         # The text of one that leads outside would tell about paths of the machine, and no peer could use it.
         if not leads_inside(level.whole.split("/")[:-1], target):
             return None
-        return self._make(level.shown + last, LINK, 0, about.st_mtime_ns, about.st_mode & 0o777, target=target)
+        return self._make(level.shown + last, LINK, 0, clamp_time(about.st_mtime_ns), about.st_mode & 0o777, target=target)
 
     def _what_link_leads_to(self, level: _Level, last: str) -> T | None:
         """Describe what stands behind a link; a folder there is not descended into."""
@@ -262,7 +262,7 @@ class _Walk(Generic[T]):
                 return None
             raise
         if stat.S_ISREG(about.st_mode):
-            return self._make(level.shown + last, FILE, about.st_size, about.st_mtime_ns, about.st_mode & 0o777)
+            return self._make(level.shown + last, FILE, about.st_size, clamp_time(about.st_mtime_ns), about.st_mode & 0o777)
         return self._folder(level, last, about) if stat.S_ISDIR(about.st_mode) else None
 
 

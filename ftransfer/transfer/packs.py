@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from ftransfer.digest import Digest
 from ftransfer.errors import FtransferError, LocalProtocolError, RemoteProtocolError, from_wire
-from ftransfer.limits import DEFAULT_LIMITS, Limits
+from ftransfer.limits import DEFAULT_LIMITS, LAST_TIME_NS, Limits, clamp_time
 from ftransfer.protocol.connection import Connection
 from ftransfer.protocol.framing import decode_pack
 from ftransfer.protocol.replies import take
@@ -25,7 +25,6 @@ MAX_ITEMS = DEFAULT_LIMITS.max_items
 _SMALL_BYTES = 16 * 1024  # a file, on average
 
 _KINDS = frozenset((FILE, FOLDER, LINK))
-_FAR_NS = 2**63 - 1
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -93,8 +92,10 @@ def unpack(
     is_typed = {*map(type, names), *map(type, kinds), *map(type, digests), *map(type, targets)} <= {str}
     if not is_typed or not {*map(type, mtimes), *map(type, modes)} <= {int}:
         raise RemoteProtocolError("the index of a pack has a value of the wrong type")
-    if not _KINDS.issuperset(kinds) or min(modes, default=0) < 0 or any(map(_FAR_NS.__lt__, map(abs, mtimes))):
-        raise RemoteProtocolError("the index of a pack has a value that is out of range")
+    if not _KINDS.issuperset(kinds):
+        raise RemoteProtocolError("the index of a pack has an item of unknown kind")
+    if any(map(LAST_TIME_NS.__lt__, map(abs, mtimes))):  # one odd date must not keep the other files from being stored
+        mtimes = list(map(clamp_time, mtimes))
     if rename is not None:
         names = rename(names)
     return list(map(SmallFile, names, kinds, mtimes, modes, contents, digests, targets)), digest

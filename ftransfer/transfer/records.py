@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from ftransfer.errors import RemoteProtocolError
 from ftransfer.names import PLAIN_NAME_LENGTH, SafeName, is_plain_part, parse_name
-from ftransfer.protocol.replies import take, take_count, take_time
+from ftransfer.protocol.replies import take, take_time
 from ftransfer.storage.base import FILE, FOLDER, LINK, Entry
 
 
@@ -115,6 +115,11 @@ def described_from_wire(value: Mapping[str, Any], name: SafeName) -> Entry:
     return _entry(value, name)
 
 
+def _within_file(size: int) -> int:
+    """Return a size that a file can have: one odd number in a listing must not make the rest of it useless."""
+    return min(max(0, size), 2**63 - 1)
+
+
 def _entry(value: Mapping[str, Any], safe: SafeName) -> Entry:
     kind = take(value, "kind", str)
     if kind not in (FILE, FOLDER, LINK):
@@ -122,9 +127,9 @@ def _entry(value: Mapping[str, Any], safe: SafeName) -> Entry:
     return Entry(
         name=str(safe),
         kind=kind,
-        size=take_count(value, "size", 0),
+        size=_within_file(take(value, "size", int, 0)),
         mtime_ns=take_time(value, "mtime_ns"),
-        mode=take_count(value, "mode", 0),
+        mode=take(value, "mode", int, 0) & 0o7777,
         identity=take(value, "identity", str, ""),
         target=take(value, "target", str, ""),
         unread=take(value, "unread", bool, False),

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from ftransfer.errors import FtransferError, NameRefused
 from ftransfer.jobs import movers, run_job
+from ftransfer.limits import clamp_time
 from ftransfer.names import RESERVED_PREFIX, ROOT, SafeName, parse_name
 from ftransfer.protocol.live import CREATED, Change, Person, Rescan
 from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, Store
@@ -246,10 +247,10 @@ class FolderWatcher:
             return None
         kind = about.st_mode
         if stat.S_ISREG(kind):
-            return Stamp(FILE, about.st_size, about.st_mtime_ns)
+            return Stamp(FILE, about.st_size, clamp_time(about.st_mtime_ns))
         if stat.S_ISDIR(kind):
-            return Stamp(FOLDER, 0, about.st_mtime_ns)
-        return Stamp(LINK, 0, about.st_mtime_ns) if stat.S_ISLNK(kind) else None
+            return Stamp(FOLDER, 0, clamp_time(about.st_mtime_ns))
+        return Stamp(LINK, 0, clamp_time(about.st_mtime_ns)) if stat.S_ISLNK(kind) else None
 
     def _tell_all(self, differences: Differences, person: Person | None) -> None:
         for change in differences.changes():
