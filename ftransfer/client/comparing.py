@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 
-from ftransfer.client.conversation import Conversation
+from ftransfer.client.conversation import Conversation, require_count
 from ftransfer.client.trees import Plan, TreeOptions
-from ftransfer.errors import FtransferError, NotFound
+from ftransfer.errors import FtransferError, NotFound, SourceChanged
 from ftransfer.names import ROOT, SafeName
 from ftransfer.protocol.replies import Listing, Reply
 from ftransfer.storage.base import FOLDER, WHOLE, Entry, Range, Store
@@ -36,6 +36,7 @@ async def compare_with_server(
 
     Raises:
         NotFound: There is no such source. (A destination that is not there is empty.)
+        SourceChanged: Of the server's folder less was listed than it had announced in its spans.
         NotAFolder, and what ends a conversation.
     """
     differences = await ask_differences(conversation, store, remote, options, pulls=pulls)
@@ -56,18 +57,38 @@ async def compare_ranges(
     comparison = Comparison(options.rules)
     ranges = differences.ranges
     said = 0
+    has_shrunk = False
     for number, within in enumerate(ranges):
         if differences.told:
             said = await _ask_ahead(conversation, remote, ranges, number, said, links=options.links)
         if within.after:
             plan.add_all(comparison.resume(await _folders_down_to(store, within.after)))
         ours = store.list(ROOT, recursive=True, links=options.links, within=within)
-        theirs = _answer(conversation, remote, pulls=pulls) if differences.told else nothing()
-        async with closing(ours), closing(theirs):
+        theirs = _Counted(_answer(conversation, remote, pulls=pulls) if differences.told else nothing())
+        async with closing(ours), closing(theirs.batches):
             async for actions in comparison.actions(theirs, ours) if pulls else comparison.actions(ours, theirs):
                 plan.add_all(actions)
+        has_shrunk |= number < len(differences.entries) and theirs.count < differences.entries[number]
+    if pulls and has_shrunk:
+        raise SourceChanged("the folder changed while it was listed; run the command again when nobody writes to it")
     plan.add_all(comparison.finish())
     plan.unchanged += comparison.unchanged + differences.same
+
+
+class _Counted:
+    """Batches of entries, and how many entries have been given."""
+
+    def __init__(self, batches: Entries) -> None:
+        self.batches = batches
+        self.count = 0
+
+    def __aiter__(self) -> _Counted:
+        return self
+
+    async def __anext__(self) -> Sequence[Entry]:
+        batch = await anext(self.batches)
+        self.count += len(batch)
+        return batch
 
 
 async def compare_listings(plan: Plan, source: Entries, there: Entries, rules: Rules) -> None:
@@ -117,11 +138,15 @@ async def ask_differences(
 
 async def _spans(conversation: Conversation, remote: SafeName, *, links: bool) -> AsyncIterator[Span]:
     await conversation.say("dir", str(remote), {"spans": True, "recursive": True, "links": links or None})
+    count = 0
     while isinstance(event := await conversation.answer(), Listing):
         for item in event.items:
-            yield span_from_wire(item)
+            span = span_from_wire(item)
+            count += span.entries
+            yield span
     if not isinstance(event, Reply):
         raise conversation.out_of_turn(event)
+    require_count(event.values, "entries", count)
 
 
 async def _ask_ahead(
@@ -142,8 +167,10 @@ async def _ask_ahead(
 
 async def _answer(conversation: Conversation, remote: SafeName, *, pulls: bool) -> Entries:
     """Give the entries that answer a `dir` which has been said. A destination that is not there has none."""
+    count = 0
     try:
         while isinstance(event := await conversation.answer(), Listing):
+            count += len(event.items)
             yield entries_from_wire(event.items, remote, relative=True)
     except NotFound:
         if pulls:
@@ -151,6 +178,7 @@ async def _answer(conversation: Conversation, remote: SafeName, *, pulls: bool) 
         return
     if not isinstance(event, Reply):
         raise conversation.out_of_turn(event)
+    require_count(event.values, "entries", count)
 
 
 async def _folders_down_to(store: Store, name: str) -> Sequence[Entry]:

@@ -26,7 +26,7 @@ from ftransfer.errors import (
 from ftransfer.limits import Limits
 from ftransfer.protocol.commands import Command
 from ftransfer.protocol.connection import Event, InputEnded, Payload
-from ftransfer.protocol.replies import HEARTBEAT, ErrorReply, Hello, Listing, Notice, Reply
+from ftransfer.protocol.replies import HEARTBEAT, ErrorReply, Hello, Listing, Notice, Reply, take_count
 from ftransfer.protocol.state import State
 
 # However short the pauses are that a server wants: it must not make us send without end.
@@ -267,6 +267,17 @@ class Conversation:
         """End the connection at once."""
         self.is_over = True
         self.channel.abort()
+
+
+def require_count(values: Mapping[str, Any], key: str, came: int) -> None:
+    """Compare how many things came with the number in the reply: an answer that does not add up must not be acted on.
+
+    Raises:
+        RemoteProtocolError: Another number was announced, or none.
+    """
+    announced = take_count(values, key)
+    if announced != came:
+        raise RemoteProtocolError(f'the server announced {announced} as "{key}" and {came} came; run the command again')
 
 
 def _within(limits: Limits, hello: Hello) -> Limits:

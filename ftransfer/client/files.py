@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ftransfer.client.commands import Commands
-from ftransfer.client.conversation import Conversation
+from ftransfer.client.conversation import Conversation, require_count
 from ftransfer.client.paths import RemoteName, share_name, share_path
 from ftransfer.digest import Digest, is_digest
 from ftransfer.errors import RemoteProtocolError
@@ -120,6 +120,7 @@ async def ask_partials(conversation: Conversation, below: str, options: Mapping[
         found += [_partial_from_wire(item) for item in event.items]
     if not isinstance(event, Reply):
         raise conversation.out_of_turn(event)
+    require_count(event.values, "partials", len(found))
     return found
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
-from ftransfer.client.conversation import Asked, Conversation
+from ftransfer.client.conversation import Asked, Conversation, require_count
 from ftransfer.client.downloads import Download
 from ftransfer.client.trees import (
     Plan,
@@ -19,7 +19,15 @@ from ftransfer.client.trees import (
     tell_plan,
     tell_unread,
 )
-from ftransfer.errors import DigestMismatch, FolderNotEmpty, FtransferError, NameRefused, NotFound, RemoteProtocolError
+from ftransfer.errors import (
+    DigestMismatch,
+    FolderNotEmpty,
+    FtransferError,
+    NameRefused,
+    NotFound,
+    RemoteProtocolError,
+    SourceChanged,
+)
 from ftransfer.jobs import Room
 from ftransfer.names import NameReader, SafeName, escape, parse_name
 from ftransfer.protocol.connection import Payload
@@ -35,6 +43,8 @@ from ftransfer.transfer.spool import Spool
 _WINDOW = 8192
 # Large files that are asked for at once: the server opens the next one while the present one travels.
 _ASKED_AHEAD = 2
+# A source that others write to is compared so often.
+_COMPARISONS = 3
 
 
 async def pull_tree(
@@ -57,7 +67,7 @@ async def pull_tree(
     """
     options = run.options
     with Plan() as plan:
-        await planning(plan)
+        await _settle(planning, plan)
         if plan.compared:
             await _compare_digests(conversation, store, remote, plan, run)
         run.begin(plan)
@@ -73,6 +83,18 @@ async def pull_tree(
         for entry in plan.removed:
             await _remove(store, entry, run)
         await _set_folders(store, plan.folders, run)
+
+
+async def _settle(planning: Callable[[Plan], Awaitable[None]], plan: Plan) -> None:
+    """Compare, and again if the source has lost something meanwhile: what was listed in part must remove nothing."""
+    for tries_left in reversed(range(_COMPARISONS)):
+        try:
+            return await planning(plan)
+        except SourceChanged:
+            if not tries_left:
+                raise
+            plan.clear()
+    return None
 
 
 async def pull_fresh_tree(
@@ -153,6 +175,8 @@ class _Intake:
         self._names = NameReader()
         self._folder: SafeName | None = None  # of the last name, if that lies below `remote`
         self._room = Room()
+        # What has come, to be compared with the reply.
+        self._sent = self._failed = self._bytes = 0
 
     async def ask(self, small: Spool) -> None:
         """Send the names, never so far ahead that more than _WINDOW are unanswered."""
@@ -166,8 +190,12 @@ class _Intake:
                 await channel.send(frame)
         await channel.send(connection.send_finish())
 
-    async def receive(self) -> Mapping[str, Any]:
-        """Store what comes until the reply; give its values."""
+    async def receive(self) -> None:
+        """Store what comes until the reply.
+
+        Raises:
+            RemoteProtocolError: The reply announces something else than came, or files that were asked for did not come.
+        """
         channel = self._conversation.channel
         while True:
             event = await self._conversation.answer()
@@ -175,13 +203,17 @@ class _Intake:
                 case Payload():
                     # While a pack is stored the next one gathers in the socket's buffer: two threads would only take turns.
                     files, _ = unpack(await channel.whole_payload(self._room), channel.limits, self._relative)
+                    self._sent += len(files)
+                    self._bytes += sum(len(file.data) for file in files)
                     await self._store_files(files)
                 case Outcomes(items=items):
                     self._take_outcomes(items)
                 case Reply(values=values):
                     if self._awaited:
                         raise RemoteProtocolError(f"the server left out {len(self._awaited)} of the files asked for")
-                    return values
+                    for key, came in (("sent", self._sent), ("failed", self._failed), ("bytes", self._bytes)):
+                        require_count(values, key, came)
+                    return
                 case _:
                     raise self._conversation.out_of_turn(event)
             self._answered.set()
@@ -222,6 +254,7 @@ class _Intake:
             error = refusal_from_wire(item)
             (name,) = self._relative([str(item["name"])])
             if error is not None:
+                self._failed += 1
                 self._run.failed(name, error)
             elif self._plan is not None and "large" in item:
                 self._plan.large.add(relative_entry(entry_from_wire(item["large"], self._remote), self._remote))

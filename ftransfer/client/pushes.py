@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ftransfer.client.ahead import PutsAhead
 from ftransfer.client.comparing import ask_differences, compare_ranges
-from ftransfer.client.conversation import Asked, Conversation
+from ftransfer.client.conversation import Asked, Conversation, require_count
 from ftransfer.client.files import ask_partials
 from ftransfer.client.trees import Plan, TreeItem, TreeRun, below, items_of, tell_plan, tell_unread
 from ftransfer.digest import Digest
@@ -122,6 +122,7 @@ class _Push:
         self._prefix = "" if remote.is_root else f"{remote}/"
         self._remote = remote
         self._unanswered: deque[_Sent] = deque()  # bounded by what two ends buffer: a few packs
+        self._stored = self._failed = 0  # of the present mput, as the server has acknowledged
 
     async def contents(self, plan: Plan) -> AsyncGenerator[Group, None]:
         """Give the links and the small files."""
@@ -167,6 +168,7 @@ class _Push:
 
     async def packs(self, groups: AsyncGenerator[Group, None]) -> None:
         """Send groups and take their outcomes in."""
+        self._stored = self._failed = 0
         await self._conversation.say("mput")
         sending, receiving = asyncio.create_task(self._send(groups)), asyncio.create_task(self._receive())
         try:
@@ -198,9 +200,11 @@ class _Push:
                 case Outcomes(items=items):
                     for item in items:
                         self._take(item)
-                case Reply():
+                case Reply(values=values):
                     if self._unanswered:
                         raise RemoteProtocolError("the server left files without an answer")
+                    require_count(values, "stored", self._stored)
+                    require_count(values, "failed", self._failed)
                     return
                 case _:
                     raise self._conversation.out_of_turn(event)
@@ -213,6 +217,7 @@ class _Push:
         if isinstance(outcome, dict) and "index" in outcome:
             if outcome != {**outcome, **receipt_of_pack(len(sent.items), sent.digest)}:
                 raise _not_sent()
+            self._stored += len(sent.items)
             self._run.items(sent.items)
             self._unanswered.popleft()
             return
@@ -221,11 +226,13 @@ class _Push:
             raise _not_sent()
         item = sent.items.popleft()
         if error is not None:
+            self._failed += 1
             self._run.failed(item.name, error)
         elif outcome.get("digest", "") != item.digest:
             message = f"{escape(item.name)}: the server acknowledges another content than was sent"
             raise RemoteProtocolError(message, name=item.name)
         else:
+            self._stored += 1
             self._run.item(item)
         if not sent.items:
             self._unanswered.popleft()

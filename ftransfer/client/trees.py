@@ -178,6 +178,14 @@ class Plan:
 
     def __init__(self, packed_bytes: int = MAX_PACKED_BYTES) -> None:
         self.packed_bytes = packed_bytes
+        self._open()
+
+    def clear(self) -> None:
+        """Begin anew, with nothing to be done."""
+        self.close()
+        self._open()
+
+    def _open(self) -> None:
         self.replaced = Spool()
         self.small = Spool()
         self.large = Spool()

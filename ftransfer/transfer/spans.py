@@ -42,12 +42,13 @@ class Differences(NamedTuple):
     """What a comparison by spans has found.
 
     `ranges` differ; they are in order, and apart from each other. `same` entries are in none of them, alike on both sides. `told`
-    is false if the other side has nothing at all.
+    is false if the other side has nothing at all. `entries` is how many entries the other side has announced for each range.
     """
 
     ranges: Sequence[Range]
     same: int = 0
     told: bool = True
+    entries: Sequence[int] = ()
 
 
 async def find_differences(spans: AsyncIterator[Span], batches: AsyncIterator[Sequence[str]]) -> Differences:
@@ -56,7 +57,7 @@ async def find_differences(spans: AsyncIterator[Span], batches: AsyncIterator[Se
     Raises:
         RemoteProtocolError: The spans are not in order.
     """
-    lines, ranges, same, after = _Lines(batches), list[Range](), 0, ""
+    lines, ranges, entries, same, after = _Lines(batches), list[Range](), list[int](), 0, ""
     async for span in spans:
         if sort_key(span.until) <= sort_key(after):
             raise RemoteProtocolError("the spans of a listing are not in order")
@@ -64,20 +65,22 @@ async def find_differences(spans: AsyncIterator[Span], batches: AsyncIterator[Se
             same += span.entries
         else:
             await lines.drop(span.until)
-            _add_range(ranges, after, span.until)
+            _add_range(ranges, entries, Range(after, span.until), span.entries)
         after = span.until
     if not after:
         return Differences([WHOLE], told=False)
     if await lines.fill(1):
-        _add_range(ranges, after, "")
-    return Differences(ranges, same)
+        _add_range(ranges, entries, Range(after), 0)
+    return Differences(ranges, same, entries=entries)
 
 
-def _add_range(ranges: list[Range], after: str, until: str) -> None:
-    """Add a range behind all others; one that follows upon the last becomes a part of it."""
-    if ranges and ranges[-1].until == after:
-        after = ranges.pop().after
-    ranges.append(Range(after, until))
+def _add_range(ranges: list[Range], entries: list[int], added: Range, count: int) -> None:
+    """Add a range of so many entries behind all others; one that follows upon the last becomes a part of it."""
+    if ranges and ranges[-1].until == added.after:
+        added = Range(ranges.pop().after, added.until)
+        count += entries.pop()
+    ranges.append(added)
+    entries.append(count)
 
 
 class _Lines:

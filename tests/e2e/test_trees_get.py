@@ -201,7 +201,7 @@ async def test_server_that_sends_other_names_writes_nothing(tmp_path: Path, name
     said = frame(b"H", b'{"protocol":1}')
     if not fresh:
         (dest / "x").touch()
-        said += frame(b"L", json.dumps(LISTING).encode()) + frame(b"R", b"{}")
+        said += frame(b"L", json.dumps(LISTING).encode()) + frame(b"R", b'{"entries":%d}' % len(LISTING))
     async with fake_server(said + pack(name) + frame(b"R", b"{}")) as address:
         with pytest.raises(FtransferError):
             async with connect(*address, retry=NO_RETRY, limits=Limits(close_s=0.1)) as client:
@@ -218,7 +218,8 @@ async def test_one_bit_flipped_in_a_name_is_noticed_and_nothing_is_published(tmp
     said = frame(b"H", b'{"protocol":1}')
     if not fresh:
         (dest / "x").touch()
-        said += frame(b"L", json.dumps([{**LISTING[0], "name": name} for name in [*names, "t/d"]]).encode()) + frame(b"R", b"{}")
+        said += frame(b"L", json.dumps([{**LISTING[0], "name": name} for name in [*names, "t/d"]]).encode())
+        said += frame(b"R", b'{"entries":4}')
     said += pack(*names, arrives=lambda head: head.replace(b"t/c", b"t/" + bytes([ord("c") ^ 7])))
     async with fake_server(said + frame(b"R", b"{}")) as address:
         with pytest.raises(DigestMismatch):

@@ -30,7 +30,9 @@ Tree = Mapping[str, tuple[str, int, int]]  # name to kind, size or target, mtime
 class Said:
     """A conversation with a server that answers `dir` from a store, with spans of a few entries."""
 
-    def __init__(self, store: MemoryStore, *, span: int = 0) -> None:
+    def __init__(self, store: MemoryStore, *, span: int = 0, more: int = 0) -> None:
+        """With `more` it announces so many entries that do not come."""
+        self._more = more
         self.hello = Hello(1, "a server", 1, features=("spans",) if span else ())
         self.commands: list[Mapping[str, Any]] = []
         self._door = Share(store).door()
@@ -43,14 +45,17 @@ class Said:
         self._answers.append(self._answer(argument, {key: value for key, value in options.items() if value is not None}))
 
     async def _answer(self, path: str, options: dict[str, Any]) -> AsyncGenerator[Listing | Reply, None]:
+        count = 0
         if options.pop("spans", False):
             async for lines in self._door.lines(path, links=options.get("links", False)):
+                count += len(lines)
                 spans = [lines[start : start + self._span] for start in range(0, len(lines), self._span)]
                 yield Listing([span_to_wire(span_of(span)) for span in spans])
         else:
             async for batch in self._door.list(path, **options):
+                count += len(batch)
                 yield Listing([entry_to_wire(entry) for entry in batch])
-        yield Reply({})
+        yield Reply({"entries": count + self._more})
 
     async def answer(self) -> Listing | Reply:
         event = await anext(self._answers[0])

@@ -62,13 +62,13 @@ async def test_folder_that_cannot_be_read_is_like_no_other() -> None:
 
 async def test_equal_trees_have_no_ranges() -> None:
     lines = [line(name) for name in NAMES]
-    assert await compare(lines, lines) == Differences([], same=7)
+    assert await compare(lines, lines) == Differences([], same=7, entries=[])
 
 
 async def test_ranges_that_touch_are_one() -> None:
     theirs = [line(name) for name in "abcdefgh"]
     ours = [line(name, 2 if name in "cef" else 1) for name in "abcdefgh"]
-    assert await compare(theirs, ours) == Differences([Range("b", "f")], same=4)
+    assert await compare(theirs, ours) == Differences([Range("b", "f")], same=4, entries=[4])
 
 
 async def test_what_only_we_have_is_in_a_range() -> None:
