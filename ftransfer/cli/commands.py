@@ -46,6 +46,22 @@ def command_of(name: str) -> tuple[Any, str]:
     return found, getattr(module, f"{name.upper()}_EXAMPLES", "")
 
 
+def refuse_empty_words(arguments: Sequence[str]) -> None:
+    """Refuse a command line that has an empty word: mostly a variable that is not set, and never to stand for a whole folder.
+
+    Raises:
+        WrongUsage.
+    """
+    name, *words = arguments or ("",)
+    if name not in HOMES or name in _LOCAL:
+        return
+    options = words[: words.index("--")] if "--" in words else words
+    if "" in words or any(word.startswith("--") and word.index("=") == len(word) - 1 for word in options if "=" in word):
+        from ftransfer.shell.failures import WrongUsage
+
+        raise WrongUsage(f"{name} was given an empty argument, perhaps a variable that is not set; . and / stand for whole folders")
+
+
 def run_plain(arguments: Sequence[str]) -> bool:
     """Run a command line that raises no question; whether it was one. What the command raises comes out."""
     name, *words = arguments or ("",)

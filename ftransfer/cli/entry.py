@@ -43,9 +43,10 @@ def run_program(arguments: Sequence[str]) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    from ftransfer.cli.commands import run_plain
+    from ftransfer.cli.commands import refuse_empty_words, run_plain
 
     try:
+        refuse_empty_words(arguments)
         if run_plain(arguments):
             return 0
         from ftransfer.cli.app import run_app

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
-from ftransfer.client.conversation import Conversation, OnNotice
+from ftransfer.client.conversation import Conversation, OnNotice, require_count
 from ftransfer.client.files import FileCommands
 from ftransfer.client.greeting import Address
 from ftransfer.client.live import Live
@@ -258,10 +258,13 @@ class Client(FileCommands, Transfers, People):
             conversation = await self._connected()
             try:
                 await conversation.say("dir", str(below), options)
+                count = 0
                 while isinstance(event := await conversation.answer(), Listing):
+                    count += len(event.items)
                     yield entries_from_wire(event.items, below)
                 if not isinstance(event, Reply):
                     raise conversation.out_of_turn(event)
+                require_count(event.values, "entries", count)
             finally:
                 if not conversation.is_between_commands:
                     conversation.abort()
@@ -276,20 +279,21 @@ class Client(FileCommands, Transfers, People):
 
     async def get_tree(
         self,
-        path: RemoteName = "",
+        path: RemoteName = "/",
         dest: str | os.PathLike[str] = ".",
         *,
         options: TreeOptions | None = None,
         on_item: OnItem | None = None,
         progress: ProgressCallback | None = None,
     ) -> TreeReport:
-        """Make the local folder `dest` like the folder `path` of the share ("" is all of it); only what differs is moved.
+        """Make the local folder `dest` like the folder `path` of the share ("/" is all of it); only what differs is moved.
 
         Args:
             on_item: Called with what became of each name.
 
         Raises:
             NotFound, NotAFolder: There is no such folder.
+            NameRefused: `dest` is empty, or `path` is and things may be removed.
             FtransferError: What ended the whole; failures of single names are in the report instead.
         """
         from ftransfer.client import treecommands
@@ -317,7 +321,7 @@ class Client(FileCommands, Transfers, People):
     async def put_tree(
         self,
         folder: str | os.PathLike[str],
-        path: RemoteName = "",
+        path: RemoteName = "/",
         *,
         options: TreeOptions | None = None,
         on_item: OnItem | None = None,

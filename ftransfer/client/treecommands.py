@@ -16,7 +16,7 @@ from ftransfer.client.pulls import pull_fresh_tree, pull_tree
 from ftransfer.client.pushes import push_tree
 from ftransfer.client.trees import OnItem, Plan, TreeOptions, TreeReport, TreeRun
 from ftransfer.client.unfinished import is_empty, until_whole
-from ftransfer.errors import FtransferError, NotAFolder, NotFound
+from ftransfer.errors import FtransferError, NameRefused, NotAFolder, NotFound
 from ftransfer.jobs import movers, run_job
 from ftransfer.names import SafeName, escape
 from ftransfer.storage.base import FILE, Store
@@ -42,6 +42,7 @@ async def get_tree(
 ) -> TreeReport:
     """See Client.get_tree."""
     options = options or TreeOptions()
+    _refuse_empty(path, dest, options)
     remote = share_path(path)
     run = TreeRun(options, on_item, progress)
     async with (
@@ -80,6 +81,7 @@ async def get_matching(
 ) -> TreeReport:
     """See Client.get_matching."""
     options = options or TreeOptions()
+    _refuse_empty(pattern, dest, options)
     folder, rest = split_glob(pattern)
     remote = share_path(folder)
     wanted = glob_selection(rest)
@@ -120,6 +122,7 @@ async def put_tree(
 ) -> TreeReport:
     """See Client.put_tree."""
     options = options or TreeOptions()
+    _refuse_empty(path, folder, options)
     remote = share_path(path)
     run = TreeRun(options, on_item, progress)
     store = await LocalStore.open(folder, durable=client.durable)
@@ -127,6 +130,18 @@ async def put_tree(
         return await _run(client, str(remote), run, lambda conversation: push_tree(conversation, store, remote, run))
     finally:
         await store.close()
+
+
+def _refuse_empty(path: RemoteName, local: str | os.PathLike[str], options: TreeOptions) -> None:
+    """Refuse names that are empty by mistake, where they would stand for a whole folder that is written to or emptied.
+
+    Raises:
+        NameRefused.
+    """
+    if not os.fspath(local):
+        raise NameRefused("the local folder has no name; . is the current folder")
+    if options.delete and not os.fspath(path):
+        raise NameRefused("the path in the share is empty; / is the whole share")
 
 
 async def _receive(client: Client, name: str, store: Store, run: TreeRun, attempt: _Attempt) -> TreeReport:

@@ -112,7 +112,7 @@ async def test_dry_run_changes_nothing(service: Service) -> None:
     items: list[TreeItem] = []
     async with service.client() as client:
         options = TreeOptions(delete=True, dry_run=True)
-        await client.put_tree(service.local / "tree", "", options=options, on_item=items.append)
+        await client.put_tree(service.local / "tree", "/", options=options, on_item=items.append)
     assert [path.name for path in service.root.iterdir()] == ["extra"]
     assert ("extra", "removed") in {(item.name, item.did) for item in items}
 
