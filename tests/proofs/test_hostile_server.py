@@ -20,7 +20,6 @@ from tests.support.canary import Canary, canary
 from tests.support.service import fake_server, frame
 
 HELLO = frame(b"H", b'{"protocol":1}')
-DONE = frame(b"R", b"{}")
 LIMITS = Limits(stall_s=0.2, close_s=0.05)
 
 
@@ -142,8 +141,9 @@ async def test_file_got_onto_a_planted_link_replaces_the_link(tmp_path: Path, ou
     """One file by name, where a link to outside has the name already: the link goes, what it led to stays."""
     dest = destination(tmp_path)
     meta = {"name": "secret", "size": 1, "mtime_ns": 1, "mode": 420, "identity": "i", "offset": 0, "length": 1}
-    end = frame(b"E", json.dumps({"size": 1, "digest": digest_of(b"x")}).encode())
-    said = HELLO + frame(b"M", json.dumps(meta).encode()) + frame(b"D", b"x") + end + DONE
+    payload = json.dumps(meta).encode()
+    end = frame(b"E", json.dumps({"size": 1, "digest": digest_of(b"x"), "head": digest_of(payload)}).encode())
+    said = HELLO + frame(b"M", payload) + frame(b"D", b"x") + end + frame(b"R", b'{"bytes":1}')
     async with fake_server(said) as address, connect(*address, retry=NO_RETRY, limits=LIMITS) as client:
         await client.get("secret", dest)
     assert not (dest / "secret").is_symlink() and (dest / "secret").read_bytes() == b"x"

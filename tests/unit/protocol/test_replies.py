@@ -165,11 +165,11 @@ def test_counts_are_capped_at_the_limit(kind: Kind, key: str) -> None:
 
 
 def test_times_may_be_before_1970_and_are_brought_into_range() -> None:
-    for time in (-LARGEST, -1, LARGEST):
+    for time in (-LARGEST - 1, -1, LARGEST):
         assert decode(Kind.META, {"mtime_ns": time}) == Meta(mtime_ns=time)
     for time in (LARGEST + 1, 10**400):
         assert decode(Kind.META, {"mtime_ns": time}) == Meta(mtime_ns=LARGEST)
-        assert decode(Kind.META, {"mtime_ns": -time}) == Meta(mtime_ns=-LARGEST)
+        assert decode(Kind.META, {"mtime_ns": -time - 1}) == Meta(mtime_ns=-LARGEST - 1)
 
 
 def test_announced_limits_that_are_no_sensible_numbers_are_left_out() -> None:
