@@ -55,6 +55,7 @@ class IgnoreRules:
         self._folder, self._is_folder_matched = "", False  # the last that was asked about: names mostly come folder by folder
 
     def match(self, name: str, is_folder: bool) -> bool:
+        name = _as_bytes(name)
         folder = name.rpartition("/")[0]
         if folder != self._folder:
             self._is_folder_matched = any(self._match_alone(above, True) for above in _folders_down_to(folder))
@@ -66,6 +67,11 @@ class IgnoreRules:
             if (is_folder or not rule.is_for_folders) and rule.pattern.match(name):
                 return not rule.is_negated
         return False
+
+
+def _as_bytes(text: str) -> str:
+    """Give text with a character for each byte: a `?` of git stands for a byte."""
+    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("latin-1")
 
 
 def _folders_down_to(name: str) -> Iterator[str]:
@@ -81,7 +87,7 @@ def _folders_down_to(name: str) -> Iterator[str]:
 def _rule_of(line: str) -> _Rule | None:
     from ftransfer.transfer.wildcards import compile_path  # most commands have no patterns
 
-    text = line.rstrip("\r\n")
+    text = _as_bytes(line.rstrip("\r\n"))
     while text.endswith(" ") and not text.endswith("\\ "):
         text = text[:-1]
     if not text or text.startswith("#"):
