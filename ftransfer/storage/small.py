@@ -109,7 +109,9 @@ def read_content(handle: int, name: str, before: os.stat_result, shelf: Shelf) -
             count += more  # regular files do not read short; some network file systems do
         after = os.fstat(handle)
         if _version(after) == _version(before):  # less than its size may have come: /sys says a page for everything
-            return SmallFile(name, FILE, clamp_time(after.st_mtime_ns), after.st_mode & 0o777, data[:count], digest_of(data[:count]))
+            return SmallFile(
+                name, FILE, clamp_time(after.st_mtime_ns), after.st_mode & 0o777, data[:count], digest_of(data[:count])
+            )
         if after.st_size > 2 * size + (1 << 20):
             break  # what grows so fast is not small
         before = after
