@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from ftransfer import liveness
 from ftransfer.errors import Closed
 from ftransfer.loopback import is_loopback
+from ftransfer.peer_user import NamedSocket, user_of_peer
 
 if TYPE_CHECKING:
     from ftransfer.link.sockets import SocketLink
@@ -19,6 +20,10 @@ Buffer = bytes | bytearray | memoryview
 
 # Enough to hold any line and most control frames, little enough for a thousand idle sessions.
 READ_SIZE = 64 * 1024
+
+
+class KernelSocket(liveness.KernelSocket, NamedSocket, Protocol):
+    """A socket, or what asyncio shows of one."""
 
 
 class Link(Protocol):
@@ -31,6 +36,13 @@ class Link(Protocol):
     @property
     def is_local(self) -> bool:
         """Whether the peer is a program on this machine."""
+
+    @property
+    def own_host(self) -> str:
+        """The address of our own end, or "" if it has none."""
+
+    def peer_user(self) -> int | None:
+        """Return the user whose process on this machine is at the other end, or None if that cannot be told."""
 
     def keep_alive(self, vanish_s: float) -> None:
         """Have the system ask a silent peer whether it is there, so that one which is gone is noticed within `vanish_s`."""
@@ -91,7 +103,7 @@ class Link(Protocol):
 class PeerLink:
     """What both forms know of the peer and its machine."""
 
-    def __init__(self, kernel_socket: liveness.KernelSocket | None, address: object) -> None:
+    def __init__(self, kernel_socket: KernelSocket | None, address: object) -> None:
         self._kernel_socket = kernel_socket
         self.peer, self.peer_host = _peer_at(address)
         self.encrypted = False
@@ -99,6 +111,14 @@ class PeerLink:
     @property
     def is_local(self) -> bool:
         return is_loopback(self.peer_host)
+
+    @property
+    def own_host(self) -> str:
+        name = self._kernel_socket.getsockname() if self._kernel_socket is not None else None
+        return str(name[0]) if isinstance(name, tuple) else ""
+
+    def peer_user(self) -> int | None:
+        return user_of_peer(self._kernel_socket) if self._kernel_socket is not None else None
 
     def keep_alive(self, vanish_s: float) -> None:
         if self._kernel_socket is not None:

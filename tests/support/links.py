@@ -20,6 +20,7 @@ class HeldLink:
     peer_host = "nobody"
     encrypted = False
     is_local = True
+    own_host = ""
     round_trip_s = 0.0
     carried_bytes = 0
     direct: SocketLink | None = None
@@ -38,6 +39,9 @@ class HeldLink:
 
     def unanswered_s(self) -> float:
         return 0.0
+
+    def peer_user(self) -> int | None:
+        return None
 
     async def read(self, timeout_s: float) -> bytes:
         await asyncio.Event().wait()
