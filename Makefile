@@ -13,7 +13,6 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # Serves the sample folder until Ctrl-C.
 serve: $(VENV)/.installed $(VENV)/.compiled
-	@echo 'from another terminal: $(BIN)/ftransfer connect $(HOST) $(PORT)'
 	@exec $(BIN)/ftransfer serve sample_share --host $(HOST) --port $(PORT)
 
 # The whole test suite, on all cores (ARGS='-n 0' for one process); arguments for pytest go into ARGS. Pytest's summary is the last thing

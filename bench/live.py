@@ -102,7 +102,7 @@ def read_frame(sock: socket.socket) -> tuple[bytes, bytes]:
 def served(folder: Path) -> Iterator[tuple[int, int]]:
     """Serve a folder in a process; gives its port and pid."""
     server = Popen(
-        [sys.executable, "-m", "ftransfer", "serve", str(folder), "--port", "0"],
+        [sys.executable, "-m", "ftransfer", "serve", str(folder), "--port", "0", "--anonymous", "all"],
         stdout=PIPE,
         stderr=open(os.devnull, "w"),
         text=True,

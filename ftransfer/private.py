@@ -8,8 +8,8 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import secrets
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -21,6 +21,9 @@ _MAX_SECRET_BYTES = 4096
 
 def state_folder() -> Path:
     """Give the folder of this user in which state is kept; it need not be there yet."""
+    if sys.platform == "linux":
+        # As platformdirs does, whose import takes longer than all else that a client needs to trust a server on this machine.
+        return Path(os.environ.get("XDG_STATE_HOME", "").strip() or os.path.expanduser("~/.local/state")) / "ftransfer"
     from platformdirs import user_state_path
 
     return user_state_path("ftransfer")
@@ -100,7 +103,7 @@ def write_private(path: Path, text: str, *, like: os.stat_result | None = None) 
         BadFile: It cannot be written.
     """
     # In the same folder, so that it can be renamed; unpredictable, and never through a link.
-    temp = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    temp = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import inspect
 import os
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.loop_guard import LoopGuard
+
+# No test reads or writes the known servers, logins and tokens of whoever runs it.
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="ftransfer-tests-")
+atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
 # The machine may be busy with other work, so no example is judged by its time; the cap on the whole test is enough.
 settings.register_profile("fast", max_examples=60, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])

@@ -1,12 +1,14 @@
-"""serve's options for encryption and logins -> what the server shows, whom it lets in, and the line to hand on."""
+"""serve's options for encryption and logins -> what the server shows, whom it lets in, and the lines to hand on."""
 
 from __future__ import annotations
 
 import logging
-import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ftransfer.cli.program import command_line
 from ftransfer.cli.reachable import own_address
 from ftransfer.errors import BadFile
 from ftransfer.shell.failures import WrongUsage
@@ -14,6 +16,7 @@ from ftransfer.shell.failures import WrongUsage
 if TYPE_CHECKING:
     from ftransfer.auth.admission import Admission
     from ftransfer.auth.files import CredentialFiles
+    from ftransfer.auth.running import Registration
     from ftransfer.rights import Principal
     from ftransfer.tls.contexts import ServerTls
 
@@ -43,6 +46,12 @@ class GuardOptions:
     users: str = ""
     anonymous: str = ""
     token_file: str = ""
+    new_token: bool = False
+
+    @property
+    def makes_token(self) -> bool:
+        """Whether the server has a token of its own: nobody said who may come in."""
+        return not (self.users or self.token_file or self.anonymous)
 
     def check(self) -> None:
         """Raise WrongUsage if one option contradicts another."""
@@ -51,6 +60,10 @@ class GuardOptions:
                 raise WrongUsage(f"--tls off and {option} contradict each other; leave one out")
         if self.key and not self.cert:
             raise WrongUsage("--key is for the certificate that --cert names; give both")
+        if self.new_token and not self.makes_token:
+            raise WrongUsage(
+                "--new-token is for a server that makes its own token; leave out --token-file, --users and --anonymous"
+            )
 
     def anonymous_principal(self) -> Principal | None:
         from ftransfer.names import ROOT
@@ -63,37 +76,65 @@ class GuardOptions:
 
 @dataclass(slots=True)
 class Guard:
-    """How a server is protected. `token` is one that was made for this run, and is to be handed on."""
+    """How a server is protected. `token` is its own, which is kept in the file `token_path`; "" if it has none."""
 
     options: GuardOptions
+    is_local: bool
     tls: ServerTls | None
     admission: Admission
     credentials: CredentialFiles
     token: str = field(default="", repr=False)
+    token_path: Path = Path()
+    registration: Registration | None = None
 
     @classmethod
-    def build(cls, options: GuardOptions, host: str) -> Guard:
-        """Read files, make keys and a token where they are needed. Blocking.
+    def build(cls, options: GuardOptions, host: str, folder: str) -> Guard:
+        """Read files, make keys and a token where they are needed. Blocking; to be closed.
 
         Raises:
             WrongUsage: A login would travel in plain.
             BadFile: A file cannot be used.
         """
+        from ftransfer.auth.admission import Admission
+        from ftransfer.auth.files import CredentialFiles
+        from ftransfer.auth.own_token import own_token
+        from ftransfer.auth.running import Registration
         from ftransfer.loopback import listens_on_loopback_only
+        from ftransfer.private import state_folder
 
         is_local = listens_on_loopback_only(host)
         # A certificate that was given is there to be shown.
         is_encrypted = options.tls == "on" or (options.tls == "auto" and bool(not is_local or options.cert or options.client_ca))
-        wants_login = bool(options.users or options.token_file or (not is_local and not options.anonymous))
+        wants_login = bool(options.users or options.token_file or options.makes_token)
         if wants_login and not is_encrypted and not is_local:
             raise WrongUsage(
                 "--tls off would send logins in plain over the network; leave it out, or open the share to all with --anonymous"
             )
-        from ftransfer.auth.files import CredentialFiles
-
-        admission, token = _admission(options, wants_login)
+        tls = _tls(options) if is_encrypted else None
+        if options.makes_token:
+            token, path = own_token(state_folder(), folder, new=options.new_token)
+            admission = Admission(token=token)
+            return cls(
+                options, is_local, tls, admission, CredentialFiles(admission), token, path, Registration.open(state_folder())
+            )
+        admission = _admission(options)
         credentials = CredentialFiles(admission, users=options.users, token=options.token_file)
-        return cls(options, _tls(options) if is_encrypted else None, admission, credentials, token)
+        return cls(options, is_local, tls, admission, credentials)
+
+    def publish(self, addresses: Sequence[tuple[str, int]]) -> None:
+        """Let the clients of this user find the server."""
+        from ftransfer.auth.running import RunningServer
+
+        if self.registration is not None:
+            fingerprint = self.tls.fingerprint if self.tls is not None else ""
+            try:
+                self.registration.publish(RunningServer(addresses, fingerprint, self.token))
+            except OSError as error:
+                log.warning("clients of the same user cannot find the token: %s", error.strerror)
+
+    def close(self) -> None:
+        if self.registration is not None:
+            self.registration.close()
 
     @property
     def files(self) -> list[str]:
@@ -112,20 +153,28 @@ class Guard:
                 log.info("certificate: read")
         self.credentials.reload()
 
-    def connect_line(self, host: str, port: int) -> str:
-        """Give the command with which others connect, ready to be pasted into a shell."""
-        words = ["ftransfer", "connect", own_address(host), str(port)]
-        if self.tls is not None:
-            words += ["--fingerprint", self.tls.fingerprint]
+    def lines_to_hand_on(self, host: str, port: int) -> list[str]:
+        """Return what the owner is told: how to connect, and what others need."""
+        address = (own_address(host), str(port))
+        options = ["--fingerprint", self.tls.fingerprint] if self.tls is not None else []
         if self.options.client_ca:
-            words += ["--cert", "YOUR.pem"]
-        if self.options.users and not self.options.token_file:
-            words += ["--user", "NAME"]
-        elif self.options.token_file:
-            words += ["--token-file", self.options.token_file]
-        line = shlex.join(words)
-        # Not as an option: whoever may list the processes of the machine would see it.
-        return f"FTRANSFER_TOKEN={self.token} {line}" if self.token else line
+            options += ["--cert", "YOUR.pem"]
+        if self.token and self.is_local:
+            return [
+                f"connect with: {command_line('connect', *address)}",
+                f"others need the token in {self.token_path}; --new-token makes another",
+            ]
+        if self.token:
+            # The token by itself: on a command line it would stay in the shell's history, and be seen in the list of processes.
+            return [f"log in with: {command_line('login', *address, *options)}", f"token: {self.token}"]
+        if self.options.token_file:
+            return [f"connect with: {command_line('connect', *address, *options, '--token-file', self.options.token_file)}"]
+        if self.options.users:
+            return [f"log in with: {command_line('login', *address, *options, '--user', 'NAME')}"]
+        return [
+            f"open without a login to whoever can connect: {self.options.anonymous}",
+            f"connect with: {command_line('connect', *address, *options)}",
+        ]
 
 
 def _tls(options: GuardOptions) -> ServerTls:
@@ -139,13 +188,10 @@ def _tls(options: GuardOptions) -> ServerTls:
     return ServerTls(str(own_identity(state_folder())), client_ca=options.client_ca)
 
 
-def _admission(options: GuardOptions, wants_login: bool) -> tuple[Admission, str]:
-    from ftransfer.auth.admission import OPEN, Admission, make_token
+def _admission(options: GuardOptions) -> Admission:
+    from ftransfer.auth.admission import Admission
 
-    anonymous = options.anonymous_principal()
-    if not wants_login:
-        return (OPEN if anonymous is None else Admission(anonymous=anonymous)), ""
-    users = None
+    users, token = None, ""
     if options.users:
         from ftransfer.auth.users import load_users
 
@@ -153,6 +199,5 @@ def _admission(options: GuardOptions, wants_login: bool) -> tuple[Admission, str
     if options.token_file:
         from ftransfer.private import read_secret
 
-        return Admission(token=read_secret(options.token_file), users=users, anonymous=anonymous), ""
-    token = "" if users is not None else make_token()
-    return Admission(token=token, users=users, anonymous=anonymous), token
+        token = read_secret(options.token_file)
+    return Admission(token=token, users=users, anonymous=options.anonymous_principal())

@@ -91,6 +91,7 @@ def serve(
         ),
     ] = "",
     token_file: Annotated[str, Option(metavar="FILE", help="File with the token that opens the share.", show_default=False)] = "",
+    new_token: Annotated[bool, Option("--new-token", help="Make another token, in place of the one that the server kept.")] = False,
     config: ConfigFile = None,
     audit: bounds.AuditFile = None,
     quota: bounds.Quota = None,
@@ -118,10 +119,10 @@ def serve(
 
     _dump_no_core()
     settings = Settings(context)
-    guarding = GuardOptions(tls, cert, key, client_ca, users, anonymous, token_file)
+    guarding = GuardOptions(tls, cert, key, client_ca, users, anonymous, token_file, new_token)
     guarding.check()
     keep_partials_s = parse_age(settings.values["keep_partials"])
-    guard = Guard.build(guarding, host)
+    guard = Guard.build(guarding, host, folder)
     records = audit if audit is not None and os.path.isdir(os.path.dirname(os.path.abspath(audit))) else None
     # Before the first thread, and after the last complaint.
     lock = close_lock(lock_down, folder, changed=[records], read=[config, *guard.files])
@@ -170,8 +171,9 @@ async def _serve(settings: Settings, guard: Guard, keep_partials_s: float, lock:
             settings.reload(server, share, audit)
             reloads.put_nowait(None)
 
+        guard.publish(server.addresses)
         loop.add_signal_handler(signal.SIGHUP, reload)
-        reloading = asyncio.create_task(_reload(guard, reloads))
+        reloading = asyncio.create_task(_reload(guard, server, reloads))
         try:
             _announce(server.addresses, guard)
             log.info(lock)
@@ -180,6 +182,7 @@ async def _serve(settings: Settings, guard: Guard, keep_partials_s: float, lock:
         finally:
             reloading.cancel()
     finally:
+        guard.close()
         await share.close()
         if audit is not None:
             audit.close()
@@ -200,7 +203,7 @@ class _Troubles:
             log.warning("%s", line)
 
 
-async def _reload(guard: Guard, asked: asyncio.Queue[None]) -> None:
+async def _reload(guard: Guard, server: Server, asked: asyncio.Queue[None]) -> None:
     """Read certificate, users and token again whenever it is asked for; and users and token when they have changed."""
     while True:
         try:
@@ -210,6 +213,7 @@ async def _reload(guard: Guard, asked: asyncio.Queue[None]) -> None:
             await asyncio.to_thread(guard.credentials.refresh)
         else:
             await asyncio.to_thread(guard.reload)
+            guard.publish(server.addresses)
 
 
 def _default_welcome(folder: str) -> str:
@@ -246,7 +250,8 @@ def _announce(addresses: list[tuple[str, int]], guard: Guard) -> None:
         sys.stdout.write(f"listening on {_bracketed(host)}:{port}\n")
     sys.stdout.flush()
     host, port = addresses[0]
-    note(f"connect with: {guard.connect_line(host, port)}")
+    for line in guard.lines_to_hand_on(host, port):
+        note(line)
 
 
 def _bracketed(host: str) -> str:

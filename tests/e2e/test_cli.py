@@ -358,7 +358,7 @@ async def test_server_says_where_it_listens_logs_and_stops(tmp_path: Path) -> No
     share.mkdir()
     async with start_server(share, "--welcome", "hello") as server:
         assert server.addresses[0][0] == "127.0.0.1" and server.port > 0
-        assert f"connect with: ftransfer connect 127.0.0.1 {server.port}" in await server.err_until("connect with")
+        assert await server.line_to_hand_on() == ({}, ["connect", "127.0.0.1", str(server.port)])
         done = await run_program("get", "127.0.0.1", server.port, "nope\x1b[2J", folder=tmp_path)
         assert done.code == 1
         assert await server.err_until(r"INFO 127\.0\.0\.1:\d+ #1 connected$")
@@ -376,7 +376,7 @@ async def test_interrupt_stops_a_server_too(tmp_path: Path) -> None:
 
 
 async def test_second_signal_cuts_what_runs(tmp_path: Path) -> None:
-    async with start_server(tmp_path) as server, raw_peer("127.0.0.1", server.port) as peer:
+    async with start_server(tmp_path, "--anonymous", "all") as server, raw_peer("127.0.0.1", server.port) as peer:
         await peer.frame()
         await peer.send(b'put "x" {"size": 10, "wait": true}\n')
         assert (await peer.json())[0] == b"M"  # the put is under way and will never end

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shlex
 import signal
 import stat
 import sys
@@ -53,18 +52,9 @@ def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
 
 
-async def line_to_hand_on(server: Running) -> tuple[dict[str, str], list[str]]:
-    """Give the variables and the words of the line that the server prints for others."""
-    words = shlex.split((await server.err_until("connect with: ")).partition("connect with: ")[2])
-    variables = dict(word.split("=", 1) for word in words if word.startswith("FTRANSFER_TOKEN="))
-    program, *arguments = words[len(variables) :]
-    assert program == "ftransfer"
-    return variables, arguments
-
-
 async def test_printed_line_works_with_tls(place: Place) -> None:
-    async with place.serve("--tls", "on") as server:
-        variables, words = await line_to_hand_on(server)
+    async with place.serve("--tls", "on", "--anonymous", "all") as server:
+        variables, words = await server.line_to_hand_on()
         assert variables == {} and words[-2] == "--fingerprint"
         assert stat.S_IMODE((place.state / "server.pem").stat().st_mode) == 0o600
         done = await place.run(*words, stdin=b"get a\n")
@@ -79,7 +69,7 @@ async def test_token_file_and_its_line(place: Place) -> None:
     token.write_text("t0ken\n")
     token.chmod(0o600)
     async with place.serve("--token-file", str(token)) as server:
-        variables, words = await line_to_hand_on(server)
+        variables, words = await server.line_to_hand_on()
         assert variables == {} and words[-2:] == ["--token-file", str(token)]
         assert (await place.run(*words, stdin=b"dir\n")).code == 0
         address = words[1:3]
@@ -99,7 +89,7 @@ async def test_login_and_logout(place: Place) -> None:
     token.write_text("t0ken")
     token.chmod(0o600)
     async with place.serve("--token-file", str(token), "--tls", "on") as server:
-        _, words = await line_to_hand_on(server)
+        _, words = await server.line_to_hand_on()
         address = words[1:3]
         assert (await place.run("login", *address)).code == 5
         kept = await place.run("login", *words[1:])
@@ -127,7 +117,7 @@ async def test_users_from_a_file(place: Place) -> None:
     listed = (await place.run("user", "list", "--json", "users.toml")).text.splitlines()
     assert json.loads(listed[1]) == {"name": "bob", "rights": {"/": "all"}, "quota": 10 << 30}
     async with place.serve("--users", str(place.folder / "users.toml")) as server:
-        _, words = await line_to_hand_on(server)
+        _, words = await server.line_to_hand_on()
         assert words[-2:] == ["--user", "NAME"]
         address = words[1:3]
         assert (await place.run("get", *address, "a", "got", "--user", "ann", FTRANSFER_TOKEN="password-ann")).code == 0
@@ -169,8 +159,8 @@ async def test_anonymous_may_read_alone(place: Place) -> None:
 async def test_certificate_is_renewed_on_sighup(place: Place) -> None:
     pem = place.folder / "cert.pem"
     pem.write_text(make_identity())
-    async with place.serve("--cert", str(pem)) as server:
-        _, words = await line_to_hand_on(server)
+    async with place.serve("--cert", str(pem), "--anonymous", "read") as server:
+        _, words = await server.line_to_hand_on()
         assert (await place.run("dir", *words[1:])).code == 0
         pem.write_text(make_identity())
         server.process.send_signal(signal.SIGHUP)

@@ -189,7 +189,7 @@ async def test_bad_usage_of_watch(tmp_path: Path, share: Path) -> None:
 
 async def test_what_others_say_stands_above_the_line_that_is_typed(tmp_path: Path, share: Path) -> None:
     state = {"XDG_STATE_HOME": str(tmp_path / "state")}
-    async with start_server(share) as server:
+    async with start_server(share, environment=state) as server:
         arguments = ("connect", "127.0.0.1", server.port, "--as", "ann")
         async with start_at_terminal(*arguments, folder=tmp_path, environment=state) as ann:
             await ann.see("you are session #1")
@@ -199,7 +199,7 @@ async def test_what_others_say_stands_above_the_line_that_is_typed(tmp_path: Pat
             await ann.see("127.0.0.1:/>")
             ann.press("say hal")
             await ann.see("say hal")
-            done = await run_program("say", "127.0.0.1", server.port, "dinner?", "--as", "bob", folder=tmp_path)
+            done = await run_program("say", "127.0.0.1", server.port, "dinner?", "--as", "bob", folder=tmp_path, environment=state)
             assert done.text == "message 1, 1 received\n"
             await ann.see("?bob: dinner?")
             await ann.see("127.0.0.1:/> say hal")  # drawn again, whole

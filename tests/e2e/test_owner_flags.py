@@ -68,7 +68,7 @@ async def test_bound_on_what_may_be_put(share: Path, tmp_path: Path, flags: tupl
 
 
 async def test_bounds_on_sessions_and_times(share: Path) -> None:
-    async with start_server(share, "--max-source-sessions", 1, "--idle-time", "2s") as server:
+    async with start_server(share, "--anonymous", "all", "--max-source-sessions", 1, "--idle-time", "2s") as server:
         async with raw_peer("127.0.0.1", server.port) as first:
             assert (await first.json())[0] == b"H"
             async with raw_peer("127.0.0.1", server.port) as second:

@@ -184,11 +184,10 @@ async def test_lost_connection_is_made_again(tmp_path: Path) -> None:
     share, local = tmp_path / "share", tmp_path / "local"
     share.mkdir()
     local.mkdir()
-    async with start_server(share) as server:
+    state = {"XDG_STATE_HOME": str(local)}
+    async with start_server(share, environment=state) as server:
         port = server.port
-        async with start_at_terminal(
-            "connect", "127.0.0.1", port, folder=local, environment={"XDG_STATE_HOME": str(local)}
-        ) as terminal:
+        async with start_at_terminal("connect", "127.0.0.1", port, folder=local, environment=state) as terminal:
             await terminal.see(PROMPT)
             server.process.terminate()
             assert await server.end() == 0
@@ -196,7 +195,7 @@ async def test_lost_connection_is_made_again(tmp_path: Path) -> None:
             terminal.press("ls" + ENTER)
             await terminal.see("refuses connections")
             await terminal.see(PROMPT)
-            async with start_server(share, "--port", port):
+            async with start_server(share, "--port", port, environment=state):
                 terminal.press("ls" + ENTER)
                 await terminal.see("the connection was lost; connected again")
                 await terminal.see("later")

@@ -9,6 +9,7 @@ import fcntl
 import os
 import pty
 import re
+import shlex
 import struct
 import sys
 import termios
@@ -90,6 +91,16 @@ class Running:
                 if re.search(pattern, line):
                     return line
         raise AssertionError(f"no line matches {pattern!r} in:\n{self.err}")
+
+    async def line_to_hand_on(self) -> tuple[dict[str, str], list[str]]:
+        """Give what a server tells others to do: the variable that holds its token, if it has shown one, and the words of the
+        command without the program."""
+        line = await self.err_until("(connect|log in) with: ")
+        words = shlex.split(line.partition(" with: ")[2])
+        assert tuple(words[:3]) == _PROGRAM
+        shows_token = "log in" in line and "--user" not in words
+        token = (await self.err_until("^token: ")).split()[1] if shows_token else ""
+        return ({"FTRANSFER_TOKEN": token} if token else {}), words[3:]
 
     async def end(self) -> int:
         """Wait until it ends; give its exit code."""

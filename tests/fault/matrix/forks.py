@@ -157,7 +157,8 @@ class ServerProcess:
         deadline = time.monotonic() + _PATIENCE_S
         while True:
             self._child = command(
-                ["serve", self._folder, "--host", self.host, "--port", str(self.port), *self._options], log=self._log
+                ["serve", self._folder, "--host", self.host, "--port", str(self.port), "--anonymous", "all", *self._options],
+                log=self._log,
             )
             line = self._child.line()
             if line:

@@ -53,7 +53,7 @@ def test_mistake_in_the_file_is_one_line_with_its_place(tmp_path: Path, text: st
 # What each key refuses. Texts that nothing is wrong with until they are used take any text, but nothing else than a text.
 BAD_VALUES = {
     **dict.fromkeys(("host", "welcome", "cert", "key", "client_ca", "users", "token_file", "audit"), "[1]"),
-    **dict.fromkeys(("read_only", "drop_box", "no_fsync", "lock_down"), '"yes"'),
+    **dict.fromkeys(("read_only", "drop_box", "no_fsync", "lock_down", "new_token"), '"yes"'),
     **dict.fromkeys(("port", "max_sessions", "max_source_sessions", "max_unproven"), "-1"),
     **dict.fromkeys(("quota", "user_quota", "keep_free", "max_file", "least_progress", "max_line", "max_frame"), '"much"'),
     **dict.fromkeys(("rate", "user_rate", "session_rate"), '"fast"'),

@@ -1,0 +1,34 @@
+"""The token of a server that was given none: made when its folder is first served, and kept, one for each folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from ftransfer.auth.admission import make_token
+from ftransfer.private import locked, read_private, read_secret, write_private
+
+_FOLDER = "tokens"
+_NAME_LENGTH = 32  # hexadecimal digits: two folders never share a name
+
+
+def own_token(state: Path, folder: str, *, new: bool = False) -> tuple[str, Path]:
+    """Return the token for a served folder and the file that holds it. Blocking.
+
+    The file holds the token alone, so that it can be given to --token-file. Whoever removes it gets a new token at the next start.
+
+    Args:
+        state: The state folder of the user.
+        folder: The served folder; any path to it gives the same token.
+        new: Replace an earlier token.
+
+    Raises:
+        BadFile: The file cannot be read or written, others may read it, or it does not hold a token.
+    """
+    name = hashlib.sha256(os.fsencode(os.path.realpath(folder))).hexdigest()[:_NAME_LENGTH]
+    path = state / _FOLDER / name
+    with locked(state / _FOLDER):
+        if new or not read_private(path):
+            write_private(path, make_token() + "\n")
+    return read_secret(str(path)), path
