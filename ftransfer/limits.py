@@ -55,6 +55,9 @@ class Limits(NamedTuple):
 
 DEFAULT_LIMITS = Limits()
 
+# What every server must take, whatever it announces (docs/protocol.md, section 4): with less no tree can be sent.
+LEAST_LIMITS = {"max_line_bytes": 256, "max_chunk_bytes": 4_096, "max_json_bytes": 4_096, "max_items": 1}
+
 # Times that the wire and the operating system's calls can say, in nanoseconds since 1970: the years 1678 to 2262.
 FIRST_TIME_NS = -(2**63)
 LAST_TIME_NS = 2**63 - 1

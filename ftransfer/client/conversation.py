@@ -12,6 +12,7 @@ from ftransfer.client.greeting import NO_LOGIN, Address, greet
 from ftransfer.client.security import DEFAULT_SECURITY, Security
 from ftransfer.errors import (
     Busy,
+    CannotConnect,
     ChannelError,
     Closed,
     FtransferError,
@@ -23,7 +24,7 @@ from ftransfer.errors import (
     ServerStopping,
     TimedOut,
 )
-from ftransfer.limits import Limits
+from ftransfer.limits import LEAST_LIMITS, Limits
 from ftransfer.protocol.commands import Command
 from ftransfer.protocol.connection import Event, InputEnded, Payload
 from ftransfer.protocol.replies import HEARTBEAT, ErrorReply, Hello, Listing, Notice, Reply, take_count
@@ -68,7 +69,11 @@ class Conversation:
     ) -> Conversation:
         """Connect, make sure who answers, and hear the server's hello, and log in. Raises as greet and log_in."""
         channel, hello = await greet(address, limits, security, direct=direct)
-        channel.limits = channel.connection.peer_limits = _within(limits, hello)
+        try:
+            channel.limits = channel.connection.peer_limits = _within(limits, hello)
+        except RemoteProtocolError as error:
+            channel.abort()
+            raise CannotConnect(f"{address} {error}") from error
         conversation = cls(address, channel, hello, on_notice)
         if hello.auth != NO_LOGIN or security.user:
             from ftransfer.client.login import log_in  # a server that asks nothing costs nothing
@@ -281,10 +286,17 @@ def require_count(values: Mapping[str, Any], key: str, came: int) -> None:
 
 
 def _within(limits: Limits, hello: Hello) -> Limits:
-    """Give our limits, narrowed to the sizes that the server takes, and to the pauses that it puts up with."""
+    """Return our limits, narrowed to the sizes that the server takes, and to the pauses that it puts up with.
+
+    Raises:
+        RemoteProtocolError: It takes less than every server must.
+    """
 
     def least(name: str, own: int) -> int:
-        return max(1, min(int(hello.limits.get(name, own)), own))
+        said = int(hello.limits.get(name, own))
+        if said < LEAST_LIMITS[name]:
+            raise RemoteProtocolError(f"announces {name} {said}; every server must take {LEAST_LIMITS[name]}")
+        return min(said, own)
 
     return limits._replace(
         max_line_bytes=least("max_line_bytes", limits.max_line_bytes),

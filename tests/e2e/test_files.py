@@ -356,7 +356,7 @@ async def test_no_line_is_sent_that_is_longer_than_the_server_takes(tmp_path: Pa
 
 
 async def test_lists_of_names_fit_into_what_the_server_takes(tmp_path: Path) -> None:
-    async with serve(tmp_path, limits=Limits(max_json_bytes=4_000)) as service, service.client() as client:
+    async with serve(tmp_path, limits=Limits(max_json_bytes=4_096)) as service, service.client() as client:
         (service.local / "tree").mkdir()
         (service.local / "tree" / "not empty").touch()  # so that files are asked for by name
         for number in range(300):

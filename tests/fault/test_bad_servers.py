@@ -82,6 +82,12 @@ async def test_port_out_of_range() -> None:
         (frame(b"H", b'{"protocol":2}'), "speaks protocol 2"),
         (frame(b"H", b"{}"), "not an ftransfer server"),
         (frame(b"R", b"{}"), "not an ftransfer server"),
+        (
+            frame(b"H", b'{"protocol":1,"limits":{"max_chunk_bytes":100}}'),
+            "announces max_chunk_bytes 100; every",
+        ),
+        (frame(b"H", b'{"protocol":1,"limits":{"max_line_bytes":0}}'), "announces max_line_bytes 0; every server must take 256"),
+        (frame(b"H", b'{"protocol":1,"limits":{"max_json_bytes":4095}}'), "announces max_json_bytes 4095"),
         (b"", "does not greet"),
     ],
 )
