@@ -30,6 +30,7 @@ class Door:
     """A share as one principal may use it. Made by Share.door.
 
     Args:
+        source: Where they come from (penalties.source_of).
         read_only: Nothing may be changed, whatever the rights say; it is told apart in the message.
     """
 
@@ -40,6 +41,7 @@ class Door:
         account: Account,
         uploads: Uploads,
         *,
+        source: str = "",
         read_only: bool = False,
         limits: Limits = DEFAULT_LIMITS,
         now_ns: Callable[[], int] = time.time_ns,
@@ -47,7 +49,8 @@ class Door:
         self.principal = principal
         self.durable = store.durable
         self._is_uniform = principal.is_uniform
-        self._store = store if self._is_uniform else store.without_links()
+        self.owner = f"{principal.name}\0{source}"  # of long work
+        self._store = (store if self._is_uniform else store.without_links()).on_behalf_of(self.owner)
         self._account = account
         self._uploads = uploads
         self._read_only = read_only
@@ -183,6 +186,18 @@ class Door:
         async with self._naming_what_is_missing(safe):
             return await self._account.open_write(self._store, self.principal, safe, announced)
 
+    async def open_replaced(self, name: str) -> Reader:
+        """Open the file that an upload of this principal is to replace, to look at its content.
+
+        Raises:
+            AlreadyThere: They may replace nothing there.
+            NotFound, NotAFile, ReadOnly, NameRefused.
+        """
+        safe = parse_name(name, self._limits)
+        if Right.OVERWRITE not in self._rights_to_write(safe):
+            raise self._taken(safe)  # what is there would tell one content from another
+        return await self._store.open_read(safe)
+
     def offer_parts(self, writer: Writer, arrived: Callable[[int], None]) -> str:
         """Let other sessions of this principal send parts of an upload; give the word that they say. To be ended in any case."""
         return self._uploads.offer(OpenUpload(writer, self.principal.name, arrived))
@@ -198,7 +213,7 @@ class Door:
         return self._uploads.find(word, safe, self.principal.name)
 
     async def _open_new(self, name: SafeName, announced: Announcement) -> Writer:
-        if announced.if_match:
+        if announced.replaces is not None:
             raise self._taken(name)  # it means to replace; and would tell one content from another
         try:
             only_new = announced._replace(if_absent=True)

@@ -47,8 +47,8 @@ class Share:
     def durable(self) -> bool:
         return self.store.durable
 
-    def door(self, principal: Principal = ANYONE) -> Door:
-        """Give the share as a principal may use it."""
+    def door(self, principal: Principal = ANYONE, source: str = "") -> Door:
+        """Give the share as a principal may use it. From each source, it has turns of its own for long work."""
         if self.drop_box:
             principal = principal.restricted_to(_DROP_BOX)
         return Door(
@@ -56,6 +56,7 @@ class Share:
             principal,
             self.account,
             self.uploads,
+            source=source,
             read_only=self.read_only,
             limits=self.limits,
             now_ns=self.now_ns,

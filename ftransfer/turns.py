@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from heapq import heappop, heappush
 
 # The longest time that a step of long work may take in a thread.
@@ -37,11 +37,15 @@ class Turns:
     """At most `most` turns at once, and at most `each` for one owner.
 
     Owners take turns in the order in which they came; of one owner's work, the smallest goes first.
+
+    Args:
+        may_go: Whether an owner may have a turn now. When that has changed, `look` is to be called.
     """
 
-    def __init__(self, most: int, each: int) -> None:
+    def __init__(self, most: int, each: int, may_go: Callable[[str], bool] = lambda owner: True) -> None:
         self._most = most
         self._each = each
+        self._may_go = may_go
         self._running: Counter[str] = Counter()
         self._waiting: OrderedDict[str, list[_Waiting]] = OrderedDict()
         self._came = 0
@@ -52,44 +56,38 @@ class Turns:
         return self._running.total()
 
     @contextlib.asynccontextmanager
-    async def take(self, owner: str, size: int = 0) -> AsyncIterator[None]:
+    async def take(self, owner: str, size: int = 0) -> AsyncIterator[Turn]:
         """Hold one turn.
 
         Args:
             owner: Who wants it.
             size: How much there is left to do, in any unit.
         """
-        if self._waiting or not self._has_place(owner):
-            await self._wait(owner, size)
-        else:
-            self._running[owner] += 1
+        turn = Turn(self, owner)
+        await turn.begin(size)
         try:
-            yield
+            yield turn
         finally:
-            self._give_back(owner)
+            turn.end()
 
-    def _has_place(self, owner: str) -> bool:
-        return self.running < self._most and self._running[owner] < self._each
-
-    async def _wait(self, owner: str, size: int) -> None:
-        granted = asyncio.get_running_loop().create_future()
+    def want(self, owner: str, size: int) -> asyncio.Future[None]:
+        """Queue for a turn: the future ends when it is granted. It may be cancelled."""
+        granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._came += 1
         heappush(self._waiting.setdefault(owner, []), (size, self._came, granted))
-        self._grant()
-        try:
-            await granted
-        except asyncio.CancelledError:
-            if granted.done() and not granted.cancelled():
-                self._give_back(owner)  # it was granted in the same moment
-            raise
+        return granted
 
-    def _give_back(self, owner: str) -> None:
+    def give_back(self, owner: str) -> None:
+        """End a turn that was granted."""
         self._running[owner] -= 1
         if not self._running[owner]:
             del self._running[owner]
-        self._grant()
+        self.look()
 
-    def _grant(self) -> None:
+    def _has_place(self, owner: str) -> bool:
+        return self.running < self._most and self._running[owner] < self._each and self._may_go(owner)
+
+    def look(self) -> None:
         """Give the free turns to those who wait, one owner after the other."""
         while self.running < self._most:
             owner = next((owner for owner in self._waiting if self._has_place(owner)), None)
@@ -112,3 +110,38 @@ class Turns:
         if not waiting:
             del self._waiting[owner]
         return found
+
+
+class Turn:
+    """One turn, or the wait for it."""
+
+    def __init__(self, turns: Turns, owner: str) -> None:
+        self._turns = turns
+        self._owner = owner
+        self._is_held = False
+
+    async def begin(self, size: int) -> None:
+        """Wait for the turn."""
+        granted = self._turns.want(self._owner, size)
+        self._turns.look()
+        await self._hold(granted)
+
+    async def again(self, size: int) -> None:
+        """Let others have a turn who come before this one; the next step may follow."""
+        granted = self._turns.want(self._owner, size)
+        self.end()
+        await self._hold(granted)
+
+    def end(self) -> None:
+        if self._is_held:
+            self._is_held = False
+            self._turns.give_back(self._owner)
+
+    async def _hold(self, granted: asyncio.Future[None]) -> None:
+        try:
+            await granted
+        except asyncio.CancelledError:
+            if granted.done() and not granted.cancelled():
+                self._turns.give_back(self._owner)  # it was granted in the same moment
+            raise
+        self._is_held = True

@@ -10,13 +10,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from ftransfer.digest import Digest
 from ftransfer.limits import Limits
 from ftransfer.storage.base import Entry, Reader
-from ftransfer.transfer.digesting import RunningDigest
+from ftransfer.transfer.digesting import STEP_BYTES, RunningDigest
+from ftransfer.turns import Turns
 
+_MAX_OWNERS = 1024  # of whom it is remembered what they have spent, as long as it matters
 _CAPACITY = 32_768  # about 15 MB
 # File systems note times in ticks: 10 ms for most, 2 s for FAT. Two changes within a tick look like one.
 _TICK_NS = 2_500_000_000
@@ -87,7 +89,7 @@ def _stamp(entry: Entry) -> _Stamp:
 
 
 class Allowance:
-    """How much one session may have hashed: a burst at once, and then so much in a second.
+    """How much one owner may have hashed: a burst at once, and then so much in a second.
 
     Args:
         clock: Gives seconds that never go back.
@@ -101,7 +103,13 @@ class Allowance:
 
     def spend(self, count: int) -> None:
         """Say that `count` bytes are being hashed."""
-        self._paid_until_s = max(self._paid_until_s, self._clock() - self._burst_s) + count / self._rate
+        earliest_s = self._clock() - self._burst_s
+        self._paid_until_s = max(earliest_s, max(self._paid_until_s, earliest_s) + count / self._rate)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether all that was spent has come back."""
+        return self._paid_until_s <= self._clock() - self._burst_s
 
     def wait_s(self) -> float:
         """Give the seconds until something more may be hashed."""
@@ -109,20 +117,34 @@ class Allowance:
 
 
 class Digests:
-    """What all sessions of a server share: the cache, and the few places for computing."""
+    """What all sessions of a server share: the cache, and the few places for computing.
+
+    Whoever asks is an owner: a principal at a source. Owners take turns, a step each; of what one of them wants, what has the least
+    left goes first. A step is paid for before it is done.
+
+    Args:
+        clock: Gives seconds that never go back; the loop's own by default.
+        later: Calls a function after so many seconds.
+    """
 
     def __init__(
         self,
         limits: Limits,
         cache: DigestCache | None = None,
-        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] | None = None,
+        later: Callable[[float, Callable[[], None]], object] | None = None,
     ) -> None:
+        loop = asyncio.get_running_loop()
         self.cache = cache if cache is not None else DigestCache()
-        self._places = asyncio.Semaphore(limits.max_checksums)
-        self._pause = pause
+        self._limits = limits
+        self._clock = clock or loop.time
+        self._later = later or loop.call_later
+        self._turns = Turns(limits.max_checksums, limits.max_checksums, self._may_go)
+        self._allowances: dict[str, Allowance] = {}
+        self._pausing: set[str] = set()
 
-    async def of(self, reader: Reader, opened_ns: int, allowance: Allowance) -> Digest:
-        """Give the digest of a file, computed if it is not known; waits for a place and for the session's allowance.
+    async def of(self, reader: Reader, opened_ns: int, owner: str) -> Digest:
+        """Give the digest of a file, computed if it is not known; waits for the owner's turns.
 
         Args:
             opened_ns: `cache.now_ns` from before it was opened.
@@ -130,22 +152,51 @@ class Digests:
         Raises:
             SourceChanged: It changed while it was read.
         """
-        known = self.cache.find(reader.entry)
-        if known is not None:
-            return known
-        if (wait_s := allowance.wait_s()) > 0:
-            await self._pause(wait_s)
-        async with self._places:
-            # Perhaps another session wanted the same one.
+        size = reader.entry.size
+        running = RunningDigest(reader)
+        try:
             known = self.cache.find(reader.entry)
             if known is not None:
                 return known
-            allowance.spend(reader.entry.size)
-            running = RunningDigest(reader)
-            try:
-                digest = await running.finish(reader.entry.size)
-                await reader.check()
-            finally:
-                await running.close()
+            async with self._turns.take(owner, size) as turn:
+                while running.position < size:
+                    known = self.cache.find(reader.entry)  # perhaps another session wanted the same one
+                    if known is not None:
+                        return known
+                    await self._step(running, size, self._allowance_of(owner))
+                    if running.position < size:
+                        await turn.again(size - running.position)
+            digest = await running.finish(size)
+            await reader.check()
+        finally:
+            await running.close()
         self.cache.read(reader.entry, digest, opened_ns)
         return digest
+
+    async def _step(self, running: RunningDigest, size: int, allowance: Allowance) -> None:
+        began_at = running.position
+        paid = min(size - began_at, STEP_BYTES)
+        allowance.spend(paid)
+        try:
+            await running.step(size)
+        finally:
+            allowance.spend(running.position - began_at - paid)  # what it had no time for is given back
+
+    def _may_go(self, owner: str) -> bool:
+        wait_s = self._allowance_of(owner).wait_s()
+        if wait_s > 0 and owner not in self._pausing:
+            self._pausing.add(owner)
+            self._later(wait_s, lambda: self._resume(owner))
+        return wait_s <= 0
+
+    def _resume(self, owner: str) -> None:
+        self._pausing.discard(owner)
+        self._turns.look()
+
+    def _allowance_of(self, owner: str) -> Allowance:
+        allowance = self._allowances.get(owner)
+        if allowance is None:
+            if len(self._allowances) >= _MAX_OWNERS:
+                self._allowances = {name: other for name, other in self._allowances.items() if not other.is_full}
+            allowance = self._allowances[owner] = Allowance(self._limits, self._clock)
+        return allowance

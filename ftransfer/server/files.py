@@ -22,7 +22,7 @@ async def handle_checksum(session: Session, command: Command) -> dict[str, Any]:
         opened_ns = session.digests.cache.now_ns()
         reader = await session.share.open_read(command.argument)
         try:
-            digest = await session.digests.of(reader, opened_ns, session.allowance)
+            digest = await session.digests.of(reader, opened_ns, session.share.owner)
         finally:
             await reader.close()
     return {"name": reader.entry.name, "size": reader.entry.size, "digest": digest}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from ftransfer.errors import Aborted, Closed, DigestMismatch, RemoteProtocolError, Truncated
+from ftransfer.digest import Digest
+from ftransfer.errors import Aborted, ChangedMeanwhile, Closed, DigestMismatch, NotFound, RemoteProtocolError, Truncated
 from ftransfer.names import escape
 from ftransfer.protocol.commands import Command
 from ftransfer.protocol.connection import Event, InputEnded, Payload
 from ftransfer.protocol.replies import End, ErrorReply, Meta
 from ftransfer.server.session import Session
-from ftransfer.storage.base import Announcement, Writer
+from ftransfer.storage.base import Announcement, Entry, Writer
 from ftransfer.transfer.digesting import RunningDigest
 from ftransfer.transfer.pump import receive_content
 
@@ -24,9 +25,10 @@ async def handle_put(session: Session, command: Command) -> dict[str, Any]:
         mode=options.get("mode"),
         source=options.get("source", ""),
         if_absent=options.get("if_absent", False),
-        if_match=options.get("if_match", ""),
         durable=options.get("durable", True),
     )
+    if options.get("if_match"):
+        announced = announced._replace(replaces=await _find_match(session, command.argument, options["if_match"]))
     writer = await session.share.open_write(command.argument, announced)
     if writer.kept and not command.waits:  # only a client that waits can be told to go on with it
         await writer.abort()
@@ -66,6 +68,27 @@ async def handle_put(session: Session, command: Command) -> dict[str, Any]:
         "durable": session.share.durable and announced.durable,
         "kept": writer.kept,
     }
+
+
+async def _find_match(session: Session, name: str, expected: Digest) -> Entry:
+    """Return what the file is now that is to be replaced. Its digest is computed as for `checksum`, once for each put.
+
+    Raises:
+        ChangedMeanwhile: It has other content, or is gone.
+    """
+    opened_ns = session.digests.cache.now_ns()
+    try:
+        reader = await session.share.open_replaced(name)
+    except NotFound as error:
+        raise ChangedMeanwhile(f"{escape(name)}: is not there any more", name=name) from error
+    try:
+        async with session.channel.heartbeats():
+            actual = await session.digests.of(reader, opened_ns, session.share.owner)
+    finally:
+        await reader.close()
+    if actual != expected:
+        raise ChangedMeanwhile(f"{escape(name)}: has other content than was expected; get it, then decide", name=name)
+    return reader.entry
 
 
 async def _receive_file(session: Session, command: Command, writer: Writer, digest: RunningDigest) -> Event:

@@ -33,7 +33,7 @@ from ftransfer.protocol.replies import Hello
 from ftransfer.protocol.state import State
 from ftransfer.rights import Principal
 from ftransfer.server.changes import Changes
-from ftransfer.server.digests import Allowance, Digests
+from ftransfer.server.digests import Digests
 from ftransfer.server.gate import Ticket
 from ftransfer.server.handshake import encrypt, hear_first_words
 from ftransfer.server.journal import Journal, Journals
@@ -68,7 +68,7 @@ class Session:
 
     # So many attributes cost a thousand idle sessions more than a megabyte without.
     __slots__ = (
-        "_allowance", "_bad_lines", "_handlers", "_hello", "_journal", "_lines", "_login", "_login_by", "_loop", "_principal",
+        "_bad_lines", "_handlers", "_hello", "_journal", "_lines", "_login", "_login_by", "_loop", "_principal",
         "_share", "_tls", "admission", "audit", "began_at", "changes", "channel", "command", "connection", "digest", "digests",
         "failed_logins", "has_left", "hub", "is_admitted", "is_stopping", "is_withdrawn", "journals", "limits", "moved", "number",
         "rates", "seat", "share", "ticket", "total", "__weakref__",
@@ -100,7 +100,7 @@ class Session:
         self._login_by = 0.0
         self._lines = self._bad_lines = 0  # that were said before a login that must be
         self._principal = admission.anonymous or NOBODY
-        self.share = share.door(self._principal)
+        self.share = share.door(self._principal, source_of(channel.link.peer_host))
         self.ticket: Ticket | None = None  # its place at the gate, and
         self.rates: Rates | None = None  # the server's bandwidth, and
         self.audit: Audit | None = None  # the server's record, and
@@ -118,18 +118,10 @@ class Session:
         self._tls = tls
         self._loop = asyncio.get_running_loop()
         self.digests = digests
-        self._allowance: Allowance | None = None
         self.began_at = self._loop.time()  # when the present command, or idleness, began
         self.hub = hub
         self.changes = changes
         self.seat = hub.make_seat(self)
-
-    @property
-    def allowance(self) -> Allowance:
-        """How much it may have hashed. As what bounds its speed, it is made when a command comes: a crowd says none."""
-        if self._allowance is None:
-            self._allowance = Allowance(self.limits, self._loop.time)
-        return self._allowance
 
     @property
     def is_busy(self) -> bool:
@@ -143,7 +135,7 @@ class Session:
     def principal(self, principal: Principal) -> None:
         self.hub.deal_out()  # what has happened until now is told by the rights until now
         self._principal = principal
-        self.share = self._share.door(principal)
+        self.share = self._share.door(principal, source_of(self.channel.link.peer_host))
         if self.ticket is not None:
             self.ticket.prove()
         self._set_pace()

@@ -113,8 +113,8 @@ class Announcement(NamedTuple):
     """What a put says about a file before its content comes. None or "" means not said.
 
     `source` names one version of one source file: a partial is gone on with only for the same source, and "" means that nothing
-    is kept. `owner` keeps the partials of users apart. `if_absent` and `if_match` (a digest) refuse to replace anything else.
-    Without `durable` nobody waits for the disk, whatever the store does else.
+    is kept. `owner` keeps the partials of users apart. `if_absent` refuses to replace anything, `replaces` anything but the file
+    that this entry describes (by identity and ctime). Without `durable` nobody waits for the disk, whatever the store does else.
     """
 
     size: int | None = None
@@ -123,7 +123,7 @@ class Announcement(NamedTuple):
     source: str = ""
     owner: str = ""
     if_absent: bool = False
-    if_match: Digest = ""
+    replaces: Entry | None = None
     durable: bool = True
 
 
@@ -271,7 +271,7 @@ class Writer(Protocol):
 
         Raises:
             Truncated: A size was announced and `offset` is another.
-            AlreadyThere, ChangedMeanwhile: if_absent or if_match does not hold.
+            AlreadyThere, ChangedMeanwhile: if_absent or `replaces` does not hold.
             NotAFile: A folder has the name.
         """
 

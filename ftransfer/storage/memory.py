@@ -172,8 +172,8 @@ class MemoryStore:
             raise NotAFile(f"{_shown(name)}: is a folder, and a file cannot take its place", name=str(name))
         if node is not None and announced.if_absent:
             raise AlreadyThere(f"{_shown(name)}: something has that name already", name=str(name))
-        if announced.if_match and (node is None or digest_of(node.data) != announced.if_match):
-            raise ChangedMeanwhile(f"{_shown(name)}: has other content than was expected; get it, then decide", name=str(name))
+        if announced.replaces is not None and (node is None or node.entry(name).identity != announced.replaces.identity):
+            raise ChangedMeanwhile(f"{_shown(name)}: was changed meanwhile; get it, then decide", name=str(name))
 
     def publish(self, name: SafeName, announced: Announcement, data: bytes) -> Entry:
         """Put content under a name."""

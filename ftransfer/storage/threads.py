@@ -101,10 +101,10 @@ class Jobs:
     async def work(self, owner: str, work: Work[_T]) -> _T:
         """Run long work in steps, and close it; a cancellation ends it after the present step."""
         try:
-            while True:
-                done = await self.step(owner, lambda: _go_on(work))
-                if done is not None:
-                    return done.result
+            async with self.turns.take(owner) as turn:
+                while (done := await self.run(_go_on, work)) is None:
+                    await turn.again(0)
+            return done.result
         finally:
             await finish_steps(self._close_work(work))
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from ftransfer.digest import Digest, Hasher
+from ftransfer.digest import Digest
 from ftransfer.errors import (
     Aborted,
     AlreadyThere,
@@ -32,13 +33,12 @@ from ftransfer.storage.faults import shown, translated
 from ftransfer.storage.kernel import release, release_file
 from ftransfer.storage.partials import AHEAD_BYTES, Partials, Upload
 from ftransfer.storage.parts import WRITE_BYTES, LocalPart
-from ftransfer.storage.root import Root, entry_of, times_of
+from ftransfer.storage.root import Root, entry_of, identity_of, times_of
 from ftransfer.storage.threads import Gate, Jobs, finish_steps, through_aiofiles
 
 if TYPE_CHECKING:
     from aiofiles.threadpool.binary import AsyncFileIO
 
-_HASH_BYTES = 1 << 20
 # The disk begins to write as soon as there is so much, and not when all has come.
 _SYNC_BYTES = 16 << 20
 # So often the record of an upload in parts is written anew: what kill -9 costs beyond what is ahead of the first gap.
@@ -69,7 +69,7 @@ class Target(NamedTuple):
         try:
             found = os.stat(self.name.last, dir_fd=self.folder, follow_symlinks=False)
         except FileNotFoundError:
-            if self.announced.if_match:
+            if self.announced.replaces is not None:
                 raise self._changed("is not there any more") from None
             return
         if (found.st_mode & 0o170000) == 0o040000:
@@ -77,21 +77,16 @@ class Target(NamedTuple):
         refuse_special_target(self.folder, self.name)
         if self.announced.if_absent:
             raise AlreadyThere(f"{shown(self.name)}: something has that name already", name=str(self.name))
-        if self.announced.if_match and self._digest() != self.announced.if_match:
-            raise self._changed("has other content than was expected; get it, then decide")
+        if self.announced.replaces is not None and not self._is_the_same(self.announced.replaces, found):
+            raise self._changed("was changed meanwhile; get it, then decide")
 
     def _changed(self, how: str) -> ChangedMeanwhile:
         return ChangedMeanwhile(f"{shown(self.name)}: {how}", name=str(self.name))
 
-    def _digest(self) -> Digest:
-        handle, _ = self.root.open_served(self.name)
-        try:
-            hasher = Hasher()
-            while block := os.read(handle, _HASH_BYTES):
-                hasher.update(block)
-            return hasher.digest()
-        finally:
-            release(handle)
+    def _is_the_same(self, expected: Entry, found: os.stat_result) -> bool:
+        if stat.S_ISLNK(found.st_mode):
+            found = self.root.stat(self.name)  # what it leads to was meant
+        return (identity_of(found), found.st_ctime_ns) == (expected.identity, expected.ctime_ns)
 
     def close(self) -> None:
         release(self.folder)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from ftransfer.digest import Digest, Hasher
@@ -16,9 +15,10 @@ from ftransfer.errors import SourceChanged
 from ftransfer.jobs import movers, run_job, scratch, stop_task
 from ftransfer.names import SafeName
 from ftransfer.storage.base import Reader, Store
+from ftransfer.turns import Step
 
 _BLOCK = 1 << 20
-_JOB_BYTES = 64 << 20
+STEP_BYTES = 64 << 20  # the most that is hashed in one job; less if that takes long
 
 
 class Content(Protocol):
@@ -102,24 +102,33 @@ class RunningDigest:
         if self._task is not None:
             await stop_task(self._task)  # what it raised, whoever wanted the digest has met already
 
-    async def _catch_up(self, end: int) -> None:
-        step: Callable[[int], Awaitable[bool]] = self._step_in_thread if self._content.fast else self._step
-        while self.position < end and not self._stopped:
-            if not await step(end):
-                raise SourceChanged("the content became shorter while it was being hashed")
+    async def step(self, end: int) -> None:
+        """Hash a piece of what is missing up to `end`, in one job.
 
-    async def _step_in_thread(self, end: int) -> bool:
-        return await run_job(movers(), lambda: self._read_back(end), self._stop_job)
+        Raises:
+            SourceChanged: There is nothing.
+        """
+        if self._content.fast:
+            is_there = await run_job(movers(), lambda: self._read_back(end), self._stop_job)
+        else:
+            is_there = await self._step(end)
+        if not is_there:
+            raise SourceChanged("the content became shorter while it was being hashed")
+
+    async def _catch_up(self, end: int) -> None:
+        while self.position < end and not self._stopped:
+            await self.step(end)
 
     def _stop_job(self) -> None:
         self._stopped = True
 
     def _read_back(self, end: int) -> bool:
-        """Hash up to _JOB_BYTES; whether anything was there."""
+        """Hash up to STEP_BYTES; whether anything was there."""
+        step = Step()
         with self._lock:
             view = scratch(_BLOCK)
-            stop_at = min(end, self.position + _JOB_BYTES)
-            while self.position < stop_at and not self._stopped:
+            stop_at = min(end, self.position + STEP_BYTES)
+            while self.position < stop_at and not (self._stopped or step.is_over):
                 count = self._content.read_now(self.position, view[: min(_BLOCK, stop_at - self.position)])
                 if count == 0:
                     return False

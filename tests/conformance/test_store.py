@@ -327,9 +327,9 @@ async def test_if_absent_publishes_where_nothing_is(store: Store) -> None:
     assert list(await store.partials()) == []
 
 
-async def test_if_match_replaces_only_that_content(store: Store) -> None:
+async def test_upload_replaces_only_the_file_that_it_means(store: Store) -> None:
     await put(store, "a", b"one")
-    announced = Announcement(size=3, if_match=digest_of(b"one"))
+    announced = Announcement(size=3, replaces=await store.stat(named("a")))
     first, second = await store.open_write(named("a"), announced), await store.open_write(named("a"), announced)
     await first.write(b"two")
     await second.write(b"six")

@@ -163,10 +163,13 @@ async def test_drop_box_takes_new_names_and_shows_nothing(store: LocalStore, tmp
 async def test_drop_box_answers_any_taken_name_alike(store: LocalStore, name: str) -> None:
     box = door(store, ANYONE, drop_box=True)
     taken = f"{name}: something has that name already, and you may not replace it; choose another name"
-    for announced in (Announcement(), Announcement(if_match=digest_of(name.encode())), Announcement(if_match=digest_of(b"other"))):
+    for announced in (Announcement(), Announcement(replaces=await store.stat(parse_name(name)))):
         with pytest.raises(AlreadyThere) as error:
             await put(box, name, announced=announced)
         assert str(error.value) == taken
+    with pytest.raises(AlreadyThere) as error:
+        await box.open_replaced(name)
+    assert str(error.value) == taken
     assert [str(item) for item in await box.write_small([small(name)])] == [taken]
 
 

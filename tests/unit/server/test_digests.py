@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
@@ -169,10 +170,6 @@ async def store_with(*names: str, content: bytes = b"content") -> MemoryStore:
     return store
 
 
-def some_allowance() -> Allowance:
-    return Allowance(LIMITS, Clock())
-
-
 async def turns() -> None:
     """Let every task go on as far as it can: nothing here waits for a thread."""
     for _ in range(50):
@@ -184,7 +181,7 @@ async def test_only_so_many_are_computed_at_once() -> None:
     running: list[str] = []
     readers = [GatedReader(store, SafeName((name,)), running) for name in "abc"]
     digests = Digests(LIMITS)
-    tasks = [asyncio.create_task(digests.of(reader, NOW, some_allowance())) for reader in readers]
+    tasks = [asyncio.create_task(digests.of(reader, NOW, "ann")) for reader in readers]
     await turns()
     assert running == ["a", "b"]
     readers[0].go.set()
@@ -201,36 +198,91 @@ async def test_what_two_sessions_want_at_once_is_computed_once() -> None:
     running: list[str] = []
     digests = Digests(LIMITS._replace(max_checksums=1))
     readers = [GatedReader(store, SafeName(("a",)), running) for _ in range(2)]
-    tasks = [asyncio.create_task(digests.of(reader, 2**62, some_allowance())) for reader in readers]
+    tasks = [asyncio.create_task(digests.of(reader, 2**62, "ann")) for reader in readers]
     for reader in readers:
         reader.go.set()
     assert len(set(await asyncio.gather(*tasks))) == 1
     assert running == ["a"]
 
 
-async def test_session_beyond_its_allowance_pauses_first() -> None:
+class Pauses:
+    """Calls that come later, when the test says so; and how long each was to wait."""
+
+    def __init__(self) -> None:
+        self.waits: list[float] = []
+        self._calls: list[Callable[[], None]] = []
+
+    def __call__(self, wait_s: float, call: Callable[[], None]) -> None:
+        self.waits.append(wait_s)
+        self._calls.append(call)
+
+    def end(self, clock: Clock) -> None:
+        clock.now += self.waits[-1]
+        self._calls.pop()()
+
+
+async def test_owner_beyond_their_allowance_pauses_first() -> None:
     store = await store_with("a", "b", content=bytes(1500))
-    pauses: list[float] = []
-    clock = Clock()
-
-    async def pause(seconds: float) -> None:
-        pauses.append(seconds)
-        clock.now += seconds
-
-    digests = Digests(LIMITS, pause=pause)
-    allowance = Allowance(LIMITS, clock)
-    for name in "ab":
-        await digests.of(await store.open_read(SafeName((name,))), NOW, allowance)
-    assert pauses == [pytest.approx(5)]
+    clock, pauses = Clock(), Pauses()
+    digests = Digests(LIMITS, clock=clock, later=pauses)
+    await digests.of(await store.open_read(SafeName(("a",))), NOW, "ann")
+    second = asyncio.create_task(digests.of(await store.open_read(SafeName(("b",))), NOW, "ann"))
+    await turns()
+    assert pauses.waits == [pytest.approx(5)] and not second.done()
+    assert await digests.of(await store.open_read(SafeName(("b",))), NOW, "bob")  # others do not wait for it
+    pauses.end(clock)
+    assert await second
 
 
 async def test_known_digest_costs_no_allowance() -> None:
     store = await store_with("a", content=bytes(1500))
-    digests = Digests(LIMITS)
-    allowance = Allowance(LIMITS, Clock())
+    digests = Digests(LIMITS, clock=Clock(), later=Pauses())
     for _ in range(10):
-        await digests.of(await store.open_read(SafeName(("a",))), 2**62, allowance)
-    assert allowance.wait_s() == pytest.approx(5)
+        await digests.of(await store.open_read(SafeName(("a",))), 2**62, "ann")
+    assert digests._allowance_of("ann").wait_s() == pytest.approx(5)
+
+
+async def test_allowance_belongs_to_the_owner_and_not_to_the_session() -> None:
+    digests = Digests(LIMITS, clock=Clock(), later=Pauses())
+    digests._allowance_of("ann").spend(5000)
+    for number in range(3000):  # owners who have nothing to pay back are forgotten, and no others
+        digests._allowance_of(f"{number}")
+    assert digests._allowance_of("ann").wait_s() > 0
+    assert len(digests._allowances) <= 1024
+
+
+class SteppedReader(MemoryReader):
+    """A file that is long by its entry, and has as many steps as it has bytes."""
+
+    def __init__(self, store: MemoryStore, name: SafeName, order: list[str]) -> None:
+        super().__init__(store, name, store._file(name))
+        self._order = order
+
+    async def read(self, offset: int, size: int) -> bytes:
+        self._order.append(self.entry.name)
+        await asyncio.sleep(0)
+        return await super().read(offset, 1)
+
+
+async def test_small_files_go_first_and_nobody_waits_for_all_that_another_wants() -> None:
+    store = await store_with("big1", "big2", content=bytes(200))
+    for name in ("small", "other"):
+        await (writer := await store.open_write(SafeName((name,)), Announcement(mtime_ns=1))).write(bytes(3))
+        await writer.commit(digest_of(bytes(3)))
+    digests = Digests(Limits(max_checksums=1))
+    order: list[str] = []
+
+    def want(name: str, owner: str) -> asyncio.Task[str]:
+        return asyncio.create_task(digests.of(SteppedReader(store, SafeName((name,)), order), 0, owner))
+
+    long = [want("big1", "ann"), want("big2", "ann")]
+    await turns()
+    at = len(order)
+    short = [want("small", "ann"), want("other", "bob")]
+    await asyncio.gather(*short)
+    assert len(order) - at <= 10  # they took turns with bob, and the small one of ann went before her large ones
+    await asyncio.gather(*long)
+    assert order.index("big2") == len(order) - 200  # what is nearest to its end goes first
 
 
 async def test_file_that_changes_while_it_is_read_is_reported_and_forgotten() -> None:
@@ -238,7 +290,7 @@ async def test_file_that_changes_while_it_is_read_is_reported_and_forgotten() ->
     running: list[str] = []
     reader = GatedReader(store, SafeName(("a",)), running)
     digests = Digests(LIMITS)
-    task = asyncio.create_task(digests.of(reader, 2**62, some_allowance()))
+    task = asyncio.create_task(digests.of(reader, 2**62, "ann"))
     await turns()
     assert running == ["a"]
     await store.set_attributes(SafeName(("a",)), mtime_ns=2)

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from ftransfer.storage import changes, descent
 from ftransfer.storage.kernel import FOLDER_FLAGS, Kernel
 from ftransfer.storage.local import LocalStore
 from ftransfer.storage.threads import MAX_LONG, MAX_LONG_EACH, MAX_THREADS, Work
+from ftransfer.turns import Turn
 from tests.support.trees import deep_tree
 
 DEPTH = sys.getrecursionlimit() + 100
@@ -123,14 +124,13 @@ async def test_removal_ends_after_a_step_when_nobody_waits_for_it(
     steps = itertools.cycle((1, 2))
     monkeypatch.setattr("ftransfer.turns.Step.is_over", property(lambda step: next(steps) > 1))
     stepped = asyncio.Event()
-    step = store._jobs.step
+    again = Turn.again
 
-    async def noting_step(owner: str, call: Callable[[], object]) -> object:
-        result = await step(owner, call)
+    async def noting_again(turn: Turn, size: int) -> None:
         stepped.set()
-        return result
+        await again(turn, size)
 
-    monkeypatch.setattr(store._jobs, "step", noting_step)
+    monkeypatch.setattr(Turn, "again", noting_again)
     (tmp_path / "top").mkdir()
     for number in range(500):
         (tmp_path / f"top/{number}").touch()
