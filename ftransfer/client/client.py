@@ -178,7 +178,13 @@ class Client(FileCommands, Transfers, People):
 
     async def _another(self) -> Conversation:
         """Make one more connection, for a part of a transfer."""
-        return await Conversation.open(self.address, self._limits, security=self._security, direct=self._direct)
+        conversation = await Conversation.open(self.address, self._limits, security=self._security, direct=self._direct)
+        try:
+            await self._help(conversation, self.hello)
+        except BaseException:
+            conversation.abort()
+            raise
+        return conversation
 
     def _notice(self, notice: Notice) -> None:
         self._live.receive(notice)

@@ -45,13 +45,18 @@ OnNotice = Callable[[Notice], None]
 
 
 class Conversation:
-    """A connected session. Commands are spoken one after the other; after any ChannelError or ProtocolError it is over."""
+    """A connected session. Commands are spoken one after the other; after any ChannelError or ProtocolError it is over.
+
+    `path_s` is how long the way to the server and back takes, in seconds; 0.0 if the system does not tell.
+    """
 
     def __init__(self, address: Address, channel: Channel, hello: Hello, on_notice: OnNotice | None) -> None:
         self.address = address
         self.channel = channel
         self.connection = channel.connection
         self.hello = hello
+        # Measured now, before anything keeps either end busy: later a server that bounds its rate looks like a long path.
+        self.path_s = channel.link.least_round_trip_s
         self.is_over = False
         self._on_notice = on_notice
         self._introducing = False

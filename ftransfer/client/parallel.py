@@ -189,7 +189,7 @@ async def download_best(
         connect: Makes a further connection.
     """
     entry = described_from_wire(await conversation.ask("stat", name), parse_name(name))
-    count = streams_for(conversation.channel.link.round_trip_s, entry.size, streams)
+    count = streams_for(conversation.path_s, entry.size, streams)
     if entry.kind != FILE or count == 1:
         return await download(conversation, name, store, target, report, keep_cancelled=keep_cancelled)
 

@@ -56,7 +56,7 @@ async def upload_best(
         streams: How many connections; None for as many as pay.
         connect: Makes a further connection.
     """
-    count = streams_for(conversation.channel.link.round_trip_s, reader.entry.size, streams)
+    count = streams_for(conversation.path_s, reader.entry.size, streams)
 
     async def in_one() -> Receipt:
         return await upload(conversation, reader, name, source, options, report)

@@ -15,7 +15,7 @@ from ftransfer.client.live import Inbox, Live
 from ftransfer.client.paths import RemoteName, share_path
 from ftransfer.errors import BadArgument, NameTaken, RemoteProtocolError, RequestError, UnknownVerb
 from ftransfer.protocol.live import LiveEvent, Person, Presence, presence_from_wire
-from ftransfer.protocol.replies import Listing, Reply, take, take_count
+from ftransfer.protocol.replies import Hello, Listing, Reply, take, take_count
 
 OnNameRefused = Callable[[RequestError], None]
 
@@ -37,7 +37,8 @@ class People(Commands):
         self._live = live
         self._name = name
         self._on_name_refused = on_name_refused
-        # With it a new connection takes our name over from an old one that the server still believes to be there.
+        # With it a new connection takes the place of an old one that the server still believes to be there, and further ones belong
+        # to the first. Nobody else can guess it.
         self._token = os.urandom(8).hex()
 
     async def _take_place(self, conversation: Conversation, *, is_first: bool) -> None:
@@ -48,15 +49,23 @@ class People(Commands):
             if self._name:
                 await conversation.ask("as", self._name, {"token": self._token})
             else:
-                await conversation.introduce(_user_and_host())
+                await conversation.introduce(self._who_we_are())
         except (NameTaken, BadArgument) as error:
             if is_first:
                 if self._on_name_refused is None:
                     raise
                 self._name = ""
                 self._on_name_refused(error)
-            await conversation.introduce(_user_and_host())
+            await conversation.introduce(self._who_we_are())
         await self._live.restore(conversation)
+
+    async def _help(self, helper: Conversation, leader: Hello) -> None:
+        """Say on a further connection that it belongs to a transfer of ours: it is nobody else, for whoever looks."""
+        if FEATURE in helper.hello.features:
+            await helper.introduce({"of": leader.session, "token": self._token})
+
+    def _who_we_are(self) -> dict[str, str]:
+        return {**_user_and_host(), "token": self._token}
 
     async def introduce(self, name: str) -> Person:
         """Go by a name of our own from now on; "" goes back to user@host.
@@ -65,7 +74,7 @@ class People(Commands):
             NameTaken: Somebody else here is called that; we are called as before.
             BadArgument: No session can be called that.
         """
-        values = await self._ask("as", name, {"token": self._token} if name else _user_and_host())
+        values = await self._ask("as", name, {"token": self._token} if name else self._who_we_are())
         self._name = name
         return Person(take_count(values, "session"), take(values, "name", str), take(values, "verified", bool, False))
 

@@ -202,7 +202,7 @@ class Transfers(Commands):
 
 def _goes_over_one(conversation: Conversation, streams: int | None) -> bool:
     """Whether it is plain, without the modules for several connections, that one will do."""
-    return streams == 1 or (streams is None and conversation.channel.link.round_trip_s < LONG_PATH_S)
+    return streams == 1 or (streams is None and conversation.path_s < LONG_PATH_S)
 
 
 def _split_destination(dest: str, name: SafeName) -> tuple[str, str]:

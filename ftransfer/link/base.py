@@ -55,6 +55,10 @@ class Link(Protocol):
         """The time to the peer and back, in seconds, as the system has measured it; 0.0 if it does not tell."""
 
     @property
+    def least_round_trip_s(self) -> float:
+        """The shortest that it was: that of the path, without what waits in queues or for a busy or slowed-down peer."""
+
+    @property
     def carried_bytes(self) -> int:
         """How many bytes have got through so far, both ways together, as the system has counted them; 0 if it does not tell."""
 
@@ -130,6 +134,10 @@ class PeerLink:
     @property
     def round_trip_s(self) -> float:
         return liveness.round_trip_s(self._kernel_socket) if self._kernel_socket is not None else 0.0
+
+    @property
+    def least_round_trip_s(self) -> float:
+        return liveness.least_round_trip_s(self._kernel_socket) if self._kernel_socket is not None else 0.0
 
     @property
     def carried_bytes(self) -> int:

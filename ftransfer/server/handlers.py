@@ -76,7 +76,7 @@ async def handle_get(session: Session, command: Command) -> dict[str, Any]:
     reader = await session.share.open_read(command.argument, whole_bytes=whole_bytes)
     try:
         meta = _plan_get(command, reader.entry)
-        session.total = meta.length
+        session.total, session.size = meta.length, meta.size
         if meta.length <= small_bytes and (is_part or meta.offset == 0):
             await _send_small(session, reader, meta)
             return {"bytes": meta.length}

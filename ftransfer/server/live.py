@@ -19,9 +19,6 @@ from ftransfer.limits import Limits
 from ftransfer.names import SafeName, escape, parse_path
 from ftransfer.protocol.commands import Body, Command
 from ftransfer.protocol.live import (
-    JOINED,
-    LEFT,
-    NAMED,
     Activity,
     Attendance,
     Change,
@@ -33,6 +30,8 @@ from ftransfer.protocol.live import (
 )
 from ftransfer.protocol.replies import encode_notice
 from ftransfer.rights import Principal, Right
+from ftransfer.server.attendance import AttendanceNews
+from ftransfer.server.helpers import SharedGet, join_leader, leave_leader
 from ftransfer.server.interests import Round
 from ftransfer.server.outbox import Bundle, Outbox
 from ftransfer.server.pace import Pace
@@ -43,6 +42,8 @@ log = logging.getLogger("ftransfer.server")
 # write a round, and a twentieth of a core in all. A single event goes out at once.
 _ROUND_S_PER_LISTENER = 0.001
 _LONGEST_ROUND_S = 0.2
+# A session that has said nothing yet is shown to others when it is so old.
+_ARRIVING_S = 1.0
 # When so many changes wait, they are put into the outboxes before the round is due: what is bounded are the outboxes.
 _ROUND_CHANGES = 64
 
@@ -55,6 +56,7 @@ class Member(Protocol):
     command: Command | None  # the one that is being answered
     moved: int  # bytes of content that it has moved
     total: int | None  # of how many, if that is known
+    size: int | None  # of the whole file that it gives a part of
     principal: Principal  # whom it acts for
     began_at: float  # when it, or the last one before, began or ended; on the clock of the event loop
 
@@ -68,11 +70,29 @@ class Seat:
     since_ns: int
     pace: Pace | None = None  # of what it says, once it says something
     token: str = ""
+    came_at: float | None = None  # when it said its first command
     was_announced: bool = False
+    is_quiet: bool = False  # its coming and going is no news
+    earlier: tuple[int, ...] = ()  # numbers that the same client had before it lost its connection
+    leader: Seat | None = None  # whose transfer it helps with
+    helpers: list[Seat] = field(default_factory=list)
+    shared: SharedGet | None = None  # what it gets together with its helpers
     is_listening: bool = False
     watches: dict[str, SafeName] = field(default_factory=dict)
     outbox: Outbox | None = None
     spoken: int = 0
+
+    @property
+    def user(self) -> str:
+        """Give the name of its login, "" without one."""
+        principal = self.member.principal
+        return "" if principal.is_anonymous else principal.name
+
+    def is_called(self, name: str) -> bool:
+        """Whether it is meant by a name as `who` shows it, or by the number of this session or of an earlier one."""
+        if name in (f"#{number}" for number in (self.person.session, *self.earlier)):
+            return True
+        return bool(self.person.name) and name in (self.person.name, f"?{self.person.name}")
 
     @property
     def wants_events(self) -> bool:
@@ -93,6 +113,7 @@ class Hub:
         self._round: asyncio.TimerHandle | None = None
         self._pulse: asyncio.TimerHandle | None = None
         self._pulse_s = min(limits.vanish_s / 6, limits.heartbeat_s / 2)
+        self._news = AttendanceNews(self._loop, self._tell_attendance)
 
     # Coming and going.
 
@@ -107,7 +128,7 @@ class Hub:
         return seat.pace
 
     def join(self, seat: Seat) -> None:
-        """Take a seat. The others hear of it when the session has said its name, or its first command."""
+        """Take a seat. The others hear of it if the session listens, or stays after its first command (AttendanceNews)."""
         self._seats[seat.member.number] = seat
         if self._pulse is None:
             self._pulse = self._loop.call_later(self._pulse_s, self._look_around)
@@ -118,19 +139,21 @@ class Hub:
         self._listeners.pop(seat.member.number, None)
         seat.is_listening = False
         seat.watches.clear()
-        if seat.was_announced:
-            self._tell_attendance(LEFT, seat)
+        leave_leader(seat)
+        self._news.left(seat)
         if not self._seats and self._pulse is not None:
             self._pulse.cancel()
             self._pulse = None
         if seat.outbox is not None:
             await seat.outbox.close()
 
-    def announce(self, seat: Seat) -> None:
-        """Tell the others, once, that somebody has come."""
-        if not seat.was_announced:
-            seat.was_announced = True
-            self._tell_attendance(JOINED, seat)
+    def came(self, seat: Seat) -> None:
+        """Hear that a session has said a command."""
+        self._news.came(seat)
+
+    def help(self, seat: Seat, number: int, token: str) -> None:
+        """Let a session belong to another one of the same client, with which it shares a transfer. Raises as join_leader."""
+        join_leader(seat, number, token, self._seats)
 
     def introduce(self, seat: Seat, name: str, *, token: str = "", is_unique: bool = True) -> None:
         """Set what a session is called.
@@ -144,8 +167,7 @@ class Hub:
             BadArgument: The name is too long, or could not be printed or typed.
             NameTaken.
         """
-        user = "" if seat.member.principal.is_anonymous else seat.member.principal.name
-        if user:
+        if user := seat.user:
             if is_unique and name != user:
                 raise BadArgument(f"this session is logged in, and goes by the name {escape(user)}")
             name, is_unique = user, False
@@ -157,15 +179,14 @@ class Hub:
                         raise NameTaken(f"somebody here is called {name} already; choose another name", name=name)
                     other.person = other.person._replace(name="")
         seat.token = token
-        old, seat.person = seat.person.name, seat.person._replace(name=name, verified=bool(user))
-        if not seat.was_announced:
-            self.announce(seat)
-        elif old != name:
-            self._tell_attendance(NAMED, seat, old)
+        old = self._news.take_over(seat, self._seats.values()) if token else seat.person.name
+        seat.person = seat.person._replace(name=name, verified=bool(user))
+        self._news.came(seat)
+        self._news.named(seat, old)
 
-    def _tell_attendance(self, what: str, seat: Seat, old: str = "") -> None:
-        event = Attendance(what, seat.person, self._clock_ns(), old)
-        self.tell_all(event, lambda other: other.is_listening and other is not seat)
+    def _tell_attendance(self, what: str, person: Person, old: str) -> None:
+        event = Attendance(what, person, self._clock_ns(), old)
+        self.tell_all(event, lambda other: other.is_listening and other.person.session != person.session)
 
     def _look_around(self) -> None:
         """Send heartbeats to listeners, and cut the sessions whose machine has not answered for long though something was sent.
@@ -174,6 +195,7 @@ class Hub:
         of an hour. A peer that is there and does not read is no such case: its kernel answers.
         """
         self._pulse = self._loop.call_later(self._pulse_s, self._look_around)
+        self._news.look(self._seats.values())
         for seat in self._seats.values():
             if seat.outbox is not None and seat.wants_events:
                 seat.outbox.beat()
@@ -189,24 +211,46 @@ class Hub:
         """
         sees_all = viewer.member.channel.link.is_local
         for seat in self._seats.values():
+            if seat.leader is not None or self._is_arriving(seat):
+                continue
             member = seat.member
+            activity = self._activity(seat, viewer.member.principal)
             yield Presence(
                 seat.person,
                 member.channel.link.peer if sees_all or seat is viewer else "",
                 seat.since_ns,
-                0.0 if member.command is not None else self._loop.time() - member.began_at,
+                0.0 if member.command is not None or activity is not None else self._loop.time() - member.began_at,
                 seat.is_listening,
                 seat is viewer,
-                self._activity(member, viewer.member.principal),
+                activity,
             )
 
-    def _activity(self, member: Member, viewer: Principal) -> Activity | None:
-        command = member.command
+    def _is_arriving(self, seat: Seat) -> bool:
+        """Whether it has only just connected, and its first command may be on its way: perhaps that it helps another session."""
+        return seat.came_at is None and self._loop.time() - seat.member.began_at < _ARRIVING_S
+
+    def _activity(self, seat: Seat, viewer: Principal) -> Activity | None:
+        member, command = seat.member, seat.member.command
+        if seat.shared is not None and (command is None or command.verb == "get"):
+            return self._shared_activity(seat, seat.shared, viewer)
         if command is None or (command.verb != "get" and command.body is Body.NONE):
             return None
         spent_s = self._loop.time() - member.began_at
         rate = int(member.moved / spent_s) if spent_s > 0 else 0
         return Activity(command.verb, _shown(command.argument, viewer), member.moved, member.total, rate)
+
+    def _shared_activity(self, seat: Seat, shared: SharedGet, viewer: Principal) -> Activity | None:
+        moved = 0
+        for member in (helper.member for helper in (seat, *seat.helpers)):
+            if member.command is not None and member.command.verb == "get":
+                shared.note(member.command, member.began_at, 0, member.size)
+                moved += member.moved
+        if not shared.name:
+            return None
+        # A segment may come twice, over two connections.
+        moved = min(moved + shared.moved, shared.size) if shared.size is not None else moved + shared.moved
+        spent_s = self._loop.time() - shared.began_at
+        return Activity("get", _shown(shared.name, viewer), moved, shared.size, int(moved / spent_s) if spent_s > 0 else 0)
 
     # Talking.
 
@@ -225,13 +269,13 @@ class Hub:
         return Message(seat.person, self._clock_ns(), text, seat.spoken, is_private)
 
     def find(self, name: str) -> Seat:
-        """Give the seat of a name, or of "#" with a session's number.
+        """Give the seat of a name, with or without the "?" that listings set before it, or of "#" with a session's number.
 
         Raises:
             NotFound: Nobody here is called that.
             BadArgument: Several are.
         """
-        found = [seat for seat in self._seats.values() if name in (seat.person.name, f"#{seat.person.session}")]
+        found = [seat for seat in self._seats.values() if seat.leader is None and seat.is_called(name)]
         if len(found) > 1:
             numbers = ", ".join(f"#{seat.person.session}" for seat in found[:9])
             raise BadArgument(f"{escape(name)}: {len(found)} sessions are called that; say which: {numbers}", name=name)
@@ -246,6 +290,7 @@ class Hub:
         if seat.outbox is None:
             seat.outbox = Outbox(seat.member.channel, self._limits)
         self._listeners[seat.member.number] = seat
+        self._news.came(seat)
 
     def tell_all(self, event: LiveEvent, wants: Callable[[Seat], bool]) -> int:
         """Put an event into the outboxes of all who want it; give how many those are."""

@@ -18,14 +18,17 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 async def handle_as(session: Session, command: Command) -> dict[str, Any]:
-    """Say what this session is called: a name of its own, or else user@host, which several may share."""
+    """Say what this session is called: a name of its own, or else user@host, which several may share; or whom it helps."""
     options = command.options
-    if command.argument:
+    if "of" in options:
+        session.hub.help(session.seat, options["of"], options.get("token", ""))
+    elif command.argument:
         session.hub.introduce(session.seat, command.argument, token=options.get("token", ""))
     else:
         place = "@".join(word for word in (options.get("user", ""), options.get("host", "")) if word)
         shown = escape(place).replace("\\", "").replace('"', "").strip().lstrip("#")
-        session.hub.introduce(session.seat, _cut(shown, session.limits.max_label_bytes), is_unique=False)
+        label = _cut(shown, session.limits.max_label_bytes)
+        session.hub.introduce(session.seat, label, token=options.get("token", ""), is_unique=False)
     person = session.seat.person
     return {"session": person.session, "name": person.name, "verified": person.verified}
 

@@ -71,7 +71,7 @@ class Session:
         "_bad_lines", "_handlers", "_hello", "_journal", "_lines", "_login", "_login_by", "_loop", "_principal",
         "_share", "_tls", "admission", "audit", "began_at", "changes", "channel", "command", "connection", "digest", "digests",
         "failed_logins", "has_left", "hub", "is_admitted", "is_stopping", "is_withdrawn", "journals", "limits", "moved", "number",
-        "rates", "seat", "share", "ticket", "total", "__weakref__",
+        "rates", "seat", "share", "size", "ticket", "total", "__weakref__",
     )  # fmt: skip
 
     def __init__(
@@ -108,6 +108,7 @@ class Session:
         self._journal: Journal | None = None
         self.moved = 0
         self.total: int | None = None
+        self.size: int | None = None  # of the whole file that the current command gives a part of
         self.command: Command | None = None  # the one that is being answered
         self.digest = ""  # of the content that the current command has moved
         self.has_left = False  # the peer said close
@@ -325,10 +326,10 @@ class Session:
 
     async def _answer(self, command: Command) -> None:
         self.command = command
-        self.moved, self.total = 0, None
+        self.moved, self.total, self.size = 0, None, None
         self.began_at = began = self._loop.time()
-        if self.is_admitted and command.verb not in ("as", "login"):  # which say the name with which to be announced
-            self.hub.announce(self.seat)
+        if self.is_admitted and command.verb not in ("as", "login"):  # which say who has come
+            self.hub.came(self.seat)
         self.digest = ""
         if self.channel.pace is None:
             self._set_pace()
@@ -354,6 +355,10 @@ class Session:
             raise
         finally:
             self.command = None
+            if self.is_admitted:
+                self.hub.came(self.seat)
+            if self.seat.shared is not None:
+                self.seat.shared.note(command, began, self.moved, self.size)
             self.began_at = self._loop.time()
             self._record_command(command, result)
             self.note(

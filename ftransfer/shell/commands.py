@@ -277,6 +277,8 @@ COMMANDS: tuple[ShellCommand, ...] = (
     ShellCommand(("name",), "name [NAME]", "be called NAME; alone: user@host", people.name, (Wants.NOTHING,)),
     ShellCommand(("watch",), "watch [PATH]", "show what changes below a folder", people.watch, _FOLDER),
     ShellCommand(("unwatch",), "unwatch", "show it no more", people.unwatch),
+    ShellCommand(("mute",), "mute", "do not show who comes and goes", people.mute),
+    ShellCommand(("unmute",), "unmute", "show it again", people.unmute),
     ShellCommand(("close", "exit", "quit", "bye"), "close", "leave (also: exit, quit, bye, Ctrl-D)", _close),
 )
 BY_WORD: Mapping[str, ShellCommand] = {word: command for command in COMMANDS for word in command.words}

@@ -87,6 +87,8 @@ class RemoteShare(Protocol):
 class LiveWatch(Protocol):
     """What the shell asks of a live view (shell/liveview.py)."""
 
+    is_muted: bool
+
     async def watch(self, folder: SafeName) -> None: ...
     async def unwatch(self) -> int: ...
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from ftransfer.errors import FtransferError, RequestError
 from ftransfer.names import SafeName
-from ftransfer.protocol.live import LiveEvent
+from ftransfer.protocol.live import Attendance, LiveEvent
 from ftransfer.shell.people import event_line
 from ftransfer.shell.wording import explain
 
@@ -47,6 +47,7 @@ class LiveView:
         self._show = show
         self._listening: asyncio.Task[None] | None = None
         self._watching: dict[SafeName, asyncio.Task[None]] = {}
+        self.is_muted = False  # whether it does not show who comes and goes
 
     async def __aenter__(self) -> LiveView:
         with contextlib.suppress(RequestError):  # a server without a live layer has nothing to show
@@ -82,7 +83,8 @@ class LiveView:
             async with opening as events:
                 started.set_result(None)
                 async for event in events:
-                    self._show(event_line(event))
+                    if not (self.is_muted and isinstance(event, Attendance)):
+                        self._show(event_line(event))
         except FtransferError as error:
             if started.done():
                 self._show(explain(error))

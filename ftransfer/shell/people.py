@@ -57,7 +57,7 @@ def _presence_row(presence: Presence) -> tuple[str, str, str, str, str]:
         percent = f" {activity.percent} %" if activity.percent is not None else ""
         doing = f"{escape(activity.verb)} {short_name(activity.name)}{percent}, {human_size(activity.rate)}/s"
     else:
-        doing = f"idle {human_seconds(presence.idle_s)}"
+        doing = f"idle {human_seconds(presence.idle_s)}" if presence.idle_s >= 1 else "idle"
     number = f"#{presence.person.session}"
     return number, person_text(presence.person), escape(presence.address) or "-", f"since {since}", ", ".join([doing, *marks])
 
@@ -95,6 +95,9 @@ def _clock(time_ns: int) -> str:
 
 
 def delivery_line(number: int, received: int) -> str:
+    """Say whom a message has reached."""
+    if not received:
+        return f"message {number}, 0 received: nobody else is listening"
     return f"message {number}, {received} received"
 
 
@@ -150,12 +153,22 @@ async def watch(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> 
 
 async def unwatch(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> None:
     count = await _view(shell).unwatch()
-    shell.console.line("nothing is watched any more" if count else "nothing was watched")
+    shell.console.line("stopped watching" if count else "nothing was watched")
+
+
+async def mute(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> None:
+    _view(shell).is_muted = True
+    shell.console.line("who comes and goes is not shown; what others say is; unmute shows both")
+
+
+async def unmute(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> None:
+    _view(shell).is_muted = False
+    shell.console.line("who comes and goes is shown")
 
 
 def _view(shell: ShellContext) -> LiveWatch:
     if shell.live is None:
-        raise WrongUsage("watch needs a terminal; for scripts there is: ftransfer watch HOST PORT")
+        raise WrongUsage("events are shown at a terminal only; for scripts there is: ftransfer watch HOST PORT")
     return shell.live
 
 

@@ -118,7 +118,7 @@ async def test_who_tells_what_is_transferred(service: Service) -> None:
 
 async def test_coming_going_and_new_names_are_told(service: Service) -> None:
     async with service.client(name="ann") as ann, Ear(ann) as ear:
-        async with service.client(name="bob") as bob:
+        async with service.client(name="bob") as bob, Ear(bob):
             await bob.introduce("rob")
         seen = [await ear.next() for _ in range(3)]
     assert [(event.what, event.person.name, event.old) for event in seen if isinstance(event, Attendance)] == [

@@ -22,6 +22,7 @@ class HeldLink:
     is_local = True
     own_host = ""
     round_trip_s = 0.0
+    least_round_trip_s = 0.0
     carried_bytes = 0
     direct: SocketLink | None = None
     tls: ssl.SSLObject | ssl.SSLSocket | None = None

@@ -10,7 +10,7 @@ from ftransfer.errors import TooFast
 from ftransfer.protocol.live import Attendance, Change, LiveEvent, Message, Missed, Person, Rescan
 from ftransfer.shell.commands import execute
 from ftransfer.shell.failures import WrongUsage
-from ftransfer.shell.people import event_line, event_record
+from ftransfer.shell.people import delivery_line, event_line, event_record
 from tests.unit.shell.conftest import FakeShare, Screen
 
 ANN = Person(1, "ann", True)
@@ -54,6 +54,10 @@ async def test_what_is_said_is_taken_as_it_is_typed(share: FakeShare, screen: Sc
     await execute(screen.shell, "tell 'ann b' it's  me")
     assert share.asked == ["say it's \"done\" -- isn't it?", "tell ann b: it's  me"]
     assert screen.lines == ["message 1, 2 received", "message 2, 1 received"]
+
+
+def test_message_that_reaches_nobody_says_so() -> None:
+    assert delivery_line(3, 0) == "message 3, 0 received: nobody else is listening"
 
 
 @pytest.mark.parametrize("line", ["say", "say  ", "tell", "tell ann", "who is there", "watch", "unwatch"])
