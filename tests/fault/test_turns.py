@@ -17,8 +17,8 @@ from ftransfer.protocol.commands import VERBS, Body
 from ftransfer.server.listener import Server
 from ftransfer.share import Share
 from ftransfer.storage.memory import MemoryStore
+from tests.support.meter import Meter, metered
 from tests.support.service import RawPeer, Service, frame, raw_peer, serve
-from tests.support.turns import Turns, measured_turns
 
 # A turn is a millisecond; a single command, a collection of garbage or a cold cache may add to it. Without turns it would be
 # the whole flood, of at least this many bytes.
@@ -96,16 +96,17 @@ async def _read(peer: RawPeer) -> None:
 
 
 @contextlib.contextmanager
-def fair_turns() -> Iterator[Turns]:
-    """Fail if the block has a turn that is too long. A collection of all that earlier tests have left would be one."""
+def fair_turns(meter: Meter) -> Iterator[None]:
+    """Fail if the server has a turn in the block that is too long. A collection of all that earlier tests have left would be one."""
     gc.collect()
     gc.freeze()
+    meter.reset()
     try:
-        with measured_turns() as turns:
-            yield turns
+        yield
     finally:
         gc.unfreeze()
-    assert turns.longest_s < LONGEST_S, f"{turns.longest_s:.3f} s in {turns.what}"
+    assert meter.longest_s < LONGEST_S, f"{meter.longest_s:.3f} s in {meter.longest}"
+    assert meter.turns > 20
 
 
 async def answered(peer: RawPeer, times: int) -> None:
@@ -116,17 +117,16 @@ async def answered(peer: RawPeer, times: int) -> None:
 
 @pytest.mark.parametrize(("begin", "unit"), FLOODS.values(), ids=FLOODS)
 async def test_others_are_answered_while_one_peer_says_without_end(tmp_path: Path, begin: bytes, unit: bytes) -> None:
-    async with serve(tmp_path) as service, service.peer() as honest:
-        with fair_turns() as turns:
+    async with metered(tmp_path) as (service, meter), service.peer() as honest:
+        with fair_turns(meter):
             async with flooded(service, begin, unit):
                 await answered(honest, 20)
-        assert turns.count > 20
 
 
 @pytest.mark.parametrize(("begin", "unit"), _FEW)
 async def test_others_are_answered_through_streams_as_well(tmp_path: Path, begin: bytes, unit: bytes) -> None:
-    async with serve(tmp_path, direct=False) as service, service.peer() as honest:
-        with fair_turns():
+    async with metered(tmp_path, direct=False) as (service, meter), service.peer() as honest:
+        with fair_turns(meter):
             async with flooded(service, begin, unit):
                 await answered(honest, 20)
 
@@ -147,9 +147,16 @@ async def test_store_that_never_suspends_holds_up_nobody() -> None:
         async with raw_peer(*server.addresses[0]) as honest, raw_peer(*server.addresses[0]) as peer:
             assert (await honest.frame())[0] == b"H"
             await peer.send(b"".join(b"mkdir d%d\n" % number for number in range(3000)) + b"dir\n" * 3000)
-            reading = asyncio.create_task(_read(peer))
-            with fair_turns():
-                await answered(honest, 20)
+            count = 0
+
+            async def read() -> None:
+                nonlocal count
+                while (await peer.frame())[0]:
+                    count += 1
+
+            reading = asyncio.create_task(read())
+            await answered(honest, 20)
+            assert count < 6000, "all of it was carried out first"
             reading.cancel()
     finally:
         await server.stop(grace_s=0)
