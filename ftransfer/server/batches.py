@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 from ftransfer.digest import Digest
@@ -35,16 +36,18 @@ from ftransfer.transfer.pipeline import OneBehind, read_ahead
 _NAME_FRAMES = 4
 
 Names = Sequence[SafeName | NameRefused]
+Item = SmallFile | Entry | FtransferError
 
 
 async def handle_mget(session: Session, command: Command) -> dict[str, Any]:
     """Send the small files that the client names, or all below a folder; say of the larger ones that they are."""
     session.share.refuse_batch(Right.READ, Right.LIST)
     waiting: asyncio.Queue[Names | None] = asyncio.Queue(_NAME_FRAMES)
-    reading = asyncio.create_task(_read_names(session, waiting))
+    is_recursive = command.options.get("recursive", False)
+    reading = asyncio.create_task(_read_names(session, None if is_recursive else waiting))
     sent = failed = 0
     try:
-        if command.options.get("recursive"):
+        if is_recursive:
             source = session.share.read_tree(command.argument, PACK_BYTES, MAX_ITEMS)
         else:
             source = _read_files(session, _queued(waiting, reading))
@@ -52,21 +55,17 @@ async def handle_mget(session: Session, command: Command) -> dict[str, Any]:
         ahead = read_ahead(source, lambda items: is_worth_reading_ahead(items, is_local=is_local))
         async with session.channel.heartbeats(), contextlib.aclosing(ahead) as groups:
             async for items in groups:
-                files = [item for item in items if isinstance(item, SmallFile)]
-                others = [_outcome(item) for item in items if not isinstance(item, SmallFile)]
-                if files:
-                    size = sum(len(file.data) for file in files)
-                    session.moved += size
-                    for buffers, _ in in_frames(files, lambda some: encode_files(session.connection, some)):
-                        await session.channel.send_content(size, *buffers)
-                        size = 0
-                    for file in files:
-                        session.record("get", file.name, size=len(file.data), digest=file.digest)
-                if others:
+                if reading.done():
+                    await reading  # raises what the client did wrong, before all is sent
+                for run in _frames_of(items, keep_order=not is_recursive):
+                    if isinstance(run[0], SmallFile):
+                        await _send_files(session, [item for item in run if isinstance(item, SmallFile)])
+                        sent += len(run)
+                        continue
+                    others = [_outcome(item) for item in run if not isinstance(item, SmallFile)]
                     for outcomes in in_frames(others, session.connection.send_outcomes):
                         await session.channel.send(outcomes)
-                sent += len(files)
-                failed += sum("error" in other for other in others)
+                    failed += sum("error" in other for other in others)
         await reading
     finally:
         reading.cancel()
@@ -74,15 +73,37 @@ async def handle_mget(session: Session, command: Command) -> dict[str, Any]:
     return {"sent": sent, "failed": failed, "bytes": session.moved}
 
 
-async def _read_names(session: Session, waiting: asyncio.Queue[Names | None]) -> None:
-    """Take the client's names in until its batch is complete."""
+def _frames_of(items: Sequence[Item], *, keep_order: bool) -> Iterator[Sequence[Item]]:
+    """Cut into what goes into packs and what into outcomes. Names are answered in order; of a tree few packs are worth more."""
+    if not keep_order:
+        items = sorted(items, key=lambda item: not isinstance(item, SmallFile))
+    for _, run in groupby(items, lambda item: isinstance(item, SmallFile)):
+        yield list(run)
+
+
+async def _send_files(session: Session, files: Sequence[SmallFile]) -> None:
+    size = sum(len(file.data) for file in files)
+    session.moved += size
+    for buffers, _ in in_frames(files, lambda some: encode_files(session.connection, some)):
+        await session.channel.send_content(size, *buffers)
+        size = 0
+    for file in files:
+        session.record("get", file.name, size=len(file.data), digest=file.digest)
+
+
+async def _read_names(session: Session, waiting: asyncio.Queue[Names | None] | None) -> None:
+    """Take the client's names in until its batch is complete; without a queue there must be none."""
     while True:
         event = await session.channel.next_data_event()
         match event:
+            case Listing() if waiting is None:
+                raise RemoteProtocolError("names out of turn: with recursive the server names the files")
             case Listing(items=items):
+                assert waiting is not None
                 await waiting.put([_checked(item) for item in items])
             case Finish():
-                await waiting.put(None)
+                if waiting is not None:
+                    await waiting.put(None)
                 return
             case ErrorReply(message=message):
                 raise Aborted(f"the client gave up: {escape(message)}")
@@ -117,20 +138,18 @@ async def _queued(waiting: asyncio.Queue[Names | None], reading: asyncio.Task[No
         yield names
 
 
-Item = SmallFile | Entry | FtransferError
-
-
 async def _read_files(session: Session, names: AsyncIterator[Names]) -> AsyncGenerator[Sequence[Item], None]:
     """Give the files in groups, each small enough for a pack."""
     async for batch in names:
-        refused = [name for name in batch if isinstance(name, NameRefused)]
-        if refused:
-            yield refused
-        wanted = [name for name in batch if isinstance(name, SafeName)]
-        while wanted:
-            items = await session.share.read_small(wanted[:MAX_ITEMS], PACK_BYTES)
-            wanted = wanted[len(items) :]
-            yield items
+        for is_refused, run in groupby(batch, lambda name: isinstance(name, NameRefused)):
+            if is_refused:
+                yield [name for name in run if isinstance(name, NameRefused)]
+                continue
+            wanted = [name for name in run if isinstance(name, SafeName)]
+            while wanted:
+                items = await session.share.read_small(wanted[:MAX_ITEMS], PACK_BYTES)
+                wanted = wanted[len(items) :]
+                yield items
 
 
 def _outcome(item: Item) -> dict[str, Any]:
