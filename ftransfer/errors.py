@@ -84,7 +84,7 @@ class NotAFolder(ShareError):
 
 
 class FolderNotEmpty(ShareError):
-    """A folder with content was to be removed without recursion, or replaced by a file."""
+    """A folder with content was to be removed without recursion, or replaced."""
 
     code = "not_empty"
 

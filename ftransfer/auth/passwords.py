@@ -34,7 +34,8 @@ def matches(password: str, hashed: str) -> bool:
     from argon2.exceptions import InvalidHash, VerificationError
 
     try:
-        return PasswordHasher().verify(hashed, password)
+        # What is no text, a surrogate alone, is a wrong password that takes as long as any other.
+        return PasswordHasher().verify(hashed, password.encode("utf-8", "surrogatepass"))
     except (VerificationError, InvalidHash):
         return False
 

@@ -97,6 +97,8 @@ ALIASES: Mapping[str, str] = {"exit": "close", "quit": "close", "ls": "dir"}
 
 _MAX_INTEGER = 2**63 - 1
 _TIMES = frozenset(("mtime_ns",))  # there are files from before 1970
+_MAX_WORD_BYTES = 256
+_WORDS = frozenset(("source", "upload", "identity", "token"))  # of one side's choice, which the other keeps
 
 
 class Command(NamedTuple):
@@ -152,16 +154,22 @@ def parse_line(line: bytes) -> Command | BadLine:
 
 
 def _parse_structured(text: str) -> tuple[str, dict[str, Any]]:
-    decoder = json.JSONDecoder()
+    decoder = json.JSONDecoder(parse_constant=_refuse_constant)
     try:
         argument, end = decoder.raw_decode(text)
-        rest = text[end:].strip(" \t")
+        rest = text[end:].rstrip(" \t")
+        if rest and not rest.startswith(" "):
+            raise ValueError("no space before the options")
         options = decoder.decode(rest) if rest else {}
     except (ValueError, RecursionError) as error:
         raise BadArgument('the argument is not a JSON string with options: verb "name" {"key": value}') from error
     if not isinstance(argument, str) or not isinstance(options, dict):
         raise BadArgument("what follows the name is not a JSON object")
     return argument, options
+
+
+def _refuse_constant(word: str) -> None:
+    raise ValueError(f"{word} is not JSON")  # Python would take NaN and Infinity
 
 
 def _check(verb: Verb, argument: str, options: dict[str, Any]) -> None:
@@ -182,6 +190,8 @@ def _check(verb: Verb, argument: str, options: dict[str, Any]) -> None:
             options[key] = clamp_time(value)  # an odd date of a file is no reason to refuse the file
         elif isinstance(value, int) and not 0 <= value <= _MAX_INTEGER:
             raise BadArgument(f'the option "{key}" of {verb.word} is out of range')
+        elif key in _WORDS and len(str(value).encode("utf-8", "surrogatepass")) > _MAX_WORD_BYTES:
+            raise BadArgument(f'the option "{key}" of {verb.word} is longer than {_MAX_WORD_BYTES} bytes')
 
 
 def format_command(command: Command) -> bytes:

@@ -100,3 +100,12 @@ async def test_broken_handshakes_are_held_against_their_source(tmp_path: Path, c
         ("handshake", "[192.0.2.7]:1", "tls_required"),
         ("connect", "[192.0.2.7]:1", "busy"),
     ]
+
+
+@pytest.mark.parametrize("line", [b'login "" {"secret": "\\ud800"}\n', b'login "\\udcff" {"secret": "x\\udc80"}\n'])
+async def test_login_with_what_is_no_text_is_a_failed_one(tmp_path: Path, line: bytes) -> None:
+    async with serve(tmp_path, admission=Admission(token="right")) as service, raw_peer(*service.address) as peer:
+        assert await greeting(peer) == "hello"
+        await peer.send(line)
+        assert await peer.error() == "not_authorised"
+        assert len(service.server.gate.penalties) == 1

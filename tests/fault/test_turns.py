@@ -97,7 +97,7 @@ async def _read(peer: RawPeer) -> None:
 
 @contextlib.contextmanager
 def fair_turns(meter: Meter) -> Iterator[None]:
-    """Fail if the server has a turn in the block that is too long. A collection of all that earlier tests have left would be one."""
+    """Fail if the server has a turn in the block that is too long. A collection of what earlier tests have left would be one."""
     gc.collect()
     gc.freeze()
     meter.reset()

@@ -47,6 +47,13 @@ def test_user() -> None:
     assert gate.check("ann", "PW") is gate.check("bob", "pw") is None
 
 
+@pytest.mark.parametrize("secret", ["\ud800", "pw\udc80", "\udcff" * 9])
+def test_secret_that_is_no_text_is_a_wrong_one(secret: str) -> None:
+    gate = Admission(token="right", users=USERS)
+    for name in ("", "ann", "nobody", "\ud800"):
+        assert gate.check(name, secret) is None
+
+
 def test_a_login_holds_until_its_user_token_or_password_is_another() -> None:
     gate = Admission(token="one", users=USERS)
     ann, holder = gate.check("ann", "pw"), gate.check("", "one")
