@@ -36,6 +36,13 @@ def source_of(host: str) -> str:
     return str(address)
 
 
+def network_of(source: str) -> str:
+    """Return the /48 that the /64 of a source lies in: one customer may have so many of them; "" for all other sources."""
+    if not source.endswith("/64"):
+        return ""
+    return str(ipaddress.ip_network(source).supernet(new_prefix=48))
+
+
 def is_loopback(source: str) -> bool:
     """Whether a source is this machine itself."""
     try:
@@ -60,6 +67,9 @@ class Scale:
     share: float = 1.0
 
 
+# So much more may come from a /48, or be held against it, than from one /64.
+NETWORK_FACTOR = 16
+
 # All users of a machine, and every tunnel and proxy on it, come from one loopback address: one of them must not lock the others
 # out. A flat tenth of a second each still bounds a guesser there to a few attempts a second.
 LOOPBACK_SCALE = Scale(threshold_s=30.0, max_s=60.0, growth=1.0, share=0.1)
@@ -70,7 +80,7 @@ _MAX_DOUBLINGS = 16
 class _Record:
     until: float
     last: float
-    count: int
+    count: float
     is_refused: bool
 
 
@@ -91,23 +101,32 @@ class Penalties:
         return len(self._records)
 
     def add(self, source: str, offence: Offence) -> float:
-        """Hold an offence against a source; give for how many seconds it is refused now (0: not yet)."""
+        """Hold an offence against a source and its network; give for how many seconds it is refused now (0: not yet)."""
+        self._add(source, offence, 1)
+        if network := network_of(source):
+            self._add(network, offence, 1 / NETWORK_FACTOR)
+        return self.left_s(source)
+
+    def _add(self, source: str, offence: Offence, part: float) -> None:
         scale = self._scale_of(source)
         now = self._now()
         record = self._records.pop(source, None)
         if record is None or now - record.last > scale.forget_s:
             record = _Record(now, now, 0, is_refused=False)
-        cost = offence.value * scale.share * scale.growth ** min(record.count, _MAX_DOUBLINGS)
+        cost = part * offence.value * scale.share * scale.growth ** min(record.count, _MAX_DOUBLINGS)
         record.until = min(max(record.until, now) + min(cost, scale.max_s), now + scale.max_s)
         record.last = now
-        record.count += 1
+        record.count += part
         record.is_refused = record.is_refused or record.until - now >= scale.threshold_s
         self._make_room()
         self._records[source] = record
-        return self.left_s(source)
 
     def left_s(self, source: str) -> float:
-        """Give for how many more seconds a source is refused; 0 if it is not."""
+        """Give for how many more seconds a source is refused, for itself or its network; 0 if it is not."""
+        network = network_of(source)
+        return max(self._left_s(source), self._left_s(network) if network else 0.0)
+
+    def _left_s(self, source: str) -> float:
         record = self._records.get(source)
         if record is None or not record.is_refused:
             return 0.0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from ftransfer.amounts import parse_rate, parse_size, parse_time
 from ftransfer.cli.options import checked_by
 from ftransfer.cli.parameters import Option
+from ftransfer.networks import Networks
 from ftransfer.shell.failures import WrongUsage
 
 if TYPE_CHECKING:
@@ -32,6 +33,11 @@ def _count(number: int | None) -> int | None:
     return number
 
 
+def _check_networks(texts: list[str] | None) -> list[str] | None:
+    Networks(texts or ())
+    return texts
+
+
 _SIZE = {"callback": _amount(parse_size), "metavar": "SIZE", "show_default": False}
 _RATE = {"callback": _amount(parse_rate), "metavar": "RATE", "show_default": False}
 _TIME: dict[str, Any] = {"callback": _amount(parse_time, 0.1), "metavar": "TIME"}
@@ -42,6 +48,16 @@ MaxSourceSessions = Annotated[
     Option(callback=_count, help="Sessions at once from one address or IPv6 /64; 256, and for loopback no bound of its own."),
 ]
 MaxUnproven = Annotated[int, Option(callback=_count, help="Of these, such as have not yet logged in or said a command.")]
+TrustFrom = Annotated[
+    list[str] | None,
+    Option(
+        "--trust-from",
+        metavar="ADDRESS",
+        callback=_check_networks,
+        help="An address or network without a cap of its own and without penalties, as of a load balancer; may be repeated.",
+        show_default=False,
+    ),
+]
 HandshakeTime = Annotated[str, Option(**_TIME, help="For the TLS handshake.")]
 LoginTime = Annotated[str, Option(**_TIME, help="For the login after it, where one is needed.")]
 LineTime = Annotated[str, Option(**_TIME, help="From the first byte of a command to its end.")]
@@ -62,7 +78,7 @@ AuditFile = Annotated[str | None, Option(metavar="FILE", help="Record who did wh
 
 # What is read anew on SIGHUP; all else needs a restart.
 RELOADED = frozenset(
-    "max_sessions max_source_sessions max_unproven handshake_time login_time line_time idle_time stall_time quiet_time "
+    "max_sessions max_source_sessions max_unproven trust_from handshake_time login_time line_time idle_time stall_time quiet_time "
     "least_progress max_line max_frame quota user_quota keep_free max_file rate user_rate session_rate".split()
 )
 
@@ -125,6 +141,10 @@ def limits_of(values: Mapping[str, Any]) -> Limits:
         max_line_bytes=parse_size(values["max_line"]),
         max_chunk_bytes=min(parse_size(values["max_frame"]), DEFAULT_LIMITS.max_chunk_bytes),
     )
+
+
+def trusted_of(values: Mapping[str, Any]) -> Networks:
+    return Networks(values["trust_from"] or ())
 
 
 def bounds_of(values: Mapping[str, Any]) -> Bounds:

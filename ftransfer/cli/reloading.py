@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ftransfer.cli.bounds import RELOADED, bounds_of, limits_of, rates_of, refuse_contradictions
+from ftransfer.cli.bounds import RELOADED, bounds_of, limits_of, rates_of, refuse_contradictions, trusted_of
 from ftransfer.cli.config import read_config
 from ftransfer.names import escape
 from ftransfer.shell.failures import WrongUsage
@@ -52,6 +52,7 @@ class Settings:
             log.error("settings: kept, because %s", error)
             return
         server.set_limits(limits_of(self.values))
+        server.gate.trusted = trusted_of(self.values)
         server.rates.change(rates_of(self.values))
         share.account.bounds = bounds_of(self.values)
         fixed = sorted(name for name in before if name not in RELOADED and before[name] != self.values[name])

@@ -104,6 +104,7 @@ def serve(
     max_sessions: bounds.MaxSessions = 1024,
     max_source_sessions: bounds.MaxSourceSessions = None,
     max_unproven: bounds.MaxUnproven = 256,
+    trust_from: bounds.TrustFrom = None,
     handshake_time: bounds.HandshakeTime = "10s",
     login_time: bounds.LoginTime = "60s",
     line_time: bounds.LineTime = "30s",
@@ -164,6 +165,7 @@ async def _serve(settings: Settings, guard: Guard, keep_partials_s: float, lock:
             limits=bounds.limits_of(values),
             rates=bounds.rates_of(values),
             audit=audit,
+            trusted=bounds.trusted_of(values),
         )
         reloads: asyncio.Queue[None] = asyncio.Queue()
 

@@ -29,8 +29,8 @@ _FIRST_WORDS_S = 0.003
 _FIRST_WORDS_MOST_S = 0.1
 
 
-async def encrypt(link: Link, tls: ServerTls, limits: Limits) -> None:
-    """Encrypt a connection that has just been made.
+async def encrypt(link: Link, tls: ServerTls, limits: Limits) -> bool:
+    """Encrypt a connection that has just been made; return False if the peer left without a byte, as to see who listens here.
 
     Raises:
         TlsRequired: The peer has spoken in plain, or said nothing at all; the link is still a plain one, so that it can be told.
@@ -44,6 +44,10 @@ async def encrypt(link: Link, tls: ServerTls, limits: Limits) -> None:
         first = await link.peek(limits.handshake_s)
     except TimedOut as error:
         raise _tls_required() from error
+    except Closed:
+        return False
+    if first == b"" and link.direct is not None:  # else it may be a link that cannot look
+        return False
     if first not in (_RECORD_OF_HANDSHAKE, b""):
         raise foreign_in(await link.read(limits.handshake_s)) or _tls_required()
     try:
@@ -54,6 +58,7 @@ async def encrypt(link: Link, tls: ServerTls, limits: Limits) -> None:
         raise Closed(f"{link.peer} did not complete the TLS handshake: {_reason(error)}") from error
     except TimedOut as error:
         raise Closed(str(error)) from error  # there is no form in which it could be told
+    return True
 
 
 async def hear_first_words(channel: Channel, limits: Limits) -> None:

@@ -18,6 +18,7 @@ from ftransfer.errors import Busy, CannotListen, ChannelError, TlsRequired
 from ftransfer.limits import DEFAULT_LIMITS, Limits
 from ftransfer.link import Link
 from ftransfer.link.port import Port
+from ftransfer.networks import Networks
 from ftransfer.penalties import source_of
 from ftransfer.protocol.connection import Role
 from ftransfer.protocol.foreign import ForeignProtocol
@@ -30,6 +31,7 @@ from ftransfer.server.handlers import HANDLERS
 from ftransfer.server.handshake import encrypt
 from ftransfer.server.journal import Journals
 from ftransfer.server.live import Hub
+from ftransfer.server.logins import LoginQueue
 from ftransfer.server.rates import RateBounds, Rates
 from ftransfer.server.session import Session
 from ftransfer.server.slack import Slack
@@ -62,6 +64,7 @@ class Server:
         admission: Admission,
         rates: RateBounds | None,
         audit: Audit | None,
+        trusted: Networks | None,
     ) -> None:
         self.addresses: list[tuple[str, int]] = []
         self.session_count = 0  # sessions so far; the number of the latest one
@@ -69,7 +72,8 @@ class Server:
         self._limits = limits
         self._announced = _announced(limits)
         self._welcome = welcome
-        self.gate = Gate(limits, asyncio.get_running_loop().time)
+        self.gate = Gate(limits, asyncio.get_running_loop().time, trusted)
+        self._logins = LoginQueue()
         self.rates = Rates(rates)
         self._audit = audit
         self._journals = Journals(audit)
@@ -100,6 +104,7 @@ class Server:
         admission: Admission = OPEN,
         rates: RateBounds | None = None,
         audit: Audit | None = None,
+        trusted: Networks | None = None,
     ) -> Server:
         """Open the port and accept connections.
 
@@ -113,11 +118,12 @@ class Server:
             admission: Who must log in, and with what; by default nobody.
             rates: The bandwidth; `rates.change` sets another.
             audit: The owner's record of who did what; whoever opened it closes it.
+            trusted: Networks without a cap of their own and without penalties; `gate.trusted` can be set anew.
 
         Raises:
             CannotListen: The port is taken, or the address is not one of this machine.
         """
-        server = cls(share, limits, welcome, watcher, tls=tls, admission=admission, rates=rates, audit=audit)
+        server = cls(share, limits, welcome, watcher, tls=tls, admission=admission, rates=rates, audit=audit, trusted=trusted)
         try:
             server._port = await Port.open(host, port, server._accept, direct=direct)
         except (OSError, OverflowError) as error:
@@ -148,7 +154,8 @@ class Server:
         guard = (self._tls, self._admission)
         session = Session(self.session_count, channel, self._share, self._limits, HANDLERS, hello, *live, *guard)
         session.ticket = ticket = self.gate.enter(link.peer_host, channel.abort)
-        session.rates, session.audit, session.journals = self.rates, self._audit, self._journals
+        session.logins, session.rates = self._logins, self.rates
+        session.audit, session.journals = self._audit, self._journals
         task = asyncio.get_running_loop().create_task(session.run())
         self._sessions[session] = task
         self._slack.note(len(self._sessions))
@@ -227,6 +234,7 @@ class Server:
             task.cancel()
         expiring = [self._expiring] if self._expiring is not None else []
         await asyncio.gather(*tasks, *self._refusing, *expiring, return_exceptions=True)
+        self._logins.close()
         self._slack.stop()
         self._journals.flush()
         await self._changes.stop()

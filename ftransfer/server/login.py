@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from ftransfer.errors import NotAuthorised
-from ftransfer.jobs import run_job
 from ftransfer.names import escape
+from ftransfer.penalties import source_of
 from ftransfer.protocol.commands import Command
 
 if TYPE_CHECKING:
@@ -19,22 +18,14 @@ OPEN_VERBS = frozenset(("login", "help", "close"))
 # A person who mistypes gets another try at once; a program that guesses has to connect again.
 _MAX_FAILURES = 3
 
-# Each check takes 64 MiB and a core: however many try at once, two are made at a time, and the rest waits in line.
-_checkers: ThreadPoolExecutor | None = None
-
-
-def _pool() -> ThreadPoolExecutor:
-    global _checkers
-    if _checkers is None:
-        _checkers = ThreadPoolExecutor(2, thread_name_prefix="ftransfer-login")
-    return _checkers
-
 
 async def handle_login(session: Session, command: Command) -> dict[str, Any]:
     """Check a name and a secret. The answer to a wrong one is the same for both, and takes as long."""
     name, secret = command.argument, str(command.options["secret"])
+    assert session.logins is not None  # the listener has set it
+    source = source_of(session.channel.link.peer_host)
     async with session.channel.heartbeats():
-        login = await run_job(_pool(), lambda: session.admission.check(name, secret))
+        login = await session.logins.run(source, session.failed_logins, lambda: session.admission.check(name, secret))
     # The owner may have changed users or token while it was checked; from here on nothing is awaited.
     if login is None or session.admission.renew(login) is None:
         session.failed_logins += 1

@@ -39,6 +39,7 @@ from ftransfer.server.handshake import encrypt, hear_first_words
 from ftransfer.server.journal import Journal, Journals
 from ftransfer.server.live import Hub
 from ftransfer.server.login import check_may_say
+from ftransfer.server.logins import LoginQueue
 from ftransfer.server.rates import Rates
 from ftransfer.share import Share
 
@@ -70,8 +71,8 @@ class Session:
     __slots__ = (
         "_bad_lines", "_handlers", "_hello", "_journal", "_lines", "_login", "_login_by", "_loop", "_principal",
         "_share", "_tls", "admission", "audit", "began_at", "changes", "channel", "command", "connection", "digest", "digests",
-        "failed_logins", "has_left", "hub", "is_admitted", "is_stopping", "is_withdrawn", "journals", "limits", "moved", "number",
-        "rates", "seat", "share", "size", "ticket", "total", "__weakref__",
+        "failed_logins", "has_left", "hub", "is_admitted", "is_stopping", "is_withdrawn", "journals", "limits", "logins", "moved",
+        "number", "rates", "seat", "share", "size", "ticket", "total", "__weakref__",
     )  # fmt: skip
 
     def __init__(
@@ -102,6 +103,7 @@ class Session:
         self._principal = admission.anonymous or NOBODY
         self.share = share.door(self._principal, source_of(channel.link.peer_host))
         self.ticket: Ticket | None = None  # its place at the gate, and
+        self.logins: LoginQueue | None = None  # where its logins are checked, and
         self.rates: Rates | None = None  # the server's bandwidth, and
         self.audit: Audit | None = None  # the server's record, and
         self.journals: Journals | None = None  # what bounds it and the log; set by the listener
@@ -281,7 +283,9 @@ class Session:
         """Encrypt, where that must be, and say hello, unless the peer's first words show that it would not understand it."""
         if self._tls is not None:
             try:
-                await encrypt(self.channel.link, self._tls, self.limits)
+                if not await encrypt(self.channel.link, self._tls, self.limits):
+                    self.has_left = True
+                    return
             except ForeignProtocol:
                 raise
             except (ChannelError, TlsRequired) as failure:
@@ -333,8 +337,10 @@ class Session:
         self.digest = ""
         if self.channel.pace is None:
             self._set_pace()
-        if self.ticket is not None and self.is_admitted:
-            self.ticket.prove()
+        if self.ticket is not None:
+            self.ticket.begin()
+            if self.is_admitted:
+                self.ticket.prove()
         self.channel.begin_transfer()
         result = "ok"
         try:
@@ -355,6 +361,8 @@ class Session:
             raise
         finally:
             self.command = None
+            if self.ticket is not None:
+                self.ticket.end()
             if self.is_admitted:
                 self.hub.came(self.seat)
             if self.seat.shared is not None:

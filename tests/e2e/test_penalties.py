@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -109,3 +111,24 @@ async def test_login_with_what_is_no_text_is_a_failed_one(tmp_path: Path, line: 
         await peer.send(line)
         assert await peer.error() == "not_authorised"
         assert len(service.server.gate.penalties) == 1
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
+async def test_a_connection_that_says_nothing_is_no_offence(tmp_path: Path, come_from: Callable[[str], None], reset: bool) -> None:
+    audit = Audit.open(str(tmp_path / "audit.log"), lambda: 0.0)
+    async with serve(tmp_path, tls=own_tls(tmp_path), audit=audit) as service:
+        come_from("192.0.2.8")
+        for _ in range(12):
+            with socket.create_connection(service.address) as sock:
+                if reset:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        async with raw_peer(*service.address) as peer:
+            await peer.send(NO_HANDSHAKE)
+            while await peer.reader.read(1000):
+                pass
+        await service.all_gone()
+        assert service.server.session_count == 13
+        assert len(service.server.gate.penalties) == 1  # of the last one
+    assert audit.flush(5)
+    audit.close()
+    assert records(tmp_path / "audit.log") == [("handshake", "[192.0.2.8]:1", "closed")]

@@ -32,6 +32,16 @@ def test_third_failed_login_is_refused_and_each_further_one_for_longer(clock: Cl
     assert refused == sorted(refused) and refused[5] - refused[4] > refused[4] - refused[3]
 
 
+def test_a_network_is_refused_after_sixteen_times_as_many_offences(clock: Clock) -> None:
+    penalties = Penalties(clock)
+    count = 0
+    while not penalties.left_s("2001:db8:0:ffff::/64"):
+        penalties.add(f"2001:db8:0:{count:x}::/64", Offence.LOGIN)
+        count += 1
+    assert 1.5 * 16 < count <= 3 * 16
+    assert penalties.left_s("2001:db8:1::/64") == 0.0
+
+
 def test_penalty_has_a_longest(clock: Clock) -> None:
     penalties = Penalties(clock)
     assert max(penalties.add("192.0.2.1", Offence.LOGIN) for _ in range(100)) == Scale().max_s

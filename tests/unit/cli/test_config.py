@@ -59,6 +59,7 @@ BAD_VALUES = {
     **dict.fromkeys(("rate", "user_rate", "session_rate"), '"fast"'),
     **dict.fromkeys(("handshake_time", "login_time", "line_time", "idle_time", "stall_time", "quiet_time"), '"soon"'),
     "keep_partials": '"soon"',
+    "trust_from": '["somewhere"]',
     "tls": '"maybe"',
     "anonymous": '"fly"',
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ftransfer.limits import Limits
+from ftransfer.networks import Networks
 from ftransfer.penalties import Offence
 from ftransfer.server.gate import Gate, Ticket
 
@@ -12,8 +13,15 @@ class Door:
 
     def __init__(self, **limits: int) -> None:
         self.now = 0.0
-        self.gate = Gate(Limits(**limits), lambda: self.now)
+        self.gate = Gate(Limits(**limits), lambda: self.now, Networks(["203.0.113.0/24"]))
         self.cut: list[str] = []
+
+    def speak(self, host: str, label: str = "") -> Ticket:
+        """Come, and say one word."""
+        ticket = self.come(host, label)
+        assert ticket is not None
+        ticket.prove()
+        return ticket
 
     def come(self, host: str, label: str = "") -> Ticket | None:
         if self.gate.refusal(host) is not None:
@@ -23,13 +31,12 @@ class Door:
 
 def test_sessions_of_all_are_capped_and_a_place_that_is_given_back_is_free() -> None:
     door = Door(max_sessions=2)
-    tickets = [door.come("192.0.2.1"), door.come("192.0.2.2")]
+    tickets = [door.speak("192.0.2.1"), door.speak("192.0.2.2")]
     for ticket in tickets:
-        assert ticket is not None
-        ticket.prove()
+        ticket.begin()
     assert door.come("192.0.2.3") is None
-    tickets[0].leave()  # type: ignore[union-attr]
-    tickets[0].leave()  # type: ignore[union-attr]  # twice is no error
+    tickets[0].leave()
+    tickets[0].leave()  # twice is no error
     assert door.come("192.0.2.3") is not None
 
 
@@ -86,6 +93,88 @@ def test_unproven_make_room_when_the_server_is_full() -> None:
     speaking.prove()
     assert door.come("192.0.2.3") is not None
     assert door.cut == ["silent"]
+
+
+def test_the_idle_of_the_largest_source_make_room_those_first_that_are_idle_longest() -> None:
+    door = Door(max_sessions=8)
+    door.speak("192.0.2.1", "honest")
+    crowd = [door.speak("198.51.100.1", f"crowd {number}") for number in range(4)]
+    door.speak("198.51.100.2", "other")
+    busy = door.speak("198.51.100.1", "busy")
+    busy.begin()
+    crowd[0].begin()
+    crowd[0].end()  # it is idle for the shortest time now
+    door.speak("192.0.2.2", "late")
+    assert door.cut == []
+    for number in range(3, 7):
+        door.speak(f"192.0.2.{number}")
+    assert door.cut == ["crowd 1", "crowd 2", "crowd 3", "crowd 0"]
+
+
+def test_a_thousand_who_said_one_word_lock_nobody_out() -> None:
+    door = Door()
+    for number in range(1024):
+        door.speak(f"198.51.100.{number % 4}", "idle")
+    for number in range(200):
+        assert door.come(f"192.0.2.{number}", "honest") is not None
+        door.come(f"198.51.100.{number % 4}", "idle")
+    assert "honest" not in door.cut
+
+
+def test_who_carries_out_a_command_is_not_displaced() -> None:
+    door = Door(max_sessions=2)
+    for number in range(2):
+        door.speak("198.51.100.1", f"busy {number}").begin()
+    assert door.come("192.0.2.1") is None and door.cut == []
+
+
+def test_a_source_with_many_displaces_only_its_own() -> None:
+    door = Door(max_sessions=4)
+    door.speak("192.0.2.1", "honest")
+    for number in range(3):
+        door.speak("198.51.100.1", f"busy {number}").begin()
+    assert door.come("198.51.100.1") is None and door.cut == []
+    door.speak("192.0.2.1")
+    assert door.cut == ["honest"]
+
+
+def test_who_waits_for_a_login_is_not_displaced_by_the_silent() -> None:
+    door = Door(max_unproven=2)
+    honest = door.come("192.0.2.1", "honest")
+    assert honest is not None
+    honest.begin()
+    for number in range(5):
+        door.come("192.0.2.1", f"silent {number}")
+    assert door.cut == ["silent 0", "silent 1", "silent 2"]
+    honest.end()  # the login was wrong
+    door.come("192.0.2.1")
+    assert door.cut[3:] == ["honest"]  # who came first of those that are not proven
+
+
+def test_a_crowd_that_waits_for_logins_makes_room_when_the_server_is_full() -> None:
+    door = Door(max_sessions=3)
+    for number in range(3):
+        guess = door.come("198.51.100.1", f"guess {number}")
+        assert guess is not None
+        guess.begin()
+    assert door.come("192.0.2.1") is not None
+    assert door.cut == ["guess 0"]
+
+
+def test_who_is_trusted_has_no_cap_and_no_penalty() -> None:
+    door = Door(max_source_sessions=2)
+    for _ in range(10):
+        ticket = door.speak("203.0.113.7")
+        ticket.offend(Offence.LOGIN)
+    assert door.come("203.0.113.8") is not None and door.come("::ffff:203.0.113.7") is not None
+    assert len(door.gate.penalties) == 0
+
+
+def test_a_network_has_sixteen_times_as_many_as_one_of_its_parts() -> None:
+    door = Door(max_source_sessions=2)
+    came = [door.come(f"2001:db8:0:{number:x}::1") is not None for number in range(40)]
+    assert came == [True] * 32 + [False] * 8
+    assert door.come("2001:db8:1::1") is not None
 
 
 def test_source_that_fails_again_and_again_is_refused_for_a_while() -> None:
