@@ -298,30 +298,36 @@ class Door:
         self._account.note_change()
         return count
 
-    # Partials: everybody sees their own.
+    # Partials: everybody sees their own. All who have no name are one owner: of theirs, each sees those whose source they can name,
+    # which only the sender can, and those whose names they may see in any case.
 
-    async def partials(self, path: str = "", *, older_s: int = 0) -> Sequence[Partial]:
+    async def partials(self, path: str = "", *, older_s: int = 0, source: str = "") -> Sequence[Partial]:
         """Give this user's uploads that are not complete, oldest first: of a name or below a folder, untouched for `older_s`."""
-        is_meant = self._choose_partials(path, older_s)
+        is_meant = self._choose_partials(path, older_s, source, frozenset({Right.LIST}))
         return [partial for partial in await self._store.partials() if is_meant(partial)]
 
-    async def clear_partials(self, path: str = "", *, older_s: int = 0) -> Sequence[Partial]:
+    async def clear_partials(self, path: str = "", *, older_s: int = 0, source: str = "") -> Sequence[Partial]:
         """Remove such uploads, but none that is running; give those removed. Raises ReadOnly."""
         if self._read_only:
             raise _read_only(parse_path(path, self._limits))
-        is_meant = self._choose_partials(path, older_s)
+        is_meant = self._choose_partials(path, older_s, source, frozenset({Right.LIST, Right.DELETE}))
         removed = await self._store.clear_partials(lambda partial: not is_meant(partial))
         self._account.note_change()
         return removed
 
-    def _choose_partials(self, path: str, older_s: int) -> Callable[[Partial], bool]:
+    def _choose_partials(self, path: str, older_s: int, source: str, needed: frozenset[Right]) -> Callable[[Partial], bool]:
         below = parse_path(path, self._limits)
         latest_ns = self._now_ns() - older_s * 1_000_000_000
 
+        def is_own(partial: Partial, name: SafeName) -> bool:
+            if partial.owner != self.principal.name or (source and partial.source != source):
+                return False
+            return bool(partial.owner or source) or self.principal.rights_at(name) >= needed
+
         def is_meant(partial: Partial) -> bool:
+            name = SafeName(tuple(partial.name.split("/")))
             is_old = not older_s or partial.mtime_ns <= latest_ns
-            is_own = partial.owner == self.principal.name
-            return is_own and is_old and SafeName(tuple(partial.name.split("/"))).is_within(below)
+            return is_old and name.is_within(below) and is_own(partial, name)
 
         return is_meant
 

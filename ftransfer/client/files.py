@@ -90,26 +90,31 @@ class FileCommands(Commands):
         options = {key: value for key, value in given.items() if value is not None}
         await self._ask("setstat", str(share_path(name)) or "/", options)
 
-    async def partials(self, path: RemoteName = "", *, older_s: int = 0) -> list[Partial]:
+    async def partials(self, path: RemoteName = "", *, older_s: int = 0, source: str = "") -> list[Partial]:
         """Give the uploads that were cut off, oldest first; their `source` is known to their senders only.
 
         Args:
             path: Those of this name, or below this folder.
             older_s: Only those that have not grown for so many seconds.
+            source: Only those of this source. Who has no name and may not list sees no others.
         """
-        return await self._partials(path, {"older_s": older_s} if older_s else {})
+        return await self._partials(path, _chosen(older_s, source))
 
-    async def clear_partials(self, path: RemoteName = "", *, older_s: int = 0) -> list[Partial]:
+    async def clear_partials(self, path: RemoteName = "", *, older_s: int = 0, source: str = "") -> list[Partial]:
         """Remove such uploads, but none that is running just now; give those removed.
 
         Raises:
             ReadOnly, NameRefused, and ChannelError.
         """
-        return await self._partials(path, {"clear": True, **({"older_s": older_s} if older_s else {})})
+        return await self._partials(path, {"clear": True, **_chosen(older_s, source)})
 
     async def _partials(self, path: RemoteName, options: Mapping[str, Any]) -> list[Partial]:
         below = str(share_path(path))
         return await self._once(lambda conversation: ask_partials(conversation, below, options))
+
+
+def _chosen(older_s: int, source: str) -> dict[str, Any]:
+    return {**({"older_s": older_s} if older_s else {}), **({"source": source} if source else {})}
 
 
 async def ask_partials(conversation: Conversation, below: str, options: Mapping[str, Any] | None = None) -> list[Partial]:

@@ -79,7 +79,9 @@ VERBS: Mapping[str, Verb] = {
         Verb("mv", "NAME", "move or rename a file or folder", {"to": str, "replace": bool}, needs=("to",)),
         Verb("rm", "NAME", "remove a file or folder", {"recursive": bool}),
         Verb("setstat", "NAME", "set the time or mode of a file or folder", {"mtime_ns": int, "mode": int}),
-        Verb("partials", "[PATH]", "list uploads that were cut off, or remove them", {"clear": bool, "older_s": int}),
+        Verb(
+            "partials", "[PATH]", "list uploads that were cut off, or remove them", {"clear": bool, "older_s": int, "source": str}
+        ),
         Verb("as", "[NAME]", "say what this session is called", {"user": str, "host": str, "token": str, "of": int}),
         Verb("who", "", "list who is connected"),
         Verb("say", "TEXT", "say something to all who listen"),

@@ -63,7 +63,11 @@ async def handle_partials(session: Session, command: Command) -> dict[str, Any]:
     clear = command.options.get("clear", False)
     choose = session.share.clear_partials if clear else session.share.partials
     async with session.channel.heartbeats():
-        found = await choose(command.argument, older_s=command.options.get("older_s", 0))
+        options = command.options
+        found = await choose(command.argument, older_s=options.get("older_s", 0), source=options.get("source", ""))
+        if clear:
+            for partial in found:
+                session.record("partials", partial.name, size=partial.kept)
         for start in range(0, len(found), MAX_ITEMS):
             items = [_partial_to_wire(partial) for partial in found[start : start + MAX_ITEMS]]
             for listing in in_frames(items, session.connection.send_list):

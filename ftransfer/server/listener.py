@@ -198,8 +198,8 @@ class Server:
 
     async def _refuse(self, channel: Channel, refusal: Busy) -> None:
         with contextlib.suppress(ChannelError, TlsRequired, ForeignProtocol):
-            if self._tls is not None:
-                await encrypt(channel.link, self._tls, self._limits)
+            if self._tls is not None and not await encrypt(channel.link, self._tls, self._limits):
+                return
             await channel.send(channel.connection.send_last_error(refusal))
             await channel.close()
 

@@ -132,7 +132,8 @@ class Session:
 
     @property
     def principal(self) -> Principal:
-        return self._principal
+        """Whom it acts for, with the rights that the share leaves."""
+        return self.share.principal
 
     @principal.setter
     def principal(self, principal: Principal) -> None:
@@ -159,7 +160,9 @@ class Session:
         """Write a line about this session into the log, or count it if there are too many."""
         self.journal.note(f"%s #%d {text}", self.peer, self.number, *arguments, level=level)
 
-    def record(self, event: str, name: str = "", *, size: int | None = None, digest: str = "", result: str = "ok") -> None:
+    def record(
+        self, event: str, name: str = "", *, to: str = "", size: int | None = None, digest: str = "", result: str = "ok"
+    ) -> None:
         """Write what was done into the owner's record, if one is kept; refusals are counted if there are too many."""
         if self.audit is not None:
             self.journal.record(
@@ -168,6 +171,7 @@ class Session:
                 peer=self.peer,
                 session=self.number,
                 name=name or None,
+                to=to or None,
                 bytes=size,
                 digest=digest or None,
                 result=result,
@@ -383,9 +387,9 @@ class Session:
         if (result == "ok" and command.verb not in _RECORDED) or (command.verb == "part" and result in _USUAL_FOR_PARTS):
             return
         moves = command.verb in ("get", "put")
-        self.record(
-            command.verb, command.argument, size=self.moved if moves else None, digest=self.digest if moves else "", result=result
-        )
+        size, digest = (self.moved, self.digest) if moves else (None, "")
+        to = str(command.options["to"]) if command.verb == "mv" else ""
+        self.record(command.verb, command.argument, to=to, size=size, digest=digest, result=result)
 
     async def _refuse(self, error: FtransferError) -> None:
         """Say why, then drop what the client still sends of this command."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from ftransfer.audit import Audit
 from ftransfer.client.conversation import Conversation
 from ftransfer.client.greeting import Address
 from ftransfer.digest import digest_of
@@ -363,3 +365,30 @@ async def test_lists_of_names_fit_into_what_the_server_takes(tmp_path: Path) -> 
             (service.root / f"{number:050}").write_bytes(b"x")
         report = await client.get_tree("", service.local / "tree")
     assert (report.copied, report.failed) == (300, 0)
+
+
+async def test_every_change_stands_in_the_record(tmp_path: Path) -> None:
+    audit = Audit.open(str(tmp_path / "audit.log"), lambda: 0.0)
+    (tmp_path / "local").mkdir()
+    (tmp_path / "local" / "file").write_bytes(b"content")
+    async with serve(tmp_path, audit=audit) as service, service.client() as client:
+        await client.mkdir("folder")
+        await client.put(tmp_path / "local" / "file", "folder/a")
+        await client.set_attributes("folder/a", mode=0o600)
+        await client.rename("folder/a", "b")
+        await leave_partial(service, "cut")
+        assert [partial.name for partial in await client.clear_partials()] == ["cut"]
+        await client.remove("folder", recursive=True)
+    assert audit.flush(5)
+    audit.close()
+    records = [json.loads(line) for line in (tmp_path / "audit.log").read_text().splitlines()]
+    keys = ("event", "name", "to", "bytes")
+    assert [tuple(record[key] for key in keys if key in record) for record in records] == [
+        ("mkdir", "folder"),
+        ("put", "folder/a", 7),
+        ("setstat", "folder/a"),
+        ("mv", "folder/a", "b"),
+        ("put", "cut", 5),  # what came before it broke off
+        ("partials", "cut", 4),
+        ("rm", "folder"),
+    ]

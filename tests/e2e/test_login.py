@@ -232,6 +232,18 @@ async def test_changed_rights_hold_for_sessions_that_run(tmp_path: Path) -> None
         assert await said(ann, "stat b") == "not_found"
 
 
+async def test_who_puts_into_a_drop_box_is_not_shown_to_the_others_by_name_of_file(tmp_path: Path) -> None:
+    async with serve(tmp_path, drop_box=True) as service, service.peer() as one, service.peer() as other:
+        await one.send(b'put "evidence" {"size":2,"source":"s","wait":true}\n')
+        while (await one.frame())[0] != b"M":
+            pass
+        await one.send(frame(b"D", b"b"))
+        for line in ("who", "partials", 'partials "" {"clear":true}'):
+            await other.send(f"{line}\n".encode())
+            while (answer := await other.frame())[0] != b"R":
+                assert answer[0] in b"VL" and b"evidence" not in answer[1]
+
+
 async def test_a_login_that_is_checked_while_its_user_goes_is_refused(tmp_path: Path) -> None:
     admission = Admission(users={"ann": ANN})
     async with serve(tmp_path, admission=admission) as service, service.peer() as ann:

@@ -65,6 +65,7 @@ async def serve(
     *,
     limits: Limits | None = None,
     read_only: bool = False,
+    drop_box: bool = False,
     bounds: Bounds | None = None,
     direct: bool = True,
     **options: Any,
@@ -76,7 +77,7 @@ async def serve(
     store = await LocalStore.open(root, durable=False)
     try:
         options = {"watcher": FolderWatcher(root, store), **options}
-        share = Share(store, read_only=read_only, bounds=bounds)
+        share = Share(store, read_only=read_only, drop_box=drop_box, bounds=bounds)
         server = await Server.start(share, port=0, limits=limits or Limits(), direct=direct, **options)
         try:
             yield Service(server, root, local, direct)

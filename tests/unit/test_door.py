@@ -241,6 +241,38 @@ async def test_users_see_only_their_own_partials(store: LocalStore) -> None:
     assert await door(store, user("cleo", root="all")).partials() == []
 
 
+async def keep_part(store: Store, principal: Principal, name: str, source: str) -> None:
+    writer = await door(store, principal).open_write(name, Announcement(size=10, source=source))
+    await writer.write(b"part")
+    await writer.keep()
+
+
+async def test_those_without_a_name_know_of_each_others_partials_what_their_rights_say(store: LocalStore) -> None:
+    await keep_part(store, ANYONE, "open/mine", "my source")
+    await keep_part(store, ANYONE, "open/other", "another source")
+
+    async def seen(rights: str, *, clears: bool = False, source: str = "", drop_box: bool = False) -> list[str]:
+        one = door(store, Principal("", (Grant(ROOT, parse_rights(rights)),), is_anonymous=True), drop_box=drop_box)
+        choose = one.clear_partials if clears else one.partials
+        return sorted(partial.name for partial in await choose(source=source))
+
+    for rights, drop_box in (("drop-box", False), ("get,write,overwrite,delete", False), ("all", True)):
+        assert await seen(rights, drop_box=drop_box) == await seen(rights, clears=True, drop_box=drop_box) == []
+        assert await seen(rights, source="my source", drop_box=drop_box) == ["open/mine"]
+        assert await seen(rights, source="a guess", drop_box=drop_box) == []
+    assert await seen("read,write") == ["open/mine", "open/other"]
+    assert await seen("read,write", clears=True) == []
+    assert await seen("drop-box", clears=True, source="my source") == ["open/mine"]
+    assert await seen("read,delete", clears=True) == ["open/other"]
+
+
+async def test_a_user_with_a_name_sees_their_own_partials_without_any_right_to_see(store: LocalStore) -> None:
+    ann = user("ann", root="drop-box")
+    await keep_part(store, ann, "open/mine", "source")
+    assert [partial.name for partial in await door(store, ann).partials()] == ["open/mine"]
+    assert [partial.name for partial in await door(store, ann, drop_box=True).clear_partials()] == ["open/mine"]
+
+
 async def test_principal_without_grants_is_shown_an_empty_share(store: LocalStore) -> None:
     nobody = door(store, Principal("nobody", ()))
     assert await listed(nobody) == []
