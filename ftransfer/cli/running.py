@@ -85,6 +85,6 @@ def _run_interruptible(
 
 
 def _end_now() -> None:
-    end = "\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar hides the cursor
+    end = "\r\x1b[2K" if sys.stderr.isatty() else ""  # where a progress line may stand
     os.write(2, f"{end}ftransfer: interrupted\n".encode())
     os._exit(_INTERRUPTED)

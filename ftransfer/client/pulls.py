@@ -102,11 +102,12 @@ async def pull_fresh_tree(
 ) -> None:
     """As pull_tree, into an empty folder: the server sends all that there is, without a listing first."""
     with Plan() as plan:
-        run.begin(None)
+        run.find(plan)
         await conversation.say("mget", str(remote), {"recursive": True})
         await conversation.channel.send(conversation.connection.send_finish())
         intake = _Intake(conversation, store, remote, run, plan)
         await intake.receive()
+        run.found(plan)
         await _pull_large(conversation, store, remote, plan.large, run, keep_cancelled=keep_cancelled)
         await _set_folders(store, plan.folders, run, deepest_first=True)
 

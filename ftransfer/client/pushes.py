@@ -71,10 +71,11 @@ async def push_tree(conversation: Conversation, store: Store, remote: SafeName, 
 
 async def _push_fresh(conversation: Conversation, store: Store, remote: SafeName, run: TreeRun, plan: Plan) -> None:
     """Send all that there is, where the server has nothing: each folder is walked and read in one go, with no listing before."""
-    run.begin(None)
+    run.find(plan)
     await _make_folders(conversation, remote, plan)
     push = _Push(conversation, store, remote, run)
     await push.packs(push.everything(plan))
+    run.found(plan)
     if plan.large:
         await _make_folders(conversation, remote, plan)
         await _push_large(conversation, store, remote, plan, run)

@@ -86,7 +86,9 @@ class TreeRun:
         self.report = TreeReport(dry_run=options.dry_run)
         self._on_item = on_item
         self._progress = progress
-        self._total: int | None = None
+        self._plan: Plan | None = None
+        self._is_found = False  # whether all that there is stands in the plan, or has been done
+        self._total = self._files = 0  # bytes and files, as far as they are known
         self._done = 0
         self._told = 0
         self._under_way = ("", 0)  # the file that is moving, and how far it was at most
@@ -100,13 +102,21 @@ class TreeRun:
         self._moved = moved
         self.report = self.report._replace(failed=0)
 
-    def begin(self, plan: Plan | None) -> None:
-        """Take a plan in; None if it is not known beforehand what there is."""
+    def begin(self, plan: Plan) -> None:
+        """Take in a plan that has all that is to be done."""
         earlier = self.report.copied + self.report.folders + self.report.links
-        self._total = None if plan is None else self._done + plan.size_bytes
-        if plan is not None:
-            # What an earlier attempt has copied is unchanged by now; it is not counted twice.
-            self.report = self.report._replace(unchanged=max(0, plan.unchanged - earlier))
+        # What an earlier attempt has copied is unchanged by now; it is not counted twice.
+        self.report = self.report._replace(unchanged=max(0, plan.unchanged - earlier))
+        self.found(plan)
+
+    def find(self, plan: Plan) -> None:
+        """Begin without knowing what there is: what is not done at once comes into the plan as it is found."""
+        self._plan, self._is_found = plan, False
+
+    def found(self, plan: Plan) -> None:
+        """Say that everything is done or in the plan."""
+        self._plan, self._is_found = None, True
+        self._total, self._files = self._done + plan.size_bytes, self.report.copied + plan.file_count
 
     def item(self, item: TreeItem) -> None:
         """Say what became of one name."""
@@ -170,7 +180,12 @@ class TreeRun:
         if self._progress is not None:
             # While one file is under way, others may wait for their answers: it never goes back.
             self._told = max(self._told, self._done + count)
-            self._progress(Progress(name, self._told, self._total))
+            if self._plan is not None:
+                self._total, self._files = self._told + self._plan.size_bytes, self.report.copied + self._plan.file_count
+            files = min(self._files, self.report.copied + (count > 0))
+            self._progress(
+                Progress(name, self._told, self._total, files=files, all_files=self._files, is_estimate=not self._is_found)
+            )
 
 
 class Plan:
@@ -199,6 +214,10 @@ class Plan:
     @property
     def size_bytes(self) -> int:
         return self.small.size_bytes + self.large.size_bytes
+
+    @property
+    def file_count(self) -> int:
+        return self.small.count + self.large.count
 
     def add_copy(self, entry: Entry) -> None:
         (self.small if entry.size <= self.packed_bytes else self.large).add(entry)

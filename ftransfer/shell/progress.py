@@ -1,40 +1,37 @@
-"""A progress bar on a terminal, for transfers that take longer than half a second.
-
-Bytes, rate and time left are drawn by rich, which is imported when the first bar is due: most transfers are over before.
-"""
+"""A progress line on a terminal, for transfers that take longer than half a second. What stands in it: shell/progressline.py."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import time
+from collections import deque
 from types import TracebackType
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
-from ftransfer.shell.wording import short_name
 from ftransfer.transfer.records import Progress, ProgressCallback
-
-if TYPE_CHECKING:
-    from rich.progress import Progress as Bars
-    from rich.progress import TaskID
 
 _DELAY_S = 0.5
 _TICK_S = 0.1
-_PHASES = {"verify": "verifying", "commit": "writing to disk", "reconnect": "connecting again"}
+_USUAL_WIDTH = 80
+_RATE_S = 5.0  # the rate is that of the last seconds
 
 
 class ProgressBar:
     """Shows one transfer, from `__enter__` to `__exit__`; leaves nothing on the screen.
 
-    `callback` goes to the transfer; it is None where no bar may be drawn, so that a transfer without one loses no time.
+    `callback` goes to the transfer; it is None where nothing may be drawn, so that a transfer without a line loses no time.
     """
 
     def __init__(self, stream: TextIO, *, is_shown: bool, delay_s: float = _DELAY_S) -> None:
+        is_shown = is_shown and os.environ.get("TERM") != "dumb"
         self.callback: ProgressCallback | None = self._note if is_shown else None
         self._stream = stream
         self._delay_s = delay_s
         self._latest: Progress | None = None
+        self._samples: deque[tuple[float, int]] = deque()  # when, and how much was done
         self._timer: asyncio.TimerHandle | None = None
-        self._bars: Bars | None = None
-        self._task: TaskID | None = None
+        self._cells = 0  # of the line that stands there
 
     def __enter__(self) -> ProgressBar:
         if self.callback is not None:
@@ -44,50 +41,54 @@ class ProgressBar:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        if self._bars is not None:
-            self._bars.stop()
+        if self._cells:
+            self._write(self._wiped())
 
     @property
     def latest(self) -> Progress | None:
-        """How far the transfer was when that was last told; None without a bar."""
+        """How far the transfer was when that was last told; None without a line."""
         return self._latest
 
     def _note(self, progress: Progress) -> None:
+        if self._latest is None:  # what an earlier attempt has left does not count as speed
+            self._samples.append((time.monotonic(), progress.done))
         self._latest = progress
 
     def _tick(self) -> None:
+        from ftransfer.shell.columns import cells  # most transfers are over before they need it
+        from ftransfer.shell.progressline import progress_line
+
         self._timer = asyncio.get_running_loop().call_later(_TICK_S, self._tick)
         if self._latest is None:
             return
-        if self._bars is None:
-            self._bars = _make_bars(self._stream)
-            self._bars.start()
-        latest = self._latest
-        label = short_name(latest.name)
-        phase = _PHASES.get(latest.phase, "")
-        if self._task is None:
-            # What an earlier attempt left is in `completed` from the start, so it does not count as speed.
-            self._task = self._bars.add_task(label, total=latest.total, completed=latest.done, phase=phase)
-        else:
-            self._bars.update(self._task, description=label, total=latest.total, completed=latest.done, phase=phase)
-        self._bars.refresh()
+        line = progress_line(self._latest, self._rate(self._latest.done), self._width() - 1, is_plain=self._is_plain())
+        text = self._wiped() + line
+        self._cells = cells(line)
+        self._write(text)
 
+    def _rate(self, done: int) -> float:
+        """Give the bytes of a second, of late."""
+        now = time.monotonic()
+        self._samples.append((now, done))
+        while len(self._samples) > 2 and now - self._samples[1][0] > _RATE_S:
+            self._samples.popleft()
+        since, before = self._samples[0]
+        return max(0.0, (done - before) / (now - since)) if now > since else 0.0
 
-def _make_bars(stream: TextIO) -> Bars:
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-    from rich.table import Column
+    def _wiped(self) -> str:
+        """Give what clears the line, also if the terminal has become so narrow since that it takes several rows."""
+        rows_above = max(0, self._cells - 1) // self._width() if self._cells else 0
+        return (f"\x1b[{rows_above}A\r\x1b[J" if rows_above else "\r") + "\x1b[2K"
 
-    return Progress(
-        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", max_width=40)),
-        BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=8)),
-        DownloadColumn(table_column=Column(no_wrap=True)),
-        TransferSpeedColumn(table_column=Column(no_wrap=True)),
-        TimeRemainingColumn(table_column=Column(no_wrap=True)),
-        TextColumn("{task.fields[phase]}", markup=False, table_column=Column(no_wrap=True)),
-        console=Console(file=stream, markup=False, highlight=False, emoji=False),
-        # The event loop redraws: a thread of rich's own would hold a lock just when the callback needs it.
-        auto_refresh=False,
-        transient=True,
-        expand=True,
-    )
+    def _width(self) -> int:
+        try:
+            return os.get_terminal_size(self._stream.fileno()).columns or _USUAL_WIDTH
+        except (OSError, ValueError):  # no terminal, or one that does not know
+            return _USUAL_WIDTH
+
+    def _is_plain(self) -> bool:
+        return not (self._stream.encoding or "").lower().startswith("utf")
+
+    def _write(self, text: str) -> None:
+        self._stream.write(text)
+        self._stream.flush()

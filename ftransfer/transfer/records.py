@@ -31,12 +31,18 @@ class Receipt(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """How far a transfer is: `done` of `total` bytes (None: not known), in the phase "transfer", "verify" or "reconnect"."""
+    """How far a transfer is: `done` of `total` bytes (None: not known), in the phase "transfer", "verify" or "reconnect".
+
+    Of a tree, `files` of `all_files` have been done. With `is_estimate` the totals are of what has been found so far.
+    """
 
     name: str
     done: int
     total: int | None
     phase: str = "transfer"
+    files: int | None = None
+    all_files: int | None = None
+    is_estimate: bool = False
 
 
 ProgressCallback = Callable[[Progress], None]

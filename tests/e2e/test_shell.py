@@ -148,12 +148,12 @@ async def test_ctrl_c_stops_the_transfer_and_not_the_shell(tmp_path: Path) -> No
     ):
         await terminal.see(PROMPT)
         terminal.press("get half" + ENTER)
-        await terminal.see("0.5/100.0 MB")  # the progress bar
+        await terminal.see("500 kB of 100 MB")  # the progress bar
         terminal.press(CTRL_C)
         await terminal.see("stopped at 500 kB; the same get goes on from there")
         await terminal.see(PROMPT)
         terminal.press("get half" + ENTER)
-        await terminal.see("1.0/100.0 MB")
+        await terminal.see("1.00 MB of 100 MB")
         terminal.press(CTRL_C)
         await terminal.see("stopped at 1.0 MB; the same get goes on from there")
         await terminal.see(PROMPT)

@@ -42,7 +42,7 @@ class StallingServer:
                     continue
                 if line.startswith(b"dir"):
                     writer.write(frame(b"L", json.dumps([_ENTRY]).encode()))
-                writer.write(frame(b"R", b"{}"))
+                writer.write(frame(b"R", b'{"entries":1}'))
         writer.close()
 
 
