@@ -9,6 +9,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ftransfer.addresses import canonical_address
 from ftransfer.errors import BadFile
 from ftransfer.private import locked, read_private, warn_if_readable, write_private
 
@@ -27,24 +28,27 @@ class SavedLogin:
 
 
 class SavedLogins:
-    """The file, read anew at each call. All block, and raise BadFile if it cannot be used."""
+    """The file, read anew at each call. All block, and raise BadFile if it cannot be used.
+
+    Every spelling of an address means the same.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def find(self, address: str) -> SavedLogin | None:
-        return self._read().get(address)
+        return self._read().get(canonical_address(address))
 
     def keep(self, login: SavedLogin) -> None:
         """Save a login in place of an earlier one for that address."""
         with locked(self.path):
-            self._write(self._read() | {login.address: login})
+            self._write(self._read() | {canonical_address(login.address): login})
 
     def forget(self, address: str) -> bool:
         """Remove the login for an address; whether there was one."""
         with locked(self.path):
             saved = self._read()
-            found = saved.pop(address, None) is not None
+            found = saved.pop(canonical_address(address), None) is not None
             if found:
                 self._write(saved)
         return found
@@ -59,7 +63,7 @@ class SavedLogins:
                     raise TypeError
             except (ValueError, KeyError, TypeError) as error:
                 raise BadFile(f"{self.path}: line {number} is not a saved login; remove it and log in again") from error
-            saved[login.address] = login
+            saved[canonical_address(login.address)] = login
         if saved:
             warn_if_readable(str(self.path), "the saved logins")
         return saved
