@@ -5,7 +5,7 @@ FtransferError
 ├── ShareError             NameRefused · NotFound · AlreadyThere · NotAFile · NotAFolder · FolderNotEmpty · Forbidden ·
 │                          ReadOnly · QuotaFull · DiskFull · ChangedMeanwhile · StoreFailed
 ├── TransferError          Truncated · DigestMismatch · OffsetConflict · SourceChanged · Superseded · Aborted
-├── AuthError              NotAuthorised (LoginNeeded) · NotTrusted · TlsRequired
+├── AuthError              NotAuthorised (LoginNeeded) · NotTrusted (UnknownServer) · TlsRequired
 ├── ChannelError           CannotConnect · Closed · TimedOut
 ├── CannotListen · BadFile
 └── RequestError           UnknownVerb · BadArgument · LineTooLong · Busy · ServerStopping · InternalError ·
@@ -194,13 +194,31 @@ class NotAuthorised(AuthError):
 
 
 class LoginNeeded(NotAuthorised):
-    """The server wants a login, and there is no secret to log in with; asking the user for one may help."""
+    """The server wants a login, and there is no secret to log in with; asking the user for one may help.
+
+    `address` is that of the server, `logins` what it takes (protocol.replies.Hello), `user` the name that was given.
+    """
+
+    def __init__(self, message: str, *, name: str = "", address: str = "", logins: tuple[str, ...] = (), user: str = "") -> None:
+        super().__init__(message, name=name)
+        self.address = address
+        self.logins = logins
+        self.user = user
 
 
 class NotTrusted(AuthError):
     """The server is not the one that was expected, or the way to it is not encrypted."""
 
     code = "not_trusted"
+
+
+class UnknownServer(NotTrusted):
+    """A secret was to be sent to a server whose key nobody has vouched for; with its `fingerprint` given it would be."""
+
+    def __init__(self, message: str, *, name: str = "", address: str = "", fingerprint: str = "") -> None:
+        super().__init__(message, name=name)
+        self.address = address
+        self.fingerprint = fingerprint
 
 
 class TlsRequired(AuthError):

@@ -14,6 +14,8 @@ from ftransfer.rights import ANYONE, Principal
 
 # The words of hello's key "auth".
 NO_LOGIN, MAY_LOG_IN, MUST_LOG_IN = "none", "optional", "required"
+# The words of its key "logins".
+TOKEN_LOGIN, USER_LOGIN = "token", "user"
 
 # Whoever has not logged in where it must be done: without any right.
 NOBODY = Principal("", (), is_anonymous=True)
@@ -58,6 +60,11 @@ class Admission:
         if self.anonymous is None:
             return MUST_LOG_IN
         return MAY_LOG_IN if self._token or self._users else NO_LOGIN
+
+    @property
+    def logins(self) -> tuple[str, ...]:
+        """The kinds of login that there are, as hello says them."""
+        return tuple(kind for kind, is_there in ((TOKEN_LOGIN, self._token), (USER_LOGIN, self._users)) if is_there)
 
     def replace_users(self, users: Mapping[str, User]) -> bool:
         """Take other users from now on; return whether anything is different. Logins are to be renewed. Blocking."""

@@ -8,7 +8,7 @@ from ftransfer.cli.options import Host, Port
 from ftransfer.cli.output import note
 from ftransfer.cli.running import run
 from ftransfer.cli.way import chosen_way
-from ftransfer.errors import LoginNeeded, NotAuthorised
+from ftransfer.errors import NotAuthorised
 from ftransfer.private import read_piped_secret
 
 LOGIN_EXAMPLES = """\b
@@ -54,9 +54,7 @@ async def _login(host: str, port: int) -> None:
     address = Address(host, port)
     if not security.secret and sys.stdin is not None and not sys.stdin.isatty():
         security = security._replace(secret=read_piped_secret(sys.stdin.buffer))
-    if not security.secret:
-        raise LoginNeeded(f"{address}: no secret to log in with; give it in FTRANSFER_TOKEN or with --token-file")
-    conversation = await Conversation.open(address, DEFAULT_LIMITS, security=security)
+    conversation = await Conversation.open(address, DEFAULT_LIMITS, security=security, only_given=True)
     try:
         if conversation.hello.auth == NO_LOGIN:
             raise NotAuthorised(f"{address} asks for no login; there is nothing to keep")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from ftransfer.cli.output import note
 from ftransfer.cli.parameters import Option
-from ftransfer.errors import LoginNeeded
+from ftransfer.errors import LoginNeeded, UnknownServer
 from ftransfer.shell.failures import WrongUsage
 from ftransfer.shell.wording import printable
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ftransfer.client.security import Security
 
 SECRET_VARIABLE = "FTRANSFER_TOKEN"
+TOKEN, USER = "token", "user"  # the kinds of login, as the greeting says them
 
 
 class Way(NamedTuple):
@@ -115,33 +116,56 @@ def over_way(function: Callable[..., object]) -> Callable[..., object]:
     def command(**values: Any) -> object:
         way = _way_of(**{name: values.pop(name) for name in shared})
         way.check()
-        _way.set(way)
-        try:
-            return function(**values)
-        except LoginNeeded as error:
-            # Nothing has been done yet: this comes as the connection is made.
-            secret = _ask(error)
-            if not secret:
-                raise
-            _way.set(way._replace(secret=secret))
-        return function(**values)
+        while True:
+            _way.set(way)
+            try:
+                return function(**values)
+            # Nothing has been done yet: these come as the connection is made, each once at most.
+            except UnknownServer as error:
+                if not (_is_at_terminal() and _vouches(error)):
+                    raise
+                way = way._replace(fingerprint=error.fingerprint)
+            except LoginNeeded as error:
+                user, secret = _ask(error) if _is_at_terminal() else ("", "")
+                if not secret:
+                    raise
+                way = way._replace(user=user, secret=secret)
 
     command.__doc__ = function.__doc__
     command.__signature__ = own.replace(parameters=[*own.parameters.values(), *shared.values()])  # type: ignore[attr-defined]
     return command
 
 
-def _ask(error: LoginNeeded) -> str:
-    """Ask for a secret at a terminal; "" if there is none, or nothing was typed."""
-    if not (sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()):
-        return ""
+def _is_at_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _vouches(error: UnknownServer) -> bool:
+    """Ask whether the key of a server is the right one."""
+    note(f"{error.address} is not known yet; it shows the key {error.fingerprint}")
+    return _ask_line("is that what its owner says? [y/N] ").lower() in ("y", "yes")
+
+
+def _ask(error: LoginNeeded) -> tuple[str, str]:
+    """Ask for a name, if the server takes one, and a secret; "" for what was not typed."""
     import getpass
 
-    note(f"{str(error).partition(';')[0]}")
+    user = error.user
+    if not user and TOKEN not in (error.logins or (TOKEN,)):
+        user = _ask_line(f"user at {error.address}: ")
+    elif not user and USER in error.logins:
+        user = _ask_line(f"user at {error.address} (none for a token): ")
+    what = f"password for {user}" if user else "token"
     try:
-        return getpass.getpass("token or password: ", stream=sys.stderr)
+        return user, getpass.getpass(f"{what} at {error.address}: ", stream=sys.stderr)
     except EOFError:
-        return ""
+        return user, ""
+
+
+def _ask_line(question: str) -> str:
+    sys.stderr.write(question)
+    sys.stderr.flush()
+    return sys.stdin.readline().strip()
 
 
 def _tell_new_server(address: str, fingerprint: str) -> None:

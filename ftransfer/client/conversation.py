@@ -71,8 +71,9 @@ class Conversation:
         security: Security = DEFAULT_SECURITY,
         on_notice: OnNotice | None = None,
         direct: bool = True,
+        only_given: bool = False,
     ) -> Conversation:
-        """Connect, make sure who answers, and hear the server's hello, and log in. Raises as greet and log_in."""
+        """Connect, make sure who answers, hear the server's hello, and log in. Takes and raises as greet and log_in."""
         channel, hello = await greet(address, limits, security, direct=direct)
         try:
             channel.limits = channel.connection.peer_limits = _within(limits, hello)
@@ -84,7 +85,7 @@ class Conversation:
             from ftransfer.client.login import log_in  # a server that asks nothing costs nothing
 
             try:
-                await log_in(conversation, security)
+                await log_in(conversation, security, only_given=only_given)
             except BaseException:
                 conversation.abort()
                 raise

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from ftransfer.channel import Channel
 from ftransfer.client.security import Security
-from ftransfer.errors import CannotConnect, Closed, ProtocolError, TimedOut, TlsRequired
+from ftransfer.errors import CannotConnect, Closed, NotTrusted, ProtocolError, TimedOut, TlsRequired
+from ftransfer.jobs import movers, run_job
 from ftransfer.limits import Limits
 from ftransfer.link import Link, connect_link
 from ftransfer.names import escape
@@ -37,6 +38,11 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+def is_login_due(hello: Hello, security: Security) -> bool:
+    """Whether a secret will be said to a server, or asked for."""
+    return hello.auth == MUST_LOG_IN or (hello.auth != NO_LOGIN and bool(security.user or security.secret))
+
+
 class ClosedEarly(CannotConnect):
     """The server closed the connection before its greeting; `reason` is what the socket said."""
 
@@ -55,12 +61,10 @@ async def greet(address: Address, limits: Limits, security: Security, *, direct:
         Busy: The server has no room.
     """
     arrival = _Arrival(address, limits, security, direct=direct)
-    link = await arrival.connect()
-    if security.tls == "off":
-        return await arrival.hear_plain(link)
-    if security.wants_tls or not link.is_local:
-        return await arrival.hear_private(link)
-    return await arrival.hear_either(link)
+    channel, hello = await arrival.hear()
+    with _aborted_on_error(channel.link):
+        await arrival.keep_key(hello)
+    return channel, hello
 
 
 class _Arrival:
@@ -71,6 +75,36 @@ class _Arrival:
         self._limits = limits
         self._security = security
         self._direct = direct
+        self._new_key = ""  # what a server has shown that was never seen before
+
+    async def hear(self) -> tuple[Channel, Hello]:
+        """Connect in the way that is in order, and hear the hello."""
+        link, security = await self.connect(), self._security
+        if security.wants_tls or not (link.is_local or security.tls == "off"):
+            return await self.hear_private(link)
+        with _aborted_on_error(link):
+            is_known = await run_job(movers(), lambda: self._speaks_tls(link))
+            if is_known and security.tls == "off":
+                raise NotTrusted(f"{self._address} is known by its key, and is not spoken to in plain; leave out --plain")
+        if is_known:
+            return await self.hear_private(link)
+        return await (self.hear_plain(link) if security.tls == "off" else self.hear_either(link))
+
+    def _speaks_tls(self, link: Link) -> bool:
+        """Whether a server at this address has shown a key before, or is one of our own that has one. Blocking."""
+        from ftransfer.client.known import expects_tls
+
+        return expects_tls(link, self._address, self._security)
+
+    async def keep_key(self, hello: Hello) -> None:
+        """Expect a key that is new from now on. Where a login is wanted, it is kept when somebody vouches for it."""
+        if not self._new_key or is_login_due(hello, self._security):
+            return
+        from ftransfer.client.known import keep_first
+
+        await run_job(movers(), lambda: keep_first(self._address, self._new_key, self._security))
+        if self._security.on_new_server is not None:
+            self._security.on_new_server(str(self._address), self._new_key)
 
     async def connect(self) -> Link:
         address, limits = self._address, self._limits
@@ -87,7 +121,7 @@ class _Arrival:
         from ftransfer.client.trust import certificate_refused, make_private  # what speaks in plain does not pay for them
 
         with _aborted_on_error(link):
-            await make_private(link, self._address.host, str(self._address), self._security, self._limits.connect_s)
+            self._new_key = await make_private(link, self._address, self._security, self._limits.connect_s)
             try:
                 return await self._hello(link)
             except ClosedEarly as error:

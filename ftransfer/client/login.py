@@ -4,30 +4,42 @@ or the one that was saved for this server."""
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ftransfer.client.greeting import MUST_LOG_IN, NO_LOGIN
+from ftransfer.client.known import is_confirmed, own_server, shown_by
 from ftransfer.client.security import Security
-from ftransfer.errors import BadFile, LoginNeeded, NotAuthorised, NotTrusted
+from ftransfer.errors import BadFile, LoginNeeded, NotAuthorised, NotTrusted, UnknownServer
 from ftransfer.jobs import movers, run_job
 from ftransfer.private import state_folder
 
 if TYPE_CHECKING:
     from ftransfer.auth.saved import SavedLogins
     from ftransfer.client.conversation import Conversation
-    from ftransfer.link import Link
 
 _SAVED = "logins"
 _ROOT = 0
+_GIVEN, _OWN, _KEPT = "given", "own", "saved"
 
 
-async def log_in(conversation: Conversation, security: Security) -> None:
+class _Login(NamedTuple):
+    """What is said to the server; `secret` is "" if there is none. `origin`: who gave it."""
+
+    user: str
+    secret: str
+    origin: str = _GIVEN
+
+
+async def log_in(conversation: Conversation, security: Security, *, only_given: bool = False) -> None:
     """Log in if the server has use for it and there is a secret.
+
+    Args:
+        only_given: Log in with what the caller gives, and in any case.
 
     Raises:
         LoginNeeded: The server wants a login, and there is none.
         NotAuthorised: It does not accept this one.
+        UnknownServer: Nobody has vouched for the key of the server.
         NotTrusted: The secret would travel in plain, and not to a process of our own user.
     """
     wants, address = conversation.hello.auth, str(conversation.address)
@@ -35,41 +47,67 @@ async def log_in(conversation: Conversation, security: Security) -> None:
         if security.user:
             raise NotAuthorised(f"{address} knows no users; leave out --user")
         return
-    user, secret, is_own = security.user, security.secret, False
-    if not secret and not user:
-        secret = await run_job(movers(), lambda: _token_of_own_server(conversation, security))
-        is_own = bool(secret)
-    if not secret:
-        user, secret = await run_job(movers(), lambda: _saved(conversation, security))
-    is_needed = wants == MUST_LOG_IN or bool(user)
-    if secret or is_needed:
-        _check_may_hear(conversation.channel.link, address, security, is_own=is_own)
-    if not secret:
-        if is_needed:
-            raise LoginNeeded(f"{address} wants a login; give the secret in FTRANSFER_TOKEN or with --token-file, or log in once")
+    login = _Login(security.user, security.secret)
+    if not login.secret and not only_given:
+        login = await run_job(movers(), lambda: _find(conversation, security))
+    if not (login.secret or login.user or only_given or wants == MUST_LOG_IN):
         return
+    await run_job(movers(), lambda: _check_may_hear(conversation, security, login.origin))
+    if not login.secret:
+        raise _login_needed(conversation, login.user)
     try:
-        await conversation.ask("login", user, {"secret": secret})
+        await conversation.ask("login", login.user, {"secret": login.secret})
     except NotAuthorised as error:
-        raise NotAuthorised(f"{address} does not accept this login; check the name and the secret") from error
+        hint = "check the name and the secret"
+        if login.origin == _KEPT:
+            hint = f"ftransfer login {conversation.address.host} {conversation.address.port} keeps another"
+        raise NotAuthorised(f"{address} does not accept this login; {hint}") from error
 
 
-def _check_may_hear(link: Link, address: str, security: Security, *, is_own: bool) -> None:
-    """Refuse to say a secret in plain, except within this machine to a process of our own user or root.
+def _login_needed(conversation: Conversation, user: str) -> LoginNeeded:
+    address, logins = str(conversation.address), conversation.hello.logins
+    names = "--user NAME and " if logins == ("user",) and not user else ""
+    return LoginNeeded(
+        f"{address} wants a login; give {names}the secret in FTRANSFER_TOKEN or with --token-file, or log in once",
+        address=address,
+        logins=logins,
+        user=user,
+    )
 
-    Args:
-        is_own: Whether a server of our own holds that address, as its record says; it counts where the system cannot tell whose
-            process it is.
+
+def _find(conversation: Conversation, security: Security) -> _Login:
+    """Return the login that the caller need not give. Blocking."""
+    link, port = conversation.channel.link, conversation.address.port
+    if not security.user and (server := own_server(link, port, security)) is not None and server.token:
+        return _Login("", server.token, _OWN)
+    return _saved(conversation, security)
+
+
+def _check_may_hear(conversation: Conversation, security: Security, origin: str) -> None:
+    """Refuse to say a secret to a server for which nobody has vouched; and in plain to all but a process of our own user or root.
+
+    Blocking.
 
     Raises:
-        NotTrusted: A secret may not be said.
+        UnknownServer, NotTrusted: A secret may not be said.
     """
+    link, address = conversation.channel.link, conversation.address
     if link.encrypted:
+        shown = shown_by(link)
+        # An own server and a saved login are found by the key that the server shows.
+        if origin == _GIVEN and not is_confirmed(address, shown, security) and own_server(link, address.port, security) is None:
+            raise UnknownServer(
+                f"{address} shows the key {shown}, for which nobody has vouched: no secret is sent to it. "
+                f"If its owner says that it is the right one, add --fingerprint {shown}",
+                address=str(address),
+                fingerprint=shown,
+            )
         return
     if not link.is_local:
         raise NotTrusted(f"{address}: a secret is not sent in plain over a network; leave out --plain")
     listener = link.peer_user()
-    if listener in (os.geteuid(), _ROOT) or (listener is None and is_own) or security.tls == "off":
+    # Where the system cannot tell whose process it is, the record of a server of our own counts.
+    if listener in (os.geteuid(), _ROOT) or (listener is None and origin == _OWN) or security.tls == "off":
         return
     whose = "a process of unknown user" if listener is None else f"a process of another user ({_name_of(listener)})"
     raise NotTrusted(
@@ -86,15 +124,6 @@ def _name_of(user: int) -> str:
         return str(user)
 
 
-def _token_of_own_server(conversation: Conversation, security: Security) -> str:
-    """Return the token of the server if it is one of this user on this machine, else "". Blocking."""
-    from ftransfer.auth.running import find_running
-
-    link = conversation.channel.link
-    server = find_running(_state(security), link.peer_host, conversation.address.port, link.own_host)
-    return server.token if server is not None and server.fingerprint == _shown(link) else ""
-
-
 def save_login(conversation: Conversation, security: Security) -> None:
     """Keep the login that a conversation was opened with, for this server alone. Blocking. Raises BadFile."""
     from ftransfer.auth.saved import SavedLogin
@@ -107,33 +136,24 @@ def saved_logins(security: Security) -> SavedLogins:
     """Give the logins that this user has saved."""
     from ftransfer.auth.saved import SavedLogins
 
-    return SavedLogins(_state(security) / _SAVED)
+    return SavedLogins((security.state or state_folder()) / _SAVED)
 
 
-def _state(security: Security) -> Path:
-    return security.state or state_folder()
-
-
-def _saved(conversation: Conversation, security: Security) -> tuple[str, str]:
-    """Give the name and secret that are saved for this server, or no secret. Blocking."""
+def _saved(conversation: Conversation, security: Security) -> _Login:
+    """Return the login that is saved for this server, or one without a secret. Blocking."""
     try:
         login = saved_logins(security).find(str(conversation.address))
+        if login is not None and login.proof == _proof(conversation, security) and security.user in ("", login.user):
+            return _Login(login.user, login.secret, _KEPT)
     except BadFile as error:
         raise NotAuthorised(f"the saved logins cannot be used: {error}") from error
-    if login is None or login.proof != _proof(conversation, security) or (security.user and security.user != login.user):
-        return security.user, ""
-    return login.user, login.secret
+    return _Login(security.user, "")
 
 
 def _proof(conversation: Conversation, security: Security) -> str:
-    """Say what makes us sure of the server: whoever cannot show the same is another one."""
-    return "authority" if security.ca else _shown(conversation.channel.link) or "plain"
+    """Return what makes us sure of the server: whoever cannot show the same is another one. Blocking. Raises BadFile."""
+    if security.ca:
+        from ftransfer.tls.contexts import authority_of
 
-
-def _shown(link: Link) -> str:
-    """Return the fingerprint of the certificate that the server has shown; "" in plain."""
-    if link.tls is None:
-        return ""
-    from ftransfer.tls.fingerprint import fingerprint_of
-
-    return fingerprint_of(link.tls.getpeercert(binary_form=True) or b"")
+        return f"authority {authority_of(security.ca)}"
+    return shown_by(conversation.channel.link) or "plain"

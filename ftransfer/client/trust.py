@@ -1,21 +1,20 @@
-"""From a plain connection to one whose other end is known: the handshake, and the decision whether to trust who answered it."""
+"""From a plain connection to one whose other end is known: the handshake, and what to say of one that fails."""
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import ssl
-from pathlib import Path
+from typing import TYPE_CHECKING
 
+from ftransfer.client.known import check_key, is_known
 from ftransfer.client.security import Security
-from ftransfer.errors import BadFile, CannotConnect, Closed, NotAuthorised, NotTrusted, TimedOut
+from ftransfer.errors import CannotConnect, Closed, NotAuthorised, NotTrusted, TimedOut
 from ftransfer.jobs import movers, run_job
 from ftransfer.link import Link
-from ftransfer.private import state_folder
 from ftransfer.tls.contexts import client_context
-from ftransfer.tls.fingerprint import fingerprint_of, parse_fingerprint
-from ftransfer.tls.known_hosts import KnownHosts
 
-_KNOWN_HOSTS = "known_hosts"
+if TYPE_CHECKING:
+    from ftransfer.client.greeting import Address
 
 # What OpenSSL says of an answer that is not TLS at all, or not this version of it.
 _NO_TLS = frozenset(
@@ -40,8 +39,11 @@ class SpeaksNoTls(NotTrusted):
     """The server answered, and not in TLS."""
 
 
-async def make_private(link: Link, host: str, address: str, security: Security, timeout_s: float) -> None:
+async def make_private(link: Link, address: Address, security: Security, timeout_s: float) -> str:
     """Encrypt a fresh connection and check who is at its other end.
+
+    Returns:
+        The fingerprint of a server that is seen for the first time, to be kept with `keep_first`; "" for one that is known.
 
     Raises:
         SpeaksNoTls, NotTrusted: It is not encrypted, or not with whom it should be.
@@ -50,22 +52,17 @@ async def make_private(link: Link, host: str, address: str, security: Security, 
     """
     context = await run_job(movers(), lambda: _context(security))
     try:
-        await link.start_tls(context, server_side=False, hostname=host, timeout_s=timeout_s)
+        await link.start_tls(context, server_side=False, hostname=address.host, timeout_s=timeout_s)
     except ssl.SSLCertVerificationError as error:
         why = error.verify_message
         raise NotTrusted(
             f"the certificate of {address} is not valid: {why}; --fingerprint trusts one certificate by itself"
         ) from error
     except ssl.SSLError as error:
-        raise _broken_handshake(error, address) from error
+        raise await run_job(movers(), functools.partial(_broken_handshake, error, address, security)) from error
     except (Closed, TimedOut) as error:
         raise CannotConnect(f"{address} does not complete the TLS handshake; does it speak TLS, and is it that port?") from error
-    if not security.ca:
-        certificate = link.tls.getpeercert(binary_form=True) if link.tls is not None else None
-        shown = fingerprint_of(certificate or b"")
-        is_new = await run_job(movers(), lambda: _check(shown, address, security))
-        if is_new and security.on_new_server is not None:
-            security.on_new_server(address, shown)
+    return "" if security.ca else await run_job(movers(), lambda: check_key(link, address, security))
 
 
 async def handshake_succeeds(link: Link, host: str, timeout_s: float) -> bool:
@@ -82,15 +79,19 @@ def _context(security: Security) -> ssl.SSLContext:
     return client_context(ca=security.ca, certificate=security.certificate, key=security.key)
 
 
-def _broken_handshake(error: ssl.SSLError, address: str) -> Exception:
+def _broken_handshake(error: ssl.SSLError, address: Address, security: Security) -> Exception:
     reason = error.reason or ""
     if reason in _NO_TLS:
+        if security.fingerprint or security.ca or is_known(address, security):
+            return SpeaksNoTls(
+                f"{address} does not answer in TLS, and it is known by its key; somebody may be in its place: ask its owner"
+            )
         return SpeaksNoTls(
             f"{address} does not answer in TLS; have it started with --tls on, or use --plain if the way there is safe"
         )
     if reason in _OLD_TLS:
         return NotTrusted(f"{address} does not speak TLS 1.3; update the server, or the proxy in front of it")
-    if (refused := certificate_refused(error, address)) is not None:
+    if (refused := certificate_refused(error, str(address))) is not None:
         return refused
     return CannotConnect(f"the TLS handshake with {address} failed: {reason.replace('_', ' ').lower() or error}")
 
@@ -104,37 +105,3 @@ def certificate_refused(error: BaseException | None, address: str) -> NotAuthori
         return NotAuthorised(f"{address} asks for a client certificate; give one with --cert and --key")
     word = reason.partition("ALERT_")[2].replace("_", " ").lower()
     return NotAuthorised(f"{address} does not accept the client certificate ({word}); ask its owner for one")
-
-
-def known_hosts(security: Security) -> KnownHosts:
-    """Give the servers that this user has trusted."""
-    folder: Path = security.state or state_folder()
-    return KnownHosts(folder / _KNOWN_HOSTS)
-
-
-def _check(shown: str, address: str, security: Security) -> bool:
-    """Compare a fingerprint with the one that is asked for, or known; keep one that is new, and say whether it is. Blocking."""
-    known = known_hosts(security)
-    if security.fingerprint:
-        try:
-            wanted = parse_fingerprint(security.fingerprint)
-        except ValueError as error:
-            raise NotTrusted(f"{address} cannot be checked: {error}") from error
-        if shown != wanted:
-            raise NotTrusted(
-                f"{address} shows the key {shown}, not {wanted}; ask its owner which is right, send nothing until then"
-            )
-        with contextlib.suppress(BadFile):  # the user vouches for it, this time and perhaps each time
-            known.remember(address, shown)
-        return False
-    try:
-        earlier = known.find(address)
-        wanted = known.remember_first(address, shown) if earlier is None else earlier
-    except BadFile as error:
-        raise NotTrusted(f"{address} cannot be compared with an earlier visit: {error}; or give --fingerprint") from error
-    if shown != wanted:
-        raise NotTrusted(
-            f"{address} shows another key than before: {shown}, not {wanted}; somebody may be in between. "
-            "If its owner says that the new one is right, connect once with --fingerprint and that one"
-        )
-    return earlier is None

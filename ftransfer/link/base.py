@@ -118,7 +118,10 @@ class PeerLink:
 
     @property
     def own_host(self) -> str:
-        name = self._kernel_socket.getsockname() if self._kernel_socket is not None else None
+        try:
+            name = self._kernel_socket.getsockname() if self._kernel_socket is not None else None
+        except OSError:  # it is closed
+            return ""
         return str(name[0]) if isinstance(name, tuple) else ""
 
     def peer_user(self) -> int | None:

@@ -153,12 +153,8 @@ class Connection:
         """
         from ftransfer.protocol.foreign import foreign_in  # of which a client's start need not know
 
-        found = foreign_in(self._buffer)
-        try:
-            if found is not None:
-                raise found
-        finally:
-            del found  # an error that its own frame knows would keep the whole session until the garbage collector comes
+        if (found := foreign_in(self._buffer)) is not None:
+            raise found
 
     @property
     def wanted(self) -> int:

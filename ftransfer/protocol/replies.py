@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 class Hello(NamedTuple):
     """What a server says first. `limits` holds sizes in bytes and times in seconds by name; `features` are words; `auth`
-    says whether a login is wanted: "none", "optional" or "required"."""
+    says whether a login is wanted: "none", "optional" or "required"; `logins` which kinds there are: "token", "user"."""
 
     protocol: int
     server: str
@@ -23,6 +23,7 @@ class Hello(NamedTuple):
     welcome: str = ""
     durable: bool = True
     auth: str = "none"
+    logins: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
     limits: Mapping[str, float] = MappingProxyType({})
 
@@ -111,6 +112,7 @@ def encode_hello(hello: Hello) -> bytes:
             "welcome": hello.welcome,
             "durable": hello.durable,
             "auth": hello.auth,
+            "logins": list(hello.logins),
             "features": list(hello.features),
             "limits": dict(hello.limits),
         },
@@ -156,7 +158,7 @@ def encode_notice(notice: Notice) -> bytes:
 
 def _decode_hello(value: dict[str, Any]) -> Hello:
     limits = take(value, "limits", dict, {})
-    features = take(value, "features", list, [])
+    features, logins = (take(value, key, list, []) for key in ("features", "logins"))
     return Hello(
         protocol=take(value, "protocol", int),
         server=take(value, "server", str, ""),
@@ -164,6 +166,7 @@ def _decode_hello(value: dict[str, Any]) -> Hello:
         welcome=take(value, "welcome", str, ""),
         durable=take(value, "durable", bool, True),
         auth=take(value, "auth", str, "none"),
+        logins=tuple(word for word in logins if isinstance(word, str)),
         features=tuple(word for word in features if isinstance(word, str)),
         limits={key: number for key, number in limits.items() if type(number) in (int, float) and 0 <= number < 2**63},
     )

@@ -18,7 +18,6 @@ from ftransfer.errors import Busy, CannotListen, ChannelError, TlsRequired
 from ftransfer.limits import DEFAULT_LIMITS, Limits
 from ftransfer.link import Link
 from ftransfer.link.port import Port
-from ftransfer.memory import ContentMemory
 from ftransfer.networks import Networks
 from ftransfer.penalties import source_of
 from ftransfer.protocol.connection import Role
@@ -79,7 +78,6 @@ class Server:
         self._audit = audit
         self._journals = Journals(audit)
         self.digests = Digests(limits)
-        self.memory = ContentMemory(limits.max_content_bytes)
         self._hub = Hub(limits)
         self._tls = tls
         self._changes = Changes(self._hub, limits, watcher)
@@ -152,7 +150,7 @@ class Server:
             return
         self.session_count += 1
         hello = self._hello(self.session_count)
-        live = (self.digests, self._hub, self._changes, self.memory)
+        live = (self.digests, self._hub, self._changes)
         guard = (self._tls, self._admission)
         session = Session(self.session_count, channel, self._share, self._limits, HANDLERS, hello, *live, *guard)
         session.ticket = ticket = self.gate.enter(link.peer_host, channel.abort)
@@ -213,6 +211,7 @@ class Server:
             welcome=self._welcome,
             durable=self._share.durable,
             auth=self._admission.wants,
+            logins=self._admission.logins,
             features=("live", "watch", SPANS, PARTS) if self._changes.is_possible else ("live", SPANS, PARTS),
             limits=self._announced,
         )

@@ -77,6 +77,23 @@ def client_context(*, ca: str = "", certificate: str = "", key: str = "") -> ssl
     return context
 
 
+def authority_of(ca: str) -> str:
+    """Return what stands for the authorities that a client trusts: SYSTEM, or a digest of the file that holds them. Blocking.
+
+    Raises:
+        BadFile: The file cannot be read.
+    """
+    if ca == SYSTEM:
+        return SYSTEM
+    import hashlib
+
+    try:
+        with open(ca, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise BadFile(f"{ca}: it cannot be read: {error.strerror}") from error
+
+
 def first_certificate(path: str) -> bytes:
     """Give the first certificate of a PEM file, in DER.
 

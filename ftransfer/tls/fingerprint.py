@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 
 _PREFIX = "SHA256:"
 _SIZE = 32
@@ -12,6 +11,8 @@ _SIZE = 32
 
 def fingerprint_of(certificate: bytes) -> str:
     """Give the fingerprint of a certificate in DER: `SHA256:` and base64 without padding, as OpenSSH writes that of a key."""
+    import hashlib  # for a connection over TLS only
+
     return _format(hashlib.sha256(certificate).digest())
 
 

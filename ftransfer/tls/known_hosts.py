@@ -1,69 +1,89 @@
 """The keys that servers showed before: a text file with one line for each, `HOST:PORT FINGERPRINT`.
 
-It is what makes a first look lasting: whoever takes the place of a known server later shows another key.
+It is what makes a first look lasting: whoever takes the place of a known server later shows another key. A third word,
+`unconfirmed`, marks a key that was seen, and that nobody has compared with what the owner says: no secret is sent to it.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
+from ftransfer.addresses import canonical_address
 from ftransfer.errors import BadFile
 from ftransfer.private import locked, read_private, write_private
 from ftransfer.tls.fingerprint import parse_fingerprint
 
+_UNCONFIRMED = "unconfirmed"
+
+
+class KnownKey(NamedTuple):
+    """The fingerprint of a server's certificate, and whether somebody has vouched for it."""
+
+    fingerprint: str
+    is_confirmed: bool = True
+
 
 class KnownHosts:
-    """The file, read anew at each call. Processes take turns to change it. All block."""
+    """The file, read anew at each call. Processes take turns to change it. All block.
+
+    Addresses are host:port, an IPv6 host in brackets; every spelling of one means the same.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def find(self, address: str) -> str | None:
-        """Give the fingerprint that is known for an address (host:port, an IPv6 host in brackets).
+    def find(self, address: str) -> KnownKey | None:
+        """Return the key that is known for an address.
 
         Raises:
             BadFile: The file cannot be read or has a line that makes no sense.
         """
-        return self._read().get(address)
+        return self._read().get(canonical_address(address))
 
     def remember(self, address: str, fingerprint: str) -> None:
-        """Keep a fingerprint in place of an earlier one.
+        """Keep a fingerprint that somebody has vouched for, in place of an earlier one.
 
         Raises:
             BadFile: As find; or the file cannot be written.
         """
+        key = KnownKey(fingerprint)
         with locked(self.path):
             known = self._read()
-            if known.get(address) != fingerprint:
-                self._write(known | {address: fingerprint})
+            if known.get(canonical_address(address)) != key:
+                self._write(known | {canonical_address(address): key})
 
-    def remember_first(self, address: str, fingerprint: str) -> str:
-        """Keep a fingerprint if none is known, and give the one that is known now: perhaps another, from a moment ago.
+    def remember_first(self, address: str, fingerprint: str) -> KnownKey:
+        """Keep a fingerprint that was seen, if none is known; return what is known now: perhaps another, from a moment ago.
 
         Raises:
             BadFile: As remember.
         """
+        key = KnownKey(fingerprint, is_confirmed=False)
         with locked(self.path):
             known = self._read()
-            if address not in known:
-                self._write(known | {address: fingerprint})
-            return known.get(address, fingerprint)
+            if canonical_address(address) not in known:
+                self._write(known | {canonical_address(address): key})
+            return known.get(canonical_address(address), key)
 
-    def _read(self) -> dict[str, str]:
-        known: dict[str, str] = {}
+    def _read(self) -> dict[str, KnownKey]:
+        known: dict[str, KnownKey] = {}
         for number, line in enumerate(read_private(self.path).splitlines(), 1):
             words = line.split()
             if not words or words[0].startswith("#"):
                 continue
             try:
-                address, text = words
-                known[address] = parse_fingerprint(text)
+                address, text, *mark = words
+                if mark not in ([], [_UNCONFIRMED]):
+                    raise ValueError
+                known[canonical_address(address)] = KnownKey(parse_fingerprint(text), is_confirmed=not mark)
             except ValueError as error:
                 # Passing over it would be to trust the next key that comes.
                 raise BadFile(f"{self.path}: line {number} is not HOST:PORT FINGERPRINT; mend it or remove it") from error
         return known
 
-    def _write(self, known: dict[str, str]) -> None:
+    def _write(self, known: dict[str, KnownKey]) -> None:
         lines = ["# Servers that ftransfer has trusted, each with the fingerprint of its certificate.\n"]
-        lines += [f"{address} {fingerprint}\n" for address, fingerprint in known.items()]
+        for address, key in known.items():
+            lines.append(f"{address} {key.fingerprint}{'' if key.is_confirmed else ' ' + _UNCONFIRMED}\n")
         write_private(self.path, "".join(lines))

@@ -24,8 +24,6 @@ FeedAt = Callable[[int, memoryview], None]
 class Outlet(Protocol):
     """The sending half of a channel."""
 
-    block_bytes: int
-
     @property
     def moves_files(self) -> bool: ...
     async def send_chunk(self, data: bytes | bytearray | memoryview) -> None: ...
@@ -36,8 +34,6 @@ class Outlet(Protocol):
 
 class Inlet(Protocol):
     """The receiving half of a channel."""
-
-    block_bytes: int
 
     @property
     def moves_files(self) -> bool: ...
@@ -86,7 +82,7 @@ async def send_content(
         await outlet.send_file(reader, offset, length, digest.feed if digest is not None else None, sent, proceed)
         return
     while position < offset + length and proceed():
-        data = await reader.read(position, min(outlet.block_bytes, offset + length - position))
+        data = await reader.read(position, min(BLOCK, offset + length - position))
         if not data:
             raise SourceChanged("the file became shorter while it was sent")
         if digest is not None:
@@ -125,7 +121,7 @@ async def _receive_frame(inlet: Inlet, sink: Sink, feed: Callable[[memoryview], 
     try:
         async for piece in inlet.payload():
             block += piece
-            if len(block) >= inlet.block_bytes:
+            if len(block) >= BLOCK:
                 full, block = block, bytearray()
                 await _store(sink, full, feed, received)
     except ChannelError:

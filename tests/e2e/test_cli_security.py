@@ -179,17 +179,67 @@ async def test_secret_is_asked_for_at_a_terminal(place: Place) -> None:
     async with place.serve("--token-file", str(token)) as server:
         arguments = ("dir", "127.0.0.1", server.port)
         async with start_at_terminal(*arguments, folder=place.folder, environment=place.environment) as terminal:
-            await terminal.see("token or password: ")
+            await terminal.see(f"token at 127.0.0.1:{server.port}: ")
             terminal.press("t0ken\n")
             await terminal.see(" a\r")
             assert await terminal.end() == 0
             assert "t0ken" not in terminal.screen
 
 
+async def test_user_and_password_are_asked_for_at_a_terminal(place: Place) -> None:
+    assert (await place.run("user", "add", "users.toml", "ann", "--rights", "read", stdin=b"correct horse\n")).code == 0
+    async with place.serve("--users", str(place.folder / "users.toml")) as server:
+        address = f"127.0.0.1:{server.port}"
+        for verb, sees in (("login", "logged in"), ("dir", " a\r")):  # the second one uses what the first one has kept
+            words = (verb, "127.0.0.1", server.port)
+            async with start_at_terminal(*words, folder=place.folder, environment=place.environment) as terminal:
+                if verb == "login":
+                    await terminal.see(f"user at {address}: ")
+                    terminal.press("ann\n")
+                    await terminal.see(f"password for ann at {address}: ")
+                    terminal.press("correct horse\n")
+                await terminal.see(sees)
+                assert await terminal.end() == 0
+                assert "correct horse" not in terminal.screen and "no secret" not in terminal.screen
+        piped = await place.run("dir", "127.0.0.1", server.port, XDG_STATE_HOME=str(place.folder / "other"))
+        assert piped.code == 5 and "give --user NAME and the secret" in piped.err
+
+
+async def test_user_that_is_given_is_not_asked_for(place: Place) -> None:
+    assert (await place.run("user", "add", "users.toml", "ann", "--rights", "read", stdin=b"correct horse\n")).code == 0
+    async with place.serve("--users", str(place.folder / "users.toml")) as server:
+        words = ("dir", "127.0.0.1", server.port, "--user", "ann")
+        async with start_at_terminal(*words, folder=place.folder, environment=place.environment) as terminal:
+            assert "user at" not in await terminal.see(f"password for ann at 127.0.0.1:{server.port}: ")
+            terminal.press("correct horse\n")
+            assert await terminal.end() == 0
+
+
+async def test_login_that_is_out_of_date_can_be_kept_anew(place: Place) -> None:
+    token = place.folder / "token"
+    token.write_text("old")
+    token.chmod(0o600)
+    async with place.serve("--token-file", str(token)) as server:
+        address = ("127.0.0.1", server.port)
+        assert (await place.run("login", *address, stdin=b"old\n")).code == 0
+        token.write_text("new")
+        server.process.send_signal(signal.SIGHUP)
+        await server.err_until("token: read")
+        refused = await place.run("dir", *address)
+        assert refused.code == 5 and f"ftransfer login 127.0.0.1 {server.port} keeps another" in refused.err
+        async with start_at_terminal("login", *address, folder=place.folder, environment=place.environment) as terminal:
+            await terminal.see(f"token at 127.0.0.1:{server.port}: ")
+            terminal.press("new\n")
+            assert await terminal.end() == 0
+        assert (await place.run("dir", *address)).code == 0
+
+
 async def test_plain_on_a_tls_port_and_tls_on_a_plain_one(place: Place) -> None:
     async with place.serve("--tls", "on") as server:
         plain = await place.run("dir", "127.0.0.1", server.port, "--plain")
-        assert plain.code == 5 and f"127.0.0.1:{server.port} speaks TLS only; leave out --plain" in plain.err
+        assert plain.code == 5 and f"127.0.0.1:{server.port} is known by its key, and is not spoken to in plain" in plain.err
+        other = await place.run("dir", "127.0.0.1", server.port, "--plain", XDG_STATE_HOME=str(place.folder / "other"))
+        assert other.code == 5 and f"127.0.0.1:{server.port} speaks TLS only; leave out --plain" in other.err
     async with place.serve() as server:
         tls = await place.run("dir", "127.0.0.1", server.port, "--tls")
         assert tls.code == 5 and "does not answer in TLS; have it started with --tls on" in tls.err

@@ -19,12 +19,13 @@ from ftransfer.client.conversation import Conversation
 from ftransfer.client.greeting import Address
 from ftransfer.client.login import save_login, saved_logins
 from ftransfer.client.security import Security
-from ftransfer.errors import Forbidden, LoginNeeded, NotAuthorised, NotFound, NotTrusted, QuotaFull
+from ftransfer.errors import Forbidden, LoginNeeded, NotAuthorised, NotFound, NotTrusted, QuotaFull, UnknownServer
 from ftransfer.limits import Limits
 from ftransfer.names import ROOT
 from ftransfer.rights import Grant, Principal, parse_rights
+from ftransfer.tls.contexts import ServerTls
 from ftransfer.tls.fingerprint import fingerprint_of
-from tests.support.certificates import own_tls
+from tests.support.certificates import Authority, own_tls
 from tests.support.service import RawPeer, Service, fake_server, frame, serve
 
 TOKEN = "a-token-that-nobody-knows"
@@ -284,16 +285,42 @@ async def test_saved_login_is_used(service: Service, tmp_path: Path) -> None:
 
 
 async def test_saved_login_is_for_the_server_with_that_key_alone(tmp_path: Path) -> None:
-    async with serve(tmp_path, tls=own_tls(tmp_path), admission=Admission(token=TOKEN)) as service:
+    tls = own_tls(tmp_path)
+    async with serve(tmp_path, tls=tls, admission=Admission(token=TOKEN)) as service:
         address = "{}:{}".format(*service.address)
-        for proof in ("plain", "authority", fingerprint_of(b"another")):
+        for proof in ("plain", "authority", f"authority {'0' * 64}", fingerprint_of(b"another")):
             saved_logins(way(tmp_path)).keep(SavedLogin(address, proof, "", TOKEN))
-            with pytest.raises(LoginNeeded):
+            with pytest.raises(UnknownServer):
                 async with service.client(security=way(tmp_path, tls="on")):
                     pass
-        await save(service.address, way(tmp_path, tls="on", secret=TOKEN))
+        await save(service.address, way(tmp_path, secret=TOKEN, fingerprint=tls.fingerprint))
         async with service.client(security=way(tmp_path, tls="on")):
             pass
+
+
+async def test_saved_login_is_for_the_authority_that_vouched_for_the_server(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+    one, other = Authority(tmp_path / "one"), Authority(tmp_path / "other")
+    both, copy = tmp_path / "both.pem", tmp_path / "copy.pem"
+    both.write_text(Path(one.file).read_text() + Path(other.file).read_text())
+    copy.write_bytes(Path(one.file).read_bytes())
+    async with serve(tmp_path, tls=ServerTls(one.issue("server")), admission=Admission(token=TOKEN)) as service:
+        await save(service.address, way(tmp_path, secret=TOKEN, ca=one.file))
+        for ca in (one.file, str(copy)):
+            async with service.client(security=way(tmp_path, ca=ca)):
+                pass
+        with pytest.raises(LoginNeeded):
+            async with service.client(security=way(tmp_path, ca=str(both))):
+                pass
+
+
+async def test_saved_login_is_found_by_every_spelling_of_the_address(service: Service, tmp_path: Path) -> None:
+    host, port = service.address
+    await save((f"::ffff:{host}", port), way(tmp_path, secret=TOKEN))
+    async with service.client(security=way(tmp_path)):
+        pass
+    assert saved_logins(way(tmp_path)).forget(f"[::FFFF:{host}]:{port}")
 
 
 async def test_damaged_file_of_saved_logins(service: Service, tmp_path: Path) -> None:

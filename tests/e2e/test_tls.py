@@ -23,7 +23,7 @@ from ftransfer.protocol.framing import Kind, encode_header
 from ftransfer.tls.contexts import ServerTls
 from ftransfer.tls.fingerprint import fingerprint_of
 from ftransfer.tls.identity import make_identity
-from ftransfer.tls.known_hosts import KnownHosts
+from ftransfer.tls.known_hosts import KnownHosts, KnownKey
 from tests.support.certificates import Authority, own_tls
 from tests.support.service import Service, fake_server, frame, raw_peer, serve
 
@@ -168,7 +168,8 @@ async def test_first_sight_is_told_and_pinned(service: Service, tmp_path: Path) 
             pass
     host, port = service.address
     known = KnownHosts(tmp_path / "state" / "known_hosts").find(f"{host}:{port}")
-    assert seen == [(f"{host}:{port}", known)]
+    assert known is not None and not known.is_confirmed
+    assert seen == [(f"{host}:{port}", known.fingerprint)]
 
 
 async def test_changed_key_is_refused_before_anything_is_said(service: Service, tmp_path: Path) -> None:
@@ -177,7 +178,7 @@ async def test_changed_key_is_refused_before_anything_is_said(service: Service, 
     with pytest.raises(NotTrusted, match=f"shows another key than before: SHA256:.*, not {OTHER}.*--fingerprint"):
         async with service.client(security=secure(tmp_path)):
             pass
-    assert KnownHosts(tmp_path / "state" / "known_hosts").find(f"{host}:{port}") == OTHER
+    assert KnownHosts(tmp_path / "state" / "known_hosts").find(f"{host}:{port}") == KnownKey(OTHER)
 
 
 async def test_fingerprint_decides_and_is_remembered(service: Service, tmp_path: Path) -> None:
@@ -185,20 +186,24 @@ async def test_fingerprint_decides_and_is_remembered(service: Service, tmp_path:
         pass
     hosts = KnownHosts(tmp_path / "state" / "known_hosts")
     address = "{}:{}".format(*service.address)
-    right = hosts.find(address)
+    seen = hosts.find(address)
+    assert seen is not None
+    right = seen.fingerprint
     with pytest.raises(NotTrusted, match=f"not {OTHER}; ask its owner"):
         async with service.client(security=secure(tmp_path, fingerprint=OTHER)):
             pass
     hosts.remember(address, OTHER)
     async with service.client(security=secure(tmp_path, fingerprint=right)):
         pass
-    assert hosts.find(address) == right
+    assert hosts.find(address) == KnownKey(right)
 
 
 async def test_fingerprint_needs_no_state(service: Service, tmp_path: Path) -> None:
     async with service.client(security=secure(tmp_path)):
         pass
-    right = KnownHosts(tmp_path / "state" / "known_hosts").find("{}:{}".format(*service.address))
+    known = KnownHosts(tmp_path / "state" / "known_hosts").find("{}:{}".format(*service.address))
+    assert known is not None
+    right = known.fingerprint
     (tmp_path / "file").write_text("not a folder")
     async with service.client(security=secure(tmp_path, fingerprint=right, state=tmp_path / "file")):
         pass

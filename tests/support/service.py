@@ -76,9 +76,9 @@ async def serve(
     local.mkdir(exist_ok=True)
     store = await LocalStore.open(root, durable=False)
     try:
-        options = {"watcher": FolderWatcher(root, store), **options}
+        options = {"watcher": FolderWatcher(root, store), "port": 0, **options}
         share = Share(store, read_only=read_only, drop_box=drop_box, bounds=bounds)
-        server = await Server.start(share, port=0, limits=limits or Limits(), direct=direct, **options)
+        server = await Server.start(share, limits=limits or Limits(), direct=direct, **options)
         try:
             yield Service(server, root, local, direct)
         finally:

@@ -1,0 +1,119 @@
+"""What is known of a server: the key that it showed on earlier visits, and the record of one that our own user runs here.
+
+From this it follows whether it may be spoken to, in plain or at all, and whether it may be told a secret.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ftransfer.auth.running import RunningServer, find_running
+from ftransfer.client.security import Security
+from ftransfer.errors import BadFile, NotTrusted
+from ftransfer.link import Link
+from ftransfer.private import state_folder
+from ftransfer.tls.fingerprint import fingerprint_of, parse_fingerprint
+from ftransfer.tls.known_hosts import KnownHosts, KnownKey
+
+if TYPE_CHECKING:
+    from ftransfer.client.greeting import Address
+
+_KNOWN_HOSTS = "known_hosts"
+
+
+def check_key(link: Link, address: Address, security: Security) -> str:
+    """Compare the fingerprint of a server with the one that is asked for, or known; return one that is new. Blocking.
+
+    Raises:
+        NotTrusted: It is another one, or cannot be compared.
+    """
+    shown = shown_by(link)
+    if security.fingerprint:
+        try:
+            wanted = parse_fingerprint(security.fingerprint)
+        except ValueError as error:
+            raise NotTrusted(f"{address} cannot be checked: {error}") from error
+        if shown != wanted:
+            raise NotTrusted(
+                f"{address} shows the key {shown}, not {wanted}; ask its owner which is right, send nothing until then"
+            )
+        with contextlib.suppress(BadFile):  # the user vouches for it, this time and perhaps each time
+            _known_hosts(security).remember(str(address), shown)
+        return ""
+    if own_server(link, address.port, security) is not None:
+        return ""  # nothing is remembered: the next server at this address may be another one
+    if (known := _known_key(address, security)) is None:
+        return shown
+    _compare(shown, known.fingerprint, address)
+    return ""
+
+
+def expects_tls(link: Link, address: Address, security: Security) -> bool:
+    """Whether a fresh connection leads to a server that speaks TLS, as far as we know. Blocking. Raises NotTrusted."""
+    if is_known(address, security):
+        return True
+    server = find_running(_state(security), link.peer_host, address.port, link.own_host)
+    return server is not None and bool(server.fingerprint)
+
+
+def is_known(address: Address, security: Security) -> bool:
+    """Whether a server has shown a key at this address before: it is not spoken to in plain again. Blocking. Raises NotTrusted."""
+    return _known_key(address, security) is not None
+
+
+def is_confirmed(address: Address, shown: str, security: Security) -> bool:
+    """Whether somebody has vouched for the key that a server shows. Blocking. Raises NotTrusted."""
+    if security.fingerprint or security.ca:
+        return True
+    known = _known_key(address, security)
+    return known is not None and known.is_confirmed and known.fingerprint == shown
+
+
+def keep_first(address: Address, shown: str, security: Security) -> None:
+    """Expect the key that a server shows from now on, though nobody has vouched for it. Blocking. Raises NotTrusted."""
+    with _reported(address):
+        wanted = _known_hosts(security).remember_first(str(address), shown).fingerprint
+    _compare(shown, wanted, address)
+
+
+def shown_by(link: Link) -> str:
+    """Return the fingerprint of the certificate that the other end has shown; "" in plain."""
+    return fingerprint_of(link.tls.getpeercert(binary_form=True) or b"") if link.tls is not None else ""
+
+
+def own_server(link: Link, port: int, security: Security) -> RunningServer | None:
+    """Return the server of our own user to which a connection leads, if it shows the key that it should. Blocking."""
+    server = find_running(_state(security), link.peer_host, port, link.own_host)
+    return server if server is not None and server.fingerprint == shown_by(link) else None
+
+
+def _known_hosts(security: Security) -> KnownHosts:
+    return KnownHosts(_state(security) / _KNOWN_HOSTS)
+
+
+def _state(security: Security) -> Path:
+    return security.state or state_folder()
+
+
+def _known_key(address: Address, security: Security) -> KnownKey | None:
+    with _reported(address):
+        return _known_hosts(security).find(str(address))
+
+
+@contextlib.contextmanager
+def _reported(address: Address) -> Iterator[None]:
+    try:
+        yield
+    except BadFile as error:
+        raise NotTrusted(f"{address} cannot be compared with an earlier visit: {error}; or give --fingerprint") from error
+
+
+def _compare(shown: str, wanted: str, address: Address) -> None:
+    if shown != wanted:
+        raise NotTrusted(
+            f"{address} shows another key than before: {shown}, not {wanted}; somebody may be in between. "
+            "If its owner says that the new one is right, connect once with --fingerprint and that one"
+        )
