@@ -30,6 +30,7 @@ from ftransfer.protocol.state import State
 from ftransfer.tls.known_hosts import KnownHosts
 from ftransfer.transfer.packs import refusal_from_wire, unpack
 from ftransfer.transfer.records import entry_from_wire
+from fuzz.sessions import session
 
 # Small caps, so that a short input reaches them; an error that names what is wrong still fits.
 _LIMITS = Limits(max_line_bytes=200, max_chunk_bytes=300, max_json_bytes=1500)
@@ -220,5 +221,6 @@ def _serve_context() -> Any:
 
 
 TARGETS: Mapping[str, Callable[[bytes], None]] = {
-    target.__name__: target for target in (server_bytes, client_bytes, line, payload, pack, names, known_hosts, users, config)
+    target.__name__: target
+    for target in (server_bytes, client_bytes, session, line, payload, pack, names, known_hosts, users, config)
 }
