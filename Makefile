@@ -63,16 +63,31 @@ bench: $(VENV)/.installed-bench $(VENV)/.compiled
 clean:
 	rm -rf $(VENV) build dist *.egg-info
 
-# Stamps: a second run installs again only if pyproject.toml has changed.
+# A Python that is too old is told at once, and a .venv that one has made is made again.
+IS_NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
+ifneq ($(wildcard $(BIN)/python),)
+ifneq ($(shell $(BIN)/python $(IS_NEW_ENOUGH) && echo yes),yes)
+.PHONY: $(BIN)/python
+endif
+endif
+
 $(BIN)/python:
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) $(IS_NEW_ENOUGH) || { \
+	    echo "Python 3.11 or later is needed; this is $$($(PYTHON) --version 2>&1); make PYTHON=python3.12 takes another one" >&2; exit 1; }
+	@echo 'setting up $(VENV), about half a minute' >&2
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV)
+
+# Stamps: a second run installs again only if pyproject.toml has changed.
 
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
-	$(INSTALL) --editable .
+	@echo 'installing ftransfer and what it needs into $(VENV)' >&2
+	@$(INSTALL) --editable .
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
-	$(INSTALL) --editable '.[dev]'
+	@echo 'installing ftransfer and what its tests need into $(VENV)' >&2
+	@$(INSTALL) --editable '.[dev]'
 	@touch $(VENV)/.installed $@
 
 $(VENV)/.installed-fuzz: pyproject.toml | $(BIN)/python

@@ -6,6 +6,7 @@ bad name; what it lets through goes to the disk only below an open directory han
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -204,6 +205,8 @@ _UNSAFE_TO_PRINT = frozenset(
     [*range(0x20), *range(0x7F, 0xA0), 0xAD, 0x61C, *range(0x200B, 0x2010), *range(0x2028, 0x202F), *range(0x2060, 0x2070)]
     + [0xFEFF, *range(0xFFF9, 0xFFFC)]
 )
+# Joiners are a part of emoji (families, flags) and of words in Persian and Hindi. Beside ASCII they only hide a difference.
+_JOINERS = re.compile("(?<=[^\\x00-\\x7f\u200c\u200d])([\u200c\u200d])(?=[^\\x00-\\x7f\u200c\u200d])")
 _SHORT_ESCAPES = {0x0A: "\\n", 0x0D: "\\r", 0x09: "\\t", 0x5C: "\\\\"}
 
 
@@ -211,7 +214,8 @@ def escape(text: str) -> str:
     """Give text that can be printed: no control sequence, no mark that reorders, one line; a byte that is no text as \\xNN."""
     if text.isascii() and text.isprintable() and "\\" not in text:
         return text
-    return "".join(_escape_character(character) for character in text)
+    pieces = _JOINERS.split(text)  # each second one is a joiner that stays
+    return "".join(piece if at % 2 else "".join(map(_escape_character, piece)) for at, piece in enumerate(pieces))
 
 
 def _escape_character(character: str) -> str:

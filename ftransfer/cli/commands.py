@@ -30,6 +30,9 @@ HOMES = {
     "logout": "login:logout",
     "user": "users:users",
 }
+# What some type out of habit.
+_ALIASES = {"ls": ["dir"], "version": ["--version"], "-V": ["--version"]}
+
 # All others work over a connection.
 _LOCAL = frozenset(("serve", "user"))
 
@@ -60,6 +63,14 @@ def refuse_empty_words(arguments: Sequence[str]) -> None:
         from ftransfer.shell.failures import WrongUsage
 
         raise WrongUsage(f"{name} was given an empty argument, perhaps a variable that is not set; . and / stand for whole folders")
+
+
+def spelled_out(arguments: Sequence[str]) -> Sequence[str]:
+    """Give a command line with another word for a command as what it stands for: `help get` is `get --help`."""
+    first, *rest = arguments or [""]
+    if first == "help":
+        return [*rest, "--help"]
+    return [*_ALIASES[first], *rest] if first in _ALIASES else arguments
 
 
 def run_plain(arguments: Sequence[str]) -> bool:

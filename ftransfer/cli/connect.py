@@ -60,8 +60,8 @@ async def _connect(host: str, port: int, name: str, *, is_interactive: bool) -> 
 
 
 def _greet(console: Console, hello: Hello, host: str, port: int) -> None:
-    console.note(f"connected to {host} {port} ({printable(hello.server)}); help lists the commands, Ctrl-D leaves")
-    console.note(f"you are session #{hello.session}")
+    console.note(f"connected to {host} {port} ({printable(hello.server)})")
+    console.note(f"you are session #{hello.session}; help lists the commands, Ctrl-D leaves")
     if hello.welcome:
         console.note(printable(hello.welcome))
 

@@ -43,8 +43,9 @@ def run_program(arguments: Sequence[str]) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    from ftransfer.cli.commands import refuse_empty_words, run_plain
+    from ftransfer.cli.commands import refuse_empty_words, run_plain, spelled_out
 
+    arguments = spelled_out(arguments)
     try:
         refuse_empty_words(arguments)
         if run_plain(arguments):
@@ -68,5 +69,9 @@ def _fail(error: Exception) -> int:
 
 
 def _write_error(text: str) -> None:
+    if sys.stderr.isatty():
+        from ftransfer.shell.columns import fitted
+
+        text = fitted(text, sys.stderr)
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()

@@ -201,6 +201,7 @@ async def _chat(connection: Connection, host: str, refused: list[RequestError], 
         console.note(f"you are session #{hello.session}; {printable(hello.welcome)}")
         for error in refused:  # the session goes on without the name
             console.error(error)
+            console.note("until then you are user@host to the others; /name NAME sets another name")
         async with LiveView(client):
             lines: AsyncIterator[str]
             if is_interactive:

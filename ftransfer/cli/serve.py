@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -177,7 +178,7 @@ async def _serve(settings: Settings, guard: Guard, keep_partials_s: float, lock:
         loop.add_signal_handler(signal.SIGHUP, reload)
         reloading = asyncio.create_task(_reload(guard, server, reloads))
         try:
-            _announce(server.addresses, guard)
+            _announce(server.addresses, guard, values)
             log.info(lock)
             await signals.get()
             return await _stop(server, signals)
@@ -247,13 +248,31 @@ async def _stop(server: Server, signals: asyncio.Queue[None]) -> int:
     return INTERRUPTED
 
 
-def _announce(addresses: list[tuple[str, int]], guard: Guard) -> None:
+def _announce(addresses: list[tuple[str, int]], guard: Guard, values: Mapping[str, Any]) -> None:
+    """Say where the server is, and how to reach it; to a person at a terminal also what it shares, and how to stop it."""
     for host, port in addresses:
         sys.stdout.write(f"listening on {_bracketed(host)}:{port}\n")
     sys.stdout.flush()
+    is_watched = sys.stderr.isatty()
+    if is_watched:
+        note(f"sharing {escape(os.path.realpath(values['folder']))}: {_what_others_may(values)}")
     host, port = addresses[0]
     for line in guard.lines_to_hand_on(host, port):
         note(line)
+    if is_watched:
+        note("Ctrl-C stops it; what others do is logged here")
+
+
+def _what_others_may(values: Mapping[str, Any]) -> str:
+    if values["drop_box"]:
+        return "others put new files, and see nothing (--drop-box)"
+    if values["read_only"]:
+        return "others read, and change nothing (--read-only)"
+    if values["users"]:
+        return f"who may do what stands in {escape(str(values['users']))}"
+    if values["anonymous"]:
+        return f"all may {values['anonymous']} without a login (--anonymous)"
+    return "whoever logs in may read and change everything (--read-only, --drop-box and --users give less)"
 
 
 def _bracketed(host: str) -> str:

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 from typing import Protocol
 
 from ftransfer.errors import RequestError, ShareError
-from ftransfer.protocol.live import Presence
+from ftransfer.protocol.live import Person, Presence
 from ftransfer.shell.console import Console
 from ftransfer.shell.context import Delivered
-from ftransfer.shell.people import delivery_line, presence_lines
+from ftransfer.shell.people import delivery_line, person_text, presence_lines
 
 
 class Speaker(Protocol):
@@ -18,10 +18,13 @@ class Speaker(Protocol):
 
     async def say(self, text: str) -> Delivered: ...
     async def tell(self, name: str, text: str) -> Delivered: ...
+    async def introduce(self, name: str) -> Person: ...
     async def who(self) -> list[Presence]: ...
 
 
-HELP = "what you type is said to all; /tell NAME TEXT to one; /who lists who is here; /quit or Ctrl-D leaves"
+HELP = (
+    "what you type is said to all; /tell NAME TEXT to one; /who lists who is here; /name NAME is your name; /quit or Ctrl-D leaves"
+)
 
 
 async def chat(speaker: Speaker, console: Console, lines: AsyncIterator[str]) -> None:
@@ -43,6 +46,8 @@ async def _carry_out(speaker: Speaker, text: str) -> list[str]:
         return []
     if text == "/who":
         return presence_lines(await speaker.who())
+    if text.startswith("/name "):
+        return [f"you are {person_text(await speaker.introduce(text.removeprefix('/name ').strip()))}"]
     if text.startswith("/tell "):
         name, _, words = text.removeprefix("/tell ").strip().partition(" ")
         delivery = await speaker.tell(name, words)

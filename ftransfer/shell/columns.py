@@ -1,8 +1,10 @@
-"""Names -> lines of columns that line up on a terminal, also where characters are two cells wide. Pure."""
+"""Names -> lines of columns that line up on a terminal, also where characters are two cells wide."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from typing import TextIO
 
 from wcwidth import wcswidth
 
@@ -13,6 +15,28 @@ def cells(text: str) -> int:
     """Give how many terminal cells a text takes; for text that no terminal prints, its length."""
     width = wcswidth(text)
     return width if width >= 0 else len(text)
+
+
+def wrapped(text: str, width: int, indent: int = 0) -> str:
+    """Break a line between its words so that none is wider than `width`, unless a word is; all but the first begin with blanks."""
+    lines: list[str] = []
+    line = ""
+    for word in text.split(" "):
+        longer = f"{line} {word}" if line else word
+        if line.strip() and cells(longer) > width:
+            lines.append(line)
+            longer = " " * indent + word
+        line = longer
+    return "\n".join([*lines, line])
+
+
+def fitted(text: str, stream: TextIO) -> str:
+    """Break the lines of a text at words to fit the terminal that a stream goes to; as it is for any other stream."""
+    try:
+        width = os.get_terminal_size(stream.fileno()).columns if stream.isatty() else 0
+    except (OSError, ValueError):
+        width = 0
+    return "\n".join(wrapped(line, width) for line in text.split("\n")) if width else text
 
 
 def in_columns(texts: Sequence[str], width: int) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from ftransfer.limits import clamp_time
 from ftransfer.names import SafeName, escape
 from ftransfer.shell import files, people, transfers
-from ftransfer.shell.columns import in_columns
+from ftransfer.shell.columns import in_columns, wrapped
 from ftransfer.shell.context import ShellContext
 from ftransfer.shell.failures import WrongUsage
 from ftransfer.shell.lines import split_line
@@ -35,6 +35,7 @@ class Wants(Enum):
     LOCAL = "a file here"
     LOCAL_FOLDER = "a folder here"
     COMMAND = "a command"
+    PERSON = "somebody who is connected"
     NOTHING = "words of one's own"
 
 
@@ -208,8 +209,10 @@ async def _help(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> 
         command = find_command(arguments[0])
         shell.console.line(f"{command.usage}: {command.summary}")
         return
-    width = max(len(command.usage) for command in COMMANDS)
-    shell.console.lines([f"{command.usage:<{width}}  {command.summary}" for command in COMMANDS])
+    indent = max(len(command.usage) for command in COMMANDS) + 2
+    lines = [f"{command.usage:<{indent}}{command.summary}" for command in COMMANDS]
+    width = shell.console.width
+    shell.console.lines(lines if width is None else [wrapped(line, width(), indent) for line in lines])
     shell.console.line('Names with blanks go in quotes: get "my photo.jpg"; Tab completes them.')
 
 
@@ -273,7 +276,14 @@ COMMANDS: tuple[ShellCommand, ...] = (
     ShellCommand(("help", "?"), "help [COMMAND]", "show the commands", _help, (Wants.COMMAND,)),
     ShellCommand(("who",), "who", "show who is connected, and what each is doing", people.who),
     ShellCommand(("say",), "say TEXT", "say something to all who listen", people.say, is_verbatim=True),
-    ShellCommand(("tell",), "tell NAME TEXT", "say something to one (a name, or #NUMBER)", people.tell, is_verbatim=True),
+    ShellCommand(
+        ("tell",),
+        "tell NAME TEXT",
+        "say something to one (a name, or #NUMBER)",
+        people.tell,
+        (Wants.PERSON, Wants.NOTHING),
+        is_verbatim=True,
+    ),
     ShellCommand(("name",), "name [NAME]", "be called NAME; alone: user@host", people.name, (Wants.NOTHING,)),
     ShellCommand(("watch",), "watch [PATH]", "show what changes below a folder", people.watch, _FOLDER),
     ShellCommand(("unwatch",), "unwatch", "show it no more", people.unwatch),

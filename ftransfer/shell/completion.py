@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from ftransfer.names import SafeName, escape
 from ftransfer.shell.commands import BY_WORD, COMMANDS, Wants
 from ftransfer.shell.context import ShellContext
 from ftransfer.shell.lines import Word, quote, scan
+from ftransfer.shell.people import person_text
 from ftransfer.storage.base import FOLDER
 
 _CACHE_S = 15.0
@@ -95,7 +97,7 @@ class RemoteNames:
 async def complete(shell: ShellContext, names: RemoteNames, text: str) -> Offer:
     """Give what the word before the cursor could become. `text` is the line up to the cursor."""
     words = scan(text)
-    is_new = not words or (text[-1:] in (" ", "\t") and not words[-1].open_quote)
+    is_new = not words or (text[-1:] in (" ", "\t") and not words[-1].open_quote and not _is_escaped(text))
     word = Word("", len(text)) if is_new else words.pop()
     if words:
         candidates = [_candidate(child, head) for child, head in await _children(shell, names, words, word.text)]
@@ -104,7 +106,15 @@ async def complete(shell: ShellContext, names: RemoteNames, text: str) -> Offer:
     return Offer(word.text, len(text) - word.start, candidates)
 
 
+def _is_escaped(text: str) -> bool:
+    """Whether the last character has a backslash before it, so that it belongs to the word."""
+    before = text[:-1]
+    return (len(before) - len(before.rstrip("\\"))) % 2 == 1
+
+
 def _candidate(child: Child, head: str) -> Candidate:
+    if not head and child.name.startswith("-"):
+        head = "./"  # else it would be taken for flags
     if child.is_folder:  # more of the path may follow, so the quote stays open
         whole = f"{head}{child.name}/"
         return Candidate(whole, quote(whole, is_complete=False), f"{escape(child.name)}/")
@@ -112,7 +122,7 @@ def _candidate(child: Child, head: str) -> Candidate:
     return Candidate(whole, f"{quote(whole)} ", escape(child.name))
 
 
-async def _children(shell: ShellContext, names: RemoteNames, words: Sequence[Word], typed: str) -> Iterable[tuple[Child, str]]:
+async def _children(shell: ShellContext, names: RemoteNames, words: Sequence[Word], typed: str) -> Sequence[tuple[Child, str]]:
     """Give the children that fit, each with the part of the path that stands before it."""
     command = BY_WORD.get(words[0].text.lower())
     position = len([word for word in words[1:] if not (command and command.flags and word.text.startswith("-"))])
@@ -120,11 +130,19 @@ async def _children(shell: ShellContext, names: RemoteNames, words: Sequence[Wor
         position = min(position, len(command.arguments) - 1)
     if command is None or position >= len(command.arguments):
         return ()
-    wants = command.arguments[position]
+    found = await _of_kind(shell, names, command.arguments[position], typed)
+    if not found and command.repeated and position:
+        found = await _of_kind(shell, names, command.arguments[0], typed)  # one more of several, before the last
+    return found
+
+
+async def _of_kind(shell: ShellContext, names: RemoteNames, wants: Wants, typed: str) -> Sequence[tuple[Child, str]]:
     if wants is Wants.COMMAND:
         return [(Child(row.words[0], False), "") for row in COMMANDS if row.words[0].startswith(typed)]
     if wants is Wants.NOTHING:
         return ()
+    if wants is Wants.PERSON:
+        return [(Child(name, False), "") for name in await _people(shell) if name.startswith(typed)]
     folder, slash, start = typed.rpartition("/")
     head = folder + slash
     if wants in (Wants.REMOTE, Wants.REMOTE_FOLDER):
@@ -142,6 +160,17 @@ async def _children(shell: ShellContext, names: RemoteNames, words: Sequence[Wor
         and (child.is_folder or not only_folders)
         and (start.startswith(".") or not child.name.startswith("."))
     ]
+
+
+async def _people(shell: ShellContext) -> Sequence[str]:
+    """Give whom a word can be said to: by name, or by number where several have it."""
+    try:
+        async with shell.line.use() as client:
+            others = [presence.person for presence in await client.who() if not presence.is_you]
+    except FtransferError:
+        return ()
+    count = Counter(map(person_text, others))
+    return sorted(person_text(one) if count[person_text(one)] == 1 else f"#{one.session}" for one in others)
 
 
 def _local_children(folder: Path) -> Sequence[Child]:

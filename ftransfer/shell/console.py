@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import BinaryIO, TextIO
 
+from ftransfer.shell.columns import fitted
 from ftransfer.shell.failures import WrongUsage
 from ftransfer.shell.progress import ProgressBar
 from ftransfer.shell.wording import explain
@@ -46,7 +47,7 @@ class Console:
     def note(self, text: str) -> None:
         """Write what is no result."""
         self.flush()
-        self.err.write(f"{text}\n")
+        self.err.write(f"{fitted(text, self.err)}\n")
         self.err.flush()
 
     def error(self, error: BaseException) -> None:

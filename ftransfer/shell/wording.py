@@ -119,6 +119,8 @@ def tree_line(report: TreeReport, verb: str) -> str:
     will, did = ("receive", "received") if verb == "get" else ("store", "stored")
     if report.dry_run:
         did = f"would {will}"
+    if report.unchanged and not (report.copied or report.folders or report.links or report.removed or report.failed):
+        return f"nothing to {will}: {_count(report.unchanged, 'name')} up to date"
     parts = [f"{did} {_count(report.copied, 'file')}, {human_size(report.bytes)}"]
     parts += [_count(count, what) for count, what in ((report.folders, "folder"), (report.links, "link")) if count]
     parts += [f"{count} {what}" for count, what in ((report.removed, "removed"), (report.unchanged, "unchanged")) if count]

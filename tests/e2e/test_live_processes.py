@@ -206,7 +206,7 @@ async def test_what_others_say_stands_above_the_line_that_is_typed(tmp_path: Pat
             (share / "new.txt").write_bytes(b"x")
             await ann.see("created  new.txt, 1 B")
             ann.press("f an hour" + ENTER)
-            await ann.see("message 1, 0 received")
+            await ann.see("message 1, 0 received: nobody else is listening")
             ann.press("close" + ENTER)
             assert await ann.end() == 0
 

@@ -177,6 +177,13 @@ def test_accepted_paths_never_climb(text: str) -> None:
         ("\udcff\udc80", "\\xff\\x80"),
         ("\ud800", "\\ud800"),
         ("\U000e0041", "\\U000e0041"),
+        ("👨\u200d👩\u200d👧.txt", "👨\u200d👩\u200d👧.txt"),
+        ("🏳\ufe0f\u200d🌈", "🏳\ufe0f\u200d🌈"),
+        ("می\u200cخواهم", "می\u200cخواهم"),
+        ("क\u094d\u200dष", "क\u094d\u200dष"),
+        ("read\u200dme\u200c", "read\\u200dme\\u200c"),
+        ("\u200d👩👩\u200d\u200d👩", "\\u200d👩👩\\u200d\\u200d👩"),
+        ("👩\u200da\u202e", "👩\\u200da\\u202e"),
     ],
 )
 def test_escape(text: str, printed: str) -> None:

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import io
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftransfer.shell.columns import cells, in_columns
+from ftransfer.shell.columns import cells, fitted, in_columns, wrapped
 
 
 def test_names_are_set_downwards_in_as_many_columns_as_fit() -> None:
@@ -38,3 +41,24 @@ def test_every_row_begins_its_columns_at_the_same_cell() -> None:
     assert len(lines) == 3
     starts = [[cells(line[: line.index(name)]) for name in line.split()] for line in lines]
     assert starts[0] == starts[1] == starts[2]
+
+
+# Long lines.
+
+
+@pytest.mark.parametrize("width", range(10, 90))
+def test_lines_break_between_words(width: int) -> None:
+    text = "射频仿真 connected to 127.0.0.1 9021 (ftransfer 0.1.0); help lists the commands,  Ctrl-D leaves"
+    lines = wrapped(text, width, 4).split("\n")
+    assert all(cells(line) <= width or len(line.split()) == 1 for line in lines)
+    assert all(line.startswith("    ") for line in lines[1:])
+    assert " ".join(" ".join(lines).split()) == " ".join(text.split())
+
+
+def test_line_that_fits_stays_as_it_is() -> None:
+    assert wrapped("a  b   c", 8) == "a  b   c"
+    assert wrapped("", 8) == "" and wrapped("word", 2) == "word"
+
+
+def test_only_a_terminal_has_a_width() -> None:
+    assert fitted("a b " * 100, io.StringIO()) == "a b " * 100

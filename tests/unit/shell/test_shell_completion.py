@@ -63,6 +63,13 @@ def after(line: str, offer: Offer) -> str:
         ("get nothing", "get nothing"),
         ("nocommand x", "nocommand x"),
         ("pwd x", "pwd x"),
+        (r"get my\ ", 'get "my holiday '),
+        (r"get my\ holiday\ ", r"get my\ holiday\ "),  # there is a choice: the menu has it
+        ("tell a", "tell a"),
+        ("tell ?e", r'tell "?e\\x1bve" '),
+        ("tell ?e x", "tell ?e x"),
+        ("put local/ local/x", 'put local/ "local/x y" '),
+        ("get empty ph", "get empty photos/"),
     ],
 )
 async def test_tab(screen: Screen, names: RemoteNames, tmp_path: Path, line: str, completed: str) -> None:
@@ -123,3 +130,17 @@ async def test_lost_connection_offers_nothing_and_says_nothing(screen: Screen, n
 async def test_huge_folder_is_cut(screen: Screen, names: RemoteNames) -> None:
     screen.share.files = {f"{number:05}": b"" for number in range(6_000)}
     assert len((await complete(screen.shell, names, "get ")).candidates) == 5_000
+
+
+async def test_name_like_a_flag_is_offered_so_that_it_can_be_typed(screen: Screen, names: RemoteNames, tmp_path: Path) -> None:
+    screen.share.files["-dash.txt"] = b"dash"
+    (tmp_path / "-here.txt").touch()
+    assert after("get -", await complete(screen.shell, names, "get -")) == "get ./-dash.txt "
+    assert after("put -", await complete(screen.shell, names, "put -")) == "put ./-here.txt "
+    assert "./-dash.txt" in [candidate.whole for candidate in (await complete(screen.shell, names, "get ")).candidates]
+    await execute(screen.shell, "get ./-dash.txt")
+    assert (tmp_path / "-dash.txt").read_bytes() == b"dash"
+
+
+async def test_people_are_offered_once_and_oneself_never(screen: Screen, names: RemoteNames) -> None:
+    assert [candidate.whole for candidate in (await complete(screen.shell, names, "tell ")).candidates] == ["?e\\x1bve"]

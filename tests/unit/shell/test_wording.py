@@ -4,8 +4,9 @@ import errno
 
 import pytest
 
+from ftransfer.client.trees import TreeReport
 from ftransfer.errors import CannotConnect, NotFound, ReadOnly, StoreFailed
-from ftransfer.shell.wording import entry_line, explain, human_seconds, human_size, moment, printable, receipt_line
+from ftransfer.shell.wording import entry_line, explain, human_seconds, human_size, moment, printable, receipt_line, tree_line
 from ftransfer.storage.base import Entry
 from ftransfer.transfer.records import Receipt
 
@@ -119,3 +120,8 @@ def test_very_long_name_is_cut() -> None:
 def test_printable_keeps_what_is_escaped_already() -> None:
     assert printable(r"a\x1bb") == r"a\x1bb"
     assert printable("a\x1bb\u202e") == r"a\x1bb\u202e"
+
+
+def test_tree_of_which_nothing_differs_says_so() -> None:
+    assert tree_line(TreeReport(unchanged=12), "get") == "nothing to receive: 12 names up to date"
+    assert tree_line(TreeReport(unchanged=12, removed=1), "put").startswith("stored 0 files, 0 B, 1 removed, 12 unchanged")

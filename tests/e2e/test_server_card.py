@@ -1,0 +1,39 @@
+"""What `serve` tells a person at a terminal, and not a log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.programs import start_at_terminal, start_server
+
+CTRL_C = "\x03"
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        ((), "whoever logs in may read and change everything"),
+        (("--read-only",), "others read, and change nothing"),
+        (("--drop-box",), "others put new files, and see nothing"),
+        (("--anonymous", "read"), "all may read without a login"),
+    ],
+)
+async def test_person_is_told_what_is_shared_and_how_to_stop_it(tmp_path: Path, flags: tuple[str, ...], says: str) -> None:
+    share = tmp_path / "the share"
+    share.mkdir()
+    state = {"XDG_STATE_HOME": str(tmp_path / "state"), "XDG_CONFIG_HOME": str(tmp_path / "config")}
+    async with start_at_terminal("serve", share, "--port", 0, *flags, folder=tmp_path, environment=state) as terminal:
+        await terminal.see("listening on 127.0.0.1:")
+        await terminal.see(f"sharing {share}: ")
+        await terminal.see(says)
+        await terminal.see("Ctrl-C stops it")
+        terminal.press(CTRL_C)
+        assert await terminal.end() == 0
+
+
+async def test_log_is_not_told(tmp_path: Path) -> None:
+    async with start_server(tmp_path) as server:
+        await server.err_until("locked in|connect with")
+        assert "Ctrl-C stops it" not in server.err and "sharing " not in server.err
