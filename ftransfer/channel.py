@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from ftransfer.errors import Closed, LocalProtocolError, SourceChanged, TimedOut
 from ftransfer.flow import Feed, FeedAt, FileSink, FileSource, Inflow, Outflow
@@ -331,8 +331,15 @@ class Channel:
 
     @contextlib.asynccontextmanager
     async def heartbeats(self) -> AsyncIterator[None]:
-        """While the block runs, say that we live whenever nothing else was sent for limits.heartbeat_s."""
+        """While the block runs, say that we live whenever nothing else was sent for limits.heartbeat_s.
+
+        Raises:
+            Closed, TimedOut: The peer is gone, and took no heartbeat. The block was cancelled.
+        """
+        worker = asyncio.current_task()
+        assert worker is not None
         beat = self._loop.create_task(self._beat())
+        beat.add_done_callback(end_with := _CancelOnError(worker))
         try:
             try:
                 yield
@@ -342,7 +349,12 @@ class Channel:
                 await self._cancel_between_frames(beat)
                 raise
             await self._cancel_between_frames(beat)
+        except asyncio.CancelledError:
+            if end_with.error is not None and worker.uncancel() == 0:
+                raise end_with.error from None
+            raise
         finally:
+            beat.remove_done_callback(end_with)
             await stop_task(beat)
 
     async def _cancel_between_frames(self, beat: asyncio.Task[None]) -> None:
@@ -356,8 +368,7 @@ class Channel:
             if quiet_s < self.limits.heartbeat_s or self._sending.locked():
                 await asyncio.sleep(max(self.limits.heartbeat_s - quiet_s, self.limits.heartbeat_s / 4))
                 continue
-            with contextlib.suppress(Closed, TimedOut):  # whoever waits for the peer meets that error itself
-                await self._send_heartbeat()
+            await self._send_heartbeat()
             self._sent_at = self._loop.time()
 
     async def _send_heartbeat(self) -> None:
@@ -379,3 +390,16 @@ class Channel:
     def abort(self) -> None:
         """Close at once."""
         self.link.abort()
+
+
+class _CancelOnError:
+    """Cancels a task if another one fails; keeps the error."""
+
+    def __init__(self, task: asyncio.Task[Any]) -> None:
+        self.error: BaseException | None = None
+        self._task = task
+
+    def __call__(self, failed: asyncio.Task[None]) -> None:
+        if not failed.cancelled() and (error := failed.exception()) is not None:
+            self.error = error
+            self._task.cancel()

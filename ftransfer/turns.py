@@ -49,6 +49,7 @@ class Turns:
         self._running: Counter[str] = Counter()
         self._waiting: OrderedDict[str, list[_Waiting]] = OrderedDict()
         self._came = 0
+        self.most = 0  # that were used at once, until now
 
     @property
     def running(self) -> int:
@@ -96,6 +97,7 @@ class Turns:
             granted = self._next_of(owner)
             if granted is not None:
                 self._running[owner] += 1
+                self.most = max(self.most, self.running)
                 granted.set_result(None)
                 if owner in self._waiting:
                     self._waiting.move_to_end(owner)
