@@ -11,6 +11,7 @@ import re
 _BINARY = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50}
 _DECIMAL = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([KMGTP]?)(I?B)?)", re.IGNORECASE | re.ASCII)
+_COUNT = re.compile(r"(\d+)\s*([KMG])?", re.IGNORECASE | re.ASCII)
 _TIME_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _TIME = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+", re.IGNORECASE | re.ASCII)
 _TIME_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.IGNORECASE | re.ASCII)
@@ -34,6 +35,19 @@ def parse_size(text: str) -> int:
     if size > _MAX_SIZE:
         raise ValueError(f"{text!r} is more than any file or disk can have")
     return size
+
+
+def parse_count(text: str) -> int:
+    """Return the number of things that a text like 5000, 100K or 2M stands for; K, M and G are powers of 1000 here.
+
+    Raises:
+        ValueError: It is none. The message is one for people.
+    """
+    found = _COUNT.fullmatch(text.strip()) if len(text) <= _MAX_DIGITS else None
+    count = int(found[1]) * _DECIMAL[(found[2] or "").upper()] if found is not None else 0
+    if not 0 < count <= _MAX_SIZE:
+        raise ValueError(f"{text[:_MAX_DIGITS]!r} is no number of files; write for example 5000, 100K or 2M")
+    return count
 
 
 def parse_rate(text: str) -> int:

@@ -118,7 +118,7 @@ def _is_as_wanted(
     rest = {"password": old.password, "rights": "none"}
     filling = "".join(f"{key} = {_to_toml(text)}\n" for key, text in rest.items() if key not in values)
     alone = parse_users(f"[[user]]\nname = {_to_toml(name)}\n{wanted}{filling}", "")[name]
-    amounts = {"quota": "quota_bytes", "max_file": "max_file_bytes", "rate": "rate"}
+    amounts = {"quota": "quota_bytes", "quota_files": "quota_files", "max_file": "max_file_bytes", "rate": "rate"}
     own = {field: getattr(alone.allowance, field) for key, field in amounts.items() if key in values}
     return new == replace(
         old,

@@ -6,6 +6,7 @@ password = "$argon2id$..."          # ftransfer user passwd FILE ann
 rights = "read"                     # or, by folder:
 rights = { "/" = "read", "/inbox" = "read,write" }
 quota = "10G"                       # if need be: how much may lie where this user may write,
+quota_files = 50000                 # and how many files, folders and links,
 max_file = "1G"                     # how large one file may be,
 rate = "5M"                         # and how much may move in a second
 """
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ftransfer.amounts import parse_rate, parse_size
+from ftransfer.amounts import parse_count, parse_rate, parse_size
 from ftransfer.auth.passwords import is_hash
 from ftransfer.errors import BadFile, NameRefused
 from ftransfer.names import escape, parse_path
@@ -26,7 +27,7 @@ from ftransfer.private import read_private, warn_if_readable
 from ftransfer.rights import Allowance, Grant, parse_rights
 
 _NEEDED = ("name", "password", "rights")
-_AMOUNTS = {"quota": parse_size, "max_file": parse_size, "rate": parse_rate}
+_AMOUNTS = {"quota": parse_size, "quota_files": parse_count, "max_file": parse_size, "rate": parse_rate}
 _KEYS = (*_NEEDED, *_AMOUNTS)
 _MAX_NAME = 64
 
@@ -142,7 +143,7 @@ def _grants(number: int, rights: object) -> tuple[Grant, ...]:
 
 def _allowance(number: int, table: Mapping[str, Any]) -> Allowance:
     found = {key: _amount(number, key, table[key]) for key in _AMOUNTS if key in table}
-    allowance = Allowance(found.get("quota"), found.get("max_file"), found.get("rate"))
+    allowance = Allowance(found.get("quota"), found.get("max_file"), found.get("rate"), found.get("quota_files"))
     if allowance.quota_bytes is not None and (allowance.max_file_bytes or 0) > allowance.quota_bytes:
         raise _Mistake(f"max_file {table['max_file']} is more than quota {table['quota']} allows", number, "max_file")
     return allowance

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
-from ftransfer.amounts import parse_rate, parse_size, parse_time
+from ftransfer.amounts import parse_count, parse_rate, parse_size, parse_time
 from ftransfer.cli.options import checked_by
 from ftransfer.cli.parameters import Option
 from ftransfer.networks import Networks
@@ -40,6 +40,7 @@ def _check_networks(texts: list[str] | None) -> list[str] | None:
 
 _SIZE = {"callback": _amount(parse_size), "metavar": "SIZE", "show_default": False}
 _RATE = {"callback": _amount(parse_rate), "metavar": "RATE", "show_default": False}
+_FILES = {"callback": _amount(parse_count), "metavar": "COUNT", "show_default": False}
 _TIME: dict[str, Any] = {"callback": _amount(parse_time, 0.1), "metavar": "TIME"}
 
 MaxSessions = Annotated[int, Option(callback=_count, help="Sessions at once.")]
@@ -69,7 +70,9 @@ MaxLine = Annotated[str, Option(**{**_SIZE, "callback": _amount(parse_size, 1024
 MaxFrame = Annotated[str, Option(**{**_SIZE, "callback": _amount(parse_size, 65536)}, help="The largest frame; 4M.")]
 Quota = Annotated[str | None, Option(**_SIZE, help="All files and partials together, at most.")]
 UserQuota = Annotated[str | None, Option(**_SIZE, help="The same for what lies where one user may write.")]
-KeepFree = Annotated[str | None, Option(**_SIZE, help="Leave so much of the disk free.")]
+QuotaFiles = Annotated[str | None, Option(**_FILES, help="The number of files, folders and links together, at most.")]
+UserQuotaFiles = Annotated[str | None, Option(**_FILES, help="The same for what lies where one user may write.")]
+KeepFree = Annotated[str | None, Option(**_SIZE, help="Leave so much of the disk free, and room for files.")]
 MaxFile = Annotated[str | None, Option(**_SIZE, help="The largest file that may be put.")]
 Rate = Annotated[str | None, Option(**_RATE, help="Bytes a second for all sessions together, such as 10M.")]
 UserRate = Annotated[str | None, Option(**_RATE, help="The same for each user; without a login, for each address.")]
@@ -79,7 +82,8 @@ AuditFile = Annotated[str | None, Option(metavar="FILE", help="Record who did wh
 # What is read anew on SIGHUP; all else needs a restart.
 RELOADED = frozenset(
     "max_sessions max_source_sessions max_unproven trust_from handshake_time login_time line_time idle_time stall_time quiet_time "
-    "least_progress max_line max_frame quota user_quota keep_free max_file rate user_rate session_rate".split()
+    "least_progress max_line max_frame quota user_quota quota_files user_quota_files keep_free max_file rate user_rate "
+    "session_rate".split()
 )
 
 _ADVICE = "choose one"
@@ -87,12 +91,13 @@ _EXCLUSIVE = (
     ("read_only", "drop_box", "one takes no file, the other nothing else"),
     *(
         (("read_only", name, "nothing can be put, so there is nothing to bound"))
-        for name in ("quota", "user_quota", "keep_free", "max_file")
+        for name in ("quota", "user_quota", "quota_files", "user_quota_files", "keep_free", "max_file")
     ),
 )
 # The first may not be more than the second; only what was given counts.
 _ORDERED: tuple[tuple[str, str, Callable[[str], float]], ...] = (
     ("user_quota", "quota", parse_size),
+    ("user_quota_files", "quota_files", parse_count),
     ("max_file", "quota", parse_size),
     ("max_file", "user_quota", parse_size),
     ("user_rate", "rate", parse_rate),
@@ -152,8 +157,12 @@ def bounds_of(values: Mapping[str, Any]) -> Bounds:
     from ftransfer.rights import Allowance
 
     return Bounds(
-        all=Allowance(quota_bytes=_size(values["quota"]), max_file_bytes=_size(values["max_file"])),
-        each=Allowance(quota_bytes=_size(values["user_quota"])),
+        all=Allowance(
+            quota_bytes=_size(values["quota"]),
+            quota_files=_count_of(values["quota_files"]),
+            max_file_bytes=_size(values["max_file"]),
+        ),
+        each=Allowance(quota_bytes=_size(values["user_quota"]), quota_files=_count_of(values["user_quota_files"])),
         keep_free_bytes=_size(values["keep_free"]),
     )
 
@@ -166,6 +175,10 @@ def rates_of(values: Mapping[str, Any]) -> RateBounds:
 
 def _size(text: str | None) -> int | None:
     return None if text is None else parse_size(text)
+
+
+def _count_of(text: str | None) -> int | None:
+    return None if text is None else parse_count(text)
 
 
 def _rate(text: str | None) -> int | None:

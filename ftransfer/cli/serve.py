@@ -97,6 +97,8 @@ def serve(
     audit: bounds.AuditFile = None,
     quota: bounds.Quota = None,
     user_quota: bounds.UserQuota = None,
+    quota_files: bounds.QuotaFiles = None,
+    user_quota_files: bounds.UserQuotaFiles = None,
     keep_free: bounds.KeepFree = None,
     max_file: bounds.MaxFile = None,
     rate: bounds.Rate = None,

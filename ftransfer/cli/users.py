@@ -85,6 +85,10 @@ def _amount(what: str) -> Any:
 
 
 Quota = Annotated[str | None, _amount("How much may lie where the user may write")]
+QuotaFiles = Annotated[
+    str | None,
+    Option(metavar="COUNT", help="How many files, folders and links may lie there; none for no bound.", show_default=False),
+]
 MaxFile = Annotated[str | None, _amount("How large one file may be")]
 UserRate = Annotated[str | None, Option(metavar="RATE", help="Bytes a second; none for no bound.", show_default=False)]
 
@@ -92,7 +96,13 @@ UserRate = Annotated[str | None, Option(metavar="RATE", help="Bytes a second; no
 @users.command("add", cls=QuickCommand, epilog=USER_ADD_EXAMPLES)
 @for_typer
 def user_add(
-    file: UsersFile, name: UserName, rights: Rights = None, quota: Quota = None, max_file: MaxFile = None, rate: UserRate = None
+    file: UsersFile,
+    name: UserName,
+    rights: Rights = None,
+    quota: Quota = None,
+    quota_files: QuotaFiles = None,
+    max_file: MaxFile = None,
+    rate: UserRate = None,
 ) -> None:
     """Add a user to the file, which is made if it is not there; without --rights, one who may read."""
     from ftransfer.auth.editing import add_user
@@ -101,7 +111,7 @@ def user_add(
 
     if why := why_no_name(name):
         raise WrongUsage(f"{escape(name)}: {why}")
-    values = _values(rights or ["read"], quota, max_file, rate)
+    values = _values(rights or ["read"], quota, quota_files, max_file, rate)
     given = {key: value for key, value in values.items() if value is not None}
     add_user(file, name, {"password": hash_password(_new_password()), **given})
     note(f"{escape(name)} may {_may(values['rights'])}; {_WHEN}")
@@ -110,14 +120,20 @@ def user_add(
 @users.command("set", cls=QuickCommand, epilog=USER_SET_EXAMPLES)
 @for_typer
 def user_set(
-    file: UsersFile, name: UserName, rights: Rights = None, quota: Quota = None, max_file: MaxFile = None, rate: UserRate = None
+    file: UsersFile,
+    name: UserName,
+    rights: Rights = None,
+    quota: Quota = None,
+    quota_files: QuotaFiles = None,
+    max_file: MaxFile = None,
+    rate: UserRate = None,
 ) -> None:
     """Change what a user may do, and have."""
     from ftransfer.auth.editing import set_values
 
-    values = _values(rights, quota, max_file, rate)
+    values = _values(rights, quota, quota_files, max_file, rate)
     if not values:
-        raise WrongUsage("nothing to set; give --rights, --quota, --max-file or --rate")
+        raise WrongUsage("nothing to set; give --rights, --quota, --quota-files, --max-file or --rate")
     set_values(file, name, values)
     note(f"{escape(name)} is changed; {_WHEN}")
 
@@ -154,13 +170,13 @@ def user_list(file: UsersFile, as_json: Json = False) -> None:
     for user in load_users(file).values():
         rights = {f"/{grant.prefix}": format_rights(grant.rights) for grant in user.grants}
         own = user.allowance
-        given = {"quota": own.quota_bytes, "max_file": own.max_file_bytes, "rate": own.rate}
+        given = {"quota": own.quota_bytes, "quota_files": own.quota_files, "max_file": own.max_file_bytes, "rate": own.rate}
         bounds = {key: value for key, value in given.items() if value is not None}
         if as_json:
             line = json.dumps({"name": user.name, "rights": rights, **bounds})
         else:
             words = [f"{escape(folder)} {words}" for folder, words in rights.items()]
-            words += [f"{key} {format_size(value)}" for key, value in bounds.items()]
+            words += [f"{key} {value if key == 'quota_files' else format_size(value)}" for key, value in bounds.items()]
             line = "  ".join([escape(user.name), *words])
         sys.stdout.write(f"{line}\n")
 
@@ -182,15 +198,21 @@ def _new_password() -> str:
 
 
 def _values(
-    rights: Sequence[str] | None, quota: str | None, max_file: str | None, rate: str | None
+    rights: Sequence[str] | None, quota: str | None, quota_files: str | None, max_file: str | None, rate: str | None
 ) -> dict[str, str | Mapping[str, str] | None]:
     """Return what was given, under the keys of the users file; None for what is to be taken away."""
-    from ftransfer.amounts import parse_rate, parse_size
+    from ftransfer.amounts import parse_count, parse_rate, parse_size
 
     values: dict[str, str | Mapping[str, str] | None] = {}
     if rights:
         values["rights"] = _checked_rights(rights)
-    for key, text, parse in (("quota", quota, parse_size), ("max_file", max_file, parse_size), ("rate", rate, parse_rate)):
+    amounts = (
+        ("quota", quota, parse_size),
+        ("quota_files", quota_files, parse_count),
+        ("max_file", max_file, parse_size),
+        ("rate", rate, parse_rate),
+    )
+    for key, text, parse in amounts:
         if text is None:
             continue
         if text != _NONE:

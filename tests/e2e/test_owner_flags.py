@@ -54,13 +54,18 @@ def make_share(tmp_path: Path) -> Path:
     [
         (("--quota", "1000"), "does not fit into the share's quota of 1000"),
         (("--user-quota", "1000"), "does not fit into your quota of 1000"),
+        (("--quota-files", "1"), "does not fit into the share's quota of 1 files and folders"),
+        (("--user-quota-files", "1"), "does not fit into your quota of 1 files and folders"),
         (("--max-file", "1000"), "is larger than the 1000 that one file may have"),
         (("--keep-free", "8000000T"), "are kept free"),
     ],
 )
 async def test_bound_on_what_may_be_put(share: Path, tmp_path: Path, flags: tuple[str, ...], says: str) -> None:
     async with start_server(share, *flags) as server:
+        if any("files" in flag for flag in flags):
+            (share / "there").touch()
         done = await put(server, tmp_path, 1001, "big")
+        (share / "there").unlink(missing_ok=True)
         small = await put(server, tmp_path, 1000, "small")
     assert done.code == 1 and done.err.startswith("ftransfer: big: ") and says in done.err
     assert small.code == (1 if "--keep-free" in flags else 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ftransfer.amounts import format_size, parse_rate, parse_size, parse_time
+from ftransfer.amounts import format_size, parse_count, parse_rate, parse_size, parse_time
 
 
 @pytest.mark.parametrize(
@@ -62,3 +62,14 @@ def test_what_is_no_time_is_refused(text: str) -> None:
 @pytest.mark.parametrize(("size", "text"), [(0, "0"), (512, "512"), (10 << 30, "10G"), (3 << 29, "1.5G"), (1000, "1000")])
 def test_sizes_are_shown_short(size: int, text: str) -> None:
     assert format_size(size) == text
+
+
+@pytest.mark.parametrize(("text", "count"), [("1", 1), ("5000", 5000), ("100K", 100_000), ("2 m", 2_000_000), ("1G", 10**9)])
+def test_numbers_of_files(text: str, count: int) -> None:
+    assert parse_count(text) == count
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "1.5K", "10KB", "many", "1T", "9" * 30])
+def test_what_is_no_number_of_files_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="no number of files"):
+        parse_count(text)

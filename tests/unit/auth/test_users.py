@@ -39,14 +39,14 @@ def test_users_and_their_rights() -> None:
 
 
 def test_users_and_how_much_they_may_have() -> None:
-    own = GOOD.replace('rights = "read"\n', 'rights = "read"\nquota = "10G"\nmax_file = 4096\nrate = "1M/s"\n')
+    own = GOOD.replace('rights = "read"\n', 'rights = "read"\nquota = "10G"\nquota_files = 5000\nmax_file = 4096\nrate = "1M/s"\n')
     users = parse_users(own, "f")
-    assert users["ann"].allowance == Allowance(10 << 30, 4096, 1 << 20)
+    assert users["ann"].allowance == Allowance(10 << 30, 4096, 1 << 20, 5000)
     assert users["bob"].allowance == Allowance()
     admission = Admission(users=users)
     login = admission.check("ann", "pw")
     ann = login and login.principal
-    assert ann is not None and ann.allowance == Allowance(10 << 30, 4096, 1 << 20)
+    assert ann is not None and ann.allowance == Allowance(10 << 30, 4096, 1 << 20, 5000)
 
 
 def test_an_empty_file_has_no_users() -> None:

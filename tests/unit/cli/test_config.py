@@ -56,6 +56,7 @@ BAD_VALUES = {
     **dict.fromkeys(("read_only", "drop_box", "no_fsync", "lock_down", "new_token"), '"yes"'),
     **dict.fromkeys(("port", "max_sessions", "max_source_sessions", "max_unproven"), "-1"),
     **dict.fromkeys(("quota", "user_quota", "keep_free", "max_file", "least_progress", "max_line", "max_frame"), '"much"'),
+    **dict.fromkeys(("quota_files", "user_quota_files"), '"many"'),
     **dict.fromkeys(("rate", "user_rate", "session_rate"), '"fast"'),
     **dict.fromkeys(("handshake_time", "login_time", "line_time", "idle_time", "stall_time", "quiet_time"), '"soon"'),
     "keep_partials": '"soon"',
@@ -95,6 +96,7 @@ def test_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         ("", ("--read-only", "--quota", "1G"), ("--read-only", "--quota")),
         ('quota = "1G"', ("--user-quota", "2G"), ("--user-quota 2G", "quota in FILE 1G")),
         ("", ("--max-file", "2G", "--quota", "1G"), ("--max-file 2G", "--quota 1G")),
+        ("quota_files = 5", ("--user-quota-files", "1K"), ("--user-quota-files 1K", "quota_files in FILE 5")),
         ("", ("--session-rate", "2M", "--rate", "1M"), ("--session-rate 2M", "--rate 1M")),
         ("max_sessions = 5", ("--max-source-sessions", "6"), ("--max-source-sessions 6", "max_sessions in FILE 5")),
     ],
@@ -133,7 +135,9 @@ DEFAULTS = {
     "least_progress": "4K",
     "max_line": "64K",
     "max_frame": "4M",
-    **dict.fromkeys(("quota", "user_quota", "keep_free", "max_file", "rate", "user_rate", "session_rate")),
+    **dict.fromkeys(
+        ("quota", "user_quota", "quota_files", "user_quota_files", "keep_free", "max_file", "rate", "user_rate", "session_rate")
+    ),
 }
 
 
@@ -144,7 +148,9 @@ def test_defaults_of_the_flags_are_those_of_the_library() -> None:
 
 
 def test_flags_become_bounds() -> None:
-    bounds = bounds_of({**DEFAULTS, "quota": "1G", "user_quota": "1M", "keep_free": "1K", "max_file": "7"})
+    given = {"quota": "1G", "user_quota": "1M", "quota_files": "2M", "user_quota_files": "9", "keep_free": "1K", "max_file": "7"}
+    bounds = bounds_of({**DEFAULTS, **given})
+    assert (bounds.all.quota_files, bounds.each.quota_files) == (2_000_000, 9)
     assert (bounds.all.quota_bytes, bounds.each.quota_bytes, bounds.keep_free_bytes) == (1 << 30, 1 << 20, 1 << 10)
     assert bounds.all.max_file_bytes == 7
     assert rates_of({**DEFAULTS, "rate": "1K/s", "user_rate": "2"}) == RateBounds(1024, 2, None)
