@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from ftransfer.errors import Closed, LocalProtocolError, SourceChanged, TimedOut
@@ -30,6 +30,11 @@ _TURN_S = 0.001
 _RECEIVED_AT_ONCE = 256 * 1024
 
 
+# What is announced to be larger needs memory that was reserved, beyond what one read brings.
+_LARGE_FRAME = 16 * 1024
+BLOCK_BYTES = 1 << 20
+
+
 class Pace(Protocol):
     """Bandwidth (throttle.Throttle)."""
 
@@ -37,6 +42,7 @@ class Pace(Protocol):
     def give_back(self, count: int) -> None: ...
 
 
+Reserve = Callable[[int], Awaitable[contextlib.AbstractContextManager[object]]]
 Moved = Callable[[int], None]  # called on the loop with how many more bytes have been moved
 
 
@@ -49,6 +55,8 @@ class Channel:
         self.connection = Connection(role, limits)
         link.keep_alive(limits.vanish_s)
         self.pace: Pace | None = None  # bandwidth: asked before content is moved
+        self.block_bytes = BLOCK_BYTES  # content is copied in blocks of at most so many
+        self.reserve: Reserve | None = None  # memory: asked before a large frame is taken in
         self._sending = asyncio.Lock()
         self._held: tuple[Buffer, ...] = ()  # frames that go out together with the next ones
         self._loop = asyncio.get_running_loop()
@@ -98,8 +106,12 @@ class Channel:
             return wanted
         began = self._loop.time()
         count = await self.pace.take(wanted)
-        self._least.excuse(self._loop.time() - began)
+        self.excuse(self._loop.time() - began)
         return count
+
+    def excuse(self, seconds: float) -> None:
+        """Leave time out in which the peer was made to wait."""
+        self._least.excuse(seconds)
 
     async def _came(self, count: int) -> None:
         """Count bytes of a payload that have come, whichever way: against the least progress, and against the bandwidth."""
@@ -119,8 +131,13 @@ class Channel:
             Closed: The connection broke. (That the peer sends no more is an event: InputEnded.)
             RemoteProtocolError: The peer broke the rules.
         """
+        with contextlib.ExitStack() as held:
+            return await self._next_event(timeout_s, held)
+
+    async def _next_event(self, timeout_s: float, held: contextlib.ExitStack) -> Event:
         deadline = self._loop.time() + timeout_s
         line_deadline = None
+        is_large = False
         while True:
             await self._take_turns()
             event = self.connection.next_event()
@@ -137,6 +154,9 @@ class Channel:
                 timeout_s = min(timeout_s, line_deadline - now)
                 if timeout_s <= 0:
                     raise TimedOut(f"{self.link.peer} did not finish its line within {self.limits.line_s:.0f} s")
+            if self.reserve is not None and not is_large and self.connection.is_mid_frame and self.connection.wanted > _LARGE_FRAME:
+                is_large = True
+                held.enter_context(await self.reserve(self.connection.wanted))
             data = await self.link.read(timeout_s)
             self.connection.receive_bytes(data)
             if self.connection.is_mid_frame:
@@ -307,7 +327,7 @@ class Channel:
         if direct is None:
             raise LocalProtocolError("this link cannot move bytes in threads")
         end = offset + length
-        outflow = Outflow(direct, source, feed)
+        outflow = Outflow(direct, source, feed, self.block_bytes)
         while offset < end and proceed():
             count = await self._take(min(end - offset, self.limits.max_chunk_bytes))
             async with self._sending:

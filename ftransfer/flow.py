@@ -159,8 +159,9 @@ class Outflow(Job):
     by sendfile.
     """
 
-    def __init__(self, link: SocketLink, source: FileSource, feed: FeedAt | None) -> None:
+    def __init__(self, link: SocketLink, source: FileSource, feed: FeedAt | None, block_bytes: int = _COPIED) -> None:
         super().__init__(link)
+        self._block_bytes = min(_COPIED, block_bytes)
         self._source = source
         self._feed = feed
         self._copies = link.encrypted or link.is_local or feed is not None
@@ -218,8 +219,8 @@ class Outflow(Job):
         self._moved += sent
 
     def _next_block(self) -> memoryview:
-        if len(self._buffer) < min(self._left, _COPIED):
-            self._buffer = memoryview(bytearray(min(self._left, _COPIED)))
+        if len(self._buffer) < min(self._left, self._block_bytes):
+            self._buffer = memoryview(bytearray(min(self._left, self._block_bytes)))
         block, count = self._buffer[: self._left], 0
         if not self.is_short:
             try:
@@ -228,7 +229,9 @@ class Outflow(Job):
                 self.failure = error
         if count == 0:
             self.is_short = True
-            return memoryview(bytes(min(self._left, _COPIED)))  # zeros keep the stream in step until the error can be said
+            return memoryview(
+                bytes(min(self._left, self._block_bytes))
+            )  # zeros keep the stream in step until the error can be said
         if self._feed is not None:
             self._feed(self._offset, block[:count])
         self._offset += count

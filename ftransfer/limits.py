@@ -24,6 +24,8 @@ class Limits(NamedTuple):
     max_sessions: int = 1_024
     max_source_sessions: int = 0  # from one source; 0: server.gate decides
     max_unproven: int = 256  # that have neither logged in nor said a command
+    # Content that is held in memory.
+    max_content_bytes: int = 64 << 20  # over all sessions; who comes later waits
     # Digests that are asked for. To give one is work for the server alone, so it is rationed.
     max_checksums: int = 2  # computed at once, over all sessions
     checksum_rate_bytes: int = 256 << 20  # a session may have so much hashed in a second, on average

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from ftransfer.digest import Digest
 from ftransfer.errors import Aborted, Closed, FtransferError, NameRefused, RemoteProtocolError
 from ftransfer.jobs import Room
+from ftransfer.memory import Reservation
 from ftransfer.names import SafeName, escape, parse_name
 from ftransfer.protocol.commands import Command
 from ftransfer.protocol.connection import InputEnded, Payload
@@ -32,45 +33,69 @@ from ftransfer.transfer.packs import (
 )
 from ftransfer.transfer.pipeline import OneBehind, read_ahead
 
-# Frames of names that may wait to be answered; the client is not read any further until some have been.
-_NAME_FRAMES = 4
+# What a name takes while it waits to be answered, beside its text.
+_NAME_BYTES = 128
+_SMALL_PACK = 64 * 1024
 
-Names = Sequence[SafeName | NameRefused]
 Item = SmallFile | Entry | FtransferError
+
+
+class _Names(NamedTuple):
+    """A frame of names, and the memory that they take."""
+
+    names: list[str]
+    room: Reservation
+
+
+class _Group:
+    """What goes out as one pack, and the memory that it takes until `drop`."""
+
+    def __init__(self, items: Sequence[Item], room: Reservation | None = None) -> None:
+        self.items = items
+        self._room = room
+        if room is not None:
+            room.shrink(sum(len(item.data) for item in items if isinstance(item, SmallFile)))
+
+    def drop(self) -> None:
+        self.items = ()
+        if self._room is not None:
+            self._room.release()
 
 
 async def handle_mget(session: Session, command: Command) -> dict[str, Any]:
     """Send the small files that the client names, or all below a folder; say of the larger ones that they are."""
     session.share.refuse_batch(Right.READ, Right.LIST)
-    waiting: asyncio.Queue[Names | None] = asyncio.Queue(_NAME_FRAMES)
-    is_recursive = command.options.get("recursive", False)
-    reading = asyncio.create_task(_read_names(session, None if is_recursive else waiting))
-    sent = failed = 0
+    waiting: asyncio.Queue[_Names | None] = asyncio.Queue(1)
+    is_tree = bool(command.options.get("recursive"))
+    reading = asyncio.create_task(_read_names(session, None if is_tree else waiting))
+    counts = {"sent": 0, "failed": 0}
     try:
-        if is_recursive:
-            source = session.share.read_tree(command.argument, PACK_BYTES, MAX_ITEMS)
-        else:
-            source = _read_files(session, _queued(waiting, reading))
+        source = _read_tree(session, command.argument) if is_tree else _read_files(session, _queued(waiting, reading))
         is_local = session.channel.link.is_local
-        ahead = read_ahead(source, lambda items: is_worth_reading_ahead(items, is_local=is_local))
+        ahead = read_ahead(source, lambda group: is_worth_reading_ahead(group.items, is_local=is_local))
         async with session.channel.heartbeats(), contextlib.aclosing(ahead) as groups:
-            async for items in groups:
+            async for group in groups:
                 if reading.done():
                     await reading  # raises what the client did wrong, before all is sent
-                for run in _frames_of(items, keep_order=not is_recursive):
-                    if isinstance(run[0], SmallFile):
-                        await _send_files(session, [item for item in run if isinstance(item, SmallFile)])
-                        sent += len(run)
-                        continue
-                    others = [_outcome(item) for item in run if not isinstance(item, SmallFile)]
-                    for outcomes in in_frames(others, session.connection.send_outcomes):
-                        await session.channel.send(outcomes)
-                    failed += sum("error" in other for other in others)
+                await _send_group(session, group.items, counts, keep_order=not is_tree)
+                group.drop()
         await reading
     finally:
         reading.cancel()
         await asyncio.wait([reading])
-    return {"sent": sent, "failed": failed, "bytes": session.moved}
+    return {**counts, "bytes": session.moved}
+
+
+async def _send_group(session: Session, items: Sequence[Item], counts: dict[str, int], *, keep_order: bool) -> None:
+    for run in _frames_of(items, keep_order=keep_order):
+        if isinstance(run[0], SmallFile):
+            await _send_files(session, [item for item in run if isinstance(item, SmallFile)])
+            counts["sent"] += len(run)
+            continue
+        others = [_outcome(item) for item in run if not isinstance(item, SmallFile)]
+        for outcomes in in_frames(others, session.connection.send_outcomes):
+            await session.channel.send(outcomes)
+        counts["failed"] += sum("error" in other for other in others)
 
 
 def _frames_of(items: Sequence[Item], *, keep_order: bool) -> Iterator[Sequence[Item]]:
@@ -91,16 +116,19 @@ async def _send_files(session: Session, files: Sequence[SmallFile]) -> None:
         session.record("get", file.name, size=len(file.data), digest=file.digest)
 
 
-async def _read_names(session: Session, waiting: asyncio.Queue[Names | None] | None) -> None:
+async def _read_names(session: Session, waiting: asyncio.Queue[_Names | None] | None) -> None:
     """Take the client's names in until its batch is complete; without a queue there must be none."""
     while True:
         event = await session.channel.next_data_event()
         match event:
             case Listing() if waiting is None:
                 raise RemoteProtocolError("names out of turn: with recursive the server names the files")
-            case Listing(items=items):
+            case Listing(items=names):
                 assert waiting is not None
-                await waiting.put([_checked(item) for item in items])
+                if not set(map(type, names)) <= {str}:
+                    raise RemoteProtocolError("a name of a batch is not a string")
+                size = _NAME_BYTES * len(names) + sum(map(len, names))
+                await waiting.put(_Names(list(names), await session.holding.reserve(session.memory.names, size)))
             case Finish():
                 if waiting is not None:
                     await waiting.put(None)
@@ -113,16 +141,7 @@ async def _read_names(session: Session, waiting: asyncio.Queue[Names | None] | N
                 raise RemoteProtocolError(f"{type(event).__name__} in the middle of a batch of names")
 
 
-def _checked(item: Any) -> SafeName | NameRefused:
-    if not isinstance(item, str):
-        raise RemoteProtocolError("a name of a batch is not a string")
-    try:
-        return parse_name(item)
-    except NameRefused as error:
-        return error
-
-
-async def _queued(waiting: asyncio.Queue[Names | None], reading: asyncio.Task[None]) -> AsyncIterator[Names]:
+async def _queued(waiting: asyncio.Queue[_Names | None], reading: asyncio.Task[None]) -> AsyncIterator[list[str]]:
     """Give the names as they come; if the reading of them fails, so does this."""
     while True:
         getting = asyncio.create_task(waiting.get())
@@ -130,26 +149,47 @@ async def _queued(waiting: asyncio.Queue[Names | None], reading: asyncio.Task[No
             await asyncio.wait([getting, reading], return_when=asyncio.FIRST_COMPLETED)
             if not getting.done():
                 await reading  # raises what went wrong
-            names = await getting
+            batch = await getting
         finally:
             getting.cancel()
-        if names is None:
+        if batch is None:
             return
-        yield names
+        yield batch.names
+        batch.room.release()
 
 
-async def _read_files(session: Session, names: AsyncIterator[Names]) -> AsyncGenerator[Sequence[Item], None]:
+async def _read_files(session: Session, batches: AsyncIterator[list[str]]) -> AsyncGenerator[_Group, None]:
     """Give the files in groups, each small enough for a pack."""
-    async for batch in names:
-        for is_refused, run in groupby(batch, lambda name: isinstance(name, NameRefused)):
+    async for batch in batches:
+        for is_refused, run in groupby(map(_checked, batch), lambda name: isinstance(name, NameRefused)):
             if is_refused:
-                yield [name for name in run if isinstance(name, NameRefused)]
+                yield _Group([name for name in run if isinstance(name, NameRefused)])
                 continue
             wanted = [name for name in run if isinstance(name, SafeName)]
             while wanted:
+                room = await session.holding.reserve(session.memory.packs, PACK_BYTES)
                 items = await session.share.read_small(wanted[:MAX_ITEMS], PACK_BYTES)
                 wanted = wanted[len(items) :]
-                yield items
+                yield _Group(items, room)
+
+
+async def _read_tree(session: Session, path: str) -> AsyncGenerator[_Group, None]:
+    """Give all files below a folder in such groups."""
+    async with contextlib.aclosing(session.share.read_tree(path, PACK_BYTES, MAX_ITEMS)) as groups:
+        while True:
+            room = await session.holding.reserve(session.memory.packs, PACK_BYTES)
+            items = await anext(groups, None)
+            if items is None:
+                room.release()
+                return
+            yield _Group(items, room)
+
+
+def _checked(name: str) -> SafeName | NameRefused:
+    try:
+        return parse_name(name)
+    except NameRefused as error:
+        return error
 
 
 def _outcome(item: Item) -> dict[str, Any]:
@@ -163,24 +203,26 @@ async def handle_mput(session: Session, command: Command) -> dict[str, Any]:
     """Receive packs; each is verified, published and synced as one group, and then acknowledged."""
     session.share.refuse_batch(Right.WRITE, Right.OVERWRITE)
     counts = {"stored": 0, "failed": 0}
-    storing = OneBehind()
-    rooms = (Room(), Room())  # one pack is stored while the next comes in
+    storing = OneBehind()  # one pack is stored while the next comes in
     try:
         async with session.channel.heartbeats():
-            while (payload := await _next_pack(session, rooms[0])) is not None:
-                rooms = rooms[::-1]
-                await storing.start(_store(session, *unpack(payload, session.limits), counts))
+            while (step := await _next_pack(session, counts)) is not None:
+                await storing.start(step)
             await storing.finish()
     finally:
         await storing.settle()
     return {**counts, "durable": session.share.durable}
 
 
-async def _next_pack(session: Session, room: Room) -> memoryview | None:
+async def _next_pack(session: Session, counts: dict[str, int]) -> Coroutine[Any, Any, None] | None:
+    """Receive one pack; give what stores it."""
     event = await session.channel.next_data_event()
     match event:
-        case Payload():
-            return await session.channel.whole_payload(room)
+        case Payload(length=length):
+            room = await _room_for_pack(session, length, is_first=not any(counts.values()))
+            files, digest = unpack(await session.channel.whole_payload(Room()), session.limits)
+            room.settle()
+            return _store(session, files, digest, counts, room)
         case Finish():
             return None
         case ErrorReply(message=message):
@@ -191,7 +233,14 @@ async def _next_pack(session: Session, room: Room) -> memoryview | None:
             raise RemoteProtocolError(f"{type(event).__name__} in the middle of a batch of packs")
 
 
-async def _store(session: Session, files: Sequence[SmallFile], digest: Digest, counts: dict[str, int]) -> None:
+async def _room_for_pack(session: Session, length: int, *, is_first: bool) -> Reservation:
+    """Reserve memory for a pack. A small first one, for which nobody waits, shows that a client sends whole packs."""
+    budget = session.memory.names if is_first and length <= _SMALL_PACK else session.memory.packs
+    return await session.holding.reserve(budget, length, is_proven=not is_first)
+
+
+async def _store(session: Session, files: Sequence[SmallFile], digest: Digest, counts: dict[str, int], room: Reservation) -> None:
+    """Store and acknowledge what came in a pack, and release the memory that it takes."""
     async with session.changes.storing(session.seat, (file.name for file in files)) as stored:
         results = await session.share.write_small(files)
         if stored is not None:
@@ -215,3 +264,4 @@ async def _store(session: Session, files: Sequence[SmallFile], digest: Digest, c
         ]
     for frame in in_frames(outcomes, session.connection.send_outcomes):
         await session.channel.send(frame)
+    room.release()

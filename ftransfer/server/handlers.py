@@ -70,6 +70,8 @@ async def handle_get(session: Session, command: Command) -> dict[str, Any]:
     """Send a file, or the rest or a part of it."""
     opened_ns = session.digests.cache.now_ns()
     small_bytes = min(_SMALL_BYTES, session.limits.max_chunk_bytes)
+    if session.holding.take_block() < small_bytes:
+        small_bytes = 0  # there is no memory to read it as a whole
     is_part = "length" in command.options
     # What goes on from an offset is digested from the beginning, as a large file is.
     whole_bytes = small_bytes if is_part or "offset" not in command.options else 0

@@ -18,6 +18,7 @@ from ftransfer.errors import Busy, CannotListen, ChannelError, TlsRequired
 from ftransfer.limits import DEFAULT_LIMITS, Limits
 from ftransfer.link import Link
 from ftransfer.link.port import Port
+from ftransfer.memory import ContentMemory
 from ftransfer.networks import Networks
 from ftransfer.penalties import source_of
 from ftransfer.protocol.connection import Role
@@ -78,6 +79,7 @@ class Server:
         self._audit = audit
         self._journals = Journals(audit)
         self.digests = Digests(limits)
+        self.memory = ContentMemory(limits.max_content_bytes)
         self._hub = Hub(limits)
         self._tls = tls
         self._changes = Changes(self._hub, limits, watcher)
@@ -150,7 +152,7 @@ class Server:
             return
         self.session_count += 1
         hello = self._hello(self.session_count)
-        live = (self.digests, self._hub, self._changes)
+        live = (self.digests, self._hub, self._changes, self.memory)
         guard = (self._tls, self._admission)
         session = Session(self.session_count, channel, self._share, self._limits, HANDLERS, hello, *live, *guard)
         session.ticket = ticket = self.gate.enter(link.peer_host, channel.abort)

@@ -93,6 +93,7 @@ async def _find_match(session: Session, name: str, expected: Digest) -> Entry:
 
 async def _receive_file(session: Session, command: Command, writer: Writer, digest: RunningDigest) -> Event:
     """Receive what is missing, here or in parts; give the event after it."""
+    session.holding.take_block()
 
     def moved(count: int) -> None:
         session.moved += count
@@ -135,6 +136,7 @@ async def handle_part(session: Session, command: Command) -> dict[str, Any]:
     part = await upload.writer.open_part(offset, length)
     session.total = length
     digest = RunningDigest(part, start=offset)
+    session.holding.take_block()
 
     def moved(count: int) -> None:
         session.moved += count

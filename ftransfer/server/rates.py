@@ -18,6 +18,11 @@ class RateBounds:
     each_session: int | None = None
 
 
+def owner_of(principal: Principal, source: str) -> str:
+    """Give the key under which what a session takes is counted: those without a name count as one user for each source."""
+    return f"source {source}" if principal.is_anonymous else f"user {principal.name}"
+
+
 class Rates:
     """The buckets of one server."""
 
@@ -29,12 +34,12 @@ class Rates:
         self._sessions: WeakSet[Bucket] = WeakSet()
 
     def throttle(self, principal: Principal, source: str) -> Throttle:
-        """Give what bounds a session of that user; those without a name count as one user for each source."""
-        key = f"user {principal.name}" if not principal.is_anonymous else f"source {source}"
+        """Give what bounds a session of that user."""
+        owner = owner_of(principal, source)
         own = principal.allowance.rate
-        user = self._users.get(key)
+        user = self._users.get(owner)
         if user is None:
-            user = self._users[key] = Bucket(self.bounds.each_user)
+            user = self._users[owner] = Bucket(self.bounds.each_user)
         if own is not None:
             user.rate = own
             self._has_own.add(user)

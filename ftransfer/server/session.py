@@ -24,6 +24,7 @@ from ftransfer.errors import (
     TlsRequired,
 )
 from ftransfer.limits import Limits
+from ftransfer.memory import ContentMemory
 from ftransfer.names import escape
 from ftransfer.penalties import Offence, source_of
 from ftransfer.protocol.commands import BadLine, Body, Command
@@ -36,11 +37,12 @@ from ftransfer.server.changes import Changes
 from ftransfer.server.digests import Digests
 from ftransfer.server.gate import Ticket
 from ftransfer.server.handshake import encrypt, hear_first_words
+from ftransfer.server.holding import Holding
 from ftransfer.server.journal import Journal, Journals
 from ftransfer.server.live import Hub
 from ftransfer.server.login import check_may_say
 from ftransfer.server.logins import LoginQueue
-from ftransfer.server.rates import Rates
+from ftransfer.server.rates import Rates, owner_of
 from ftransfer.share import Share
 
 if TYPE_CHECKING:
@@ -71,8 +73,8 @@ class Session:
     __slots__ = (
         "_bad_lines", "_handlers", "_hello", "_journal", "_lines", "_login", "_login_by", "_loop", "_principal",
         "_share", "_tls", "admission", "audit", "began_at", "changes", "channel", "command", "connection", "digest", "digests",
-        "failed_logins", "has_left", "hub", "is_admitted", "is_stopping", "is_withdrawn", "journals", "limits", "logins", "moved",
-        "number", "rates", "seat", "share", "size", "ticket", "total", "__weakref__",
+        "failed_logins", "has_left", "holding", "hub", "is_admitted", "is_stopping", "is_withdrawn", "journals", "limits", "logins",
+        "memory", "moved", "number", "rates", "seat", "share", "size", "ticket", "total", "__weakref__",
     )  # fmt: skip
 
     def __init__(
@@ -86,6 +88,7 @@ class Session:
         digests: Digests,
         hub: Hub,
         changes: Changes,
+        memory: ContentMemory,
         tls: ServerTls | None = None,
         admission: Admission = OPEN,
     ) -> None:
@@ -106,7 +109,9 @@ class Session:
         self.logins: LoginQueue | None = None  # where its logins are checked, and
         self.rates: Rates | None = None  # the server's bandwidth, and
         self.audit: Audit | None = None  # the server's record, and
-        self.journals: Journals | None = None  # what bounds it and the log; set by the listener
+        self.journals: Journals | None = None  # what bounds it and the log, and
+        self.memory = memory  # for content, which all sessions share
+        self.holding: Holding  # what it holds of that, while a command is answered
         self._journal: Journal | None = None
         self.moved = 0
         self.total: int | None = None
@@ -143,6 +148,11 @@ class Session:
         if self.ticket is not None:
             self.ticket.prove()
         self._set_pace()
+
+    @property
+    def owner(self) -> str:
+        """For whom shares of the server's bandwidth and memory are counted: a user, or else an address."""
+        return owner_of(self._principal, source_of(self.channel.link.peer_host))
 
     def _set_pace(self) -> None:
         """Bound the session by the bandwidth of its user."""
@@ -346,6 +356,8 @@ class Session:
             if self.is_admitted:
                 self.ticket.prove()
         self.channel.begin_transfer()
+        self.holding = Holding(self)
+        self.channel.reserve = self.holding.reserve_frame
         result = "ok"
         try:
             check_may_say(self, command)
@@ -365,6 +377,9 @@ class Session:
             raise
         finally:
             self.command = None
+            self.channel.reserve = None
+            self.holding.release()
+            del self.holding  # which refers to the session in turn
             if self.ticket is not None:
                 self.ticket.end()
             if self.is_admitted:

@@ -91,6 +91,10 @@ class Shelf:
     def __init__(self, memory: memoryview) -> None:
         self._left = memory
 
+    @property
+    def left(self) -> int:
+        return len(self._left)
+
     def take(self, size: int) -> memoryview:
         """Give room for `size` bytes; where there is none left, it is room of its own."""
         if size > len(self._left):

@@ -11,7 +11,7 @@ import os
 import stat
 from collections.abc import Generator
 
-from ftransfer.errors import FtransferError
+from ftransfer.errors import FtransferError, StoreFailed
 from ftransfer.jobs import Room
 from ftransfer.limits import clamp_time
 from ftransfer.names import SafeName, escape
@@ -30,6 +30,7 @@ Item = SmallFile | Entry | FtransferError
 _FIRST_ITEMS = 64  # whoever waits for the first group need not wait so long; each that follows may be twice as large
 # From this part of a group on, it ends where a folder does: to store a whole folder costs less than its files by themselves.
 _NEARLY_FULL = 0.75
+_FULL = StoreFailed("not an item: the next one does not fit into this group")
 
 
 class Sweep:
@@ -41,25 +42,22 @@ class Sweep:
         self._handle = root.open_folder(folder)
         self._prefix = "" if folder.is_root else f"{folder}/"
         self._room_bytes = room_bytes
-        self._rooms = (Room(), Room())
         self._shelf = Shelf(memoryview(b""))
         self._most = _FIRST_ITEMS
         self.is_done = False
         self._items = self._walk()
 
     def next_group(self, max_items: int) -> list[Item]:
-        """Give the next things: at most `max_items`, or about `room_bytes` of content (never twice that), or what took a step.
-
-        Their contents hold until the next group but one is asked for.
-        """
+        """Give the next things: at most `max_items`, at most `room_bytes` of content, or what took a step."""
         step = Step()
-        self._rooms = self._rooms[::-1]
-        self._shelf = Shelf(self._rooms[0].view(2 * self._room_bytes))
+        self._shelf = Shelf(Room().view(self._room_bytes))
         group: list[Item] = []
         left = self._room_bytes
         most = min(self._most, max_items)
         self._most = 2 * most
         for item in self._items:
+            if item is _FULL:
+                break
             if item is None:
                 if len(group) >= _NEARLY_FULL * most or step.is_over:
                     break
@@ -118,12 +116,15 @@ class Sweep:
                     continue
                 if thing.is_file(follow_symlinks=False):
                     item = self._read(handle, name, last)
+                    if item is _FULL:
+                        yield item
+                        item = self._read(handle, name, last)
                     if item is not None:
                         yield item
                 elif thing.is_dir(follow_symlinks=False):
                     below.append((*parts, last))
                 elif thing.is_symlink():
-                    item = read_small(self._root, [SafeName(tuple(name.split("/")))], self._room_bytes)[0]
+                    item = read_small(self._root, [SafeName(tuple(name.split("/")))], self._shelf.left)[0]
                     if not isinstance(item, FtransferError):  # one that leads nowhere or outside is no part of the tree
                         yield item
 
@@ -137,6 +138,8 @@ class Sweep:
                     return None
                 if found.st_size > self._room_bytes:
                     return Entry(name, "file", found.st_size, clamp_time(found.st_mtime_ns), found.st_mode & 0o777)
+                if found.st_size > self._shelf.left:
+                    return _FULL
                 return read_content(handle, name, found, self._shelf)
             finally:
                 release(handle)

@@ -24,6 +24,8 @@ FeedAt = Callable[[int, memoryview], None]
 class Outlet(Protocol):
     """The sending half of a channel."""
 
+    block_bytes: int
+
     @property
     def moves_files(self) -> bool: ...
     async def send_chunk(self, data: bytes | bytearray | memoryview) -> None: ...
@@ -34,6 +36,8 @@ class Outlet(Protocol):
 
 class Inlet(Protocol):
     """The receiving half of a channel."""
+
+    block_bytes: int
 
     @property
     def moves_files(self) -> bool: ...
@@ -82,7 +86,7 @@ async def send_content(
         await outlet.send_file(reader, offset, length, digest.feed if digest is not None else None, sent, proceed)
         return
     while position < offset + length and proceed():
-        data = await reader.read(position, min(BLOCK, offset + length - position))
+        data = await reader.read(position, min(outlet.block_bytes, offset + length - position))
         if not data:
             raise SourceChanged("the file became shorter while it was sent")
         if digest is not None:
@@ -121,7 +125,7 @@ async def _receive_frame(inlet: Inlet, sink: Sink, feed: Callable[[memoryview], 
     try:
         async for piece in inlet.payload():
             block += piece
-            if len(block) >= BLOCK:
+            if len(block) >= inlet.block_bytes:
                 full, block = block, bytearray()
                 await _store(sink, full, feed, received)
     except ChannelError:

@@ -1,0 +1,211 @@
+"""How much content the sessions of a server hold in memory, all of them together.
+
+A leaf. A session asks before it takes content in; where there is no room it waits, its peer's bytes stay unread, and TCP does the
+rest. Nobody waits while holding what others wait for, but for its own peer or disk: so there is no deadlock. An owner (a user, or
+an address) gets at most two thirds of what the others leave, so that there is room for one more; those who wait take turns by
+owner. A peer that keeps others waiting and hardly moves is cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable
+from types import TracebackType
+from typing import NamedTuple, Protocol
+
+_PART_OF_REST = 2 / 3
+# While others wait, a peer for which memory is held must move so many bytes within so many seconds, again and again.
+_LEAST_BYTES = 64 * 1024
+_PATIENCE_S = 4.0
+_LOOK_S = 1.0
+
+
+class Peer(Protocol):
+    """Whoever content is received from or sent to (link.Link)."""
+
+    @property
+    def carried_bytes(self) -> int: ...
+    def abort(self) -> None: ...
+
+
+class Reservation:
+    """Memory that may be used until it is released. Use it in a `with`, or release it."""
+
+    def __init__(self, budget: MemoryBudget, owner: str, count: int, peer: Peer | None, now: float) -> None:
+        self.count = count
+        self.owner = owner
+        self._budget = budget
+        self._peer = peer
+        self._since = now
+        self._carried = peer.carried_bytes if peer is not None else 0
+
+    def shrink(self, count: int) -> None:
+        """Give back what is more than `count`."""
+        if count < self.count:
+            freed, self.count = self.count - count, count
+            self._budget._free(self, freed)
+
+    def release(self) -> None:
+        self._peer = None
+        self.shrink(0)
+
+    def settle(self) -> None:
+        """Say that nothing more depends on the peer: from now on it cannot be too slow."""
+        self._peer = None
+
+    def cut_if_slow(self, now: float) -> None:
+        if self._peer is None or now - self._since < _PATIENCE_S:
+            return
+        peer, carried = self._peer, self._peer.carried_bytes
+        if carried - self._carried < _LEAST_BYTES:
+            self._peer = None
+            peer.abort()
+        self._since, self._carried = now, carried
+
+    def __enter__(self) -> Reservation:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.release()
+
+
+class _Waiting(NamedTuple):
+    size: int
+    admitted: asyncio.Future[None]
+    is_proven: bool
+
+
+class MemoryBudget:
+    """So many bytes for all. Methods run on the event loop; the clock can be given."""
+
+    def __init__(self, total: int, now: Callable[[], float] | None = None) -> None:
+        self.total = total
+        self.most = 0  # that was held at once
+        self._loop = asyncio.get_running_loop()
+        self._now = now or self._loop.time
+        self._held_by: Counter[str] = Counter()
+        self._held = 0
+        self._out: set[Reservation] = set()
+        self._waiting: OrderedDict[str, deque[_Waiting]] = OrderedDict()  # the owner whose turn it is comes first
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def held(self) -> int:
+        return self._held
+
+    def try_reserve(self, owner: str, count: int, peer: Peer | None = None) -> Reservation | None:
+        """Reserve memory if there is some that nobody waits for."""
+        if self._waiting or not self._fits(owner, count):
+            return None
+        return self._take(owner, count, peer)
+
+    async def reserve(self, owner: str, count: int, peer: Peer | None = None, *, is_proven: bool = False) -> Reservation:
+        """Reserve memory, waiting for it in turn. `peer` is cut if it keeps others waiting.
+
+        Those that are `proven` to make good use of it come before the others of their owner.
+        """
+        count = min(count, self.total)
+        if (reservation := self.try_reserve(owner, count, peer)) is not None:
+            return reservation
+        waiting = _Waiting(count, self._loop.create_future(), is_proven)
+        queue = self._waiting.setdefault(owner, deque())
+        queue.insert(sum(each.is_proven for each in queue) if is_proven else len(queue), waiting)
+        self._admit()
+        self._look_later()
+        try:
+            await waiting.admitted
+        except asyncio.CancelledError:
+            if waiting.admitted.done() and not waiting.admitted.cancelled():
+                self._change(owner, -count)
+            else:
+                self._forget(owner, waiting)
+            self._admit()
+            raise
+        self._change(owner, -count)  # what was put aside for it
+        return self._take(owner, count, peer)
+
+    def _limit(self, owner: str) -> float:
+        return (self.total - self._held + self._held_by[owner]) * _PART_OF_REST
+
+    def _is_within_limit(self, owner: str, count: int) -> bool:
+        held = self._held_by[owner]
+        return not held or held + count <= self._limit(owner)
+
+    def _fits(self, owner: str, count: int) -> bool:
+        return self._held + count <= self.total and self._is_within_limit(owner, count)
+
+    def _take(self, owner: str, count: int, peer: Peer | None) -> Reservation:
+        reservation = Reservation(self, owner, count, peer, self._now())
+        self._out.add(reservation)
+        self._change(owner, count)
+        return reservation
+
+    def _change(self, owner: str, count: int) -> None:
+        self._held += count
+        self.most = max(self.most, self._held)
+        self._held_by[owner] += count
+        if not self._held_by[owner]:
+            del self._held_by[owner]
+
+    def _free(self, reservation: Reservation, count: int) -> None:
+        self._change(reservation.owner, -count)
+        if not reservation.count:
+            self._out.discard(reservation)
+        self._admit()
+
+    def _admit(self) -> None:
+        """Let in whoever fits, one of each owner in turn."""
+        while (owner := self._next_owner()) is not None:
+            waiting = self._waiting[owner][0]
+            self._forget(owner, waiting)
+            if owner in self._waiting:
+                self._waiting.move_to_end(owner)
+            if not waiting.admitted.done():  # else it is being cancelled
+                self._change(owner, waiting.size)  # put aside until it has its turn of the loop
+                waiting.admitted.set_result(None)
+
+    def _next_owner(self) -> str | None:
+        for owner, queue in self._waiting.items():
+            if self._fits(owner, queue[0].size):
+                return owner
+            if self._is_within_limit(owner, queue[0].size):
+                return None  # it only waits for the total, and is not overtaken
+        return None
+
+    def _forget(self, owner: str, waiting: _Waiting) -> None:
+        queue = self._waiting.get(owner, deque())
+        if waiting in queue:
+            queue.remove(waiting)
+            if not queue:
+                del self._waiting[owner]
+
+    def _look_later(self) -> None:
+        if self._timer is None and self._waiting:
+            self._timer = self._loop.call_later(_LOOK_S, self._look)
+
+    def _look(self) -> None:
+        """Cut those that keep others waiting and hardly move."""
+        self._timer = None
+        is_full = any(self._is_within_limit(owner, queue[0].size) for owner, queue in self._waiting.items())
+        for reservation in list(self._out):
+            if is_full or reservation.owner in self._waiting:
+                reservation.cut_if_slow(self._now())
+        self._look_later()
+
+
+class ContentMemory:
+    """What the sessions of a server share: budgets that hold whatever content there is, and a session's part in them.
+
+    Packs and the groups that are sent as packs wait for room; so do lists of names. Blocks do not wait: where there is no room for
+    a large one, a small one does.
+    """
+
+    def __init__(self, total: int) -> None:
+        self.packs = MemoryBudget(total // 2)
+        self.names = MemoryBudget(total // 8)
+        self.blocks = MemoryBudget(total // 8)  # the last quarter is for the smallest blocks, one for each session
+
+    @property
+    def held(self) -> int:
+        return self.packs.held + self.names.held + self.blocks.held
