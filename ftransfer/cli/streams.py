@@ -14,7 +14,6 @@ import sys
 from typing import Any, BinaryIO, TextIO
 
 from ftransfer.errors import FtransferError
-from ftransfer.shell.failures import WrongUsage
 
 _NAMES = ("stdin", "stdout", "stderr")
 _closed: set[int] = set()  # descriptors that were closed when the program began
@@ -121,4 +120,6 @@ def output_failed(error: OSError) -> OutputFailed:
 
 def _check_open(number: int) -> None:
     if number in _closed or getattr((sys.stdin, sys.stdout)[number], "buffer", None) is None:
+        from ftransfer.shell.failures import WrongUsage  # with which much comes; this module is there before all others
+
         raise WrongUsage(f"{_NAMES[number]} is closed; open it, or name a file")

@@ -7,7 +7,6 @@ All names are SafeName: checked before they come here. All errors are those of f
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from ftransfer.digest import Digest
@@ -26,14 +25,13 @@ KEEP_PARTIALS_S = 7 * 86_400.0
 THING_BYTES = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """How much things take: bytes, and their number. Folders, links and empty files have THING_BYTES each."""
 
     bytes: int = 0
     things: int = 0
 
-    def __add__(self, other: Usage) -> Usage:
+    def __add__(self, other: Usage) -> Usage:  # type: ignore[override]  # what is counted is added, not put side by side
         return Usage(self.bytes + other.bytes, self.things + other.things)
 
     def __sub__(self, other: Usage) -> Usage:

@@ -12,7 +12,7 @@ from ftransfer.digest import digest_of
 from ftransfer.limits import Limits
 from tests.support.service import Service, end_frame, frame, raw_peer, serve
 
-CAPS = Limits(max_line_bytes=200, max_chunk_bytes=1000, max_json_bytes=8000, max_sessions=4)
+CAPS = Limits(max_line_bytes=256, max_chunk_bytes=4_096, max_json_bytes=8_000, max_sessions=4)
 HELLO = digest_of(b"hello")
 
 
@@ -84,16 +84,16 @@ async def test_name_that_is_too_long_is_refused(tmp_path: Path, part: str) -> No
 
 async def test_line_at_the_cap_is_taken_and_one_past_it_ends_the_session(service: Service) -> None:
     async with service.peer() as peer:
-        await peer.send(b"get " + b"a" * 196 + b"\n")
+        await peer.send(b"get " + b"a" * 252 + b"\n")
         assert await peer.error() == "not_found"
-        await peer.send(b"get " + b"a" * 197 + b"\n")
+        await peer.send(b"get " + b"a" * 253 + b"\n")
         assert await peer.error() == "line_too_long"
         assert await peer.is_at_end()
 
 
 async def test_line_without_end_is_cut_off_at_the_cap(service: Service) -> None:
     async with service.peer() as peer:
-        await peer.send(b"a" * 201)
+        await peer.send(b"a" * 257)
         assert await peer.error() == "line_too_long"
         assert await peer.is_at_end()
 
@@ -102,7 +102,7 @@ async def test_line_without_end_is_cut_off_at_the_cap(service: Service) -> None:
     ("body", "code"),
     [
         (frame(b"?", b"x"), "protocol"),
-        (frame(b"D", b"x" * 1001), "protocol"),
+        (frame(b"D", b"x" * 4097), "protocol"),
         (b"D\xff\xff\xff\xff", "protocol"),
         (b"E\x00\x00\x1f\x41", "protocol"),
         (frame(b"R", b"{}"), "protocol"),
