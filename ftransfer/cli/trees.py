@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -102,11 +103,11 @@ async def copy_tree(client: Client, direction: str, source: str, dest: str, opti
         raise SomeFailed(report.failed, told.error)
 
 
-def _write_total(report: TreeReport, direction: str, *, as_json: bool) -> None:
+def _write_total(report: TreeReport, direction: str, *, as_json: bool, when: str = "") -> None:
     if as_json:
         sys.stdout.write(f"{json.dumps({'did': 'total', **report._asdict()})}\n")
     else:
-        sys.stdout.write(f"{tree_line(report, 'put' if direction == 'put' else 'get')}\n")
+        sys.stdout.write(f"{when}{tree_line(report, 'put' if direction == 'put' else 'get')}\n")
     sys.stdout.flush()
 
 
@@ -121,7 +122,7 @@ async def _keep(connection: Connection, direction: str, source: str, dest: str, 
             with ProgressBar(sys.stderr, is_shown=sys.stderr.isatty()) as bar:
                 told = _Told(as_json=as_json, dry_run=False)
                 report = await copying(source, dest, options=options, on_item=told, progress=bar.callback)
-            _write_total(report, direction, as_json=as_json)
+            _write_total(report, direction, as_json=as_json, when=time.strftime("%H:%M:%S "))
 
         await keep_in_step(client, direction, source, copy)
 

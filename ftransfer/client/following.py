@@ -1,39 +1,45 @@
-"""A local folder that follows a folder of the share: what it missed first, then each change as it is told."""
+"""A local folder that follows a folder of the share: what it missed first, then each change as it is told.
+
+Changes of files alone are done one by one. Whatever else has happened (folders, links, a folder that was gone, events that were
+left out), the trees are compared as `sync` does, so that the folder ends as a fresh copy would, in whatever order the news came.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from ftransfer.client.client import Client
+from ftransfer.client.live import Inbox
 from ftransfer.client.paths import RemoteName, share_path
+from ftransfer.client.told import Told
+from ftransfer.client.treecommands import get_told
 from ftransfer.client.trees import TreeItem, TreeOptions
-from ftransfer.errors import (
-    AlreadyThere,
-    DigestMismatch,
-    Forbidden,
-    FtransferError,
-    NotAFile,
-    NotAFolder,
-    NotFound,
-    SourceChanged,
-    Truncated,
-)
+from ftransfer.errors import DigestMismatch, FtransferError, NotAFolder, NotFound, RemoteProtocolError, SourceChanged, Truncated
 from ftransfer.jobs import movers, run_job
-from ftransfer.names import SafeName, parse_name
-from ftransfer.protocol.live import CREATED, MOVED, REMOVED, Change, LiveEvent
-from ftransfer.storage.base import FILE, FOLDER
+from ftransfer.names import SafeName, escape, parse_name
+from ftransfer.protocol.live import CREATED, REMOVED, Change, LiveEvent
+from ftransfer.storage.base import FILE
+from ftransfer.storage.local import LocalStore
 
-# A file that is still being written is asked for again after a while, should no further change be told of it.
-_AGAIN_S = 1.0
+# Folders come and go in flocks: the trees are compared so long after the last change, at the latest so long after the first.
+_QUIET_S = 0.3
+_LONGEST_S = 3.0
+# How often the local folder is looked for; and how long after it was written to a file is tried again, should no more be told.
+_LOOK_S = 1.0
 _TRIES = 5
+# So long after the first change the trees are compared to be sure: of some things nobody tells, as of the file behind a link.
+_CHECK_S = 60.0
+_CHECKS_SHARE = 0.02  # of the time may be spent on that
 
 _KIND_OF_CHANGE = {"copied": CREATED, "removed": REMOVED}
 
-# What is no reason to stop following: one name could not be had, the others can.
-_PASSING = (AlreadyThere, DigestMismatch, Forbidden, NotAFile, NotAFolder, SourceChanged, Truncated)
+# The file is being written, or has changed meanwhile.
+_UNRIPE = (DigestMismatch, RemoteProtocolError, SourceChanged, Truncated)
 
 
 class Follower:
@@ -43,7 +49,8 @@ class Follower:
         delete: Remove here what is gone there, also from the time before.
         on_event: Called after each event has been acted on, with the local path it is about, or "". What is caught up with is
             told as created (or removed), although it may only have changed.
-        on_failure: Told of a name that could not be fetched, and why.
+        on_failure: Told of a name that could not be fetched, and why; and of a folder that is gone, on either side.
+        check_s: How long after a change the trees are compared to be sure.
     """
 
     def __init__(
@@ -55,6 +62,7 @@ class Follower:
         delete: bool = False,
         on_event: Callable[[LiveEvent, str], Awaitable[None]],
         on_failure: Callable[[FtransferError | OSError], None],
+        check_s: float = _CHECK_S,
     ) -> None:
         self._client = client
         self._path = share_path(path)
@@ -62,6 +70,12 @@ class Follower:
         self._delete = delete
         self._on_event = on_event
         self._on_failure = on_failure
+        self._check_s = check_s
+        self._store: LocalStore | None = None  # of dest, while that is there
+        self._due_s: float | None = None  # when the trees are to be compared, whatever comes
+        self._longest_rest_s = check_s
+        self._tries = 0
+        self._failed: dict[str, str] = {}  # what was said of names that cannot be had
 
     async def run(self) -> None:
         """Follow until cancelled.
@@ -70,96 +84,154 @@ class Follower:
             NotFound, NotAFolder: The folder is not there at the beginning.
             ChannelError: The server cannot be reached any more.
         """
-        async with self._client.watching(str(self._path)) as inbox:
-            await self._catch_up()
-            async for event in inbox:
-                if isinstance(event, Change):
-                    await self._on_event(event, await self._act(event))
-                else:
-                    # Something may have been left out.
-                    await self._catch_up()
-                    await self._on_event(event, "")
+        try:
+            async with self._client.watching(str(self._path)) as inbox:
+                await self._compare([], is_first=True)
+                while True:
+                    events = await _take(inbox, _LOOK_S)
+                    if await self._must_compare(events):
+                        await self._compare(events + await _rest_of_flock(inbox))
+                    elif events:
+                        await self._do_as_told(events)
+        finally:
+            await self._leave_dest()
 
-    async def _catch_up(self) -> None:
+    async def _must_compare(self, events: Sequence[LiveEvent]) -> bool:
+        if self._due_s is not None and time.monotonic() >= self._due_s:
+            return True
+        is_gone = self._store is None
+        if self._store is not None and not await self._store.is_in_place():
+            is_gone = not await run_job(movers(), self._dest.is_dir)
+            if not is_gone:
+                return True  # another folder has its name
+            await self._leave_dest()
+            self._on_failure(NotFound(f"{escape(str(self._dest))}: the folder is gone; the next change makes it anew"))
+        changes = _changes(events)
+        return bool(events) and (is_gone or len(changes) < len(events) or not Told(self._path, changes).is_plain)
+
+    async def _compare(self, events: Sequence[LiveEvent], *, is_first: bool = False) -> None:
         """Make the folder like the one there, and tell what was missed as if it had happened now."""
         items: list[TreeItem] = []
-        options = TreeOptions(delete=self._delete)
+        began = time.monotonic()
+        self._due_s = None
         try:
-            await self._client.get_tree(str(self._path), self._dest, options=options, on_item=items.append)
-        except NotFound as error:
-            if not self._dest.is_dir():  # noqa: ASYNC240 - asks the kernel only
+            await self._client.get_tree(str(self._path), self._dest, options=TreeOptions(delete=self._delete), on_item=items.append)
+        except (NotFound, NotAFolder) as error:
+            if is_first:
                 raise
-            self._on_failure(error)  # gone for now; it is told when it comes again
+            items.append(TreeItem("", "failed", error=error))  # gone for now; it is told when it comes again
+            await self._remove_what_went(Told(self._path, _changes(events)))
+        else:
+            await self._hold_dest()
+        self._longest_rest_s = max(self._check_s, (time.monotonic() - began) / _CHECKS_SHARE)
+        self._note_failures(items)
+        told = {event.name for event in _changes(events)}
         for item in items:
-            name = SafeName((*self._path.parts, *parse_name(item.name).parts))
-            if item.error is not None:
-                self._on_failure(item.error)
-            elif item.did in _KIND_OF_CHANGE:
-                missed = Change(_KIND_OF_CHANGE[item.did], str(name), FILE, item.size, digest=item.digest)
-                await self._on_event(missed, str(self._here(name)))
+            name = str(self._whole(item.name)) if item.name else str(self._path)
+            if item.error is None and item.did in _KIND_OF_CHANGE and name not in told:
+                missed = Change(_KIND_OF_CHANGE[item.did], name, FILE, item.size, digest=item.digest)
+                await self._on_event(missed, str(self._dest / item.name))
+        await self._tell(events, items)
 
-    async def _act(self, change: Change) -> str:
-        """Do here what was done there; give the local path that the change is about, or "" if nothing was done."""
+    async def _do_as_told(self, events: Sequence[LiveEvent]) -> None:
+        """Copy and remove the files that were told of."""
+        assert self._store is not None
+        items: list[TreeItem] = []
+        told = Told(self._path, _changes(events))
+        await get_told(self._client, self._store, self._path, told, self._told_options, items.append)
+        errors = [item.error for item in items if item.error is not None and not isinstance(item.error, NotFound)]
+        if told.is_surprised or not all(isinstance(error, _UNRIPE) for error in errors):
+            self._due_s = time.monotonic()  # something is in the way here, or was not told
+        elif errors:
+            self._due_s = time.monotonic() + _LOOK_S
+        elif self._due_s is None:
+            self._due_s = time.monotonic() + self._longest_rest_s
+        await self._tell(events, items)
+
+    async def _remove_what_went(self, told: Told) -> None:
+        """The folder is gone there, and cannot be compared: remove what was said to be gone, and nothing else."""
+        if not self._delete or not told.is_root_gone:
+            return
+        if self._store is not None:
+            told.files.clear()
+            await get_told(self._client, self._store, self._path, told, self._told_options, lambda item: None)
+        await self._leave_dest()
+        with contextlib.suppress(OSError):
+            await run_job(movers(), self._dest.rmdir)
+
+    @property
+    def _told_options(self) -> TreeOptions:
+        # With a selection, if one of all, a folder goes only if it is empty: of what is in it nothing was said.
+        return TreeOptions(delete=self._delete, wanted=lambda name, is_folder: True)
+
+    # What is told.
+
+    def _note_failures(self, items: Sequence[TreeItem]) -> None:
+        """Tell of names that could not be had, each once; and see to it that files which are being written are tried again."""
+        failed = {item.name: item.error for item in items if item.error is not None}
+        unripe = {name for name, error in failed.items() if isinstance(error, _UNRIPE)}
+        self._tries = self._tries + 1 if unripe else 0
+        if unripe and self._tries < _TRIES:
+            self._due_s = time.monotonic() + _LOOK_S
+        else:
+            unripe.clear()
+        said = {name: str(error) for name, error in failed.items() if name not in unripe}
+        for name, error in failed.items():
+            if name in said and self._failed.get(name) != said[name]:
+                self._on_failure(error)
+        self._failed = said
+
+    async def _tell(self, events: Sequence[LiveEvent], items: Sequence[TreeItem]) -> None:
+        failed = {item.name for item in items if item.error is not None}
+        for event in events:
+            await self._on_event(event, self._path_of(event, failed) if isinstance(event, Change) else "")
+
+    def _path_of(self, change: Change, failed: set[str]) -> str:
+        """Give the local path that a change is about, or "" if nothing was done about it."""
         name = parse_name(change.name)
-        target = self._here(name)
-        try:
-            if change.what == REMOVED:
-                return await self._remove(target, change) if self._delete else ""
-            if change.what == MOVED and await self._move(change, target):
-                return str(target)
-            if change.kind == FOLDER:
-                await run_job(movers(), lambda: target.mkdir(parents=True, exist_ok=True))
-                return str(target)
-            return str(target) if await self._fetch(name, target) else ""
-        except (*_PASSING, OSError) as error:
-            self._on_failure(error)
+        if not name.is_within(self._path):
             return ""
+        relative = "/".join(name.parts[len(self._path.parts) :])
+        target = self._dest / relative
+        is_there = os.path.lexists(target)
+        if change.what == REMOVED:
+            return str(target) if self._delete and not is_there else ""
+        return str(target) if is_there and relative not in failed else ""
 
-    def _here(self, name: SafeName) -> Path:
-        return self._dest.joinpath(*name.parts[len(self._path.parts) :])
+    def _whole(self, name: str) -> SafeName:
+        return SafeName((*self._path.parts, *parse_name(name).parts))
 
-    async def _fetch(self, name: SafeName, target: Path) -> bool:
-        await run_job(movers(), lambda: target.parent.mkdir(parents=True, exist_ok=True))
-        for tries_left in reversed(range(_TRIES)):
-            try:
-                await self._client.get(str(name), target)
-                return True
-            except NotFound:
-                return False  # gone again, which will be told
-            except SourceChanged:
-                if not tries_left:
-                    raise
-            await asyncio.sleep(_AGAIN_S)
-        return False
+    # The local folder.
 
-    async def _move(self, change: Change, target: Path) -> bool:
-        """Move here what moved there, if it is the same; else it has to be fetched."""
-        old = parse_name(change.old)
-        if not self._delete or not old.is_within(self._path) or change.kind != FILE:
-            return False
-        return await run_job(movers(), lambda: _move_same(self._here(old), target, change))
+    async def _hold_dest(self) -> None:
+        """Have the folder open, so that it is noticed when another one gets its name."""
+        if self._store is None or not await self._store.is_in_place():
+            await self._leave_dest()
+            self._store = await LocalStore.open(self._dest, durable=self._client.durable)
 
-    async def _remove(self, target: Path, change: Change) -> str:
-        def remove() -> str:
-            if change.kind == FOLDER:
-                os.rmdir(target)  # what else is in it was not ours to remove
-            else:
-                os.unlink(target)
-            return str(target)
-
-        try:
-            return await run_job(movers(), remove)
-        except FileNotFoundError:
-            return ""
+    async def _leave_dest(self) -> None:
+        store, self._store = self._store, None
+        if store is not None:
+            await store.close()
 
 
-def _move_same(source: Path, target: Path, change: Change) -> bool:
+def _changes(events: Sequence[LiveEvent]) -> list[Change]:
+    return [event for event in events if isinstance(event, Change)]
+
+
+async def _take(inbox: Inbox, wait_s: float) -> list[LiveEvent]:
+    """Give the events that are here or come within a time."""
     try:
-        about = source.stat()
-        if (about.st_size, about.st_mtime_ns) != (change.size, change.mtime_ns):
-            return False
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(source, target)
-    except FileNotFoundError:
-        return False
-    return True
+        async with asyncio.timeout(wait_s):
+            return [await inbox.take(), *inbox.take_all()]
+    except TimeoutError:
+        return []
+
+
+async def _rest_of_flock(inbox: Inbox) -> list[LiveEvent]:
+    """Give the events that come until it is quiet."""
+    events: list[LiveEvent] = []
+    latest_s = time.monotonic() + _LONGEST_S
+    while time.monotonic() < latest_s and (more := await _take(inbox, _QUIET_S)):
+        events += more
+    return events

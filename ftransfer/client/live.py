@@ -55,6 +55,12 @@ class Inbox:
         while True:
             yield await self.take()
 
+    def take_all(self) -> list[LiveEvent]:
+        """Give the events that are here."""
+        events = list(self._events)
+        self._events.clear()
+        return events
+
     async def take(self) -> LiveEvent:
         """Give the next event. Raises what ended the connection for good."""
         while not self._events:

@@ -241,8 +241,12 @@ class _Intake:
         others = [file for file in files if file.kind != FILE]
         for file in others:
             # Links are made from listings, and folders only come where no files were named.
-            if file.kind == LINK or self._plan is None:
+            if file.kind == LINK:
                 raise _not_asked_for(file.name)
+            if self._plan is None:
+                message = f"{escape(file.name)}: has become a folder meanwhile; run the command again"
+                self._run.failed(file.name, SourceChanged(message, name=file.name))
+                continue
             # Folders get their mode and mtime at the end, when nothing is put into them any more.
             self._plan.folders.add(Entry(file.name, FOLDER, 0, file.mtime_ns, file.mode))
         if others:

@@ -14,6 +14,7 @@ from ftransfer.client.downloads import expire_parts
 from ftransfer.client.paths import RemoteName, share_path, tidy
 from ftransfer.client.pulls import pull_fresh_tree, pull_tree
 from ftransfer.client.pushes import push_tree
+from ftransfer.client.told import Told, plan_told
 from ftransfer.client.trees import OnItem, Plan, TreeOptions, TreeReport, TreeRun
 from ftransfer.client.unfinished import is_empty, until_whole
 from ftransfer.errors import FtransferError, NameRefused, NotAFolder, NotFound
@@ -110,6 +111,21 @@ async def get_matching(
 
         with contextlib.closing(matching):
             return await _receive(client, pattern, store, run, attempt)
+
+
+async def get_told(
+    client: Client, store: Store, remote: SafeName, told: Told, options: TreeOptions, on_item: OnItem | None
+) -> TreeReport:
+    """Do in a store, which is like a folder of the server, what is told to have been done there."""
+    run = TreeRun(options, on_item, None)
+
+    async def attempt(conversation: Conversation) -> None:
+        def planning(plan: Plan) -> Awaitable[None]:
+            return plan_told(plan, conversation, store, remote, told, delete=options.delete)
+
+        await pull_tree(conversation, store, remote, run, planning, keep_cancelled=client.keep_cancelled)
+
+    return await _receive(client, str(remote), store, run, attempt)
 
 
 async def put_tree(

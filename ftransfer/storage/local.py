@@ -98,6 +98,10 @@ class LocalStore:
             # A share that is only read needs no hidden place; a write will say what is wrong with it.
             _log.warning("what earlier transfers left cannot be cleared away: %s", getattr(error, "strerror", None) or error)
 
+    async def is_in_place(self) -> bool:
+        """Whether the path that it was opened by still leads to the folder. While that is open, no other can be taken for it."""
+        return await self._jobs.run(self._root.is_in_place)
+
     def without_links(self) -> LocalStore:
         view = copy.copy(self)  # the same threads, partials and account of what is open
         view._root = self._root.without_links()

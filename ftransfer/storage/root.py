@@ -41,6 +41,7 @@ class Root:
         Raises:
             NotFound, NotAFolder, Forbidden, StoreFailed: The message has the path, which is the owner's own.
         """
+        self.path = path
         self.kernel = kernel
         self.durable = durable
         self.handle = _open_root(path)
@@ -59,6 +60,13 @@ class Root:
         view = copy.copy(self)
         view.confined = self.confined.without_links()
         return view
+
+    def is_in_place(self) -> bool:
+        """Whether the path still leads to this folder."""
+        try:
+            return os.path.samestat(os.stat(self.path), os.fstat(self.handle))
+        except OSError:
+            return False
 
     def close(self) -> None:
         release(self.handle)

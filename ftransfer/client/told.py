@@ -1,0 +1,116 @@
+"""Changes that a server has told of -> a plan of what is to be done about them here, with no listing of the tree."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+
+from ftransfer.client.conversation import Asked, Conversation
+from ftransfer.client.trees import Plan, below
+from ftransfer.errors import FtransferError
+from ftransfer.names import SafeName, parse_name
+from ftransfer.protocol.live import MOVED, REMOVED, Change
+from ftransfer.storage.base import FILE, FOLDER, Entry, Store
+from ftransfer.transfer.digesting import digest_in_store
+from ftransfer.transfer.packs import MAX_PACKED_BYTES
+from ftransfer.transfer.records import described_from_wire
+
+
+class Told:
+    """What is known of the names below a folder from changes that came together: the last of each name.
+
+    Names are relative to the folder.
+    """
+
+    def __init__(self, root: SafeName, changes: Iterable[Change]) -> None:
+        self.files: dict[str, Change] = {}
+        self.gone: dict[str, Change] = {}
+        self.moved: list[tuple[str, str, Change]] = []  # large files: from, to
+        self.is_plain = True  # whether files alone have changed
+        self.is_root_gone = False
+        self.is_surprised = False  # whether something else was here than what was told of
+        self._root = root
+        for change in changes:
+            self._take(change)
+
+    def _take(self, change: Change) -> None:
+        name = self._relative(change.name)
+        old = self._relative(change.old) if change.what == MOVED else ""
+        if name == "":
+            self.is_root_gone = change.what == REMOVED
+        if change.kind != FILE or name == "":
+            self.is_plain = False
+        for last in filter(None, (old, name)):
+            self.files.pop(last, None)
+            self.gone.pop(last, None)
+        if old:
+            self.gone[old] = change
+        if name and change.what == REMOVED:
+            self.gone[name] = change
+        elif name and change.kind == FILE:
+            self.files[name] = change
+            if old and change.size > MAX_PACKED_BYTES:
+                self.moved.append((old, name, change))
+
+    def _relative(self, text: str) -> str | None:
+        """Give a name relative to the folder, "" for the folder itself; None if it lies elsewhere."""
+        name = parse_name(text)
+        return "/".join(name.parts[len(self._root.parts) :]) if name.is_within(self._root) else None
+
+    def parents(self) -> Iterator[str]:
+        """Give the folders in which something has changed."""
+        yield from sorted({name.rpartition("/")[0] for name in (*self.files, *self.gone)} - {""})
+
+
+async def plan_told(plan: Plan, conversation: Conversation, store: Store, remote: SafeName, told: Told, *, delete: bool) -> None:
+    """Note in a plan what makes the names here as they were told to be."""
+    if delete:
+        for old, new, change in told.moved:
+            await _take_over(conversation, store, remote, old, new, change)
+    for name, change in told.files.items():
+        here = await _find(store, name)
+        told.is_surprised |= here is not None and here.kind != FILE
+        if here is None or (here.kind, here.size, here.mtime_ns) != (FILE, change.size, change.mtime_ns):
+            plan.add_copy(Entry(name, FILE, change.size, change.mtime_ns, 0o600))
+    for name, change in told.gone.items() if delete else ():
+        here = await _find(store, name)
+        if here is not None and here.kind == change.kind:
+            plan.removed.add(here)
+        told.is_surprised |= here is not None and here.kind != change.kind
+    await _plan_folders(plan, conversation, remote, told)
+
+
+async def _find(store: Store, name: str) -> Entry | None:
+    try:
+        return await store.stat(parse_name(name))
+    except FtransferError:
+        return None
+
+
+async def _take_over(conversation: Conversation, store: Store, remote: SafeName, old: str, new: str, change: Change) -> None:
+    """Move a large file here as it was moved there, if its content is the same; else it will be fetched."""
+    here = await _find(store, old)
+    if here is None or (here.kind, here.size) != (FILE, change.size):
+        return
+    try:
+        digest = (await conversation.ask("checksum", str(below(remote, new)))).get("digest")
+        if digest == await digest_in_store(store, parse_name(old)):
+            await store.make_folder(parse_name(new).parent, parents=True)
+            await store.rename(parse_name(old), parse_name(new), replace=True)
+    except FtransferError:
+        if not conversation.is_in_step:
+            raise
+
+
+async def _plan_folders(plan: Plan, conversation: Conversation, remote: SafeName, told: Told) -> None:
+    """Note the folders around the names, whose mtime has changed with what is in them."""
+    names = list(told.parents())
+    commands: Iterator[Asked] = (("stat", str(below(remote, name)), {}) for name in names)
+    async with contextlib.aclosing(conversation.ask_many(commands)) as answers:
+        for name in names:
+            answer = await anext(answers)
+            if isinstance(answer, FtransferError):
+                continue  # gone again, which will be told, or not for us to see
+            entry = described_from_wire(answer, below(remote, name))
+            if entry.kind == FOLDER:
+                plan.folders.add(entry._replace(name=name))
