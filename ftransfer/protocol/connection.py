@@ -153,8 +153,12 @@ class Connection:
         """
         from ftransfer.protocol.foreign import foreign_in  # of which a client's start need not know
 
-        if (found := foreign_in(self._buffer)) is not None:
-            raise found
+        found = foreign_in(self._buffer)
+        try:
+            if found is not None:
+                raise found
+        finally:
+            del found  # an error that its own frame knows would keep the whole session until the garbage collector comes
 
     @property
     def wanted(self) -> int:
