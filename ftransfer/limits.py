@@ -16,7 +16,7 @@ class Limits(NamedTuple):
     max_line_bytes: int = 65_536  # a name of 4096 bytes, each escaped as six characters, fits twice
     max_chunk_bytes: int = 4 << 20  # payload of one data or pack frame
     max_json_bytes: int = 1 << 20  # payload of any other frame
-    max_items: int = 512  # files in one pack, names in one frame
+    max_items: int = 2_048  # files in one pack, names in one frame; clients from before there was a cap pack up to 2000
     # Names.
     max_name_bytes: int = 4_096
     max_part_bytes: int = 255

@@ -188,9 +188,9 @@ def _check(verb: Verb, argument: str, options: dict[str, Any]) -> None:
             options.pop(key, None)  # null stands for not given
         elif type(value) is not wanted:
             raise BadArgument(f'the option "{key}" of {verb.word} is not of type {wanted.__name__}')
-        elif key in _TIMES and isinstance(value, int):
+        elif key in _TIMES and verb.body is Body.FILE and isinstance(value, int):
             options[key] = clamp_time(value)  # an odd date of a file is no reason to refuse the file
-        elif isinstance(value, int) and not 0 <= value <= _MAX_INTEGER:
+        elif isinstance(value, int) and not (-_MAX_INTEGER if key in _TIMES else 0) <= value <= _MAX_INTEGER:
             raise BadArgument(f'the option "{key}" of {verb.word} is out of range')
         elif key in _WORDS and len(str(value).encode("utf-8", "surrogatepass")) > _MAX_WORD_BYTES:
             raise BadArgument(f'the option "{key}" of {verb.word} is longer than {_MAX_WORD_BYTES} bytes')

@@ -106,6 +106,7 @@ def test_line_is_understood(line: bytes, command: Command) -> None:
         (b'put "a" {"source": "' + b"s" * 257 + b'"}', BadArgument, "longer than 256 bytes"),
         (b'put "a" {"source": "' + "é".encode() * 129 + b'"}', BadArgument, "longer than 256 bytes"),
         (b'as "a" {"token": "' + b"s" * 257 + b'"}', BadArgument, "longer than 256 bytes"),
+        (b'setstat "a" {"mtime_ns": -9223372036854775809}', BadArgument, "out of range"),
         (b'get "a" {"identity": 1}', BadArgument, "not of type str"),
         (b'dir "a" {"recursive": 1}', BadArgument, "not of type bool"),
     ],
