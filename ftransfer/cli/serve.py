@@ -257,7 +257,8 @@ def _announce(addresses: list[tuple[str, int]], guard: Guard, values: Mapping[st
     sys.stdout.flush()
     is_watched = sys.stderr.isatty()
     if is_watched:
-        note(f"sharing {escape(os.path.realpath(values['folder']))}: {_what_others_may(values)}")
+        note(f"sharing {escape(os.path.realpath(values['folder']))}")
+        note(_what_others_may(values))
     host, port = addresses[0]
     for line in guard.lines_to_hand_on(host, port):
         note(line)
@@ -274,7 +275,7 @@ def _what_others_may(values: Mapping[str, Any]) -> str:
         return f"who may do what stands in {escape(str(values['users']))}"
     if values["anonymous"]:
         return f"all may {values['anonymous']} without a login (--anonymous)"
-    return "whoever logs in may read and change everything (--read-only, --drop-box and --users give less)"
+    return "whoever logs in may read and change everything"
 
 
 def _bracketed(host: str) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ftransfer.client.comparing import Entries, compare_listings, compare_with_server, nothing, remote_entries
 from ftransfer.client.conversation import Conversation
+from ftransfer.client.counting import count_local, count_remote, counted
 from ftransfer.client.downloads import expire_parts
 from ftransfer.client.paths import RemoteName, share_path, tidy
 from ftransfer.client.pulls import pull_fresh_tree, pull_tree
@@ -69,7 +70,8 @@ async def get_tree(
 
             await pull_tree(conversation, store, remote, run, planning, keep_cancelled=client.keep_cancelled)
 
-        return await _receive(client, str(remote), store, run, attempt)
+        async with counted(run, lambda: count_remote(client, remote, run)):
+            return await _receive(client, str(remote), store, run, attempt)
 
 
 async def get_matching(
@@ -143,7 +145,8 @@ async def put_tree(
     run = TreeRun(options, on_item, progress)
     store = await LocalStore.open(folder, durable=client.durable)
     try:
-        return await _run(client, str(remote), run, lambda conversation: push_tree(conversation, store, remote, run))
+        async with counted(run, lambda: count_local(store, run)):
+            return await _run(client, str(remote), run, lambda conversation: push_tree(conversation, store, remote, run))
     finally:
         await store.close()
 

@@ -7,6 +7,7 @@ mtimes last.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -87,8 +88,10 @@ class TreeRun:
         self._on_item = on_item
         self._progress = progress
         self._plan: Plan | None = None
+        self.is_finding = asyncio.Event()  # things move, and it is not known yet how much there is
         self._is_found = False  # whether all that there is stands in the plan, or has been done
         self._total = self._files = 0  # bytes and files, as far as they are known
+        self._counted: tuple[int, int] | None = None  # the files and bytes of all, if they were counted apart
         self._done = 0
         self._told = 0
         self._under_way = ("", 0)  # the file that is moving, and how far it was at most
@@ -112,10 +115,21 @@ class TreeRun:
     def find(self, plan: Plan) -> None:
         """Begin without knowing what there is: what is not done at once comes into the plan as it is found."""
         self._plan, self._is_found = plan, False
+        self.is_finding.set()
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether anybody is told how far this is."""
+        return self._progress is not None
+
+    def counted(self, files: int, size_bytes: int) -> None:
+        """Hear how much there is, of a tree that is found as it moves."""
+        self._counted = (files, size_bytes)
 
     def found(self, plan: Plan) -> None:
         """Say that everything is done or in the plan."""
         self._plan, self._is_found = None, True
+        self.is_finding.clear()
         self._total, self._files = self._done + plan.size_bytes, self.report.copied + plan.file_count
 
     def item(self, item: TreeItem) -> None:
@@ -177,15 +191,17 @@ class TreeRun:
         self._tell(name, count)
 
     def _tell(self, name: str, count: int) -> None:
-        if self._progress is not None:
-            # While one file is under way, others may wait for their answers: it never goes back.
-            self._told = max(self._told, self._done + count)
-            if self._plan is not None:
-                self._total, self._files = self._told + self._plan.size_bytes, self.report.copied + self._plan.file_count
-            files = min(self._files, self.report.copied + (count > 0))
-            self._progress(
-                Progress(name, self._told, self._total, files=files, all_files=self._files, is_estimate=not self._is_found)
-            )
+        if self._progress is None:
+            return
+        # While one file is under way, others may wait for their answers: it never goes back.
+        self._told = max(self._told, self._done + count)
+        if self._plan is not None:
+            files, size_bytes = self._counted or (0, 0)
+            self._total = max(size_bytes, self._told + self._plan.size_bytes)
+            self._files = max(files, self.report.copied + self._plan.file_count)
+        is_known = self._is_found or self._counted is not None
+        files = min(self._files, self.report.copied + (count > 0))
+        self._progress(Progress(name, self._told, self._total, files=files, all_files=self._files, is_estimate=not is_known))
 
 
 class Plan:

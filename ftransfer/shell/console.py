@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import BinaryIO, TextIO
 
-from ftransfer.shell.columns import fitted
+from ftransfer.shell.columns import fitted, wrapped
 from ftransfer.shell.failures import WrongUsage
 from ftransfer.shell.progress import ProgressBar
 from ftransfer.shell.wording import explain
@@ -24,8 +24,8 @@ class Console:
         self.shows_progress = shows_progress
 
     def line(self, text: str) -> None:
-        """Write a result."""
-        self.out.write(f"{text}\n")
+        """Write a result; on a terminal its words stay whole."""
+        self.out.write(f"{text if self.width is None else wrapped(text, self.width())}\n")
 
     def lines(self, texts: list[str]) -> None:
         """Write many results at once."""

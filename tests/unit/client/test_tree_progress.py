@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from ftransfer.client import counting
+from ftransfer.client.client import connect
 from ftransfer.transfer.records import Progress
+from tests.support.programs import start_server
 from tests.support.service import serve
 
 LARGE = 6 << 20  # more than what travels packed
@@ -42,3 +45,32 @@ async def test_totals_are_known_when_all_has_been_found(tmp_path: Path, verb: st
     assert sure and {(progress.total, progress.all_files) for progress in sure} == {(total, 5)}
     assert told[0].is_estimate is is_fresh
     assert all(progress.done <= (progress.total or 0) and (progress.files or 0) <= (progress.all_files or 0) for progress in told)
+
+
+@pytest.mark.parametrize("verb", ["get", "put"])
+async def test_tree_that_takes_long_is_counted_while_it_moves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+    monkeypatch.setattr(counting, "COUNT_AFTER_S", 0.0)
+    (tmp_path / "share").mkdir()
+    source = (tmp_path / "share" if verb == "get" else tmp_path) / "tree"
+    for number in range(60):
+        (source / f"{number % 5}" / f"{number}").parent.mkdir(parents=True, exist_ok=True)
+        (source / f"{number % 5}" / f"{number}").write_bytes(os.urandom(50_000))
+    told: list[Progress] = []
+    async with start_server(tmp_path / "share", "--rate", "1M") as server, connect(*server.addresses[0]) as client:
+        if verb == "get":
+            await client.get_tree("tree", tmp_path / "copy", progress=told.append)
+        else:
+            await client.put_tree(source, "tree", progress=told.append)
+    under_way = [progress for progress in told if not progress.is_estimate and progress.done < 3_000_000]
+    assert {(progress.total, progress.all_files) for progress in under_way} == {(3_000_000, 60)}
+    assert told[-1].done == told[-1].total == 3_000_000
+
+
+async def test_nobody_counts_if_nobody_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counting, "COUNT_AFTER_S", 0.0)
+    async with serve(tmp_path) as service, service.client() as client:
+        make_tree(service.root / "tree")
+        await client.get_tree("tree", service.local / "tree")
+        assert len(service.server.sessions) == 1
+        async with service.client() as other:
+            assert other.hello.session == 2  # no connection was made in between

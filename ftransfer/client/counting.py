@@ -1,0 +1,67 @@
+"""What a tree has in all, counted while it already moves: for the percentage that a person watches.
+
+A tree that the other side does not have yet is sent without a listing before it. If that takes longer than a moment, and somebody
+wants to know how far it is, its files are counted beside; whoever does not ask pays nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from ftransfer.client.comparing import Entries, remote_entries
+from ftransfer.client.trees import TreeRun
+from ftransfer.errors import FtransferError
+from ftransfer.jobs import stop_task
+from ftransfer.names import ROOT, SafeName
+from ftransfer.storage.base import FILE, Store
+
+if TYPE_CHECKING:
+    from ftransfer.client.client import Client
+
+COUNT_AFTER_S = 1.0
+
+
+@contextlib.asynccontextmanager
+async def counted(run: TreeRun, count: Callable[[], Awaitable[None]]) -> AsyncGenerator[None, None]:
+    """Call `count` during the block if the block takes long, and what it is about is not known by then."""
+
+    async def later() -> None:
+        await asyncio.sleep(COUNT_AFTER_S)
+        await run.is_finding.wait()  # and not still being compared, or known in full
+        with contextlib.suppress(FtransferError):  # the transfer itself meets what is worth telling
+            await count()
+
+    if not run.is_watched:
+        yield
+        return
+    counting = asyncio.create_task(later())
+    try:
+        yield
+    finally:
+        await stop_task(counting)
+
+
+async def count_remote(client: Client, remote: SafeName, run: TreeRun) -> None:
+    """Count the files below a folder of the share, over a connection of its own, which belongs to the transfer."""
+    conversation = await client._another()
+    try:
+        await _count(remote_entries(conversation, remote, links=False), run)
+        await conversation.close()
+    finally:
+        conversation.abort()
+
+
+async def count_local(store: Store, run: TreeRun) -> None:
+    """Count the files of a local tree."""
+    await _count(store.list(ROOT, recursive=True), run)
+
+
+async def _count(batches: Entries, run: TreeRun) -> None:
+    files = size_bytes = 0
+    async for entries in batches:
+        sizes = [entry.size for entry in entries if entry.kind == FILE]
+        files, size_bytes = files + len(sizes), size_bytes + sum(sizes)
+    run.counted(files, size_bytes)
