@@ -102,8 +102,11 @@ class Root:
         """
         handle = self.confined.open(name.parts, PATH_FLAGS)
         try:
-            if not stat.S_ISDIR(os.fstat(handle).st_mode):
+            found = os.fstat(handle)
+            if not stat.S_ISDIR(found.st_mode):
                 raise NotAFolder(f"{shown(name)}: is not a folder", name=str(name))
+            if name.is_root and not found.st_nlink and not self.is_in_place():
+                raise NotFound("/: the shared folder has been removed")  # or it would look empty
             return os.open(".", FOLDER_FLAGS, dir_fd=handle)
         finally:
             release(handle)

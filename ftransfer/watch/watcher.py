@@ -36,6 +36,7 @@ _RESERVED = f"/{RESERVED_PREFIX}"
 _CHECK_S = 60.0
 _CHECKS_SHARE = 0.02  # of the time may be spent on that
 _RESTART_S = 1.0
+_MOVED = "the shared folder was moved or replaced"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -61,6 +62,8 @@ class FolderWatcher:
         self._comparing = asyncio.Lock()
         self._held: Counter[str] = Counter()
         self._recorded: set[str] = set()
+        self._identity: tuple[int, int] | None = None  # of the folder that is watched
+        self._is_lost = False  # whether its path leads elsewhere now
 
     async def start(self, tell: Tell) -> None:
         """Begin to tell; what happens after this has returned is told.
@@ -70,6 +73,7 @@ class FolderWatcher:
             FtransferError: The folder cannot be listed.
         """
         self._tell = tell
+        self._identity = _identity_of(self._folder)
         await self._arm()
         try:
             self._snapshot = await self._look()
@@ -154,7 +158,7 @@ class FolderWatcher:
             try:
                 self._hinted.add(str(parse_name(path.removeprefix(prefix))))
             except NameRefused:
-                if path == self._folder and not os.path.lexists(path):
+                if path == self._folder and not self._is_in_place():
                     self._why_rescan = "the folder is gone"
         self._woken.set()
 
@@ -216,6 +220,10 @@ class FolderWatcher:
         async with self._comparing:
             self._recorded.clear()
             now = await run_job(movers(), lambda: {name: self._stamp_now(name) for name in names})
+            if not self._is_in_place():
+                self._why_rescan = _MOVED  # by its path there is another folder, or none: nothing can be concluded
+                self._woken.set()
+                return
             differences = Differences()
             for name in sorted(names):
                 if name in self._recorded:  # what we saw may be from before
@@ -252,6 +260,16 @@ class FolderWatcher:
             return Stamp(FOLDER, 0, clamp_time(about.st_mtime_ns))
         return Stamp(LINK, 0, clamp_time(about.st_mtime_ns)) if stat.S_ISLNK(kind) else None
 
+    def _is_in_place(self) -> bool:
+        """Whether the path still leads to the folder that is watched; what the store has open is that folder in any case."""
+        is_lost = _identity_of(self._folder) != self._identity
+        if is_lost and not self._is_lost:
+            log.warning("%s: moved, removed or replaced; what has its name now is served after a restart", self._folder)
+        elif self._is_lost and not is_lost:
+            self._lose(OSError(f"{self._folder} is back in its place"))
+        self._is_lost = is_lost
+        return not is_lost
+
     def _tell_all(self, differences: Differences, person: Person | None) -> None:
         for change in differences.changes():
             self._tell(change._replace(person=person))
@@ -261,6 +279,8 @@ class FolderWatcher:
             await self._rescan(why, only_if_different=only_if_different)
         except FtransferError as error:
             log.warning("the folder cannot be looked through: %s", error)
+            if not only_if_different:
+                self._tell(Rescan("", why))
 
     async def _rescan(self, why: str, *, only_if_different: bool) -> None:
         """Look at everything, and tell the differences after a word that this was done."""
@@ -285,6 +305,14 @@ class FolderWatcher:
                 if snapshot.has_folder(entry.name.rpartition("/")[0]):
                     snapshot.set(entry.name, stamp_of(entry))
         return snapshot
+
+
+def _identity_of(folder: str) -> tuple[int, int] | None:
+    try:
+        about = os.stat(folder)
+    except OSError:
+        return None
+    return about.st_dev, about.st_ino
 
 
 def _lstat(folder: str, name: str) -> os.stat_result:

@@ -197,6 +197,42 @@ async def test_a_watched_folder_that_goes_is_told_with_a_rescan(service: Service
         assert await eye.told(2) == [(CREATED, "in"), (CREATED, "in/again")]
 
 
+async def test_share_that_is_moved_away_is_told_with_a_rescan_and_nothing_as_removed(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    (service.root / "in").mkdir()
+    (service.root / "in" / "a").write_bytes(b"a")
+    away = service.root.with_name("away")
+    async with service.client() as bob, Eye(bob) as eye:
+        service.root.rename(away)
+        service.root.mkdir()
+        assert isinstance(await eye.next(), Rescan)
+        assert [entry.name for entry in await bob.dir("in")] == ["in/a"]  # it is served still
+        (away / "in" / "b").write_bytes(b"b")
+        while isinstance(event := await eye.next(), Rescan):
+            pass
+        assert isinstance(event, Change) and (event.what, event.name) == (CREATED, "in/b")
+        service.root.rmdir()
+        away.rename(service.root)
+        (service.root / "in" / "c").write_bytes(b"c")
+        while isinstance(event := await eye.next(), Rescan):
+            pass
+        assert isinstance(event, Change) and (event.what, event.name) == (CREATED, "in/c")
+    assert caplog.text.count("moved, removed or replaced") == 1
+
+
+async def test_share_that_is_removed_is_not_an_empty_one(service: Service, caplog: pytest.LogCaptureFixture) -> None:
+    (service.root / "a").write_bytes(b"a")
+    async with service.client() as bob, Eye(bob) as eye:
+        shutil.rmtree(service.root)
+        while not isinstance(await eye.next(), Rescan):
+            pass
+        for path in ("", "a"):
+            with pytest.raises(NotFound):
+                await bob.dir(path)
+    assert "moved, removed or replaced" in caplog.text
+
+
 async def test_links_and_what_is_behind_them(service: Service, tmp_path: Path) -> None:
     (tmp_path / "outside").mkdir()
     async with service.client() as bob, Eye(bob) as eye:
