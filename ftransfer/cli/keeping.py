@@ -32,16 +32,35 @@ async def keep_in_step(client: Client, direction: str, source: str, copy: Callab
         NotFound, NotAFolder: The source is not there at the beginning.
         ChannelError: The server cannot be reached any more.
     """
-    watching = _remote_changes(client, source) if direction == "get" else _local_changes(source)
-    async with watching as next_change:
-        await copy()
-        note(f"watching {printable(source)}; Ctrl-C ends it")
-        while True:
-            await _flock(next_change)
-            try:
+    is_there, said = False, ""
+    while True:
+        try:
+            async with _remote_changes(client, source) if direction == "get" else _local_changes(source) as next_change:
                 await copy()
-            except (NotFound, NotAFolder) as error:
-                note(f"ftransfer: {explain(error)}; waiting until it is there again")
+                if not is_there:
+                    note(f"watching {printable(source)}; Ctrl-C ends it")
+                is_there = True
+                while True:
+                    await _flock(next_change)
+                    await _copy_if_there(copy)
+        except NotFound as error:  # it is gone since the connection was lost
+            if not is_there:
+                raise
+            if str(error) != said:
+                said = str(error)
+                _note_gone(error)
+            await asyncio.sleep(_LOOK_S)
+
+
+async def _copy_if_there(copy: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await copy()
+    except (NotFound, NotAFolder) as error:
+        _note_gone(error)
+
+
+def _note_gone(error: FtransferError) -> None:
+    note(f"ftransfer: {explain(error)}; waiting until it is there again")
 
 
 async def _flock(next_change: Wait) -> None:

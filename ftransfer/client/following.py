@@ -74,6 +74,7 @@ class Follower:
         self._store: LocalStore | None = None  # of dest, while that is there
         self._due_s: float | None = None  # when the trees are to be compared, whatever comes
         self._longest_rest_s = check_s
+        self._is_begun = False
         self._tries = 0
         self._failed: dict[str, str] = {}  # what was said of names that cannot be had
 
@@ -85,16 +86,27 @@ class Follower:
             ChannelError: The server cannot be reached any more.
         """
         try:
-            async with self._client.watching(str(self._path)) as inbox:
-                await self._compare([], is_first=True)
-                while True:
-                    events = await _take(inbox, _LOOK_S)
-                    if await self._must_compare(events):
-                        await self._compare(events + await _rest_of_flock(inbox))
-                    elif events:
-                        await self._do_as_told(events)
+            while True:
+                try:
+                    async with self._client.watching(str(self._path)) as inbox:
+                        await self._compare([], is_first=not self._is_begun)
+                        self._is_begun = True
+                        await self._follow(inbox)
+                except NotFound as error:
+                    if not self._is_begun:
+                        raise
+                    self._note_failures([TreeItem("", "failed", error=error)])  # gone while the connection was lost
+                    await asyncio.sleep(_LOOK_S)
         finally:
             await self._leave_dest()
+
+    async def _follow(self, inbox: Inbox) -> None:
+        while True:
+            events = await _take(inbox, _LOOK_S)
+            if await self._must_compare(events):
+                await self._compare(events + await _rest_of_flock(inbox))
+            elif events:
+                await self._do_as_told(events)
 
     async def _must_compare(self, events: Sequence[LiveEvent]) -> bool:
         if self._due_s is not None and time.monotonic() >= self._due_s:

@@ -8,12 +8,14 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ftransfer.cli.keeping import keep_in_step
 from ftransfer.client.client import Client
 from ftransfer.client.following import Follower
+from ftransfer.client.retry import RetryRules
 from ftransfer.client.trees import TreeOptions
 from ftransfer.errors import FtransferError
 from ftransfer.protocol.live import CREATED, REMOVED, Change, LiveEvent
@@ -46,8 +48,8 @@ class Pair:
         self._news = asyncio.Event()
 
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        async with self._service.client() as client:
+    async def running(self, **options: Any) -> AsyncIterator[None]:
+        async with self._service.client(**options) as client:
             running = asyncio.create_task(self._run(client))
             try:
                 yield
@@ -215,6 +217,22 @@ async def test_nothing_is_removed_unless_it_was_asked_for(service: Service, mode
         write(pair.source / "w", "w")
         await pair.settle()
         assert {"a", "a/x", "a2", "a2/x", "u", "v", "w"} == picture(pair.copy).keys()
+
+
+@pytest.mark.parametrize("mode", MODES[:2])
+async def test_source_that_is_gone_when_the_connection_is_made_again_is_waited_for(service: Service, mode: str) -> None:
+    pair = Pair(service, mode)
+    write(pair.source / "a", "a")
+    async with pair.running(retry=RetryRules(first_s=0.01, longest_s=0.05)):
+        await pair.settle()
+        os.rename(pair.source, service.root / "away")
+        count = service.server.session_count
+        for task in list(service.server.sessions.values()):
+            task.cancel()
+        await pair.until(lambda: service.server.session_count > count)
+        os.rename(service.root / "away", pair.source)
+        write(pair.source / "b", "b")
+        await pair.settle()
 
 
 # watch --get alone.
