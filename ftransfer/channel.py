@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from ftransfer.errors import Closed, LocalProtocolError, SourceChanged, TimedOut
 from ftransfer.flow import Feed, FeedAt, FileSink, FileSource, Inflow, Outflow
-from ftransfer.jobs import Room, movers, run_job, stop_task
+from ftransfer.jobs import movers, room, run_job, stop_task
 from ftransfer.limits import Limits
 from ftransfer.link import Buffer, Link, SocketLink
 from ftransfer.progress import LeastProgress
@@ -190,9 +190,9 @@ class Channel:
         connection.payload_moved(len(data))
         return data
 
-    async def whole_payload(self, room: Room) -> memoryview:
-        """Give the payload that has begun as one buffer, in `room`; its length is bounded by limits.max_chunk_bytes."""
-        whole = room.view(self.connection.payload_left)
+    async def whole_payload(self) -> memoryview:
+        """Give the payload that has begun as one buffer; its length is bounded by limits.max_chunk_bytes."""
+        whole = room(self.connection.payload_left)
         position = 0
         if self.link.direct is not None:
             position = await self._receive_into(self.link.direct, whole)

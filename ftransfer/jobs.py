@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import mmap
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,9 +17,13 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 _MOVERS = 16
-_LEAST_ROOM = 4 << 20  # bytes; what is not used of it takes no memory, and what comes first is often small
+_LEAST_ROOM = 4 << 20  # bytes; what comes first is often small
+KEPT_ROOMS = 3
+_REFERENCES_OF_FREE = 3  # the list's, the loop's that looks, and the one that is counted with
 _movers: ThreadPoolExecutor | None = None
 _scratch = threading.local()
+_rooms: list[mmap.mmap] = []
+_choosing = threading.Lock()
 
 
 def movers() -> ThreadPoolExecutor:
@@ -63,21 +68,20 @@ async def stop_task(task: asyncio.Task[Any]) -> None:
         task.exception()  # seen, so that it is not reported as never retrieved
 
 
-class Room:
-    """Memory for content that comes and goes in turns: each takes the place of the last, of which no view may be used any more.
+def room(size: int) -> memoryview:
+    """Give `size` bytes of memory for content, in which anything may stand.
 
-    Memory that is new each time is got from the system page by page, which costs as much as filling it. It is mapped, so that of a
-    large room only what is used takes memory.
+    Memory that is new each time is got from the system page by page, which costs as much as filling it. So a few rooms are kept,
+    and one is given out again when nobody has a view of it any more. They are mapped: what is not used of one takes no memory.
     """
-
-    def __init__(self) -> None:
-        self._memory = memoryview(b"")
-
-    def view(self, size: int) -> memoryview:
-        """Give `size` bytes, in which anything may stand."""
-        if len(self._memory) < size:
-            self._memory = memoryview(mmap.mmap(-1, max(size, _LEAST_ROOM), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
-        return self._memory[:size]
+    with _choosing:
+        for memory in _rooms:
+            if len(memory) >= size and sys.getrefcount(memory) == _REFERENCES_OF_FREE:
+                return memoryview(memory)[:size]
+        memory = mmap.mmap(-1, max(size, _LEAST_ROOM), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        if len(_rooms) < KEPT_ROOMS:
+            _rooms.append(memory)
+        return memoryview(memory)[:size]
 
 
 def scratch(size: int) -> memoryview:

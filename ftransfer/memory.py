@@ -195,16 +195,17 @@ class MemoryBudget:
 
 
 class ContentMemory:
-    """What the sessions of a server share: budgets that hold whatever content there is, and a session's part in them.
+    """What the sessions of a server share, in budgets for whatever content there is.
 
-    Packs and the groups that are sent as packs wait for room; so do lists of names. Blocks do not wait: where there is no room for
-    a large one, a small one does.
+    Packs, and the groups that are sent as packs, wait for room; so do lists of names. Blocks do not wait: where there is no room
+    for a large one, a small one does. What no budget has is for the smallest blocks, one for each session (a quarter), and for
+    rooms that are kept to be used again (jobs.room).
     """
 
     def __init__(self, total: int) -> None:
-        self.packs = MemoryBudget(total // 2)
-        self.names = MemoryBudget(total // 8)
-        self.blocks = MemoryBudget(total // 8)  # the last quarter is for the smallest blocks, one for each session
+        self.packs = MemoryBudget(total * 3 // 8)
+        self.names = MemoryBudget(total // 16)
+        self.blocks = MemoryBudget(total // 8)
 
     @property
     def held(self) -> int:

@@ -28,7 +28,6 @@ from ftransfer.errors import (
     RemoteProtocolError,
     SourceChanged,
 )
-from ftransfer.jobs import Room
 from ftransfer.names import NameReader, SafeName, escape, parse_name
 from ftransfer.protocol.connection import Payload
 from ftransfer.protocol.replies import Outcomes, Reply
@@ -175,7 +174,6 @@ class _Intake:
         self._prefix = "" if remote.is_root else f"{remote}/"
         self._names = NameReader()
         self._folder: SafeName | None = None  # of the last name, if that lies below `remote`
-        self._room = Room()
         # What has come, to be compared with the reply.
         self._sent = self._failed = self._bytes = 0
 
@@ -203,7 +201,7 @@ class _Intake:
             match event:
                 case Payload():
                     # While a pack is stored the next one gathers in the socket's buffer: two threads would only take turns.
-                    files, _ = unpack(await channel.whole_payload(self._room), channel.limits, self._relative)
+                    files, _ = unpack(await channel.whole_payload(), channel.limits, self._relative)
                     self._sent += len(files)
                     self._bytes += sum(len(file.data) for file in files)
                     await self._store_files(files)

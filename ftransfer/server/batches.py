@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 from ftransfer.digest import Digest
 from ftransfer.errors import Aborted, Closed, FtransferError, NameRefused, RemoteProtocolError
-from ftransfer.jobs import Room
 from ftransfer.memory import Reservation
 from ftransfer.names import SafeName, escape, parse_name
 from ftransfer.protocol.commands import Command
@@ -220,7 +219,7 @@ async def _next_pack(session: Session, counts: dict[str, int]) -> Coroutine[Any,
     match event:
         case Payload(length=length):
             room = await _room_for_pack(session, length, is_first=not any(counts.values()))
-            files, digest = unpack(await session.channel.whole_payload(Room()), session.limits)
+            files, digest = unpack(await session.channel.whole_payload(), session.limits)
             room.settle()
             return _store(session, files, digest, counts, room)
         case Finish():

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from ftransfer.digest import digest_of
 from ftransfer.errors import DigestMismatch, FtransferError, NameRefused, SourceChanged, StoreFailed
-from ftransfer.jobs import Room
+from ftransfer.jobs import room
 from ftransfer.limits import clamp_time
 from ftransfer.names import NameReader, SafeName, encode_name
 from ftransfer.storage.aside import NewFolder, can_stand_in
@@ -38,7 +38,7 @@ def read_small(root: Root, names: Iterable[SafeName], room_bytes: int) -> list[S
     """Read files until `room_bytes` of content are full; see Store.read_small."""
     items: list[SmallFile | Entry | FtransferError] = []
     left = room_bytes
-    shelf = Shelf(Room().view(room_bytes))
+    shelf = Shelf(room(room_bytes))
     with Folders(root, PATH_FLAGS | os.O_DIRECTORY) as folders:
         for name in names:
             try:

@@ -12,7 +12,7 @@ import stat
 from collections.abc import Generator
 
 from ftransfer.errors import FtransferError, StoreFailed
-from ftransfer.jobs import Room
+from ftransfer.jobs import room
 from ftransfer.limits import clamp_time
 from ftransfer.names import SafeName, escape
 from ftransfer.storage.base import FOLDER, Entry, SmallFile
@@ -50,7 +50,7 @@ class Sweep:
     def next_group(self, max_items: int) -> list[Item]:
         """Give the next things: at most `max_items`, at most `room_bytes` of content, or what took a step."""
         step = Step()
-        self._shelf = Shelf(Room().view(self._room_bytes))
+        self._shelf = Shelf(room(self._room_bytes))
         group: list[Item] = []
         left = self._room_bytes
         most = min(self._most, max_items)

@@ -10,7 +10,7 @@ import pytest
 
 from ftransfer.account import Account
 from ftransfer.channel import Channel
-from ftransfer.jobs import Room, stop_task
+from ftransfer.jobs import KEPT_ROOMS, room, stop_task
 from ftransfer.limits import Limits
 from ftransfer.protocol.connection import Role
 from ftransfer.server.outbox import Outbox
@@ -80,12 +80,20 @@ async def test_what_a_stopped_task_raises_is_dropped() -> None:
     await stop_task(task)
 
 
-def test_room_is_used_again_and_grows() -> None:
-    room = Room()
-    first = room.view(3)
+def test_room_is_given_out_again_when_nobody_has_a_view_of_it() -> None:
+    first = room(3)
     first[:] = b"abc"
-    assert bytes(room.view(2)) == b"ab"
-    grown = room.view(5000)
-    assert len(grown) == 5000
-    assert bytes(first) == b"abc"  # what has been given out is never taken away under its user
-    assert len(room.view(0)) == 0
+    part = first[1:]
+    del first
+    held = [room(100_000) for _ in range(2 * KEPT_ROOMS)]
+    for view in held:
+        view[:3] = b"xyz"
+    assert bytes(part) == b"bc"  # what has been given out is never taken away under its user
+    before = {id(view.obj) for view in held}
+    del held, view
+    again = [room(50_000) for _ in range(2)]
+    assert len({id(view.obj) for view in again}) == 2 and {id(view.obj) for view in again} <= before
+
+
+def test_room_has_the_size_that_is_wanted() -> None:
+    assert [len(room(size)) for size in (0, 1, 5 << 20)] == [0, 1, 5 << 20]
