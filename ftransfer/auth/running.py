@@ -151,8 +151,8 @@ def _is_locked(fd: int, kind: int) -> bool:
 
 def _where() -> str:
     try:
-        with open(_BOOT, encoding="ascii") as file:
-            return f"{file.read().strip()} {os.readlink(_NETWORK)}"
+        with open(_BOOT, "rb") as file:
+            return f"{file.read().strip().decode()} {os.readlink(_NETWORK)}"
     except OSError:
         import socket
 

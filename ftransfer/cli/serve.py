@@ -41,7 +41,8 @@ Examples:
   ftransfer serve ./share --read-only --welcome "the lab's measurements"
   ftransfer serve ./inbox --drop-box
   ftransfer serve /tmp/scratch --no-fsync --keep-partials 1d
-  ftransfer serve ./share --host 0.0.0.0 --port 9021    # encrypted; the line for others is printed
+  ftransfer serve ./share --host 0.0.0.0 --port 9021    # encrypted; what others need is printed
+  ftransfer serve ./share --anonymous all               # without a login, also for other users of this machine
   ftransfer serve ./share --host 0.0.0.0 --users users.toml
   ftransfer serve ./share --port 0        # any free port; the first line says which
   ftransfer serve ./share --quota 50G --keep-free 10G --rate 20M --audit /var/log/ftransfer.log

@@ -67,8 +67,9 @@ async def log_in(conversation: Conversation, security: Security, *, only_given: 
 def _login_needed(conversation: Conversation, user: str) -> LoginNeeded:
     address, logins = str(conversation.address), conversation.hello.logins
     names = "--user NAME and " if logins == ("user",) and not user else ""
+    owner = "; if another user runs it, ask for its token" if logins == ("token",) and conversation.channel.link.is_local else ""
     return LoginNeeded(
-        f"{address} wants a login; give {names}the secret in FTRANSFER_TOKEN or with --token-file, or log in once",
+        f"{address} wants a login; give {names}the secret in FTRANSFER_TOKEN or with --token-file, or log in once{owner}",
         address=address,
         logins=logins,
         user=user,

@@ -104,7 +104,7 @@ async def test_others_get_nothing_without_the_token(machine: Machine) -> None:
         for verb in ("get", "rm"):
             refused = await machine.run("eve", verb, "127.0.0.1", server.port, "a")
             assert (refused.code, refused.out) == (5, b"") and refused.err.count("\n") == 1
-            assert "wants a login" in refused.err
+            assert "wants a login" in refused.err and "if another user runs it, ask for its token" in refused.err
         assert (await machine.run("eve", "dir", "127.0.0.1", server.port, token=machine.token())).code == 0
         assert (await machine.run("eve", "dir", "127.0.0.1", server.port, token="guess")).code == 5
 
