@@ -6,6 +6,7 @@ From this it follows whether it may be spoken to, in plain or at all, and whethe
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,11 +16,10 @@ from ftransfer.client.security import Security
 from ftransfer.errors import BadFile, NotTrusted
 from ftransfer.link import Link
 from ftransfer.private import state_folder
-from ftransfer.tls.fingerprint import fingerprint_of, parse_fingerprint
-from ftransfer.tls.known_hosts import KnownHosts, KnownKey
 
 if TYPE_CHECKING:
     from ftransfer.client.greeting import Address
+    from ftransfer.tls.known_hosts import KnownHosts, KnownKey
 
 _KNOWN_HOSTS = "known_hosts"
 
@@ -30,6 +30,8 @@ def check_key(link: Link, address: Address, security: Security) -> str:
     Raises:
         NotTrusted: It is another one, or cannot be compared.
     """
+    from ftransfer.tls.fingerprint import parse_fingerprint
+
     shown = shown_by(link)
     if security.fingerprint:
         try:
@@ -81,7 +83,11 @@ def keep_first(address: Address, shown: str, security: Security) -> None:
 
 def shown_by(link: Link) -> str:
     """Return the fingerprint of the certificate that the other end has shown; "" in plain."""
-    return fingerprint_of(link.tls.getpeercert(binary_form=True) or b"") if link.tls is not None else ""
+    if link.tls is None:
+        return ""
+    from ftransfer.tls.fingerprint import fingerprint_of
+
+    return fingerprint_of(link.tls.getpeercert(binary_form=True) or b"")
 
 
 def own_server(link: Link, port: int, security: Security) -> RunningServer | None:
@@ -91,6 +97,8 @@ def own_server(link: Link, port: int, security: Security) -> RunningServer | Non
 
 
 def _known_hosts(security: Security) -> KnownHosts:
+    from ftransfer.tls.known_hosts import KnownHosts
+
     return KnownHosts(_state(security) / _KNOWN_HOSTS)
 
 
@@ -99,6 +107,8 @@ def _state(security: Security) -> Path:
 
 
 def _known_key(address: Address, security: Security) -> KnownKey | None:
+    if not os.path.lexists(_state(security) / _KNOWN_HOSTS):
+        return None  # most who only speak to their own machine know nobody, and need not import what reads it
     with _reported(address):
         return _known_hosts(security).find(str(address))
 
