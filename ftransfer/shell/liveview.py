@@ -12,7 +12,8 @@ from typing import Protocol
 
 from ftransfer.errors import FtransferError, RequestError
 from ftransfer.names import SafeName
-from ftransfer.protocol.live import Attendance, LiveEvent
+from ftransfer.protocol.live import Attendance, Change, LiveEvent
+from ftransfer.shell.changelines import ChangeLines
 from ftransfer.shell.people import event_line
 from ftransfer.shell.wording import explain
 
@@ -79,11 +80,14 @@ class LiveView:
         return task
 
     async def _follow(self, opening: AbstractAsyncContextManager[Events], started: asyncio.Future[None]) -> None:
+        changes = ChangeLines(self._show)
         try:
             async with opening as events:
                 started.set_result(None)
                 async for event in events:
-                    if not (self.is_muted and isinstance(event, Attendance)):
+                    if isinstance(event, Change):
+                        changes.add(event)
+                    elif not (self.is_muted and isinstance(event, Attendance)):
                         self._show(event_line(event))
         except FtransferError as error:
             if started.done():
@@ -91,6 +95,7 @@ class LiveView:
             else:
                 started.set_exception(error)
         finally:
+            changes.close()
             if not started.done():
                 started.cancel()
 
