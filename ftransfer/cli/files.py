@@ -64,7 +64,7 @@ Names = Annotated[list[str], Argument(metavar="NAME", help="Files or folders in 
 
 
 def stat(host: Host, port: Port, names: Names, as_json: Json = False) -> None:
-    """Describe files and folders: kind, size, time of the last change, mode, and identity."""
+    """Describe files and folders. Kind, size, time of the last change, mode, and identity."""
 
     async def one(client: Client, name: str) -> str:
         entry = await client.stat(name)
@@ -75,7 +75,7 @@ def stat(host: Host, port: Port, names: Names, as_json: Json = False) -> None:
 
 
 def checksum(host: Host, port: Port, names: Names, as_json: Json = False) -> None:
-    """Print the BLAKE3 of files in the share, as b3sum does, without receiving them."""
+    """Print the BLAKE3 of files, as b3sum does. They are not received."""
 
     async def one(client: Client, name: str) -> str:
         found = await client.checksum(name)
@@ -149,7 +149,7 @@ def partials(
     ] = "0",
     as_json: Json = False,
 ) -> None:
-    """List uploads that were cut off and may be gone on with; or remove them."""
+    """List interrupted uploads, or remove them. They go on when the same file is put again."""
     found = run(_partials(host, port, path, clear=clear, older_s=parse_age(older)))
     if as_json:
         sys.stdout.write("".join(f"{json.dumps(_partial_record(partial))}\n" for partial in found))

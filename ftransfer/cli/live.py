@@ -66,7 +66,7 @@ Text = Annotated[str, Argument(metavar="TEXT", help="One line of text.")]
 
 
 def who(host: Host, port: Port, as_json: Json = False) -> None:
-    """List who is connected, since when, and what each is transferring."""
+    """List who is connected. Each line says who, from where, since when, and what is being transferred."""
     from ftransfer.shell.people import presence_lines, presence_record
 
     only_show()

@@ -28,7 +28,7 @@ Examples:
 
 
 def login(host: Host, port: Port) -> None:
-    """Log in to a server, and keep the login for the commands that follow."""
+    """Log in to a server. The login is kept for the commands that follow."""
     run(_login(host, port))
 
 

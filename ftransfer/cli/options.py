@@ -77,19 +77,19 @@ Retries = Annotated[
         "--retries",
         metavar="N",
         callback=_check_count,
-        help="Try so often again without progress; 0 for not at all. Else: for five minutes without progress.",
+        help="Give up after N tries without progress; 0 for no second try. Without it: after five minutes.",
     ),
 ]
 NoFsync = Annotated[bool, Option("--no-fsync", help="Do not wait for the disk; a power cut may cost the file.")]
 Offset = Annotated[int, Option("--offset", metavar="N", callback=_check_count, help="Begin at this byte.", show_default=False)]
-Length = Annotated[int | None, Option("--length", metavar="N", callback=_check_count, help="At most so many bytes.")]
+Length = Annotated[int | None, Option("--length", metavar="N", callback=_check_count, help="Receive at most N bytes.")]
 Streams = Annotated[
     int | None,
     Option(
         "--streams",
         metavar="N",
         callback=_check_count,
-        help="Over so many connections at once; else as many as pay on a long path.",
+        help="Use N parallel connections; without it the number is chosen automatically.",
         show_default=False,
     ),
 ]

@@ -21,6 +21,11 @@ class QuickCommand(TyperCommand):
     def get_params(self, ctx: Any) -> Any:
         return spare_pydantic(super().get_params(ctx))
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        from ftransfer.cli.helping import write_help  # a command that is carried out needs none
+
+        write_help(self, ctx, formatter)
+
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         # Typer from 0.29 on writes {HOST} for what must be there; everybody else writes HOST.
         pieces = [piece.replace("{", "").replace("}", "") for piece in super().collect_usage_pieces(ctx)]

@@ -68,7 +68,7 @@ def serve(
     ] = False,
     keep_partials: Annotated[
         str,
-        Option(metavar="AGE", callback=checked_by(parse_age), help="How long uploads that were cut off may be gone on with."),
+        Option(metavar="AGE", callback=checked_by(parse_age), help="How long interrupted uploads are kept, to be resumed."),
     ] = "7d",
     welcome: Annotated[str, Option(help="What users are greeted with; else the folder's name.", show_default=False)] = "",
     lock_down: LockDown = None,
@@ -238,7 +238,7 @@ def _open_audit(path: str | None) -> Audit | None:
 
 
 async def _stop(server: Server, signals: asyncio.Queue[None]) -> int:
-    note("stopping; what runs may finish, a second signal cuts it")
+    note("stopping; running transfers may finish for up to 10 s; a second signal cuts them")
     gentle = asyncio.create_task(server.stop())
     second = asyncio.create_task(signals.get())
     await asyncio.wait([gentle, second], return_when=asyncio.FIRST_COMPLETED)

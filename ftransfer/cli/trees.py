@@ -51,7 +51,7 @@ def sync(
     dry_run: Annotated[bool, Option("--dry-run", "-n", help="Only say what would be done.")] = False,
     checksum: Annotated[bool, Option("--checksum", "-c", help="Compare by content, not by size and time.")] = False,
     links: Annotated[bool, Option("--links", help="Copy links as links, not as what they lead to.")] = False,
-    include: Annotated[list[str] | None, Option("--include", metavar="PATTERN", help="Take part, whatever --exclude says.")] = None,
+    include: Annotated[list[str] | None, Option("--include", metavar="PATTERN", help="Included even if --exclude matches.")] = None,
     exclude: Annotated[
         list[str] | None, Option("--exclude", metavar="PATTERN", help="Leave out; patterns as in a .gitignore.")
     ] = None,
@@ -59,7 +59,7 @@ def sync(
     retries: Retries = None,
     as_json: Json = False,
 ) -> None:
-    """Make a folder like another one: only what differs is moved, verified, and what is there twice is not touched."""
+    """Make one folder like another, either way. Only what differs is moved, verified; what is there twice is not touched."""
     connection = connection_to(host, port, retries=retries)
     options = _options(delete, dry_run, checksum, links, include or [], exclude or [])
     if watch:

@@ -96,7 +96,7 @@ def _way_of(
     plain: Annotated[bool, Option("--plain", help="Do not encrypt, even over a network.")] = False,
     fingerprint: Annotated[str, Option(metavar="F", help="The server's key must have this fingerprint.", show_default=False)] = "",
     ca: Annotated[
-        str, Option(metavar="FILE", help="Trust these authorities; system for those of this system.", show_default=False)
+        str, Option(metavar="FILE", help="File of CAs to trust, or system for those of the system.", show_default=False)
     ] = "",
     cert: Annotated[str, Option(metavar="FILE", help="Certificate to show to the server.", show_default=False)] = "",
     key: Annotated[str, Option(metavar="FILE", help="Its key, if it is in another file.", show_default=False)] = "",
