@@ -15,9 +15,22 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from ftransfer.account import Account
 from ftransfer.errors import AlreadyThere, Forbidden, FtransferError, NotAFile, NotAFolder, NotFound, ReadOnly
 from ftransfer.limits import DEFAULT_LIMITS, Limits
-from ftransfer.names import ROOT, SafeName, escape, parse_name, parse_path
+from ftransfer.names import ROOT, SafeName, check_told, escape, parse_name, parse_path
 from ftransfer.rights import Principal, Right
-from ftransfer.storage.base import FOLDER, LINK, Announcement, Entry, Partial, Range, Reader, SmallFile, Store, Writer, lines_of
+from ftransfer.storage.base import (
+    FOLDER,
+    LINK,
+    OTHER,
+    Announcement,
+    Entry,
+    Partial,
+    Range,
+    Reader,
+    SmallFile,
+    Store,
+    Writer,
+    lines_of,
+)
 from ftransfer.uploads import OpenUpload, Uploads
 
 _SEEING = (Right.LIST, Right.READ)
@@ -60,30 +73,37 @@ class Door:
     # Looking.
 
     async def list(
-        self, path: str, *, recursive: bool = False, links: bool = False, after: str = "", until: str = ""
+        self,
+        path: str,
+        *,
+        recursive: bool = False,
+        links: bool = False,
+        others: bool = False,
+        after: str = "",
+        until: str = "",
     ) -> AsyncGenerator[Sequence[Entry], None]:
         """Give the entries below a folder that may be seen, in batches; of a recursive listing those in the range from `after` to
         `until`, names relative to the folder. Close it if it is left early. Raises as Store.list, and NameRefused."""
         folder = parse_path(path, self._limits)
-        within = Range(*(str(parse_path(bound, self._limits)) for bound in (after, until)))
+        within = Range(*(bound and check_told(bound) for bound in (after, until)))
         if not self._may_list(folder):
             return
-        batches = self._store.list(folder, recursive=recursive, links=links, within=within)
+        batches = self._store.list(folder, recursive=recursive, links=links, others=others, within=within)
         async with contextlib.aclosing(batches):
             async for batch in batches:
                 seen = batch if self._is_uniform else [entry for entry in batch if self._is_listed(entry)]
                 if seen:
                     yield seen
 
-    async def lines(self, path: str, *, links: bool = False) -> AsyncGenerator[Sequence[str], None]:
+    async def lines(self, path: str, *, links: bool = False, others: bool = False) -> AsyncGenerator[Sequence[str], None]:
         """Give the same as lines, names relative to the folder (Store.lines). Raises as `list`."""
         folder = parse_path(path, self._limits)
         if not self._is_uniform:
-            async with contextlib.aclosing(self.list(path, recursive=True, links=links)) as batches:
+            async with contextlib.aclosing(self.list(path, recursive=True, links=links, others=others)) as batches:
                 async for batch in batches:
                     yield lines_of(batch, folder)
         elif self._may_list(folder):
-            async with contextlib.aclosing(self._store.lines(folder, links=links)) as groups:
+            async with contextlib.aclosing(self._store.lines(folder, links=links, others=others)) as groups:
                 async for lines in groups:
                     yield lines
 
@@ -134,17 +154,21 @@ class Door:
             items.append(self._only_folder(name, item))
         return items
 
-    async def read_tree(self, path: str, room_bytes: int, max_items: int) -> AsyncGenerator[Sequence[SmallItem], None]:
+    async def read_tree(
+        self, path: str, room_bytes: int, max_items: int, *, others: bool = False
+    ) -> AsyncGenerator[Sequence[SmallItem], None]:
         """Read all that may be seen below a folder. Gives as Store.read_tree; raises as `list`."""
         if self._is_uniform and self.principal.may(Right.READ, ROOT):
-            groups = self._store.read_tree(parse_path(path, self._limits), room_bytes, max_items)
+            groups = self._store.read_tree(parse_path(path, self._limits), room_bytes, max_items, others=others)
             async with contextlib.aclosing(groups):
                 async for group in groups:
                     yield group
             return
-        async with contextlib.aclosing(self.list(path, recursive=True)) as batches:
+        async with contextlib.aclosing(self.list(path, recursive=True, others=others)) as batches:
             async for batch in batches:
-                names = [parse_name(entry.name, self._limits) for entry in batch]
+                if left_out := [entry for entry in batch if entry.kind == OTHER]:
+                    yield left_out
+                names = [parse_name(entry.name, self._limits) for entry in batch if entry.kind != OTHER]
                 while names:
                     items = await self.read_small(names[:max_items], room_bytes)
                     names = names[len(items) :]
@@ -271,17 +295,19 @@ class Door:
         await self._store.set_attributes(name, mtime_ns=mtime_ns, mode=mode)
         return name
 
-    async def rename(self, old: str, new: str, *, replace: bool = False) -> SafeName:
+    async def rename(self, old: str, new: str, *, replace: bool = False, over: bool = False) -> SafeName:
         """Move a file or folder; give its new name. Raises as Store.rename, NameRefused and ReadOnly."""
         source, target = parse_path(old, self._limits), parse_path(new, self._limits)
         # What is moved comes under the rights of its new place: nobody shall read there what they may not read here.
         for right in (Right.DELETE, *_SEEING):
             self._need(right, source)
         self._need(Right.WRITE, target)
-        if replace:
+        if replace or over:
             self._need(Right.OVERWRITE, target)
+        if over:
+            self._need(Right.DELETE, target)
         async with self._naming_what_is_missing(target, source):
-            await self._store.rename(source, target, replace=replace)
+            await self._store.rename(source, target, replace=replace, over=over)
         self._account.note_change()
         return target
 

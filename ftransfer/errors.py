@@ -2,7 +2,7 @@
 
 FtransferError
 ├── ProtocolError          LocalProtocolError (we misused the API) · RemoteProtocolError (the peer broke the rules)
-├── ShareError             NameRefused · NotFound · AlreadyThere · NotAFile · NotAFolder · FolderNotEmpty · Forbidden ·
+├── ShareError             NameRefused · NotFound · AlreadyThere · NotAFile · NotAFolder · FolderNotEmpty · Forbidden · LeftOut ·
 │                          ReadOnly · QuotaFull · DiskFull · ChangedMeanwhile · StoreFailed
 ├── TransferError          Truncated · DigestMismatch · OffsetConflict · SourceChanged · Superseded · Aborted
 ├── AuthError              NotAuthorised (LoginNeeded) · NotTrusted (UnknownServer) · TlsRequired
@@ -93,6 +93,12 @@ class Forbidden(ShareError):
     """The operating system, or the user's rights, do not allow it."""
 
     code = "forbidden"
+
+
+class LeftOut(ShareError):
+    """Something of a tree cannot be moved with it: a link that leads nowhere, a device, a name that is reserved."""
+
+    code = "left_out"
 
 
 class ReadOnly(ShareError):

@@ -69,4 +69,4 @@ def clamp_time(time_ns: int) -> int:
     """Return a time brought into the range that can be said. File systems know others: a zero date of NTFS lies in 1601."""
     if FIRST_TIME_NS <= time_ns <= LAST_TIME_NS:
         return time_ns
-    return LAST_TIME_NS if time_ns > 0 else FIRST_TIME_NS
+    return LAST_TIME_NS if time_ns > 0 else -LAST_TIME_NS  # as lines can say it

@@ -69,6 +69,18 @@ def parse_path(text: str, limits: Limits = DEFAULT_LIMITS) -> SafeName:
     return _check(text[:-1] if text.endswith("/") else text, limits)
 
 
+def check_told(text: str) -> str:
+    """Check a name that is only told or compared; it may be reserved, or too long to be asked for.
+
+    Raises:
+        NameRefused: It is none that a file system could hold.
+    """
+    raw = encode_name(text)
+    if not text or "\0" in text or len(raw) > 2 * DEFAULT_LIMITS.max_name_bytes or {"", ".", ".."}.intersection(text.split("/")):
+        raise _refused(text, "no file has such a name")
+    return raw.decode("utf-8", "surrogateescape")
+
+
 def _check(text: str, limits: Limits) -> SafeName:
     raw = encode_name(text)
     if len(raw) > limits.max_name_bytes:

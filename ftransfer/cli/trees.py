@@ -99,8 +99,8 @@ async def copy_tree(client: Client, direction: str, source: str, dest: str, opti
     report = await _copy(client, direction, source, dest, options, told)
     _write_total(report, direction, as_json=as_json)
     # A name may have failed in one attempt and not in the next: only the report knows what has come of all of them.
-    if report.failed and told.error is not None:
-        raise SomeFailed(report.failed, told.error)
+    if not report.is_complete and told.error is not None:
+        raise SomeFailed(report.failed, told.error, left_out=report.left_out + report.kept)
 
 
 def _write_total(report: TreeReport, direction: str, *, as_json: bool, when: str = "") -> None:

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from ftransfer.client.conversation import Conversation, require_count
 from ftransfer.client.trees import Plan, TreeOptions
 from ftransfer.errors import FtransferError, NotFound, SourceChanged
-from ftransfer.names import ROOT, SafeName
+from ftransfer.names import ROOT, SafeName, parse_name
 from ftransfer.protocol.replies import Listing, Reply
 from ftransfer.storage.base import FOLDER, WHOLE, Entry, Range, Store
 from ftransfer.transfer.pipeline import closing, read_ahead
@@ -63,7 +63,7 @@ async def compare_ranges(
             said = await _ask_ahead(conversation, remote, ranges, number, said, links=options.links)
         if within.after:
             plan.add_all(comparison.resume(await _folders_down_to(store, within.after)))
-        ours = store.list(ROOT, recursive=True, links=options.links, within=within)
+        ours = store.list(ROOT, recursive=True, links=options.links, others=True, within=within)
         theirs = _Counted(_answer(conversation, remote, pulls=pulls) if differences.told else nothing())
         async with closing(ours), closing(theirs.batches):
             async for actions in comparison.actions(theirs, ours) if pulls else comparison.actions(ours, theirs):
@@ -107,7 +107,8 @@ async def remote_entries(conversation: Conversation, remote: SafeName, *, links:
     Raises:
         NotFound, NotAFolder, RemoteProtocolError, NameRefused.
     """
-    await conversation.say("dir", str(remote), {"recursive": recursive or None, "links": links or None})
+    how = {"recursive": recursive or None, "links": links or None, "others": recursive or None}
+    await conversation.say("dir", str(remote), how)
     async for entries in _answer(conversation, remote, pulls=True):
         yield entries
 
@@ -126,7 +127,7 @@ async def ask_differences(
     # Digests of content are not in the spans, and names that take no part would make them differ.
     if FEATURE not in conversation.hello.features or options.checksum or options.wanted is not everything:
         return Differences([WHOLE])
-    lines = read_ahead(store.lines(ROOT, links=options.links))
+    lines = read_ahead(store.lines(ROOT, links=options.links, others=True))
     try:
         async with contextlib.aclosing(lines):
             return await find_differences(_spans(conversation, remote, links=options.links), lines)
@@ -137,7 +138,7 @@ async def ask_differences(
 
 
 async def _spans(conversation: Conversation, remote: SafeName, *, links: bool) -> AsyncIterator[Span]:
-    await conversation.say("dir", str(remote), {"spans": True, "recursive": True, "links": links or None})
+    await conversation.say("dir", str(remote), {"spans": True, "recursive": True, "links": links or None, "others": True})
     count = 0
     while isinstance(event := await conversation.answer(), Listing):
         for item in event.items:
@@ -160,7 +161,7 @@ async def _ask_ahead(
         if room < 0 and said > number:
             break
         bounds = {"after": within.after or None, "until": within.until or None}
-        await conversation.say("dir", str(remote), {"recursive": True, "links": links or None, **bounds})
+        await conversation.say("dir", str(remote), {"recursive": True, "links": links or None, "others": True, **bounds})
         said += 1
     return said
 
@@ -186,7 +187,7 @@ async def _folders_down_to(store: Store, name: str) -> Sequence[Entry]:
     parts, folders = name.split("/"), []
     try:
         for depth in range(1, len(parts) + 1):
-            entry = await store.stat(SafeName(tuple(parts[:depth])))
+            entry = await store.stat(parse_name("/".join(parts[:depth])))
             if entry.kind != FOLDER:
                 break
             folders.append(entry._replace(identity=""))

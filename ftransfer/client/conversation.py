@@ -184,6 +184,11 @@ class Conversation:
             if lines:
                 await self.channel.send(*lines)
 
+    async def outcome_of(self, verb: str, argument: str, options: Mapping[str, Any]) -> Mapping[str, Any] | FtransferError:
+        """As `ask`, and give the error if the command fails. Raises what ends the session."""
+        await self.say(verb, argument, options)
+        return await self.outcome()
+
     async def outcome(self) -> Mapping[str, Any] | FtransferError:
         """Give the reply to a command, or its error. Raises what ends the session."""
         try:

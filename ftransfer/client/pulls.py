@@ -5,33 +5,41 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
+from ftransfer.client.comparing import compare_with_server, remote_entries
 from ftransfer.client.conversation import Asked, Conversation, require_count
 from ftransfer.client.downloads import Download
 from ftransfer.client.trees import (
+    ListSource,
     Plan,
     TreeItem,
     TreeRun,
     below,
+    is_whole,
+    left_out_item,
+    name_beside,
     relative_entry,
+    run_below,
     tell_plan,
-    tell_unread,
+    tell_untouched,
 )
 from ftransfer.errors import (
     DigestMismatch,
-    FolderNotEmpty,
     FtransferError,
     NameRefused,
     NotFound,
     RemoteProtocolError,
+    ShareError,
     SourceChanged,
+    TransferError,
 )
 from ftransfer.names import NameReader, SafeName, escape, parse_name
 from ftransfer.protocol.connection import Payload
 from ftransfer.protocol.replies import Outcomes, Reply
-from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, SmallFile, Store, Writer
+from ftransfer.storage.base import FILE, FOLDER, LINK, OTHER, Entry, SmallFile, Store, Writer
+from ftransfer.transfer.below import StoreBelow
 from ftransfer.transfer.digesting import digest_in_store
 from ftransfer.transfer.packs import MAX_ITEMS, in_frames, refusal_from_wire, unpack
 from ftransfer.transfer.pipeline import OneBehind
@@ -67,21 +75,102 @@ async def pull_tree(
     options = run.options
     with Plan() as plan:
         await _settle(planning, plan)
-        if plan.compared:
-            await _compare_digests(conversation, store, remote, plan, run)
+        await _compare_digests(conversation, store, remote, plan, run)
         run.begin(plan)
-        tell_unread(plan, run)
+        tell_untouched(plan, run)
         if options.dry_run:
-            tell_plan(plan, run)
+            await tell_plan(plan, run, _lister(conversation, remote), options)
             return
-        for entry in plan.replaced:
-            await store.remove(parse_name(entry.name), recursive=True)
+        for entry in plan.unlocked:
+            with contextlib.suppress(FtransferError):  # where that is refused, what is written there will say so
+                await store.set_attributes(parse_name(entry.name), mode=entry.mode | 0o700)
         await _write_links(store, plan.links, run)
         await _pull_small(conversation, store, remote, plan.small, run)
         await _pull_large(conversation, store, remote, plan.large, run, keep_cancelled=keep_cancelled)
+        for entry, count in plan.staged_with_counts():
+            await _pull_over(conversation, store, remote, entry, count, run, keep_cancelled=keep_cancelled)
         for entry in plan.removed:
             await _remove(store, entry, run)
+        for entry in plan.set:
+            await _set_attributes(store, entry, run)
         await _set_folders(store, plan.folders, run)
+
+
+def _lister(conversation: Conversation, remote: SafeName) -> ListSource:
+    async def listed(folder: SafeName, **how: bool) -> AsyncGenerator[Sequence[Entry], None]:
+        async for entries in remote_entries(conversation, SafeName(remote.parts + folder.parts), links=how["links"]):
+            yield [entry._replace(name=f"{folder}/{entry.name}") for entry in entries]
+
+    return listed
+
+
+async def _pull_over(
+    conversation: Conversation,
+    store: Store,
+    remote: SafeName,
+    entry: Entry,
+    count: int,
+    run: TreeRun,
+    *,
+    keep_cancelled: bool,
+) -> None:
+    """Make something beside what has its name; only when that is complete, it takes the place."""
+    name, beside = parse_name(entry.name), name_beside(entry.name)
+    with run_below(run, entry.name) as staged:
+        try:
+            if entry.kind == FOLDER:
+                await _pull_beside(
+                    conversation, store, below(remote, entry.name), beside, entry, staged, keep_cancelled=keep_cancelled
+                )
+            elif entry.kind == LINK:
+                (error,) = await store.write_small([SmallFile(str(beside), LINK, entry.mtime_ns, entry.mode, target=entry.target)])
+                if error is not None:
+                    raise error
+                staged.item(TreeItem("", "linked"))
+            else:
+                coming = Download(conversation, str(below(remote, entry.name)), store, beside, keep_cancelled=keep_cancelled)
+                await coming.ask()
+                writer = await coming.receive(lambda done, _: staged.within("", done), _nothing)
+                await _publish("", coming, writer, staged)
+            if not staged.report.failed:
+                await store.rename(beside, name, over=True)
+        except FtransferError as error:
+            if not conversation.is_between_commands:
+                raise
+            staged.failed("", error)
+        if staged.report.failed:
+            with contextlib.suppress(FtransferError):
+                await store.remove(beside, recursive=True)
+            return
+        if count:
+            run.removed(entry, count)
+        staged.tell()
+
+
+async def _pull_beside(
+    conversation: Conversation,
+    store: Store,
+    source: SafeName,
+    beside: SafeName,
+    entry: Entry,
+    run: TreeRun,
+    *,
+    keep_cancelled: bool,
+) -> None:
+    """Receive a folder under another name than its own."""
+    await store.make_folder(beside, parents=True)
+    inside = StoreBelow(store, beside)
+
+    async def planning(plan: Plan) -> None:
+        await compare_with_server(plan, conversation, inside, source, run.options, pulls=True)
+
+    await pull_tree(conversation, inside, source, run, planning, keep_cancelled=keep_cancelled)
+    await store.set_attributes(beside, mtime_ns=entry.mtime_ns, mode=entry.mode)
+    run.item(TreeItem("", "made"))
+
+
+async def _nothing() -> None:
+    """Have nothing to finish."""
 
 
 async def _settle(planning: Callable[[Plan], Awaitable[None]], plan: Plan) -> None:
@@ -102,7 +191,7 @@ async def pull_fresh_tree(
     """As pull_tree, into an empty folder: the server sends all that there is, without a listing first."""
     with Plan() as plan:
         run.find(plan)
-        await conversation.say("mget", str(remote), {"recursive": True})
+        await conversation.say("mget", str(remote), {"recursive": True, "others": True})
         await conversation.channel.send(conversation.connection.send_finish())
         intake = _Intake(conversation, store, remote, run, plan)
         await intake.receive()
@@ -112,26 +201,30 @@ async def pull_fresh_tree(
 
 
 async def _compare_digests(conversation: Conversation, store: Store, remote: SafeName, plan: Plan, run: TreeRun) -> None:
-    """Ask for the digests of files of the same size; what differs is to be copied, what does not gets its attributes."""
-    commands: Iterator[Asked] = (("checksum", str(below(remote, entry.name)), {}) for entry in plan.compared)
+    """Ask for the digests of files of the same size; what differs is to be copied."""
+    commands: Iterator[Asked] = (("checksum", str(below(remote, entry.name)), {}) for entry, _ in plan.all_compared())
     async with contextlib.aclosing(conversation.ask_many(commands)) as answers:
-        for entry in plan.compared:
+        for entry, differs_besides in plan.all_compared():
             answer = await anext(answers)
-            if isinstance(answer, FtransferError):
-                run.failed(entry.name, answer)
-            elif await digest_in_store(store, parse_name(entry.name)) != answer.get("digest"):
-                plan.add_copy(entry)
+            try:
+                if isinstance(answer, FtransferError):
+                    raise answer
+                is_same = await digest_in_store(store, parse_name(entry.name)) == answer.get("digest")
+            except (ShareError, TransferError) as error:
+                run.failed(entry.name, error)
             else:
-                plan.unchanged += 1
-                if not run.options.dry_run:
-                    await _set_attributes(store, entry)
+                plan.add_compared(entry, is_same=is_same, differs_besides=differs_besides)
+    plan.settle_compared()
 
 
-async def _set_attributes(store: Store, entry: Entry) -> None:
-    name = parse_name(entry.name)
-    there = await store.stat(name)
-    if (there.mtime_ns, there.mode) != (entry.mtime_ns, entry.mode):
-        await store.set_attributes(name, mtime_ns=entry.mtime_ns, mode=entry.mode)
+async def _set_attributes(store: Store, entry: Entry, run: TreeRun) -> None:
+    """Set mode and time of a file whose content is right."""
+    try:
+        await store.set_attributes(parse_name(entry.name), mtime_ns=entry.mtime_ns, mode=entry.mode)
+    except FtransferError as error:
+        run.failed(entry.name, error)
+    else:
+        run.item(TreeItem(entry.name, "updated"))
 
 
 async def _write_links(store: Store, links: Spool, run: TreeRun) -> None:
@@ -254,6 +347,10 @@ class _Intake:
 
     def _take_outcomes(self, items: list[Any]) -> None:
         for item in items:
+            if self._plan is not None and isinstance(item, dict) and "other" in item:
+                entry = entry_from_wire({**item, "kind": OTHER, "why": item["other"]}, self._remote)
+                self._run.item(left_out_item(relative_entry(entry, self._remote).name, entry.why))
+                continue
             error = refusal_from_wire(item)
             (name,) = self._relative([str(item["name"])])
             if error is not None:
@@ -324,11 +421,10 @@ async def _publish(shown: str, coming: Download, writer: Writer, run: TreeRun) -
 
 
 async def _remove(store: Store, entry: Entry, run: TreeRun) -> None:
-    is_whole = entry.kind == FOLDER and run.removes_whole_folders
     try:
-        count = await store.remove(parse_name(entry.name), recursive=is_whole)
-    except (NotFound, FolderNotEmpty):
-        return  # somebody else was quicker; or it holds what takes no part
+        count = await store.remove(parse_name(entry.name), recursive=is_whole(entry, run))
+    except NotFound:
+        return  # somebody else was quicker
     except FtransferError as error:
         run.failed(entry.name, error)
     else:

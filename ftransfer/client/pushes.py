@@ -5,20 +5,42 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ftransfer.client.ahead import PutsAhead
 from ftransfer.client.comparing import ask_differences, compare_ranges
 from ftransfer.client.conversation import Asked, Conversation, require_count
 from ftransfer.client.files import ask_partials
-from ftransfer.client.trees import Plan, TreeItem, TreeRun, below, items_of, tell_plan, tell_unread
+from ftransfer.client.trees import (
+    Plan,
+    TreeItem,
+    TreeRun,
+    below,
+    is_whole,
+    items_of,
+    left_out_item,
+    name_beside,
+    run_below,
+    tell_plan,
+    tell_untouched,
+)
+from ftransfer.client.uploads import source_of, upload
 from ftransfer.digest import Digest
-from ftransfer.errors import ChannelError, FolderNotEmpty, FtransferError, NotFound, RemoteProtocolError, SourceChanged
+from ftransfer.errors import (
+    ChannelError,
+    FtransferError,
+    NotFound,
+    RemoteProtocolError,
+    ShareError,
+    SourceChanged,
+    TransferError,
+)
 from ftransfer.jobs import stop_task
 from ftransfer.names import ROOT, SafeName, escape, parse_name
 from ftransfer.protocol.replies import Outcomes, Reply, take_count
-from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, SmallFile, Store
+from ftransfer.storage.base import FILE, FOLDER, LINK, OTHER, Entry, SmallFile, Store
+from ftransfer.transfer.below import StoreBelow
 from ftransfer.transfer.digesting import digest_in_store
 from ftransfer.transfer.packs import (
     MAX_ITEMS,
@@ -49,58 +71,123 @@ async def push_tree(conversation: Conversation, store: Store, remote: SafeName, 
             await _push_fresh(conversation, store, remote, run, plan)
             return
         await compare_ranges(plan, differences, conversation, store, remote, options, pulls=False)
-        if plan.compared:
-            await _compare_digests(conversation, store, remote, plan, run)
+        await _compare_digests(conversation, store, remote, plan, run)
         run.begin(plan)
-        tell_unread(plan, run)
+        tell_untouched(plan, run)
         if options.dry_run:
-            tell_plan(plan, run)
+            await tell_plan(plan, run, store.list, options)
             return
-        if plan.replaced:
-            await _remove(conversation, remote, plan.replaced, run, recursive=True)
-        await _make_folders(conversation, remote, plan)
+        await _unlock(conversation, remote, plan)
+        await _make_folders(conversation, store, remote, plan, run)
         push = _Push(conversation, store, remote, run)
         if plan.small or plan.links:
             await push.packs(push.contents(plan))
         await _push_large(conversation, store, remote, plan, run)
-        if plan.removed:
-            await _remove(conversation, remote, plan.removed, run)
+        for entry, count in plan.staged_with_counts():
+            await _push_over(conversation, store, remote, entry, count, run)
+        await _remove(conversation, remote, plan.removed, run)
+        await _set_attributes(conversation, remote, plan.set, run)
         if plan.folders:
             await push.packs(_folders(plan))
+        await _set_root(conversation, store, remote, run)
 
 
 async def _push_fresh(conversation: Conversation, store: Store, remote: SafeName, run: TreeRun, plan: Plan) -> None:
     """Send all that there is, where the server has nothing: each folder is walked and read in one go, with no listing before."""
     run.find(plan)
-    await _make_folders(conversation, remote, plan)
+    await _make_folders(conversation, store, remote, plan, run)
     push = _Push(conversation, store, remote, run)
     await push.packs(push.everything(plan))
     run.found(plan)
     if plan.large:
-        await _make_folders(conversation, remote, plan)
+        await _make_parents(conversation, remote, plan)
         await _push_large(conversation, store, remote, plan, run)
         if plan.folders:
             await push.packs(_folders(plan, deepest_first=True))
+    await _set_root(conversation, store, remote, run)
+
+
+async def _push_over(conversation: Conversation, store: Store, remote: SafeName, entry: Entry, count: int, run: TreeRun) -> None:
+    """Make something beside what has its name; only when that is complete, it takes the place."""
+    beside, name = below(remote, str(name_beside(entry.name))), below(remote, entry.name)
+    with run_below(run, entry.name) as staged:
+        try:
+            if entry.kind == FOLDER:
+                await push_tree(conversation, StoreBelow(store, parse_name(entry.name)), beside, staged)
+                staged.item(TreeItem("", "made"))
+            else:
+                await _push_one(conversation, store, beside, entry, staged)
+            if not staged.report.failed:
+                await conversation.ask("mv", str(beside), {"to": str(name), "over": True})
+        except FtransferError as error:
+            if not conversation.is_between_commands:
+                raise
+            staged.failed("", error)
+        if staged.report.failed:
+            await conversation.outcome_of("rm", str(beside), {"recursive": True})
+            return
+        if count:
+            run.removed(entry, count)
+        staged.tell()
+
+
+async def _push_one(conversation: Conversation, store: Store, beside: SafeName, entry: Entry, run: TreeRun) -> None:
+    """Send a file or a link under another name than its own."""
+    if entry.kind == LINK:
+        push = _Push(conversation, store, beside.parent, run, told={beside.last: ""})
+        await push.packs(_given([SmallFile(beside.last, LINK, entry.mtime_ns, entry.mode, target=entry.target)]))
+        return
+    reader = await store.open_read(parse_name(entry.name))
+    try:
+        source = source_of(entry.name, reader)
+        receipt = await upload(conversation, reader, str(beside), source, {}, lambda done, _: run.within("", done))
+    finally:
+        await reader.close()
+    run.item(TreeItem("", "copied", receipt.size, receipt.digest))
+
+
+async def _given(group: Group) -> AsyncGenerator[Group, None]:
+    yield group
 
 
 async def _compare_digests(conversation: Conversation, store: Store, remote: SafeName, plan: Plan, run: TreeRun) -> None:
     """Ask for the digests of files of the same size; what differs is to be copied."""
-    commands: Iterator[Asked] = (("checksum", str(below(remote, entry.name)), {}) for entry in plan.compared)
-    attributes: list[tuple[str, str, dict[str, Any]]] = []
+    commands: Iterator[Asked] = (("checksum", str(below(remote, entry.name)), {}) for entry, _ in plan.all_compared())
     async with contextlib.aclosing(conversation.ask_many(commands)) as answers:
-        for entry in plan.compared:
+        for entry, differs_besides in plan.all_compared():
+            answer = await anext(answers)
+            try:
+                if isinstance(answer, FtransferError):
+                    raise answer
+                is_same = await digest_in_store(store, parse_name(entry.name)) == answer.get("digest")
+            except (ShareError, TransferError) as error:
+                run.failed(entry.name, error)
+            else:
+                plan.add_compared(entry, is_same=is_same, differs_besides=differs_besides)
+    plan.settle_compared()
+
+
+async def _set_attributes(conversation: Conversation, remote: SafeName, spool: Spool, run: TreeRun) -> None:
+    """Set mode and time of files whose content is right."""
+    commands: Iterator[Asked] = (
+        ("setstat", str(below(remote, entry.name)), {"mtime_ns": entry.mtime_ns, "mode": entry.mode}) for entry in spool
+    )
+    async with contextlib.aclosing(conversation.ask_many(commands)) as answers:
+        for entry in spool:
             answer = await anext(answers)
             if isinstance(answer, FtransferError):
                 run.failed(entry.name, answer)
-            elif await digest_in_store(store, parse_name(entry.name)) != answer.get("digest"):
-                plan.add_copy(entry)
             else:
-                plan.unchanged += 1
-                attributes.append(("setstat", str(below(remote, entry.name)), {"mtime_ns": entry.mtime_ns, "mode": entry.mode}))
-    if not run.options.dry_run:
-        async for answer in conversation.ask_many(attributes):
-            if isinstance(answer, FtransferError):
-                run.failed(answer.name, answer)
+                run.item(TreeItem(entry.name, "updated"))
+
+
+async def _unlock(conversation: Conversation, remote: SafeName, plan: Plan) -> None:
+    """Give the owner's bits to folders in which something changes. Their mode is set at the end."""
+    commands: Iterator[Asked] = (
+        ("setstat", str(below(remote, entry.name)), {"mode": entry.mode | 0o700}) for entry in plan.unlocked
+    )
+    async for _ in conversation.ask_many(commands):
+        pass  # where that is refused, what is put there will say so
 
 
 Group = list[SmallFile]
@@ -116,7 +203,11 @@ class _Sent(NamedTuple):
 class _Push:
     """The sending side of an mput: packs go out while outcomes come in."""
 
-    def __init__(self, conversation: Conversation, store: Store, remote: SafeName, run: TreeRun) -> None:
+    def __init__(
+        self, conversation: Conversation, store: Store, remote: SafeName, run: TreeRun, told: Mapping[str, str] | None = None
+    ) -> None:
+        """`told`: by what other names things are told."""
+        self._told = told or {}
         self._conversation = conversation
         self._store = store
         self._run = run
@@ -138,7 +229,7 @@ class _Push:
 
     async def everything(self, plan: Plan) -> AsyncGenerator[Group, None]:
         """Give all small files of the tree, and then its folders, unless large files are to come before; those go into the plan."""
-        async with contextlib.aclosing(self._store.read_tree(ROOT, plan.packed_bytes, MAX_ITEMS)) as groups:
+        async with contextlib.aclosing(self._store.read_tree(ROOT, plan.packed_bytes, MAX_ITEMS, others=True)) as groups:
             async for items in groups:
                 files: Group = []
                 for item in items:
@@ -148,7 +239,10 @@ class _Push:
                         else:
                             plan.folders.add(Entry(item.name, FOLDER, 0, item.mtime_ns, item.mode))
                     elif isinstance(item, Entry):
-                        plan.large.add(item)
+                        if item.kind == OTHER:
+                            self._run.item(left_out_item(item.name, item.why))
+                        else:
+                            plan.large.add(item)
                     else:
                         self._run.failed(item.name, item)
                 yield files
@@ -219,7 +313,7 @@ class _Push:
             if outcome != {**outcome, **receipt_of_pack(len(sent.items), sent.digest)}:
                 raise _not_sent()
             self._stored += len(sent.items)
-            self._run.items(sent.items)
+            self._tell(*sent.items)
             self._unanswered.popleft()
             return
         error = refusal_from_wire(outcome)
@@ -228,28 +322,53 @@ class _Push:
         item = sent.items.popleft()
         if error is not None:
             self._failed += 1
-            self._run.failed(item.name, error)
+            self._tell(item._replace(did="failed", size=0, digest="", error=error))
         elif outcome.get("digest", "") != item.digest:
             message = f"{escape(item.name)}: the server acknowledges another content than was sent"
             raise RemoteProtocolError(message, name=item.name)
         else:
             self._stored += 1
-            self._run.item(item)
+            self._tell(item)
         if not sent.items:
             self._unanswered.popleft()
+
+    def _tell(self, *items: TreeItem) -> None:
+        self._run.items([item._replace(name=self._told.get(item.name, item.name)) for item in items] if self._told else items)
 
 
 def _not_sent() -> RemoteProtocolError:
     return RemoteProtocolError("the server acknowledges something that was not sent")
 
 
-async def _make_folders(conversation: Conversation, remote: SafeName, plan: Plan) -> None:
+async def _make_folders(conversation: Conversation, store: Store, remote: SafeName, plan: Plan, run: TreeRun) -> None:
     """Make the root of the tree, and the folders for large files; those for small files are made with them."""
-    wanted = [] if remote.is_root else [remote]
-    wanted += [SafeName(remote.parts + parent.parts) for parent in _parents(plan)]
+    if not remote.is_root:
+        above = [] if remote.parent.is_root else [("mkdir", str(remote.parent), {"parents": True})]
+        # The second fails if it is there already; the third then if that is no folder.
+        commands = [*above, ("mkdir", str(remote), {}), ("mkdir", str(remote), {"parents": True})]
+        answers = [answer async for answer in conversation.ask_many(commands)]
+        for answer in (*answers[:-2], answers[-1]):
+            if isinstance(answer, FtransferError):
+                raise answer
+        if not isinstance(answers[-2], FtransferError):
+            run.sets_root = True
+            mode = (await store.stat(ROOT)).mode
+            await conversation.outcome_of("setstat", str(remote), {"mode": mode})  # before there is anything to be seen in it
+    await _make_parents(conversation, remote, plan)
+
+
+async def _make_parents(conversation: Conversation, remote: SafeName, plan: Plan) -> None:
+    wanted = (SafeName(remote.parts + parent.parts) for parent in _parents(plan))
     async for answer in conversation.ask_many(("mkdir", str(name), {"parents": True}) for name in wanted):
         if isinstance(answer, FtransferError):
             raise answer
+
+
+async def _set_root(conversation: Conversation, store: Store, remote: SafeName, run: TreeRun) -> None:
+    """Give the root of the tree its mode and time, if this command has made it."""
+    if run.sets_root and not remote.is_root:
+        about = await store.stat(ROOT)
+        await conversation.outcome_of("setstat", str(remote), {"mtime_ns": about.mtime_ns, "mode": about.mode})
 
 
 def _parents(plan: Plan) -> Iterator[SafeName]:
@@ -277,18 +396,17 @@ async def _push_large(conversation: Conversation, store: Store, remote: SafeName
         await PutsAhead(conversation, store, remote, run).send(plan.large, begun)
 
 
-async def _remove(conversation: Conversation, remote: SafeName, spool: Spool, run: TreeRun, *, recursive: bool = False) -> None:
+async def _remove(conversation: Conversation, remote: SafeName, spool: Spool, run: TreeRun) -> None:
     def options(entry: Entry) -> dict[str, Any]:
-        is_whole = recursive or (entry.kind == FOLDER and run.removes_whole_folders)
-        return {"recursive": True} if is_whole else {}
+        return {"recursive": True} if is_whole(entry, run) else {}
 
     commands = (("rm", str(below(remote, entry.name)), options(entry)) for entry in spool)
     async with contextlib.aclosing(conversation.ask_many(commands)) as answers:
         for entry in spool:
             answer = await anext(answers)
-            if isinstance(answer, (NotFound, FolderNotEmpty)):
-                continue  # somebody else was quicker; or it holds what does not take part
+            if isinstance(answer, NotFound):
+                continue  # somebody else was quicker
             if isinstance(answer, FtransferError):
                 run.failed(entry.name, answer)
-            elif not recursive:
+            else:
                 run.removed(entry, take_count(answer, "removed", 1))

@@ -21,9 +21,9 @@ from ftransfer.client.unfinished import is_empty, until_whole
 from ftransfer.errors import FtransferError, NameRefused, NotAFolder, NotFound
 from ftransfer.jobs import movers, run_job
 from ftransfer.names import SafeName, escape
-from ftransfer.storage.base import FILE, Store
+from ftransfer.storage.base import FILE, Entry, Store
 from ftransfer.storage.local import LocalStore
-from ftransfer.transfer.records import ProgressCallback
+from ftransfer.transfer.records import ProgressCallback, described_from_wire
 from ftransfer.transfer.selection import everything, glob_selection, split_glob
 from ftransfer.transfer.spool import Spool
 
@@ -48,14 +48,16 @@ async def get_tree(
     remote = share_path(path)
     run = TreeRun(options, on_item, progress)
     async with (
-        _destination(tidy(dest), durable=client.durable, dry_run=options.dry_run) as (store, was_missing),
-        until_whole(store, remote, run, is_new=was_missing),
+        _destination(tidy(dest), durable=client.durable, dry_run=options.dry_run, is_copy=True) as (store, was_missing, root),
+        until_whole(store, remote, run, is_new=was_missing) as is_ours,
     ):
         is_plain = not (options.links or options.dry_run or options.checksum) and options.wanted is everything
         is_fresh = is_plain and await is_empty(store)
 
         async def attempt(conversation: Conversation) -> None:
             nonlocal is_fresh
+            if is_ours:
+                root.about = described_from_wire(await conversation.ask("stat", str(remote) or "/"), remote)
             if is_fresh:
                 is_fresh = False  # if this attempt is cut, the next one has something to compare with
                 await pull_fresh_tree(conversation, store, remote, run, keep_cancelled=client.keep_cancelled)
@@ -71,7 +73,9 @@ async def get_tree(
             await pull_tree(conversation, store, remote, run, planning, keep_cancelled=client.keep_cancelled)
 
         async with counted(run, lambda: count_remote(client, remote, run)):
-            return await _receive(client, str(remote), store, run, attempt)
+            report = await _receive(client, str(remote), store, run, attempt)
+        root.is_done = True
+        return report
 
 
 async def get_matching(
@@ -89,7 +93,7 @@ async def get_matching(
     remote = share_path(folder)
     wanted = glob_selection(rest)
     run = TreeRun(options, on_item, progress)
-    async with _destination(tidy(dest), durable=client.durable, dry_run=options.dry_run) as (store, was_missing):
+    async with _destination(tidy(dest), durable=client.durable, dry_run=options.dry_run) as (store, was_missing, _):
         matching = Spool()
 
         async def attempt(conversation: Conversation) -> None:
@@ -192,8 +196,12 @@ async def _attempt_once(
 
 
 @contextlib.asynccontextmanager
-async def _destination(path: str, *, durable: bool, dry_run: bool) -> AsyncIterator[tuple[Store, bool]]:
+async def _destination(
+    path: str, *, durable: bool, dry_run: bool, is_copy: bool = False
+) -> AsyncIterator[tuple[Store, bool, _Root]]:
     """Have the folder open that a tree goes into, made if it was missing; and say whether it was.
+
+    With `is_copy` one that is made is like that of the source: closed to others until it is known how that is, and set at the end.
 
     If the block fails and nothing has come, what was made goes again, so that the same command finds what it found this time.
     A dry run makes nothing: where the folder is missing, the nearest one above is opened in its place, and not looked into.
@@ -207,7 +215,11 @@ async def _destination(path: str, *, durable: bool, dry_run: bool) -> AsyncItera
             there = os.path.dirname(there)
         if dry_run:
             return there or "."
-        os.makedirs(path, exist_ok=True)
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+        if missing:
+            os.mkdir(path, 0o700 if is_copy else 0o777)
+        elif not os.path.isdir(path):
+            raise FileExistsError
         return path
 
     try:
@@ -217,15 +229,32 @@ async def _destination(path: str, *, durable: bool, dry_run: bool) -> AsyncItera
     except OSError as error:
         raise FtransferError(f"{escape(path)}: cannot be made: {error.strerror}", name=path) from error
     store = await LocalStore.open(folder, durable=durable)
+    root = _Root()
     try:
         try:
-            yield store, bool(missing)
+            yield store, bool(missing), root
         finally:
             await store.close()
+        if root.is_done and root.about is not None and not dry_run:
+            await run_job(movers(), lambda: root.set(folder))
     except BaseException:
         if not dry_run:
             await run_job(movers(), lambda: _remove_empty(missing))
         raise
+
+
+class _Root:
+    """The root of a tree that is received: what is known of it at the source, and whether all else is done."""
+
+    def __init__(self) -> None:
+        self.about: Entry | None = None
+        self.is_done = False
+
+    def set(self, folder: str) -> None:
+        """Give a folder the mode and time of the source's. Of one that is not ours that is left."""
+        assert self.about is not None
+        with contextlib.suppress(OSError):
+            LocalStore.set_folder(folder, mtime_ns=self.about.mtime_ns, mode=self.about.mode)
 
 
 def _remove_empty(folders: Sequence[str]) -> None:

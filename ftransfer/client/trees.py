@@ -8,18 +8,33 @@ mtimes last.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
-from ftransfer.digest import Digest
-from ftransfer.errors import Forbidden, FtransferError
-from ftransfer.names import SafeName, escape, parse_name
-from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, SmallFile
+from ftransfer.digest import Digest, digest_of
+from ftransfer.errors import AlreadyThere, FolderNotEmpty, Forbidden, FtransferError, LeftOut
+from ftransfer.names import SafeName, encode_name, escape, parse_name
+from ftransfer.storage.base import (
+    DEAD_LINK,
+    FILE,
+    FOLDER,
+    FOLDER_LINK,
+    LINK,
+    OTHER,
+    RESERVED,
+    SPECIAL,
+    TOO_LONG,
+    UNREAD,
+    Entry,
+    SmallFile,
+)
 from ftransfer.transfer.packs import MAX_PACKED_BYTES
 from ftransfer.transfer.records import Progress, ProgressCallback
 from ftransfer.transfer.selection import Wanted, everything
-from ftransfer.transfer.spool import Spool
+from ftransfer.transfer.spool import Mark, Spool
 from ftransfer.transfer.tree import Action, Doing, Rules
 
 
@@ -42,7 +57,8 @@ class TreeOptions(NamedTuple):
 
 
 class TreeItem(NamedTuple):
-    """What became of one name: `did` is "copied", "linked", "made", "removed" or "failed" (then `error` says why).
+    """What became of one name: `did` is "copied", "updated" (its mode or time was set, and nothing sent), "linked", "made",
+    "removed"; or, and then `error` says why: "left out" (it cannot be moved), "kept" (a folder that should go) or "failed".
 
     `name` is relative to the root of the tree, `size` in bytes, `digest` that of a file that was copied.
     """
@@ -67,6 +83,14 @@ class TreeReport(NamedTuple):
     seconds: float = 0.0
     dry_run: bool = False
     durable: bool = True
+    updated: int = 0
+    left_out: int = 0
+    kept: int = 0
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the one tree is like the other now, as far as was asked."""
+        return not (self.failed or self.left_out or self.kept)
 
 
 OnItem = Callable[[TreeItem], None]
@@ -96,6 +120,7 @@ class TreeRun:
         self._told = 0
         self._under_way = ("", 0)  # the file that is moving, and how far it was at most
         self._moved: Callable[[], None] = lambda: None
+        self.sets_root = False  # whether the root of the tree gets its mode and time: if the command has made it
 
     def attempt(self, moved: Callable[[], None]) -> None:
         """Begin an attempt. `moved` is called whenever there is progress: new bytes, or a name that is done.
@@ -103,11 +128,11 @@ class TreeRun:
         What failed in the attempt before is tried again in this one, and counts as it ends here.
         """
         self._moved = moved
-        self.report = self.report._replace(failed=0)
+        self.report = self.report._replace(failed=0, left_out=0, kept=0)
 
     def begin(self, plan: Plan) -> None:
         """Take in a plan that has all that is to be done."""
-        earlier = self.report.copied + self.report.folders + self.report.links
+        earlier = self.report.copied + self.report.folders + self.report.links + self.report.updated
         # What an earlier attempt has copied is unchanged by now; it is not counted twice.
         self.report = self.report._replace(unchanged=max(0, plan.unchanged - earlier))
         self.found(plan)
@@ -149,13 +174,16 @@ class TreeRun:
             links=report.links + did["linked"],
             removed=report.removed + did["removed"],
             failed=report.failed + did["failed"],
+            updated=report.updated + did["updated"],
+            left_out=report.left_out + did["left out"],
+            kept=report.kept + did["kept"],
             bytes=report.bytes + size_bytes,
         )
         self._done += size_bytes
         if self._on_item is not None:
             for item in items:
                 self._on_item(item)
-        if did["failed"] < len(items):
+        if any(item.error is None for item in items):
             self._moved()
         self._tell(items[-1].name, 0)
 
@@ -171,11 +199,6 @@ class TreeRun:
         """Say that a thing is gone, and with it `count` things in all."""
         self.report = self.report._replace(removed=self.report.removed + count - 1)
         self.item(TreeItem(entry.name, "removed", entry.size))
-
-    @property
-    def removes_whole_folders(self) -> bool:
-        """Whether a folder to be removed goes with all that is in it: no name in it can be one that takes no part."""
-        return self.options.wanted is everything
 
     def failed(self, name: str, error: FtransferError) -> None:
         self.item(TreeItem(name, "failed", error=error))
@@ -204,6 +227,55 @@ class TreeRun:
         self._progress(Progress(name, self._told, self._total, files=files, all_files=self._files, is_estimate=not is_known))
 
 
+class _RunBelow(TreeRun):
+    """The account of one folder or file that is made beside its place. It is told when it is in its place."""
+
+    def __init__(self, parent: TreeRun, name: str) -> None:
+        wanted = parent.options.wanted
+        inside = wanted if wanted is everything else lambda below, is_folder: wanted(f"{name}/{below}", is_folder)
+        super().__init__(parent.options._replace(delete=True, wanted=inside), None, None)
+        self.sets_root = True
+        self._parent = parent
+        self._name = name
+        self._done_items = Spool()
+
+    def items(self, items: Sequence[TreeItem]) -> None:
+        for item in items:
+            name = f"{self._name}/{item.name}" if item.name else self._name
+            if item.error is not None:
+                self._parent.item(item._replace(name=name))
+            elif item.did != "removed":  # what an earlier attempt has left beside it
+                self._done_items.add(Entry(name, item.did, item.size, 0, 0, identity=item.digest))
+        self.report = self.report._replace(failed=self.report.failed + sum(item.did == "failed" for item in items))
+
+    def within(self, name: str, count: int) -> None:
+        self._parent.within(f"{self._name}/{name}" if name else self._name, count)
+
+    def tell(self) -> None:
+        """Tell what is in its place now."""
+        for batch in self._done_items.batches(256):
+            self._parent.items([TreeItem(entry.name, entry.kind, entry.size, entry.identity) for entry in batch])
+
+    def close(self) -> None:
+        self._done_items.close()
+
+
+@contextlib.contextmanager
+def run_below(parent: TreeRun, name: str) -> Iterator[_RunBelow]:
+    """Have an account for what is made beside its place."""
+    run = _RunBelow(parent, name)
+    try:
+        yield run
+    finally:
+        run.close()
+
+
+def name_beside(name: str) -> SafeName:
+    """Return the name under which something is made that is to take the place of what has `name`: the same each time."""
+    safe = parse_name(name)
+    return SafeName((*safe.parent.parts, f".{digest_of(encode_name(name))[:16]}.replacement"))
+
+
 class Plan:
     """What is to be done, by kind, each in the order of the walk. Files up to `packed_bytes` travel packed."""
 
@@ -217,15 +289,25 @@ class Plan:
         self._open()
 
     def _open(self) -> None:
-        self.replaced = Spool()
         self.small = Spool()
         self.large = Spool()
         self.compared = Spool()
+        self.compared_and_set = Spool()
+        self.set = Spool()  # files of which only mode and time are to be set
         self.links = Spool()
         self.folders = Spool()
-        self.removed = Spool()
+        self.folders_if_copied = Spool()
+        self.unlocked = Spool()
+        self.staged = Spool()
+        self.removed = Spool()  # the size of a folder is how many things go with it
+        self.kept = Spool()
+        self.refused = Spool()
         self.unread = Spool()
+        self.left_out = Spool()
         self.unchanged = 0
+        self.staged_counts: list[int] = []  # how many things go for each of `staged`, which are few
+        self._entered: list[Mark] = []
+        self._folders_with_copies: set[str] = set()
 
     @property
     def size_bytes(self) -> int:
@@ -239,29 +321,80 @@ class Plan:
         (self.small if entry.size <= self.packed_bytes else self.large).add(entry)
 
     def add(self, action: Action) -> None:
+        entry = action.entry
         match action.doing:
             case Doing.COPY:
-                self.add_copy(action.entry)
+                self.add_copy(entry)
             case Doing.COMPARE:
-                self.compared.add(action.entry)
+                self.compared.add(entry)
+            case Doing.COMPARE_AND_SET:
+                self.compared_and_set.add(entry)
+            case Doing.SET:
+                self.set.add(entry)
             case Doing.LINK:
-                self.links.add(action.entry)
+                self.links.add(entry)
             case Doing.FOLDER:
-                self.folders.add(action.entry)
-            case Doing.REMOVE | Doing.REMOVE_TREE:
-                self.removed.add(action.entry)
-            case Doing.REPLACE:
-                self.replaced.add(action.entry)
+                self.folders.add(entry)
+            case Doing.FOLDER_IF_COPIED:
+                self.folders_if_copied.add(entry)
+            case Doing.UNLOCK:
+                self.unlocked.add(entry)
+            case Doing.STAGE:
+                self.staged.add(entry)
+                self.staged_counts.append(action.things)
+            case Doing.ENTER:
+                self._entered.append(self.removed.mark())
+            case Doing.REMOVE_TREE:
+                self.removed.cut(self._entered.pop())
+                self.removed.add(entry._replace(size=action.things))
+            case Doing.REMOVE:
+                if entry.kind == FOLDER:
+                    self._entered.pop()
+                self.removed.add(entry._replace(size=1) if entry.kind == FOLDER else entry)
+            case Doing.KEEP:
+                if not entry.unread:
+                    self._entered.pop()
+                self.kept.add(entry._replace(why=action.why))
+            case Doing.REFUSE:
+                self.refused.add(entry._replace(why=action.why))
             case Doing.UNREAD:
-                self.unread.add(action.entry)
+                self.unread.add(entry)
+            case Doing.LEAVE_OUT:
+                self.left_out.add(entry)
 
     def add_all(self, actions: Sequence[Action]) -> None:
         for action in actions:
             self.add(action)
 
+    def all_compared(self) -> Iterator[tuple[Entry, bool]]:
+        """Give the files whose digests decide, each with whether its mode or time differs besides."""
+        return chain(((entry, False) for entry in self.compared), ((entry, True) for entry in self.compared_and_set))
+
+    def add_compared(self, entry: Entry, *, is_same: bool, differs_besides: bool) -> None:
+        """Note what two digests say."""
+        if not is_same:
+            self.add_copy(entry)
+            self._folders_with_copies.add(entry.name.rpartition("/")[0])
+        elif differs_besides:
+            self.set.add(entry)
+        else:
+            self.unchanged += 1
+
+    def settle_compared(self) -> None:
+        """Decide about the folders, when all digests are known."""
+        for entry in self.folders_if_copied:
+            if entry.name in self._folders_with_copies:
+                self.folders.add(entry)
+            else:
+                self.unchanged += 1
+
+    def staged_with_counts(self) -> Iterator[tuple[Entry, int]]:
+        return zip(self.staged, self.staged_counts, strict=True)
+
     def close(self) -> None:
-        for spool in (self.replaced, self.small, self.large, self.compared, self.links, self.folders, self.removed, self.unread):
-            spool.close()
+        for value in vars(self).values():
+            if isinstance(value, Spool):
+                value.close()
 
     def __enter__(self) -> Plan:
         return self
@@ -270,26 +403,77 @@ class Plan:
         self.close()
 
 
-def tell_unread(plan: Plan, run: TreeRun) -> None:
-    """Report the folders of the source that could not be listed: what is in them was neither copied nor removed."""
+_WHY = {
+    DEAD_LINK: "a link that leads nowhere or outside",
+    FOLDER_LINK: "a link to a folder, which is not followed; sync --links copies the link itself",
+    UNREAD: "cannot be read just now",
+    SPECIAL: "neither a file nor a folder",
+    RESERVED: "names that begin with .ftransfer are reserved",
+    TOO_LONG: "its path is longer than a name in a share can be",
+}
+
+
+def left_out_item(name: str, why: str) -> TreeItem:
+    """Return what is said of something of the source that cannot be moved."""
+    message = f"{escape(name)}: left out: {_WHY.get(why, 'it cannot be moved')}"
+    return TreeItem(name, "left out", error=LeftOut(message, name=name))
+
+
+def tell_untouched(plan: Plan, run: TreeRun) -> None:
+    """Report what is neither copied nor removed, and why: the same in a dry run."""
+    for entry in plan.left_out:
+        run.item(left_out_item(entry.name, entry.why))
     for entry in plan.unread:
-        run.failed(
-            entry.name, Forbidden(f"{escape(entry.name)}: the folder cannot be read; its owner should look at it", name=entry.name)
-        )
+        shown = escape(entry.name)
+        run.failed(entry.name, Forbidden(f"{shown}: the folder cannot be read; its owner should look at it", name=entry.name))
+    for entry in plan.refused:
+        run.failed(entry.name, AlreadyThere(f"{escape(entry.name)}: {entry.why}", name=entry.name))
+    for entry in plan.kept:
+        what = "cannot be read" if entry.why == entry.name else f"holds what must stay: {escape(entry.why)}"
+        message = f"{escape(entry.name)}: is not removed: the folder {what}"
+        run.item(TreeItem(entry.name, "kept", error=FolderNotEmpty(message, name=entry.name)))
 
 
-def tell_plan(plan: Plan, run: TreeRun) -> None:
-    """Report what would be done."""
-    for spool, did in (
-        (plan.small, "copied"),
-        (plan.large, "copied"),
-        (plan.compared, "copied"),
-        (plan.links, "linked"),
-        (plan.folders, "made"),
-        (plan.removed, "removed"),
-    ):
+def is_whole(entry: Entry, run: TreeRun) -> bool:
+    """Whether a folder to be removed goes with all that is in it: no name in it can be one that takes no part."""
+    return entry.kind == FOLDER and run.options.wanted is everything
+
+
+ListSource = Callable[..., AsyncGenerator[Sequence[Entry], None]]
+
+
+async def tell_plan(plan: Plan, run: TreeRun, source: ListSource, options: TreeOptions) -> None:
+    """Report what would be done.
+
+    Args:
+        source: Lists a folder of the source, as Store.list.
+    """
+    for entry, count in plan.staged_with_counts():
+        if count:
+            run.removed(entry, count)
+        await _tell_staged(entry, run, source, options)
+    for spool, did in ((plan.small, "copied"), (plan.large, "copied"), (plan.links, "linked"), (plan.set, "updated")):
         for entry in spool:
             run.item(TreeItem(entry.name, did, entry.size))
+    for entry in plan.removed:
+        run.removed(entry, entry.size if entry.kind == FOLDER else 1)
+    for entry in plan.folders:
+        run.item(TreeItem(entry.name, "made"))
+
+
+async def _tell_staged(entry: Entry, run: TreeRun, source: ListSource, options: TreeOptions) -> None:
+    """Report what would be made in the place of something of another kind."""
+    if entry.kind == FOLDER:
+        async with contextlib.aclosing(source(parse_name(entry.name), recursive=True, links=options.links, others=True)) as batches:
+            async for batch in batches:
+                for below_it in batch:
+                    if not options.wanted(below_it.name, below_it.kind == FOLDER):
+                        continue
+                    if below_it.kind == OTHER:
+                        run.item(left_out_item(below_it.name, below_it.why))
+                    else:
+                        run.item(TreeItem(below_it.name, _DID[below_it.kind], below_it.size))
+    run.item(TreeItem(entry.name, _DID[entry.kind], entry.size))
 
 
 def relative_entry(entry: Entry, root: SafeName) -> Entry:

@@ -57,20 +57,23 @@ async def _is_unfinished(folder: str, source: SafeName) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def until_whole(store: Store, source: SafeName, run: TreeRun, *, is_new: bool) -> AsyncIterator[None]:
+async def until_whole(store: Store, source: SafeName, run: TreeRun, *, is_new: bool) -> AsyncIterator[bool]:
     """Keep the mark of a folder that is new, or has one: until the block has ended with no name failed, or nothing has come at all.
+
+    Gives whether the folder is of the command's making, now or when it was cut.
 
     Args:
         source: The path on the server. The root of a share has no name of its own, so that there is no doubt and no mark.
     """
-    if source.is_root or run.options.dry_run or not (is_new or await _is_marked(store, source)):
-        yield
+    is_ours = not run.options.dry_run and (is_new or (not source.is_root and await _is_marked(store, source)))
+    if source.is_root or not is_ours:
+        yield is_ours
         return
     mark = await store.open_write(_MARK, Announcement(source=str(source), owner=OWNER))
     try:
         # One in each run: the mark is as old as the last of them.
         await (run_job(movers(), lambda: mark.write_now(memoryview(b"."))) if mark.fast else mark.write(b"."))
-        yield
+        yield True
     except BaseException:
         await (mark.keep() if await _has_content(store) else mark.abort())
         raise
@@ -84,7 +87,7 @@ async def _is_marked(store: Store, source: SafeName) -> bool:
 
 async def is_empty(store: Store) -> bool:
     """Whether there is nothing in the store but partials."""
-    async with contextlib.aclosing(store.list(ROOT)) as batches:
+    async with contextlib.aclosing(store.list(ROOT, recursive=True, others=True)) as batches:
         return await anext(batches, None) is None
 
 

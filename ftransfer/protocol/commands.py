@@ -62,7 +62,14 @@ _PUT_OPTIONS: Mapping[str, type] = {
 _PART_OPTIONS: Mapping[str, type] = {"upload": str, "offset": int, "length": int}
 
 
-_DIR_OPTIONS: Mapping[str, type] = {"recursive": bool, "links": bool, "spans": bool, "after": str, "until": str}
+_DIR_OPTIONS: Mapping[str, type] = {
+    "recursive": bool,
+    "links": bool,
+    "others": bool,
+    "spans": bool,
+    "after": str,
+    "until": str,
+}
 
 VERBS: Mapping[str, Verb] = {
     verb.word: verb
@@ -71,12 +78,14 @@ VERBS: Mapping[str, Verb] = {
         Verb("get", "NAME", "receive a file", {"offset": int, "length": int, "identity": str}),
         Verb("put", "NAME", "send a file; its frames follow", _PUT_OPTIONS, body=Body.FILE),
         Verb("part", "NAME", "send a part of a file", _PART_OPTIONS, needs=tuple(_PART_OPTIONS), body=Body.FILE),
-        Verb("mget", "[PATH]", "receive many small files; their names follow", {"recursive": bool}, body=Body.NAMES),
+        Verb(
+            "mget", "[PATH]", "receive many small files; their names follow", {"recursive": bool, "others": bool}, body=Body.NAMES
+        ),
         Verb("mput", "", "send many small files; packs follow", body=Body.PACKS),
         Verb("stat", "NAME", "describe a file or folder"),
         Verb("checksum", "NAME", "give the digest of a file"),
         Verb("mkdir", "NAME", "make a folder", {"parents": bool}),
-        Verb("mv", "NAME", "move or rename a file or folder", {"to": str, "replace": bool}, needs=("to",)),
+        Verb("mv", "NAME", "move or rename a file or folder", {"to": str, "replace": bool, "over": bool}, needs=("to",)),
         Verb("rm", "NAME", "remove a file or folder", {"recursive": bool}),
         Verb("setstat", "NAME", "set the time or mode of a file or folder", {"mtime_ns": int, "mode": int}),
         Verb(

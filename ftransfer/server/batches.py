@@ -17,7 +17,7 @@ from ftransfer.protocol.connection import InputEnded, Payload
 from ftransfer.protocol.replies import ErrorReply, Finish, Listing
 from ftransfer.rights import Right
 from ftransfer.server.session import Session
-from ftransfer.storage.base import Entry, SmallFile
+from ftransfer.storage.base import OTHER, Entry, SmallFile
 from ftransfer.transfer.packs import (
     MAX_ITEMS,
     PACK_BYTES,
@@ -25,6 +25,7 @@ from ftransfer.transfer.packs import (
     in_frames,
     is_worth_reading_ahead,
     large_to_wire,
+    other_to_wire,
     receipt_of_pack,
     receipt_to_wire,
     refusal_to_wire,
@@ -69,7 +70,7 @@ async def handle_mget(session: Session, command: Command) -> dict[str, Any]:
     reading = asyncio.create_task(_read_names(session, None if is_tree else waiting))
     counts = {"sent": 0, "failed": 0}
     try:
-        source = _read_tree(session, command.argument) if is_tree else _read_files(session, _queued(waiting, reading))
+        source = _read_tree(session, command) if is_tree else _read_files(session, _queued(waiting, reading))
         is_local = session.channel.link.is_local
         ahead = read_ahead(source, lambda group: is_worth_reading_ahead(group.items, is_local=is_local))
         async with session.channel.heartbeats(), contextlib.aclosing(ahead) as groups:
@@ -172,9 +173,10 @@ async def _read_files(session: Session, batches: AsyncIterator[list[str]]) -> As
                 yield _Group(items, room)
 
 
-async def _read_tree(session: Session, path: str) -> AsyncGenerator[_Group, None]:
+async def _read_tree(session: Session, command: Command) -> AsyncGenerator[_Group, None]:
     """Give all files below a folder in such groups."""
-    async with contextlib.aclosing(session.share.read_tree(path, PACK_BYTES, MAX_ITEMS)) as groups:
+    tree = session.share.read_tree(command.argument, PACK_BYTES, MAX_ITEMS, others=command.options.get("others", False))
+    async with contextlib.aclosing(tree) as groups:
         while True:
             room = await session.holding.reserve(session.memory.packs, PACK_BYTES)
             items = await anext(groups, None)
@@ -193,7 +195,7 @@ def _checked(name: str) -> SafeName | NameRefused:
 
 def _outcome(item: Item) -> dict[str, Any]:
     if isinstance(item, Entry):
-        return large_to_wire(item)
+        return other_to_wire(item) if item.kind == OTHER else large_to_wire(item)
     assert isinstance(item, FtransferError)
     return refusal_to_wire(item.name, item)
 

@@ -38,8 +38,8 @@ async def handle_mkdir(session: Session, command: Command) -> dict[str, Any]:
 async def handle_mv(session: Session, command: Command) -> dict[str, Any]:
     """Move or rename a file or folder."""
     async with session.channel.heartbeats(), session.changes.altering(session.seat, command.argument, command.options["to"]):
-        replace = command.options.get("replace", False)
-        name = await session.share.rename(command.argument, command.options["to"], replace=replace)
+        how = {key: command.options.get(key, False) for key in ("replace", "over")}
+        name = await session.share.rename(command.argument, command.options["to"], **how)
     return {"name": str(name)}
 
 

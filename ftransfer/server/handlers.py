@@ -49,16 +49,16 @@ async def handle_dir(session: Session, command: Command) -> dict[str, Any]:
     """List a folder in frames of some hundred entries, or tell the spans of what is below it."""
     count = 0
     path, options = command.argument, command.options
-    recursive, links = options.get("recursive", False), options.get("links", False)
+    recursive, links, others = (options.get(key, False) for key in ("recursive", "links", "others"))
     async with session.channel.heartbeats():
         if recursive and options.get("spans"):
-            async with aclosing(session.share.lines(path, links=links)) as runs:
+            async with aclosing(session.share.lines(path, links=links, others=others)) as runs:
                 async for lines in runs:
                     await session.channel.send(session.connection.send_list([span_to_wire(span_of(lines))]))
                     count += len(lines)
             return {"entries": count}
         bounds = {"after": options.get("after", ""), "until": options.get("until", "")}
-        async with aclosing(session.share.list(path, recursive=recursive, links=links, **bounds)) as batches:
+        async with aclosing(session.share.list(path, recursive=recursive, links=links, others=others, **bounds)) as batches:
             async for batch in batches:
                 for listing in in_frames([entry_to_wire(entry) for entry in batch], session.connection.send_list):
                     await session.channel.send(listing)

@@ -34,8 +34,11 @@ class SomeFailed(FtransferError):
 
     code = "some_failed"
 
-    def __init__(self, count: int, cause: Exception, *, total: int | None = None) -> None:
-        if total is None:
+    def __init__(self, count: int, cause: Exception, *, total: int | None = None, left_out: int = 0) -> None:
+        """`left_out` names of a tree could not be moved or removed with it, beside the `count` that failed."""
+        if total is None and not count:
+            super().__init__(f"{left_out} {'name was' if left_out == 1 else 'names were'} left out; all else is done")
+        elif total is None:
             super().__init__(f"{count} {'name' if count == 1 else 'names'} failed; run the command again for what is left")
         else:
             super().__init__(f"{count} of {total} names failed")

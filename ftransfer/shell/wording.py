@@ -124,6 +124,11 @@ def tree_line(report: TreeReport, verb: str) -> str:
     parts = [f"{did} {_count(report.copied, 'file')}, {human_size(report.bytes)}"]
     parts += [_count(count, what) for count, what in ((report.folders, "folder"), (report.links, "link")) if count]
     parts += [f"{count} {what}" for count, what in ((report.removed, "removed"), (report.unchanged, "unchanged")) if count]
+    parts += [
+        f"{count} {what}"
+        for count, what in ((report.updated, "updated"), (report.left_out, "left out"), (report.kept, "kept"))
+        if count
+    ]
     if report.failed:
         parts.append(f"{report.failed} FAILED")
     return f"{', '.join(parts)} in {human_seconds(report.seconds)}"

@@ -16,6 +16,15 @@ from ftransfer.names import ROOT, SafeName
 FILE = "file"
 FOLDER = "dir"
 LINK = "link"
+OTHER = "other"  # what cannot be moved, in listings with others
+
+# Why something is OTHER.
+DEAD_LINK = "dead link"  # it leads nowhere, or outside
+FOLDER_LINK = "folder link"  # what is behind it is in no listing
+UNREAD = "unread"  # it, or what a link leads to, cannot be looked at just now
+SPECIAL = "special"  # a fifo, a socket or a device
+RESERVED = "reserved"  # its name begins as those of our own files
+TOO_LONG = "too long"  # its path
 
 # So long after its last byte a partial can be gone on with, unless the owner of a share says otherwise.
 KEEP_PARTIALS_S = 7 * 86_400.0
@@ -59,7 +68,8 @@ class Entry(NamedTuple):
     untouched (device-independent; made of inode, size and mtime); listings and packs leave it "". `target` is the text of a link,
     in listings with links. `ctime_ns` is when anything about it last changed, by the clock of the file system, which nobody can set
     back; 0 where the store does not tell. `unread` marks a folder in a
-    recursive listing whose content could not be listed: nothing can be concluded from its absence.
+    recursive listing whose content could not be listed: nothing can be concluded from its absence. `why` says why something of
+    kind "other" cannot be moved; its name may be one that no peer could ask for.
     """
 
     name: str
@@ -71,16 +81,19 @@ class Entry(NamedTuple):
     target: str = ""
     ctime_ns: int = 0
     unread: bool = False
+    why: str = ""
 
 
-def line_of(name: str, kind: str, size: int, mtime_ns: int, mode: int, *, target: str = "", unread: bool = False) -> str:
+def line_of(
+    name: str, kind: str, size: int, mtime_ns: int, mode: int, *, target: str = "", unread: bool = False, why: str = ""
+) -> str:
     """Give the line that stands for an entry where trees are compared by digests (docs/protocol.md section 6.1).
 
-    Two entries have the same line if, and only if, there is nothing to do about them. What is `unread` has no attributes.
+    Two entries have the same line if, and only if, there is nothing to do about them. "other" or `unread`: no attributes.
     """
     if kind == FILE:
         return f"{name}\0file {size} {mtime_ns} {mode}\0"
-    if unread:
+    if unread or kind == OTHER:
         return f"{name}\0\0"
     return f"{name}\0dir {mtime_ns} {mode}\0" if kind == FOLDER else f"{name}\0link {target}\0"
 
@@ -304,7 +317,7 @@ class Store(Protocol):
         """
 
     def list(
-        self, folder: SafeName, *, recursive: bool = False, links: bool = False, within: Range = WHOLE
+        self, folder: SafeName, *, recursive: bool = False, links: bool = False, others: bool = False, within: Range = WHOLE
     ) -> AsyncGenerator[Sequence[Entry], None]:
         """Give the entries below a folder in batches, so that memory does not grow with their number. Close it if it is left early.
 
@@ -313,12 +326,14 @@ class Store(Protocol):
         (if `links`) links; without `links` a link counts as what it leads to, is never descended into, and is left out if it
         leads nowhere or outside. A recursive listing can be bounded to what lies `within` a range.
 
+        With `others`, for recursive listings, what is left out otherwise is listed as "other", and so is a link to a folder.
+
         Raises:
             NotFound, NotAFolder, Forbidden: At the first step. A folder below that cannot be read is listed as `unread`, without
                 its content.
         """
 
-    def lines(self, folder: SafeName, *, links: bool = False) -> AsyncGenerator[Sequence[str], None]:
+    def lines(self, folder: SafeName, *, links: bool = False, others: bool = False) -> AsyncGenerator[Sequence[str], None]:
         """Give what a recursive listing would, in its order, as lines (line_of) with names relative to the folder; it costs less.
 
         To be closed, and raises, as `list`.
@@ -365,11 +380,12 @@ class Store(Protocol):
         """
 
     def read_tree(
-        self, folder: SafeName, room_bytes: int, max_items: int
+        self, folder: SafeName, room_bytes: int, max_items: int, *, others: bool = False
     ) -> AsyncGenerator[Sequence[SmallFile | Entry | FtransferError], None]:
         """Read all that is below a folder, in groups as from read_small; each folder comes before what is in it, in no other order.
 
-        Links count as what they lead to; one that leads to a folder is not descended into. Close it if it is left early.
+        Links count as what they lead to; one that leads to a folder is not descended into. With `others`, that and what is left out
+        otherwise comes as an Entry of kind "other". Close it if it is left early.
 
         Contents may be views of memory that is used again: they hold until the next group but one is asked for.
 
@@ -394,11 +410,15 @@ class Store(Protocol):
             NameRefused: It is the root.
         """
 
-    async def rename(self, old: SafeName, new: SafeName, *, replace: bool = False) -> None:
+    async def rename(self, old: SafeName, new: SafeName, *, replace: bool = False, over: bool = False) -> None:
         """Move a file or folder within the share, atomically and durably.
 
+        With `over` it takes the place of whatever has the new name, a folder with all that is in it too; at any moment the new
+        name has what it had, or what it is to have.
+
         Raises:
-            AlreadyThere: Something has the new name and `replace` is false.
+            AlreadyThere: Something has the new name and neither `replace` nor `over` is given.
+            NameRefused: `over`, and the two are not in the same folder.
         """
 
     async def remove(self, name: SafeName, *, recursive: bool = False) -> int:

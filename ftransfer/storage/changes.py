@@ -15,8 +15,8 @@ from itertools import islice
 from ftransfer.errors import AlreadyThere, FolderNotEmpty, NameRefused, NotAFile, NotAFolder, StoreFailed
 from ftransfer.names import SafeName, escape
 from ftransfer.storage.descent import Descent
-from ftransfer.storage.faults import Override, shown, translated
-from ftransfer.storage.kernel import FOLDER_FLAGS, release
+from ftransfer.storage.faults import NOT_BESIDE, Override, shown, translated
+from ftransfer.storage.kernel import FOLDER_FLAGS, exists, release
 from ftransfer.storage.links import LinksBelow
 from ftransfer.storage.root import Root, refuse_special, times_of
 from ftransfer.storage.threads import Work
@@ -102,7 +102,7 @@ def set_attributes(root: Root, name: SafeName, mtime_ns: int | None, mode: int |
         handle, found = root.open_served(name)
         try:
             if mode is not None:
-                os.fchmod(handle, folder_mode(mode) if stat.S_ISDIR(found.st_mode) else mode & 0o777)
+                os.fchmod(handle, folder_mode(mode, found.st_mode) if stat.S_ISDIR(found.st_mode) else mode & 0o777)
             if mtime_ns is not None:
                 os.utime(handle, ns=times_of(mtime_ns))
             if root.durable:
@@ -111,9 +111,12 @@ def set_attributes(root: Root, name: SafeName, mtime_ns: int | None, mode: int |
             release(handle)
 
 
-def folder_mode(mode: int) -> int:
-    """Return the permission bits to set on a folder. A store never locks itself out: the bits of the owner, which it is, stay."""
-    return mode & 0o777 | 0o700
+def folder_mode(mode: int, there: int) -> int:
+    """Return the permission bits to set on a folder that has the mode `there`.
+
+    A store never locks itself out: the bits of the owner, which it is, stay. Set-gid and sticky bits are no peer's to give or take.
+    """
+    return mode & 0o777 | 0o700 | there & 0o7000
 
 
 def rename(root: Root, old: SafeName, new: SafeName, *, replace: bool, seen: LinksBelow | None = None) -> LinksBelow | None:
@@ -170,14 +173,51 @@ def _keep_links_inside(
     return None
 
 
-def refuse_special_target(folder: int, name: SafeName) -> None:
-    """Refuse to replace a fifo, socket or device: it is not part of the share. Raises NotAFile."""
+def exchange(root: Root, old: SafeName, new: SafeName) -> bool:
+    """Let two things in one folder change names in one step; False if nothing has the second name, and it is to be moved there.
+
+    Raises:
+        NameRefused: They are not in the same folder.
+    """
+    if old.is_root or new.is_root or old.parent != new.parent:
+        raise NameRefused(f"{shown(new)}: {NOT_BESIDE}", name=str(new))
+    with translated(old):
+        folder = root.open_folder(old.parent)
+        try:
+            with root.lock_of(os.fstat(folder), new.last), root.links.lock:
+                if old == new or not exists(new.last, folder):
+                    return False
+                refuse_special_target(folder, old)
+                refuse_special_target(folder, new)
+                os.stat(old.last, dir_fd=folder, follow_symlinks=False)
+                root.links.moves += 1
+                root.kernel.exchange(old.last, new.last, folder)
+            root.sync_folder(folder)
+        finally:
+            release(folder)
+    return True
+
+
+def refuse_special_target(folder: int, name: SafeName) -> bool:
+    """Refuse to replace a fifo, socket or device: it is not part of the share. Whether a link has the name. Raises NotAFile."""
     try:
         found = os.stat(name.last, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
-        return
-    if not stat.S_ISLNK(found.st_mode):
-        refuse_special(found, name)
+        return False
+    if stat.S_ISLNK(found.st_mode):
+        return True
+    refuse_special(found, name)
+    return False
+
+
+def refuse_folder_link(root: Root, name: SafeName) -> None:
+    """Refuse to put a file in the place of a link to a folder: the link would be lost, where a folder is not. Raises NotAFile."""
+    try:
+        about = root.stat(name)
+    except OSError:
+        return  # it leads nowhere
+    if stat.S_ISDIR(about.st_mode):
+        raise NotAFile(f"{shown(name)}: is a link to a folder, and a file cannot take its place", name=str(name))
 
 
 def remove(root: Root, name: SafeName, *, recursive: bool) -> Work[int]:

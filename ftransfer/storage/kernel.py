@@ -22,6 +22,7 @@ _RESOLVE_NO_MAGICLINKS = 0x02
 _RESOLVE_NO_SYMLINKS = 0x04
 _RESOLVE_BENEATH = 0x08
 _RENAME_NOREPLACE = 1
+_RENAME_EXCHANGE = 2
 _FALLOC_FL_KEEP_SIZE = 1
 _TMPFS_MAGIC = 0x01021994
 _SYNC_FILE_RANGE_WRITE = 2
@@ -113,6 +114,12 @@ class Kernel:
         os.unlink(source, dir_fd=source_folder)
 
     def _rename_noreplace(self, source: str, target: str, source_folder: int, target_folder: int) -> None:
+        self._rename2(source, target, source_folder, target_folder, _RENAME_NOREPLACE)
+
+    def _rename_exchange(self, one: str, other: str, folder: int) -> None:
+        self._rename2(one, other, folder, folder, _RENAME_EXCHANGE)
+
+    def _rename2(self, source: str, target: str, source_folder: int, target_folder: int, flag: int) -> None:
         if not _LINUX or not hasattr(self._libc, "renameat2"):
             raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
         done = self._libc.renameat2(
@@ -120,10 +127,30 @@ class Kernel:
             ctypes.c_char_p(os.fsencode(source)),
             ctypes.c_int(target_folder),
             ctypes.c_char_p(os.fsencode(target)),
-            ctypes.c_uint(_RENAME_NOREPLACE),
+            ctypes.c_uint(flag),
         )
         if done != 0:
             raise _last_error()
+
+    def exchange(self, one: str, other: str, folder: int) -> None:
+        """Let two names in one folder change what they have, in one step.
+
+        Where that cannot be done in one step, what has the second name is under a third one for a moment, beside it.
+        """
+        try:
+            self._rename_exchange(one, other, folder)
+            return
+        except OSError as error:
+            if error.errno not in UNSUPPORTED:
+                raise
+        aside = f".{os.urandom(8).hex()}.replaced"
+        self.rename(other, aside, folder, folder)
+        try:
+            self.rename(one, other, folder, folder)
+        except BaseException:
+            self.rename(aside, other, folder, folder)
+            raise
+        self.rename(aside, one, folder, folder)
 
     def reserve(self, descriptor: int, offset: int, size: int) -> bool:
         """Set room aside for `size` bytes from `offset`, leaving the file's size as it is; whether that was done.

@@ -25,7 +25,7 @@ from ftransfer.storage.hidden import HiddenPlace
 from ftransfer.storage.kernel import Kernel, release
 from ftransfer.storage.partials import Partials, Upload, key_of
 from ftransfer.storage.reader import HeldReader, LocalReader, Opened, read_whole
-from ftransfer.storage.root import READ_FLAGS, Resolver, Root, entry_of, refuse_special
+from ftransfer.storage.root import READ_FLAGS, Resolver, Root, entry_of, refuse_special, times_of
 from ftransfer.storage.threads import Gate, Jobs, Work, finish, finish_steps, run_whole
 from ftransfer.storage.walk import Listing, usage
 from ftransfer.storage.writer import LocalWriter, Target
@@ -122,12 +122,18 @@ class LocalStore:
         return entry_of(str(name), found)
 
     def list(
-        self, folder: SafeName, *, recursive: bool = False, links: bool = False, within: Range = WHOLE
+        self, folder: SafeName, *, recursive: bool = False, links: bool = False, others: bool = False, within: Range = WHOLE
     ) -> AsyncGenerator[Sequence[Entry], None]:
-        return self._walk(folder, lambda: Listing(self._root, folder, Entry, recursive=recursive, links=links, within=within))
+        return self._walk(
+            folder,
+            lambda: Listing(self._root, folder, Entry, recursive=recursive, links=links, others=others, within=within),
+        )
 
-    def lines(self, folder: SafeName, *, links: bool = False) -> AsyncGenerator[Sequence[str], None]:
-        return self._walk(folder, lambda: Listing(self._root, folder, line_of, recursive=True, links=links, relative=True))
+    def lines(self, folder: SafeName, *, links: bool = False, others: bool = False) -> AsyncGenerator[Sequence[str], None]:
+        return self._walk(
+            folder,
+            lambda: Listing(self._root, folder, line_of, recursive=True, links=links, others=others, relative=True),
+        )
 
     async def _walk(self, folder: SafeName, open_it: Callable[[], Listing[_T]]) -> AsyncGenerator[Sequence[_T], None]:
         def begin() -> Listing[_T]:
@@ -200,6 +206,12 @@ class LocalStore:
                 raise
 
         return await finish_steps(steps(), LocalReader.close)
+
+    @staticmethod
+    def set_folder(path: str, *, mtime_ns: int, mode: int) -> None:
+        """Set the time and mode of a folder of the user's own, as if it were in a store. Blocks; raises OSError."""
+        os.chmod(path, changes.folder_mode(mode, os.stat(path).st_mode))
+        os.utime(path, ns=times_of(mtime_ns))
 
     async def open_write(self, name: SafeName, announced: Announcement) -> LocalWriter:
         with self._gate:
@@ -292,13 +304,13 @@ class LocalStore:
         return await self._jobs.run(read_small, self._root, names, room_bytes)
 
     async def read_tree(
-        self, folder: SafeName, room_bytes: int, max_items: int
+        self, folder: SafeName, room_bytes: int, max_items: int, *, others: bool = False
     ) -> AsyncGenerator[Sequence[SmallFile | Entry | FtransferError], None]:
         from ftransfer.storage.sweep import Sweep
 
         def begin() -> Sweep:
             with translated(folder):
-                return Sweep(self._root, folder, room_bytes)
+                return Sweep(self._root, folder, room_bytes, others=others)
 
         def go_on() -> Sequence[SmallFile | Entry | FtransferError]:
             with translated(folder):
@@ -330,7 +342,10 @@ class LocalStore:
     async def set_attributes(self, name: SafeName, *, mtime_ns: int | None = None, mode: int | None = None) -> None:
         await self._jobs.run(changes.set_attributes, self._root, name, mtime_ns, mode)
 
-    async def rename(self, old: SafeName, new: SafeName, *, replace: bool = False) -> None:
+    async def rename(self, old: SafeName, new: SafeName, *, replace: bool = False, over: bool = False) -> None:
+        if over and await self._jobs.run(changes.exchange, self._root, old, new):
+            await self.remove(old, recursive=True)  # what had the name
+            return
         look = await self._rename(old, new, replace=replace, seen=None)
         while look is not None:
             try:

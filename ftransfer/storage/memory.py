@@ -46,7 +46,7 @@ from ftransfer.storage.base import (
     lines_of,
     usage_of,
 )
-from ftransfer.storage.faults import IS_FOLDER, NOT_EMPTY
+from ftransfer.storage.faults import IS_FOLDER, NOT_BESIDE, NOT_EMPTY
 
 _BATCH = 512
 _FREE_BYTES = 1 << 40
@@ -111,7 +111,7 @@ class MemoryStore:
         return self._node(name).entry(name)
 
     async def list(
-        self, folder: SafeName, *, recursive: bool = False, links: bool = False, within: Range = WHOLE
+        self, folder: SafeName, *, recursive: bool = False, links: bool = False, others: bool = False, within: Range = WHOLE
     ) -> AsyncGenerator[Sequence[Entry], None]:
         self._folder(folder)
         entries = self._below(folder, recursive=recursive, links=links)
@@ -126,7 +126,7 @@ class MemoryStore:
         while batch := [*itertools.islice(entries, _BATCH)]:
             yield batch
 
-    async def lines(self, folder: SafeName, *, links: bool = False) -> AsyncGenerator[Sequence[str], None]:
+    async def lines(self, folder: SafeName, *, links: bool = False, others: bool = False) -> AsyncGenerator[Sequence[str], None]:
         async for batch in self.list(folder, recursive=True, links=links):
             yield lines_of(batch, folder)
 
@@ -231,7 +231,7 @@ class MemoryStore:
         return items
 
     async def read_tree(
-        self, folder: SafeName, room_bytes: int, max_items: int
+        self, folder: SafeName, room_bytes: int, max_items: int, *, others: bool = False
     ) -> AsyncGenerator[Sequence[SmallFile | Entry | FtransferError], None]:
         async for batch in self.list(folder, recursive=True):
             names = [parse_name(entry.name) for entry in batch]
@@ -290,13 +290,18 @@ class MemoryStore:
         if mode is not None:
             node.mode = _mode_of(node.kind, mode)
 
-    async def rename(self, old: SafeName, new: SafeName, *, replace: bool = False) -> None:
+    async def rename(self, old: SafeName, new: SafeName, *, replace: bool = False, over: bool = False) -> None:
         if old.is_root or new.is_root:
             raise NameRefused("/: the root of the share cannot be moved or replaced")
         if new != old and new.is_within(old):
             raise NameRefused(f"{_shown(old)}: a folder cannot be moved into itself", name=str(old))
         node = self._node(old)
         self._folder(new.parent)
+        if over:
+            if old.parent != new.parent:
+                raise NameRefused(f"{_shown(new)}: {NOT_BESIDE}", name=str(new))
+            for name in [name for name in self._nodes if new != old and name.is_within(new)]:
+                del self._nodes[name]
         there = self._nodes.get(new)
         if there is not None:
             if not replace:

@@ -19,7 +19,7 @@ from ftransfer.limits import clamp_time
 from ftransfer.names import NameReader, SafeName, encode_name
 from ftransfer.storage.aside import NewFolder, can_stand_in
 from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, SmallFile
-from ftransfer.storage.changes import KIND_CLASH, folder_mode, refuse_special_target
+from ftransfer.storage.changes import KIND_CLASH, folder_mode, refuse_folder_link, refuse_special_target
 from ftransfer.storage.faults import Override, shown, translate
 from ftransfer.storage.folders import GROUP, MAX_HELD, Folders, HeldFolder
 from ftransfer.storage.hidden import HiddenPlace
@@ -336,11 +336,11 @@ class _Group:
         index, folder_name, last, temporary, source = staged
         with self._root.lock_of(folder.about, last):
             file = self._files[index]
-            if not folder.is_ours:
-                refuse_special_target(folder.handle, SafeName((*folder_name.parts, last)))
+            name = SafeName((*folder_name.parts, last))
+            if not folder.is_ours and refuse_special_target(folder.handle, name) and file.kind == FILE:
+                refuse_folder_link(self._root, name)
             rename = self._root.kernel.rename_new if file.if_absent else self._root.kernel.rename
             if file.kind == LINK:
-                name = SafeName((*folder_name.parts, last))
                 self._root.links.place(file.target, folder.handle, name, lambda: rename(temporary, last, source, folder.handle))
             else:
                 rename(temporary, last, source, folder.handle)
@@ -350,7 +350,7 @@ class _Group:
     def _finish_folder(self, name: SafeName, file: SmallFile) -> None:
         folder = self._folders.make(name)
         if not file.if_absent:
-            os.fchmod(folder.handle, folder_mode(file.mode))
+            os.fchmod(folder.handle, folder_mode(file.mode, os.fstat(folder.handle).st_mode))
             os.utime(folder.handle, ns=times_of(file.mtime_ns))
             self._folders.note(folder)  # its attributes are synced with it
 

@@ -9,13 +9,24 @@ from __future__ import annotations
 import logging
 import os
 import stat
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
-from ftransfer.errors import FtransferError, StoreFailed
+from ftransfer.errors import FtransferError, NotAFile, NotAFolder, NotFound, StoreFailed
 from ftransfer.jobs import room
 from ftransfer.limits import clamp_time
-from ftransfer.names import SafeName, escape
-from ftransfer.storage.base import FOLDER, Entry, SmallFile
+from ftransfer.names import RESERVED_PREFIX, SafeName, escape, is_reserved
+from ftransfer.storage.base import (
+    DEAD_LINK,
+    FOLDER,
+    FOLDER_LINK,
+    OTHER,
+    RESERVED,
+    SPECIAL,
+    TOO_LONG,
+    UNREAD,
+    Entry,
+    SmallFile,
+)
 from ftransfer.storage.faults import translate
 from ftransfer.storage.kernel import FOLDER_FLAGS, release
 from ftransfer.storage.root import Root
@@ -36,12 +47,13 @@ _FULL = StoreFailed("not an item: the next one does not fit into this group")
 class Sweep:
     """One reading of a tree under way. Methods block and must not overlap; whoever made it closes it."""
 
-    def __init__(self, root: Root, folder: SafeName, room_bytes: int) -> None:
+    def __init__(self, root: Root, folder: SafeName, room_bytes: int, *, others: bool = False) -> None:
         """Open the folder. Raises OSError, NotAFolder."""
         self._root = root
         self._handle = root.open_folder(folder)
         self._prefix = "" if folder.is_root else f"{folder}/"
         self._room_bytes = room_bytes
+        self._others = others
         self._shelf = Shelf(memoryview(b""))
         self._most = _FIRST_ITEMS
         self.is_done = False
@@ -113,8 +125,9 @@ class Sweep:
                 last = thing.name
                 name = prefix + last
                 if not can_be_named(name, last):
-                    continue
-                if thing.is_file(follow_symlinks=False):
+                    if last != RESERVED_PREFIX:
+                        yield from self._other(name, RESERVED if is_reserved(last) else TOO_LONG)
+                elif thing.is_file(follow_symlinks=False):
                     item = self._read(handle, name, last)
                     if item is _FULL:
                         yield item
@@ -124,9 +137,24 @@ class Sweep:
                 elif thing.is_dir(follow_symlinks=False):
                     below.append((*parts, last))
                 elif thing.is_symlink():
-                    item = read_small(self._root, [SafeName(tuple(name.split("/")))], self._shelf.left)[0]
-                    if not isinstance(item, FtransferError):  # one that leads nowhere or outside is no part of the tree
-                        yield item
+                    yield from self._behind_link(name)
+                else:
+                    yield from self._other(name, SPECIAL)
+
+    def _behind_link(self, name: str) -> Iterator[Item]:
+        (item,) = read_small(self._root, [SafeName(tuple(name.split("/")))], self._shelf.left)
+        if isinstance(item, (NotFound, NotAFile, NotAFolder)):  # it leads nowhere or outside, or to a fifo: no part of the tree
+            yield from self._other(name, SPECIAL if isinstance(item, NotAFile) else DEAD_LINK)
+        elif isinstance(item, FtransferError):
+            yield from self._other(name, UNREAD)
+        elif isinstance(item, SmallFile) and item.kind == FOLDER and self._others:
+            yield from self._other(name, FOLDER_LINK)
+        else:
+            yield item
+
+    def _other(self, name: str, why: str) -> Iterator[Entry]:
+        if self._others:
+            yield Entry(name, OTHER, 0, 0, 0, why=why)
 
     def _read(self, folder: int, name: str, last: str) -> Item | None:
         """Read one file; None if it is gone, or something else has come to its name."""

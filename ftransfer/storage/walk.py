@@ -18,7 +18,22 @@ from typing import Generic, Protocol, TypeVar
 
 from ftransfer.limits import DEFAULT_LIMITS, clamp_time
 from ftransfer.names import RESERVED_PREFIX, SafeName, escape, is_reserved, sort_key
-from ftransfer.storage.base import FILE, FOLDER, LINK, THING_BYTES, WHOLE, Range, Usage
+from ftransfer.storage.base import (
+    DEAD_LINK,
+    FILE,
+    FOLDER,
+    FOLDER_LINK,
+    LINK,
+    OTHER,
+    RESERVED,
+    SPECIAL,
+    THING_BYTES,
+    TOO_LONG,
+    UNREAD,
+    WHOLE,
+    Range,
+    Usage,
+)
 from ftransfer.storage.confined import leads_inside
 from ftransfer.storage.descent import Descent
 from ftransfer.storage.kernel import FOLDER_FLAGS, release
@@ -39,9 +54,10 @@ _SURELY_SHORT_PART = DEFAULT_LIMITS.max_part_bytes // 4
 
 # What a link leads to cannot be reached from here, now or ever. Any other failure must not make things vanish
 # from a listing: a peer that keeps a folder in step would remove them.
-_LEADS_NOWHERE = frozenset(
-    {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EINVAL}
-)
+_LEADS_NOWHERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ENAMETOOLONG, errno.EINVAL})
+
+# What would go wrong with each other name as well: the folder is what cannot be read.
+_IS_ABOUT_THE_FOLDER = frozenset({errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EBADF, errno.ESTALE})
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -51,7 +67,7 @@ class Make(Protocol[T_co]):
     """What makes a thing of a batch: base.Entry, or base.line_of."""
 
     def __call__(
-        self, name: str, kind: str, size: int, mtime_ns: int, mode: int, *, target: str = "", unread: bool = False
+        self, name: str, kind: str, size: int, mtime_ns: int, mode: int, *, target: str = "", unread: bool = False, why: str = ""
     ) -> T_co: ...
 
 
@@ -66,12 +82,13 @@ class Listing(Generic[T]):
         *,
         recursive: bool,
         links: bool,
+        others: bool = False,
         within: Range = WHOLE,
         relative: bool = False,
     ) -> None:
         """Open the folder. With `relative`, names are relative to it. Raises OSError, NotAFolder."""
         self._handle = root.open_folder(folder)
-        walk = _Walk(root, self._handle, folder, make, links=links, relative=relative)
+        walk = _Walk(root, self._handle, folder, make, links=links, others=others and recursive, relative=relative)
         self._pieces = walk.recursive(within) if recursive else walk.flat()
         self._size = _FIRST_BATCH
         self.is_done = False
@@ -127,11 +144,15 @@ class _Level:
 
 
 class _Walk(Generic[T]):
-    def __init__(self, root: Root, handle: int, folder: SafeName, make: Make[T], *, links: bool, relative: bool) -> None:
+    def __init__(
+        self, root: Root, handle: int, folder: SafeName, make: Make[T], *, links: bool, others: bool, relative: bool
+    ) -> None:
         self._root = root
         self._handle = handle
         self._make = make
         self._links = links
+        self._others = others
+        self._is_recursive = False
         self._prefix = "" if folder.is_root else f"{folder}/"
         self._shown = "" if relative else self._prefix
 
@@ -149,6 +170,7 @@ class _Walk(Generic[T]):
 
     def recursive(self, within: Range) -> Generator[list[T], None, None]:
         """What is below the folder: each folder before its content, siblings by the bytes of their names."""
+        self._is_recursive = True
         bounds = None if within == WHOLE else _Bounds(within)
         stack: list[_Level] = []
         try:
@@ -221,11 +243,18 @@ class _Walk(Generic[T]):
             last = names.pop()
             may_be_bad = last[0] == "." or len(last) > _SURELY_SHORT_PART or level.may_be_long
             if may_be_bad and not can_be_named(level.whole + last, last):
+                if last != RESERVED_PREFIX:
+                    made += self._other(level, last, RESERVED if is_reserved(last) else TOO_LONG)
                 continue
             try:
                 about = os.stat(last, dir_fd=handle, follow_symlinks=False)
             except FileNotFoundError:
                 continue  # gone between being listed and being looked at
+            except OSError as error:
+                if not self._others or error.errno in _IS_ABOUT_THE_FOLDER:
+                    raise
+                made += self._other(level, last, UNREAD)
+                continue
             mode = about.st_mode
             kind = mode & 0o170000
             if kind == stat.S_IFREG:
@@ -233,37 +262,46 @@ class _Walk(Generic[T]):
             elif kind == stat.S_IFDIR:
                 return made, (last, about)
             elif kind == stat.S_IFLNK:
-                thing = self._link(level, last, handle, about) if self._links else self._what_link_leads_to(level, last)
-                if thing is not None:
-                    made.append(thing)
+                made += self._link(level, last, handle, about) if self._links else self._what_link_leads_to(level, last)
+            else:
+                made += self._other(level, last, SPECIAL)
         return made, None
+
+    def _other(self, level: _Level, last: str, why: str) -> list[T]:
+        """Give what cannot be moved, if somebody wants to know of it."""
+        return [self._make(level.shown + last, OTHER, 0, 0, 0, why=why)] if self._others else []
 
     def _folder(self, level: _Level, last: str, about: os.stat_result, *, unread: bool = False) -> T:
         return self._make(level.shown + last, FOLDER, 0, clamp_time(about.st_mtime_ns), about.st_mode & 0o777, unread=unread)
 
-    def _link(self, level: _Level, last: str, handle: int, about: os.stat_result) -> T | None:
+    def _link(self, level: _Level, last: str, handle: int, about: os.stat_result) -> list[T]:
         try:
             target = os.readlink(last, dir_fd=handle)
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.EINVAL):
-                return None  # gone between being listed and being looked at
+                return []  # gone between being listed and being looked at
             raise
         # The text of one that leads outside would tell about paths of the machine, and no peer could use it.
         if not leads_inside(level.whole.split("/")[:-1], target):
-            return None
-        return self._make(level.shown + last, LINK, 0, clamp_time(about.st_mtime_ns), about.st_mode & 0o777, target=target)
+            return self._other(level, last, DEAD_LINK)
+        return [self._make(level.shown + last, LINK, 0, clamp_time(about.st_mtime_ns), about.st_mode & 0o777, target=target)]
 
-    def _what_link_leads_to(self, level: _Level, last: str) -> T | None:
+    def _what_link_leads_to(self, level: _Level, last: str) -> list[T]:
         """Describe what stands behind a link; a folder there is not descended into."""
         try:
             about = self._root.stat(SafeName(tuple((level.whole + last).split("/"))))
         except OSError as error:
             if error.errno in _LEADS_NOWHERE:
-                return None
-            raise
+                return self._other(level, last, DEAD_LINK)
+            if self._others:
+                return self._other(level, last, UNREAD)
+            # Nobody knows whether it is a folder; but what is unread is not removed elsewhere.
+            return [self._make(level.shown + last, FOLDER, 0, 0, 0, unread=True)] if self._is_recursive else []
         if stat.S_ISREG(about.st_mode):
-            return self._make(level.shown + last, FILE, about.st_size, clamp_time(about.st_mtime_ns), about.st_mode & 0o777)
-        return self._folder(level, last, about) if stat.S_ISDIR(about.st_mode) else None
+            return [self._make(level.shown + last, FILE, about.st_size, clamp_time(about.st_mtime_ns), about.st_mode & 0o777)]
+        if not stat.S_ISDIR(about.st_mode):
+            return self._other(level, last, SPECIAL)
+        return self._other(level, last, FOLDER_LINK) if self._others else [self._folder(level, last, about)]
 
 
 def _order_of(names: list[str]) -> Callable[[str], bytes] | None:

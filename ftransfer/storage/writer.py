@@ -27,7 +27,7 @@ from ftransfer.errors import (
 )
 from ftransfer.names import SafeName
 from ftransfer.storage.base import Announcement, Entry
-from ftransfer.storage.changes import KIND_CLASH, refuse_special_target
+from ftransfer.storage.changes import KIND_CLASH, refuse_folder_link, refuse_special_target
 from ftransfer.storage.extents import Extents
 from ftransfer.storage.faults import shown, translated
 from ftransfer.storage.kernel import release, release_file
@@ -74,7 +74,8 @@ class Target(NamedTuple):
             return
         if (found.st_mode & 0o170000) == 0o040000:
             raise NotAFile(f"{shown(self.name)}: is a folder, and a file cannot take its place", name=str(self.name))
-        refuse_special_target(self.folder, self.name)
+        if refuse_special_target(self.folder, self.name):
+            refuse_folder_link(self.root, self.name)
         if self.announced.if_absent:
             raise AlreadyThere(f"{shown(self.name)}: something has that name already", name=str(self.name))
         if self.announced.replaces is not None and not self._is_the_same(self.announced.replaces, found):

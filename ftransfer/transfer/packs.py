@@ -134,6 +134,11 @@ def large_to_wire(entry: Entry) -> dict[str, Any]:
     return {"name": entry.name, "large": entry_to_wire(entry)}
 
 
+def other_to_wire(entry: Entry) -> dict[str, Any]:
+    """Give the outcome of what cannot be moved, for a client that has asked to be told."""
+    return {"name": entry.name, "other": entry.why}
+
+
 def refusal_from_wire(item: Any) -> FtransferError | None:
     """Give the error in an outcome, or None if there is none.
 

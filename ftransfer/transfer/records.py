@@ -6,9 +6,9 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ftransfer.errors import RemoteProtocolError
-from ftransfer.names import PLAIN_NAME_LENGTH, SafeName, is_plain_part, parse_name
+from ftransfer.names import PLAIN_NAME_LENGTH, SafeName, check_told, is_plain_part, parse_name
 from ftransfer.protocol.replies import take, take_time
-from ftransfer.storage.base import FILE, FOLDER, LINK, Entry
+from ftransfer.storage.base import FILE, FOLDER, LINK, OTHER, Entry
 
 
 class Receipt(NamedTuple):
@@ -51,6 +51,8 @@ ProgressCallback = Callable[[Progress], None]
 def entry_to_wire(entry: Entry) -> dict[str, Any]:
     """Give the JSON object for an entry (docs/protocol.md section 6)."""
     value: dict[str, Any] = {"name": entry.name, "kind": entry.kind}
+    if entry.kind == OTHER:
+        return {**value, "why": entry.why}
     if entry.kind == FILE:
         value["size"] = entry.size
     value["mtime_ns"] = entry.mtime_ns
@@ -74,6 +76,8 @@ def entry_from_wire(value: object, below: SafeName) -> Entry:
     if not isinstance(value, Mapping):
         raise RemoteProtocolError("an entry of a listing is not an object")
     name = take(value, "name", str)
+    if value.get("kind") == OTHER:
+        return _other(value, check_told(name), below)
     safe = parse_name(name)
     if not safe.is_within(below) or safe == below:
         raise RemoteProtocolError("the server lists a name that is not in the folder that was asked for")
@@ -108,6 +112,12 @@ def _plain_entry(value: dict[str, Any], checked: Container[str], cut: int) -> En
     if size < 0 or mode < 0 or max(size, abs(mtime_ns), mode) >= 2**63:
         return None
     return Entry(name[cut:], FILE, size, mtime_ns, mode)
+
+
+def _other(value: Mapping[str, Any], name: str, below: SafeName) -> Entry:
+    if not below.is_root and not name.startswith(f"{below}/"):
+        raise RemoteProtocolError("the server lists a name that is not in the folder that was asked for")
+    return Entry(name, OTHER, 0, 0, 0, why=take(value, "why", str, ""))
 
 
 def described_from_wire(value: Mapping[str, Any], name: SafeName) -> Entry:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from ftransfer.digest import Digest, digest_of
 from ftransfer.errors import RemoteProtocolError
-from ftransfer.names import parse_name, sort_key
+from ftransfer.names import check_told, sort_key
 from ftransfer.protocol.replies import take, take_count
 from ftransfer.storage.base import WHOLE, Range
 
@@ -131,7 +131,7 @@ def span_from_wire(value: object) -> Span:
     """Read a span.
 
     Raises:
-        NameRefused: It ends with a name that no share can hold.
+        NameRefused: It ends with a name that no file can have.
         RemoteProtocolError: It is no span, or too long.
     """
     if not isinstance(value, Mapping):
@@ -139,4 +139,4 @@ def span_from_wire(value: object) -> Span:
     count = take_count(value, "entries")
     if not 0 < count <= MAX_ENTRIES:
         raise RemoteProtocolError(f"a span of a listing has {count} entries, not 1 to {MAX_ENTRIES}")
-    return Span(str(parse_name(take(value, "until", str))), count, take(value, "digest", str, ""))
+    return Span(check_told(take(value, "until", str)), count, take(value, "digest", str, ""))

@@ -13,6 +13,9 @@ from ftransfer.storage.base import Entry
 _MEMORY_BYTES = 1 << 20
 
 
+Mark = tuple[int, int, int]
+
+
 class Spool:
     """Entries in the order in which they were added, to be read any number of times. Close it.
 
@@ -29,7 +32,7 @@ class Spool:
         return self.count
 
     def add(self, entry: Entry) -> None:
-        fields = [entry.name, entry.kind, entry.size, entry.mtime_ns, entry.mode, entry.identity, entry.target]
+        fields = [entry.name, entry.kind, entry.size, entry.mtime_ns, entry.mode, entry.identity, entry.target, 0, False, entry.why]
         self._end += self._file.write(json.dumps(fields).encode() + b"\n")
         self.count += 1
         self.size_bytes += entry.size
@@ -41,6 +44,15 @@ class Spool:
 
         self._file = TemporaryFile()  # noqa: SIM115 - closed by `close`
         self._file.write(memory.getbuffer())
+
+    def mark(self) -> Mark:
+        """Return the present end, to go back to."""
+        return self._end, self.count, self.size_bytes
+
+    def cut(self, mark: Mark) -> None:
+        """Drop what was added since a mark was made."""
+        self._end, self.count, self.size_bytes = mark
+        self._file.seek(self._end)
 
     def __iter__(self) -> Iterator[Entry]:
         position = 0

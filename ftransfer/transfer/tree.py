@@ -10,9 +10,12 @@ from collections.abc import AsyncIterator, Sequence
 from enum import Enum
 from typing import NamedTuple
 
-from ftransfer.names import sort_key
-from ftransfer.storage.base import FOLDER, LINK, Entry
+from ftransfer.names import escape, sort_key
+from ftransfer.storage.base import DEAD_LINK, FILE, FOLDER, FOLDER_LINK, LINK, OTHER, Entry
 from ftransfer.transfer.selection import Wanted, everything
+
+_OWNER = 0o700
+_FIRST_OF_32_BITS_NS = -(2**31) * 1_000_000_000
 
 
 class Doing(Enum):
@@ -20,19 +23,32 @@ class Doing(Enum):
 
     COPY = "copy"  # a file that is missing or differs
     COMPARE = "compare"  # a file of the same size, whose digests decide
+    COMPARE_AND_SET = "compare and set"  # the same, where the time or mode differs besides
+    SET = "set"  # a file of which only the mode differs
     LINK = "link"
     FOLDER = "folder"  # make it, or set its mode and mtime; comes after everything in it
-    REMOVE = "remove"  # something that only the destination has; a folder comes after everything in it, and stays if not empty
-    REMOVE_TREE = "remove tree"  # a folder that only the destination has, with all that is in it; where no name is left out
-    REPLACE = "replace"  # something of another kind, which must go before its name can be used; an action for the name follows
+    FOLDER_IF_COPIED = "folder if copied"  # the same, if a file directly in it that is to be compared turns out to differ
+    UNLOCK = "unlock"  # a folder of the destination in which something changes, and which its owner may not change
+    STAGE = "stage"  # make it beside what has its name, and then let it take that place; what is in it needs no action
+    ENTER = "enter"  # a folder that only the destination has: what can be removed in it follows, then one of the next three
+    REMOVE = "remove"  # something that only the destination has; of a folder all that was in it has been named before
+    REMOVE_TREE = "remove tree"  # a folder that only the destination has, with all that was named since it was entered
+    KEEP = "keep"  # a folder that only the destination has, and that must stay for what is in it
+    REFUSE = "refuse"  # something that cannot have its name, for what the destination has there
     UNREAD = "unread"  # a folder of the source that could not be listed: nothing is done about what is in it
+    LEAVE_OUT = "leave out"  # something of the source that cannot be moved: nothing is done about what has its name
 
 
 class Action(NamedTuple):
-    """One step. `entry` is the source's, for REMOVE and REPLACE the destination's; names are relative to the trees' roots."""
+    """One step. `entry` is the source's, for UNLOCK, ENTER, REMOVE, REMOVE_TREE and KEEP the destination's; names are relative to
+    the trees' roots. `things` is how many things of the destination go with it. `why` is a reason to be told: for KEEP the name of
+    what must stay.
+    """
 
     doing: Doing
     entry: Entry
+    things: int = 0
+    why: str = ""
 
 
 class Rules(NamedTuple):
@@ -51,21 +67,43 @@ class Rules(NamedTuple):
     wanted: Wanted = everything
 
 
+class _Open:
+    """A folder of the source that the walk is in, and what the destination has of it."""
+
+    __slots__ = ("doing", "entry", "is_unlocked", "there")
+
+    def __init__(self, entry: Entry, there: Entry | None, doing: Doing | None) -> None:
+        self.entry = entry
+        self.there = there
+        self.doing = doing  # FOLDER, FOLDER_IF_COPIED, or None while nothing directly in it changes
+        self.is_unlocked = there is None or there.mode & _OWNER == _OWNER
+
+
+class _Doomed:
+    """A folder of the destination that is to go, and what is known of its content."""
+
+    __slots__ = ("count", "entry", "keeps", "source")
+
+    def __init__(self, entry: Entry, source: Entry | None = None) -> None:
+        self.entry = entry
+        self.source = source  # what is to take its place
+        self.count = 1  # things in it that go, and itself
+        self.keeps = ""  # the first name in it that must stay
+
+
 class Comparison:
-    """The walk through two listings, or through the ranges of them that may differ."""
+    """The walk through two listings, or through the ranges of them that may differ.
+
+    Nothing is removed that takes no part, or that cannot be read or moved, on either side, and no folder that holds such a thing.
+    """
 
     def __init__(self, rules: Rules) -> None:
         self.unchanged = 0  # names about which there is nothing to do
         self._rules = rules
         self._found: list[Action] = []
-        # The folders of the source above the present name, each with whether something directly in it has changed or must change.
-        self._open: list[tuple[Entry, bool]] = []
-        # Folders that only the destination has, above the present name; each is removed when its content has been.
-        self._doomed: list[Entry] = []
-        # A folder of the destination that goes as a whole: its content needs no action.
-        self._gone: Entry | None = None
-        # A folder of the source that could not be listed: what the destination has in it stays.
-        self._unread: Entry | None = None
+        self._open: list[_Open] = []  # the folders of the source above the present name
+        self._doomed: list[_Doomed] = []  # the folders above the present name that only the destination has, or that must make way
+        self._shielded = ""  # a name of the source below which nothing is done, on either side
 
     async def actions(
         self, source: AsyncIterator[Sequence[Entry]], there: AsyncIterator[Sequence[Entry]]
@@ -84,7 +122,7 @@ class Comparison:
         """
         self._leave(f"{folders[-1].name}/" if folders else "")
         for entry in folders[len(self._open) :]:
-            self._open.append((entry, False))
+            self._open.append(_Open(entry, entry, None))
             self.unchanged -= 1
         return self._take_found()
 
@@ -97,8 +135,8 @@ class Comparison:
         found, self._found = self._found, []
         return found
 
-    def _add(self, doing: Doing, entry: Entry) -> None:
-        self._found.append(Action(doing, entry))
+    def _add(self, doing: Doing, entry: Entry, things: int = 0, why: str = "") -> None:
+        self._found.append(Action(doing, entry, things, why))
 
     def _compare_batches(self, here: _Cursor, other: _Cursor) -> None:
         """Go on until one side has to be filled again."""
@@ -115,31 +153,75 @@ class Comparison:
         while here.has_ended and other.entries:
             self._extra(other.entries.pop())
 
+    def _is_shielded(self, name: str) -> bool:
+        return bool(self._shielded) and name.startswith(self._shielded)
+
+    def _shield(self, entry: Entry) -> None:
+        self._shielded = f"{entry.name}/"
+
     def _meet(self, entry: Entry, there: Entry | None) -> None:
         """Compare one name of the source with what the destination has there."""
+        if self._is_shielded(entry.name):
+            return
         self._leave(entry.name)
         if not self._rules.wanted(entry.name, entry.kind == FOLDER):
             return
-        if entry.unread:
-            self._unread = entry
-            self._add(Doing.UNREAD, entry)
-            return
-        if there is not None and there.kind != entry.kind:
-            # A folder with all that is in it goes only where things may be removed; else the copy will fail and say why.
-            if there.kind != FOLDER or self._rules.delete:
-                self._add(Doing.REPLACE, there)
-            self._gone = there if there.kind == FOLDER else None
-            there = None
-        if entry.kind == FOLDER:
-            if there is None:
-                self._touch_parent(entry.name)
-            self._open.append((entry, there is None or there.mtime_ns != entry.mtime_ns or there.mode != entry.mode))
-            return
+        if entry.unread or entry.kind == OTHER:
+            self._shield(entry)
+            self._add(Doing.UNREAD if entry.unread else Doing.LEAVE_OUT, entry)
+        elif there is not None and there.kind != entry.kind and not (there.kind == FILE and entry.kind == LINK):
+            self._clash(entry, there)
+        elif entry.kind == FOLDER:
+            self._enter(entry, there)
+        else:
+            self._file(entry, there)
+
+    def _clash(self, entry: Entry, there: Entry) -> None:
+        """Decide what becomes of something that the destination has in another kind."""
+        if there.kind == FOLDER:
+            if not self._rules.delete:
+                self._refuse(entry, "is a folder there, which is replaced only where things may be removed")
+            elif there.unread or not self._rules.wanted(there.name, True):
+                self._refuse(entry, "is a folder there that cannot be read, or takes no part")
+            else:
+                self._doomed.append(_Doomed(there, entry))  # until it is known what is in it
+        elif there.kind == OTHER and there.why == FOLDER_LINK:
+            self._refuse(
+                entry, "is a link to a folder there, through which nothing is written; remove the link, or copy to what it leads to"
+            )
+        elif there.kind == OTHER and (there.why != DEAD_LINK or entry.kind == FOLDER):
+            self._refuse(entry, "is something there that is not replaced: a link that leads elsewhere, or no file; remove it")
+        elif not self._rules.wanted(there.name, False):
+            self._refuse(entry, "is something there that takes no part")
+        elif there.kind == OTHER:
+            self._file(entry, None)  # the link goes when the file has come
+        else:
+            self._stage(entry, 1 if entry.kind == FOLDER else 0)
+
+    def _refuse(self, entry: Entry, why: str) -> None:
+        self._shield(entry)
+        self._add(Doing.REFUSE, entry, why=why)
+
+    def _stage(self, entry: Entry, count: int) -> None:
+        self._touch_parent(entry.name, Doing.FOLDER)
+        self._shield(entry)
+        self._add(Doing.STAGE, entry, count)
+
+    def _enter(self, entry: Entry, there: Entry | None) -> None:
+        if there is None:
+            self._touch_parent(entry.name, Doing.FOLDER)
+        is_same = there is not None and _is_same_time(entry, there) and _folder_mode(entry) == _folder_mode(there)
+        self._open.append(_Open(entry, there, None if is_same else Doing.FOLDER))
+
+    def _file(self, entry: Entry, there: Entry | None) -> None:
         doing = self._compare(entry, there)
         if doing is None:
             self.unchanged += 1
             return
-        self._touch_parent(entry.name)
+        if doing in (Doing.COPY, Doing.LINK):
+            self._touch_parent(entry.name, Doing.FOLDER)
+        elif doing is not Doing.SET:
+            self._touch_parent(entry.name, Doing.FOLDER_IF_COPIED)
         self._add(doing, entry)
 
     def _compare(self, entry: Entry, there: Entry | None) -> Doing | None:
@@ -147,41 +229,94 @@ class Comparison:
             return None if there is not None and there.target == entry.target else Doing.LINK
         if there is None or there.size != entry.size:
             return Doing.COPY
+        is_same_time = _is_same_time(entry, there)
         if self._rules.checksum:
-            return Doing.COMPARE
-        return None if there.mtime_ns == entry.mtime_ns and there.mode == entry.mode else Doing.COPY
+            return Doing.COMPARE if is_same_time and there.mode == entry.mode else Doing.COMPARE_AND_SET
+        if not is_same_time:
+            return Doing.COPY
+        return None if there.mode == entry.mode else Doing.SET
 
     def _extra(self, there: Entry) -> None:
         """Handle a name that only the destination has."""
+        if self._is_shielded(there.name):
+            return
         self._leave(there.name)
-        if any(above is not None and there.name.startswith(above.name + "/") for above in (self._gone, self._unread)):
+        if not self._rules.delete:
             return
-        if not self._rules.delete or not self._rules.wanted(there.name, there.kind == FOLDER):
+        if there.unread or there.kind == OTHER or not self._rules.wanted(there.name, there.kind == FOLDER):
+            for doomed in self._doomed:
+                doomed.keeps = doomed.keeps or there.name
+            if there.unread and not self._doomed:
+                self._add(Doing.KEEP, there, why=there.name)
             return
-        self._touch_parent(there.name)
-        if there.kind != FOLDER:
-            self._add(Doing.REMOVE, there)
-        elif self._rules.wanted is everything:
-            self._add(Doing.REMOVE_TREE, there)
-            self._gone = there
+        if self._doomed and self._doomed[0].source is not None:  # all of it goes with the folder that makes way
+            self._doomed[0].count += 1
+        elif there.kind == FOLDER:
+            if there.mode & _OWNER != _OWNER:
+                self._add(Doing.UNLOCK, there)
+            self._add(Doing.ENTER, there)
+            self._doomed.append(_Doomed(there))
         else:
-            self._doomed.append(there)
+            self._remove(there)
 
-    def _touch_parent(self, name: str) -> None:
+    def _remove(self, there: Entry) -> None:
+        self._touch_parent(there.name, Doing.FOLDER)
+        self._add(Doing.REMOVE, there)
+        if self._doomed:
+            self._doomed[-1].count += 1
+
+    def _touch_parent(self, name: str, doing: Doing) -> None:
+        """Note that something directly in the folder above changes, for certain or perhaps."""
         depth = name.count("/")
-        if 0 < depth <= len(self._open):  # else it is the root, whose attributes are the user's own
-            self._open[depth - 1] = (self._open[depth - 1][0], True)
+        if not self._doomed:
+            depth = min(depth, len(self._open))  # a folder that takes no part itself may be on the way
+        if not 0 < depth <= len(self._open):
+            return  # the root, whose attributes are the user's own
+        above = self._open[depth - 1]
+        if above.doing is not Doing.FOLDER:
+            above.doing = doing
+        if not above.is_unlocked and above.there is not None:
+            above.is_unlocked = True
+            self._add(Doing.UNLOCK, above.there)
 
     def _leave(self, name: str) -> None:
         """Close the folders that the walk has left: what is in them is done, so they can be set to their mtime, or removed."""
-        while self._doomed and not name.startswith(self._doomed[-1].name + "/"):
-            self._add(Doing.REMOVE, self._doomed.pop())
-        while self._open and not name.startswith(self._open[-1][0].name + "/"):
-            entry, changed = self._open.pop()
-            if changed:
-                self._add(Doing.FOLDER, entry)
-            else:
+        while self._doomed and not name.startswith(f"{self._doomed[-1].entry.name}/"):
+            self._close_doomed(self._doomed.pop())
+        while self._open and not name.startswith(f"{self._open[-1].entry.name}/"):
+            left = self._open.pop()
+            if left.doing is None:
                 self.unchanged += 1
+            else:
+                self._add(left.doing, left.entry)
+
+    def _close_doomed(self, doomed: _Doomed) -> None:
+        if doomed.source is not None:
+            if doomed.keeps:
+                self._add(Doing.REFUSE, doomed.source, why=f"is a folder there that must stay, because of {escape(doomed.keeps)}")
+            else:
+                self._touch_parent(doomed.source.name, Doing.FOLDER)
+                self._add(Doing.STAGE, doomed.source, doomed.count)
+            return
+        if doomed.keeps:
+            self._add(Doing.KEEP, doomed.entry, why=doomed.keeps)
+            return
+        self._touch_parent(doomed.entry.name, Doing.FOLDER)
+        # Where names are left out, others than those that were named may have come meanwhile: a folder goes only when it is empty.
+        whole = self._rules.wanted is everything
+        self._add(Doing.REMOVE_TREE if whole else Doing.REMOVE, doomed.entry, doomed.count if whole else 1)
+        if self._doomed:
+            self._doomed[-1].count += doomed.count
+
+
+def _folder_mode(entry: Entry) -> int:
+    """Return the mode of a folder as far as it is kept: no store takes the bits of the owner from a folder of its own."""
+    return entry.mode | _OWNER
+
+
+def _is_same_time(entry: Entry, there: Entry) -> bool:
+    """Whether two times are the same, or both are before all that a file system of 32 bits can hold."""
+    return entry.mtime_ns == there.mtime_ns or max(entry.mtime_ns, there.mtime_ns) <= _FIRST_OF_32_BITS_NS
 
 
 class _Cursor:

@@ -168,7 +168,7 @@ async def test_folder_that_is_not_there(service: Service) -> None:
 
 
 async def test_disk_that_fails_while_a_new_tree_is_read_ends_the_command(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def failing(self: LocalStore, *_: object) -> AsyncGenerator[Sequence[SmallFile], None]:
+    async def failing(self: LocalStore, *_: object, **__: object) -> AsyncGenerator[Sequence[SmallFile], None]:
         yield [SmallFile("a", FILE, 0, 0o644, b"a", digest_of(b"a"))]
         raise StoreFailed("the disk has failed")
 

@@ -37,7 +37,9 @@ from tests.support.pair import HELLO, Content, Heard, Pair, Side
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
 
 # Codes of classes that stand for a group, or for what only the client's own end can know: no server says them.
-NEVER_SENT = set("error share transfer auth channel request cannot_connect cannot_listen closed not_trusted bad_file".split())
+NEVER_SENT = set(
+    "error share transfer auth channel request cannot_connect cannot_listen closed not_trusted bad_file left_out".split()
+)
 
 
 def section(title: str) -> str:

@@ -92,7 +92,7 @@ async def decide(
     store = await store_of(local)
     with Plan() as plan:
         await compare_with_server(plan, cast(Conversation, said), store, remote, options, pulls=pulls)
-        kinds = ("replaced", "small", "large", "compared", "links", "folders", "removed", "unread")
+        kinds = ("staged", "small", "large", "compared", "links", "folders", "removed", "kept", "refused", "set", "unread")
         return {**{kind: list(getattr(plan, kind)) for kind in kinds}, "unchanged": [plan.unchanged]}, said
 
 

@@ -169,7 +169,7 @@ def test_times_may_be_before_1970_and_are_brought_into_range() -> None:
         assert decode(Kind.META, {"mtime_ns": time}) == Meta(mtime_ns=time)
     for time in (LARGEST + 1, 10**400):
         assert decode(Kind.META, {"mtime_ns": time}) == Meta(mtime_ns=LARGEST)
-        assert decode(Kind.META, {"mtime_ns": -time - 1}) == Meta(mtime_ns=-LARGEST - 1)
+        assert decode(Kind.META, {"mtime_ns": -time - 1}) == Meta(mtime_ns=-LARGEST)
 
 
 def test_announced_limits_that_are_no_sensible_numbers_are_left_out() -> None:

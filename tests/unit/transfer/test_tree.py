@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftransfer.names import sort_key
-from ftransfer.storage.base import FILE, FOLDER, LINK, Entry
+from ftransfer.storage.base import DEAD_LINK, FILE, FOLDER, FOLDER_LINK, LINK, OTHER, SPECIAL, Entry
 from ftransfer.transfer.tree import Action, Comparison, Doing, Rules
 
 
@@ -79,7 +79,7 @@ async def test_folder_in_which_something_changes_gets_its_mtime_again() -> None:
 
 async def test_mtime_or_mode_alone_makes_a_difference() -> None:
     assert await compare([file("a", mtime_ns=2)], [file("a")]) == [("copy", "a")]
-    assert await compare([file("a", mode=0o600)], [file("a")]) == [("copy", "a")]
+    assert await compare([file("a", mode=0o600)], [file("a")]) == [("set", "a")]
 
 
 async def test_checksum_compares_files_of_one_size_only() -> None:
@@ -90,29 +90,34 @@ async def test_checksum_compares_files_of_one_size_only() -> None:
 async def test_nothing_is_removed_unless_asked() -> None:
     there = [folder("a"), file("a/x"), file("b")]
     assert await compare([], there) == []
-    assert await compare([], there, Rules(delete=True)) == [("remove tree", "a"), ("remove", "b")]
+    assert await compare([], there, Rules(delete=True)) == [
+        ("enter", "a"),
+        ("remove", "a/x"),
+        ("remove tree", "a"),
+        ("remove", "b"),
+    ]
 
 
 async def test_folder_that_may_hold_what_takes_no_part_is_removed_piece_by_piece() -> None:
     rules = Rules(delete=True, wanted=lambda name, is_folder: True)
     there = [folder("a"), file("a/x"), file("b")]
-    assert await compare([], there, rules) == [("remove", "a/x"), ("remove", "a"), ("remove", "b")]
+    assert await compare([], there, rules) == [("enter", "a"), ("remove", "a/x"), ("remove", "a"), ("remove", "b")]
 
 
 async def test_file_in_place_of_a_folder() -> None:
     there = [folder("a"), file("a/x"), file("a/y"), file("b")]
-    assert await compare([file("a"), file("b")], there, Rules(delete=True)) == [("replace", "a"), ("copy", "a")]
-    assert await compare([file("a"), file("b")], there) == [("copy", "a")]
+    assert await compare([file("a"), file("b")], there, Rules(delete=True)) == [("stage", "a")]
+    assert await compare([file("a"), file("b")], there) == [("refuse", "a")]
 
 
 async def test_folder_in_place_of_a_file() -> None:
-    assert await compare([folder("a"), file("a/x")], [file("a")]) == [("replace", "a"), ("copy", "a/x"), ("folder", "a")]
+    assert await compare([folder("a"), file("a/x")], [file("a")]) == [("stage", "a")]
 
 
 async def test_links_are_compared_by_their_targets() -> None:
     assert await compare([link("a", "x")], [link("a", "x")]) == []
     assert await compare([link("a", "x")], [link("a", "y")]) == [("link", "a")]
-    assert await compare([link("a", "x")], [file("a")]) == [("replace", "a"), ("link", "a")]
+    assert await compare([link("a", "x")], [file("a")]) == [("link", "a")]
 
 
 async def test_what_is_not_wanted_is_neither_copied_nor_removed() -> None:
@@ -154,23 +159,112 @@ def test_actions_make_the_one_like_the_other(
 
     wanted = listing(source)
     result = {entry.name: entry for entry in listing(there)}
-    clashes = False
+    refused: list[str] = []
     for action in asyncio.run(actions(wanted, listing(there), Rules(delete=delete))):
         name = action.entry.name
         match action.doing:
             case Doing.REMOVE:
-                assert not any(other.startswith(name + "/") for other in result), "a folder goes after its content"
+                assert not is_any_below(name, result), "a folder goes after its content"
                 del result[name]
-            case Doing.REPLACE | Doing.REMOVE_TREE:
+            case Doing.REMOVE_TREE:
+                assert not is_any_below(name, result), "what is in it has been named"
+                del result[name]
+            case Doing.STAGE:
                 result = {other: entry for other, entry in result.items() if other != name and not other.startswith(name + "/")}
-            case Doing.COPY:
-                clashes |= name in result and result[name].kind == FOLDER
+                result |= {entry.name: entry for entry in wanted if entry.name == name or entry.name.startswith(name + "/")}
+            case Doing.REFUSE:
+                assert not delete and result[name].kind == FOLDER
+                refused.append(name)
+            case Doing.COPY | Doing.FOLDER:
+                assert name not in result or result[name].kind == action.entry.kind
                 result[name] = action.entry
-            case Doing.FOLDER:
-                result[name] = action.entry
+            case Doing.ENTER:
+                assert result[name].kind == FOLDER
             case _:
-                assert result[name] == action.entry
+                raise AssertionError(action)
     if delete:
         assert result == {entry.name: entry for entry in wanted}
-    elif not clashes:
-        assert {entry.name: entry for entry in wanted}.items() <= result.items()
+    else:
+        assert {entry.name: entry for entry in wanted if entry.name not in refused}.items() <= result.items()
+
+
+def is_any_below(name: str, tree: dict[str, Entry]) -> bool:
+    return any(other.startswith(name + "/") for other in tree)
+
+
+def other(name: str, why: str = SPECIAL) -> Entry:
+    return Entry(name, OTHER, 0, 0, 0, why=why)
+
+
+def unread(name: str) -> Entry:
+    return folder(name)._replace(unread=True)
+
+
+async def test_what_the_source_cannot_show_protects_its_name() -> None:
+    there = [folder("a"), file("a/x"), file("b"), folder("c"), file("c/x")]
+    source = [other("a", DEAD_LINK), other("b"), unread("c")]
+    assert await compare(source, there, Rules(delete=True)) == [("leave out", "a"), ("leave out", "b"), ("unread", "c")]
+
+
+@pytest.mark.parametrize("kept", [unread("d/e/k"), other("d/e/k"), file("d/e/k.tmp")])
+async def test_folder_that_holds_what_must_stay_stays(kept: Entry) -> None:
+    rules = Rules(delete=True, wanted=lambda name, is_folder: not name.endswith(".tmp"))
+    there = [folder("d"), file("d/a"), folder("d/e"), file("d/e/b"), kept, folder("d/f")]
+    assert await compare([], there, rules) == [
+        ("enter", "d"),
+        ("remove", "d/a"),
+        ("enter", "d/e"),
+        ("remove", "d/e/b"),
+        ("keep", "d/e"),
+        ("enter", "d/f"),
+        ("remove", "d/f"),
+        ("keep", "d"),
+    ]
+
+
+@pytest.mark.parametrize("kept", [unread("d/k"), other("d/k"), file("d/k.tmp")])
+async def test_folder_that_holds_what_must_stay_makes_no_way(kept: Entry) -> None:
+    rules = Rules(delete=True, wanted=lambda name, is_folder: not name.endswith(".tmp"))
+    assert await compare([file("d")], [folder("d"), file("d/a"), kept], rules) == [("refuse", "d")]
+
+
+async def test_things_that_go_with_a_folder_are_counted() -> None:
+    there = [folder("d"), file("d/a"), folder("d/e"), file("d/e/b"), file("d/f")]
+    assert [action.things for action in await actions([], there, Rules(delete=True)) if action.entry.name == "d"] == [0, 5]
+    assert [action.things for action in await actions([file("d")], there, Rules(delete=True))] == [5]
+
+
+@pytest.mark.parametrize("why", [FOLDER_LINK, SPECIAL, DEAD_LINK])
+async def test_nothing_is_made_through_what_the_destination_has_in_the_way(why: str) -> None:
+    source = [folder("d"), file("d/x"), file("e")]
+    assert await compare(source, [other("d", why)], Rules(delete=True)) == [("refuse", "d"), ("copy", "e")]
+
+
+async def test_link_that_leads_nowhere_makes_way_for_a_file() -> None:
+    assert await compare([file("d")], [other("d", DEAD_LINK)]) == [("copy", "d")]
+    assert await compare([file("d")], [other("d", FOLDER_LINK)]) == [("refuse", "d")]
+
+
+async def test_folder_is_set_only_if_a_compared_file_in_it_is_copied() -> None:
+    tree = [folder("a"), file("a/x")]
+    assert await compare(tree, tree, Rules(checksum=True)) == [("compare", "a/x"), ("folder if copied", "a")]
+    assert await compare([folder("a"), file("a/x", mtime_ns=2)], tree, Rules(checksum=True)) == [
+        ("compare and set", "a/x"),
+        ("folder if copied", "a"),
+    ]
+
+
+async def test_folder_that_its_owner_may_not_change_is_unlocked_first() -> None:
+    there = [folder("a")._replace(mode=0o555), file("a/x"), file("a/y")]
+    steps = await compare([folder("a")._replace(mode=0o555), file("a/x", 2), file("a/y", 2)], there)
+    assert steps == [("unlock", "a"), ("copy", "a/x"), ("copy", "a/y"), ("folder", "a")]
+
+
+async def test_owner_bits_of_a_folder_make_no_difference() -> None:
+    """A store keeps them, so that they would differ for ever."""
+    assert await compare([folder("a")._replace(mode=0o555)], [folder("a")._replace(mode=0o755)]) == []
+
+
+async def test_times_before_those_of_32_bits_are_the_same() -> None:
+    assert await compare([file("a", mtime_ns=-(2**62))], [file("a", mtime_ns=-(2**31) * 10**9)]) == []
+    assert await compare([file("a", mtime_ns=-(2**30) * 10**9)], [file("a", mtime_ns=-(2**31) * 10**9)]) == [("copy", "a")]

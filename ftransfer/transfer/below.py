@@ -1,0 +1,123 @@
+"""A folder of a store as a store of its own, with the same handles and rules: its links may lead anywhere in the whole store."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, Callable, Sequence
+
+from ftransfer.errors import FtransferError
+from ftransfer.names import ROOT, SafeName
+from ftransfer.storage.base import (
+    WHOLE,
+    Announcement,
+    Entry,
+    Partial,
+    Range,
+    Reader,
+    SmallFile,
+    Space,
+    Store,
+    Usage,
+    Writer,
+)
+
+Item = SmallFile | Entry | FtransferError
+
+
+class StoreBelow:
+    """See base.Store. Names are relative to `folder`, in what is asked and in what is given. It is closed with the store itself."""
+
+    def __init__(self, store: Store, folder: SafeName) -> None:
+        self.durable = store.durable
+        self._store = store
+        self._folder = folder
+        self._cut = len(str(folder)) + 1
+
+    def _whole(self, name: SafeName) -> SafeName:
+        return SafeName(self._folder.parts + name.parts)
+
+    def _relative(self, name: str) -> str:
+        return name[self._cut :]
+
+    def _item(self, item: Item) -> Item:
+        return item if isinstance(item, FtransferError) else item._replace(name=self._relative(item.name))
+
+    def without_links(self) -> StoreBelow:
+        return StoreBelow(self._store.without_links(), self._folder)
+
+    def on_behalf_of(self, owner: str) -> StoreBelow:
+        return StoreBelow(self._store.on_behalf_of(owner), self._folder)
+
+    async def stat(self, name: SafeName) -> Entry:
+        return (await self._store.stat(self._whole(name)))._replace(name=str(name))
+
+    async def list(
+        self, folder: SafeName, *, recursive: bool = False, links: bool = False, others: bool = False, within: Range = WHOLE
+    ) -> AsyncGenerator[Sequence[Entry], None]:
+        whole = self._whole(folder)
+        batches = self._store.list(whole, recursive=recursive, links=links, others=others, within=within)
+        async with contextlib.aclosing(batches):
+            async for batch in batches:
+                yield [entry._replace(name=self._relative(entry.name)) for entry in batch]
+
+    def lines(self, folder: SafeName, *, links: bool = False, others: bool = False) -> AsyncGenerator[Sequence[str], None]:
+        return self._store.lines(self._whole(folder), links=links, others=others)
+
+    async def open_read(self, name: SafeName, *, whole_bytes: int = 0) -> Reader:
+        return await self._store.open_read(self._whole(name), whole_bytes=whole_bytes)
+
+    async def open_write(self, name: SafeName, announced: Announcement) -> Writer:
+        return await self._store.open_write(self._whole(name), announced)
+
+    async def find_partial(self, name: SafeName, owner: str) -> Partial | None:
+        found = await self._store.find_partial(self._whole(name), owner)
+        return found and found._replace(name=str(name))
+
+    async def partials(self) -> Sequence[Partial]:
+        return [
+            partial._replace(name=self._relative(partial.name))
+            for partial in await self._store.partials()
+            if partial.name.startswith(f"{self._folder}/")
+        ]
+
+    async def clear_partials(self, keep: Callable[[Partial], bool]) -> Sequence[Partial]:
+        def keep_whole(partial: Partial) -> bool:
+            is_below = partial.name.startswith(f"{self._folder}/")
+            return not is_below or keep(partial._replace(name=self._relative(partial.name)))
+
+        return await self._store.clear_partials(keep_whole)
+
+    async def read_small(self, names: Sequence[SafeName], room_bytes: int) -> Sequence[Item]:
+        return [self._item(item) for item in await self._store.read_small([*map(self._whole, names)], room_bytes)]
+
+    async def read_tree(
+        self, folder: SafeName, room_bytes: int, max_items: int, *, others: bool = False
+    ) -> AsyncGenerator[Sequence[Item], None]:
+        groups = self._store.read_tree(self._whole(folder), room_bytes, max_items, others=others)
+        async with contextlib.aclosing(groups):
+            async for group in groups:
+                yield [self._item(item) for item in group]
+
+    async def write_small(self, files: Sequence[SmallFile]) -> Sequence[FtransferError | None]:
+        return await self._store.write_small([file._replace(name=f"{self._folder}/{file.name}") for file in files])
+
+    async def make_folder(self, name: SafeName, *, parents: bool = False) -> None:
+        await self._store.make_folder(self._whole(name), parents=parents)
+
+    async def set_attributes(self, name: SafeName, *, mtime_ns: int | None = None, mode: int | None = None) -> None:
+        await self._store.set_attributes(self._whole(name), mtime_ns=mtime_ns, mode=mode)
+
+    async def rename(self, old: SafeName, new: SafeName, *, replace: bool = False, over: bool = False) -> None:
+        await self._store.rename(self._whole(old), self._whole(new), replace=replace, over=over)
+
+    async def remove(self, name: SafeName, *, recursive: bool = False) -> int:
+        return await self._store.remove(self._whole(name), recursive=recursive)
+
+    async def usage(self, folder: SafeName = ROOT) -> Usage:
+        return await self._store.usage(self._whole(folder))
+
+    async def space(self) -> Space:
+        return await self._store.space()
+
+    async def close(self) -> None:
+        """Do nothing: whoever made the store closes it."""
