@@ -191,7 +191,9 @@ _MAX_FOLDERS = 1024
 
 
 def is_reserved(part: str) -> bool:
-    """Whether one part of a name belongs to ftransfer itself. Case is ignored, since some file systems ignore it."""
+    """Whether a part of a name belongs to ftransfer itself. Case and invisible marks are ignored, as some file systems do."""
+    if not part.isascii():
+        part = "".join(character for character in part if ord(character) not in _UNSAFE_TO_PRINT)
     return part[: len(RESERVED_PREFIX)].casefold() == RESERVED_PREFIX
 
 

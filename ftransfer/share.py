@@ -8,7 +8,7 @@ from collections.abc import Callable
 from ftransfer.account import Account, Bounds
 from ftransfer.door import Door
 from ftransfer.limits import DEFAULT_LIMITS, Limits
-from ftransfer.rights import ANYONE, Principal, Right
+from ftransfer.rights import ANYONE, NO_RIGHTS, Principal, Right
 from ftransfer.storage.base import Store
 from ftransfer.uploads import Uploads
 
@@ -36,6 +36,7 @@ class Share:
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.store = store
+        self.folds_names = False  # the file system takes other spellings for a name: rights by folder would not hold
         self.read_only = read_only
         self.drop_box = drop_box
         self.limits = limits
@@ -49,6 +50,8 @@ class Share:
 
     def door(self, principal: Principal = ANYONE, source: str = "") -> Door:
         """Give the share as a principal may use it. From each source, it has turns of its own for long work."""
+        if self.folds_names and not principal.is_uniform:
+            principal = principal.restricted_to(NO_RIGHTS)
         if self.drop_box:
             principal = principal.restricted_to(_DROP_BOX)
         return Door(

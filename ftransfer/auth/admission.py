@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from ftransfer.auth.passwords import cost_of, decoy_like, matches
@@ -53,6 +53,11 @@ class Admission:
         self._decoys: Mapping[str, str] = {}  # for each cost that a hash of the users has, one of nothing known
         if users is not None:
             self.replace_users(users)
+
+    @property
+    def principals(self) -> Sequence[Principal]:
+        """All that users and the anonymous may be."""
+        return [*self._principals.values(), *([] if self.anonymous is None else [self.anonymous])]
 
     @property
     def wants(self) -> str:

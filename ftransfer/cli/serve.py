@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from ftransfer.audit import Audit
     from ftransfer.cli.reloading import Settings
     from ftransfer.server.listener import Server
+    from ftransfer.share import Share
+    from ftransfer.storage.local import LocalStore
 
 log = logging.getLogger("ftransfer.server")
 _SAME_TROUBLE_S = 10.0  # before it is told again
@@ -157,6 +159,7 @@ async def _serve(settings: Settings, guard: Guard, keep_partials_s: float, lock:
     share = Share(store, read_only=values["read_only"], drop_box=values["drop_box"], bounds=bounds.bounds_of(values))
     audit = _open_audit(values["audit"])
     try:
+        await _refuse_rights_by_folder(store, share, guard)
         server = await Server.start(
             share,
             host=values["host"],
@@ -192,6 +195,24 @@ async def _serve(settings: Settings, guard: Guard, keep_partials_s: float, lock:
         await share.close()
         if audit is not None:
             audit.close()
+
+
+async def _refuse_rights_by_folder(store: LocalStore, share: Share, guard: Guard) -> None:
+    """Refuse rights that a name gives, where another spelling of the name leads to the same place. Raises WrongUsage.
+
+    Users who come later with such rights may do nothing.
+    """
+    if not guard.options.users:
+        return
+    for principal in guard.admission.principals:
+        for grant in () if principal.is_uniform else principal.grants:
+            if spelling := await store.other_spelling(grant.prefix):
+                shown = escape(str(grant.prefix))
+                raise WrongUsage(
+                    f"{escape(principal.name)}: rights for /{shown} would not hold: this file system takes {escape(spelling)} "
+                    "for the same name; give rights for the whole share, or serve a file system that tells names apart"
+                )
+    share.folds_names = await store.folds_names()
 
 
 class _Troubles:

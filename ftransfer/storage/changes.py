@@ -134,6 +134,7 @@ def rename(root: Root, old: SafeName, new: SafeName, *, replace: bool, seen: Lin
             with translated(new, KIND_CLASH), root.lock_of(os.fstat(target), new.last):
                 if replace:
                     refuse_special_target(target, new)
+                    _refuse_hidden_target(root, target, new)
                 with root.links.lock:
                     with translated(old):
                         look = _keep_links_inside(root, source, old, target, new, seen)
@@ -155,6 +156,7 @@ def _keep_links_inside(
 ) -> LinksBelow | None:
     """Refuse to move what would then lead outside, under the lock; give what must be looked at before that is known."""
     found = os.stat(old.last, dir_fd=source, follow_symlinks=False)
+    root.confined.refuse_hidden(found)
     if stat.S_ISLNK(found.st_mode):
         root.links.check(os.readlink(old.last, dir_fd=source), target, new)
         root.links.moves += 1
@@ -189,13 +191,22 @@ def exchange(root: Root, old: SafeName, new: SafeName) -> bool:
                     return False
                 refuse_special_target(folder, old)
                 refuse_special_target(folder, new)
-                os.stat(old.last, dir_fd=folder, follow_symlinks=False)
+                _refuse_hidden_target(root, folder, new)
+                root.confined.refuse_hidden(os.stat(old.last, dir_fd=folder, follow_symlinks=False))
                 root.links.moves += 1
                 root.kernel.exchange(old.last, new.last, folder)
             root.sync_folder(folder)
         finally:
             release(folder)
     return True
+
+
+def _refuse_hidden_target(root: Root, folder: int, name: SafeName) -> None:
+    try:
+        found = os.stat(name.last, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    root.confined.refuse_hidden(found)
 
 
 def refuse_special_target(folder: int, name: SafeName) -> bool:
@@ -228,6 +239,7 @@ def remove(root: Root, name: SafeName, *, recursive: bool) -> Work[int]:
         parent = root.open_folder(name.parent)
         try:
             found = os.stat(name.last, dir_fd=parent, follow_symlinks=False)
+            root.confined.refuse_hidden(found)
             count = 0
             if stat.S_ISDIR(found.st_mode):
                 if recursive:

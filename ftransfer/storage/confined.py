@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ftransfer.names import is_reserved
 from ftransfer.storage.kernel import PATH_FLAGS, Kernel, release
@@ -31,6 +31,8 @@ class Confined:
         self.root = root
         self.follows = follows
         self.uses_openat2 = uses_openat2
+        # What is never opened, whatever its name, by device and inode: the hidden place, where it has several spellings.
+        self.hidden: set[tuple[int, int]] = set()
         self._kernel = kernel
 
     def open(self, parts: Sequence[str], flags: int) -> int:
@@ -44,7 +46,14 @@ class Confined:
 
     def without_links(self) -> Confined:
         """Give the same folder with no link followed."""
-        return Confined(self.root, self._kernel, uses_openat2=self.uses_openat2, follows=False)
+        view = Confined(self.root, self._kernel, uses_openat2=self.uses_openat2, follows=False)
+        view.hidden = self.hidden
+        return view
+
+    def refuse_hidden(self, found: os.stat_result) -> None:
+        """Raise FileNotFoundError for the hidden place, under whatever name it was found."""
+        if (found.st_dev, found.st_ino) in self.hidden:
+            raise _nothing_there()
 
     def open_below(self, folder: int, parts: Sequence[str], flags: int) -> int:
         """Open something below an open folder, through no link.
@@ -55,21 +64,30 @@ class Confined:
         return self._open(folder, parts, flags, follow=False)
 
     def _open(self, folder: int, parts: Sequence[str], flags: int, *, follow: bool) -> int:
-        if self.uses_openat2:
+        if self.uses_openat2 and not (self.hidden and folder == self.root):
             try:
                 return self._kernel.open_beneath(folder, os.fsencode("/".join(parts) or "."), flags)
             except OSError as error:
                 if error.errno not in _WALK_INSTEAD:
                     raise
-        return _Walk(folder, parts, flags, follow=follow).open()
+        return _Walk(folder, parts, flags, follow=follow, refuse=self.refuse_hidden if self.hidden else None).open()
 
 
 class _Walk:
     """One walk from a folder to what a name leads to. The handles on the way are held, so that `..` in a link goes back to the
     folder the walk came from, also when that folder has been moved meanwhile."""
 
-    def __init__(self, folder: int, parts: Sequence[str], flags: int, *, follow: bool) -> None:
+    def __init__(
+        self,
+        folder: int,
+        parts: Sequence[str],
+        flags: int,
+        *,
+        follow: bool,
+        refuse: Callable[[os.stat_result], None] | None = None,
+    ) -> None:
         self._flags = flags
+        self._refuse = refuse
         self._follow = follow
         self._held = [folder]
         self._pending = list(reversed(parts))
@@ -105,6 +123,12 @@ class _Walk:
                 raise
             self._follow_link(part, error)
             return None
+        if self._refuse is not None:
+            try:
+                self._refuse(os.fstat(found))
+            except BaseException:
+                release(found)
+                raise
         if is_last and flags & _O_PATH and not flags & os.O_DIRECTORY and stat.S_ISLNK(os.fstat(found).st_mode):
             release(found)  # O_PATH with O_NOFOLLOW opens the link itself
             self._follow_link(part, _nothing_there())

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 
 from ftransfer.errors import StoreFailed
 from ftransfer.names import RESERVED_PREFIX
+from ftransfer.storage.folding import folded_spellings
 from ftransfer.storage.kernel import FOLDER_FLAGS, release
 
 _log = logging.getLogger(__name__)
@@ -31,8 +32,10 @@ _ATTEMPTS = 100  # another store may remove the empty place between any two of o
 class HiddenPlace:
     """The handles of one store in the hidden place. Methods block; any thread may call them."""
 
-    def __init__(self, root: int) -> None:
+    def __init__(self, root: int, hidden: set[tuple[int, int]]) -> None:
+        """`hidden` takes the place up, by device and inode, where the file system takes other spellings for its name."""
         self._root = root
+        self._hidden = hidden
         self._mutex = threading.Lock()
         self._place: int | None = None
         self._partials: int | None = None
@@ -124,8 +127,14 @@ class HiddenPlace:
                 if not is_ours:
                     release(place)
             if is_ours:
+                self._hide(place)
                 return place
         raise StoreFailed(f"the hidden folder {RESERVED_PREFIX} goes away again and again; another program must be removing it")
+
+    def _hide(self, place: int) -> None:
+        if folded_spellings(self._root, RESERVED_PREFIX):
+            about = os.fstat(place)
+            self._hidden.add((about.st_dev, about.st_ino))
 
     def _make_temp(self) -> int:
         place = self._open_place(make=True)

@@ -50,7 +50,7 @@ class LocalStore:
         self.durable = root.durable
         self._root = root
         self._jobs = jobs
-        self._hidden = HiddenPlace(root.handle)
+        self._hidden = HiddenPlace(root.handle, root.confined.hidden)
         self._partials = Partials(self._hidden, root.kernel)
         self._readers: set[LocalReader] = set()
         self._writers: set[LocalWriter] = set()
@@ -111,6 +111,16 @@ class LocalStore:
         view = copy.copy(self)
         view._owner = owner
         return view
+
+    async def other_spelling(self, name: SafeName) -> str:
+        from ftransfer.storage.folding import other_spelling
+
+        return await self._jobs.run(other_spelling, self._root.handle, name)
+
+    async def folds_names(self) -> bool:
+        from ftransfer.storage.folding import folds_names
+
+        return await self._jobs.run(folds_names, self._root.handle)
 
     async def stat(self, name: SafeName) -> Entry:
         return await self._jobs.run(self._stat, name)

@@ -416,7 +416,7 @@ def _size_of(item: os.DirEntry[str]) -> int:
 
 def can_be_named(name: str, last: str) -> bool:
     """Whether names.parse_name takes it; what it refuses could be listed but never asked for."""
-    if last[0] == "." and is_reserved(last):
+    if (last[0] == "." or not last.isascii()) and is_reserved(last):
         return False
     if len(last) > _SURELY_SHORT_PART and len(os.fsencode(last)) > DEFAULT_LIMITS.max_part_bytes:
         return False

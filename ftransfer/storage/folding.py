@@ -1,0 +1,95 @@
+"""Whether a file system takes several spellings for one name: by case, by Unicode form, or by characters that it ignores.
+
+Rights are given for names, and names are compared as text. Where another spelling leads to the same folder, such rights would not
+hold: whoever serves a share has to know.
+"""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterator
+from contextlib import suppress
+
+from ftransfer.names import RESERVED_PREFIX, SafeName
+from ftransfer.storage.kernel import FOLDER_FLAGS, release
+
+# Some file systems ignore these in names; both are invisible.
+_IGNORED = ("\u00ad", "\u200c")
+_LOOKS = 64  # at names that are there already
+
+
+def spellings(name: str) -> Iterator[str]:
+    """Give other texts that a file system might take for the same name."""
+    found = [name.swapcase(), name.upper(), name.lower(), *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))]
+    found += [f"{name[:1]}{mark}{name[1:]}" for mark in _IGNORED]
+    yield from dict.fromkeys(spelling for spelling in found if spelling != name)
+
+
+def other_spelling(root: int, name: SafeName) -> str:
+    """Return another spelling of a part of a name that leads to the same thing below an open folder; "" if there is none.
+
+    What is not there is tried with a folder that is made for that and removed. Blocking; raises OSError.
+    """
+    folder = os.dup(root)
+    try:
+        for part in name.parts:
+            if _stat(part, folder) is None:
+                return _tried(part, folder)
+            if spelling := _same_as(part, folder):
+                return spelling
+            try:
+                below = os.open(part, FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=folder)
+            except OSError:
+                return ""  # a file or a link: nothing is below it
+            release(folder)
+            folder = below
+        return ""
+    finally:
+        release(folder)
+
+
+def folds_names(root: int) -> bool:
+    """Whether an open folder takes other spellings for the names in it. Blocking; raises OSError."""
+    with os.scandir(root) as found:
+        names = [item.name for item, _ in zip(found, range(_LOOKS), strict=False) if item.name.swapcase() != item.name]
+    if names:
+        return any(_same_as(name, root) for name in names)
+    return bool(_tried("name", root))
+
+
+def folded_spellings(folder: int, name: str) -> bool:
+    """Whether something that is there can be reached by another spelling, or by the short name that old systems give it."""
+    short = f"{name.lstrip('.')[:6].upper()}~1"
+    return bool(_same_as(name, folder)) or _is_same(name, short, folder)
+
+
+def _tried(part: str, folder: int) -> str:
+    """As _same_as, for a name like this one that is made for it."""
+    probe = f"{RESERVED_PREFIX}-Probe-{os.urandom(4).hex()}-{part[:40]}"
+    try:
+        os.mkdir(probe, 0o700, dir_fd=folder)
+    except OSError:
+        return ""  # nothing can be made here, so nothing of that name will come
+    try:
+        return part.swapcase() if _same_as(probe, folder) else ""
+    finally:
+        with suppress(OSError):
+            os.rmdir(probe, dir_fd=folder)
+
+
+def _same_as(name: str, folder: int) -> str:
+    return next((spelling for spelling in spellings(name) if _is_same(name, spelling, folder)), "")
+
+
+def _is_same(name: str, spelling: str, folder: int) -> bool:
+    """Whether a spelling finds something, though no name in the folder is spelled so. Inodes do not tell: with FUSE each name has
+    its own."""
+    return _stat(spelling, folder) is not None and spelling not in os.listdir(folder)
+
+
+def _stat(name: str, folder: int) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except (OSError, ValueError):
+        return None  # not there, or not even a name to this file system
