@@ -236,6 +236,12 @@ class Door:
         self._rights_to_write(safe)
         return self._uploads.find(word, safe, self.principal.name)
 
+    def newest_upload(
+        self, name: SafeName, source: str, superseded: Callable[[], object]
+    ) -> contextlib.AbstractContextManager[None]:
+        """Be told when another upload of the same source by this principal takes over. Gives as Uploads.newest."""
+        return self._uploads.newest(self.principal.name, name, source, superseded)
+
     async def _open_new(self, name: SafeName, announced: Announcement) -> Writer:
         if announced.replaces is not None:
             raise self._taken(name)  # it means to replace; and would tell one content from another

@@ -1,12 +1,13 @@
-"""The uploads whose content comes in parts over several sessions: which word stands for which.
+"""The uploads that run: whose content comes in parts over several sessions, which word stands for which, and which one is newest.
 
 A leaf above storage. The word cannot be guessed, ends with the upload, and is worth nothing to another user.
 """
 
 from __future__ import annotations
 
+import contextlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from ftransfer.errors import NotFound
@@ -29,6 +30,20 @@ class Uploads:
 
     def __init__(self) -> None:
         self._of_word: dict[str, OpenUpload] = {}
+        self._newest: dict[tuple[str, SafeName, str], Callable[[], object]] = {}
+
+    @contextlib.contextmanager
+    def newest(self, owner: str, name: SafeName, source: str, superseded: Callable[[], object]) -> Iterator[None]:
+        """Be the newest upload of this source while the block runs: the one before is told, and this one if another follows."""
+        key = (owner, name, source)
+        if (older := self._newest.get(key)) is not None:
+            older()
+        self._newest[key] = superseded
+        try:
+            yield
+        finally:
+            if self._newest.get(key) is superseded:
+                del self._newest[key]
 
     def offer(self, upload: OpenUpload) -> str:
         """Take parts for an upload from now on; give the word for it. End it in any case."""

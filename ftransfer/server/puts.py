@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 from ftransfer.digest import Digest
-from ftransfer.errors import Aborted, ChangedMeanwhile, Closed, DigestMismatch, NotFound, RemoteProtocolError, Truncated
+from ftransfer.errors import Aborted, ChangedMeanwhile, Closed, DigestMismatch, NotFound, RemoteProtocolError, Superseded, Truncated
 from ftransfer.names import escape
 from ftransfer.protocol.commands import Command
 from ftransfer.protocol.connection import Event, InputEnded, Payload
@@ -103,13 +105,34 @@ async def _receive_file(session: Session, command: Command, writer: Writer, dige
         digest.allow(writer.kept)
         digest.follow()
     if in_parts:
-        return await _await_parts(session, writer, digest)
+        return await _await_parts(session, command, writer, digest)
     if command.waits:
         await session.channel.send(session.connection.send_meta(Meta(offset=writer.kept, restarted=writer.restarted)))
-    return await receive_content(session.channel, writer, digest, moved)
+    return await _unless_superseded(session, command, writer, receive_content(session.channel, writer, digest, moved))
 
 
-async def _await_parts(session: Session, writer: Writer, digest: RunningDigest) -> Event:
+async def _unless_superseded(session: Session, command: Command, writer: Writer, receiving: Coroutine[Any, Any, Event]) -> Event:
+    """Wait for what ends the content, or until a newer session takes the upload over: this one is told at once, also if its client
+    sends nothing.
+
+    Raises:
+        Superseded: It was taken over.
+    """
+    source = command.options.get("source", "")
+    if not source:
+        return await receiving
+    task = asyncio.create_task(receiving)
+    with session.share.newest_upload(writer.name, source, task.cancel):
+        try:
+            return await task
+        except asyncio.CancelledError:
+            if (own := asyncio.current_task()) is not None and own.cancelling():
+                raise
+            message = f"{escape(str(writer.name))}: a newer upload of the same file has taken over"
+            raise Superseded(message, name=str(writer.name)) from None
+
+
+async def _await_parts(session: Session, command: Command, writer: Writer, digest: RunningDigest) -> Event:
     """Let other sessions write, and hash what they have completed; give the event that ends it."""
 
     def arrived(count: int) -> None:
@@ -121,12 +144,16 @@ async def _await_parts(session: Session, writer: Writer, digest: RunningDigest) 
     try:
         meta = Meta(offset=writer.kept, restarted=writer.restarted, upload=word)
         await session.channel.send(session.connection.send_meta(meta))
-        while isinstance(event := await session.channel.next_data_event(), Payload):
-            if event.length:
-                raise RemoteProtocolError("content where only parts may bring any")
-        return event
+        return await _unless_superseded(session, command, writer, _heartbeats_until_the_end(session))
     finally:
         session.share.end_parts(word)
+
+
+async def _heartbeats_until_the_end(session: Session) -> Event:
+    while isinstance(event := await session.channel.next_data_event(), Payload):
+        if event.length:
+            raise RemoteProtocolError("content where only parts may bring any")
+    return event
 
 
 async def handle_part(session: Session, command: Command) -> dict[str, Any]:
