@@ -20,6 +20,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 async def handle_as(session: Session, command: Command) -> dict[str, Any]:
     """Say what this session is called: a name of its own, or else user@host, which several may share; or whom it helps."""
     options = command.options
+    if session.seat.was_announced:  # all who listen are told of another name, as of a word
+        await asyncio.sleep(session.hub.pace_of(session.seat).wait_s())
     if "of" in options:
         session.hub.help(session.seat, options["of"], options.get("token", ""))
     elif command.argument:

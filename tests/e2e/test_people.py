@@ -214,6 +214,28 @@ async def test_who_says_too_much_is_slowed_then_refused(tmp_path: Path) -> None:
         assert await client.dir() == []
 
 
+async def test_who_changes_names_too_often_is_refused_and_words_of_others_are_heard(tmp_path: Path) -> None:
+    limits = Limits(say_burst=3, say_per_s=50.0, say_most=6)
+    async with (
+        serve(tmp_path, limits=limits) as service,
+        service.client() as listener,
+        service.client() as speaker,
+        Ear(listener) as ear,
+    ):
+        async with service.peer() as peer:
+            await peer.send(b"listen\n" + b"".join(b"as name%d\n" % number for number in range(2000)))
+            answers = [await peer.json() for _ in range(2001)]
+            codes = [value["code"] for kind, value in answers if kind == b"X"]
+            assert codes == ["too_fast"] * len(codes) and len(codes) > 1000
+            await speaker.say("still heard")
+            assert (await ear.message()).text == "still heard"
+        assert not any(isinstance(event, Missed) for event in drained(ear.events))
+
+
+def drained(events: asyncio.Queue[LiveEvent]) -> list[LiveEvent]:
+    return [events.get_nowait() for _ in range(events.qsize())]
+
+
 async def test_a_listener_that_does_not_read_is_told_how_many_it_missed(tmp_path: Path) -> None:
     limits = Limits(max_outbox_bytes=1000, say_burst=1 << 20, say_most=1 << 20)
     async with serve(tmp_path, limits=limits) as service, service.peer() as deaf, service.client() as speaker:
