@@ -359,6 +359,10 @@ class _MeteredWriter:
         return self._writer.reserved
 
     @property
+    def replaced(self) -> bool:
+        return self._writer.replaced
+
+    @property
     def offset(self) -> int:
         return self._writer.offset
 

@@ -24,7 +24,7 @@ from ftransfer.jobs import movers, run_job
 from ftransfer.names import SafeName, escape
 from ftransfer.protocol.connection import Event
 from ftransfer.protocol.replies import End, Meta, take_count
-from ftransfer.storage.base import KEEP_PARTIALS_S, Announcement, Partial, Store, Writer
+from ftransfer.storage.base import KEEP_PARTIALS_S, Announcement, Entry, Partial, Store, Writer
 from ftransfer.transfer.digesting import RunningDigest
 from ftransfer.transfer.pump import Sink, receive_content
 from ftransfer.transfer.records import Receipt
@@ -113,6 +113,12 @@ async def _kept_on_failure(writer: Writer, *, keep_cancelled: bool, doubtful: Ca
         raise
 
 
+def receipt_of_download(name: str, entry: Entry, digest: Digest, store: Store, writer: Writer) -> Receipt:
+    """Make the receipt of a file that has been published as `entry`."""
+    receipt = Receipt(name, entry.size, digest, entry.mtime_ns, store.durable, writer.kept)
+    return receipt._replace(restarted=writer.restarted, replaced=writer.replaced)
+
+
 class Download:
     """One file that is asked for, then received, then published; others may be asked for in between, and come after it.
 
@@ -168,8 +174,7 @@ class Download:
         """Give what was received its name. Raises as `download`."""
         async with _kept_on_failure(writer, keep_cancelled=self._keep_cancelled):
             entry = await writer.commit(self._digest)
-        durable = self._store.durable
-        return Receipt(self._name, entry.size, self._digest, entry.mtime_ns, durable, writer.kept, restarted=writer.restarted)
+        return receipt_of_download(self._name, entry, self._digest, self._store, writer)
 
     def _doubtful(self) -> int:
         # If the server has said that it failed, the frame before may have been filled up, to keep the stream in step.

@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 
 from ftransfer.client.conversation import Conversation
-from ftransfer.client.downloads import OWNER, Report, check_end, download, receiving
+from ftransfer.client.downloads import OWNER, Report, check_end, download, receipt_of_download, receiving
 from ftransfer.client.retry import afresh_once
 from ftransfer.client.segments import ASKED_AHEAD, Segment, SegmentLength, Segments
 from ftransfer.client.streams import Connect, Streams, streams_for
@@ -88,7 +88,7 @@ class ParallelDownload:
                 raise DigestMismatch(message, name=self._name, expected=self._wanted, actual=text)
             await digest.close()
             published = await writer.commit(text)
-        return Receipt(self._name, published.size, text, published.mtime_ns, store.durable, writer.kept, restarted=writer.restarted)
+        return receipt_of_download(self._name, published, text, store, writer)
 
     async def _fetch(self, first: Conversation, writer: Writer, digest: RunningDigest, report: Report) -> None:
         self._segments.begin_at(writer.offset)

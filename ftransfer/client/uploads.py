@@ -297,4 +297,5 @@ def receipt_of(name: str, values: Mapping[str, Any], size: int, digest: str, *, 
         take(values, "durable", bool, False),
         kept,
         restarted=restarted,
+        replaced=take(values, "replaced", bool, False),
     )

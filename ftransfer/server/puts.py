@@ -69,6 +69,7 @@ async def handle_put(session: Session, command: Command) -> dict[str, Any]:
         "mtime_ns": entry.mtime_ns,
         "durable": session.share.durable and announced.durable,
         "kept": writer.kept,
+        **({"replaced": True} if writer.replaced else {}),
     }
 
 

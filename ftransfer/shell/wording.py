@@ -103,6 +103,8 @@ def receipt_line(receipt: Receipt, verb: str, path: str) -> str:
         what = f"received {name} as {shown}" if shown else f"received {name}"
     else:
         what = f"stored {shown} as {name}" if shown else f"stored {name}"
+    if receipt.replaced:
+        what += " (replaced the one before)"
     parts = [f"{what}: {human_size(receipt.size)} in {human_seconds(receipt.seconds)}"]
     new = receipt.size - receipt.kept
     if receipt.seconds >= 0.5:

@@ -242,6 +242,10 @@ class Writer(Protocol):
         """Give the bytes in place; the next byte goes here."""
 
     @property
+    def replaced(self) -> bool:
+        """Whether something had the name and has gone; known after commit."""
+
+    @property
     def reserved(self) -> int:
         """Up to where the file system has set room aside, which it counts as used already."""
 

@@ -341,6 +341,10 @@ class MemoryStore:
         for writer in [*self._open]:
             await writer.keep()
 
+    def has(self, name: SafeName) -> bool:
+        """Whether anything has a name."""
+        return name in self._nodes
+
     def _node(self, name: SafeName) -> _Node:
         node = self._nodes.get(name)
         if node is None:
@@ -411,6 +415,7 @@ class MemoryWriter:
         self.content = content
         self.offset = self.kept = len(content.data)
         self.restarted = restarted
+        self.replaced = False
         self.reserved = 0
         self._store = store
         self._ended: Callable[[], FtransferError] | None = None
@@ -448,7 +453,9 @@ class MemoryWriter:
         if self.announced.size is not None and self.announced.size != self.offset:
             message = f"{_shown(self.name)}: {self.announced.size} bytes were announced and {self.offset} came"
             raise Truncated(message, name=str(self.name), expected=self.announced.size, actual=self.offset)
+        replaced = self._store.has(self.name)
         entry = self._store.publish(self.name, self.announced, bytes(self.content.data))
+        self.replaced = replaced
         self._end(self._over, None)
         return entry
 

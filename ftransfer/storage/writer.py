@@ -59,8 +59,8 @@ class Target(NamedTuple):
     folder: int
     about: os.stat_result
 
-    def refuse(self) -> None:
-        """Raise if what has the name now may not be replaced.
+    def refuse(self) -> bool:
+        """Raise if what has the name now may not be replaced; say whether there is anything.
 
         Raises:
             OSError.
@@ -71,7 +71,7 @@ class Target(NamedTuple):
         except FileNotFoundError:
             if self.announced.replaces is not None:
                 raise self._changed("is not there any more") from None
-            return
+            return False
         if (found.st_mode & 0o170000) == 0o040000:
             raise NotAFile(f"{shown(self.name)}: is a folder, and a file cannot take its place", name=str(self.name))
         if refuse_special_target(self.folder, self.name):
@@ -80,6 +80,7 @@ class Target(NamedTuple):
             raise AlreadyThere(f"{shown(self.name)}: something has that name already", name=str(self.name))
         if self.announced.replaces is not None and not self._is_the_same(self.announced.replaces, found):
             raise self._changed("was changed meanwhile; get it, then decide")
+        return True
 
     def _changed(self, how: str) -> ChangedMeanwhile:
         return ChangedMeanwhile(f"{shown(self.name)}: {how}", name=str(self.name))
@@ -105,6 +106,7 @@ class LocalWriter:
         self.name = target.name
         self.offset = self.kept = upload.kept
         self.restarted = upload.restarted
+        self.replaced = False
         self._jobs = jobs
         self._partials = partials
         self._target = target
@@ -292,7 +294,7 @@ class LocalWriter:
             if self._is_durable:
                 root.kernel.sync_file(handle)
             with root.lock_of(target.about, self.name.last):
-                target.refuse()
+                self.replaced = target.refuse()
                 move = root.kernel.rename_new if target.announced.if_absent else root.kernel.rename
                 move(upload.data, self.name.last, upload.folder, target.folder)
             # From here on the file is the share's, and nothing may write to it any more, whatever fails.

@@ -16,7 +16,8 @@ class Receipt(NamedTuple):
 
     `size` in bytes, `digest` BLAKE3 in hexadecimal, `mtime_ns` in nanoseconds since 1970. `durable` says that it is on disk, `kept`
     how many bytes an earlier attempt had left, `seconds` how long it took. `restarted` says that what one had left was dropped: the
-    source has changed since, or it did not verify. `path` is the local file, "" for a stream.
+    source has changed since, or it did not verify. `path` is the local file, "" for a stream. `replaced` says that
+    something had the name before.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Receipt(NamedTuple):
     restarted: bool = False
     seconds: float = 0.0
     path: str = ""
+    replaced: bool = False
 
 
 class Progress(NamedTuple):

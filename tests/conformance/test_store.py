@@ -768,3 +768,11 @@ async def test_usage_counts_folders_and_empty_files_with_what_they_take_of_a_dis
 async def test_root_is_a_folder(store: Store) -> None:
     entry = await store.stat(ROOT)
     assert (entry.name, entry.kind, entry.size) == ("", FOLDER, 0)
+
+
+async def test_writer_says_whether_something_had_the_name(store: Store) -> None:
+    for content, replaced in ((b"one", False), (b"two", True)):
+        writer = await store.open_write(parse_name("a"), Announcement(size=3))
+        await writer.write(content)
+        await writer.commit(digest_of(content))
+        assert writer.replaced is replaced
