@@ -42,11 +42,10 @@ def check_key(link: Link, address: Address, security: Security) -> str:
             raise NotTrusted(
                 f"{address} shows the key {shown}, not {wanted}; ask its owner which is right, send nothing until then"
             )
-        with contextlib.suppress(BadFile):  # the user vouches for it, this time and perhaps each time
+    if security.fingerprint or own_server(link, address.port, security) is not None:
+        with contextlib.suppress(BadFile):  # it is vouched for, this time and perhaps each time
             _known_hosts(security).remember(str(address), shown)
         return ""
-    if own_server(link, address.port, security) is not None:
-        return ""  # nothing is remembered: the next server at this address may be another one
     if (known := _known_key(address, security)) is None:
         return shown
     _compare(shown, known.fingerprint, address)
@@ -54,11 +53,12 @@ def check_key(link: Link, address: Address, security: Security) -> str:
 
 
 def expects_tls(link: Link, address: Address, security: Security) -> bool:
-    """Whether a fresh connection leads to a server that speaks TLS, as far as we know. Blocking. Raises NotTrusted."""
-    if is_known(address, security):
-        return True
+    """Whether a fresh connection leads to a server that speaks TLS, as far as we know. Blocking. Raises NotTrusted.
+
+    A server of our own that runs there says so itself; else it is enough that one has shown a key before.
+    """
     server = find_running(_state(security), link.peer_host, address.port, link.own_host)
-    return server is not None and bool(server.fingerprint)
+    return bool(server.fingerprint) if server is not None else is_known(address, security)
 
 
 def is_known(address: Address, security: Security) -> bool:

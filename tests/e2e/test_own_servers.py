@@ -181,6 +181,24 @@ async def test_ended_server_leaves_no_record_that_counts(machine: Machine, signa
         assert "login failed" not in server.err  # nothing was tried
 
 
+async def test_own_server_may_change_between_tls_and_plain_and_nobody_else_may(machine: Machine) -> None:
+    async with machine.serve("--tls", "on") as server:
+        port = server.port
+        assert (await machine.run("ann", "dir", "127.0.0.1", port)).code == 0
+        server.process.kill()
+        await server.end()
+    hello = frame(b"H", json.dumps({"protocol": 1, "server": "fake", "session": 1, "auth": "required"}).encode())
+    async with fake_server(hello, port=port) as (host, _):
+        refused = await machine.run("ann", "dir", host, port, token="our-secret")
+        assert refused.code == 5 and "known by its key" in refused.err
+    for options in ((), ("--tls", "on")):
+        async with machine.serve("--port", port, *options) as server:
+            for words in ((), ("--plain",)) if not options else ((),):
+                assert (await machine.run("ann", "dir", "127.0.0.1", port, *words)).code == 0
+            server.process.terminate()
+            await server.end()
+
+
 @pytest.mark.root
 @pytest.mark.parametrize("way", ["variable", "file", "prompt", "saved"])
 async def test_no_secret_is_said_in_plain_to_a_process_of_another_user(machine: Machine, way: str) -> None:

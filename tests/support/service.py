@@ -146,7 +146,7 @@ async def raw_peer(host: str, port: int) -> AsyncIterator[RawPeer]:
 
 
 @contextlib.asynccontextmanager
-async def fake_server(*said: bytes, then_close: bool = False) -> AsyncIterator[tuple[str, int]]:
+async def fake_server(*said: bytes, then_close: bool = False, port: int = 0) -> AsyncIterator[tuple[str, int]]:
     """A server that says fixed bytes to whoever connects, whatever is asked, and then waits or closes."""
     ended = asyncio.Event()
 
@@ -164,7 +164,7 @@ async def fake_server(*said: bytes, then_close: bool = False) -> AsyncIterator[t
             writer.close()
             await writer.wait_closed()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    server = await asyncio.start_server(answer, "127.0.0.1", port)
     try:
         yield server.sockets[0].getsockname()[:2]
     finally:
