@@ -13,7 +13,8 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 
 from ftransfer.account import Account
-from ftransfer.errors import AlreadyThere, Forbidden, FtransferError, NotAFile, NotAFolder, NotFound, ReadOnly
+from ftransfer.errors import AlreadyThere, Forbidden, FtransferError, NameRefused, NotAFile, NotAFolder, NotFound, ReadOnly
+from ftransfer.hiding import HiddenNames
 from ftransfer.limits import DEFAULT_LIMITS, Limits
 from ftransfer.names import ROOT, SafeName, check_told, escape, parse_name, parse_path
 from ftransfer.rights import Principal, Right
@@ -44,6 +45,7 @@ class Door:
 
     Args:
         source: Where they come from (penalties.source_of).
+        hiding: Names that are not there for anybody, and that nothing can be given.
         read_only: Nothing may be changed, whatever the rights say; it is told apart in the message.
     """
 
@@ -55,6 +57,7 @@ class Door:
         uploads: Uploads,
         *,
         source: str = "",
+        hiding: HiddenNames | None = None,
         read_only: bool = False,
         limits: Limits = DEFAULT_LIMITS,
         now_ns: Callable[[], int] = time.time_ns,
@@ -63,7 +66,12 @@ class Door:
         self.durable = store.durable
         self._is_uniform = principal.is_uniform
         self.owner = f"{principal.name}\0{source}"  # of long work
-        self._store = (store if self._is_uniform else store.without_links()).on_behalf_of(self.owner)
+        self._hiding = hiding
+        # Where more than the last part of a name decides, a link could give another name to what is hidden by its own.
+        may_follow = self._is_uniform and (hiding is None or hiding.looks_at_last)
+        store = store if may_follow else store.without_links()
+        self._whole_store = store.on_behalf_of(self.owner)
+        self._store = (store if hiding is None else store.hiding(hiding)).on_behalf_of(self.owner)
         self._account = account
         self._uploads = uploads
         self._read_only = read_only
@@ -109,6 +117,8 @@ class Door:
 
     def _may_list(self, folder: SafeName) -> bool:
         """Whether there is anything to list. Raises what hides a folder from who may see nothing below it."""
+        if self._covers(folder):
+            raise _not_found(folder)
         if self.principal.may_below(Right.LIST, folder):
             return True
         if folder.is_root:
@@ -127,7 +137,7 @@ class Door:
         name = parse_path(path, self._limits)
         if self._may_see(name):
             return await self._store.stat(name)
-        if not any(self.principal.may_below(right, name) for right in _SEEING):
+        if self._covers(name) or not any(self.principal.may_below(right, name) for right in _SEEING):
             raise _not_found(name)
         entry = await self._store.stat(name)
         if entry.kind != FOLDER:
@@ -142,7 +152,7 @@ class Door:
 
     async def read_small(self, names: Sequence[SafeName], room_bytes: int) -> Sequence[SmallItem]:
         """Read small files for a pack. Gives as Store.read_small."""
-        if self._is_uniform and self.principal.may(Right.READ, ROOT):
+        if self._is_uniform and self.principal.may(Right.READ, ROOT) and not any(map(self._covers, names)):
             return await self._store.read_small(names, room_bytes)
         wanted = [name for name in names if self._may_be_packed(name)]
         read = iter(await self._store.read_small(wanted, room_bytes) if wanted else ())
@@ -158,8 +168,9 @@ class Door:
         self, path: str, room_bytes: int, max_items: int, *, others: bool = False
     ) -> AsyncGenerator[Sequence[SmallItem], None]:
         """Read all that may be seen below a folder. Gives as Store.read_tree; raises as `list`."""
-        if self._is_uniform and self.principal.may(Right.READ, ROOT):
-            groups = self._store.read_tree(parse_path(path, self._limits), room_bytes, max_items, others=others)
+        folder = parse_path(path, self._limits)
+        if self._is_uniform and self.principal.may(Right.READ, ROOT) and not self._covers(folder):
+            groups = self._store.read_tree(folder, room_bytes, max_items, others=others)
             async with contextlib.aclosing(groups):
                 async for group in groups:
                     yield group
@@ -176,7 +187,7 @@ class Door:
 
     def _may_be_packed(self, name: SafeName) -> bool:
         # The folders on the way to what may be seen belong to a tree as well.
-        return self.principal.may(Right.READ, name) or self.principal.may_below(Right.LIST, name)
+        return not self._covers(name) and (self.principal.may(Right.READ, name) or self.principal.may_below(Right.LIST, name))
 
     def _only_folder(self, name: SafeName, item: SmallItem) -> SmallItem:
         """Give the item back, unless it is the content of a file where only a folder may be seen."""
@@ -185,7 +196,7 @@ class Door:
         return self._hidden(name, Right.READ)
 
     def _refuse_reading(self, name: SafeName) -> None:
-        if not self.principal.may(Right.READ, name):
+        if self._covers(name) or not self.principal.may(Right.READ, name):
             raise self._hidden(name, Right.READ)
 
     # Changing.
@@ -261,12 +272,26 @@ class Door:
 
     async def write_small(self, files: Sequence[SmallFile]) -> Sequence[FtransferError | None]:
         """Publish the files of a pack. Gives as Store.write_small; the refusal for each that is not allowed."""
-        if self._is_uniform and not self._read_only and self.principal.rights_at(ROOT) >= _WRITING:
+        is_free = self._is_uniform and not self._read_only and self.principal.rights_at(ROOT) >= _WRITING
+        if is_free and (self._hiding is None or not any(map(self._may_cover, files))):
             return await self._account.write_small(self._store, self.principal, files)  # which checks the names itself
         checked = [await self._check_small(file) for file in files]
         allowed = [file for file in checked if isinstance(file, SmallFile)]
         written = iter(await self._account.write_small(self._store, self.principal, allowed))
         return [self._told(file, next(written)) if isinstance(file, SmallFile) else file for file in checked]
+
+    def _may_cover(self, file: SmallFile) -> bool:
+        """Whether the name of a file is hidden, or is none; or it is a link to what is hidden."""
+        if file.kind == LINK and self._leads_to_hidden(file.target):
+            return True
+        try:
+            return self._covers(SafeName(tuple(file.name.split("/"))) if file.name.isascii() else parse_name(file.name))
+        except NameRefused:
+            return True
+
+    def _leads_to_hidden(self, target: str) -> bool:
+        """Whether a link says a hidden name. Such a link is followed for nobody here, but other programs may follow it."""
+        return self._hiding is not None and any(map(self._hiding, target.split("/")))
 
     async def _check_small(self, file: SmallFile) -> SmallFile | FtransferError:
         try:
@@ -274,6 +299,8 @@ class Door:
             rights = self._rights_to_write(name)
             if file.kind == LINK and not self._is_uniform:
                 raise self._not_allowed(name, "links may be made only by those whose rights are the same everywhere")
+            if file.kind == LINK and self._leads_to_hidden(file.target):
+                raise self._not_allowed(name, "the link leads to a name that this server hides")
             if Right.WRITE not in rights:
                 await self._refuse_new(name)
         except FtransferError as error:
@@ -312,6 +339,7 @@ class Door:
             self._need(Right.OVERWRITE, target)
         if over:
             self._need(Right.DELETE, target)
+        await self._refuse_to_uncover(source, target)
         async with self._naming_what_is_missing(target, source):
             await self._store.rename(source, target, replace=replace, over=over)
         self._account.note_change()
@@ -326,9 +354,24 @@ class Door:
         self._need(Right.DELETE, name)
         if path.endswith("/") and (await self.stat(path)).kind != FOLDER:
             raise NotAFolder(f"{_shown(name)}: is a file; leave out the / to remove it", name=str(name))
-        count = await self._store.remove(name, recursive=recursive)
-        self._account.note_change()
-        return count
+        try:
+            return await self._store.remove(name, recursive=recursive)
+        finally:
+            self._account.note_change()
+
+    async def _refuse_to_uncover(self, source: SafeName, target: SafeName) -> None:
+        """Refuse to move a folder if something in it is hidden by its place, and would not be so at the other, or only there."""
+        if self._hiding is None or self._hiding.looks_at_last:
+            return
+        with contextlib.suppress(NotAFolder):
+            async with contextlib.aclosing(self._whole_store.list(source, recursive=True, links=True)) as batches:
+                async for batch in batches:
+                    names = [SafeName(tuple(entry.name.split("/"))) for entry in batch]
+                    moved = [SafeName(target.parts + name.parts[len(source.parts) :]) for name in names]
+                    if any(self._covers(one) != self._covers(other) for one, other in zip(names, moved, strict=True)):
+                        raise Forbidden(
+                            f"{_shown(source)}: cannot be moved there, because of names that this server hides", name=str(source)
+                        )
 
     # Partials: everybody sees their own. All who have no name are one owner: of theirs, each sees those whose source they can name,
     # which only the sender can, and those whose names they may see in any case.
@@ -359,7 +402,7 @@ class Door:
         def is_meant(partial: Partial) -> bool:
             name = SafeName(tuple(partial.name.split("/")))
             is_old = not older_s or partial.mtime_ns <= latest_ns
-            return is_old and name.is_within(below) and is_own(partial, name)
+            return is_old and name.is_within(below) and not self._covers(name) and is_own(partial, name)
 
         return is_meant
 
@@ -406,8 +449,12 @@ class Door:
 
     # The rules.
 
+    def _covers(self, name: SafeName) -> bool:
+        """Whether a name is hidden from everybody."""
+        return self._hiding is not None and self._hiding.covers(name)
+
     def _may_see(self, name: SafeName) -> bool:
-        return any(self.principal.may(right, name) for right in _SEEING)
+        return not self._covers(name) and any(self.principal.may(right, name) for right in _SEEING)
 
     def _rights_to_write(self, name: SafeName) -> frozenset[Right]:
         """Give which of WRITE and OVERWRITE there are, at least one. Raises ReadOnly, Forbidden, NotFound."""
@@ -416,6 +463,8 @@ class Door:
             raise self._hidden(name, Right.WRITE)
         if self._read_only:
             raise _read_only(name)
+        if self._covers(name):
+            raise _covered(name)
         return rights
 
     def _need(self, right: Right, name: SafeName) -> None:
@@ -424,6 +473,8 @@ class Door:
             raise self._hidden(name, right)
         if self._read_only:
             raise _read_only(name)
+        if self._covers(name):
+            raise _covered(name) if right is Right.WRITE else _not_found(name)
         if not self.principal.may_all_below(right, name):
             raise self._not_allowed(name, f"your right to {right.value} does not hold for all below it")
 
@@ -445,6 +496,11 @@ class Door:
 
 def _not_found(name: SafeName) -> NotFound:
     return NotFound(f"{_shown(name)}: no such file or folder", name=str(name))
+
+
+def _covered(name: SafeName) -> Forbidden:
+    message = "this server hides such names and stores nothing under them; choose another name, or ask the owner of the share"
+    return Forbidden(f"{_shown(name)}: {message}", name=str(name))
 
 
 def _read_only(name: SafeName) -> ReadOnly:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from ftransfer.account import Account, Bounds
 from ftransfer.door import Door
+from ftransfer.hiding import HiddenNames
 from ftransfer.limits import DEFAULT_LIMITS, Limits
 from ftransfer.rights import ANYONE, NO_RIGHTS, Principal, Right
 from ftransfer.storage.base import Store
@@ -21,6 +22,7 @@ class Share:
     Args:
         read_only: Nothing may be changed.
         drop_box: Nothing may be seen, and new files may be put by those who may write.
+        hiding: Names that are hidden from everybody; None for none.
         bounds: How much may be put; `account.bounds` can be set anew at any time.
         now_ns: The clock, for the age of partials.
     """
@@ -31,6 +33,7 @@ class Share:
         *,
         read_only: bool = False,
         drop_box: bool = False,
+        hiding: HiddenNames | None = None,
         bounds: Bounds | None = None,
         limits: Limits = DEFAULT_LIMITS,
         now_ns: Callable[[], int] = time.time_ns,
@@ -39,6 +42,7 @@ class Share:
         self.folds_names = False  # the file system takes other spellings for a name: rights by folder would not hold
         self.read_only = read_only
         self.drop_box = drop_box
+        self.hiding = hiding
         self.limits = limits
         self.account = Account(store, bounds)
         self.uploads = Uploads()
@@ -60,6 +64,7 @@ class Share:
             self.account,
             self.uploads,
             source=source,
+            hiding=self.hiding,
             read_only=self.read_only,
             limits=self.limits,
             now_ns=self.now_ns,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ftransfer.cli import bounds
+from ftransfer.cli import bounds, serving
 from ftransfer.cli.config import ConfigFile
 from ftransfer.cli.guard import Guard, GuardOptions, check_anonymous, check_tls
 from ftransfer.cli.locking import LockDown, close_lock
@@ -65,6 +65,9 @@ def serve(
     port: Annotated[int, Option(callback=check_listening_port, help="Port to listen on; 0 for any free one.")] = 9021,
     read_only: Annotated[bool, Option("--read-only", help="Refuse every change.")] = False,
     drop_box: Annotated[bool, Option("--drop-box", help="Let others put new files, and see nothing.")] = False,
+    hide: serving.Hide = None,
+    hide_nothing: serving.HideNothing = False,
+    yes_really: serving.YesReally = False,
     no_fsync: Annotated[
         bool, Option("--no-fsync", help="Do not wait for the disk, and say so: for folders that may be lost.")
     ] = False,
@@ -129,6 +132,8 @@ def serve(
     guarding = GuardOptions(tls, cert, key, client_ca, users, anonymous, token_file, new_token)
     guarding.check()
     keep_partials_s = parse_age(settings.values["keep_partials"])
+    own = {"--users": users, "--token-file": token_file, "--cert": cert, "--key": key, "--audit": audit, "--config": config}
+    serving.refuse_secrets(folder, own, yes_really=yes_really)
     guard = Guard.build(guarding, host, folder)
     records = audit if audit is not None and os.path.isdir(os.path.dirname(os.path.abspath(audit))) else None
     # Before the first thread, and after the last complaint.
@@ -156,7 +161,13 @@ async def _serve(settings: Settings, guard: Guard, keep_partials_s: float, lock:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, signals.put_nowait, None)
     store = await LocalStore.open(values["folder"], durable=not values["no_fsync"])
-    share = Share(store, read_only=values["read_only"], drop_box=values["drop_box"], bounds=bounds.bounds_of(values))
+    share = Share(
+        store,
+        read_only=values["read_only"],
+        drop_box=values["drop_box"],
+        hiding=serving.hiding_of(values),
+        bounds=bounds.bounds_of(values),
+    )
     audit = _open_audit(values["audit"])
     try:
         await _refuse_rights_by_folder(store, share, guard)
@@ -185,6 +196,8 @@ async def _serve(settings: Settings, guard: Guard, keep_partials_s: float, lock:
         reloading = asyncio.create_task(_reload(guard, server, reloads))
         try:
             _announce(server.addresses, guard, values)
+            if os.geteuid() == 0:
+                log.warning("running as root: new files belong to root; a user of its own is safer")
             log.info(lock)
             await signals.get()
             return await _stop(server, signals)
@@ -280,24 +293,12 @@ def _announce(addresses: list[tuple[str, int]], guard: Guard, values: Mapping[st
     is_watched = sys.stderr.isatty()
     if is_watched:
         note(f"sharing {escape(os.path.realpath(values['folder']))}")
-        note(_what_others_may(values))
+    note(serving.who_may_what(values, guard.options))
     host, port = addresses[0]
     for line in guard.lines_to_hand_on(host, port):
         note(line)
     if is_watched:
         note("Ctrl-C stops it; what others do is logged here")
-
-
-def _what_others_may(values: Mapping[str, Any]) -> str:
-    if values["drop_box"]:
-        return "others put new files, and see nothing (--drop-box)"
-    if values["read_only"]:
-        return "others read, and change nothing (--read-only)"
-    if values["users"]:
-        return f"who may do what stands in {escape(str(values['users']))}"
-    if values["anonymous"]:
-        return f"all may {values['anonymous']} without a login (--anonymous)"
-    return "whoever logs in may read and change everything"
 
 
 def _bracketed(host: str) -> str:

@@ -9,7 +9,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Protocol
 
-from ftransfer.errors import BadArgument, StoreFailed, UnknownVerb
+from ftransfer.errors import BadArgument, FtransferError, StoreFailed, UnknownVerb
+from ftransfer.hiding import HiddenNames
 from ftransfer.limits import Limits
 from ftransfer.names import SafeName, parse_path
 from ftransfer.protocol.live import CHANGED, CREATED, MOVED, REMOVED, Change, Person, Rescan, is_below
@@ -37,11 +38,20 @@ class Changes:
         watcher: None if the folder cannot be watched; then `watch` is refused.
     """
 
-    def __init__(self, hub: Hub, limits: Limits, watcher: Watcher | None, clock_ns: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        limits: Limits,
+        watcher: Watcher | None,
+        clock_ns: Callable[[], int] = time.time_ns,
+        *,
+        hiding: HiddenNames | None = None,
+    ) -> None:
         self._hub = hub
         self._limits = limits
         self._watcher = watcher
         self._clock_ns = clock_ns
+        self._hiding = hiding
         self._seats: set[Seat] = set()
         self._starting = asyncio.Lock()
         self._is_running = False
@@ -142,15 +152,25 @@ class Changes:
             return
         held = watcher.hold(path.rstrip("/") for path in paths)
         try:
-            yield
-            if self._is_running:
-                await watcher.examine(held, seat.person)
+            try:
+                yield
+            except FtransferError:
+                await self._examine(watcher, held, seat)  # a part of it may be done
+                raise
+            await self._examine(watcher, held, seat)
         finally:
             watcher.release(held)
 
+    async def _examine(self, watcher: Watcher, held: list[str], seat: Seat) -> None:
+        if self._is_running:
+            await watcher.examine(held, seat.person)
+
     # Telling.
 
-    def _hear(self, event: Change | Rescan) -> None:
+    def _hear(self, heard: Change | Rescan) -> None:
+        event = heard if self._hiding is None else _uncovered(heard, self._hiding)
+        if event is None:
+            return
         if isinstance(event, Rescan):
             self._hub.tell_all(event, lambda seat: bool(seat.watches))
         else:
@@ -167,6 +187,22 @@ class Changes:
                 if path and is_below(change._replace(name=path), parse_path(change.name)):
                     lost = Rescan(path, "the folder is gone")
                     self._hub.tell_all(lost, lambda other, seat=seat: other is seat)  # type: ignore[misc]
+
+
+def _uncovered(event: Change | Rescan, hiding: HiddenNames) -> Change | Rescan | None:
+    """Give what may be told of an event where some names are hidden: of a move, perhaps one side only."""
+    if isinstance(event, Rescan):
+        return None if _is_hidden(event.path, hiding) else event
+    is_hidden = _is_hidden(event.name, hiding)
+    if event.what != MOVED:
+        return None if is_hidden else event
+    if _is_hidden(event.old, hiding):
+        return None if is_hidden else event._replace(what=CREATED, old="")
+    return event._replace(what=REMOVED, name=event.old, old="", size=0, mtime_ns=0) if is_hidden else event
+
+
+def _is_hidden(name: str, hiding: HiddenNames) -> bool:
+    return hiding.covers(SafeName(tuple(name.split("/"))))
 
 
 class Merging:

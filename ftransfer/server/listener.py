@@ -82,7 +82,7 @@ class Server:
         self.memory = ContentMemory(limits.max_content_bytes)
         self._hub = Hub(limits)
         self._tls = tls
-        self._changes = Changes(self._hub, limits, watcher)
+        self._changes = Changes(self._hub, limits, watcher, hiding=share.hiding)
         self._admission = admission
         self._sessions: dict[Session, asyncio.Task[None]] = {}
         self._slack = Slack()

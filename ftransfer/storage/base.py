@@ -300,6 +300,10 @@ class Writer(Protocol):
         """Close and drop what was written."""
 
 
+# Whether a name is hidden from those for whom a store is, given that the folder that it is in is not.
+Hides = Callable[[str], bool]
+
+
 class Store(Protocol):
     """A tree of files and folders."""
 
@@ -312,6 +316,12 @@ class Store(Protocol):
 
     def on_behalf_of(self, owner: str) -> Store:
         """Give the same store, with long work done in turns that are shared fairly between owners. It is closed with the store."""
+
+    def hiding(self, hides: Hides) -> Store:
+        """Give the same store for those from whom some names are hidden: such a thing is not listed nor read with a tree, stays
+        when the tree that it is in is removed, and no link leads to it. What a caller names is not checked. Where `hides` looks at
+        more than the last part of a name, `without_links` is needed as well. It is closed with the store itself.
+        """
 
     async def stat(self, name: SafeName) -> Entry:
         """Describe a file or folder, links followed.

@@ -243,7 +243,11 @@ def remove(root: Root, name: SafeName, *, recursive: bool) -> Work[int]:
             count = 0
             if stat.S_ISDIR(found.st_mode):
                 if recursive:
-                    count = yield from _empty(root, parent, name.last)
+                    count, keeps = yield from _empty(root, parent, name)
+                    if keeps:
+                        raise FolderNotEmpty(
+                            f"{shown(name)}: holds hidden files, which stay; all else in it is removed", name=str(name)
+                        )
                 os.rmdir(name.last, dir_fd=parent)
             else:
                 if not stat.S_ISLNK(found.st_mode):
@@ -269,22 +273,26 @@ _MOST_RETURNS = 1000
 class _Emptying:
     """A folder that is being emptied."""
 
-    def __init__(self, last: str) -> None:
+    def __init__(self, last: str, whole: str) -> None:
         self.last = last
+        self.whole = whole  # its name from the root of the share
+        self.keeps = False  # something in it, or below, is hidden and stays
+        self.kept: set[str] = set()  # the folders for which that is so
         self.folders: list[str] = []
         self.is_read = False  # to its end
 
 
-def _empty(root: Root, parent: int, last: str) -> Work[int]:
-    """Remove everything in a folder, through no link and on no other mount; give how many things went.
+def _empty(root: Root, parent: int, name: SafeName) -> Work[tuple[int, bool]]:
+    """Remove everything in a folder but what is hidden, through no link and on no other mount; give how many things went, and
+    whether some have stayed.
 
     A chunk of names at a time is held for each folder on the way down, and a bounded number of handles.
     """
     count = returns = 0
     descent = Descent(os.dup(parent), root.kernel, stays_on_mount=True)
     try:
-        descent.enter(last)
-        levels = [_Emptying(last)]
+        descent.enter(name.last)
+        levels = [_Emptying(name.last, str(name))]
         while True:
             level = levels[-1]
             if level.folders:
@@ -293,11 +301,17 @@ def _empty(root: Root, parent: int, last: str) -> Work[int]:
                 except FileNotFoundError:
                     level.folders.pop()
                 else:
-                    levels.append(_Emptying(level.folders.pop()))
+                    last = level.folders.pop()
+                    levels.append(_Emptying(last, f"{level.whole}/{last}"))
             elif not level.is_read:
-                count += yield from _remove_files(descent.handle, level)
+                count += yield from _remove_files(root, descent.handle, level)
             elif len(levels) == 1:
-                return count
+                return count, level.keeps
+            elif level.keeps:
+                levels.pop()
+                levels[-1].keeps = True
+                levels[-1].kept.add(level.last)
+                descent.leave()
             else:
                 levels.pop()
                 descent.leave()
@@ -313,10 +327,12 @@ def _empty(root: Root, parent: int, last: str) -> Work[int]:
         descent.close()
 
 
-def _remove_files(folder: int, level: _Emptying) -> Work[int]:
+def _remove_files(root: Root, folder: int, level: _Emptying) -> Work[int]:
     """Remove the files of the next chunk of a folder, and note its folders; give how many went."""
     with os.scandir(folder) as found:
-        items = [(item.name, item.is_dir(follow_symlinks=False)) for item in islice(found, _CHUNK)]
+        # What is hidden stays, and is there each time that the folder is read: it counts for no chunk.
+        seen = (item for item in found if not _keeps(root, level, item.name))
+        items = [(item.name, item.is_dir(follow_symlinks=False)) for item in islice(seen, _CHUNK)]
     level.is_read = len(items) < _CHUNK
     count = 0
     for name, is_folder in items:
@@ -326,6 +342,14 @@ def _remove_files(folder: int, level: _Emptying) -> Work[int]:
             count += _remove_if_there(os.unlink, name, folder)
             yield
     return count
+
+
+def _keeps(root: Root, level: _Emptying, last: str) -> bool:
+    if root.hides is None:
+        return False
+    is_kept = last in level.kept or root.hides(f"{level.whole}/{last}")
+    level.keeps = level.keeps or is_kept
+    return is_kept
 
 
 def _remove_if_there(remove_it: Callable[..., None], name: str, folder: int) -> int:

@@ -13,6 +13,7 @@ import stat
 from collections.abc import Callable, Sequence
 
 from ftransfer.names import is_reserved
+from ftransfer.storage.base import Hides
 from ftransfer.storage.kernel import PATH_FLAGS, Kernel, release
 
 MAX_LINKS = 40  # as many as Linux follows
@@ -26,14 +27,15 @@ _O_PATH: int = getattr(os, "O_PATH", 0)
 class Confined:
     """Opens names below one folder. It does not own the handle of that folder."""
 
-    def __init__(self, root: int, kernel: Kernel, *, uses_openat2: bool, follows: bool = True) -> None:
-        """With `follows` false, no link is followed by any call."""
+    def __init__(self, root: int, kernel: Kernel, *, uses_openat2: bool, follows: bool = True, hides: Hides = is_reserved) -> None:
+        """With `follows` false, no link is followed by any call; else none that has a part which `hides` says is hidden."""
         self.root = root
         self.follows = follows
         self.uses_openat2 = uses_openat2
         # What is never opened, whatever its name, by device and inode: the hidden place, where it has several spellings.
         self.hidden: set[tuple[int, int]] = set()
         self._kernel = kernel
+        self._hides = hides
 
     def open(self, parts: Sequence[str], flags: int) -> int:
         """Open what a name leads to; links are followed as long as they stay inside.
@@ -55,6 +57,16 @@ class Confined:
         if (found.st_dev, found.st_ino) in self.hidden:
             raise _nothing_there()
 
+    def hiding(self, hides: Hides) -> Confined:
+        """Give the same folder with no link followed that leads to what is hidden."""
+
+        def is_hidden(part: str) -> bool:
+            return is_reserved(part) or hides(part)
+
+        view = Confined(self.root, self._kernel, uses_openat2=self.uses_openat2, follows=self.follows, hides=is_hidden)
+        view.hidden = self.hidden
+        return view
+
     def open_below(self, folder: int, parts: Sequence[str], flags: int) -> int:
         """Open something below an open folder, through no link.
 
@@ -70,7 +82,8 @@ class Confined:
             except OSError as error:
                 if error.errno not in _WALK_INSTEAD:
                     raise
-        return _Walk(folder, parts, flags, follow=follow, refuse=self.refuse_hidden if self.hidden else None).open()
+        refuse = self.refuse_hidden if self.hidden else None
+        return _Walk(folder, parts, flags, follow=follow, hides=self._hides, refuse=refuse).open()
 
 
 class _Walk:
@@ -84,9 +97,11 @@ class _Walk:
         flags: int,
         *,
         follow: bool,
+        hides: Hides,
         refuse: Callable[[os.stat_result], None] | None = None,
     ) -> None:
         self._flags = flags
+        self._hides = hides
         self._refuse = refuse
         self._follow = follow
         self._held = [folder]
@@ -154,8 +169,8 @@ class _Walk:
         if self._links > MAX_LINKS:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         parts = target.split("/")
-        # Reserved: the partials of others are not to be reached, nor written, by a link that a peer has planted.
-        if not self._follow or not target or target.startswith("/") or any(map(is_reserved, parts)):
+        # The partials of others, and what is hidden, are not to be reached, nor written, by a link that a peer has planted.
+        if not self._follow or not target or target.startswith("/") or any(map(self._hides, parts)):
             raise _leads_outside()
         self._pending += reversed(parts)
 

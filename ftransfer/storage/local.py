@@ -19,7 +19,7 @@ from weakref import WeakValueDictionary
 from ftransfer.errors import FtransferError, NotAFile, ShareError, StoreFailed
 from ftransfer.names import ROOT, SafeName
 from ftransfer.storage import changes
-from ftransfer.storage.base import WHOLE, Announcement, Entry, Partial, Range, SmallFile, Space, Usage, line_of
+from ftransfer.storage.base import WHOLE, Announcement, Entry, Hides, Partial, Range, SmallFile, Space, Usage, line_of
 from ftransfer.storage.faults import IS_FOLDER, shown, translated
 from ftransfer.storage.hidden import HiddenPlace
 from ftransfer.storage.kernel import Kernel, release
@@ -105,6 +105,11 @@ class LocalStore:
     def without_links(self) -> LocalStore:
         view = copy.copy(self)  # the same threads, partials and account of what is open
         view._root = self._root.without_links()
+        return view
+
+    def hiding(self, hides: Hides) -> LocalStore:
+        view = copy.copy(self)
+        view._root = self._root.hiding(hides)
         return view
 
     def on_behalf_of(self, owner: str) -> LocalStore:

@@ -6,6 +6,7 @@ Everything happens at once on the event loop, so there are no races inside it.
 
 from __future__ import annotations
 
+import copy
 import itertools
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
@@ -37,6 +38,7 @@ from ftransfer.storage.base import (
     WHOLE,
     Announcement,
     Entry,
+    Hides,
     Part,
     Partial,
     Range,
@@ -100,9 +102,15 @@ class MemoryStore:
         self._kept: dict[_Key, _Kept] = {}
         self._writers: dict[_Key, MemoryWriter] = {}
         self._open: set[MemoryWriter] = set()
+        self._hides: Hides | None = None
 
     def without_links(self) -> MemoryStore:
         return self  # it has none
+
+    def hiding(self, hides: Hides) -> MemoryStore:
+        view = copy.copy(self)  # the same nodes and partials
+        view._hides = hides
+        return view
 
     def on_behalf_of(self, owner: str) -> MemoryStore:
         return self  # nothing takes long
@@ -135,8 +143,15 @@ class MemoryStore:
         names = [name for name in self._nodes if name != folder and name.is_within(folder)]
         for name in sorted(names, key=lambda name: [encode_name(part) for part in name.parts]):
             node = self._nodes[name]
+            if self._is_hidden(name, depth):
+                continue
             if (recursive or len(name.parts) == depth + 1) and (links or node.kind != LINK):
                 yield node.entry(name, identity=False)
+
+    def _is_hidden(self, name: SafeName, depth: int) -> bool:
+        """Whether a name, or a folder that it is in below the first `depth` parts, is hidden."""
+        hides = self._hides
+        return hides is not None and any(hides("/".join(name.parts[:end])) for end in range(depth + 1, len(name.parts) + 1))
 
     async def open_read(self, name: SafeName, *, whole_bytes: int = 0) -> MemoryReader:
         return MemoryReader(self, name, self._file(name))
@@ -321,9 +336,13 @@ class MemoryStore:
         self._node(name)
         if self._has_content(name) and not recursive:
             raise FolderNotEmpty(f"{_shown(name)}: {NOT_EMPTY}", name=str(name))
-        gone = [below for below in self._nodes if below.is_within(name)]
+        within = [below for below in self._nodes if below.is_within(name)]
+        hidden = [below for below in within if self._is_hidden(below, len(name.parts))]
+        gone = [below for below in within if not any(kept.is_within(below) for kept in hidden) and below not in hidden]
         for below in gone:
             del self._nodes[below]
+        if hidden:
+            raise FolderNotEmpty(f"{_shown(name)}: holds hidden files, which stay; all else in it is removed", name=str(name))
         return len(gone)
 
     async def usage(self, folder: SafeName = ROOT) -> Usage:

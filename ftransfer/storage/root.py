@@ -18,7 +18,7 @@ from blake3 import blake3
 from ftransfer.errors import Forbidden, NotAFile, NotAFolder, NotFound, StoreFailed
 from ftransfer.limits import clamp_time
 from ftransfer.names import SafeName, escape
-from ftransfer.storage.base import FILE, FOLDER, Entry
+from ftransfer.storage.base import FILE, FOLDER, Entry, Hides
 from ftransfer.storage.confined import Confined
 from ftransfer.storage.faults import shown
 from ftransfer.storage.kernel import FOLDER_FLAGS, HAS_PATH_FLAG, PATH_FLAGS, Kernel, release
@@ -52,6 +52,7 @@ class Root:
             release(self.handle)
             raise
         self.links = Links(self.handle)
+        self.hides: Hides | None = None  # what is left out of trees
         self._made: set[tuple[int, int]] = set()
         self._locks = [threading.Lock() for _ in range(_LOCKS)]
 
@@ -67,6 +68,13 @@ class Root:
             return os.path.samestat(os.stat(self.path), os.fstat(self.handle))
         except OSError:
             return False
+
+    def hiding(self, hides: Hides) -> Root:
+        """Give the same root for those from whom some names are hidden (Store.hiding). It needs no closing of its own."""
+        view = copy.copy(self)
+        view.hides = hides
+        view.confined = self.confined.hiding(hides)
+        return view
 
     def close(self) -> None:
         release(self.handle)

@@ -120,10 +120,13 @@ class Sweep:
     def _content(
         self, handle: int, prefix: str, parts: tuple[str, ...], below: list[tuple[str, ...]]
     ) -> Generator[Item, None, None]:
+        hides = self._root.hides
         with os.scandir(handle) as listed:
             for thing in listed:
                 last = thing.name
                 name = prefix + last
+                if hides is not None and hides(name):
+                    continue
                 if not can_be_named(name, last):
                     if last != RESERVED_PREFIX:
                         yield from self._other(name, RESERVED if is_reserved(last) else TOO_LONG)

@@ -238,13 +238,15 @@ class _Walk(Generic[T]):
         made: list[T] = []
         if level.is_at_end:
             return made, None
-        make, names, shown = self._make, level.names, level.shown
+        make, names, shown, hides = self._make, level.names, level.shown, self._root.hides
         while names and len(made) < BATCH:
             last = names.pop()
             may_be_bad = last[0] == "." or len(last) > _SURELY_SHORT_PART or level.may_be_long
             if may_be_bad and not can_be_named(level.whole + last, last):
                 if last != RESERVED_PREFIX:
                     made += self._other(level, last, RESERVED if is_reserved(last) else TOO_LONG)
+                continue
+            if hides is not None and hides(level.whole + last):
                 continue
             try:
                 about = os.stat(last, dir_fd=handle, follow_symlinks=False)

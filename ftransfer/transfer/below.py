@@ -11,6 +11,7 @@ from ftransfer.storage.base import (
     WHOLE,
     Announcement,
     Entry,
+    Hides,
     Partial,
     Range,
     Reader,
@@ -44,6 +45,12 @@ class StoreBelow:
 
     def without_links(self) -> StoreBelow:
         return StoreBelow(self._store.without_links(), self._folder)
+
+    def hiding(self, hides: Hides) -> StoreBelow:
+        def hides_below(name: str) -> bool:
+            return hides(self._relative(name) if name.startswith(f"{self._folder}/") else name)  # else it is a part of a link
+
+        return StoreBelow(self._store.hiding(hides_below), self._folder)
 
     def on_behalf_of(self, owner: str) -> StoreBelow:
         return StoreBelow(self._store.on_behalf_of(owner), self._folder)

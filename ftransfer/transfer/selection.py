@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+from ftransfer.hiding import HiddenNames
+
 Wanted = Callable[[str, bool], bool]  # (name, is_folder) -> whether it takes part
 
 _GLOB = re.compile(r"[*?\[]")
@@ -37,6 +39,15 @@ def selection(include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Wante
         return is_folder
 
     return wanted
+
+
+def hidden_names(patterns: Sequence[str]) -> HiddenNames:
+    """Give the names that a server hides by patterns, which are those of a .gitignore but for case.
+
+    Raises:
+        ValueError: A pattern says nothing.
+    """
+    return HiddenNames(patterns, IgnoreRules([pattern.casefold() for pattern in patterns]).match)
 
 
 class _Rule(NamedTuple):

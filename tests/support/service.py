@@ -17,6 +17,7 @@ from blake3 import blake3
 from ftransfer.account import Bounds
 from ftransfer.client.client import connect
 from ftransfer.client.retry import NO_RETRY
+from ftransfer.hiding import HiddenNames
 from ftransfer.limits import Limits
 from ftransfer.server.listener import Server
 from ftransfer.share import Share
@@ -66,6 +67,7 @@ async def serve(
     limits: Limits | None = None,
     read_only: bool = False,
     drop_box: bool = False,
+    hiding: HiddenNames | None = None,
     bounds: Bounds | None = None,
     direct: bool = True,
     **options: Any,
@@ -77,7 +79,7 @@ async def serve(
     store = await LocalStore.open(root, durable=False)
     try:
         options = {"watcher": FolderWatcher(root, store), "port": 0, **options}
-        share = Share(store, read_only=read_only, drop_box=drop_box, bounds=bounds)
+        share = Share(store, read_only=read_only, drop_box=drop_box, hiding=hiding, bounds=bounds)
         server = await Server.start(share, limits=limits or Limits(), direct=direct, **options)
         try:
             yield Service(server, root, local, direct)

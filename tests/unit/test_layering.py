@@ -19,7 +19,7 @@ LAYERS = (
     "rights",
     "protocol storage auth tls metrics link progress",
     "ledger",
-    "account flow uploads",
+    "account flow uploads hiding",
     "door",
     "share channel transfer",
     "server client",

@@ -53,7 +53,7 @@ def test_mistake_in_the_file_is_one_line_with_its_place(tmp_path: Path, text: st
 # What each key refuses. Texts that nothing is wrong with until they are used take any text, but nothing else than a text.
 BAD_VALUES = {
     **dict.fromkeys(("host", "welcome", "cert", "key", "client_ca", "users", "token_file", "audit"), "[1]"),
-    **dict.fromkeys(("read_only", "drop_box", "no_fsync", "lock_down", "new_token"), '"yes"'),
+    **dict.fromkeys(("read_only", "drop_box", "no_fsync", "lock_down", "new_token", "hide_nothing", "yes_really"), '"yes"'),
     **dict.fromkeys(("port", "max_sessions", "max_source_sessions", "max_unproven"), "-1"),
     **dict.fromkeys(("quota", "user_quota", "keep_free", "max_file", "least_progress", "max_line", "max_frame"), '"much"'),
     **dict.fromkeys(("quota_files", "user_quota_files"), '"many"'),
@@ -61,6 +61,7 @@ BAD_VALUES = {
     **dict.fromkeys(("handshake_time", "login_time", "line_time", "idle_time", "stall_time", "quiet_time"), '"soon"'),
     "keep_partials": '"soon"',
     "trust_from": '["somewhere"]',
+    "hide": '[""]',
     "tls": '"maybe"',
     "anonymous": '"fly"',
 }

@@ -1,0 +1,106 @@
+"""What `serve` may serve: no folder with the owner's own secrets, and of any folder not the names that are hidden."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from ftransfer.cli.parameters import Option
+from ftransfer.names import escape
+from ftransfer.shell.failures import WrongUsage
+
+if TYPE_CHECKING:
+    from ftransfer.cli.guard import GuardOptions
+    from ftransfer.hiding import HiddenNames
+
+
+def _check_patterns(patterns: list[str] | None) -> list[str] | None:
+    from ftransfer.transfer.selection import hidden_names
+
+    if any(not pattern.strip() for pattern in patterns or ()):
+        raise ValueError("the pattern is empty; --hide-nothing shows what is hidden by default")
+    try:
+        hidden_names(patterns or ())
+    except ValueError as error:
+        raise ValueError(f"not a pattern as in a .gitignore: {error}") from error
+    return patterns
+
+
+Hide = Annotated[
+    list[str] | None,
+    Option(
+        "--hide",
+        metavar="PATTERN",
+        callback=_check_patterns,
+        help="Hide names from everybody, as in a .gitignore; may be repeated.",
+        show_default=False,
+    ),
+]
+HideNothing = Annotated[
+    bool, Option("--hide-nothing", help="Show also what is hidden by default: .ssh, .env*, *.pem, .git and other secrets.")
+]
+YesReally = Annotated[
+    bool, Option("--yes-really", help="Serve also /, your home folder, or a folder with the server's own secrets.")
+]
+
+
+def hiding_of(values: Mapping[str, Any]) -> HiddenNames | None:
+    from ftransfer.hiding import SECRETS
+    from ftransfer.transfer.selection import hidden_names
+
+    patterns = [*(() if values["hide_nothing"] else SECRETS), *(values["hide"] or ())]
+    return hidden_names(patterns) if patterns else None
+
+
+def refuse_secrets(folder: str, own_files: Mapping[str, str | None], *, yes_really: bool) -> None:
+    """Refuse to serve a folder that gives away more than its owner means. Blocking.
+
+    Args:
+        own_files: Option -> the path of a file that the server reads or writes, if there is one.
+
+    Raises:
+        WrongUsage: It is /, or holds the home folder, the state of ftransfer, or one of the files.
+    """
+    if yes_really or not os.path.isdir(folder):
+        return  # that it is none is told by who opens it
+    from ftransfer.private import state_folder
+
+    root = Path(os.path.realpath(folder))
+    why = ""
+    if root == Path(root.anchor):
+        why = "is the whole machine"
+    elif _holds(root, [os.path.expanduser("~")]):
+        why = "holds your home folder, with its keys and passwords"
+    elif _holds(root, [str(state_folder())]):
+        why = "holds the keys and tokens of ftransfer"
+    else:
+        why = next((f"holds the file of {option}" for option, path in own_files.items() if path and _holds(root, [path])), "")
+    if why:
+        raise WrongUsage(f"{escape(folder)}: {why}; serve another folder, or say --yes-really")
+
+
+def _holds(root: Path, paths: Iterable[str]) -> bool:
+    """Whether one of the paths, or what it leads to, is the folder or below it."""
+    return any(Path(found).is_relative_to(root) for path in paths for found in (os.path.abspath(path), os.path.realpath(path)))
+
+
+def who_may_what(values: Mapping[str, Any], options: GuardOptions) -> str:
+    """Return the line that tells the owner who may do what with what."""
+    everything = "read, change and delete"
+    if values["drop_box"]:
+        everything = "put new files, and see nothing"
+    elif values["read_only"]:
+        everything = "read, and change nothing"
+    who = []
+    if options.token_file or options.makes_token:
+        who.append(f"who has the token may {everything}")
+    if options.users:
+        who.append(f"users may what {escape(options.users)} says")
+    if options.anonymous:
+        who.append(f"everybody else may {options.anonymous}" if who else f"everybody who can connect may {options.anonymous}")
+    hidden = "nothing is hidden" if hiding_of(values) is None else "secrets are hidden"
+    if values["hide"]:
+        hidden = f"hidden: {', '.join(map(escape, values['hide']))}" + ("" if values["hide_nothing"] else " and secrets")
+    return f"sharing {escape(os.path.realpath(values['folder']))}: {'; '.join(who)}; {hidden}"

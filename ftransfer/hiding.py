@@ -1,0 +1,82 @@
+"""Which names of a share are hidden from everybody: secrets, and what programs keep for themselves.
+
+Case is ignored, since some file systems ignore it; and a name alone decides: `secret/` hides a file of that name too, since what is
+there must not be told by the answer.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Sequence
+
+from ftransfer.names import SafeName
+
+# What nobody means to serve when it lies in a folder that is served.
+SECRETS = (
+    *(".ssh", ".gnupg", ".env*", "*.pem", "id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", "*.kdbx", "*.p12", "*.pfx"),
+    *(".git", ".hg", ".svn", ".aws", ".azure", ".kube", ".docker", ".netrc", ".pgpass", ".npmrc", ".pypirc"),
+    *(".git-credentials", ".htpasswd", ".bash_history", ".zsh_history", ".python_history"),
+)
+_GLOB = re.compile(r"[*?\[\\]")
+
+# (name, is_folder) -> whether the patterns match it, or a folder that it is in.
+Match = Callable[[str, bool], bool]
+
+
+class HiddenNames:
+    """Names that are hidden by patterns (transfer.selection.hidden_names). May be used in any thread.
+
+    Called with a name, it tells whether that is hidden, given that the folder that it is in is not; `covers` looks at the folders
+    as well. What a pattern hides, a later one with a `!` before it shows, but nothing in a folder that is hidden.
+
+    `looks_at_last` is true if the last part of a name alone decides, wherever it is: no pattern has a slash but at its end.
+    """
+
+    def __init__(self, patterns: Sequence[str], match: Match) -> None:
+        """`match` is for the patterns and for names in lower case."""
+        self.patterns = tuple(patterns)
+        self.looks_at_last = not any("/" in pattern.rstrip("/ ") for pattern in patterns)
+        self._match = match
+        self._lock = threading.Lock()  # it remembers the folder of the last name
+        self._glance = _Glance(patterns) if self.looks_at_last and all(map(_Glance.knows, patterns)) else None
+
+    def __call__(self, name: str) -> bool:
+        if not self.looks_at_last:
+            with self._lock:
+                return self._match(name.casefold(), True)
+        last = name.rpartition("/")[2]
+        if self._glance is not None and not self._glance(last):
+            return False
+        return self._match(last.casefold(), True)
+
+    def covers(self, name: SafeName) -> bool:
+        """Whether a name or a folder that it is in is hidden."""
+        return any(map(self, name.parts)) if self.looks_at_last else self(str(name))
+
+
+class _Glance:
+    """Tells of most last parts of names, in a twentieth of the time, that no pattern hides them."""
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        words = [_word_of(pattern) for pattern in patterns if not pattern.startswith(("!", "#"))]
+        self._exact = frozenset(word for word in words if not _GLOB.search(word))
+        self._starts = tuple(word[:-1] for word in words if word.endswith("*") and not _GLOB.search(word[:-1]))
+        self._ends = tuple(word[1:] for word in words if word.startswith("*") and not _GLOB.search(word[1:]))
+
+    @staticmethod
+    def knows(pattern: str) -> bool:
+        """Whether a pattern is a word, with a star at one end at most."""
+        word = _word_of(pattern)
+        return (
+            pattern.startswith(("!", "#")) or not _GLOB.search(word.removeprefix("*")) or not _GLOB.search(word.removesuffix("*"))
+        )
+
+    def __call__(self, last: str) -> bool:
+        """Whether it may be hidden."""
+        last = last.casefold()
+        return last in self._exact or last.startswith(self._starts) or last.endswith(self._ends)
+
+
+def _word_of(pattern: str) -> str:
+    return pattern.casefold().rstrip("/ ")

@@ -1,0 +1,122 @@
+"""Hidden names over the wire and from the command line: what a peer is told of them, and what a tree does about them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from ftransfer.hiding import SECRETS
+from ftransfer.transfer.selection import hidden_names
+from tests.support.programs import run_program, start_server
+from tests.support.service import RawPeer, Service, serve
+
+
+@pytest.fixture
+async def service(tmp_path: Path) -> AsyncIterator[Service]:
+    async with serve(tmp_path, hiding=hidden_names(SECRETS)) as service:
+        (service.root / "proj" / ".git").mkdir(parents=True)
+        for name in ("a", ".env", "proj/b", "proj/.git/config"):
+            (service.root / name).write_text(name)
+        yield service
+
+
+async def answers(peer: RawPeer, line: str) -> list[tuple[bytes, bytes]]:
+    """Say a line; give the frames up to the answer."""
+    await peer.send(f"{line}\n".encode())
+    found = [await peer.frame()]
+    while found[-1][0] not in (b"R", b"X", b""):
+        found.append(await peer.frame())
+    return [frame for frame in found if frame[0] != b"V"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['stat ".env"', 'get ".env"', 'checksum "proj/.git/config"', 'dir "proj/.git"', 'watch "proj/.git"', 'rm ".env" {}']
+    + ['mv ".env" {"to":"x"}', 'setstat ".env" {"mode":511}', 'mget "proj/.git" {"recursive":true}'],
+)
+async def test_what_is_hidden_is_not_found(service: Service, line: str) -> None:
+    async with service.peer() as peer:
+        [(kind, answer)] = await answers(peer, line)
+        assert kind == b"X" and json.loads(answer)["code"] == "not_found"
+    assert (service.root / ".env").exists()
+
+
+@pytest.mark.parametrize("line", ['put ".env" {"size":0}', 'mkdir "x/.git" {"parents":true}', 'mv "a" {"to":".env"}'])
+async def test_what_would_be_hidden_is_refused(service: Service, line: str) -> None:
+    async with service.peer() as peer:
+        [(kind, answer)] = await answers(peer, line)
+        assert kind == b"X" and json.loads(answer)["code"] == "forbidden" and b"hides such names" in answer
+
+
+async def test_listings_and_events_do_not_tell_of_it(service: Service) -> None:
+    async with service.peer() as peer:
+        await answers(peer, 'watch ""')
+        told = await answers(peer, 'dir "" {"recursive":true}')
+        (service.root / ".env").write_text("changed")
+        (service.root / "proj" / ".git" / "new").write_text("new")
+        (service.root / "a").rename(service.root / ".env.a")
+        (service.root / ".env").rename(service.root / "shown")
+        (service.root / "last").write_text("last")
+        told += [await peer.frame()]
+        while not all(name in (text := b"\n".join(payload for _, payload in told)) for name in (b'"last"', b'"shown"')):
+            told.append(await peer.frame())
+    assert b".env" not in text and b".git" not in text and b'"proj/b"' in text
+
+
+async def test_a_tree_with_hidden_names_is_put_but_for_these(tmp_path: Path) -> None:
+    (tmp_path / "share").mkdir()
+    for name in ("proj/b", "proj/.git/config", "proj/.git/objects/1", "proj/.env"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    async with start_server(tmp_path / "share", "--anonymous", "all", "--hide", "*.log") as server:
+        assert "hidden: *.log and secrets" in await server.err_until("sharing ")
+        address = ("127.0.0.1", server.port)
+        done = await run_program("put", "-r", *address, "proj", folder=tmp_path)
+        assert done.code == 1
+        for name in (".git/config", ".git/objects/1", ".env"):
+            assert any(f"{name}: this server hides such names" in line for line in done.err.splitlines()), done.err
+        got = await run_program("get", "-r", *address, "proj", "back", folder=tmp_path)
+        assert got.code == 0
+    assert [path.name for path in (tmp_path / "back").iterdir()] == ["b"]
+    assert sorted(path.name for path in (tmp_path / "share" / "proj").iterdir()) == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("share", "options", "says"),
+    [
+        ("/", (), "/: is the whole machine"),
+        ("home", (), "home: holds your home folder"),
+        (".", (), "holds your home folder"),
+        ("state", (), "state: holds the keys and tokens of ftransfer"),
+        ("other", ("--token-file", "other/below/token"), "other: holds the file of --token-file"),
+        ("other", ("--audit", "other/audit"), "other: holds the file of --audit"),
+        ("other", ("--token-file", "link"), "other: holds the file of --token-file"),
+    ],
+)
+async def test_a_folder_with_secrets_of_the_owner_is_not_served(
+    tmp_path: Path, share: str, options: tuple[str, ...], says: str
+) -> None:
+    for name in ("home", "state", "other/below"):
+        (tmp_path / name).mkdir(parents=True)
+    token = tmp_path / "other" / "below" / "token"
+    token.write_text("token")
+    token.chmod(0o600)
+    (tmp_path / "link").symlink_to(token)
+    environment = {"HOME": str(tmp_path / "home"), "XDG_STATE_HOME": str(tmp_path / "state")}
+    done = await run_program("serve", share, "--port", 0, *options, folder=tmp_path, environment=environment)
+    assert done.code == 2 and says in done.err and done.err.endswith("; serve another folder, or say --yes-really\n")
+    assert done.err.count("\n") == 1 and not list((tmp_path / "state").iterdir())
+
+
+async def test_it_is_served_if_the_owner_really_means_it(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("secret")
+    environment = {"HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state")}
+    options = ("--yes-really", "--hide-nothing", "--anonymous", "read")
+    async with start_server(tmp_path, *options, environment=environment) as server:
+        line = await server.err_until("sharing ")
+        assert "everybody who can connect may read; nothing is hidden" in line
+        done = await run_program("get", "127.0.0.1", server.port, ".env", "got", folder=tmp_path)
+        assert done.code == 0 and (tmp_path / "got").read_text() == "secret"
