@@ -12,7 +12,8 @@ from ftransfer.shell.wording import printable
 _MAX_PORT = 65_535
 
 
-def _strip_brackets(host: str) -> str:
+def strip_brackets(host: str) -> str:
+    """Give an address of IPv6 without the brackets that it has beside a port."""
     return host[1:-1] if host.startswith("[") and host.endswith("]") else host
 
 
@@ -67,7 +68,7 @@ def _check_count(count: int | None) -> int | None:
     return count
 
 
-Host = Annotated[str, Argument(metavar="HOST", help="Name or address of the server.", callback=_strip_brackets)]
+Host = Annotated[str, Argument(metavar="HOST", help="Name or address of the server.", callback=strip_brackets)]
 Port = Annotated[int, Argument(metavar="PORT", help="Its port.", callback=_check_port)]
 Json = Annotated[bool, Option("--json", help="Write results as JSON, one object on each line.")]
 As = Annotated[str, Option("--as", metavar="NAME", help="What you are called there; else user@host.", show_default=False)]

@@ -18,8 +18,9 @@ def own_address(host: str) -> str:
     """Give the address for others to connect to, for a server that listens on `host`."""
     if host not in ("0.0.0.0", "::"):
         return host
-    family = socket.AF_INET6 if host == "::" else socket.AF_INET
-    return _towards_the_world(family) or (_of_interfaces() if family is socket.AF_INET else "") or socket.gethostname()
+    # Of IPv4 first: it is listened on in either case, and shorter to read out.
+    found = _towards_the_world(socket.AF_INET) or (_towards_the_world(socket.AF_INET6) if host == "::" else "")
+    return found or _of_interfaces() or socket.gethostname()
 
 
 def _towards_the_world(family: socket.AddressFamily) -> str:

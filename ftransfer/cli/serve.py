@@ -18,7 +18,7 @@ from ftransfer.cli import bounds, serving
 from ftransfer.cli.config import ConfigFile
 from ftransfer.cli.guard import Guard, GuardOptions, check_anonymous, check_tls
 from ftransfer.cli.locking import LockDown, close_lock
-from ftransfer.cli.options import check_listening_port, checked_by, parse_age
+from ftransfer.cli.options import check_listening_port, checked_by, parse_age, strip_brackets
 from ftransfer.cli.output import DONE, INTERRUPTED, note
 from ftransfer.cli.parameters import Argument, Option
 from ftransfer.cli.running import run
@@ -61,7 +61,9 @@ SIGINT (Ctrl-C) and SIGTERM let running transfers finish for ten seconds; a seco
 def serve(
     context: typer.Context,
     folder: Annotated[str, Argument(metavar="FOLDER", help="The folder to share.")],
-    host: Annotated[str, Option(help="Address to listen on; 0.0.0.0 or :: for all.")] = "127.0.0.1",
+    host: Annotated[
+        str, Option(callback=strip_brackets, help="Address to listen on; :: for all, 0.0.0.0 for all of IPv4.")
+    ] = "127.0.0.1",
     port: Annotated[int, Option(callback=check_listening_port, help="Port to listen on; 0 for any free one.")] = 9021,
     read_only: Annotated[bool, Option("--read-only", help="Refuse every change.")] = False,
     drop_box: Annotated[bool, Option("--drop-box", help="Let others put new files, and see nothing.")] = False,
@@ -196,6 +198,8 @@ async def _serve(settings: Settings, guard: Guard, keep_partials_s: float, lock:
         reloading = asyncio.create_task(_reload(guard, server, reloads))
         try:
             _announce(server.addresses, guard, values)
+            if not values["host"]:
+                log.warning("--host is empty: this server listens on all addresses of the machine")
             if os.geteuid() == 0:
                 log.warning("running as root: new files belong to root; a user of its own is safer")
             log.info(lock)

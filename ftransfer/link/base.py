@@ -171,4 +171,6 @@ def _peer_at(address: object) -> tuple[str, str]:
     if not isinstance(address, tuple) or len(address) < 2:
         return "peer", "local"
     host = str(address[0])
+    if "." in host:
+        host = host.removeprefix("::ffff:")  # one of IPv4, at a socket of IPv6
     return (f"[{host}]:{address[1]}" if ":" in host else f"{host}:{address[1]}"), host

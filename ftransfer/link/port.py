@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Callable
 
 from ftransfer.link.base import Link
+from ftransfer.link.listening import listen
 from ftransfer.link.making import take_over
 from ftransfer.link.pacing import unpace
 from ftransfer.loopback import is_loopback
@@ -23,15 +24,15 @@ class Port:
         self.addresses: list[tuple[str, int]] = []
         self._taken = taken
         self._direct = direct
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
 
     @classmethod
     async def open(cls, host: str, number: int, taken: Callable[[Link], None], *, direct: bool = True) -> Port:
         """Listen on a port.
 
         Args:
-            host: Address or host name; "" for all addresses of the machine.
-            number: 0 for any free port; `addresses` says which.
+            host: Address or host name; "" or "::" for all addresses of the machine, those of IPv4 too.
+            number: 0 for any free port, the same at all addresses; `addresses` says which.
             taken: Called on the loop with each new connection, which it is to close.
             direct: Whether the links may be SocketLinks, where the platform can.
 
@@ -39,31 +40,33 @@ class Port:
             OSError, OverflowError: The port is taken, or the address is not one of this machine.
         """
         port = cls(taken, direct=direct)
-        port._server = server = await asyncio.start_server(port._take, host or None, number, backlog=_TAKEN_AT_ONCE)
-        port.addresses = [sock.getsockname()[:2] for sock in server.sockets]
-        for shown in server.sockets:
-            with shown.dup() as same:
+        for sock in await listen(host, number, _BACKLOG):
+            port.addresses.append(sock.getsockname()[:2])
+            if is_loopback(port.addresses[-1][0]):
+                unpace(sock)
+            with sock.dup() as same:  # asyncio listens with a backlog of its own
+                port._servers.append(await asyncio.start_server(port._take, sock=sock, backlog=_TAKEN_AT_ONCE))
                 same.listen(_BACKLOG)
-                if is_loopback(str(same.getsockname()[0])):
-                    unpace(same)
         return port
 
     def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # A plain function, not a coroutine: it runs before the first byte is read.
-        if self._server is None:  # it was on its way when the port was closed
+        if not self._servers:  # it was on its way when the port was closed
             writer.transport.abort()
             return
         self._taken(take_over(reader, writer, direct=self._direct))
 
     async def close(self) -> None:
         """Take no more connections. Closing twice is no error."""
-        server, self._server = self._server, None
-        if server is None:
+        servers, self._servers = self._servers, []
+        if not servers:
             return
         # asyncio forgets a connection that it has accepted but not announced yet when the server closes: let those arrive first.
         loop = asyncio.get_running_loop()
-        for listening in server.sockets:
-            with contextlib.suppress(NotImplementedError):
-                loop.remove_reader(listening)
+        for server in servers:
+            for listening in server.sockets:
+                with contextlib.suppress(NotImplementedError):
+                    loop.remove_reader(listening)
         await asyncio.sleep(0)
-        server.close()
+        for server in servers:
+            server.close()

@@ -111,7 +111,7 @@ class Server:
         """Open the port and accept connections.
 
         Args:
-            host: Address or host name; "" for all addresses of the machine.
+            host: Address or host name; "" or "::" for all addresses of the machine, those of IPv4 too.
             port: 0 for any free port; `addresses` says which.
             watcher: What finds changes in the folder (watch.watcher.FolderWatcher); without one, nobody can watch.
             direct: Whether bytes may be moved between sockets and files in threads, where the platform can.

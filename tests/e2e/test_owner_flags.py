@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -128,3 +129,14 @@ async def test_command_line_comes_before_the_file(share: Path, tmp_path: Path) -
         server.process.send_signal(signal.SIGHUP)
         await server.err_until("settings: read from .*serve.toml")
         assert (await put(server, tmp_path, 2001, "a")).code == 0
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+@pytest.mark.parametrize(("host", "shown", "also"), [("[::1]", "::1", "::1"), ("::", "::", "127.0.0.1"), ("", "::", "127.0.0.1")])
+async def test_addresses_to_listen_on(share: Path, host: str, shown: str, also: str) -> None:
+    async with start_server(share, "--host", host, "--anonymous", "read") as server:
+        assert server.addresses == [(shown, server.port)]
+        if not host:
+            await server.err_until("--host is empty: this server listens on all addresses of the machine")
+        done = await run_program("dir", also, server.port, *(["--tls"] if shown == "::" else []), folder=share)
+        assert done.code == 0, done.err

@@ -40,6 +40,63 @@ async def test_a_connection_that_ends_leaves_nothing_to_the_garbage_collector(tm
         assert [ref() for ref in left] == [None, None, None]
 
 
+needs_ipv6 = pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+
+
+@needs_ipv6
+@pytest.mark.parametrize("host", ["", "::"])
+async def test_all_addresses_of_both_families_are_on_one_port(tmp_path: Path, host: str) -> None:
+    async with serve(tmp_path, host=host) as service:
+        [(shown, number)] = service.server.addresses
+        assert shown == "::"
+        for address in ("127.0.0.1", "::1"):
+            async with raw_peer(address, number) as peer:
+                assert (await peer.json())[0] == b"H"
+                assert [session.channel.link.peer_host for session in service.server.sessions] == [address]
+            await service.all_gone()
+
+
+@needs_ipv6
+@pytest.mark.parametrize(("host", "refused"), [("0.0.0.0", "::1"), ("::1", "127.0.0.1")])
+async def test_one_family_alone(tmp_path: Path, host: str, refused: str) -> None:
+    async with serve(tmp_path, host=host) as service:
+        [(_, number)] = service.server.addresses
+        with pytest.raises(OSError, match="refused|Connect call failed"):
+            async with raw_peer(refused, number):
+                pass
+
+
+async def test_a_name_of_several_addresses_has_one_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.get_running_loop()
+
+    async def resolved(host: str, number: int, **_: object) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.0.{last}", number)) for last in (1, 2, 2)]
+
+    monkeypatch.setattr(loop, "getaddrinfo", resolved)
+    port = await Port.open("both", 0, lambda link: link.abort())
+    (one, number), (two, same) = port.addresses
+    assert (one, two) == ("127.0.0.1", "127.0.0.2") and number == same
+    with pytest.raises(OSError, match="in use"):
+        await Port.open("both", number, lambda link: link.abort())
+    await port.close()
+
+
+async def test_a_name_of_addresses_that_this_machine_has_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.get_running_loop()
+
+    async def resolved(host: str, number: int, **_: object) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, number)) for host in hosts]
+
+    monkeypatch.setattr(loop, "getaddrinfo", resolved)
+    hosts = ["192.0.2.1", "127.0.0.1"]
+    port = await Port.open("some", 0, lambda link: link.abort())
+    assert [host for host, _ in port.addresses] == ["127.0.0.1"]
+    await port.close()
+    hosts = ["192.0.2.1"]
+    with pytest.raises(OSError, match="assign requested address"):
+        await Port.open("none", 0, lambda link: link.abort())
+
+
 async def test_without_a_descriptor_connections_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("asyncio.constants.ACCEPT_RETRY_DELAY", 0.01)
     links: list[Link] = []
