@@ -87,7 +87,7 @@ def _holds(root: Path, paths: Iterable[str]) -> bool:
 
 
 def who_may_what(values: Mapping[str, Any], options: GuardOptions) -> str:
-    """Return the line that tells the owner who may do what with what."""
+    """Return the line that tells the owner who may do what."""
     everything = "read, change and delete"
     if values["drop_box"]:
         everything = "put new files, and see nothing"
@@ -103,4 +103,4 @@ def who_may_what(values: Mapping[str, Any], options: GuardOptions) -> str:
     hidden = "nothing is hidden" if hiding_of(values) is None else "secrets are hidden"
     if values["hide"]:
         hidden = f"hidden: {', '.join(map(escape, values['hide']))}" + ("" if values["hide_nothing"] else " and secrets")
-    return f"sharing {escape(os.path.realpath(values['folder']))}: {'; '.join(who)}; {hidden}"
+    return f"{'; '.join(who)}; {hidden}"

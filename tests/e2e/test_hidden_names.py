@@ -72,7 +72,7 @@ async def test_a_tree_with_hidden_names_is_put_but_for_these(tmp_path: Path) -> 
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
     async with start_server(tmp_path / "share", "--anonymous", "all", "--hide", "*.log") as server:
-        assert "hidden: *.log and secrets" in await server.err_until("sharing ")
+        assert "hidden: *.log and secrets" in await server.err_until(" may ")
         address = ("127.0.0.1", server.port)
         done = await run_program("put", "-r", *address, "proj", folder=tmp_path)
         assert done.code == 1
@@ -116,7 +116,7 @@ async def test_it_is_served_if_the_owner_really_means_it(tmp_path: Path) -> None
     environment = {"HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state")}
     options = ("--yes-really", "--hide-nothing", "--anonymous", "read")
     async with start_server(tmp_path, *options, environment=environment) as server:
-        line = await server.err_until("sharing ")
+        line = await server.err_until(" may ")
         assert "everybody who can connect may read; nothing is hidden" in line
         done = await run_program("get", "127.0.0.1", server.port, ".env", "got", folder=tmp_path)
         assert done.code == 0 and (tmp_path / "got").read_text() == "secret"
