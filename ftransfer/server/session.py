@@ -250,22 +250,26 @@ class Session:
             await self._say_last(InternalError("the server met a fault of its own; its log says more"))
         finally:
             self.channel.abort()
-            if self._journal is not None:
+            if self._journal is not None and self._journal.about != self._source:
                 self._journal.flush()
             await self.hub.leave(self.seat)
             await self.changes.leave(self.seat)
             del self.seat  # which refers to the session in turn: thousands would wait for the garbage collector
 
+    @property
+    def _source(self) -> str:
+        return source_of(self.channel.link.peer_host)
+
     def _note_coming(self) -> None:
         if self.journals is None:
             return
-        journal = self.journals.of(source_of(self.channel.link.peer_host))
+        journal = self.journals.of(self._source)
         if not journal.note("%s #%d connected", self.peer, self.number):
             self._journal = journal  # of a source that comes and comes not each session has lines of its own
 
     def _note_going(self, text: str, *arguments: object, level: int = logging.INFO, exc_info: bool = False) -> None:
         if self.journals is not None:
-            journal = self.journals.of(source_of(self.channel.link.peer_host))
+            journal = self.journals.of(self._source)
             journal.note(f"%s #%d {text}", self.peer, self.number, *arguments, level=level, exc_info=exc_info)
 
     async def _serve(self) -> None:

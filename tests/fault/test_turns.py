@@ -6,17 +6,21 @@ import asyncio
 import contextlib
 import gc
 import json
+import logging
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from ftransfer.audit import Audit
 from ftransfer.auth.admission import Admission
 from ftransfer.limits import Limits
 from ftransfer.protocol.commands import VERBS, Body
 from ftransfer.server.listener import Server
 from ftransfer.share import Share
 from ftransfer.storage.memory import MemoryStore
+from tests.support.certificates import own_tls
 from tests.support.meter import Meter, metered
 from tests.support.service import RawPeer, Service, frame, raw_peer, serve
 
@@ -65,18 +69,23 @@ _FEW = [FLOODS[name] for name in ("help", "empty lines", "heartbeats in a put", 
 
 
 @contextlib.asynccontextmanager
-async def flooded(service: Service, begin: bytes, unit: bytes) -> AsyncIterator[RawPeer]:
+async def flooded(service: Service, begin: bytes, unit: bytes) -> AsyncIterator[None]:
     """Have a peer say the same without end, and read what it is told, while the block runs."""
-    async with service.peer() as peer:
-        await peer.send(begin)
-        tasks = [asyncio.create_task(_say(peer, unit)), asyncio.create_task(_read(peer))]
-        try:
-            yield peer
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
-            peer.writer.transport.abort()
+    async with service.peer() as peer, flooding(peer, begin, unit):
+        yield
+
+
+@contextlib.asynccontextmanager
+async def flooding(peer: RawPeer, begin: bytes, unit: bytes) -> AsyncIterator[None]:
+    await peer.send(begin)
+    tasks = [asyncio.create_task(_say(peer, unit)), asyncio.create_task(_read(peer))]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        peer.writer.transport.abort()
 
 
 async def _say(peer: RawPeer, unit: bytes) -> None:
@@ -129,6 +138,28 @@ async def test_others_are_answered_through_streams_as_well(tmp_path: Path, begin
         with fair_turns(meter):
             async with flooded(service, begin, unit):
                 await answered(honest, 20)
+
+
+@pytest.mark.parametrize("direct", [True, False], ids=["sockets", "streams"])
+@pytest.mark.parametrize(("begin", "unit"), _FEW)
+async def test_others_are_answered_over_tls_as_well(tmp_path: Path, begin: bytes, unit: bytes, direct: bool) -> None:
+    async with metered(tmp_path, direct=direct, tls=own_tls(tmp_path)) as (service, meter):
+        async with tls_peer(service) as honest, tls_peer(service) as peer:
+            with fair_turns(meter):
+                async with flooding(peer, begin, unit):
+                    await answered(honest, 20)
+
+
+@contextlib.asynccontextmanager
+async def tls_peer(service: Service) -> AsyncIterator[RawPeer]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    peer = RawPeer(*await asyncio.open_connection(*service.address, ssl=context))
+    assert (await peer.frame())[0] == b"H"
+    try:
+        yield peer
+    finally:
+        peer.writer.transport.abort()
 
 
 @pytest.mark.parametrize("direct", [True, False], ids=["sockets", "streams"])
@@ -246,3 +277,43 @@ async def test_bad_lines_before_a_login_are_held_against_the_peer_from_the_third
         await peer.send(b"\n")
         assert await peer.error() == "unknown_verb"
         assert len(penalties) == 1
+
+
+# What it costs the owner's disk.
+
+
+@pytest.mark.parametrize("line", [b"\n", b"nope\n", b"help\n", b'stat "\n', b"mkdir ../x\n"])
+async def test_lines_of_one_session_are_counted_and_not_each_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, line: bytes
+) -> None:
+    caplog.set_level(logging.INFO)
+    path = tmp_path / "audit"
+    audit = Audit.open(str(path), lambda: 0.0)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    async with serve(tmp_path, audit=audit) as service, service.peer() as peer:
+        await peer.send(line * 3000)
+        for _ in range(3000):
+            await peer.frame()
+    seconds = loop.time() - began
+    audit.close()
+    records = [json.loads(record) for record in path.read_text().splitlines()]
+    for written in (len(caplog.records), len(records)):
+        assert written <= 12 * (seconds + 2) + 10
+    if line != b"help\n":
+        assert sum(record.get("records", 1) for record in records) == 3000
+    assert "more lines" in caplog.text
+
+
+async def test_connections_of_one_source_are_counted_and_not_each_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    async with serve(tmp_path) as service:
+        for _ in range(300):
+            async with service.peer() as peer:
+                await peer.send(b"nope\n")
+                await peer.error()
+        await service.all_gone()
+    assert len(caplog.records) <= 12 * (loop.time() - began + 2) + 100 + 10  # ten sessions in a second have lines of their own
+    assert "127.0.0.1: " in caplog.text
