@@ -12,9 +12,10 @@ from typing import Protocol
 from ftransfer.errors import BadArgument, FtransferError, StoreFailed, UnknownVerb
 from ftransfer.hiding import HiddenNames
 from ftransfer.limits import Limits
-from ftransfer.names import SafeName, parse_path
-from ftransfer.protocol.live import CHANGED, CREATED, MOVED, REMOVED, Change, Person, Rescan, is_below
+from ftransfer.names import SafeName
+from ftransfer.protocol.live import CHANGED, CREATED, MOVED, REMOVED, Change, Person, Rescan
 from ftransfer.server.live import Hub, Seat
+from ftransfer.server.watched import Watched
 from ftransfer.storage.base import FOLDER, Entry
 
 log = logging.getLogger("ftransfer.server")
@@ -53,6 +54,7 @@ class Changes:
         self._clock_ns = clock_ns
         self._hiding = hiding
         self._seats: set[Seat] = set()
+        self._watched: Watched[Seat] = Watched()
         self._starting = asyncio.Lock()
         self._is_running = False
         self._merging = Merging(limits.merge_s, self._tell)
@@ -85,6 +87,7 @@ class Changes:
                 self._is_running = True
             self._hub.deal_out()
             seat.watches[str(path)] = path
+            self._watched.add(str(path), seat)
             self._seats.add(seat)
         self._hub.listen(seat)
 
@@ -93,14 +96,17 @@ class Changes:
         self._hub.deal_out()
         if path is None:
             seat.watches.clear()
+            self._watched.forget(seat)
         else:
             seat.watches.pop(str(path), None)
+            self._watched.discard(str(path), seat)
         if not seat.watches:
             await self.leave(seat)
 
     async def leave(self, seat: Seat) -> None:
         """Forget a session. When the last one has gone, the folder is watched no longer."""
         self._seats.discard(seat)
+        self._watched.forget(seat)
         if self._watcher is None or self._seats or not self._is_running:
             return
         async with self._starting:
@@ -177,16 +183,13 @@ class Changes:
             self._merging.put(event._replace(time_ns=self._clock_ns()))
 
     def _tell(self, change: Change) -> None:
-        if change.what == REMOVED and change.kind == FOLDER:
-            self._tell_of_lost_folders(change)
+        if change.kind == FOLDER:
+            if change.what == REMOVED:
+                for path, seats in self._watched.lose(change.name):
+                    self._hub.tell_these(Rescan(path, "the folder is gone"), seats)
+            else:
+                self._watched.find_again(change.name)
         self._hub.tell_change(change)
-
-    def _tell_of_lost_folders(self, change: Change) -> None:
-        for seat in self._seats:
-            for path in seat.watches:
-                if path and is_below(change._replace(name=path), parse_path(change.name)):
-                    lost = Rescan(path, "the folder is gone")
-                    self._hub.tell_all(lost, lambda other, seat=seat: other is seat)  # type: ignore[misc]
 
 
 def _uncovered(event: Change | Rescan, hiding: HiddenNames) -> Change | Rescan | None:

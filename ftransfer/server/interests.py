@@ -6,13 +6,15 @@ grows with the number of interests, which are few, and not with that of the list
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Collection, Iterable, Iterator
 
-from ftransfer.names import SafeName
+from ftransfer.names import SafeName, sort_key
 from ftransfer.protocol.live import CREATED, MOVED, REMOVED, Change, event_to_notice, is_below
 from ftransfer.protocol.replies import encode_notice
 from ftransfer.rights import Principal, Right
 from ftransfer.server.outbox import Bundle
+from ftransfer.server.watched import key_range
 from ftransfer.storage.base import FOLDER
 
 # No more in one bundle, so that an outbox has room for several: it takes a bundle in as a whole or not at all.
@@ -24,6 +26,7 @@ class Round:
 
     def __init__(self) -> None:
         self._news: list[_News] = []
+        self._keys: list[tuple[bytes, int]] = []  # each name that a change is about, with the place of that change; in order
         self._bundles: dict[tuple[object, ...], list[Bundle]] = {}
 
     def __len__(self) -> int:
@@ -32,6 +35,9 @@ class Round:
     def add(self, change: Change) -> None:
         """Take a change in. Not after the first bundle has been asked for."""
         assert not self._bundles
+        for name in (change.name, change.old):
+            if name:
+                insort(self._keys, (sort_key(name), len(self._news)))
         self._news.append(_News(change))
 
     def bundles(self, principal: Principal, folders: Collection[SafeName]) -> list[Bundle]:
@@ -39,9 +45,20 @@ class Round:
         interest = (id(principal), *folders)  # by identity, which is cheaper than to hash all grants: sessions share principals
         bundles = self._bundles.get(interest)
         if bundles is None:
-            frames = (news.as_seen(principal, folders) for news in self._news)
+            frames = (news.as_seen(principal, folders) for news in self._concerning(folders))
             bundles = self._bundles[interest] = list(_bundled(frame for frame in frames if frame))
         return bundles
+
+    def _concerning(self, folders: Collection[SafeName]) -> Iterator[_News]:
+        """Give the changes in some folders, in order: most are in none of those that a session watches."""
+        if any(folder.is_root for folder in folders):
+            return iter(self._news)
+        places: set[int] = set()
+        for folder in folders:
+            first, behind = key_range(str(folder))
+            start, end = bisect_left(self._keys, (first, -1)), bisect_left(self._keys, (behind, -1))
+            places.update(place for _, place in self._keys[start:end])
+        return (self._news[place] for place in sorted(places))
 
 
 def _bundled(frames: Iterable[bytes]) -> Iterator[Bundle]:

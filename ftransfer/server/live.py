@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -305,6 +305,15 @@ class Hub:
         if count:
             self._plan_round()
         return count
+
+    def tell_these(self, event: LiveEvent, seats: Iterable[Seat]) -> None:
+        """Put an event into the outboxes of some, if they listen; it costs nothing for the others."""
+        self.deal_out()
+        bundle = Bundle(encode_notice(event_to_notice(event)))
+        for seat in seats:
+            if seat.outbox is not None and seat.member.number in self._listeners:
+                seat.outbox.put(bundle)
+        self._plan_round()
 
     def tell_change(self, change: Change) -> None:
         """Tell a change to all who watch where it is and may know of it."""
