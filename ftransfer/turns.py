@@ -30,6 +30,20 @@ class Step:
         return time.monotonic() >= self._ends_at
 
 
+class Pause:
+    """Lets others have the event loop now and then, in work on the loop that may be long."""
+
+    def __init__(self, every: int = 256) -> None:
+        self._every = every
+        self._count = 0
+
+    async def __call__(self) -> None:
+        """To be awaited for each thing that is done."""
+        self._count += 1
+        if self._count % self._every == 0:
+            await asyncio.sleep(0)
+
+
 _Waiting = tuple[int, int, asyncio.Future[None]]  # size, order of coming
 
 

@@ -45,12 +45,12 @@ class Snapshot:
 
     def pop(self, name: str) -> Iterator[tuple[str, Stamp]]:
         """Take a name out, and with a folder all that is below it, which comes first. Trees may be deeper than the call stack."""
-        above = [(name, self._children(name))]
+        above = [(name, self.children(name))]
         while above:
             here, children = above[-1]
             child = next(children, None)
             if child is not None:
-                above.append((child, self._children(child)))
+                above.append((child, self.children(child)))
                 continue
             above.pop()
             self._folders.pop(here, None)
@@ -59,13 +59,14 @@ class Snapshot:
             if stamp is not None:
                 yield here, stamp
 
-    def _children(self, folder: str) -> Iterator[str]:
-        return (f"{folder}/{last}" for last in list(self._folders.get(folder, ())))
+    def folders(self) -> list[str]:
+        """Return the names of all folders there are now, the root first."""
+        return list(self._folders)
 
-    def names(self) -> Iterator[str]:
-        for folder, children in self._folders.items():
-            prefix = f"{folder}/" if folder else ""
-            yield from (f"{prefix}{last}" for last in children)
+    def children(self, folder: str) -> Iterator[str]:
+        """Give what is in a folder now, whatever comes to it or goes meanwhile."""
+        prefix = f"{folder}/" if folder else ""
+        return (f"{prefix}{last}" for last in list(self._folders.get(folder, ())))
 
 
 @dataclass

@@ -21,6 +21,7 @@ from ftransfer.limits import clamp_time
 from ftransfer.names import RESERVED_PREFIX, ROOT, SafeName, parse_name
 from ftransfer.protocol.live import CREATED, Change, Person, Rescan
 from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, Store
+from ftransfer.turns import Pause
 from ftransfer.watch.hints import Hints, QueueOverflow
 from ftransfer.watch.inotify import InotifyHints
 from ftransfer.watch.portable import PortableHints
@@ -224,8 +225,9 @@ class FolderWatcher:
                 self._why_rescan = _MOVED  # by its path there is another folder, or none: nothing can be concluded
                 self._woken.set()
                 return
-            differences = Differences()
+            differences, pause = Differences(), Pause()
             for name in sorted(names):
+                await pause()
                 if name in self._recorded:  # what we saw may be from before
                     self._hinted.add(name)
                     self._woken.set()
@@ -234,7 +236,9 @@ class FolderWatcher:
                 differences.update(self._snapshot, name, now[name])
                 if not was_folder and self._snapshot.has_folder(name):
                     await self._enter(name, differences)
-            self._tell_all(differences, person)
+            for change in differences.changes():
+                self._tell(change._replace(person=person))
+                await pause()
 
     async def _enter(self, folder: str, differences: Differences) -> None:
         """Look at what is in a folder that has just appeared: the system may not have told of all of it."""
@@ -270,10 +274,6 @@ class FolderWatcher:
         self._is_lost = is_lost
         return not is_lost
 
-    def _tell_all(self, differences: Differences, person: Person | None) -> None:
-        for change in differences.changes():
-            self._tell(change._replace(person=person))
-
     async def _guarded_rescan(self, why: str, *, only_if_different: bool = False) -> None:
         try:
             await self._rescan(why, only_if_different=only_if_different)
@@ -287,16 +287,20 @@ class FolderWatcher:
         async with self._comparing:
             self._recorded.clear()
             now = await self._look()
-            differences = Differences()
-            names = {*now.names(), *self._snapshot.names()} - self._recorded
-            for name in sorted(names):
-                if not self._is_held(name):
-                    differences.update(self._snapshot, name, now.get(name))
+            differences, pause = Differences(), Pause()
+            for snapshot in (now, self._snapshot):
+                for folder in snapshot.folders():
+                    for name in snapshot.children(folder):
+                        await pause()
+                        is_compared = snapshot is self._snapshot and now.get(name) is not None
+                        if not (is_compared or name in self._recorded or self._is_held(name)):
+                            differences.update(self._snapshot, name, now.get(name))
             found = list(differences.changes())
             if found or not only_if_different:
                 self._tell(Rescan("", why))
             for change in found:
                 self._tell(change)
+                await pause()
 
     async def _look(self) -> Snapshot:
         snapshot = Snapshot()
