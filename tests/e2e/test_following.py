@@ -102,9 +102,14 @@ class Pair:
 
     def difference(self) -> dict[str, tuple[object, object]]:
         """Give what the copy has otherwise than the source; with what it has besides if nothing is removed."""
-        one, other = picture(self.source), picture(self.copy)
+        one, other = _without_times_of_folders(self.source), _without_times_of_folders(self.copy)
         names = one.keys() | other.keys() if self._delete else one.keys()
         return {name: (one.get(name), other.get(name)) for name in names if one.get(name) != other.get(name)}
+
+
+def _without_times_of_folders(root: Path) -> dict[str, tuple[object, ...]]:
+    # That a name came and went again in a folder leaves a new mtime, which nobody is told of.
+    return {name: about[:2] if about[0] == "dir" else about for name, about in picture(root).items()}
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -188,6 +193,7 @@ async def test_each_kind_of_edit(service: Service, mode: str, edit: Callable[[Pa
         await pair.settle()
         edit(pair.source)
         await pair.settle(edit.__name__)
+        await pair.until(lambda: picture(pair.source) == picture(pair.copy), "times of folders")
         write(pair.source / "later" / "one", "and it goes on")
         await pair.settle("later")
 
