@@ -57,7 +57,9 @@ async def get_tree(
         async def attempt(conversation: Conversation) -> None:
             nonlocal is_fresh
             if is_ours:
-                root.about = described_from_wire(await conversation.ask("stat", str(remote) or "/"), remote)
+                about = await conversation.outcome_of("stat", str(remote) or "/", {})
+                if not isinstance(about, FtransferError):  # else it is what a new folder is
+                    root.about = described_from_wire(about, remote)
             if is_fresh:
                 is_fresh = False  # if this attempt is cut, the next one has something to compare with
                 await pull_fresh_tree(conversation, store, remote, run, keep_cancelled=client.keep_cancelled)
@@ -207,6 +209,7 @@ async def _destination(
     A dry run makes nothing: where the folder is missing, the nearest one above is opened in its place, and not looked into.
     """
     missing: list[str] = []
+    root = _Root()
 
     def prepare() -> str:
         there = path
@@ -217,7 +220,10 @@ async def _destination(
             return there or "."
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
         if missing:
-            os.mkdir(path, 0o700 if is_copy else 0o777)
+            os.mkdir(path)
+            if is_copy:
+                root.usual_mode = os.stat(path).st_mode
+                os.chmod(path, 0o700)  # there is nothing in it yet
         elif not os.path.isdir(path):
             raise FileExistsError
         return path
@@ -229,13 +235,12 @@ async def _destination(
     except OSError as error:
         raise FtransferError(f"{escape(path)}: cannot be made: {error.strerror}", name=path) from error
     store = await LocalStore.open(folder, durable=durable)
-    root = _Root()
     try:
         try:
             yield store, bool(missing), root
         finally:
             await store.close()
-        if root.is_done and root.about is not None and not dry_run:
+        if root.is_done and not dry_run:
             await run_job(movers(), lambda: root.set(folder))
     except BaseException:
         if not dry_run:
@@ -248,13 +253,16 @@ class _Root:
 
     def __init__(self) -> None:
         self.about: Entry | None = None
+        self.usual_mode: int | None = None  # that of a folder that was made just now
         self.is_done = False
 
     def set(self, folder: str) -> None:
-        """Give a folder the mode and time of the source's. Of one that is not ours that is left."""
-        assert self.about is not None
+        """Give a folder of the command's making the mode and time of the source's. Where that is refused, it stays as it is."""
         with contextlib.suppress(OSError):
-            LocalStore.set_folder(folder, mtime_ns=self.about.mtime_ns, mode=self.about.mode)
+            if self.about is not None:
+                LocalStore.set_folder(folder, mtime_ns=self.about.mtime_ns, mode=self.about.mode)
+            elif self.usual_mode is not None:
+                os.chmod(folder, self.usual_mode & 0o7777)
 
 
 def _remove_empty(folders: Sequence[str]) -> None:

@@ -715,6 +715,33 @@ async def test_rename_replaces_only_when_asked(store: Store) -> None:
     assert await get(store, "b") == b"a"
 
 
+@pytest.mark.parametrize("new", ["file", "folder"])
+@pytest.mark.parametrize("old", ["file", "folder", ""])
+async def test_rename_over_takes_the_place_of_whatever_is_there(store: Store, new: str, old: str) -> None:
+    for name, kind in (("t/new", new), ("t/old", old)):
+        if kind == "folder":
+            await store.make_folder(named(f"{name}/deep"), parents=True)
+            await put(store, f"{name}/deep/f", name.encode())
+        elif kind:
+            await store.make_folder(named("t"), parents=True)
+            await put(store, name, name.encode())
+    await store.rename(named("t/new"), named("t/old"), over=True)
+    below = ["t/old/deep", "t/old/deep/f"] if new == "folder" else []
+    assert [entry.name for entry in await listing(store, recursive=True)] == ["t", "t/old", *below]
+    assert await get(store, below[-1] if below else "t/old") == b"t/new"
+
+
+async def test_rename_over_is_for_one_folder_only(store: Store) -> None:
+    await store.make_folder(named("d"))
+    await put(store, "a", b"a")
+    await put(store, "d/a", b"d")
+    with pytest.raises(NameRefused):
+        await store.rename(named("a"), named("d/a"), over=True)
+    with pytest.raises(NotFound):
+        await store.rename(named("d/none"), named("d/a"), over=True)
+    assert await get(store, "d/a") == b"d"
+
+
 async def test_rename_refuses_what_makes_no_sense(store: Store) -> None:
     await store.make_folder(named("d/e"), parents=True)
     await store.make_folder(named("empty"))
