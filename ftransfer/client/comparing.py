@@ -17,7 +17,6 @@ from ftransfer.protocol.replies import Listing, Reply
 from ftransfer.storage.base import FOLDER, WHOLE, Entry, Range, Store
 from ftransfer.transfer.pipeline import closing, read_ahead
 from ftransfer.transfer.records import entries_from_wire
-from ftransfer.transfer.selection import everything
 from ftransfer.transfer.spans import FEATURE, Differences, Span, find_differences, span_from_wire
 from ftransfer.transfer.tree import Comparison, Rules
 
@@ -125,7 +124,7 @@ async def ask_differences(
 ) -> Differences:
     """Give the ranges of names in which a store and a folder of the server differ. Raises as compare_with_server."""
     # Digests of content are not in the spans, and names that take no part would make them differ.
-    if FEATURE not in conversation.hello.features or options.checksum or options.wanted is not everything:
+    if FEATURE not in conversation.hello.features or options.checksum or options.selects:
         return Differences([WHOLE])
     lines = read_ahead(store.lines(ROOT, links=options.links, others=True))
     try:

@@ -56,6 +56,7 @@ async def get_tree(
 
         async def attempt(conversation: Conversation) -> None:
             nonlocal is_fresh
+            sparing = run.options = options.sparing(conversation.hello.hides, remote)
             if is_ours:
                 about = await conversation.outcome_of("stat", str(remote) or "/", {})
                 if not isinstance(about, FtransferError):  # else it is what a new folder is
@@ -70,7 +71,7 @@ async def get_tree(
                     source = remote_entries(conversation, remote, links=options.links)
                     await compare_listings(plan, source, nothing(), options.rules)
                 else:
-                    await compare_with_server(plan, conversation, store, remote, options, pulls=True)
+                    await compare_with_server(plan, conversation, store, remote, sparing, pulls=True)
 
             await pull_tree(conversation, store, remote, run, planning, keep_cancelled=client.keep_cancelled)
 

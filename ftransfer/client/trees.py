@@ -11,11 +11,13 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple
 
 from ftransfer.digest import Digest, digest_of
-from ftransfer.errors import AlreadyThere, FolderNotEmpty, Forbidden, FtransferError, LeftOut
+from ftransfer.errors import AlreadyThere, FolderNotEmpty, Forbidden, FtransferError, LeftOut, RemoteProtocolError
+from ftransfer.hiding import HiddenNames
 from ftransfer.names import SafeName, encode_name, escape, parse_name
 from ftransfer.storage.base import (
     DEAD_LINK,
@@ -33,9 +35,24 @@ from ftransfer.storage.base import (
 )
 from ftransfer.transfer.packs import MAX_PACKED_BYTES
 from ftransfer.transfer.records import Progress, ProgressCallback
-from ftransfer.transfer.selection import Wanted, everything
+from ftransfer.transfer.selection import Wanted, everything, hidden_names
 from ftransfer.transfer.spool import Mark, Spool
 from ftransfer.transfer.tree import Action, Doing, Rules
+
+_MOST_PATTERNS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class _Spared:
+    """The names of a selection that a server does not hide: what it hides may be there, though it is not told."""
+
+    inner: Wanted
+    hidden: HiddenNames
+    remote: SafeName
+
+    def __call__(self, name: str, is_folder: bool) -> bool:
+        whole = SafeName((*self.remote.parts, *name.split("/")))
+        return self.inner(name, is_folder) and not self.hidden.covers(whole)
 
 
 class TreeOptions(NamedTuple):
@@ -50,6 +67,23 @@ class TreeOptions(NamedTuple):
     checksum: bool = False
     links: bool = False
     wanted: Wanted = everything
+
+    @property
+    def selects(self) -> bool:
+        """Whether there may be names of the source that take no part."""
+        return self.wanted is not everything and not (isinstance(self.wanted, _Spared) and self.wanted.inner is everything)
+
+    def sparing(self, patterns: Sequence[str], remote: SafeName) -> TreeOptions:
+        """Return the options by which nothing here is removed that the server would not tell of. Raises RemoteProtocolError."""
+        if not (self.delete and patterns) or isinstance(self.wanted, _Spared):
+            return self
+        try:
+            hidden = hidden_names(patterns[:_MOST_PATTERNS])
+        except ValueError as error:
+            raise RemoteProtocolError("the server says a pattern of hidden names that is none") from error
+        if len(patterns) > _MOST_PATTERNS:
+            raise RemoteProtocolError(f"the server says more than {_MOST_PATTERNS} patterns of hidden names")
+        return self._replace(wanted=_Spared(self.wanted, hidden, remote))
 
     @property
     def rules(self) -> Rules:

@@ -25,6 +25,7 @@ class Hello(NamedTuple):
     auth: str = "none"
     logins: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
+    hides: tuple[str, ...] = ()  # patterns of names that are not told, and may be there
     limits: Mapping[str, float] = MappingProxyType({})
 
 
@@ -114,6 +115,7 @@ def encode_hello(hello: Hello) -> bytes:
             "auth": hello.auth,
             "logins": list(hello.logins),
             "features": list(hello.features),
+            **({"hides": list(hello.hides)} if hello.hides else {}),
             "limits": dict(hello.limits),
         },
     )
@@ -158,7 +160,7 @@ def encode_notice(notice: Notice) -> bytes:
 
 def _decode_hello(value: dict[str, Any]) -> Hello:
     limits = take(value, "limits", dict, {})
-    features, logins = (take(value, key, list, []) for key in ("features", "logins"))
+    features, logins, hides = (take(value, key, list, []) for key in ("features", "logins", "hides"))
     return Hello(
         protocol=take(value, "protocol", int),
         server=take(value, "server", str, ""),
@@ -168,6 +170,7 @@ def _decode_hello(value: dict[str, Any]) -> Hello:
         auth=take(value, "auth", str, "none"),
         logins=tuple(word for word in logins if isinstance(word, str)),
         features=tuple(word for word in features if isinstance(word, str)),
+        hides=tuple(pattern for pattern in hides if isinstance(pattern, str)),
         limits={key: number for key, number in limits.items() if type(number) in (int, float) and 0 <= number < 2**63},
     )
 

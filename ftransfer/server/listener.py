@@ -215,6 +215,7 @@ class Server:
             auth=self._admission.wants,
             logins=self._admission.logins,
             features=("live", "watch", SPANS, PARTS) if self._changes.is_possible else ("live", SPANS, PARTS),
+            hides=self._share.hiding.patterns if self._share.hiding is not None else (),
             limits=self._announced,
         )
 

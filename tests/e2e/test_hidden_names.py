@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from ftransfer.client.trees import TreeOptions
+from ftransfer.errors import RemoteProtocolError
 from ftransfer.hiding import SECRETS
+from ftransfer.names import ROOT, parse_name
 from ftransfer.transfer.selection import hidden_names
 from tests.support.programs import run_program, start_server
 from tests.support.service import RawPeer, Service, serve
@@ -82,6 +85,40 @@ async def test_a_tree_with_hidden_names_is_put_but_for_these(tmp_path: Path) -> 
         assert got.code == 0
     assert [path.name for path in (tmp_path / "back").iterdir()] == ["b"]
     assert sorted(path.name for path in (tmp_path / "share" / "proj").iterdir()) == ["b"]
+
+
+@pytest.mark.parametrize("with_dry_run", [False, True])
+async def test_a_mirror_removes_nothing_that_the_server_would_not_tell_of(tmp_path: Path, with_dry_run: bool) -> None:
+    for name in (
+        "share/proj/a",
+        "share/proj/.git/config",
+        "here/b",
+        "here/.git/config",
+        "here/old/.env",
+        "here/old/c",
+        "here/gone/d",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    async with start_server(tmp_path / "share", "--anonymous", "all") as server:
+        words = ("sync", "127.0.0.1", server.port, "get", "proj", "here", "--delete")
+        if with_dry_run:
+            told = await run_program(*words, "--dry-run", folder=tmp_path)
+            assert ".git" not in told.text and "gone" in told.text
+        await run_program(*words, folder=tmp_path)
+    here = tmp_path / "here"
+    left = sorted(str(path.relative_to(here)) for path in here.rglob("*") if path.is_file())
+    assert left == [".git/config", "a", "old/.env"]
+
+
+async def test_patterns_of_a_lying_server_do_no_harm(tmp_path: Path) -> None:
+    options = TreeOptions(delete=True)
+    for patterns in (("/",), ("a",) * 1001):
+        with pytest.raises(RemoteProtocolError, match="patterns? of hidden names"):
+            options.sparing(patterns, ROOT)
+    spared = options.sparing(("*.key",), parse_name("folder"))
+    assert not spared.selects and not spared.wanted("a/b.key", False) and spared.wanted("a", False)
+    assert options.sparing((), ROOT) is options and TreeOptions().sparing(("a",), ROOT) == TreeOptions()
 
 
 @pytest.mark.parametrize(
