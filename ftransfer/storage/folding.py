@@ -7,7 +7,6 @@ hold: whoever serves a share has to know.
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -21,7 +20,11 @@ _LOOKS = 64  # at names that are there already
 
 def spellings(name: str) -> Iterator[str]:
     """Give other texts that a file system might take for the same name."""
-    found = [name.swapcase(), name.upper(), name.lower(), *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))]
+    found = [name.swapcase(), name.upper(), name.lower()]
+    if not name.isascii():
+        import unicodedata  # each command opens a store, and hardly any has need of it
+
+        found += [unicodedata.normalize(form, name) for form in ("NFC", "NFD")]
     found += [f"{name[:1]}{mark}{name[1:]}" for mark in _IGNORED]
     yield from dict.fromkeys(spelling for spelling in found if spelling != name)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from ftransfer.hiding import HiddenNames
+if TYPE_CHECKING:
+    from ftransfer.hiding import HiddenNames
 
 Wanted = Callable[[str, bool], bool]  # (name, is_folder) -> whether it takes part
 
@@ -47,6 +48,8 @@ def hidden_names(patterns: Sequence[str]) -> HiddenNames:
     Raises:
         ValueError: A pattern says nothing.
     """
+    from ftransfer.hiding import HiddenNames  # a server's, and no client's
+
     return HiddenNames(patterns, IgnoreRules([pattern.casefold() for pattern in patterns]).match)
 
 
