@@ -39,43 +39,32 @@ class HiddenNames:
         self.looks_at_last = not any("/" in pattern.rstrip("/ ") for pattern in patterns)
         self._match = match
         self._lock = threading.Lock()  # it remembers the folder of the last name
-        self._glance = _Glance(patterns) if self.looks_at_last and all(map(_Glance.knows, patterns)) else None
+        # A glance at most last parts tells that no pattern hides them, in a twentieth of the time.
+        self._has_glance = self.looks_at_last and all(map(_is_word, patterns))
+        words = [_word_of(pattern) for pattern in patterns if not pattern.startswith(("!", "#"))]
+        self._exact = frozenset(word for word in words if not _GLOB.search(word))
+        self._starts = tuple(word[:-1] for word in words if word.endswith("*") and not _GLOB.search(word[:-1]))
+        self._ends = tuple(word[1:] for word in words if word.startswith("*") and not _GLOB.search(word[1:]))
 
     def __call__(self, name: str) -> bool:
         if not self.looks_at_last:
             with self._lock:
                 return self._match(name.casefold(), True)
-        last = name.rpartition("/")[2]
-        if self._glance is not None and not self._glance(last):
+        last = name.rpartition("/")[2].casefold()
+        if self._has_glance and not (last in self._exact or last.startswith(self._starts) or last.endswith(self._ends)):
             return False
-        return self._match(last.casefold(), True)
+        return self._match(last, True)
 
     def covers(self, name: SafeName) -> bool:
         """Whether a name or a folder that it is in is hidden."""
         return any(map(self, name.parts)) if self.looks_at_last else self(str(name))
 
 
-class _Glance:
-    """Tells of most last parts of names, in a twentieth of the time, that no pattern hides them."""
-
-    def __init__(self, patterns: Sequence[str]) -> None:
-        words = [_word_of(pattern) for pattern in patterns if not pattern.startswith(("!", "#"))]
-        self._exact = frozenset(word for word in words if not _GLOB.search(word))
-        self._starts = tuple(word[:-1] for word in words if word.endswith("*") and not _GLOB.search(word[:-1]))
-        self._ends = tuple(word[1:] for word in words if word.startswith("*") and not _GLOB.search(word[1:]))
-
-    @staticmethod
-    def knows(pattern: str) -> bool:
-        """Whether a pattern is a word, with a star at one end at most."""
-        word = _word_of(pattern)
-        return (
-            pattern.startswith(("!", "#")) or not _GLOB.search(word.removeprefix("*")) or not _GLOB.search(word.removesuffix("*"))
-        )
-
-    def __call__(self, last: str) -> bool:
-        """Whether it may be hidden."""
-        last = last.casefold()
-        return last in self._exact or last.startswith(self._starts) or last.endswith(self._ends)
+def _is_word(pattern: str) -> bool:
+    """Whether a pattern is a word, with a star at one end at most."""
+    word = _word_of(pattern)
+    has_one_end = not (_GLOB.search(word.removeprefix("*")) and _GLOB.search(word.removesuffix("*")))
+    return has_one_end or pattern.startswith(("!", "#"))
 
 
 def _word_of(pattern: str) -> str:
