@@ -36,6 +36,8 @@ from ftransfer.transfer.pipeline import OneBehind, read_ahead
 # What a name takes while it waits to be answered, beside its text.
 _NAME_BYTES = 128
 _SMALL_PACK = 64 * 1024
+# So many names are checked, or items acknowledged, in one turn of the event loop.
+_AT_ONCE = MAX_ITEMS
 
 Item = SmallFile | Entry | FtransferError
 
@@ -161,16 +163,18 @@ async def _queued(waiting: asyncio.Queue[_Names | None], reading: asyncio.Task[N
 async def _read_files(session: Session, batches: AsyncIterator[list[str]]) -> AsyncGenerator[_Group, None]:
     """Give the files in groups, each small enough for a pack."""
     async for batch in batches:
-        for is_refused, run in groupby(map(_checked, batch), lambda name: isinstance(name, NameRefused)):
-            if is_refused:
-                yield _Group([name for name in run if isinstance(name, NameRefused)])
-                continue
-            wanted = [name for name in run if isinstance(name, SafeName)]
-            while wanted:
-                room = await session.holding.reserve(session.memory.packs, PACK_BYTES)
-                items = await session.share.read_small(wanted[:MAX_ITEMS], PACK_BYTES)
-                wanted = wanted[len(items) :]
-                yield _Group(items, room)
+        for start in range(0, len(batch), _AT_ONCE):
+            names = map(_checked, batch[start : start + _AT_ONCE])
+            for is_refused, run in groupby(names, lambda name: isinstance(name, NameRefused)):
+                if is_refused:
+                    yield _Group([name for name in run if isinstance(name, NameRefused)])
+                    continue
+                wanted = [name for name in run if isinstance(name, SafeName)]
+                while wanted:
+                    room = await session.holding.reserve(session.memory.packs, PACK_BYTES)
+                    items = await session.share.read_small(wanted, PACK_BYTES)
+                    wanted = wanted[len(items) :]
+                    yield _Group(items, room)
 
 
 async def _read_tree(session: Session, command: Command) -> AsyncGenerator[_Group, None]:
@@ -249,6 +253,18 @@ async def _store(session: Session, files: Sequence[SmallFile], digest: Digest, c
                 if error is None:
                     size = len(file.data)
                     stored(Entry(file.name, file.kind, size, file.mtime_ns, file.mode, target=file.target), file.digest)
+    for start in range(0, len(files), _AT_ONCE):
+        part = files[start : start + _AT_ONCE], results[start : start + _AT_ONCE]
+        _count(session, *part, counts)
+        if any(results):
+            await _send_outcomes(session, list(map(_outcome_of, *part)))
+        await asyncio.sleep(0)
+    if not any(results):
+        await _send_outcomes(session, [receipt_of_pack(len(files), digest)])
+    room.release()
+
+
+def _count(session: Session, files: Sequence[SmallFile], results: Sequence[FtransferError | None], counts: dict[str, int]) -> None:
     for file, error in zip(files, results, strict=True):
         if error is not None:
             counts["failed"] += 1
@@ -257,12 +273,12 @@ async def _store(session: Session, files: Sequence[SmallFile], digest: Digest, c
             counts["stored"] += 1
             session.moved += len(file.data)
             session.record("put", file.name, size=len(file.data), digest=file.digest)
-    outcomes = [receipt_of_pack(len(files), digest)]
-    if any(results):
-        outcomes = [
-            receipt_to_wire(file) if error is None else refusal_to_wire(file.name, error)
-            for file, error in zip(files, results, strict=True)
-        ]
+
+
+def _outcome_of(file: SmallFile, error: FtransferError | None) -> dict[str, Any]:
+    return receipt_to_wire(file) if error is None else refusal_to_wire(file.name, error)
+
+
+async def _send_outcomes(session: Session, outcomes: Sequence[dict[str, Any]]) -> None:
     for frame in in_frames(outcomes, session.connection.send_outcomes):
         await session.channel.send(frame)
-    room.release()

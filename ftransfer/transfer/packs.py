@@ -19,7 +19,7 @@ MAX_PACKED_BYTES = 7 << 19
 # So much content is gathered for a pack: enough that headers cost nothing, little enough to overlap reading with sending.
 PACK_BYTES = MAX_PACKED_BYTES
 # What is gathered for one frame of a batch: a few hundred bytes each in an index, far below its cap even when all are long.
-MAX_ITEMS = DEFAULT_LIMITS.max_items
+MAX_ITEMS = 512
 
 
 _SMALL_BYTES = 16 * 1024  # a file, on average
