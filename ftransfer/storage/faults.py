@@ -25,6 +25,7 @@ from ftransfer.names import SafeName, escape
 
 # With what to do about it, in the words of our own clients.
 IS_FOLDER = "is not a file but a folder; get -r receives folders"
+HOLDS_HIDDEN = "is a folder that holds hidden files, which stay; nothing takes its place"
 NOT_BESIDE = "only something in the same folder can take its place"
 NOT_EMPTY = "the folder is not empty; rm -r removes it with its content"
 

@@ -13,14 +13,15 @@ import logging
 import os
 import stat
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakValueDictionary
 
-from ftransfer.errors import FtransferError, NotAFile, ShareError, StoreFailed
+from ftransfer.errors import FolderNotEmpty, FtransferError, NotAFile, NotAFolder, NotFound, ShareError, StoreFailed
 from ftransfer.names import ROOT, SafeName
 from ftransfer.storage import changes
 from ftransfer.storage.base import WHOLE, Announcement, Entry, Hides, Partial, Range, SmallFile, Space, Usage, line_of
-from ftransfer.storage.faults import IS_FOLDER, shown, translated
+from ftransfer.storage.faults import HOLDS_HIDDEN, IS_FOLDER, shown, translated
 from ftransfer.storage.hidden import HiddenPlace
 from ftransfer.storage.kernel import Kernel, release
 from ftransfer.storage.partials import Partials, Upload, key_of
@@ -358,9 +359,11 @@ class LocalStore:
         await self._jobs.run(changes.set_attributes, self._root, name, mtime_ns, mode)
 
     async def rename(self, old: SafeName, new: SafeName, *, replace: bool = False, over: bool = False) -> None:
-        if over and await self._jobs.run(changes.exchange, self._root, old, new):
-            await self.remove(old, recursive=True)  # what had the name
-            return
+        if over:
+            await self._refuse_hidden_in(new)
+            if await self._jobs.run(changes.exchange, self._root, old, new):
+                await self.remove(old, recursive=True)  # what had the name
+                return
         look = await self._rename(old, new, replace=replace, seen=None)
         while look is not None:
             try:
@@ -370,6 +373,20 @@ class LocalStore:
             finally:
                 await finish_steps(self._close_walk(look))
             look = after
+
+    async def _refuse_hidden_in(self, folder: SafeName) -> None:
+        """Refuse to replace a folder with all its content if some of that is hidden from the caller. Raises FolderNotEmpty."""
+        hides = self._root.hides
+        if hides is None:
+            return
+        whole = copy.copy(self)
+        whole._root = copy.copy(self._root)
+        whole._root.hides = None
+        with suppress(NotFound, NotAFolder):
+            async with aclosing(whole.list(folder, recursive=True, links=True, others=True)) as batches:
+                async for batch in batches:
+                    if any(hides(entry.name) for entry in batch):
+                        raise FolderNotEmpty(f"{shown(folder)}: {HOLDS_HIDDEN}", name=str(folder))
 
     async def _rename(self, old: SafeName, new: SafeName, *, replace: bool, seen: LinksBelow | None) -> LinksBelow | None:
         async def drop(look: LinksBelow | None) -> None:

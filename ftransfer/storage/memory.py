@@ -48,7 +48,7 @@ from ftransfer.storage.base import (
     lines_of,
     usage_of,
 )
-from ftransfer.storage.faults import IS_FOLDER, NOT_BESIDE, NOT_EMPTY
+from ftransfer.storage.faults import HOLDS_HIDDEN, IS_FOLDER, NOT_BESIDE, NOT_EMPTY
 
 _BATCH = 512
 _FREE_BYTES = 1 << 40
@@ -315,7 +315,10 @@ class MemoryStore:
         if over:
             if old.parent != new.parent:
                 raise NameRefused(f"{_shown(new)}: {NOT_BESIDE}", name=str(new))
-            for name in [name for name in self._nodes if new != old and name.is_within(new)]:
+            replaced = [name for name in self._nodes if new != old and name.is_within(new)]
+            if any(self._is_hidden(name, len(new.parts)) for name in replaced):
+                raise FolderNotEmpty(f"{_shown(new)}: {HOLDS_HIDDEN}", name=str(new))
+            for name in replaced:
                 del self._nodes[name]
         there = self._nodes.get(new)
         if there is not None:

@@ -731,6 +731,16 @@ async def test_rename_over_takes_the_place_of_whatever_is_there(store: Store, ne
     assert await get(store, below[-1] if below else "t/old") == b"t/new"
 
 
+async def test_rename_over_leaves_a_folder_that_holds_what_is_hidden(store: Store) -> None:
+    await store.make_folder(named("old/deep"), parents=True)
+    await put(store, "old/deep/.secret", b"secret")
+    await put(store, "new", b"new")
+    view = store.hiding(lambda name: name.rpartition("/")[2] == ".secret")
+    with pytest.raises(FolderNotEmpty):
+        await view.rename(named("new"), named("old"), over=True)
+    assert await get(store, "old/deep/.secret") == b"secret" and await get(store, "new") == b"new"
+
+
 async def test_rename_over_is_for_one_folder_only(store: Store) -> None:
     await store.make_folder(named("d"))
     await put(store, "a", b"a")
