@@ -59,12 +59,14 @@ class ShellCommand:
 
 
 async def execute(shell: ShellContext, line: str, *, is_lenient: bool = False) -> None:
-    """Carry out one typed line; an empty one does nothing. `is_lenient` is as in split_line.
+    """Carry out one typed line; an empty one, and one that begins with #, does nothing. `is_lenient` is as in split_line.
 
     Raises:
         WrongUsage: There is no such command, or it takes other arguments.
         FtransferError, OSError: What the command met.
     """
+    if line.lstrip().startswith("#"):
+        return
     first, _, rest = line.strip().partition(" ")
     command = BY_WORD.get(first.lower())
     if command is not None and command.is_verbatim:

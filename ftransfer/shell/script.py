@@ -15,7 +15,7 @@ _MAX_LINE_BYTES = 1 << 20
 
 
 async def run_script(shell: ShellContext, descriptor: int) -> None:
-    """Carry out the lines that come from a descriptor until they end or the script leaves. Lines that begin with # are comments.
+    """Carry out the lines that come from a descriptor until they end or the script leaves.
 
     Raises:
         ScriptFailed: A line failed; those after it were not carried out.
@@ -23,8 +23,6 @@ async def run_script(shell: ShellContext, descriptor: int) -> None:
     number = 0
     async for line in read_lines(descriptor):
         number += 1
-        if line.lstrip().startswith("#"):
-            continue
         try:
             await execute(shell, line)
         except Exception as error:

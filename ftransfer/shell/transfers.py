@@ -68,7 +68,10 @@ async def put(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> No
     attempts = Attempts(len(operands.sources), lambda _, error: shell.console.error(error))
     for typed in operands.sources:
         with attempts.at(typed):
-            await _put_one(shell, shell.here(typed), operands, flags)
+            try:
+                await _put_one(shell, shell.here(typed), operands, flags)
+            except FileNotFoundError as error:
+                raise FileNotFoundError(error.errno, error.strerror, typed) from error  # as it was typed
     attempts.finish()
 
 

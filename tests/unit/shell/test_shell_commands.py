@@ -220,7 +220,7 @@ async def test_dash_dash_ends_the_flags(screen: Screen) -> None:
     assert screen.lines == ["x"]
 
 
-@pytest.mark.parametrize("line", ["", "   "])
+@pytest.mark.parametrize("line", ["", "   ", "# a note", "  #rm empty"])
 async def test_empty_line_does_nothing(screen: Screen, line: str) -> None:
     await execute(screen.shell, line)
     assert screen.lines == [] and screen.share.asked == []

@@ -9,6 +9,7 @@ import pytest
 from ftransfer.errors import NotAFile, NotFound
 from ftransfer.shell.commands import execute
 from ftransfer.shell.failures import SomeFailed, WrongUsage
+from ftransfer.shell.wording import explain
 from tests.unit.shell.conftest import FakeShare, Screen
 
 
@@ -23,6 +24,12 @@ async def test_put_of_several_files(screen: Screen, tmp_path: Path) -> None:
         "photos/a": b"a",
         "photos/b": b"b",
     }
+
+
+async def test_file_that_is_not_here_is_named_as_it_was_typed(screen: Screen) -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        await execute(screen.shell, "put sub/nosuch")
+    assert explain(caught.value) == "sub/nosuch: No such file or directory; check the path on this machine"
 
 
 async def test_get_of_several_files(screen: Screen, tmp_path: Path) -> None:
