@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple
 
@@ -42,13 +41,13 @@ from ftransfer.transfer.tree import Action, Doing, Rules
 _MOST_PATTERNS = 1000
 
 
-@dataclass(frozen=True, slots=True)
 class _Spared:
     """The names of a selection that a server does not hide: what it hides may be there, though it is not told."""
 
-    inner: Wanted
-    hidden: HiddenNames
-    remote: SafeName
+    def __init__(self, inner: Wanted, hidden: HiddenNames, remote: SafeName) -> None:
+        self.inner = inner
+        self.hidden = hidden
+        self.remote = remote
 
     def __call__(self, name: str, is_folder: bool) -> bool:
         whole = SafeName((*self.remote.parts, *name.split("/")))
