@@ -19,6 +19,8 @@ _PART_OF_REST = 2 / 3
 _LEAST_BYTES = 64 * 1024
 _PATIENCE_S = 4.0
 _LOOK_S = 1.0
+# To store a pack is mostly work for the interpreter: more threads would hand its lock to and fro, and the event loop waits for it.
+_STORED_AT_ONCE = 2
 
 
 class Peer(Protocol):
@@ -206,6 +208,7 @@ class ContentMemory:
         self.packs = MemoryBudget(total * 3 // 8)
         self.names = MemoryBudget(total // 16)
         self.blocks = MemoryBudget(total // 8)
+        self.storing = asyncio.Semaphore(_STORED_AT_ONCE)  # packs that are held until they are stored
 
     @property
     def held(self) -> int:

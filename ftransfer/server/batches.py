@@ -246,7 +246,7 @@ async def _room_for_pack(session: Session, length: int, *, is_first: bool) -> Re
 
 async def _store(session: Session, files: Sequence[SmallFile], digest: Digest, counts: dict[str, int], room: Reservation) -> None:
     """Store and acknowledge what came in a pack, and release the memory that it takes."""
-    async with session.changes.storing(session.seat, (file.name for file in files)) as stored:
+    async with session.memory.storing, session.changes.storing(session.seat, (file.name for file in files)) as stored:
         results = await session.share.write_small(files)
         if stored is not None:
             for file, error in zip(files, results, strict=True):
