@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import socket
 import threading
 import time
@@ -121,7 +122,9 @@ def _measured_turns() -> Iterator[list[float]]:
         longest[0] = max(longest[0], time.thread_time() - began)
 
     asyncio.Handle._run = measured  # type: ignore[method-assign, assignment]
+    gc.disable()  # what it would look through belongs to whoever runs this, not to the session
     try:
         yield longest
     finally:
+        gc.enable()
         asyncio.Handle._run = run  # type: ignore[method-assign]

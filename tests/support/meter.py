@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import time
 import tracemalloc
 from collections import Counter
@@ -56,11 +57,15 @@ class Meter:
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
         """Count while the block runs."""
-        with (
-            patch.object(asyncio.Handle, "_run", _counting_run(self)),
-            patch.object(ThreadPoolExecutor, "submit", _counting_submit(self)),
-        ):
-            yield
+        gc.disable()  # what it would look through belongs to the tests before this one
+        try:
+            with (
+                patch.object(asyncio.Handle, "_run", _counting_run(self)),
+                patch.object(ThreadPoolExecutor, "submit", _counting_submit(self)),
+            ):
+                yield
+        finally:
+            gc.enable()
 
 
 @contextlib.asynccontextmanager

@@ -9,7 +9,7 @@ from typing import Any
 
 from ftransfer.client.client import connect
 from ftransfer.client.retry import NO_RETRY
-from ftransfer.errors import CannotConnect
+from ftransfer.errors import FtransferError
 from tests.fault.matrix.cuts import GOES_ON
 from tests.fault.matrix.deeds import Deed
 from tests.fault.matrix.judge import Judge
@@ -120,7 +120,7 @@ async def _cancel_session(deed: Deed, tally: Tally, fatal: int) -> bool:
             try:
                 async with connect(*stage.address, retry=GOES_ON if fatal % 2 else NO_RETRY) as client:
                     await judge.first(client)
-            except CannotConnect as error:  # it was cancelled before its greeting
+            except FtransferError as error:  # it was cancelled before its greeting
                 judge.error = error
                 judge.look()
             async with connect(*stage.address, retry=NO_RETRY) as client:
