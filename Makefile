@@ -15,10 +15,10 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 serve: $(VENV)/.installed $(VENV)/.compiled
 	@exec $(BIN)/ftransfer serve sample_share --host $(HOST) --port $(PORT)
 
-# The whole test suite, on all cores (ARGS='-n 0' for one process); arguments for pytest go into ARGS. Pytest's summary is the last thing
-# printed.
+# The whole test suite, in two processes for each core, since many tests wait (ARGS='-n 0' for one process); arguments for pytest go
+# into ARGS. Pytest's summary is the last thing printed.
 test: $(VENV)/.installed-dev $(VENV)/.compiled
-	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest -n $(shell $(PYTHON) -c 'import os; print(2 * (os.cpu_count() or 1))') --dist worksteal $(ARGS)
 
 # An honest client among three thousand connections that mean no good, and beside sessions that ask for each verb at its worst: six
 # minutes on a machine with nothing else to do, with figures, which go into the document.

@@ -140,7 +140,12 @@ def read_whole(opened: Opened, name: str, look: Callable[[], os.stat_result]) ->
         # Regular files do not read short; some network file systems do.
         while more := os.read(handle, found.st_size - len(data)):
             data += more
-    _check_unchanged(opened, name, look)
+        try:
+            _check_unchanged(opened, name, look)
+        except SourceChanged:
+            has_only_grown = os.fstat(handle).st_size > found.st_size and os.pread(handle, len(data), 0) == data
+            if not has_only_grown:  # as a log does
+                raise
     return HeldReader(entry_of(name, found), data)
 
 
