@@ -16,6 +16,7 @@ from ftransfer.flow import Feed, FeedAt, FileSink, FileSource, Inflow, Outflow
 from ftransfer.jobs import movers, room, run_job, stop_task
 from ftransfer.limits import Limits
 from ftransfer.link import Buffer, Link, SocketLink
+from ftransfer.loop_turn import LoopTurn
 from ftransfer.progress import LeastProgress
 from ftransfer.protocol.connection import Connection, Event, Role
 from ftransfer.protocol.replies import HEARTBEAT, Notice
@@ -23,9 +24,8 @@ from ftransfer.protocol.state import State
 
 # After so many bytes a job goes back to the loop, so that a hundred transfers share sixteen threads fairly.
 _JOB_BYTES = 32 << 20
-# A connection has the event loop for so long at a time, however much of its input is there already; then the others have it. Twenty
-# that never pause delay another one by 5 ms a turn, and a get of 1 MiB takes twenty turns. A turn of the loop costs some 20 us.
-_TURN_S = 0.00025
+# A peer that sends frames of hardly any content has to wait so long after some of them. Signs of life come seconds apart.
+_TRICKLE_PAUSE_S = 0.01
 # TLS decrypts as it receives: a whole pack in one call would be longer than a turn.
 _RECEIVED_AT_ONCE = 256 * 1024
 
@@ -61,7 +61,7 @@ class Channel:
         self._held: tuple[Buffer, ...] = ()  # frames that go out together with the next ones
         self._loop = asyncio.get_running_loop()
         self._sent_at = self._loop.time()
-        self._turn_ends = 0.0
+        self._turn = LoopTurn()
         # A client does not cut a server that is slow, only one that sends nothing at all; what is slow may be its own path.
         least = limits if role is Role.SERVER else limits._replace(least_bytes=1)
         self._least = LeastProgress(least, self._loop.time)
@@ -70,15 +70,6 @@ class Channel:
     def moves_files(self) -> bool:
         """Whether `drain` and `send_file` can be used."""
         return self.link.direct is not None
-
-    async def _take_turns(self) -> None:
-        """Let the others have the event loop, if this connection has had it for its turn.
-
-        A read or a write does not suspend while bytes or room are there: a peer that sends without pause would keep the loop.
-        """
-        if self._loop.time() >= self._turn_ends:
-            await asyncio.sleep(0)
-            self._turn_ends = self._loop.time() + _TURN_S
 
     # Receiving.
 
@@ -139,7 +130,7 @@ class Channel:
         line_deadline = None
         is_large = False
         while True:
-            await self._take_turns()
+            await self._turn.take()
             event = self.connection.next_event()
             if event is not None:
                 return event
@@ -180,7 +171,7 @@ class Channel:
 
     async def _read_payload(self) -> Buffer:
         connection = self.connection
-        await self._take_turns()
+        await self._turn.take()
         data = await self.link.read(self.limits.stall_s)
         if not data:
             raise Closed(f"{self.link.peer} closed the connection in the middle of a frame")
@@ -208,7 +199,7 @@ class Channel:
         whole[:filled] = early
         await self._came(filled)
         while filled < len(whole):
-            await self._take_turns()
+            await self._turn.take()
             count = direct.receive_into(whole[filled : filled + _RECEIVED_AT_ONCE])
             if count is None:
                 await direct.wait_readable(self.limits.stall_s, len(whole) - filled)
@@ -254,6 +245,8 @@ class Channel:
                 raise stalled
             stalled = None
             self._check_progress(count, is_mid_frame=self.connection.payload_left > 0)
+            if inflow.is_trickle:
+                await asyncio.sleep(_TRICKLE_PAUSE_S)
             if inflow.would_block:
                 try:
                     await direct.wait_readable(self.limits.stall_s, self.connection.payload_left or 1)
@@ -269,7 +262,7 @@ class Channel:
             TimedOut: The peer took nothing for limits.stall_s.
             Closed: The connection broke.
         """
-        await self._take_turns()
+        await self._turn.take()
         async with self._sending:
             held, self._held = self._held, ()
             await self.link.write((*held, *buffers), self.limits.stall_s)
@@ -304,7 +297,7 @@ class Channel:
         """Send content that is in memory, as one data frame or as many as the cap needs."""
         view = memoryview(data)
         while view:
-            await self._take_turns()
+            await self._turn.take()
             count = await self._take(min(len(view), self.limits.max_chunk_bytes))
             piece, view = view[:count], view[count:]
             async with self._sending:

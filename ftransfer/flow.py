@@ -24,8 +24,10 @@ _COPIED = _BLOCK // 4
 # back, which costs more than moving the bytes. Few threads may do so, and not for ever, so that a crowd still finds free ones.
 _LINGER_S = 0.01
 _RUN_S = 0.1
-# Frames of hardly any content are work for the interpreter, which the loop's thread waits for: after so many a job goes back to it.
+# Frames of hardly any content are work for the interpreter, which the loop's thread waits for: after so many, or one of no content
+# at all, a job goes back to it. Less than this in a job is hardly any.
 _MOST_FRAMES = 64
+_LEAST_BYTES = 64 * 1024
 _lingering = threading.BoundedSemaphore(4)
 
 Feed = Callable[[memoryview], None]  # called in the job's thread with the bytes that were just written
@@ -85,6 +87,7 @@ class Inflow(Job):
         self._sink = sink
         self._feed = feed
         self.would_block = False
+        self.is_trickle = False  # the peer sends many frames of hardly any content
         self.budget = 0  # bytes that may be moved before the job goes back to the loop
 
     def run(self) -> Event | None:
@@ -93,8 +96,9 @@ class Inflow(Job):
         self.would_block = False
         left = self.budget
         self._begin()
+        self.is_trickle = False
         frames = 0
-        while left > 0 and frames < _MOST_FRAMES and not self._stopped and not self.would_block:
+        while left > 0 and not self.is_trickle and not self._stopped and not self.would_block:
             if self._connection.payload_left:
                 left -= self._move(view[:left])
                 continue
@@ -102,6 +106,8 @@ class Inflow(Job):
             event = self._next_event(view)
             if event is not None and not (isinstance(event, Payload) and event.kind is Kind.DATA):
                 return event
+            is_empty = isinstance(event, Payload) and event.length == 0
+            self.is_trickle = is_empty or (frames >= _MOST_FRAMES and self.budget - left < _LEAST_BYTES)
         return None
 
     def _next_event(self, view: memoryview) -> Event | None:

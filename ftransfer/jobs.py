@@ -91,3 +91,16 @@ def scratch(size: int) -> memoryview:
     if buffer is None or len(buffer) < size:
         buffer = _scratch.buffer = bytearray(size)
     return memoryview(buffer)[:size]
+
+
+# How long a thread that wants the interpreter waits for one that does not let go of it: ten times less than Python's own 5 ms.
+_SWITCH_S = 0.0005
+
+
+def switch_often() -> None:
+    """Have the threads of this process, a server's, take turns at the interpreter more often than usual.
+
+    A job that moves a file needs the interpreter some twenty times a megabyte. While peers that never pause keep the event loop's
+    thread busy, each of these took 5 ms: 20 such peers made a get of 1 MiB last a second in place of a tenth of it.
+    """
+    sys.setswitchinterval(_SWITCH_S)

@@ -22,7 +22,7 @@ from ftransfer.cli.options import check_listening_port, checked_by, parse_age, s
 from ftransfer.cli.output import DONE, INTERRUPTED, note
 from ftransfer.cli.parameters import Argument, Option
 from ftransfer.cli.running import run
-from ftransfer.jobs import stop_task
+from ftransfer.jobs import stop_task, switch_often
 from ftransfer.names import escape
 from ftransfer.shell.failures import WrongUsage
 
@@ -156,6 +156,7 @@ async def _serve(settings: Settings, guard: Guard, keep_partials_s: float, lock:
     values = settings.values
     _start_log()
     _allow_many_descriptors()
+    switch_often()
     signals: asyncio.Queue[None] = asyncio.Queue()
     loop = asyncio.get_running_loop()
     if not os.environ.get("FTRANSFER_DEBUG"):

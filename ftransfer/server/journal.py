@@ -48,6 +48,11 @@ class LineBound:
             self._timer = self._loop.call_at(self._ends_at, self.flush)
         return False
 
+    @property
+    def is_over(self) -> bool:
+        """Whether a new one would do as well: its second is over, and all is said."""
+        return self._timer is None and self._loop.time() >= self._ends_at
+
     def flush(self) -> None:
         """Say how many lines were left out, if any."""
         if self._timer is not None:
@@ -81,6 +86,11 @@ class Journal:
         if self._audit is not None and (result == "ok" or self._records.admits()):
             self._audit.record(event, result=result, **fields)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether a new one would do as well."""
+        return self._lines.is_over and self._records.is_over
+
     def flush(self) -> None:
         """Say what was left out and has not been counted yet."""
         self._lines.flush()
@@ -97,6 +107,7 @@ class Journals:
     def __init__(self, audit: Audit | None) -> None:
         self._audit = audit
         self._journals: OrderedDict[str, Journal] = OrderedDict()
+        self._sweeping: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
         return len(self._journals)
@@ -109,8 +120,24 @@ class Journals:
             if len(self._journals) > _MAX_SOURCES:
                 self._journals.popitem(last=False)[1].flush()
         self._journals.move_to_end(source)
+        if self._sweeping is None:
+            self._sweep_later()
         return journal
 
-    def flush(self) -> None:
+    def _sweep_later(self) -> None:
+        self._sweeping = asyncio.get_running_loop().call_later(_WINDOW_S * 1.5, self._sweep)
+
+    def _sweep(self) -> None:
+        """Forget those of which nothing is remembered any more: a crowd that has gone should leave nothing behind."""
+        self._sweeping = None
+        for source in [source for source, journal in self._journals.items() if journal.is_over]:
+            del self._journals[source]
+        if self._journals:
+            self._sweep_later()
+
+    def stop(self) -> None:
+        """Say what has not been said yet; nothing comes after it."""
+        if self._sweeping is not None:
+            self._sweeping.cancel()
         for journal in self._journals.values():
             journal.flush()

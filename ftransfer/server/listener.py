@@ -240,7 +240,7 @@ class Server:
         await asyncio.gather(*tasks, *self._refusing, *expiring, return_exceptions=True)
         self._logins.close()
         self._slack.stop()
-        self._journals.flush()
+        self._journals.stop()
         await self._changes.stop()
 
 

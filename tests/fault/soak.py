@@ -18,6 +18,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+from ftransfer.jobs import switch_often
 from ftransfer.server.listener import Server
 from ftransfer.share import Share
 from ftransfer.storage.local import LocalStore
@@ -32,6 +33,7 @@ BEGIN, END = "<!-- figures of make soak -->", "<!-- end of figures -->"
 
 
 async def be_server(name: str, folder: str) -> None:
+    switch_often()  # as serve does
     store = await LocalStore.open(folder, durable=False)
     options = await asyncio.to_thread(ATTACKS[name].options)
     share = Share(store, bounds=options.pop("bounds", None))

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[2] / "ftransfer"
 
 # From the ground up. A part may import what stands in rows above its own; parts in one row do not see each other.
 LAYERS = (
-    "errors version jobs turns amounts penalties memory throttle audit loopback lockdown peer_user networks addresses",
+    "errors version jobs turns loop_turn amounts penalties memory throttle audit loopback lockdown peer_user networks addresses",
     "limits digest liveness private",
     "names",
     "rights",

@@ -71,3 +71,16 @@ async def test_sources_are_bounded_each_for_itself_and_in_number(caplog: pytest.
         journals.of(str(number))
     assert "a: 10 more lines" in caplog.text  # said when it had to be forgotten
     assert len(journals) <= 1024
+
+
+async def test_sources_that_have_gone_are_forgotten() -> None:
+    journals = Journals(None)
+    for number in range(500):
+        journals.of(str(number)).note("came")
+    for number in range(20):
+        journals.of("a").note("came %d", number)
+    async with asyncio.timeout(10):
+        while len(journals):  # noqa: ASYNC110  # there is no event to wait for
+            await asyncio.sleep(0.01)
+    assert journals.of("a").note("came")
+    journals.stop()
