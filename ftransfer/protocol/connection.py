@@ -272,8 +272,7 @@ class Connection:
             raise LineTooLong(f"the command is longer than the {self.peer_limits.max_line_bytes} bytes that the server takes")
         if self.said in _UNFINISHED_STATES:
             raise LocalProtocolError("what belongs to the last command has not been sent yet")
-        if command.body is Body.FILE:
-            self._head_sent = line[:-1]
+        self._head_sent = line[:-1] if command.body is Body.FILE else b""
         if self.state is State.READY:
             self._advance(_step_of(command))
         else:
@@ -293,8 +292,8 @@ class Connection:
         return encode_header(Kind.DATA, length)
 
     def send_end(self, end: End) -> bytes:
-        """Give the end of a file. It says what the file began with: our meta, or our line."""
-        end = End(end.size, end.digest, digest_of(self._head_sent))
+        """Give the end of a file. It says what the file began with: our meta, or our line, if there was one."""
+        end = End(end.size, end.digest, digest_of(self._head_sent) if self._head_sent else "")
         return self._send_json(self._own(Step.END_DOWN, Step.END_UP), encode_end(end))
 
     def has_right_head(self, end: End) -> bool:

@@ -570,3 +570,13 @@ def test_end_of_input_within_a_payload_is_for_the_channel_to_see() -> None:
 def test_other_services_break_the_rules_at_their_first_bytes(greeting: bytes) -> None:
     with pytest.raises(RemoteProtocolError):
         Side(Role.CLIENT).hear(greeting[:HEADER_SIZE])
+
+
+def test_end_of_no_file_says_no_digest_of_what_began_it() -> None:
+    pair = Pair()
+    pair.to_server(pair.client.send_command(Command("put", "a")), pair.client.send_end(End(0, "d")))
+    pair.to_client(pair.server.send_reply({}))
+    pair.to_server(pair.client.send_command(Command("mput")))
+    pair.to_client(pair.server.send_error(BadArgument("no")))
+    assert pair.to_server(pair.client.send_end(End(0, "d"))) == [End(0, "d")]  # Side.hear compares the digest
+    assert pair.client.state is pair.server.state is State.READY
