@@ -7,14 +7,15 @@ and only the ranges that differ are listed. Both sides walk at the same time.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 
-from ftransfer.client.conversation import Conversation, require_count
-from ftransfer.client.trees import Plan, TreeOptions
-from ftransfer.errors import FtransferError, NotFound, SourceChanged
+from ftransfer.client.conversation import Asked, Conversation, require_count
+from ftransfer.client.trees import Plan, TreeOptions, TreeRun, below
+from ftransfer.errors import FtransferError, NotFound, ShareError, SourceChanged, TransferError
 from ftransfer.names import ROOT, SafeName, parse_name
 from ftransfer.protocol.replies import Listing, Reply
 from ftransfer.storage.base import FOLDER, WHOLE, Entry, Range, Store
+from ftransfer.transfer.digesting import digest_in_store
 from ftransfer.transfer.pipeline import closing, read_ahead
 from ftransfer.transfer.records import entries_from_wire
 from ftransfer.transfer.spans import FEATURE, Differences, Span, find_differences, span_from_wire
@@ -193,3 +194,20 @@ async def _folders_down_to(store: Store, name: str) -> Sequence[Entry]:
     except FtransferError:
         pass  # gone meanwhile: then there is nothing to set its time on
     return folders
+
+
+async def compare_digests(conversation: Conversation, store: Store, remote: SafeName, plan: Plan, run: TreeRun) -> None:
+    """Compare files of the same size by their digests, here and at the server; plan to copy what differs."""
+    commands: Iterator[Asked] = (("checksum", str(below(remote, entry.name)), {}) for entry, _ in plan.all_compared())
+    async with contextlib.aclosing(conversation.ask_many(commands)) as answers:
+        for entry, differs_besides in plan.all_compared():
+            answer = await anext(answers)
+            try:
+                if isinstance(answer, FtransferError):
+                    raise answer
+                is_same = await digest_in_store(store, parse_name(entry.name)) == answer.get("digest")
+            except (ShareError, TransferError) as error:
+                run.failed(entry.name, error)
+            else:
+                plan.add_compared(entry, is_same=is_same, differs_besides=differs_besides)
+    plan.settle_compared()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any
 
-from ftransfer.client.comparing import compare_with_server, remote_entries
-from ftransfer.client.conversation import Asked, Conversation, require_count
+from ftransfer.client.comparing import compare_digests, compare_with_server, remote_entries
+from ftransfer.client.conversation import Conversation, require_count
 from ftransfer.client.downloads import Download
 from ftransfer.client.trees import (
     ListSource,
@@ -31,16 +31,13 @@ from ftransfer.errors import (
     NameRefused,
     NotFound,
     RemoteProtocolError,
-    ShareError,
     SourceChanged,
-    TransferError,
 )
 from ftransfer.names import NameReader, SafeName, escape, parse_name
 from ftransfer.protocol.connection import Payload
 from ftransfer.protocol.replies import Outcomes, Reply
 from ftransfer.storage.base import FILE, FOLDER, LINK, OTHER, Entry, SmallFile, Store, Writer
 from ftransfer.transfer.below import StoreBelow
-from ftransfer.transfer.digesting import digest_in_store
 from ftransfer.transfer.packs import MAX_ITEMS, in_frames, refusal_from_wire, unpack
 from ftransfer.transfer.pipeline import OneBehind
 from ftransfer.transfer.records import entry_from_wire
@@ -75,7 +72,7 @@ async def pull_tree(
     options = run.options
     with Plan() as plan:
         await _settle(planning, plan)
-        await _compare_digests(conversation, store, remote, plan, run)
+        await compare_digests(conversation, store, remote, plan, run)
         run.begin(plan)
         tell_untouched(plan, run)
         if options.dry_run:
@@ -198,23 +195,6 @@ async def pull_fresh_tree(
         run.found(plan)
         await _pull_large(conversation, store, remote, plan.large, run, keep_cancelled=keep_cancelled)
         await _set_folders(store, plan.folders, run, deepest_first=True)
-
-
-async def _compare_digests(conversation: Conversation, store: Store, remote: SafeName, plan: Plan, run: TreeRun) -> None:
-    """Ask for the digests of files of the same size; what differs is to be copied."""
-    commands: Iterator[Asked] = (("checksum", str(below(remote, entry.name)), {}) for entry, _ in plan.all_compared())
-    async with contextlib.aclosing(conversation.ask_many(commands)) as answers:
-        for entry, differs_besides in plan.all_compared():
-            answer = await anext(answers)
-            try:
-                if isinstance(answer, FtransferError):
-                    raise answer
-                is_same = await digest_in_store(store, parse_name(entry.name)) == answer.get("digest")
-            except (ShareError, TransferError) as error:
-                run.failed(entry.name, error)
-            else:
-                plan.add_compared(entry, is_same=is_same, differs_besides=differs_besides)
-    plan.settle_compared()
 
 
 async def _set_attributes(store: Store, entry: Entry, run: TreeRun) -> None:

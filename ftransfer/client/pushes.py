@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ftransfer.client.ahead import PutsAhead
-from ftransfer.client.comparing import ask_differences, compare_ranges
+from ftransfer.client.comparing import ask_differences, compare_digests, compare_ranges
 from ftransfer.client.conversation import Asked, Conversation, require_count
 from ftransfer.client.files import ask_partials
 from ftransfer.client.trees import (
@@ -32,16 +32,13 @@ from ftransfer.errors import (
     FtransferError,
     NotFound,
     RemoteProtocolError,
-    ShareError,
     SourceChanged,
-    TransferError,
 )
 from ftransfer.jobs import stop_task
 from ftransfer.names import ROOT, SafeName, escape, parse_name
 from ftransfer.protocol.replies import Outcomes, Reply, take_count
 from ftransfer.storage.base import FILE, FOLDER, LINK, OTHER, Entry, SmallFile, Store
 from ftransfer.transfer.below import StoreBelow
-from ftransfer.transfer.digesting import digest_in_store
 from ftransfer.transfer.packs import (
     MAX_ITEMS,
     MAX_PACKED_BYTES,
@@ -71,7 +68,7 @@ async def push_tree(conversation: Conversation, store: Store, remote: SafeName, 
             await _push_fresh(conversation, store, remote, run, plan)
             return
         await compare_ranges(plan, differences, conversation, store, remote, options, pulls=False)
-        await _compare_digests(conversation, store, remote, plan, run)
+        await compare_digests(conversation, store, remote, plan, run)
         run.begin(plan)
         tell_untouched(plan, run)
         if options.dry_run:
@@ -148,23 +145,6 @@ async def _push_one(conversation: Conversation, store: Store, beside: SafeName, 
 
 async def _given(group: Group) -> AsyncGenerator[Group, None]:
     yield group
-
-
-async def _compare_digests(conversation: Conversation, store: Store, remote: SafeName, plan: Plan, run: TreeRun) -> None:
-    """Ask for the digests of files of the same size; what differs is to be copied."""
-    commands: Iterator[Asked] = (("checksum", str(below(remote, entry.name)), {}) for entry, _ in plan.all_compared())
-    async with contextlib.aclosing(conversation.ask_many(commands)) as answers:
-        for entry, differs_besides in plan.all_compared():
-            answer = await anext(answers)
-            try:
-                if isinstance(answer, FtransferError):
-                    raise answer
-                is_same = await digest_in_store(store, parse_name(entry.name)) == answer.get("digest")
-            except (ShareError, TransferError) as error:
-                run.failed(entry.name, error)
-            else:
-                plan.add_compared(entry, is_same=is_same, differs_besides=differs_besides)
-    plan.settle_compared()
 
 
 async def _set_attributes(conversation: Conversation, remote: SafeName, spool: Spool, run: TreeRun) -> None:
