@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+import weakref
+
+import pytest
+
+from ftransfer.loop_turn import LoopTurn
+
+ROUNDS = 60
+
+
+def burn(seconds: float) -> None:
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+
+
+async def rounds_beside(floods: int, steps: int) -> int:
+    """Have connections that never pause do so many steps in all; give how many rounds of the loop somebody has who always waits."""
+    done = 0
+
+    async def flood() -> None:
+        nonlocal done
+        turn = LoopTurn()
+        while True:
+            await turn.take()
+            burn(0.0001)
+            done += 1
+
+    tasks = [asyncio.create_task(flood()) for _ in range(floods)]
+    rounds = 0
+    while done < steps:
+        await asyncio.sleep(0)
+        rounds += 1
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    return rounds
+
+
+@pytest.mark.parametrize("floods", [1, 3])
+async def test_few_are_never_sent_away(floods: int) -> None:
+    assert await rounds_beside(floods, 600) <= 600 // floods + 2  # each has done something in each round
+
+
+async def test_crowd_leaves_rounds_to_those_who_wait() -> None:
+    assert await rounds_beside(20, 1000) > 2 * 1000 // 20  # twice as many as if each had been there in each round
+
+
+async def test_whoever_waits_each_time_is_not_held_up_by_itself() -> None:
+    turn, rounds = LoopTurn(), 0
+
+    async def count() -> None:
+        nonlocal rounds
+        while True:
+            rounds += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    for _ in range(ROUNDS):
+        await asyncio.sleep(0)
+        await turn.take()
+    assert rounds <= ROUNDS + 1  # asking took no further round
+    counting.cancel()
+
+
+def test_a_loop_that_has_ended_is_let_go() -> None:
+    async def ask() -> weakref.ref[asyncio.AbstractEventLoop]:
+        await LoopTurn().take()
+        return weakref.ref(asyncio.get_running_loop())
+
+    loop = asyncio.run(ask())
+    gc.collect()
+    assert loop() is None
