@@ -71,11 +71,13 @@ class Journal:
     def __init__(self, about: str, audit: Audit | None) -> None:
         self.about = about  # whom the lines are about, as the summary says it
         self._audit = audit
-        self._lines = LineBound(lambda count: log.info("%s: %d more lines", about, count))
-        self._records = LineBound(self._count_records)
+        # A crowd makes one of these for each of a thousand addresses: the bounds are made when there is something to count.
+        self._lines: LineBound | None = None
+        self._records: LineBound | None = None
 
     def note(self, text: str, *arguments: object, level: int = logging.INFO, exc_info: bool = False) -> bool:
         """Write a line into the log, or count it; whether it was written."""
+        self._lines = self._lines or LineBound(self._count_lines)
         is_admitted = self._lines.admits()
         if is_admitted:
             log.log(level, text, *arguments, exc_info=exc_info)
@@ -83,18 +85,26 @@ class Journal:
 
     def record(self, event: str, *, result: str, **fields: Any) -> None:
         """Write into the owner's record, or count what was refused."""
-        if self._audit is not None and (result == "ok" or self._records.admits()):
+        if self._audit is not None and (result == "ok" or self._admits_record()):
             self._audit.record(event, result=result, **fields)
+
+    def _admits_record(self) -> bool:
+        self._records = self._records or LineBound(self._count_records)
+        return self._records.admits()
 
     @property
     def is_over(self) -> bool:
         """Whether a new one would do as well."""
-        return self._lines.is_over and self._records.is_over
+        return all(bound is None or bound.is_over for bound in (self._lines, self._records))
 
     def flush(self) -> None:
         """Say what was left out and has not been counted yet."""
-        self._lines.flush()
-        self._records.flush()
+        for bound in (self._lines, self._records):
+            if bound is not None:
+                bound.flush()
+
+    def _count_lines(self, count: int) -> None:
+        log.info("%s: %d more lines", self.about, count)
 
     def _count_records(self, count: int) -> None:
         if self._audit is not None:
