@@ -42,7 +42,13 @@ class Pace(Protocol):
     def give_back(self, count: int) -> None: ...
 
 
-Reserve = Callable[[int], Awaitable[contextlib.AbstractContextManager[object]]]
+class Held(Protocol):
+    """Memory that was reserved (memory.Reservation)."""
+
+    def release(self) -> None: ...
+
+
+Reserve = Callable[[int], Awaitable[Held]]
 Moved = Callable[[int], None]  # called on the loop with how many more bytes have been moved
 
 
@@ -122,36 +128,36 @@ class Channel:
             Closed: The connection broke. (That the peer sends no more is an event: InputEnded.)
             RemoteProtocolError: The peer broke the rules.
         """
-        with contextlib.ExitStack() as held:
-            return await self._next_event(timeout_s, held)
-
-    async def _next_event(self, timeout_s: float, held: contextlib.ExitStack) -> Event:
-        deadline = self._loop.time() + timeout_s
-        line_deadline = None
-        is_large = False
-        while True:
-            await self._turn.take()
-            event = self.connection.next_event()
-            if event is not None:
-                return event
-            now = self._loop.time()
-            if self.connection.awaits_line:
-                timeout_s = deadline - now
-                if timeout_s <= 0:
-                    raise TimedOut(f"{self.link.peer} sent no whole line in time")
-            if self.connection.is_mid_line:
-                # A line has its own, shorter time, which does not begin anew with each byte.
-                line_deadline = line_deadline or now + self.limits.line_s
-                timeout_s = min(timeout_s, line_deadline - now)
-                if timeout_s <= 0:
-                    raise TimedOut(f"{self.link.peer} did not finish its line within {self.limits.line_s:.0f} s")
-            if self.reserve is not None and not is_large and self.connection.is_mid_frame and self.connection.wanted > _LARGE_FRAME:
-                is_large = True
-                held.enter_context(await self.reserve(self.connection.wanted))
-            data = await self.link.read(timeout_s)
-            self.connection.receive_bytes(data)
-            if self.connection.is_mid_frame:
-                self._check_progress(len(data), is_mid_frame=True)
+        held: Held | None = None
+        try:
+            deadline = self._loop.time() + timeout_s
+            line_deadline = None
+            while True:
+                await self._turn.take()
+                event = self.connection.next_event()
+                if event is not None:
+                    return event
+                now = self._loop.time()
+                if self.connection.awaits_line:
+                    timeout_s = deadline - now
+                    if timeout_s <= 0:
+                        raise TimedOut(f"{self.link.peer} sent no whole line in time")
+                if self.connection.is_mid_line:
+                    # A line has its own, shorter time, which does not begin anew with each byte.
+                    line_deadline = line_deadline or now + self.limits.line_s
+                    timeout_s = min(timeout_s, line_deadline - now)
+                    if timeout_s <= 0:
+                        raise TimedOut(f"{self.link.peer} did not finish its line within {self.limits.line_s:.0f} s")
+                if self.reserve is not None and held is None and self.connection.is_mid_frame:
+                    if (wanted := self.connection.wanted) > _LARGE_FRAME:
+                        held = await self.reserve(wanted)
+                data = await self.link.read(timeout_s)
+                self.connection.receive_bytes(data)
+                if self.connection.is_mid_frame:
+                    self._check_progress(len(data), is_mid_frame=True)
+        finally:
+            if held is not None:
+                held.release()
 
     async def payload(self) -> AsyncIterator[Buffer]:
         """Give the payload that has begun, in pieces as they come.

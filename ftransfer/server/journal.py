@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
-from collections.abc import Callable
 from typing import Any
 
 from ftransfer.audit import Audit
@@ -22,12 +20,14 @@ _MAX_SOURCES = 1024
 
 
 class LineBound:
-    """Lets so many lines a second through. `say_more` is called with how many were left out, when the second is over."""
+    """Lets so many lines a second through. `say_more` is called with how many were left out, when the second is over.
 
-    __slots__ = ("_ends_at", "_left_out", "_loop", "_say_more", "_timer", "_written")
+    A crowd makes one for each of a thousand addresses, so it is a base class: to keep a function in each would cost as much again.
+    """
 
-    def __init__(self, say_more: Callable[[int], None]) -> None:
-        self._say_more = say_more
+    __slots__ = ("_ends_at", "_left_out", "_loop", "_timer", "_written")
+
+    def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._ends_at = 0.0
         self._written = 0
@@ -60,55 +60,68 @@ class LineBound:
             self._timer = None
         if self._left_out:
             count, self._left_out = self._left_out, 0
-            self._say_more(count)
+            self.say_more(count)
+
+    def say_more(self, count: int) -> None:
+        raise NotImplementedError
 
 
-class Journal:
+class _RecordBound(LineBound):
+    """What may be refused in the owner's record."""
+
+    __slots__ = ("_about", "_audit")
+
+    def __init__(self, about: str, audit: Audit) -> None:
+        super().__init__()
+        self._about = about
+        self._audit = audit
+
+    def say_more(self, count: int) -> None:
+        self._audit.record("more", about=self._about, records=count)
+
+
+class Journal(LineBound):
     """The log, and the owner's record if one is kept, as far as one session or one source may fill them."""
 
-    __slots__ = ("_audit", "_lines", "_records", "about")
+    __slots__ = ("_audit", "_records", "about")
 
     def __init__(self, about: str, audit: Audit | None) -> None:
+        super().__init__()
         self.about = about  # whom the lines are about, as the summary says it
         self._audit = audit
-        # A crowd makes one of these for each of a thousand addresses: the bounds are made when there is something to count.
-        self._lines: LineBound | None = None
-        self._records: LineBound | None = None
+        self._records: _RecordBound | None = None  # made when there is something to count
 
     def note(self, text: str, *arguments: object, level: int = logging.INFO, exc_info: bool = False) -> bool:
         """Write a line into the log, or count it; whether it was written."""
-        self._lines = self._lines or LineBound(self._count_lines)
-        is_admitted = self._lines.admits()
+        is_admitted = self.admits()
         if is_admitted:
             log.log(level, text, *arguments, exc_info=exc_info)
         return is_admitted
 
     def record(self, event: str, *, result: str, **fields: Any) -> None:
         """Write into the owner's record, or count what was refused."""
-        if self._audit is not None and (result == "ok" or self._admits_record()):
-            self._audit.record(event, result=result, **fields)
-
-    def _admits_record(self) -> bool:
-        self._records = self._records or LineBound(self._count_records)
-        return self._records.admits()
+        audit = self._audit
+        if audit is None:
+            return
+        if result != "ok":
+            self._records = self._records or _RecordBound(self.about, audit)
+            if not self._records.admits():
+                return
+        audit.record(event, result=result, **fields)
 
     @property
     def is_over(self) -> bool:
         """Whether a new one would do as well."""
-        return all(bound is None or bound.is_over for bound in (self._lines, self._records))
+        return super().is_over and (self._records is None or self._records.is_over)
 
     def flush(self) -> None:
         """Say what was left out and has not been counted yet."""
-        for bound in (self._lines, self._records):
-            if bound is not None:
-                bound.flush()
+        super().flush()
+        if self._records is not None:
+            self._records.flush()
 
-    def _count_lines(self, count: int) -> None:
+    def say_more(self, count: int) -> None:
         log.info("%s: %d more lines", self.about, count)
-
-    def _count_records(self, count: int) -> None:
-        if self._audit is not None:
-            self._audit.record("more", about=self.about, records=count)
 
 
 class Journals:
@@ -116,7 +129,7 @@ class Journals:
 
     def __init__(self, audit: Audit | None) -> None:
         self._audit = audit
-        self._journals: OrderedDict[str, Journal] = OrderedDict()
+        self._journals: dict[str, Journal] = {}  # the one that was used last comes last
         self._sweeping: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
@@ -124,12 +137,10 @@ class Journals:
 
     def of(self, source: str) -> Journal:
         """Give the journal of one source."""
-        journal = self._journals.get(source)
-        if journal is None:
-            journal = self._journals[source] = Journal(source, self._audit)
-            if len(self._journals) > _MAX_SOURCES:
-                self._journals.popitem(last=False)[1].flush()
-        self._journals.move_to_end(source)
+        journal = self._journals.pop(source, None) or Journal(source, self._audit)
+        if len(self._journals) >= _MAX_SOURCES:
+            self._journals.pop(next(iter(self._journals))).flush()
+        self._journals[source] = journal
         if self._sweeping is None:
             self._sweep_later()
         return journal
