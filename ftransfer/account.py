@@ -14,15 +14,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ftransfer.amounts import format_size
+from ftransfer.auth.permissions import Allowance, Principal
 from ftransfer.digest import Digest
 from ftransfer.errors import FtransferError, NotFound, QuotaFull
-from ftransfer.jobs import stop_task
 from ftransfer.ledger import NOTHING, Claim, Ledger, Part, Place, Total
 from ftransfer.names import ROOT, SafeName, escape
-from ftransfer.rights import Allowance, Principal
 from ftransfer.storage.base import FOLDER, Announcement, Entry, SmallFile, Space, Store, Usage, Writer, usage_of
 from ftransfer.storage.base import Part as FilePart
+from ftransfer.system.threads import stop_task
+from ftransfer.units import format_size
 
 # How often the free room is looked at while an upload of unknown size grows.
 _FREE_S = 0.5

@@ -13,11 +13,10 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 
 from ftransfer.account import Account
+from ftransfer.auth.permissions import Principal, Right
 from ftransfer.errors import AlreadyThere, Forbidden, FtransferError, NameRefused, NotAFile, NotAFolder, NotFound, ReadOnly
-from ftransfer.hiding import HiddenNames
 from ftransfer.limits import DEFAULT_LIMITS, Limits
 from ftransfer.names import ROOT, SafeName, check_told, escape, parse_name, parse_path
-from ftransfer.rights import Principal, Right
 from ftransfer.storage.base import (
     FOLDER,
     LINK,
@@ -32,6 +31,7 @@ from ftransfer.storage.base import (
     Writer,
     lines_of,
 )
+from ftransfer.transfer.hiding import HiddenNames
 from ftransfer.uploads import OpenUpload, Uploads
 
 _SEEING = (Right.LIST, Right.READ)

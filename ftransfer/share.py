@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 
 from ftransfer.account import Account, Bounds
+from ftransfer.auth.permissions import ANYONE, NO_RIGHTS, Principal, Right
 from ftransfer.door import Door
-from ftransfer.hiding import HiddenNames
 from ftransfer.limits import DEFAULT_LIMITS, Limits
-from ftransfer.rights import ANYONE, NO_RIGHTS, Principal, Right
 from ftransfer.storage.base import Store
+from ftransfer.transfer.hiding import HiddenNames
 from ftransfer.uploads import Uploads
 
 _DROP_BOX = frozenset({Right.WRITE, Right.SAY})

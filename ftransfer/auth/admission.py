@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from ftransfer.auth.passwords import cost_of, decoy_like, matches
+from ftransfer.auth.permissions import ANYONE, Principal
 from ftransfer.auth.users import User
-from ftransfer.rights import ANYONE, Principal
 
 # The words of hello's key "auth".
 NO_LOGIN, MAY_LOG_IN, MUST_LOG_IN = "none", "optional", "required"

@@ -14,7 +14,7 @@ from pathlib import Path
 from ftransfer.auth.users import User, parse_users, section_of, why_no_name
 from ftransfer.errors import BadFile
 from ftransfer.names import escape
-from ftransfer.private import locked, read_private, rewrite
+from ftransfer.system.private_files import locked, read_private, rewrite
 
 # A value that stands on one line, without what follows it there.
 _VALUE = r"""(?:"[^"\n]*"|'[^'\n]*'|\{[^{}\n]*\}|\[[^\[\]\n]*\]|[\w.+-]+)"""

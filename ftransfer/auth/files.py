@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from ftransfer.auth.admission import Admission
 from ftransfer.auth.users import load_users
 from ftransfer.errors import BadFile
-from ftransfer.private import read_secret
+from ftransfer.system.private_files import read_secret
 
 log = logging.getLogger("ftransfer.server")
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from ftransfer.auth.admission import make_token
-from ftransfer.private import locked, read_private, read_secret, write_private
+from ftransfer.system.private_files import locked, read_private, read_secret, write_private
 
 _FOLDER = "tokens"
 _NAME_LENGTH = 32  # hexadecimal digits: two folders never share a name

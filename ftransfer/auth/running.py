@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from ftransfer.errors import BadFile
 from ftransfer.loopback import is_loopback
-from ftransfer.private import locked
+from ftransfer.system.private_files import locked
 
 _FOLDER = "running"
 _MAX_BYTES = 64 * 1024

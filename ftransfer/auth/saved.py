@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ftransfer.addresses import canonical_address
 from ftransfer.errors import BadFile
-from ftransfer.private import locked, read_private, warn_if_readable, write_private
+from ftransfer.system.private_files import locked, read_private, warn_if_readable, write_private
 
 
 @dataclass(frozen=True, slots=True)

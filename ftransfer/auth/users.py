@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ftransfer.amounts import parse_count, parse_rate, parse_size
 from ftransfer.auth.passwords import is_hash
+from ftransfer.auth.permissions import Allowance, Grant, parse_rights
 from ftransfer.errors import BadFile, NameRefused
 from ftransfer.names import escape, parse_path
-from ftransfer.private import read_private, warn_if_readable
-from ftransfer.rights import Allowance, Grant, parse_rights
+from ftransfer.system.private_files import read_private, warn_if_readable
+from ftransfer.units import parse_count, parse_rate, parse_size
 
 _NEEDED = ("name", "password", "rights")
 _AMOUNTS = {"quota": parse_size, "quota_files": parse_count, "max_file": parse_size, "rate": parse_rate}

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
-from ftransfer.amounts import parse_count, parse_rate, parse_size, parse_time
 from ftransfer.cli.options import checked_by
 from ftransfer.cli.parameters import Option
 from ftransfer.networks import Networks
 from ftransfer.shell.failures import WrongUsage
+from ftransfer.units import parse_count, parse_rate, parse_size, parse_time
 
 if TYPE_CHECKING:
     from ftransfer.account import Bounds
@@ -154,7 +154,7 @@ def trusted_of(values: Mapping[str, Any]) -> Networks:
 
 def bounds_of(values: Mapping[str, Any]) -> Bounds:
     from ftransfer.account import Bounds
-    from ftransfer.rights import Allowance
+    from ftransfer.auth.permissions import Allowance
 
     return Bounds(
         all=Allowance(

@@ -16,8 +16,8 @@ from ftransfer.shell.failures import WrongUsage
 if TYPE_CHECKING:
     from ftransfer.auth.admission import Admission
     from ftransfer.auth.files import CredentialFiles
+    from ftransfer.auth.permissions import Principal
     from ftransfer.auth.running import Registration
-    from ftransfer.rights import Principal
     from ftransfer.tls.contexts import ServerTls
 
 log = logging.getLogger("ftransfer.server")
@@ -29,7 +29,7 @@ def check_tls(word: str) -> None:
 
 
 def check_anonymous(words: str) -> None:
-    from ftransfer.rights import parse_rights
+    from ftransfer.auth.permissions import parse_rights
 
     if words:
         parse_rights(words)
@@ -66,8 +66,8 @@ class GuardOptions:
             )
 
     def anonymous_principal(self) -> Principal | None:
+        from ftransfer.auth.permissions import Grant, Principal, parse_rights
         from ftransfer.names import ROOT
-        from ftransfer.rights import Grant, Principal, parse_rights
 
         if not self.anonymous:
             return None
@@ -100,7 +100,7 @@ class Guard:
         from ftransfer.auth.own_token import own_token
         from ftransfer.auth.running import Registration
         from ftransfer.loopback import listens_on_loopback_only
-        from ftransfer.private import state_folder
+        from ftransfer.system.private_files import state_folder
 
         is_local = listens_on_loopback_only(host)
         # A certificate that was given is there to be shown.
@@ -182,7 +182,7 @@ def _tls(options: GuardOptions) -> ServerTls:
 
     if options.cert:
         return ServerTls(options.cert, options.key, options.client_ca)
-    from ftransfer.private import state_folder
+    from ftransfer.system.private_files import state_folder
     from ftransfer.tls.identity import own_identity
 
     return ServerTls(str(own_identity(state_folder())), client_ca=options.client_ca)
@@ -197,7 +197,7 @@ def _admission(options: GuardOptions) -> Admission:
 
         users = load_users(options.users)
     if options.token_file:
-        from ftransfer.private import read_secret
+        from ftransfer.system.private_files import read_secret
 
         token = read_secret(options.token_file)
     return Admission(token=token, users=users, anonymous=options.anonymous_principal())

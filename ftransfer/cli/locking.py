@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import Annotated
 
 from ftransfer.cli.parameters import Option
-from ftransfer.lockdown import CannotLock, lock_in
 from ftransfer.shell.failures import WrongUsage
+from ftransfer.system.sandbox import CannotLock, lock_in
 
 LockDown = Annotated[
     bool | None,

@@ -9,7 +9,7 @@ from ftransfer.cli.output import note
 from ftransfer.cli.running import run
 from ftransfer.cli.way import chosen_way
 from ftransfer.errors import NotAuthorised
-from ftransfer.private import read_piped_secret
+from ftransfer.system.private_files import read_piped_secret
 
 LOGIN_EXAMPLES = """\b
 Examples:
@@ -47,8 +47,8 @@ async def _login(host: str, port: int) -> None:
     from ftransfer.client.conversation import Conversation
     from ftransfer.client.greeting import NO_LOGIN, Address
     from ftransfer.client.login import save_login
-    from ftransfer.jobs import movers, run_job
     from ftransfer.limits import DEFAULT_LIMITS
+    from ftransfer.system.threads import movers, run_job
 
     security = chosen_way().security()
     address = Address(host, port)

@@ -34,7 +34,7 @@ def parse_age(text: str) -> int:
     Raises:
         WrongUsage: It is none.
     """
-    from ftransfer.amounts import parse_time
+    from ftransfer.units import parse_time
 
     try:
         return int(parse_time(text))

@@ -22,9 +22,9 @@ from ftransfer.cli.options import check_listening_port, checked_by, parse_age, s
 from ftransfer.cli.output import DONE, INTERRUPTED, note
 from ftransfer.cli.parameters import Argument, Option
 from ftransfer.cli.running import run
-from ftransfer.jobs import stop_task, switch_often
 from ftransfer.names import escape
 from ftransfer.shell.failures import WrongUsage
+from ftransfer.system.threads import stop_task, switch_often
 
 if TYPE_CHECKING:
     from ftransfer.audit import Audit

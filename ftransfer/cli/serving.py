@@ -13,7 +13,7 @@ from ftransfer.shell.failures import WrongUsage
 
 if TYPE_CHECKING:
     from ftransfer.cli.guard import GuardOptions
-    from ftransfer.hiding import HiddenNames
+    from ftransfer.transfer.hiding import HiddenNames
 
 
 def _check_patterns(patterns: list[str] | None) -> list[str] | None:
@@ -47,7 +47,7 @@ YesReally = Annotated[
 
 
 def hiding_of(values: Mapping[str, Any]) -> HiddenNames | None:
-    from ftransfer.hiding import SECRETS
+    from ftransfer.transfer.hiding import SECRETS
     from ftransfer.transfer.selection import hidden_names
 
     patterns = [*(() if values["hide_nothing"] else SECRETS), *(values["hide"] or ())]
@@ -65,7 +65,7 @@ def refuse_secrets(folder: str, own_files: Mapping[str, str | None], *, yes_real
     """
     if yes_really or not os.path.isdir(folder):
         return  # that it is none is told by who opens it
-    from ftransfer.private import state_folder
+    from ftransfer.system.private_files import state_folder
 
     root = Path(os.path.realpath(folder))
     why = ""

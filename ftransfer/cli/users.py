@@ -17,8 +17,8 @@ from ftransfer.cli.parameters import Argument, Option
 from ftransfer.cli.quick import QuickCommand, QuickGroup
 from ftransfer.errors import NameRefused
 from ftransfer.names import escape
-from ftransfer.private import read_piped_secret
 from ftransfer.shell.failures import WrongUsage
+from ftransfer.system.private_files import read_piped_secret
 
 _RIGHTS = """\
 Rights are words with commas between: list, read (with list), get (without), write (new files), overwrite, delete, change (all of
@@ -163,9 +163,9 @@ def user_rm(file: UsersFile, name: UserName) -> None:
 @for_typer
 def user_list(file: UsersFile, as_json: Json = False) -> None:
     """List the users and what they may do, without their passwords."""
-    from ftransfer.amounts import format_size
+    from ftransfer.auth.permissions import format_rights
     from ftransfer.auth.users import load_users
-    from ftransfer.rights import format_rights
+    from ftransfer.units import format_size
 
     for user in load_users(file).values():
         rights = {f"/{grant.prefix}": format_rights(grant.rights) for grant in user.grants}
@@ -201,7 +201,7 @@ def _values(
     rights: Sequence[str] | None, quota: str | None, quota_files: str | None, max_file: str | None, rate: str | None
 ) -> dict[str, str | Mapping[str, str] | None]:
     """Return what was given, under the keys of the users file; None for what is to be taken away."""
-    from ftransfer.amounts import parse_count, parse_rate, parse_size
+    from ftransfer.units import parse_count, parse_rate, parse_size
 
     values: dict[str, str | Mapping[str, str] | None] = {}
     if rights:
@@ -225,8 +225,8 @@ def _values(
 
 
 def _checked_rights(given: Sequence[str]) -> str | Mapping[str, str]:
+    from ftransfer.auth.permissions import format_rights, parse_rights
     from ftransfer.names import parse_path
-    from ftransfer.rights import format_rights, parse_rights
 
     found: dict[str, str] = {}
     for text in given:

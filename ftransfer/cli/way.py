@@ -77,7 +77,7 @@ class Way(NamedTuple):
 
     def _given_secret(self) -> str:
         if self.token_file:
-            from ftransfer.private import read_secret
+            from ftransfer.system.private_files import read_secret
 
             return read_secret(self.token_file)
         return os.environ.get(SECRET_VARIABLE, "")

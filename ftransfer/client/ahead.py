@@ -16,13 +16,13 @@ from ftransfer.client.trees import TreeItem, TreeRun, below
 from ftransfer.client.uploads import AT_ONCE_BYTES, changed, give_up, receipt_of, source_of, upload
 from ftransfer.digest import Digest
 from ftransfer.errors import Aborted, ChannelError, FtransferError, LineTooLong, ShareError, SourceChanged
-from ftransfer.jobs import stop_task
 from ftransfer.names import SafeName, parse_name
 from ftransfer.protocol.commands import Command
 from ftransfer.protocol.replies import End
 from ftransfer.storage.base import Entry, Reader, Store
-from ftransfer.transfer.digesting import RunningDigest, confirm
+from ftransfer.system.threads import stop_task
 from ftransfer.transfer.pump import send_content
+from ftransfer.transfer.running_digest import RunningDigest, confirm
 
 # Up to this size a file is sent ahead. For a larger one the wait for the server's word is little beside that for its bytes; and
 # a server that does not keep what was sent without waiting makes us send so much twice, not more.

@@ -15,11 +15,11 @@ from ftransfer.errors import FtransferError, NotFound, ShareError, SourceChanged
 from ftransfer.names import ROOT, SafeName, parse_name
 from ftransfer.protocol.replies import Listing, Reply
 from ftransfer.storage.base import FOLDER, WHOLE, Entry, Range, Store
-from ftransfer.transfer.digesting import digest_in_store
 from ftransfer.transfer.pipeline import closing, read_ahead
 from ftransfer.transfer.records import entries_from_wire
+from ftransfer.transfer.running_digest import digest_in_store
 from ftransfer.transfer.spans import FEATURE, Differences, Span, find_differences, span_from_wire
-from ftransfer.transfer.tree import Comparison, Rules
+from ftransfer.transfer.treediff import Comparison, Rules
 
 # Ranges that are asked for ahead, so that each does not cost a round trip; their bounds together are no longer than that, so that
 # all lines fit into what the sockets hold.

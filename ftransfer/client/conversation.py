@@ -7,7 +7,6 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from ftransfer.channel import Channel
 from ftransfer.client.greeting import NO_LOGIN, Address, greet
 from ftransfer.client.security import DEFAULT_SECURITY, Security
 from ftransfer.errors import (
@@ -29,6 +28,7 @@ from ftransfer.protocol.commands import Command
 from ftransfer.protocol.connection import Event, InputEnded, Payload
 from ftransfer.protocol.replies import HEARTBEAT, ErrorReply, Hello, Listing, Notice, Reply, take_count
 from ftransfer.protocol.state import State
+from ftransfer.transport.channel import Channel
 
 # However short the pauses are that a server wants: it must not make us send without end.
 _LEAST_HEARTBEAT_S = 0.1

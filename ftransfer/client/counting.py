@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from ftransfer.client.comparing import Entries, remote_entries
 from ftransfer.client.trees import TreeRun
 from ftransfer.errors import FtransferError
-from ftransfer.jobs import stop_task
 from ftransfer.names import ROOT, SafeName
 from ftransfer.storage.base import FILE, Store
+from ftransfer.system.threads import stop_task
 
 if TYPE_CHECKING:
     from ftransfer.client.client import Client

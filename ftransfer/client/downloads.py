@@ -20,14 +20,14 @@ from ftransfer.errors import (
     SourceChanged,
     Truncated,
 )
-from ftransfer.jobs import movers, run_job
 from ftransfer.names import SafeName, escape
 from ftransfer.protocol.connection import Event
 from ftransfer.protocol.replies import End, Meta, take_count
 from ftransfer.storage.base import KEEP_PARTIALS_S, Announcement, Entry, Partial, Store, Writer
-from ftransfer.transfer.digesting import RunningDigest
+from ftransfer.system.threads import movers, run_job
 from ftransfer.transfer.pump import Sink, receive_content
 from ftransfer.transfer.records import Receipt
+from ftransfer.transfer.running_digest import RunningDigest
 
 # Partial downloads are kept apart from partial uploads, should a folder be served and downloaded into at once.
 OWNER = "get"

@@ -20,11 +20,11 @@ from ftransfer.client.told import Told
 from ftransfer.client.treecommands import get_told
 from ftransfer.client.trees import TreeItem, TreeOptions
 from ftransfer.errors import DigestMismatch, FtransferError, NotAFolder, NotFound, RemoteProtocolError, SourceChanged, Truncated
-from ftransfer.jobs import movers, run_job
 from ftransfer.names import SafeName, escape, parse_name
 from ftransfer.protocol.live import CREATED, REMOVED, Change, LiveEvent
 from ftransfer.storage.base import FILE
 from ftransfer.storage.local import LocalStore
+from ftransfer.system.threads import movers, run_job
 
 # Folders come and go in flocks: the trees are compared so long after the last change, at the latest so long after the first.
 _QUIET_S = 0.3

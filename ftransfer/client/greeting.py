@@ -8,15 +8,15 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ftransfer.channel import Channel
 from ftransfer.client.security import Security
 from ftransfer.errors import CannotConnect, Closed, NotTrusted, ProtocolError, TimedOut, TlsRequired
-from ftransfer.jobs import movers, run_job
 from ftransfer.limits import Limits
-from ftransfer.link import Link, connect_link
 from ftransfer.names import escape
 from ftransfer.protocol.connection import Role
 from ftransfer.protocol.replies import ErrorReply, Hello
+from ftransfer.system.threads import movers, run_job
+from ftransfer.transport import Link, connect_link
+from ftransfer.transport.channel import Channel
 
 PROTOCOL = 1
 NO_LOGIN, MUST_LOG_IN = "none", "required"  # of hello's key "auth"

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from ftransfer.auth.running import RunningServer, find_running
 from ftransfer.client.security import Security
 from ftransfer.errors import BadFile, NotTrusted
-from ftransfer.link import Link
-from ftransfer.private import state_folder
+from ftransfer.system.private_files import state_folder
+from ftransfer.transport import Link
 
 if TYPE_CHECKING:
     from ftransfer.client.greeting import Address

@@ -10,8 +10,8 @@ from ftransfer.client.greeting import MUST_LOG_IN, NO_LOGIN
 from ftransfer.client.known import is_confirmed, own_server, shown_by
 from ftransfer.client.security import Security
 from ftransfer.errors import BadFile, LoginNeeded, NotAuthorised, NotTrusted, UnknownServer
-from ftransfer.jobs import movers, run_job
-from ftransfer.private import state_folder
+from ftransfer.system.private_files import state_folder
+from ftransfer.system.threads import movers, run_job
 
 if TYPE_CHECKING:
     from ftransfer.auth.saved import SavedLogins

@@ -19,9 +19,9 @@ from ftransfer.names import SafeName, escape, parse_name
 from ftransfer.protocol.connection import Event
 from ftransfer.protocol.replies import Meta, take
 from ftransfer.storage.base import FILE, Announcement, Entry, Store, Writer
-from ftransfer.transfer.digesting import RunningDigest
 from ftransfer.transfer.pump import receive_content
 from ftransfer.transfer.records import Receipt, described_from_wire
+from ftransfer.transfer.running_digest import RunningDigest
 
 
 class _Whole:

@@ -35,8 +35,8 @@ from ftransfer.errors import Aborted, Busy, ChannelError, DigestMismatch, Ftrans
 from ftransfer.protocol.connection import Event
 from ftransfer.protocol.replies import PARTS, End, Meta
 from ftransfer.storage.base import Reader
-from ftransfer.transfer.digesting import RunningDigest, confirm
 from ftransfer.transfer.records import Receipt
+from ftransfer.transfer.running_digest import RunningDigest, confirm
 
 
 async def upload_best(

@@ -34,10 +34,10 @@ from ftransfer.errors import (
     RemoteProtocolError,
     SourceChanged,
 )
-from ftransfer.jobs import stop_task
 from ftransfer.names import ROOT, SafeName, escape, parse_name
 from ftransfer.protocol.replies import Outcomes, Reply, take_count
 from ftransfer.storage.base import FILE, FOLDER, LINK, OTHER, Entry, SmallFile, Store
+from ftransfer.system.threads import stop_task
 from ftransfer.transfer.below import StoreBelow
 from ftransfer.transfer.packs import (
     MAX_ITEMS,

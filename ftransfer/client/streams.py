@@ -13,7 +13,7 @@ from ftransfer.client.conversation import Conversation
 from ftransfer.client.downloads import LONG_PATH_S
 from ftransfer.client.segments import Segment, Segments
 from ftransfer.errors import ChannelError, Closed, FtransferError, RequestError
-from ftransfer.link import Link
+from ftransfer.transport import Link
 
 FIRST_STREAMS = 8
 MAX_STREAMS = 32

@@ -11,9 +11,9 @@ from ftransfer.errors import FtransferError
 from ftransfer.names import SafeName, parse_name
 from ftransfer.protocol.live import MOVED, REMOVED, Change
 from ftransfer.storage.base import FILE, FOLDER, Entry, Store
-from ftransfer.transfer.digesting import digest_in_store
 from ftransfer.transfer.packs import MAX_PACKED_BYTES
 from ftransfer.transfer.records import described_from_wire
+from ftransfer.transfer.running_digest import digest_in_store
 
 
 class Told:

@@ -13,10 +13,10 @@ from ftransfer.client.downloads import LONG_PATH_S, PartFile, StreamDownload, do
 from ftransfer.client.paths import RemoteName, share_name, share_path, tidy
 from ftransfer.client.retry import afresh_once
 from ftransfer.client.uploads import Report, source_of, upload, upload_stream
-from ftransfer.jobs import movers, run_job
 from ftransfer.names import SafeName, parse_name
 from ftransfer.storage.base import Reader, Store
 from ftransfer.storage.local import LocalStore
+from ftransfer.system.threads import movers, run_job
 from ftransfer.transfer.records import Progress, ProgressCallback, Receipt
 
 

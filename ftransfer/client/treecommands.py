@@ -19,10 +19,10 @@ from ftransfer.client.told import Told, plan_told
 from ftransfer.client.trees import OnItem, Plan, TreeOptions, TreeReport, TreeRun
 from ftransfer.client.unfinished import is_empty, until_whole
 from ftransfer.errors import FtransferError, NameRefused, NotAFolder, NotFound
-from ftransfer.jobs import movers, run_job
 from ftransfer.names import SafeName, escape
 from ftransfer.storage.base import FILE, Entry, Store
 from ftransfer.storage.local import LocalStore
+from ftransfer.system.threads import movers, run_job
 from ftransfer.transfer.records import ProgressCallback, described_from_wire
 from ftransfer.transfer.selection import everything, glob_selection, split_glob
 from ftransfer.transfer.spool import Spool

@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 from ftransfer.digest import Digest, digest_of
 from ftransfer.errors import AlreadyThere, FolderNotEmpty, Forbidden, FtransferError, LeftOut, RemoteProtocolError
-from ftransfer.hiding import HiddenNames
 from ftransfer.names import SafeName, encode_name, escape, parse_name
 from ftransfer.storage.base import (
     DEAD_LINK,
@@ -32,11 +31,12 @@ from ftransfer.storage.base import (
     Entry,
     SmallFile,
 )
+from ftransfer.transfer.hiding import HiddenNames
 from ftransfer.transfer.packs import MAX_PACKED_BYTES
 from ftransfer.transfer.records import Progress, ProgressCallback
 from ftransfer.transfer.selection import Wanted, everything, hidden_names
 from ftransfer.transfer.spool import Mark, Spool
-from ftransfer.transfer.tree import Action, Doing, Rules
+from ftransfer.transfer.treediff import Action, Doing, Rules
 
 _MOST_PATTERNS = 1000
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from ftransfer.client.known import check_key, is_known
 from ftransfer.client.security import Security
 from ftransfer.errors import CannotConnect, Closed, NotAuthorised, NotTrusted, TimedOut
-from ftransfer.jobs import movers, run_job
-from ftransfer.link import Link
+from ftransfer.system.threads import movers, run_job
 from ftransfer.tls.contexts import client_context
+from ftransfer.transport import Link
 
 if TYPE_CHECKING:
     from ftransfer.client.greeting import Address

@@ -16,10 +16,10 @@ from ftransfer.client.downloads import OWNER
 from ftransfer.client.paths import RemoteName, share_path, tidy
 from ftransfer.client.trees import TreeRun
 from ftransfer.errors import FtransferError
-from ftransfer.jobs import movers, run_job
 from ftransfer.names import RESERVED_PREFIX, ROOT, SafeName
 from ftransfer.storage.base import Announcement, Store
 from ftransfer.storage.local import LocalStore
+from ftransfer.system.threads import movers, run_job
 
 _MARK = SafeName((f"{RESERVED_PREFIX}-tree",))  # a name that no content can have
 

@@ -21,15 +21,15 @@ from ftransfer.errors import (
     ShareError,
     SourceChanged,
 )
-from ftransfer.jobs import movers, run_job, stop_task
 from ftransfer.names import escape
 from ftransfer.protocol.connection import Event
 from ftransfer.protocol.replies import End, Meta, Reply, take, take_count
 from ftransfer.protocol.state import State
 from ftransfer.storage.base import Reader
-from ftransfer.transfer.digesting import RunningDigest, confirm
+from ftransfer.system.threads import movers, run_job, stop_task
 from ftransfer.transfer.pump import BLOCK, send_content
 from ftransfer.transfer.records import Receipt
+from ftransfer.transfer.running_digest import RunningDigest, confirm
 
 # Called with (bytes in place at the server, size of the whole or None).
 Report = Callable[[int, int | None], None]

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator, 
 from itertools import groupby
 from typing import Any, NamedTuple
 
+from ftransfer.auth.permissions import Right
 from ftransfer.digest import Digest
 from ftransfer.errors import Aborted, Closed, FtransferError, NameRefused, RemoteProtocolError
 from ftransfer.memory import Reservation
@@ -15,7 +16,6 @@ from ftransfer.names import SafeName, escape, parse_name
 from ftransfer.protocol.commands import Command
 from ftransfer.protocol.connection import InputEnded, Payload
 from ftransfer.protocol.replies import ErrorReply, Finish, Listing
-from ftransfer.rights import Right
 from ftransfer.server.session import Session
 from ftransfer.storage.base import OTHER, Entry, SmallFile
 from ftransfer.transfer.packs import (

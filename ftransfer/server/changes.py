@@ -10,13 +10,13 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Protocol
 
 from ftransfer.errors import BadArgument, FtransferError, StoreFailed, UnknownVerb
-from ftransfer.hiding import HiddenNames
 from ftransfer.limits import Limits
 from ftransfer.names import SafeName
 from ftransfer.protocol.live import CHANGED, CREATED, MOVED, REMOVED, Change, Person, Rescan
 from ftransfer.server.live import Hub, Seat
 from ftransfer.server.watched import Watched
 from ftransfer.storage.base import FOLDER, Entry
+from ftransfer.transfer.hiding import HiddenNames
 
 log = logging.getLogger("ftransfer.server")
 

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from ftransfer.digest import Digest
 from ftransfer.limits import Limits
 from ftransfer.storage.base import Entry, Reader
-from ftransfer.transfer.digesting import STEP_BYTES, RunningDigest
-from ftransfer.turns import Turns
+from ftransfer.system.turns import Turns
+from ftransfer.transfer.running_digest import STEP_BYTES, RunningDigest
 
 _MAX_OWNERS = 1024  # of whom it is remembered what they have spent, as long as it matters
 _CAPACITY = 32_768  # about 15 MB

@@ -35,10 +35,10 @@ from ftransfer.server.login import handle_login
 from ftransfer.server.puts import handle_part, handle_put
 from ftransfer.server.session import Handler, Session
 from ftransfer.storage.base import Entry, Reader
-from ftransfer.transfer.digesting import RunningDigest, confirm
 from ftransfer.transfer.packs import in_frames
 from ftransfer.transfer.pump import send_content
 from ftransfer.transfer.records import entry_to_wire
+from ftransfer.transfer.running_digest import RunningDigest, confirm
 from ftransfer.transfer.spans import span_of, span_to_wire
 
 # Up to this size a file is read into memory and sent in one go.

@@ -11,11 +11,11 @@ import os
 import ssl
 from typing import TYPE_CHECKING
 
-from ftransfer.channel import Channel
 from ftransfer.errors import Closed, TimedOut, TlsRequired
 from ftransfer.limits import Limits
-from ftransfer.link import Link
 from ftransfer.protocol.foreign import ForeignProtocol, foreign_in
+from ftransfer.transport import Link
+from ftransfer.transport.channel import Channel
 
 if TYPE_CHECKING:
     from ftransfer.tls.contexts import ServerTls

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from ftransfer.channel import BLOCK_BYTES
 from ftransfer.errors import Busy
 from ftransfer.memory import MemoryBudget, Reservation
+from ftransfer.transport.channel import BLOCK_BYTES
 
 if TYPE_CHECKING:
     from ftransfer.server.session import Session

@@ -9,10 +9,10 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Collection, Iterable, Iterator
 
+from ftransfer.auth.permissions import Principal, Right
 from ftransfer.names import SafeName, sort_key
 from ftransfer.protocol.live import CREATED, MOVED, REMOVED, Change, event_to_notice, is_below
 from ftransfer.protocol.replies import encode_notice
-from ftransfer.rights import Principal, Right
 from ftransfer.server.outbox import Bundle
 from ftransfer.server.watched import key_range
 from ftransfer.storage.base import FOLDER

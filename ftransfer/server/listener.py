@@ -13,11 +13,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from ftransfer.audit import Audit
 from ftransfer.auth.admission import OPEN, Admission
-from ftransfer.channel import Channel
 from ftransfer.errors import Busy, CannotListen, ChannelError, TlsRequired
 from ftransfer.limits import DEFAULT_LIMITS, Limits
-from ftransfer.link import Link
-from ftransfer.link.port import Port
 from ftransfer.memory import ContentMemory
 from ftransfer.networks import Networks
 from ftransfer.penalties import source_of
@@ -35,10 +32,13 @@ from ftransfer.server.live import Hub
 from ftransfer.server.logins import LoginQueue
 from ftransfer.server.rates import RateBounds, Rates
 from ftransfer.server.session import Session
-from ftransfer.server.slack import Slack
 from ftransfer.share import Share
 from ftransfer.storage.base import KEEP_PARTIALS_S
+from ftransfer.system.heap import Slack
 from ftransfer.transfer.spans import FEATURE as SPANS
+from ftransfer.transport import Link
+from ftransfer.transport.channel import Channel
+from ftransfer.transport.listener import Port
 from ftransfer.version import VERSION
 
 if TYPE_CHECKING:

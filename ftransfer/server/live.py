@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ftransfer.channel import Channel
+from ftransfer.auth.permissions import Principal, Right
 from ftransfer.errors import BadArgument, NameRefused, NameTaken, NotFound
 from ftransfer.limits import Limits
 from ftransfer.names import SafeName, escape, parse_path
@@ -29,12 +29,12 @@ from ftransfer.protocol.live import (
     event_to_notice,
 )
 from ftransfer.protocol.replies import encode_notice
-from ftransfer.rights import Principal, Right
 from ftransfer.server.attendance import AttendanceNews
 from ftransfer.server.helpers import SharedGet, join_leader, leave_leader
 from ftransfer.server.interests import Round
 from ftransfer.server.outbox import Bundle, Outbox
 from ftransfer.server.pace import Pace
+from ftransfer.transport.channel import Channel
 
 log = logging.getLogger("ftransfer.server")
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from ftransfer.jobs import run_job
+from ftransfer.system.threads import run_job
 
 T = TypeVar("T")
 

@@ -10,12 +10,12 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass
 
-from ftransfer.channel import Channel
 from ftransfer.errors import ChannelError, FtransferError
-from ftransfer.jobs import stop_task
 from ftransfer.limits import Limits
 from ftransfer.protocol.live import Missed, event_to_notice
 from ftransfer.protocol.replies import HEARTBEAT, Notice, encode_notice
+from ftransfer.system.threads import stop_task
+from ftransfer.transport.channel import Channel
 
 # As many frames as one sendmsg takes, and not much more of content than a socket takes at once.
 _BATCH_FRAMES = 64

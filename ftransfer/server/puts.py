@@ -14,8 +14,8 @@ from ftransfer.protocol.connection import Event, InputEnded, Payload
 from ftransfer.protocol.replies import End, ErrorReply, Meta
 from ftransfer.server.session import Session
 from ftransfer.storage.base import Announcement, Entry, Writer
-from ftransfer.transfer.digesting import RunningDigest
 from ftransfer.transfer.pump import receive_content
+from ftransfer.transfer.running_digest import RunningDigest
 
 
 async def handle_put(session: Session, command: Command) -> dict[str, Any]:

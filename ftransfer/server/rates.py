@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from weakref import WeakSet, WeakValueDictionary
 
-from ftransfer.rights import Principal
+from ftransfer.auth.permissions import Principal
 from ftransfer.throttle import Bucket, Throttle
 
 

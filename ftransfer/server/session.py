@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftransfer.audit import Audit
 from ftransfer.auth.admission import NOBODY, OPEN, Admission, Login
-from ftransfer.channel import Channel
+from ftransfer.auth.permissions import Principal
 from ftransfer.errors import (
     ChannelError,
     Closed,
@@ -32,7 +32,6 @@ from ftransfer.protocol.connection import InputEnded, Payload
 from ftransfer.protocol.foreign import ForeignProtocol
 from ftransfer.protocol.replies import Hello
 from ftransfer.protocol.state import State
-from ftransfer.rights import Principal
 from ftransfer.server.changes import Changes
 from ftransfer.server.digests import Digests
 from ftransfer.server.gate import Ticket
@@ -44,6 +43,7 @@ from ftransfer.server.login import check_may_say
 from ftransfer.server.logins import LoginQueue
 from ftransfer.server.rates import Rates, owner_of
 from ftransfer.share import Share
+from ftransfer.transport.channel import Channel
 
 if TYPE_CHECKING:
     from ftransfer.tls.contexts import ServerTls

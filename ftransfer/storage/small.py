@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 from ftransfer.digest import digest_of
 from ftransfer.errors import DigestMismatch, FtransferError, NameRefused, SourceChanged, StoreFailed
-from ftransfer.jobs import room
 from ftransfer.limits import clamp_time
 from ftransfer.names import NameReader, SafeName, encode_name
 from ftransfer.storage.aside import NewFolder, can_stand_in
@@ -26,6 +25,7 @@ from ftransfer.storage.hidden import HiddenPlace
 from ftransfer.storage.kernel import PATH_FLAGS, exists, release
 from ftransfer.storage.links import refuse_link_outside
 from ftransfer.storage.root import READ_FLAGS, Root, entry_of, refuse_special, times_of
+from ftransfer.system.threads import room
 
 # What is read of a file whose file system does not say its size.
 _UNSIZED_BYTES = 1 << 20

@@ -12,7 +12,6 @@ import stat
 from collections.abc import Generator, Iterator
 
 from ftransfer.errors import FtransferError, NotAFile, NotAFolder, NotFound, StoreFailed
-from ftransfer.jobs import room
 from ftransfer.limits import clamp_time
 from ftransfer.names import RESERVED_PREFIX, SafeName, escape, is_reserved
 from ftransfer.storage.base import (
@@ -32,7 +31,8 @@ from ftransfer.storage.kernel import FOLDER_FLAGS, release
 from ftransfer.storage.root import Root
 from ftransfer.storage.small import READ_SMALL_FLAGS, Shelf, read_content, read_small
 from ftransfer.storage.walk import can_be_named
-from ftransfer.turns import Step
+from ftransfer.system.threads import room
+from ftransfer.system.turns import Step
 
 _log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar
 
 from ftransfer.errors import FtransferError, StoreFailed
-from ftransfer.turns import Step, Turns
+from ftransfer.system.turns import Step, Turns
 
 if TYPE_CHECKING:
     from aiofiles.threadpool.binary import AsyncFileIO

@@ -40,7 +40,7 @@ from ftransfer.storage.kernel import FOLDER_FLAGS, release
 from ftransfer.storage.partials import RECORD, RECORDS
 from ftransfer.storage.root import Root
 from ftransfer.storage.threads import Work
-from ftransfer.turns import Step
+from ftransfer.system.turns import Step
 
 _log = logging.getLogger(__name__)
 

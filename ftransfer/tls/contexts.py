@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Sequence
 
 from ftransfer.errors import BadFile
-from ftransfer.private import check_private
+from ftransfer.system.private_files import check_private
 from ftransfer.tls.fingerprint import fingerprint_of
 
 HTTP = "http/1.1"  # as RFC 7301 names it

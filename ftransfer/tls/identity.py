@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from pathlib import Path
 
-from ftransfer.private import locked, read_private, write_private
+from ftransfer.system.private_files import locked, read_private, write_private
 
 _FILE = "server.pem"
 # Clients compare the fingerprint, not the dates. They are far apart, so that nobody meets the end of them.

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ftransfer.addresses import canonical_address
 from ftransfer.errors import BadFile
-from ftransfer.private import locked, read_private, write_private
+from ftransfer.system.private_files import locked, read_private, write_private
 from ftransfer.tls.fingerprint import parse_fingerprint
 
 _UNCONFIRMED = "unconfirmed"

@@ -12,7 +12,7 @@ from ftransfer.errors import ChannelError, SourceChanged
 from ftransfer.protocol.connection import Event, Payload
 from ftransfer.protocol.framing import Kind
 from ftransfer.storage.base import Reader
-from ftransfer.transfer.digesting import RunningDigest
+from ftransfer.transfer.running_digest import RunningDigest
 
 # The general path reads and writes in blocks of this size: one thread hop each.
 BLOCK = 1 << 20

@@ -16,12 +16,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 from ftransfer.errors import FtransferError, NameRefused
-from ftransfer.jobs import movers, run_job
 from ftransfer.limits import clamp_time
 from ftransfer.names import RESERVED_PREFIX, ROOT, SafeName, parse_name
 from ftransfer.protocol.live import CREATED, Change, Person, Rescan
 from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, Store
-from ftransfer.turns import Pause
+from ftransfer.system.threads import movers, run_job
+from ftransfer.system.turns import Pause
 from ftransfer.watch.hints import Hints, QueueOverflow
 from ftransfer.watch.inotify import InotifyHints
 from ftransfer.watch.portable import PortableHints

@@ -14,10 +14,10 @@ import pytest
 
 from ftransfer.account import Bounds
 from ftransfer.audit import Audit
+from ftransfer.auth.permissions import Allowance
 from ftransfer.digest import digest_of
 from ftransfer.errors import NotFound, QuotaFull
 from ftransfer.limits import Limits
-from ftransfer.rights import Allowance
 from ftransfer.server.listener import Server
 from ftransfer.server.rates import RateBounds
 from ftransfer.share import Share

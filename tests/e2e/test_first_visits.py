@@ -12,9 +12,9 @@ import pytest
 
 import ftransfer
 from ftransfer.auth.admission import Admission
+from ftransfer.auth.permissions import ANYONE
 from ftransfer.client.security import Security
 from ftransfer.errors import NotTrusted, UnknownServer
-from ftransfer.rights import ANYONE
 from tests.support.certificates import own_tls
 from tests.support.programs import Done, run_program, start_at_terminal
 from tests.support.service import Service, frame, free_port, serve

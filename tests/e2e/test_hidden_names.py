@@ -10,8 +10,8 @@ import pytest
 
 from ftransfer.client.trees import TreeOptions
 from ftransfer.errors import RemoteProtocolError
-from ftransfer.hiding import SECRETS
 from ftransfer.names import ROOT, parse_name
+from ftransfer.transfer.hiding import SECRETS
 from ftransfer.transfer.selection import hidden_names
 from tests.support.programs import run_program, start_server
 from tests.support.service import RawPeer, Service, serve

@@ -10,8 +10,8 @@ import pytest
 from ftransfer.auth.editing import add_user
 from ftransfer.auth.passwords import hash_password
 from ftransfer.cli.locking import close_lock
-from ftransfer.lockdown import CannotLock, landlock_abi
 from ftransfer.shell.failures import WrongUsage
+from ftransfer.system.sandbox import CannotLock, landlock_abi
 from tests.support.programs import run_program, start_server
 
 HASHED = hash_password("password")

@@ -12,6 +12,7 @@ import pytest
 
 from ftransfer.auth.admission import Admission, Login
 from ftransfer.auth.passwords import hash_password
+from ftransfer.auth.permissions import Grant, Principal, parse_rights
 from ftransfer.auth.saved import SavedLogin
 from ftransfer.auth.users import User, parse_users
 from ftransfer.client.client import connect
@@ -22,7 +23,6 @@ from ftransfer.client.security import Security
 from ftransfer.errors import Forbidden, LoginNeeded, NotAuthorised, NotFound, NotTrusted, QuotaFull, UnknownServer
 from ftransfer.limits import Limits
 from ftransfer.names import ROOT
-from ftransfer.rights import Grant, Principal, parse_rights
 from ftransfer.tls.contexts import ServerTls
 from ftransfer.tls.fingerprint import fingerprint_of
 from tests.support.certificates import Authority, own_tls
@@ -342,7 +342,7 @@ async def test_secret_is_sent_to_nobody_who_shows_another_key(tmp_path: Path) ->
 
 
 async def test_secret_is_not_sent_in_plain_to_another_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ftransfer.link.base import PeerLink
+    from ftransfer.transport.base import PeerLink
 
     monkeypatch.setattr(PeerLink, "is_local", False)  # the one thing that loopback cannot show
     async with fake_server(frame(b"H", b'{"protocol":1,"auth":"required"}')) as address:
@@ -352,7 +352,7 @@ async def test_secret_is_not_sent_in_plain_to_another_machine(tmp_path: Path, mo
 
 
 async def test_to_another_machine_the_client_speaks_tls_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ftransfer.link.base import PeerLink
+    from ftransfer.transport.base import PeerLink
 
     monkeypatch.setattr(PeerLink, "is_local", False)
     async with serve(tmp_path) as service:

@@ -14,7 +14,7 @@ import pytest
 from ftransfer.limits import Limits
 from ftransfer.storage.local import LocalStore
 from ftransfer.storage.threads import MAX_LONG_EACH
-from ftransfer.turns import Turn
+from ftransfer.system.turns import Turn
 from tests.support.meter import metered
 from tests.support.service import RawPeer, Service, serve
 

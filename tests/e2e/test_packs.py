@@ -9,9 +9,9 @@ import pytest
 from blake3 import blake3
 
 from ftransfer.auth.admission import Admission
+from ftransfer.auth.permissions import Grant, Principal, parse_rights
 from ftransfer.limits import Limits
 from ftransfer.names import ROOT
-from ftransfer.rights import Grant, Principal, parse_rights
 from tests.support.service import frame, serve
 
 FEW = Limits(max_items=3)

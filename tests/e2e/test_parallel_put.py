@@ -15,6 +15,7 @@ from ftransfer.account import Bounds
 from ftransfer.audit import Audit
 from ftransfer.auth.admission import Admission
 from ftransfer.auth.passwords import hash_password
+from ftransfer.auth.permissions import Allowance, Grant, parse_rights
 from ftransfer.auth.users import User
 from ftransfer.client.retry import RetryRules
 from ftransfer.client.security import Security
@@ -23,7 +24,6 @@ from ftransfer.digest import digest_of
 from ftransfer.errors import AlreadyThere, FtransferError, QuotaFull, SourceChanged, Superseded
 from ftransfer.limits import Limits
 from ftransfer.names import ROOT
-from ftransfer.rights import Allowance, Grant, parse_rights
 from ftransfer.transfer.records import Progress, Receipt
 from tests.support.certificates import own_tls
 from tests.support.growing import change_first_bytes

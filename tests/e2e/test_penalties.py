@@ -12,8 +12,8 @@ import pytest
 
 from ftransfer.audit import Audit
 from ftransfer.auth.admission import Admission
-from ftransfer.link import Link
 from ftransfer.server.listener import Server
+from ftransfer.transport import Link
 from tests.support.certificates import own_tls
 from tests.support.service import RawPeer, raw_peer, serve
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from ftransfer.channel import Channel
 from ftransfer.client.client import connect
 from ftransfer.client.retry import RetryRules
 from ftransfer.client.security import Security
@@ -24,6 +23,7 @@ from ftransfer.tls.contexts import ServerTls
 from ftransfer.tls.fingerprint import fingerprint_of
 from ftransfer.tls.identity import make_identity
 from ftransfer.tls.known_hosts import KnownHosts, KnownKey
+from ftransfer.transport.channel import Channel
 from tests.support.certificates import Authority, own_tls
 from tests.support.service import Service, fake_server, frame, raw_peer, serve
 

@@ -18,10 +18,10 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-from ftransfer.jobs import switch_often
 from ftransfer.server.listener import Server
 from ftransfer.share import Share
 from ftransfer.storage.local import LocalStore
+from ftransfer.system.threads import switch_often
 from ftransfer.watch.watcher import FolderWatcher
 from tests.support.attacks import ATTACKS, under
 from tests.support.service import RawPeer, raw_peer

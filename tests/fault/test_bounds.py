@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from ftransfer.jobs import KEPT_ROOMS
 from ftransfer.limits import DEFAULT_LIMITS
+from ftransfer.system.threads import KEPT_ROOMS
 from tests.support.attacks import ATTACKS, under
 from tests.support.meter import metered
 from tests.support.service import RawPeer

@@ -13,7 +13,7 @@ import pytest
 from ftransfer.client.trees import TreeOptions
 from ftransfer.errors import FtransferError, StoreFailed
 from ftransfer.limits import Limits
-from ftransfer.link.base import PeerLink
+from ftransfer.transport.base import PeerLink
 from tests.support.sabotage import Sabotage
 from tests.support.service import Service, serve
 

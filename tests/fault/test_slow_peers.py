@@ -13,9 +13,9 @@ import pytest
 from ftransfer.digest import digest_of
 from ftransfer.errors import TimedOut
 from ftransfer.limits import Limits
-from ftransfer.link.base import Link
-from ftransfer.link.making import connect_link
-from ftransfer.link.sockets import SocketLink
+from ftransfer.transport.base import Link
+from ftransfer.transport.dial import connect_link
+from ftransfer.transport.sockets import SocketLink
 from tests.support.proxy import Fault, Faults, Proxy
 from tests.support.service import Service, serve
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from ftransfer.auth.permissions import ANYONE
 from ftransfer.door import Door
 from ftransfer.errors import FtransferError
-from ftransfer.rights import ANYONE
 from ftransfer.share import Share
 from ftransfer.storage.local import LocalStore
 from ftransfer.storage.root import Resolver

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from ftransfer.auth.permissions import ANYONE
 from ftransfer.digest import digest_of
 from ftransfer.door import Door
 from ftransfer.errors import FtransferError, NameRefused, NotFound, StoreFailed
-from ftransfer.rights import ANYONE
 from ftransfer.share import Share
 from ftransfer.storage.base import FILE, LINK, Announcement, SmallFile
 from ftransfer.storage.local import LocalStore

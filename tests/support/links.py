@@ -7,10 +7,10 @@ import ssl
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ftransfer.link.base import Buffer
+from ftransfer.transport.base import Buffer
 
 if TYPE_CHECKING:
-    from ftransfer.link.sockets import SocketLink
+    from ftransfer.transport.sockets import SocketLink
 
 
 class HeldLink:

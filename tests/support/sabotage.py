@@ -98,7 +98,7 @@ class Sabotage:
         """Stand between the modules that touch files and the system while the block runs."""
         with ExitStack() as stack:
             for name, module in list(sys.modules.items()):
-                if name.startswith(("ftransfer.storage.", "ftransfer.link.")):
+                if name.startswith(("ftransfer.storage.", "ftransfer.transport.")):
                     for key, fake in (("os", _Os(self)), ("fcntl", _Fcntl(self)), ("FileIO", _file_class(self))):
                         if hasattr(module, key):
                             stack.enter_context(patch.object(module, key, fake))

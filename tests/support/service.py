@@ -17,11 +17,11 @@ from blake3 import blake3
 from ftransfer.account import Bounds
 from ftransfer.client.client import connect
 from ftransfer.client.retry import NO_RETRY
-from ftransfer.hiding import HiddenNames
 from ftransfer.limits import Limits
 from ftransfer.server.listener import Server
 from ftransfer.share import Share
 from ftransfer.storage.local import LocalStore
+from ftransfer.transfer.hiding import HiddenNames
 from ftransfer.watch.watcher import FolderWatcher
 
 

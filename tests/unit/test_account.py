@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from ftransfer.account import Account, Bounds
+from ftransfer.auth.permissions import ALL_RIGHTS, ANYONE, Allowance, Grant, Principal
 from ftransfer.digest import digest_of
 from ftransfer.errors import FtransferError, QuotaFull
 from ftransfer.names import ROOT, SafeName, parse_name
-from ftransfer.rights import ALL_RIGHTS, ANYONE, Allowance, Grant, Principal
 from ftransfer.share import Share
 from ftransfer.storage.base import THING_BYTES, Announcement, Entry, SmallFile, Space, Usage
 from ftransfer.storage.memory import MemoryStore

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from ftransfer.auth.permissions import ANYONE, Grant, Principal, parse_rights
 from ftransfer.digest import digest_of
 from ftransfer.door import Door
 from ftransfer.errors import AlreadyThere, Forbidden, NameRefused, NotAFolder, NotFound, ReadOnly
 from ftransfer.names import ROOT, parse_name, parse_path
-from ftransfer.rights import ANYONE, Grant, Principal, parse_rights
 from ftransfer.share import Share
 from ftransfer.storage.base import FOLDER, LINK, Announcement, Entry, SmallFile, Store
 from ftransfer.storage.local import LocalStore

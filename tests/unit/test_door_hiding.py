@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from ftransfer.auth.permissions import ANYONE, Grant, Principal, parse_rights
 from ftransfer.door import Door
 from ftransfer.errors import FolderNotEmpty, Forbidden, FtransferError, NotFound
-from ftransfer.hiding import SECRETS
 from ftransfer.names import ROOT, parse_name
-from ftransfer.rights import ANYONE, Grant, Principal, parse_rights
 from ftransfer.share import Share
 from ftransfer.storage.base import FOLDER, LINK, Announcement, SmallFile, Store
 from ftransfer.storage.local import LocalStore
 from ftransfer.storage.memory import MemoryStore
+from ftransfer.transfer.hiding import SECRETS
 from ftransfer.transfer.selection import hidden_names
 from tests.unit.test_door import listed, put, small
 

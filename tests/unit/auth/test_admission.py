@@ -8,9 +8,9 @@ from argon2 import PasswordHasher
 from ftransfer.auth import admission as module
 from ftransfer.auth.admission import MAY_LOG_IN, MUST_LOG_IN, NO_LOGIN, OPEN, Admission, make_token
 from ftransfer.auth.passwords import decoy_like, hash_password, is_hash, matches
+from ftransfer.auth.permissions import ANYONE, Grant, parse_rights
 from ftransfer.auth.users import User
 from ftransfer.names import ROOT
-from ftransfer.rights import ANYONE, Grant, parse_rights
 
 HASHED = hash_password("pw")
 GRANTS = (Grant(ROOT, parse_rights("read")),)

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from ftransfer.auth.admission import Admission
 from ftransfer.auth.passwords import hash_password
+from ftransfer.auth.permissions import Allowance, Grant, parse_rights
 from ftransfer.auth.users import load_users, parse_users
 from ftransfer.errors import BadFile
 from ftransfer.names import ROOT, parse_path
-from ftransfer.rights import Allowance, Grant, parse_rights
 
 HASHED = hash_password("pw")
 GOOD = f"""# our users

@@ -6,9 +6,9 @@ import json
 import struct
 from typing import Any
 
+from ftransfer.auth.permissions import ALL_RIGHTS, ANYONE, NO_RIGHTS, Grant, Principal
 from ftransfer.names import ROOT, SafeName, parse_name, parse_path
 from ftransfer.protocol.live import CREATED, MOVED, REMOVED, Change
-from ftransfer.rights import ALL_RIGHTS, ANYONE, NO_RIGHTS, Grant, Principal
 from ftransfer.server.interests import Round
 from ftransfer.server.outbox import Bundle
 

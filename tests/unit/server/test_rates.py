@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ftransfer.rights import ANYONE, Allowance, Principal
+from ftransfer.auth.permissions import ANYONE, Allowance, Principal
 from ftransfer.server.rates import RateBounds, Rates
 
 

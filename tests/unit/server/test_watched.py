@@ -7,9 +7,9 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ftransfer.auth.permissions import ANYONE
 from ftransfer.names import SafeName
 from ftransfer.protocol.live import MOVED, REMOVED, Change
-from ftransfer.rights import ANYONE
 from ftransfer.server.interests import Round
 from ftransfer.server.watched import Watched
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from ftransfer.auth.passwords import hash_password
+from ftransfer.auth.permissions import ALL_RIGHTS, NO_RIGHTS, Grant, Principal
 from ftransfer.errors import FtransferError, NameRefused, NotFound
 from ftransfer.names import ROOT, parse_name
-from ftransfer.rights import ALL_RIGHTS, NO_RIGHTS, Grant, Principal
 from ftransfer.share import Share
 from ftransfer.storage import hidden
 from ftransfer.storage.base import Announcement

@@ -20,7 +20,7 @@ from ftransfer.storage import changes, descent
 from ftransfer.storage.kernel import FOLDER_FLAGS, Kernel
 from ftransfer.storage.local import LocalStore
 from ftransfer.storage.threads import MAX_LONG, MAX_LONG_EACH, MAX_THREADS, Work
-from ftransfer.turns import Turn
+from ftransfer.system.turns import Turn
 from tests.support.trees import deep_tree
 
 DEPTH = sys.getrecursionlimit() + 100
@@ -122,7 +122,7 @@ async def test_removal_ends_after_a_step_when_nobody_waits_for_it(
     store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps = itertools.cycle((1, 2))
-    monkeypatch.setattr("ftransfer.turns.Step.is_over", property(lambda step: next(steps) > 1))
+    monkeypatch.setattr("ftransfer.system.turns.Step.is_over", property(lambda step: next(steps) > 1))
     stepped = asyncio.Event()
     again = Turn.again
 

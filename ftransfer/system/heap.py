@@ -11,7 +11,7 @@ import ctypes
 import gc
 from collections.abc import Callable
 
-from ftransfer.jobs import movers, run_job
+from ftransfer.system.threads import movers, run_job
 
 # So many sessions are a crowd, and it has gone when no more than this part of it is left.
 _CROWD = 64

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ftransfer.lockdown import CannotLock, landlock_abi, lock_in
+from ftransfer.system.sandbox import CannotLock, landlock_abi, lock_in
 
 HAS_LANDLOCK = landlock_abi() >= 2
 needs_landlock = pytest.mark.skipif(not HAS_LANDLOCK, reason="this kernel has no landlock that can be used")
@@ -19,7 +19,7 @@ needs_landlock = pytest.mark.skipif(not HAS_LANDLOCK, reason="this kernel has no
 _BEFORE = """
 import errno, json, os, socket, subprocess, sys, threading
 from pathlib import Path
-from ftransfer.lockdown import CannotLock, lock_in
+from ftransfer.system.sandbox import CannotLock, lock_in
 
 tried = {}
 
@@ -45,7 +45,7 @@ def locked(tmp_path: Path, body: str) -> dict[str, Any]:
         (tmp_path / file).write_bytes(b"x")
     program = _BEFORE + textwrap.dedent(body) + "\nprint(json.dumps(tried))\n"
     done = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, cwd=Path(__file__).parents[2], check=True, timeout=15
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, cwd=Path(__file__).parents[3], check=True, timeout=15
     )
     result: dict[str, Any] = json.loads(done.stdout)
     return result
@@ -148,6 +148,6 @@ def test_lock_is_refused_while_other_threads_run(tmp_path: Path) -> None:
 
 def test_kernel_without_landlock_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     for abi, why in ((0, "this system has no landlock"), (1, "this system has landlock 1, and 2 is needed")):
-        monkeypatch.setattr("ftransfer.lockdown.landlock_abi", lambda abi=abi: abi)
+        monkeypatch.setattr("ftransfer.system.sandbox.landlock_abi", lambda abi=abi: abi)
         with pytest.raises(CannotLock, match=why):
             lock_in(changed=[])

@@ -11,7 +11,7 @@ from contextlib import closing
 
 import pytest
 
-from ftransfer.peer_user import user_of_peer
+from ftransfer.transport.peer_user import user_of_peer
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the kernel is asked by netlink")
 ANOTHER_USER = 54321

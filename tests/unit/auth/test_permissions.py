@@ -6,8 +6,8 @@ from itertools import combinations
 
 import pytest
 
+from ftransfer.auth.permissions import ALL_RIGHTS, ANYONE, NO_RIGHTS, Grant, Principal, Right, format_rights, parse_rights
 from ftransfer.names import ROOT, SafeName
-from ftransfer.rights import ALL_RIGHTS, ANYONE, NO_RIGHTS, Grant, Principal, Right, format_rights, parse_rights
 
 
 def name(text: str) -> SafeName:

@@ -10,7 +10,7 @@ import pytest
 
 from ftransfer.digest import digest_of
 from ftransfer.errors import SourceChanged, StoreFailed
-from ftransfer.transfer.digesting import RunningDigest
+from ftransfer.transfer.running_digest import RunningDigest
 
 PIECES = [b"one", b"", b"three and more", b"4"]
 WHOLE = b"".join(PIECES)

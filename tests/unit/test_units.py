@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ftransfer.amounts import format_size, parse_count, parse_rate, parse_size, parse_time
+from ftransfer.units import format_size, parse_count, parse_rate, parse_size, parse_time
 
 
 @pytest.mark.parametrize(

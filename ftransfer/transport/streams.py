@@ -9,7 +9,7 @@ import ssl
 from collections.abc import AsyncIterator, Sequence
 
 from ftransfer.errors import Closed, TimedOut
-from ftransfer.link.base import READ_SIZE, Buffer, PeerLink, set_done, translated
+from ftransfer.transport.base import READ_SIZE, Buffer, PeerLink, set_done, translated
 
 
 class StreamLink(PeerLink):

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from ftransfer.server import slack
+from ftransfer.system import heap as slack
 
 
 @pytest.fixture(autouse=True)

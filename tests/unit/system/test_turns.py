@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from ftransfer.turns import Turns
+from ftransfer.system.turns import Turns
 
 
 class Workers:

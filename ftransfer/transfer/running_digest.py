@@ -12,10 +12,10 @@ from typing import Protocol
 
 from ftransfer.digest import Digest, Hasher
 from ftransfer.errors import SourceChanged
-from ftransfer.jobs import movers, run_job, scratch, stop_task
 from ftransfer.names import SafeName
 from ftransfer.storage.base import Reader, Store
-from ftransfer.turns import Step
+from ftransfer.system.threads import movers, run_job, scratch, stop_task
+from ftransfer.system.turns import Step
 
 _BLOCK = 1 << 20
 STEP_BYTES = 64 << 20  # the most that is hashed in one job; less if that takes long

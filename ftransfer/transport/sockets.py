@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ftransfer.errors import Closed, TimedOut
-from ftransfer.link.base import READ_SIZE, Buffer, PeerLink, set_done, translated
+from ftransfer.transport.base import READ_SIZE, Buffer, PeerLink, set_done, translated
 
 # The loop is not woken for less than this while a payload is awaited: below, the wake-ups cost more than the bytes.
 _LOW_WATER = 256 * 1024

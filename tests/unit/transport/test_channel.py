@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
-from ftransfer.channel import Channel
 from ftransfer.errors import NotFound
 from ftransfer.limits import Limits
 from ftransfer.protocol.connection import Role
 from ftransfer.protocol.replies import Hello
+from ftransfer.transport.channel import Channel
 from tests.support.links import HeldLink
 
 LIMITS = Limits(heartbeat_s=0.001)

@@ -12,15 +12,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from ftransfer.errors import Closed, LocalProtocolError, SourceChanged, TimedOut
-from ftransfer.flow import Feed, FeedAt, FileSink, FileSource, Inflow, Outflow
-from ftransfer.jobs import movers, room, run_job, stop_task
 from ftransfer.limits import Limits
-from ftransfer.link import Buffer, Link, SocketLink
-from ftransfer.loop_turn import LoopTurn
-from ftransfer.progress import LeastProgress
 from ftransfer.protocol.connection import Connection, Event, Role
 from ftransfer.protocol.replies import HEARTBEAT, Notice
 from ftransfer.protocol.state import State
+from ftransfer.system.threads import movers, room, run_job, stop_task
+from ftransfer.transport import Buffer, Link, SocketLink
+from ftransfer.transport.file_io import Feed, FeedAt, FileSink, FileSource, Inflow, Outflow
+from ftransfer.transport.loop_turn import LoopTurn
+from ftransfer.transport.stall import LeastProgress
 
 # After so many bytes a job goes back to the loop, so that a hundred transfers share sixteen threads fairly.
 _JOB_BYTES = 32 << 20

@@ -11,10 +11,10 @@ from time import monotonic
 from typing import Protocol
 
 from ftransfer.errors import Closed, FtransferError
-from ftransfer.jobs import scratch
-from ftransfer.link import SocketLink
 from ftransfer.protocol.connection import Connection, Event, InputEnded, Payload
 from ftransfer.protocol.framing import Kind
+from ftransfer.system.threads import scratch
+from ftransfer.transport import SocketLink
 
 # One write or hash call of a job. Larger falls out of the processor's cache, smaller costs more calls; 1 MiB was measured best.
 _BLOCK = 1 << 20

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftransfer.hiding import SECRETS
 from ftransfer.names import SafeName
+from ftransfer.transfer.hiding import SECRETS
 from ftransfer.transfer.selection import hidden_names
 
 

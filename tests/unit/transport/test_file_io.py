@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from ftransfer import flow
-from ftransfer.flow import Outflow
+from ftransfer.transport import file_io as flow
+from ftransfer.transport.file_io import Outflow
 
 CONTENT = bytes(range(256)) * 8192  # 2 MiB
 HEADER = b"head"

@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
-from ftransfer.link.base import Link
-from ftransfer.link.listening import listen
-from ftransfer.link.making import take_over
-from ftransfer.link.pacing import unpace
 from ftransfer.loopback import is_loopback
+from ftransfer.transport.accept import listen
+from ftransfer.transport.base import Link
+from ftransfer.transport.congestion import unpace
+from ftransfer.transport.dial import take_over
 
 _BACKLOG = 1024
 # Taken in one turn of the loop, which is what asyncio means by a backlog: a crowd that comes at once is not all in memory at once.

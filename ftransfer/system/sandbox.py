@@ -40,6 +40,7 @@ _SYSTEM = (
     *("/etc/localtime", "/usr/share/zoneinfo", "/dev/urandom", "/proc/self"),
 )
 _DEVICES = ("/dev/null",)
+_PACKAGE = os.path.dirname(os.path.dirname(__file__))  # what is imported later must be found there
 
 
 class _Ruleset(ctypes.Structure):
@@ -104,7 +105,7 @@ def _python() -> set[str]:
     """Give the folders from which modules are imported when they are first used."""
     paths = sysconfig.get_paths()
     found = {paths[key] for key in ("stdlib", "platstdlib", "purelib", "platlib")}
-    return found | {os.path.join(sys.base_prefix, "lib"), os.path.dirname(__file__)}
+    return found | {os.path.join(sys.base_prefix, "lib"), _PACKAGE}
 
 
 def _allow(rules: int, path: str, rights: int) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from ftransfer.link import Link
-from ftransfer.link.port import Port
+from ftransfer.transport import Link
+from ftransfer.transport.listener import Port
 from tests.support.service import raw_peer, serve
 
 

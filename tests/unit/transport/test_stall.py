@@ -6,7 +6,7 @@ import pytest
 
 from ftransfer.errors import TimedOut
 from ftransfer.limits import Limits
-from ftransfer.progress import LeastProgress
+from ftransfer.transport.stall import LeastProgress
 
 LIMITS = Limits(stall_s=60, least_bytes=4096, quiet_s=900)
 

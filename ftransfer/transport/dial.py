@@ -7,11 +7,11 @@ import functools
 import socket
 import sys
 
-from ftransfer.link.base import Link
-from ftransfer.link.pacing import unpace
-from ftransfer.link.sockets import SocketLink
-from ftransfer.link.streams import StreamLink
 from ftransfer.loopback import is_loopback
+from ftransfer.transport.base import Link
+from ftransfer.transport.congestion import unpace
+from ftransfer.transport.sockets import SocketLink
+from ftransfer.transport.streams import StreamLink
 
 
 def take_over(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, direct: bool) -> Link:

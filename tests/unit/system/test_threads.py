@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from ftransfer.account import Account
-from ftransfer.channel import Channel
-from ftransfer.jobs import KEPT_ROOMS, room, stop_task
 from ftransfer.limits import Limits
 from ftransfer.protocol.connection import Role
 from ftransfer.server.outbox import Outbox
 from ftransfer.storage.memory import MemoryStore
+from ftransfer.system.threads import KEPT_ROOMS, room, stop_task
+from ftransfer.transport.channel import Channel
 from tests.support.links import HeldLink
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ftransfer.errors import BadFile
-from ftransfer.private import check_private, read_piped_secret, read_private, read_secret, write_private
+from ftransfer.system.private_files import check_private, read_piped_secret, read_private, read_secret, write_private
 
 
 def secret_file(folder: Path, content: bytes, mode: int = 0o600) -> str:

@@ -8,8 +8,8 @@ import socket
 import pytest
 
 from ftransfer.errors import TimedOut
-from ftransfer.link import Link, connect_link
-from ftransfer.link.port import Port
+from ftransfer.transport import Link, connect_link
+from ftransfer.transport.listener import Port
 
 
 def buffer_of(direct: socket.socket) -> int:

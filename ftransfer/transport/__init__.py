@@ -4,9 +4,9 @@ between it and files; and StreamLink, over asyncio's streams, for event loops an
 The adapter between the operating system's sockets and the channel: OSError and ssl errors are translated here, once.
 """
 
-from ftransfer.link.base import READ_SIZE, Buffer, Link
-from ftransfer.link.making import connect_link
-from ftransfer.link.sockets import SocketLink
-from ftransfer.link.streams import StreamLink
+from ftransfer.transport.base import READ_SIZE, Buffer, Link
+from ftransfer.transport.dial import connect_link
+from ftransfer.transport.sockets import SocketLink
+from ftransfer.transport.streams import StreamLink
 
 __all__ = ["READ_SIZE", "Buffer", "Link", "SocketLink", "StreamLink", "connect_link"]

@@ -7,7 +7,7 @@ import weakref
 
 import pytest
 
-from ftransfer.loop_turn import LoopTurn
+from ftransfer.transport.loop_turn import LoopTurn
 
 ROUNDS = 60
 

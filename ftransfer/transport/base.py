@@ -8,13 +8,13 @@ import ssl
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from ftransfer import liveness
 from ftransfer.errors import Closed
 from ftransfer.loopback import is_loopback
-from ftransfer.peer_user import NamedSocket, user_of_peer
+from ftransfer.transport import tcp_info as liveness
+from ftransfer.transport.peer_user import NamedSocket, user_of_peer
 
 if TYPE_CHECKING:
-    from ftransfer.link.sockets import SocketLink
+    from ftransfer.transport.sockets import SocketLink
 
 Buffer = bytes | bytearray | memoryview
 

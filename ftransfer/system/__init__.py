@@ -1,0 +1,1 @@
+"""What the operating system offers: threads, private files, a sandbox, the heap."""
