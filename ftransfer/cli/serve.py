@@ -147,7 +147,7 @@ async def _serve(settings: Settings, guard: Guard, keep_partials_s: float, lock:
     # The first two are for later: when they are needed, there may be no descriptor left to import them with.
     import aiofiles.threadpool  # noqa: F401
 
-    import ftransfer.storage.sweep  # noqa: F401
+    import ftransfer.storage.local.bulk_read  # noqa: F401
     from ftransfer.server.listener import Server
     from ftransfer.share import Share
     from ftransfer.storage.local import LocalStore

@@ -48,7 +48,7 @@ from ftransfer.storage.base import (
     lines_of,
     usage_of,
 )
-from ftransfer.storage.faults import HOLDS_HIDDEN, IS_FOLDER, NOT_BESIDE, NOT_EMPTY
+from ftransfer.storage.oserrors import HOLDS_HIDDEN, IS_FOLDER, NOT_BESIDE, NOT_EMPTY
 
 _BATCH = 512
 _FREE_BYTES = 1 << 40

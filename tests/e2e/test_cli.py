@@ -178,7 +178,7 @@ _HEAVY = (
     " ftransfer.tls ftransfer.watch"
 )
 # What the standard library and others have, and takes longer to import than to do without.
-_SLOW = "dataclasses ipaddress pathlib platform ftransfer.storage.small ftransfer.storage.sweep"
+_SLOW = "dataclasses ipaddress pathlib platform ftransfer.storage.local.bulk ftransfer.storage.local.bulk_read"
 _HEAVY_TREES = "aiofiles dataclasses pathlib random tempfile"
 _TREES = "ftransfer.client.treecommands ftransfer.client.parallel ftransfer.client.following"
 

@@ -13,7 +13,7 @@ import pytest
 
 from ftransfer.limits import Limits
 from ftransfer.storage.local import LocalStore
-from ftransfer.storage.threads import MAX_LONG_EACH
+from ftransfer.storage.local.threads import MAX_LONG_EACH
 from ftransfer.system.turns import Turn
 from tests.support.meter import metered
 from tests.support.service import RawPeer, Service, serve
@@ -35,7 +35,7 @@ class OneByOne:
 
 
 async def test_removal_ends_with_the_session_that_wants_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ftransfer.storage.threads.Step", OneByOne)
+    monkeypatch.setattr("ftransfer.storage.local.threads.Step", OneByOne)
     again = Turn.again
 
     async def slow_again(turn: Turn, size: int) -> None:

@@ -16,8 +16,8 @@ from ftransfer.digest import digest_of
 from ftransfer.errors import DiskFull, FtransferError, ReadOnly, StoreFailed
 from ftransfer.server.listener import Server
 from ftransfer.share import Share
-from ftransfer.storage.kernel import Kernel
 from ftransfer.storage.local import LocalStore
+from ftransfer.storage.local.syscalls import Kernel
 from tests.support.proxy import Fault, Faults, Proxy
 from tests.support.service import Service
 

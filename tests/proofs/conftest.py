@@ -12,7 +12,7 @@ from ftransfer.door import Door
 from ftransfer.errors import FtransferError
 from ftransfer.share import Share
 from ftransfer.storage.local import LocalStore
-from ftransfer.storage.root import Resolver
+from ftransfer.storage.local.root import Resolver
 from tests.support.canary import Canary, canary
 
 

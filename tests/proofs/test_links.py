@@ -19,7 +19,7 @@ from ftransfer.errors import FtransferError, NameRefused, NotFound, StoreFailed
 from ftransfer.share import Share
 from ftransfer.storage.base import FILE, LINK, Announcement, SmallFile
 from ftransfer.storage.local import LocalStore
-from ftransfer.storage.root import Resolver
+from ftransfer.storage.local.root import Resolver
 from tests.support.canary import SECRET, Canary, canary
 
 

@@ -16,7 +16,7 @@ from ftransfer.digest import digest_of
 from ftransfer.names import parse_name
 from ftransfer.storage.base import Announcement
 from ftransfer.storage.local import LocalStore
-from ftransfer.storage.partials import key_of
+from ftransfer.storage.local.partials import key_of
 
 ANNOUNCED = Announcement(size=4, source="s")
 KEY = key_of("up", ANNOUNCED)

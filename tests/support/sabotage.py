@@ -19,7 +19,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from ftransfer.storage.kernel import Kernel
+from ftransfer.storage.local.syscalls import Kernel
 
 SHORT = -1  # in the place of an errno: a write or read that does less than it was asked to
 

@@ -16,15 +16,15 @@ from ftransfer.digest import digest_of
 from ftransfer.errors import DigestMismatch, FtransferError, NameRefused, SourceChanged, StoreFailed
 from ftransfer.limits import clamp_time
 from ftransfer.names import NameReader, SafeName, encode_name
-from ftransfer.storage.aside import NewFolder, can_stand_in
 from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, SmallFile
-from ftransfer.storage.changes import KIND_CLASH, folder_mode, refuse_folder_link, refuse_special_target
-from ftransfer.storage.faults import Override, shown, translate
-from ftransfer.storage.folders import GROUP, MAX_HELD, Folders, HeldFolder
-from ftransfer.storage.hidden import HiddenPlace
-from ftransfer.storage.kernel import PATH_FLAGS, exists, release
-from ftransfer.storage.links import refuse_link_outside
-from ftransfer.storage.root import READ_FLAGS, Root, entry_of, refuse_special, times_of
+from ftransfer.storage.local.folders import GROUP, MAX_HELD, Folders, HeldFolder
+from ftransfer.storage.local.links import refuse_link_outside
+from ftransfer.storage.local.mutations import KIND_CLASH, folder_mode, refuse_folder_link, refuse_special_target
+from ftransfer.storage.local.root import READ_FLAGS, Root, entry_of, refuse_special, times_of
+from ftransfer.storage.local.staged_folder import NewFolder, can_stand_in
+from ftransfer.storage.local.staging import HiddenPlace
+from ftransfer.storage.local.syscalls import PATH_FLAGS, exists, release
+from ftransfer.storage.oserrors import Override, shown, translate
 from ftransfer.system.threads import room
 
 # What is read of a file whose file system does not say its size.

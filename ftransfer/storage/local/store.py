@@ -19,21 +19,21 @@ from weakref import WeakValueDictionary
 
 from ftransfer.errors import FolderNotEmpty, FtransferError, NotAFile, NotAFolder, NotFound, ShareError, StoreFailed
 from ftransfer.names import ROOT, SafeName
-from ftransfer.storage import changes
 from ftransfer.storage.base import WHOLE, Announcement, Entry, Hides, Partial, Range, SmallFile, Space, Usage, line_of
-from ftransfer.storage.faults import HOLDS_HIDDEN, IS_FOLDER, shown, translated
-from ftransfer.storage.hidden import HiddenPlace
-from ftransfer.storage.kernel import Kernel, release
-from ftransfer.storage.partials import Partials, Upload, key_of
-from ftransfer.storage.reader import HeldReader, LocalReader, Opened, read_whole
-from ftransfer.storage.root import READ_FLAGS, Resolver, Root, entry_of, refuse_special, times_of
-from ftransfer.storage.threads import Gate, Jobs, Work, finish, finish_steps, run_whole
-from ftransfer.storage.walk import Listing, usage
-from ftransfer.storage.writer import LocalWriter, Target
+from ftransfer.storage.local import mutations
+from ftransfer.storage.local.partials import Partials, Upload, key_of
+from ftransfer.storage.local.reader import HeldReader, LocalReader, Opened, read_whole
+from ftransfer.storage.local.root import READ_FLAGS, Resolver, Root, entry_of, refuse_special, times_of
+from ftransfer.storage.local.staging import HiddenPlace
+from ftransfer.storage.local.syscalls import Kernel, release
+from ftransfer.storage.local.threads import Gate, Jobs, Work, finish, finish_steps, run_whole
+from ftransfer.storage.local.walk import Listing, usage
+from ftransfer.storage.local.writer import LocalWriter, Target
+from ftransfer.storage.oserrors import HOLDS_HIDDEN, IS_FOLDER, shown, translated
 
 if TYPE_CHECKING:
-    from ftransfer.storage.links import LinksBelow
-    from ftransfer.storage.sweep import Sweep  # for whole trees; a single file does not pay for them
+    from ftransfer.storage.local.bulk_read import Sweep  # for whole trees; a single file does not pay for them
+    from ftransfer.storage.local.links import LinksBelow
 
 _T = TypeVar("_T")
 
@@ -119,12 +119,12 @@ class LocalStore:
         return view
 
     async def other_spelling(self, name: SafeName) -> str:
-        from ftransfer.storage.folding import other_spelling
+        from ftransfer.storage.local.folding import other_spelling
 
         return await self._jobs.run(other_spelling, self._root.handle, name)
 
     async def folds_names(self) -> bool:
-        from ftransfer.storage.folding import folds_names
+        from ftransfer.storage.local.folding import folds_names
 
         return await self._jobs.run(folds_names, self._root.handle)
 
@@ -226,7 +226,7 @@ class LocalStore:
     @staticmethod
     def set_folder(path: str, *, mtime_ns: int, mode: int) -> None:
         """Set the time and mode of a folder of the user's own, as if it were in a store. Blocks; raises OSError."""
-        os.chmod(path, changes.folder_mode(mode, os.stat(path).st_mode))
+        os.chmod(path, mutations.folder_mode(mode, os.stat(path).st_mode))
         os.utime(path, ns=times_of(mtime_ns))
 
     async def open_write(self, name: SafeName, announced: Announcement) -> LocalWriter:
@@ -315,14 +315,14 @@ class LocalStore:
         return await self._jobs.work(self._owner, translating())
 
     async def read_small(self, names: Sequence[SafeName], room_bytes: int) -> Sequence[SmallFile | Entry | FtransferError]:
-        from ftransfer.storage.small import read_small
+        from ftransfer.storage.local.bulk import read_small
 
         return await self._jobs.run(read_small, self._root, names, room_bytes)
 
     async def read_tree(
         self, folder: SafeName, room_bytes: int, max_items: int, *, others: bool = False
     ) -> AsyncGenerator[Sequence[SmallFile | Entry | FtransferError], None]:
-        from ftransfer.storage.sweep import Sweep
+        from ftransfer.storage.local.bulk_read import Sweep
 
         def begin() -> Sweep:
             with translated(folder):
@@ -348,20 +348,20 @@ class LocalStore:
             walk.close()
 
     async def write_small(self, files: Sequence[SmallFile]) -> Sequence[FtransferError | None]:
-        from ftransfer.storage.small import write_small
+        from ftransfer.storage.local.bulk import write_small
 
         return await self._jobs.run(write_small, self._root, self._hidden, files)
 
     async def make_folder(self, name: SafeName, *, parents: bool = False) -> None:
-        await self._jobs.run(changes.make_folder, self._root, name, parents=parents)
+        await self._jobs.run(mutations.make_folder, self._root, name, parents=parents)
 
     async def set_attributes(self, name: SafeName, *, mtime_ns: int | None = None, mode: int | None = None) -> None:
-        await self._jobs.run(changes.set_attributes, self._root, name, mtime_ns, mode)
+        await self._jobs.run(mutations.set_attributes, self._root, name, mtime_ns, mode)
 
     async def rename(self, old: SafeName, new: SafeName, *, replace: bool = False, over: bool = False) -> None:
         if over:
             await self._refuse_hidden_in(new)
-            if await self._jobs.run(changes.exchange, self._root, old, new):
+            if await self._jobs.run(mutations.exchange, self._root, old, new):
                 await self.remove(old, recursive=True)  # what had the name
                 return
         look = await self._rename(old, new, replace=replace, seen=None)
@@ -393,10 +393,10 @@ class LocalStore:
             if look is not None:
                 await self._close_walk(look)
 
-        return await finish(self._jobs.start(changes.rename, self._root, old, new, replace=replace, seen=seen), drop)
+        return await finish(self._jobs.start(mutations.rename, self._root, old, new, replace=replace, seen=seen), drop)
 
     async def remove(self, name: SafeName, *, recursive: bool = False) -> int:
-        work = changes.remove(self._root, name, recursive=recursive)
+        work = mutations.remove(self._root, name, recursive=recursive)
         return await (self._work(name, work) if recursive else self._jobs.run(run_whole, work))
 
     async def usage(self, folder: SafeName = ROOT) -> Usage:

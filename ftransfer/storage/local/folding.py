@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from ftransfer.names import RESERVED_PREFIX, SafeName
-from ftransfer.storage.kernel import FOLDER_FLAGS, release
+from ftransfer.storage.local.syscalls import FOLDER_FLAGS, release
 
 # Some file systems ignore these in names; both are invisible.
 _IGNORED = ("\u00ad", "\u200c")

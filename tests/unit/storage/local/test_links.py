@@ -13,12 +13,12 @@ from ftransfer.digest import digest_of
 from ftransfer.errors import ChangedMeanwhile, FtransferError, NameRefused, NotFound, StoreFailed
 from ftransfer.names import ROOT, parse_name
 from ftransfer.storage.base import FILE, FOLDER, LINK, Announcement, Entry, SmallFile
-from ftransfer.storage.confined import MAX_LINKS, Confined, leads_inside
-from ftransfer.storage.kernel import FOLDER_FLAGS, PATH_FLAGS, Kernel
-from ftransfer.storage.links import LinksBelow
 from ftransfer.storage.local import LocalStore
-from ftransfer.storage.root import Resolver
-from ftransfer.storage.small import write_small
+from ftransfer.storage.local.bulk import write_small
+from ftransfer.storage.local.links import LinksBelow
+from ftransfer.storage.local.resolver import MAX_LINKS, Confined, leads_inside
+from ftransfer.storage.local.root import Resolver
+from ftransfer.storage.local.syscalls import FOLDER_FLAGS, PATH_FLAGS, Kernel
 
 SECRET = b"secret"
 ATTEMPTS = 300

@@ -27,14 +27,14 @@ from ftransfer.errors import (
 )
 from ftransfer.names import SafeName
 from ftransfer.storage.base import Announcement, Entry
-from ftransfer.storage.changes import KIND_CLASH, refuse_folder_link, refuse_special_target
-from ftransfer.storage.extents import Extents
-from ftransfer.storage.faults import shown, translated
-from ftransfer.storage.kernel import release, release_file
-from ftransfer.storage.partials import AHEAD_BYTES, Partials, Upload
-from ftransfer.storage.parts import WRITE_BYTES, LocalPart
-from ftransfer.storage.root import Root, entry_of, identity_of, times_of
-from ftransfer.storage.threads import Gate, Jobs, finish_steps, through_aiofiles
+from ftransfer.storage.local.extents import Extents
+from ftransfer.storage.local.mutations import KIND_CLASH, refuse_folder_link, refuse_special_target
+from ftransfer.storage.local.partials import AHEAD_BYTES, Partials, Upload
+from ftransfer.storage.local.parts import WRITE_BYTES, LocalPart
+from ftransfer.storage.local.root import Root, entry_of, identity_of, times_of
+from ftransfer.storage.local.syscalls import release, release_file
+from ftransfer.storage.local.threads import Gate, Jobs, finish_steps, through_aiofiles
+from ftransfer.storage.oserrors import shown, translated
 
 if TYPE_CHECKING:
     from aiofiles.threadpool.binary import AsyncFileIO

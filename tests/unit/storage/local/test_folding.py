@@ -16,10 +16,9 @@ from ftransfer.auth.permissions import ALL_RIGHTS, NO_RIGHTS, Grant, Principal
 from ftransfer.errors import FtransferError, NameRefused, NotFound
 from ftransfer.names import ROOT, parse_name
 from ftransfer.share import Share
-from ftransfer.storage import hidden
 from ftransfer.storage.base import Announcement
-from ftransfer.storage.folding import spellings
-from ftransfer.storage.local import LocalStore
+from ftransfer.storage.local import LocalStore, staging
+from ftransfer.storage.local.folding import spellings
 from tests.support.programs import run_program
 
 # Kind -> the programs that make and mount it, and what stands before the device when it is mounted.
@@ -137,7 +136,7 @@ async def test_hidden_place_is_reached_by_no_other_spelling(share: Path) -> None
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 async def test_hidden_place_is_told_by_what_it_is_and_not_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hidden, "folded_spellings", lambda folder, name: True)
+    monkeypatch.setattr(staging, "folded_spellings", lambda folder, name: True)
     for name in ("alias", "folder"):
         (tmp_path / name).mkdir()
     store = await LocalStore.open(tmp_path)

@@ -34,12 +34,12 @@ from ftransfer.storage.base import (
     Range,
     Usage,
 )
-from ftransfer.storage.confined import leads_inside
-from ftransfer.storage.descent import Descent
-from ftransfer.storage.kernel import FOLDER_FLAGS, release
-from ftransfer.storage.partials import RECORD, RECORDS
-from ftransfer.storage.root import Root
-from ftransfer.storage.threads import Work
+from ftransfer.storage.local.descent import Descent
+from ftransfer.storage.local.partials import RECORD, RECORDS
+from ftransfer.storage.local.resolver import leads_inside
+from ftransfer.storage.local.root import Root
+from ftransfer.storage.local.syscalls import FOLDER_FLAGS, release
+from ftransfer.storage.local.threads import Work
 from ftransfer.system.turns import Step
 
 _log = logging.getLogger(__name__)

@@ -26,10 +26,10 @@ from ftransfer.errors import (
 )
 from ftransfer.names import SafeName, parse_name
 from ftransfer.storage.base import FILE, Announcement, SmallFile, Space
-from ftransfer.storage.faults import translate, translated
-from ftransfer.storage.folders import GROUP
-from ftransfer.storage.kernel import Kernel
 from ftransfer.storage.local import LocalStore
+from ftransfer.storage.local.folders import GROUP
+from ftransfer.storage.local.syscalls import Kernel
+from ftransfer.storage.oserrors import translate, translated
 
 TABLE: list[tuple[int, type[FtransferError]]] = [
     (errno.ENOENT, NotFound),
@@ -310,7 +310,7 @@ async def test_failed_reservation(
 async def test_the_disk_begins_to_write_before_all_has_come(
     store: LocalStore, kernel: FailingKernel, monkeypatch: pytest.MonkeyPatch, durable: bool
 ) -> None:
-    monkeypatch.setattr("ftransfer.storage.writer._SYNC_BYTES", 4)
+    monkeypatch.setattr("ftransfer.storage.local.writer._SYNC_BYTES", 4)
     writer = await store.open_write(parse_name("f"), Announcement(size=11, durable=durable))
     for piece in (b"abc", b"def", b"ghij", b"k"):
         writer.write_now(memoryview(piece))

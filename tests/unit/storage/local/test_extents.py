@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftransfer.storage.extents import Extents
+from ftransfer.storage.local.extents import Extents
 
 _RANGES = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 12)), max_size=40)
 

@@ -18,8 +18,8 @@ from contextlib import contextmanager
 
 from ftransfer.errors import StoreFailed
 from ftransfer.names import RESERVED_PREFIX
-from ftransfer.storage.folding import folded_spellings
-from ftransfer.storage.kernel import FOLDER_FLAGS, release
+from ftransfer.storage.local.folding import folded_spellings
+from ftransfer.storage.local.syscalls import FOLDER_FLAGS, release
 
 _log = logging.getLogger(__name__)
 

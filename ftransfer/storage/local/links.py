@@ -16,9 +16,9 @@ from itertools import islice
 
 from ftransfer.errors import ChangedMeanwhile, NameRefused
 from ftransfer.names import SafeName
-from ftransfer.storage.confined import Confined, LeadsOutside, climb_of
-from ftransfer.storage.faults import shown, translated
-from ftransfer.storage.kernel import FOLDER_FLAGS, PATH_FLAGS, release
+from ftransfer.storage.local.resolver import Confined, LeadsOutside, climb_of
+from ftransfer.storage.local.syscalls import FOLDER_FLAGS, PATH_FLAGS, release
+from ftransfer.storage.oserrors import shown, translated
 
 _STEP = 4096  # names that are looked at in one job; about 3 ms
 _LOOKS = 4  # at one folder, while links are made in it

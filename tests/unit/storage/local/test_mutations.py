@@ -16,10 +16,9 @@ import pytest
 
 from ftransfer.errors import FtransferError, StoreFailed
 from ftransfer.names import SafeName, parse_name
-from ftransfer.storage import changes, descent
-from ftransfer.storage.kernel import FOLDER_FLAGS, Kernel
-from ftransfer.storage.local import LocalStore
-from ftransfer.storage.threads import MAX_LONG, MAX_LONG_EACH, MAX_THREADS, Work
+from ftransfer.storage.local import LocalStore, descent, mutations
+from ftransfer.storage.local.syscalls import FOLDER_FLAGS, Kernel
+from ftransfer.storage.local.threads import MAX_LONG, MAX_LONG_EACH, MAX_THREADS, Work
 from ftransfer.system.turns import Turn
 from tests.support.trees import deep_tree
 
@@ -64,7 +63,7 @@ async def test_deep_tree_goes_without_a_walk_from_the_top_for_each_level(
 
 
 async def test_wide_tree_goes_in_chunks(store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(changes, "_CHUNK", 20)
+    monkeypatch.setattr(mutations, "_CHUNK", 20)
     width = 50
     for number in range(width):
         (tmp_path / f"top/{number % 3}").mkdir(parents=True, exist_ok=True)

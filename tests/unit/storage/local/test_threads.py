@@ -14,9 +14,9 @@ from ftransfer.digest import digest_of
 from ftransfer.errors import LocalProtocolError, StoreFailed, Superseded
 from ftransfer.names import ROOT, parse_name
 from ftransfer.storage.base import Announcement, Space
-from ftransfer.storage.kernel import Kernel
 from ftransfer.storage.local import LocalStore
-from ftransfer.storage.threads import Gate, Jobs
+from ftransfer.storage.local.syscalls import Kernel
+from ftransfer.storage.local.threads import Gate, Jobs
 
 
 class Pause:

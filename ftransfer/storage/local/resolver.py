@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 from ftransfer.names import is_reserved
 from ftransfer.storage.base import Hides
-from ftransfer.storage.kernel import PATH_FLAGS, Kernel, release
+from ftransfer.storage.local.syscalls import PATH_FLAGS, Kernel, release
 
 MAX_LINKS = 40  # as many as Linux follows
 

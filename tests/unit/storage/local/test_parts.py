@@ -15,7 +15,7 @@ from ftransfer.errors import Aborted, OffsetConflict, Superseded, Truncated
 from ftransfer.names import parse_name
 from ftransfer.storage.base import Announcement
 from ftransfer.storage.local import LocalStore
-from ftransfer.storage.writer import LocalWriter
+from ftransfer.storage.local.writer import LocalWriter
 
 NAME = parse_name("a")
 DATA = os.urandom(100)

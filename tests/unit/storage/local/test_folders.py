@@ -14,9 +14,9 @@ import pytest
 from ftransfer.digest import digest_of
 from ftransfer.errors import AlreadyThere, DigestMismatch
 from ftransfer.storage.base import FILE, SmallFile
-from ftransfer.storage.hidden import TEMP
-from ftransfer.storage.kernel import Kernel
 from ftransfer.storage.local import LocalStore
+from ftransfer.storage.local.staging import TEMP
+from ftransfer.storage.local.syscalls import Kernel
 
 PLACE = ".ftransfer"
 

@@ -18,7 +18,7 @@ from ftransfer.errors import AlreadyThere, DiskFull, StoreFailed, Superseded
 from ftransfer.names import ROOT, parse_name
 from ftransfer.storage.base import Announcement, SmallFile
 from ftransfer.storage.local import LocalStore
-from ftransfer.storage.partials import key_of
+from ftransfer.storage.local.partials import key_of
 
 SOURCE = "laptop:/home/a/f:1:2:3"
 PLACE = ".ftransfer"

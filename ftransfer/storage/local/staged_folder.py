@@ -11,7 +11,7 @@ import os
 import stat
 from contextlib import suppress
 
-from ftransfer.storage.kernel import FOLDER_FLAGS, release
+from ftransfer.storage.local.syscalls import FOLDER_FLAGS, release
 
 _DEFAULT_ACL = "system.posix_acl_default"
 

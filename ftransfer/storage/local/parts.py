@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable
 
 from ftransfer.errors import FtransferError, Truncated
 from ftransfer.names import SafeName
-from ftransfer.storage.faults import shown, translated
-from ftransfer.storage.threads import Gate, Jobs
+from ftransfer.storage.local.threads import Gate, Jobs
+from ftransfer.storage.oserrors import shown, translated
 
 # One write call from a thread. For a larger one a file system on a disk takes memory in larger pieces (folios), which in a virtual
 # machine are those that it had given back to its host: 1 MiB at a time cost up to six times as much on ext4. On a tmpfs all

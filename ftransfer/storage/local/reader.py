@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from ftransfer.errors import FtransferError, LocalProtocolError, SourceChanged, StoreFailed
 from ftransfer.storage.base import Entry
-from ftransfer.storage.faults import shown, translated
-from ftransfer.storage.kernel import release_file
-from ftransfer.storage.root import entry_of
-from ftransfer.storage.threads import Gate, Jobs, finish_steps, through_aiofiles
+from ftransfer.storage.local.root import entry_of
+from ftransfer.storage.local.syscalls import release_file
+from ftransfer.storage.local.threads import Gate, Jobs, finish_steps, through_aiofiles
+from ftransfer.storage.oserrors import shown, translated
 
 if TYPE_CHECKING:
     from aiofiles.threadpool.binary import AsyncFileIO

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 
-from ftransfer.storage.kernel import FOLDER_FLAGS, Kernel, release
+from ftransfer.storage.local.syscalls import FOLDER_FLAGS, Kernel, release
 
 MAX_HANDLES = 32
 

@@ -19,10 +19,10 @@ from ftransfer.errors import Forbidden, NotAFile, NotAFolder, NotFound, StoreFai
 from ftransfer.limits import clamp_time
 from ftransfer.names import SafeName, escape
 from ftransfer.storage.base import FILE, FOLDER, Entry, Hides
-from ftransfer.storage.confined import Confined
-from ftransfer.storage.faults import shown
-from ftransfer.storage.kernel import FOLDER_FLAGS, HAS_PATH_FLAG, PATH_FLAGS, Kernel, release
-from ftransfer.storage.links import Links
+from ftransfer.storage.local.links import Links
+from ftransfer.storage.local.resolver import Confined
+from ftransfer.storage.local.syscalls import FOLDER_FLAGS, HAS_PATH_FLAG, PATH_FLAGS, Kernel, release
+from ftransfer.storage.oserrors import shown
 
 Resolver = Literal["auto", "openat2", "walk"]
 

@@ -22,10 +22,10 @@ from blake3 import blake3
 from ftransfer.limits import clamp_time
 from ftransfer.names import RESERVED_PREFIX
 from ftransfer.storage.base import Announcement, Partial
-from ftransfer.storage.hidden import PARTIALS, HiddenPlace, try_lock
-from ftransfer.storage.kernel import Kernel, release, release_file
-from ftransfer.storage.root import times_of
-from ftransfer.storage.threads import Work
+from ftransfer.storage.local.root import times_of
+from ftransfer.storage.local.staging import PARTIALS, HiddenPlace, try_lock
+from ftransfer.storage.local.syscalls import Kernel, release, release_file
+from ftransfer.storage.local.threads import Work
 
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 RECORDS = (RESERVED_PREFIX, PARTIALS)  # where the records are, from the root of the share

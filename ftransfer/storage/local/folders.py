@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from ftransfer.names import SafeName
-from ftransfer.storage.changes import ensure_folder
-from ftransfer.storage.kernel import release
-from ftransfer.storage.root import Root
+from ftransfer.storage.local.mutations import ensure_folder
+from ftransfer.storage.local.root import Root
+from ftransfer.storage.local.syscalls import release
 
 GROUP = 8  # files, or folders, from which on one sync of the whole file system is cheaper than one for each; not measured
 MAX_HELD = 64  # handles of folders

@@ -26,11 +26,11 @@ from ftransfer.storage.base import (
     Entry,
     SmallFile,
 )
-from ftransfer.storage.faults import translate
-from ftransfer.storage.kernel import FOLDER_FLAGS, release
-from ftransfer.storage.root import Root
-from ftransfer.storage.small import READ_SMALL_FLAGS, Shelf, read_content, read_small
-from ftransfer.storage.walk import can_be_named
+from ftransfer.storage.local.bulk import READ_SMALL_FLAGS, Shelf, read_content, read_small
+from ftransfer.storage.local.root import Root
+from ftransfer.storage.local.syscalls import FOLDER_FLAGS, release
+from ftransfer.storage.local.walk import can_be_named
+from ftransfer.storage.oserrors import translate
 from ftransfer.system.threads import room
 from ftransfer.system.turns import Step
 
