@@ -29,10 +29,10 @@ from ftransfer.version import VERSION as __version__
 if TYPE_CHECKING:
     from ftransfer.client.client import Client, connect
     from ftransfer.client.files import Checksum
-    from ftransfer.client.people import Delivery
+    from ftransfer.client.presence import Delivery
     from ftransfer.client.retry import NO_RETRY, RetryRules
     from ftransfer.client.security import Security
-    from ftransfer.client.trees import TreeOptions, TreeReport
+    from ftransfer.client.trees.run import TreeOptions, TreeReport
     from ftransfer.errors import FtransferError
     from ftransfer.limits import Limits
     from ftransfer.protocol.live import Attendance, Change, Message, Missed, Person, Presence, Rescan
@@ -57,12 +57,12 @@ _HOMES = {
     "Client": "ftransfer.client.client",
     "connect": "ftransfer.client.client",
     "Checksum": "ftransfer.client.files",
-    "Delivery": "ftransfer.client.people",
+    "Delivery": "ftransfer.client.presence",
     "NO_RETRY": "ftransfer.client.retry",
     "RetryRules": "ftransfer.client.retry",
     "Security": "ftransfer.client.security",
-    "TreeOptions": "ftransfer.client.trees",
-    "TreeReport": "ftransfer.client.trees",
+    "TreeOptions": "ftransfer.client.trees.run",
+    "TreeReport": "ftransfer.client.trees.run",
     "FtransferError": "ftransfer.errors",
     "Limits": "ftransfer.limits",
     "Server": "ftransfer.server.listener",

@@ -8,7 +8,7 @@ from ftransfer.cli.way import chosen_way
 
 if TYPE_CHECKING:
     from ftransfer.client.client import connect as Connection
-    from ftransfer.client.people import OnNameRefused
+    from ftransfer.client.presence import OnNameRefused
 
 
 def connection_to(

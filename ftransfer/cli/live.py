@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ftransfer.cli.hook import Hook
     from ftransfer.client.client import Client
     from ftransfer.client.client import connect as Connection
-    from ftransfer.client.people import Delivery
+    from ftransfer.client.presence import Delivery
     from ftransfer.errors import RequestError
     from ftransfer.protocol.live import LiveEvent, Presence
 
@@ -182,7 +182,7 @@ async def _watch(connection: Connection, path: str, dest: str, told: _Told, *, d
 
 
 async def _follow(client: Client, path: str, dest: str, told: _Told, *, delete: bool) -> None:
-    from ftransfer.client.following import Follower
+    from ftransfer.client.trees.mirror import Follower
 
     follower = Follower(client, path, dest, delete=delete, on_event=told.event, on_failure=told.failure)
     note(f"keeping {printable(dest)} up to date with /{printable(path.strip('/'))}; Ctrl-C ends it")

@@ -34,7 +34,7 @@ def login(host: Host, port: Port) -> None:
 
 def logout(host: Host, port: Port) -> None:
     """Forget the login that was kept for a server."""
-    from ftransfer.client.greeting import Address
+    from ftransfer.client.handshake import Address
     from ftransfer.client.login import saved_logins
 
     address = str(Address(host, port))
@@ -44,9 +44,9 @@ def logout(host: Host, port: Port) -> None:
 
 
 async def _login(host: str, port: int) -> None:
-    from ftransfer.client.conversation import Conversation
-    from ftransfer.client.greeting import NO_LOGIN, Address
+    from ftransfer.client.handshake import NO_LOGIN, Address
     from ftransfer.client.login import save_login
+    from ftransfer.client.session import Conversation
     from ftransfer.limits import DEFAULT_LIMITS
     from ftransfer.system.threads import movers, run_job
 

@@ -21,7 +21,7 @@ from ftransfer.shell.wording import explain, short_name, tree_line
 if TYPE_CHECKING:
     from ftransfer.client.client import Client
     from ftransfer.client.client import connect as Connection
-    from ftransfer.client.trees import TreeItem, TreeOptions, TreeReport
+    from ftransfer.client.trees.run import TreeItem, TreeOptions, TreeReport
     from ftransfer.errors import FtransferError
 
 SYNC_EXAMPLES = """\b
@@ -159,7 +159,7 @@ def _record(item: TreeItem) -> dict[str, object]:
 async def _copy(client: Client, direction: str, source: str, dest: str, options: TreeOptions, told: _Told) -> TreeReport:
     with ProgressBar(sys.stderr, is_shown=sys.stderr.isatty()) as bar:
         if direction == "get -r":
-            from ftransfer.client.unfinished import destination_of
+            from ftransfer.client.trees.destination import destination_of
 
             dest = await destination_of(source, dest)
         if direction in ("get", "get -r"):
@@ -177,7 +177,7 @@ def _options(
     include: list[str] | None = None,
     exclude: list[str] | None = None,
 ) -> TreeOptions:
-    from ftransfer.client.trees import TreeOptions
+    from ftransfer.client.trees.run import TreeOptions
     from ftransfer.transfer.selection import selection
 
     try:

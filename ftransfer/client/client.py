@@ -12,16 +12,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
-from ftransfer.client.conversation import Conversation, OnNotice, require_count
+from ftransfer.client.command_lock import Turn
+from ftransfer.client.events import Live
 from ftransfer.client.files import FileCommands
-from ftransfer.client.greeting import Address
-from ftransfer.client.live import Live
+from ftransfer.client.handshake import Address
 from ftransfer.client.paths import RemoteName, share_path
-from ftransfer.client.people import OnNameRefused, People
+from ftransfer.client.presence import OnNameRefused, People
 from ftransfer.client.retry import Backoff, RetryRules
 from ftransfer.client.security import DEFAULT_SECURITY, Security
-from ftransfer.client.transfers import Transfers
-from ftransfer.client.turn import Turn
+from ftransfer.client.session import Conversation, OnNotice, require_count
+from ftransfer.client.transfers.commands import Transfers
 from ftransfer.errors import Busy, CannotConnect, ChannelError, LocalProtocolError, ServerStopping
 from ftransfer.limits import DEFAULT_LIMITS, Limits
 from ftransfer.protocol.replies import Hello, Listing, Notice, Reply
@@ -30,7 +30,7 @@ from ftransfer.transfer.records import Progress, ProgressCallback, entries_from_
 
 if TYPE_CHECKING:
     # Loaded when first used: a get of one file needs no trees.
-    from ftransfer.client.trees import OnItem, TreeOptions, TreeReport
+    from ftransfer.client.trees.run import OnItem, TreeOptions, TreeReport
 
 T = TypeVar("T")
 
@@ -302,9 +302,9 @@ class Client(FileCommands, Transfers, People):
             NameRefused: `dest` is empty, or `path` is and things may be removed.
             FtransferError: What ended the whole; failures of single names are in the report instead.
         """
-        from ftransfer.client import treecommands
+        from ftransfer.client.trees import commands as tree_commands
 
-        return await treecommands.get_tree(self, path, dest, options, on_item, progress)
+        return await tree_commands.get_tree(self, path, dest, options, on_item, progress)
 
     async def get_matching(
         self,
@@ -320,9 +320,9 @@ class Client(FileCommands, Transfers, People):
         Raises:
             NotFound: No file matches. FtransferError: As get_tree.
         """
-        from ftransfer.client import treecommands
+        from ftransfer.client.trees import commands as tree_commands
 
-        return await treecommands.get_matching(self, pattern, dest, options, on_item, progress)
+        return await tree_commands.get_matching(self, pattern, dest, options, on_item, progress)
 
     async def put_tree(
         self,
@@ -334,6 +334,6 @@ class Client(FileCommands, Transfers, People):
         progress: ProgressCallback | None = None,
     ) -> TreeReport:
         """Make the folder `path` of the share like a local one; only what differs is moved. Raises as get_tree."""
-        from ftransfer.client import treecommands
+        from ftransfer.client.trees import commands as tree_commands
 
-        return await treecommands.put_tree(self, folder, path, options, on_item, progress)
+        return await tree_commands.put_tree(self, folder, path, options, on_item, progress)

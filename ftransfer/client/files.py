@@ -6,9 +6,9 @@ import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ftransfer.client.commands import Commands
-from ftransfer.client.conversation import Conversation, require_count
+from ftransfer.client.base import Commands
 from ftransfer.client.paths import RemoteName, share_name, share_path
+from ftransfer.client.session import Conversation, require_count
 from ftransfer.digest import Digest, is_digest
 from ftransfer.errors import RemoteProtocolError
 from ftransfer.names import escape, parse_name

@@ -6,8 +6,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from ftransfer.client.greeting import MUST_LOG_IN, NO_LOGIN
-from ftransfer.client.known import is_confirmed, own_server, shown_by
+from ftransfer.client.handshake import MUST_LOG_IN, NO_LOGIN
+from ftransfer.client.known_servers import is_confirmed, own_server, shown_by
 from ftransfer.client.security import Security
 from ftransfer.errors import BadFile, LoginNeeded, NotAuthorised, NotTrusted, UnknownServer
 from ftransfer.system.private_files import state_folder
@@ -15,7 +15,7 @@ from ftransfer.system.threads import movers, run_job
 
 if TYPE_CHECKING:
     from ftransfer.auth.saved import SavedLogins
-    from ftransfer.client.conversation import Conversation
+    from ftransfer.client.session import Conversation
 
 _SAVED = "logins"
 _ROOT = 0

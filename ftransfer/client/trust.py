@@ -6,7 +6,7 @@ import functools
 import ssl
 from typing import TYPE_CHECKING
 
-from ftransfer.client.known import check_key, is_known
+from ftransfer.client.known_servers import check_key, is_known
 from ftransfer.client.security import Security
 from ftransfer.errors import CannotConnect, Closed, NotAuthorised, NotTrusted, TimedOut
 from ftransfer.system.threads import movers, run_job
@@ -14,7 +14,7 @@ from ftransfer.tls.contexts import client_context
 from ftransfer.transport import Link
 
 if TYPE_CHECKING:
-    from ftransfer.client.greeting import Address
+    from ftransfer.client.handshake import Address
 
 # What OpenSSL says of an answer that is not TLS at all, or not this version of it.
 _NO_TLS = frozenset(

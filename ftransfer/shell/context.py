@@ -23,7 +23,7 @@ from ftransfer.storage.base import Entry
 from ftransfer.transfer.records import ProgressCallback, Receipt
 
 if TYPE_CHECKING:
-    from ftransfer.client.trees import OnItem, TreeReport
+    from ftransfer.client.trees.run import OnItem, TreeReport
 
 
 class RemoteShare(Protocol):
@@ -94,7 +94,7 @@ class LiveWatch(Protocol):
 
 
 class Delivered(Protocol):
-    """What became of a message (client.people.Delivery)."""
+    """What became of a message (client.presence.Delivery)."""
 
     @property
     def number(self) -> int: ...

@@ -11,13 +11,13 @@ from ftransfer.shell.failures import SomeFailed
 from ftransfer.shell.wording import explain, tree_line
 
 if TYPE_CHECKING:
-    from ftransfer.client.trees import TreeItem, TreeReport
+    from ftransfer.client.trees.run import TreeItem, TreeReport
     from ftransfer.errors import FtransferError
 
 
 async def get_folder(shell: ShellContext, name: SafeName, dest: str) -> None:
     """Receive a folder, to where cp would put it."""
-    from ftransfer.client.unfinished import destination_of
+    from ftransfer.client.trees.destination import destination_of
 
     folder = await destination_of(str(name), dest)
     told = _Told(shell)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ftransfer.client.client import Client
-from ftransfer.client.segments import SEGMENT_BYTES
+from ftransfer.client.transfers.segments import SEGMENT_BYTES
 from ftransfer.protocol.live import JOINED, LEFT, Attendance, Message
 from ftransfer.server import attendance
 from tests.e2e.test_people import Ear

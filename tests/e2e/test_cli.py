@@ -180,7 +180,7 @@ _HEAVY = (
 # What the standard library and others have, and takes longer to import than to do without.
 _SLOW = "dataclasses ipaddress pathlib platform ftransfer.storage.local.bulk ftransfer.storage.local.bulk_read"
 _HEAVY_TREES = "aiofiles dataclasses pathlib random tempfile"
-_TREES = "ftransfer.client.treecommands ftransfer.client.parallel ftransfer.client.following"
+_TREES = "ftransfer.client.trees.commands ftransfer.client.transfers.parallel_download ftransfer.client.trees.mirror"
 
 
 @pytest.mark.parametrize(

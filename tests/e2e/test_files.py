@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from ftransfer.audit import Audit
-from ftransfer.client.conversation import Conversation
-from ftransfer.client.greeting import Address
+from ftransfer.client.handshake import Address
+from ftransfer.client.session import Conversation
 from ftransfer.digest import digest_of
 from ftransfer.errors import (
     AlreadyThere,

@@ -14,9 +14,9 @@ import pytest
 
 from ftransfer.cli.keeping import keep_in_step
 from ftransfer.client.client import Client
-from ftransfer.client.following import Follower
 from ftransfer.client.retry import RetryRules
-from ftransfer.client.trees import TreeOptions
+from ftransfer.client.trees.mirror import Follower
+from ftransfer.client.trees.run import TreeOptions
 from ftransfer.errors import FtransferError
 from ftransfer.protocol.live import CREATED, REMOVED, Change, LiveEvent
 from tests.support.edits import Edits
@@ -258,7 +258,7 @@ async def test_events_are_told_with_the_path_here(pair: Pair) -> None:
         write(pair.source / "sub" / "new", "new")
         await pair.settle()
         (pair.source / "old").unlink()
-        await pair.until(lambda: pair.events[-1][0].name == "in/old" if isinstance(pair.events[-1][0], Change) else False)
+        await pair.until(lambda: isinstance(event := pair.events[-1][0], Change) and (event.what, event.name) == (REMOVED, "in/old"))
     told = [(event.what, event.name, path) for event, path in pair.events if isinstance(event, Change)]
     assert told[0] == (CREATED, "in/old", str(pair.copy / "old"))
     assert (CREATED, "in/sub/new", str(pair.copy / "sub" / "new")) in told

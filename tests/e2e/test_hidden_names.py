@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ftransfer.client.trees import TreeOptions
+from ftransfer.client.trees.run import TreeOptions
 from ftransfer.errors import RemoteProtocolError
 from ftransfer.names import ROOT, parse_name
 from ftransfer.transfer.hiding import SECRETS

@@ -16,10 +16,10 @@ from ftransfer.auth.permissions import Grant, Principal, parse_rights
 from ftransfer.auth.saved import SavedLogin
 from ftransfer.auth.users import User, parse_users
 from ftransfer.client.client import connect
-from ftransfer.client.conversation import Conversation
-from ftransfer.client.greeting import Address
+from ftransfer.client.handshake import Address
 from ftransfer.client.login import save_login, saved_logins
 from ftransfer.client.security import Security
+from ftransfer.client.session import Conversation
 from ftransfer.errors import Forbidden, LoginNeeded, NotAuthorised, NotFound, NotTrusted, QuotaFull, UnknownServer
 from ftransfer.limits import Limits
 from ftransfer.names import ROOT

@@ -19,7 +19,7 @@ from ftransfer.auth.permissions import Allowance, Grant, parse_rights
 from ftransfer.auth.users import User
 from ftransfer.client.retry import RetryRules
 from ftransfer.client.security import Security
-from ftransfer.client.segments import SEGMENT_BYTES
+from ftransfer.client.transfers.segments import SEGMENT_BYTES
 from ftransfer.digest import digest_of
 from ftransfer.errors import AlreadyThere, FtransferError, QuotaFull, SourceChanged, Superseded
 from ftransfer.limits import Limits

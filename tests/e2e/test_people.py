@@ -280,7 +280,7 @@ async def next_event(peer: RawPeer) -> dict[str, Any]:
 
 
 async def test_missed_events_of_a_program_that_does_not_take_them_are_counted(service: Service) -> None:
-    from ftransfer.client.live import Inbox
+    from ftransfer.client.events import Inbox
 
     inbox = Inbox(lambda event: True)
     for number in range(10_003):

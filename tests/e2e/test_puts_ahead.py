@@ -12,7 +12,7 @@ import pytest
 
 from ftransfer.account import Bounds
 from ftransfer.auth.permissions import Allowance
-from ftransfer.client.trees import TreeItem
+from ftransfer.client.trees.run import TreeItem
 from ftransfer.errors import ChannelError, QuotaFull, SourceChanged
 from ftransfer.limits import Limits
 from ftransfer.transfer.records import Progress

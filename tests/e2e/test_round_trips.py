@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ftransfer.client.client import Client
-from ftransfer.client.trees import TreeOptions, TreeReport
+from ftransfer.client.trees.run import TreeOptions, TreeReport
 from tests.support.proxy import Proxy
 from tests.support.service import Service, serve
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ftransfer.client.client import Client
-from ftransfer.client.uploads import AT_ONCE_BYTES
+from ftransfer.client.transfers.upload import AT_ONCE_BYTES
 from ftransfer.digest import digest_of
 from ftransfer.errors import (
     AlreadyThere,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ftransfer.client.trees import TreeItem, TreeOptions, TreeReport
+from ftransfer.client.trees.run import TreeItem, TreeOptions, TreeReport
 from ftransfer.errors import NotAFile
 from ftransfer.transfer.selection import selection
 from tests.support.programs import run_program

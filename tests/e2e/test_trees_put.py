@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ftransfer.client.trees import TreeItem, TreeOptions
+from ftransfer.client.trees.run import TreeItem, TreeOptions
 from ftransfer.digest import digest_of
 from ftransfer.errors import NotFound, ReadOnly, StoreFailed
 from ftransfer.limits import Limits

@@ -9,7 +9,7 @@ import pytest
 
 from ftransfer.client.client import Client, connect
 from ftransfer.client.retry import NO_RETRY
-from ftransfer.client.trees import TreeOptions
+from ftransfer.client.trees.run import TreeOptions
 from ftransfer.digest import digest_of
 from ftransfer.errors import RemoteProtocolError, SourceChanged
 from ftransfer.limits import Limits

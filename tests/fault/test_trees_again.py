@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from ftransfer.client.retry import NO_RETRY, RetryRules
-from ftransfer.client.trees import TreeItem, TreeOptions
-from ftransfer.client.unfinished import destination_of
+from ftransfer.client.trees.destination import destination_of
+from ftransfer.client.trees.run import TreeItem, TreeOptions
 from ftransfer.errors import ChannelError, FtransferError, NotFound
 from tests.support.programs import run_program, start_program
 from tests.support.proxy import Fault, Faults, Proxy

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ftransfer.client.client import Client
-from ftransfer.client.trees import TreeItem, TreeOptions, TreeReport
+from ftransfer.client.trees.run import TreeItem, TreeOptions, TreeReport
 from ftransfer.transfer.selection import selection
 from tests.support.service import serve
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from ftransfer.client.conversation import Conversation
-from ftransfer.client.greeting import Address
+from ftransfer.client.handshake import Address
+from ftransfer.client.session import Conversation
 from ftransfer.limits import Limits
 from tests.support.service import serve
 

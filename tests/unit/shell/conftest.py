@@ -11,8 +11,8 @@ from typing import BinaryIO
 import pytest
 
 from ftransfer.client.files import Checksum
-from ftransfer.client.people import Delivery
-from ftransfer.client.trees import OnItem, TreeItem, TreeReport
+from ftransfer.client.presence import Delivery
+from ftransfer.client.trees.run import OnItem, TreeItem, TreeReport
 from ftransfer.digest import digest_of
 from ftransfer.errors import FtransferError, NotFound
 from ftransfer.names import escape

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator
 
-from ftransfer.client.conversation import Asked, Conversation
-from ftransfer.client.trees import Plan, below
+from ftransfer.client.session import Asked, Conversation
+from ftransfer.client.trees.run import Plan, below
 from ftransfer.errors import FtransferError
 from ftransfer.names import SafeName, parse_name
 from ftransfer.protocol.live import MOVED, REMOVED, Change

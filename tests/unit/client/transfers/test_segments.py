@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 
-from ftransfer.client.segments import AHEAD_BYTES, LEAST_SEGMENT_BYTES, SEGMENT_BYTES, Segment, SegmentLength, Segments
-from ftransfer.client.streams import Growth
+from ftransfer.client.transfers.segments import AHEAD_BYTES, LEAST_SEGMENT_BYTES, SEGMENT_BYTES, Segment, SegmentLength, Segments
+from ftransfer.client.transfers.workers import Growth
 
 SIZE = 40 * SEGMENT_BYTES + 5
 

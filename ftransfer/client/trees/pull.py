@@ -8,10 +8,10 @@ from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any
 
-from ftransfer.client.comparing import compare_digests, compare_with_server, remote_entries
-from ftransfer.client.conversation import Conversation, require_count
-from ftransfer.client.downloads import Download
-from ftransfer.client.trees import (
+from ftransfer.client.session import Conversation, require_count
+from ftransfer.client.transfers.download import Download
+from ftransfer.client.trees.compare import compare_digests, compare_with_server, remote_entries
+from ftransfer.client.trees.run import (
     ListSource,
     Plan,
     TreeItem,

@@ -9,9 +9,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from ftransfer.client.conversation import Conversation
-from ftransfer.client.downloads import LONG_PATH_S
-from ftransfer.client.segments import Segment, Segments
+from ftransfer.client.session import Conversation
+from ftransfer.client.transfers.download import LONG_PATH_S
+from ftransfer.client.transfers.segments import Segment, Segments
 from ftransfer.errors import ChannelError, Closed, FtransferError, RequestError
 from ftransfer.transport import Link
 

@@ -7,12 +7,12 @@ import time
 from collections.abc import Mapping
 from typing import Any, BinaryIO
 
-from ftransfer.client.commands import Commands
-from ftransfer.client.conversation import Conversation
-from ftransfer.client.downloads import LONG_PATH_S, PartFile, StreamDownload, download, expire_parts
+from ftransfer.client.base import Commands
 from ftransfer.client.paths import RemoteName, share_name, share_path, tidy
 from ftransfer.client.retry import afresh_once
-from ftransfer.client.uploads import Report, source_of, upload, upload_stream
+from ftransfer.client.session import Conversation
+from ftransfer.client.transfers.download import LONG_PATH_S, PartFile, StreamDownload, download, expire_parts
+from ftransfer.client.transfers.upload import Report, source_of, upload, upload_stream
 from ftransfer.names import SafeName, parse_name
 from ftransfer.storage.base import Reader, Store
 from ftransfer.storage.local import LocalStore
@@ -85,7 +85,7 @@ class Transfers(Commands):
     ) -> Receipt:
         if _goes_over_one(conversation, streams):
             return await download(conversation, name, store, target, report, keep_cancelled=self.keep_cancelled)
-        from ftransfer.client.parallel import download_best
+        from ftransfer.client.transfers.parallel_download import download_best
 
         return await download_best(
             conversation, name, store, target, report, self._another, streams=streams, keep_cancelled=self.keep_cancelled
@@ -170,7 +170,7 @@ class Transfers(Commands):
     ) -> Receipt:
         if _goes_over_one(conversation, streams):
             return await upload(conversation, reader, name, source, options, report)
-        from ftransfer.client.parallel_put import upload_best
+        from ftransfer.client.transfers.parallel_upload import upload_best
 
         return await upload_best(conversation, reader, name, source, options, report, self._another, streams=streams)
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftransfer.client.comparing import compare_with_server
-from ftransfer.client.conversation import Conversation
-from ftransfer.client.trees import Plan, TreeOptions
+from ftransfer.client.session import Conversation
+from ftransfer.client.trees.compare import compare_with_server
+from ftransfer.client.trees.run import Plan, TreeOptions
 from ftransfer.digest import digest_of
 from ftransfer.errors import NotFound
 from ftransfer.names import ROOT, SafeName, parse_name

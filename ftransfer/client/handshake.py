@@ -92,7 +92,7 @@ class _Arrival:
 
     def _speaks_tls(self, link: Link) -> bool:
         """Whether a server at this address has shown a key before, or is one of our own that has one. Blocking."""
-        from ftransfer.client.known import expects_tls
+        from ftransfer.client.known_servers import expects_tls
 
         return expects_tls(link, self._address, self._security)
 
@@ -100,7 +100,7 @@ class _Arrival:
         """Expect a key that is new from now on. Where a login is wanted, it is kept when somebody vouches for it."""
         if not self._new_key or is_login_due(hello, self._security):
             return
-        from ftransfer.client.known import keep_first
+        from ftransfer.client.known_servers import keep_first
 
         await run_job(movers(), lambda: keep_first(self._address, self._new_key, self._security))
         if self._security.on_new_server is not None:

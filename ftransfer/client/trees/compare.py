@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Iterator, Sequence
 
-from ftransfer.client.conversation import Asked, Conversation, require_count
-from ftransfer.client.trees import Plan, TreeOptions, TreeRun, below
+from ftransfer.client.session import Asked, Conversation, require_count
+from ftransfer.client.trees.run import Plan, TreeOptions, TreeRun, below
 from ftransfer.errors import FtransferError, NotFound, ShareError, SourceChanged, TransferError
 from ftransfer.names import ROOT, SafeName, parse_name
 from ftransfer.protocol.replies import Listing, Reply

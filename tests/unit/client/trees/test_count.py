@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ftransfer.client import counting
 from ftransfer.client.client import connect
+from ftransfer.client.trees import count
 from ftransfer.transfer.records import Progress
 from tests.support.programs import start_server
 from tests.support.service import serve
@@ -49,7 +49,7 @@ async def test_totals_are_known_when_all_has_been_found(tmp_path: Path, verb: st
 
 @pytest.mark.parametrize("verb", ["get", "put"])
 async def test_tree_that_takes_long_is_counted_while_it_moves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
-    monkeypatch.setattr(counting, "COUNT_AFTER_S", 0.0)
+    monkeypatch.setattr(count, "COUNT_AFTER_S", 0.0)
     (tmp_path / "share").mkdir()
     source = (tmp_path / "share" if verb == "get" else tmp_path) / "tree"
     for number in range(60):
@@ -67,7 +67,7 @@ async def test_tree_that_takes_long_is_counted_while_it_moves(tmp_path: Path, mo
 
 
 async def test_nobody_counts_if_nobody_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counting, "COUNT_AFTER_S", 0.0)
+    monkeypatch.setattr(count, "COUNT_AFTER_S", 0.0)
     async with serve(tmp_path) as service, service.client() as client:
         make_tree(service.root / "tree")
         await client.get_tree("tree", service.local / "tree")

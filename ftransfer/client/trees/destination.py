@@ -12,9 +12,9 @@ import contextlib
 import os
 from collections.abc import AsyncIterator
 
-from ftransfer.client.downloads import OWNER
 from ftransfer.client.paths import RemoteName, share_path, tidy
-from ftransfer.client.trees import TreeRun
+from ftransfer.client.transfers.download import OWNER
+from ftransfer.client.trees.run import TreeRun
 from ftransfer.errors import FtransferError
 from ftransfer.names import RESERVED_PREFIX, ROOT, SafeName
 from ftransfer.storage.base import Announcement, Store

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ftransfer.client.trees import TreeItem, TreeOptions, TreeRun
+from ftransfer.client.trees.run import TreeItem, TreeOptions, TreeRun
 from ftransfer.errors import NotFound
 
 

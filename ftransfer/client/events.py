@@ -11,9 +11,9 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
-from ftransfer.client.conversation import Conversation
+from ftransfer.client.command_lock import Turn
 from ftransfer.client.retry import Backoff, RetryRules
-from ftransfer.client.turn import Turn
+from ftransfer.client.session import Conversation
 from ftransfer.errors import Busy, ChannelError, FtransferError, NotFound, RemoteProtocolError, ServerStopping
 from ftransfer.names import SafeName
 from ftransfer.protocol.live import Change, LiveEvent, Missed, Rescan, event_from_notice, is_below

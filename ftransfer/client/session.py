@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from ftransfer.client.greeting import NO_LOGIN, Address, greet
+from ftransfer.client.handshake import NO_LOGIN, Address, greet
 from ftransfer.client.security import DEFAULT_SECURITY, Security
 from ftransfer.errors import (
     Busy,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
-from ftransfer.client.conversation import Conversation
+from ftransfer.client.session import Conversation
 from ftransfer.transfer.records import ProgressCallback
 
 T = TypeVar("T")

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from ftransfer.client.conversation import Conversation
-from ftransfer.client.downloads import OWNER, Report, check_end, download, receipt_of_download, receiving
 from ftransfer.client.retry import afresh_once
-from ftransfer.client.segments import ASKED_AHEAD, Segment, SegmentLength, Segments
-from ftransfer.client.streams import Connect, Streams, streams_for
+from ftransfer.client.session import Conversation
+from ftransfer.client.transfers.download import OWNER, Report, check_end, download, receipt_of_download, receiving
+from ftransfer.client.transfers.segments import ASKED_AHEAD, Segment, SegmentLength, Segments
+from ftransfer.client.transfers.workers import Connect, Streams, streams_for
 from ftransfer.errors import DigestMismatch, OffsetConflict, RemoteProtocolError, SourceChanged
 from ftransfer.names import SafeName, escape, parse_name
 from ftransfer.protocol.connection import Event

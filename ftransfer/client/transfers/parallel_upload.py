@@ -1,4 +1,4 @@
-"""One large file to a server over several connections: the mirror of client.parallel.
+"""One large file to a server over several connections: the mirror of client.transfers.parallel_download.
 
 The first connection announces the file and is given a word; the others send parts of it under that word, each acknowledged when it
 is verified and in place. Then the first says the digest of the whole, and is given the receipt as for any put.
@@ -12,11 +12,10 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from ftransfer.client.conversation import Conversation
 from ftransfer.client.retry import afresh_once
-from ftransfer.client.segments import ASKED_AHEAD, Segment, SegmentLength, Segments
-from ftransfer.client.streams import Connect, Streams, streams_for
-from ftransfer.client.uploads import (
+from ftransfer.client.session import Conversation
+from ftransfer.client.transfers.segments import ASKED_AHEAD, Segment, SegmentLength, Segments
+from ftransfer.client.transfers.upload import (
     Report,
     announcement_of,
     changed,
@@ -30,6 +29,7 @@ from ftransfer.client.uploads import (
     upload_from,
     values,
 )
+from ftransfer.client.transfers.workers import Connect, Streams, streams_for
 from ftransfer.digest import digest_of
 from ftransfer.errors import Aborted, Busy, ChannelError, DigestMismatch, FtransferError, OffsetConflict, SourceChanged
 from ftransfer.protocol.connection import Event

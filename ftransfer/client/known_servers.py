@@ -18,7 +18,7 @@ from ftransfer.system.private_files import state_folder
 from ftransfer.transport import Link
 
 if TYPE_CHECKING:
-    from ftransfer.client.greeting import Address
+    from ftransfer.client.handshake import Address
     from ftransfer.tls.known_hosts import KnownHosts, KnownKey
 
 _KNOWN_HOSTS = "known_hosts"

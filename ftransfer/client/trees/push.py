@@ -8,11 +8,12 @@ from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ftransfer.client.ahead import PutsAhead
-from ftransfer.client.comparing import ask_differences, compare_digests, compare_ranges
-from ftransfer.client.conversation import Asked, Conversation, require_count
 from ftransfer.client.files import ask_partials
-from ftransfer.client.trees import (
+from ftransfer.client.session import Asked, Conversation, require_count
+from ftransfer.client.transfers.pipelined_upload import PutsAhead
+from ftransfer.client.transfers.upload import source_of, upload
+from ftransfer.client.trees.compare import ask_differences, compare_digests, compare_ranges
+from ftransfer.client.trees.run import (
     Plan,
     TreeItem,
     TreeRun,
@@ -25,7 +26,6 @@ from ftransfer.client.trees import (
     tell_plan,
     tell_untouched,
 )
-from ftransfer.client.uploads import source_of, upload
 from ftransfer.digest import Digest
 from ftransfer.errors import (
     ChannelError,

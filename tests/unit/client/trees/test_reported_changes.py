@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ftransfer.client.told import Told
+from ftransfer.client.trees.reported_changes import Told
 from ftransfer.errors import NameRefused
 from ftransfer.names import parse_path
 from ftransfer.protocol.live import CHANGED, CREATED, MOVED, REMOVED, Change

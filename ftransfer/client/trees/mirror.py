@@ -14,11 +14,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from ftransfer.client.client import Client
-from ftransfer.client.live import Inbox
+from ftransfer.client.events import Inbox
 from ftransfer.client.paths import RemoteName, share_path
-from ftransfer.client.told import Told
-from ftransfer.client.treecommands import get_told
-from ftransfer.client.trees import TreeItem, TreeOptions
+from ftransfer.client.trees.commands import get_told
+from ftransfer.client.trees.reported_changes import Told
+from ftransfer.client.trees.run import TreeItem, TreeOptions
 from ftransfer.errors import DigestMismatch, FtransferError, NotAFolder, NotFound, RemoteProtocolError, SourceChanged, Truncated
 from ftransfer.names import SafeName, escape, parse_name
 from ftransfer.protocol.live import CREATED, REMOVED, Change, LiveEvent

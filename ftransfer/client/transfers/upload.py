@@ -8,8 +8,8 @@ import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, NoReturn, Protocol
 
-from ftransfer.client.conversation import Conversation
 from ftransfer.client.retry import afresh_once
+from ftransfer.client.session import Conversation
 from ftransfer.digest import Digest, Hasher, digest_of
 from ftransfer.errors import (
     Aborted,

@@ -8,16 +8,16 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
-from ftransfer.client.comparing import Entries, compare_listings, compare_with_server, nothing, remote_entries
-from ftransfer.client.conversation import Conversation
-from ftransfer.client.counting import count_local, count_remote, counted
-from ftransfer.client.downloads import expire_parts
 from ftransfer.client.paths import RemoteName, share_path, tidy
-from ftransfer.client.pulls import pull_fresh_tree, pull_tree
-from ftransfer.client.pushes import push_tree
-from ftransfer.client.told import Told, plan_told
-from ftransfer.client.trees import OnItem, Plan, TreeOptions, TreeReport, TreeRun
-from ftransfer.client.unfinished import is_empty, until_whole
+from ftransfer.client.session import Conversation
+from ftransfer.client.transfers.download import expire_parts
+from ftransfer.client.trees.compare import Entries, compare_listings, compare_with_server, nothing, remote_entries
+from ftransfer.client.trees.count import count_local, count_remote, counted
+from ftransfer.client.trees.destination import is_empty, until_whole
+from ftransfer.client.trees.pull import pull_fresh_tree, pull_tree
+from ftransfer.client.trees.push import push_tree
+from ftransfer.client.trees.reported_changes import Told, plan_told
+from ftransfer.client.trees.run import OnItem, Plan, TreeOptions, TreeReport, TreeRun
 from ftransfer.errors import FtransferError, NameRefused, NotAFolder, NotFound
 from ftransfer.names import SafeName, escape
 from ftransfer.storage.base import FILE, Entry, Store

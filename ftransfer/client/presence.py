@@ -9,10 +9,10 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple
 
-from ftransfer.client.commands import Commands
-from ftransfer.client.conversation import Conversation
-from ftransfer.client.live import Inbox, Live
+from ftransfer.client.base import Commands
+from ftransfer.client.events import Inbox, Live
 from ftransfer.client.paths import RemoteName, share_path
+from ftransfer.client.session import Conversation
 from ftransfer.errors import BadArgument, NameTaken, RemoteProtocolError, RequestError, UnknownVerb
 from ftransfer.protocol.live import LiveEvent, Person, Presence, presence_from_wire
 from ftransfer.protocol.replies import Hello, Listing, Reply, take, take_count

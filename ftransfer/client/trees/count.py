@@ -11,8 +11,8 @@ import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from ftransfer.client.comparing import Entries, remote_entries
-from ftransfer.client.trees import TreeRun
+from ftransfer.client.trees.compare import Entries, remote_entries
+from ftransfer.client.trees.run import TreeRun
 from ftransfer.errors import FtransferError
 from ftransfer.names import ROOT, SafeName
 from ftransfer.storage.base import FILE, Store

@@ -1,7 +1,7 @@
 """Files that are put one after the other, each sent before the receipt of the one before it has come.
 
 So the server publishes a file while the next one fills its socket, and no round trip is waited for. The caller sends, a task takes
-the answers in; they come in order. What an earlier attempt has begun, and what is very large, is put by itself (client.uploads),
+the answers in; they come in order. What an earlier attempt has begun, and what is very large, is put by itself (client.transfers.upload),
 since the server is to say where to go on.
 """
 
@@ -11,9 +11,9 @@ import asyncio
 from collections.abc import Container, Iterable
 from typing import Any
 
-from ftransfer.client.conversation import Conversation
-from ftransfer.client.trees import TreeItem, TreeRun, below
-from ftransfer.client.uploads import AT_ONCE_BYTES, changed, give_up, receipt_of, source_of, upload
+from ftransfer.client.session import Conversation
+from ftransfer.client.transfers.upload import AT_ONCE_BYTES, changed, give_up, receipt_of, source_of, upload
+from ftransfer.client.trees.run import TreeItem, TreeRun, below
 from ftransfer.digest import Digest
 from ftransfer.errors import Aborted, ChannelError, FtransferError, LineTooLong, ShareError, SourceChanged
 from ftransfer.names import SafeName, parse_name

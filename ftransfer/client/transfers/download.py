@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import Any, BinaryIO, Protocol
 
-from ftransfer.client.conversation import Conversation
 from ftransfer.client.retry import afresh_once
+from ftransfer.client.session import Conversation
 from ftransfer.digest import Digest
 from ftransfer.errors import (
     DigestMismatch,

@@ -1,0 +1,1 @@
+"""Single files: downloads and uploads, over one connection or several."""

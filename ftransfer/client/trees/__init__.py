@@ -1,0 +1,1 @@
+"""Whole folders: compare two trees, then move only what differs."""
