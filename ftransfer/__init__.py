@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from ftransfer.client.security import Security
     from ftransfer.client.trees.run import TreeOptions, TreeReport
     from ftransfer.errors import FtransferError
+    from ftransfer.gateways.native.listener import Server
     from ftransfer.limits import Limits
     from ftransfer.protocol.live import Attendance, Change, Message, Missed, Person, Presence, Rescan
-    from ftransfer.server.listener import Server
-    from ftransfer.share import Share
+    from ftransfer.service.share import Share
     from ftransfer.storage.base import Entry, Partial
     from ftransfer.storage.local import LocalStore
     from ftransfer.storage.memory import MemoryStore
@@ -65,8 +65,8 @@ _HOMES = {
     "TreeReport": "ftransfer.client.trees.run",
     "FtransferError": "ftransfer.errors",
     "Limits": "ftransfer.limits",
-    "Server": "ftransfer.server.listener",
-    "Share": "ftransfer.share",
+    "Server": "ftransfer.gateways.native.listener",
+    "Share": "ftransfer.service.share",
     "Entry": "ftransfer.storage.base",
     "Partial": "ftransfer.storage.base",
     "LocalStore": "ftransfer.storage.local",

@@ -15,10 +15,10 @@ import time
 from collections.abc import Iterator
 
 from ftransfer.auth.admission import OPEN, Admission
+from ftransfer.gateways.native.listener import Server
+from ftransfer.gateways.native.session import Session
 from ftransfer.limits import Limits
-from ftransfer.server.listener import Server
-from ftransfer.server.session import Session
-from ftransfer.share import Share
+from ftransfer.service.share import Share
 from ftransfer.storage.memory import MemoryStore
 
 _LIMITS = Limits(

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from ftransfer.cli.options import checked_by
 from ftransfer.cli.parameters import Option
-from ftransfer.networks import Networks
+from ftransfer.service.networks import Networks
 from ftransfer.shell.failures import WrongUsage
 from ftransfer.units import parse_count, parse_rate, parse_size, parse_time
 
 if TYPE_CHECKING:
-    from ftransfer.account import Bounds
     from ftransfer.limits import Limits
-    from ftransfer.server.rates import RateBounds
+    from ftransfer.service.bandwidth import RateBounds
+    from ftransfer.service.quota import Bounds
 
 
 def _amount(parse: Callable[[str], float], least: float = 0) -> Callable[[str | None], str | None]:
@@ -153,8 +153,8 @@ def trusted_of(values: Mapping[str, Any]) -> Networks:
 
 
 def bounds_of(values: Mapping[str, Any]) -> Bounds:
-    from ftransfer.account import Bounds
     from ftransfer.auth.permissions import Allowance
+    from ftransfer.service.quota import Bounds
 
     return Bounds(
         all=Allowance(
@@ -168,7 +168,7 @@ def bounds_of(values: Mapping[str, Any]) -> Bounds:
 
 
 def rates_of(values: Mapping[str, Any]) -> RateBounds:
-    from ftransfer.server.rates import RateBounds
+    from ftransfer.service.bandwidth import RateBounds
 
     return RateBounds(_rate(values["rate"]), _rate(values["user_rate"]), _rate(values["session_rate"]))
 

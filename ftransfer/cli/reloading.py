@@ -12,9 +12,9 @@ from ftransfer.names import escape
 from ftransfer.shell.failures import WrongUsage
 
 if TYPE_CHECKING:
-    from ftransfer.audit import Audit
-    from ftransfer.server.listener import Server
-    from ftransfer.share import Share
+    from ftransfer.gateways.native.listener import Server
+    from ftransfer.service.audit import Audit
+    from ftransfer.service.share import Share
 
 log = logging.getLogger("ftransfer.server")
 

@@ -27,10 +27,10 @@ from ftransfer.shell.failures import WrongUsage
 from ftransfer.system.threads import stop_task, switch_often
 
 if TYPE_CHECKING:
-    from ftransfer.audit import Audit
     from ftransfer.cli.reloading import Settings
-    from ftransfer.server.listener import Server
-    from ftransfer.share import Share
+    from ftransfer.gateways.native.listener import Server
+    from ftransfer.service.audit import Audit
+    from ftransfer.service.share import Share
     from ftransfer.storage.local import LocalStore
 
 log = logging.getLogger("ftransfer.server")
@@ -148,8 +148,8 @@ async def _serve(settings: Settings, guard: Guard, keep_partials_s: float, lock:
     import aiofiles.threadpool  # noqa: F401
 
     import ftransfer.storage.local.bulk_read  # noqa: F401
-    from ftransfer.server.listener import Server
-    from ftransfer.share import Share
+    from ftransfer.gateways.native.listener import Server
+    from ftransfer.service.share import Share
     from ftransfer.storage.local import LocalStore
     from ftransfer.watch.watcher import FolderWatcher
 
@@ -266,7 +266,7 @@ def _default_welcome(folder: str) -> str:
 
 
 def _open_audit(path: str | None) -> Audit | None:
-    from ftransfer.audit import Audit
+    from ftransfer.service.audit import Audit
 
     if path is None:
         return None

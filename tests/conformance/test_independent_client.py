@@ -10,10 +10,10 @@ from typing import TypeVar
 import pytest
 from blake3 import blake3
 
+from ftransfer.gateways.native.listener import Server
 from ftransfer.limits import DEFAULT_LIMITS
 from ftransfer.names import parse_name
-from ftransfer.server.listener import Server
-from ftransfer.share import Share
+from ftransfer.service.share import Share
 from ftransfer.storage.base import Store
 from ftransfer.storage.local import LocalStore
 from ftransfer.storage.memory import MemoryStore

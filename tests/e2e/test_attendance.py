@@ -13,7 +13,7 @@ import pytest
 from ftransfer.client.client import Client
 from ftransfer.client.transfers.segments import SEGMENT_BYTES
 from ftransfer.protocol.live import JOINED, LEFT, Attendance, Message
-from ftransfer.server import attendance
+from ftransfer.service import attendance
 from tests.e2e.test_people import Ear
 from tests.support.service import RawPeer, Service, serve
 

@@ -174,7 +174,7 @@ async def test_reader_that_has_seen_enough(service: Service) -> None:
 
 _HEAVY = (
     "argon2 cryptography platformdirs prompt_toolkit pydantic rich typer watchfiles wcwidth"
-    " ftransfer.cli.serve ftransfer.cli.live ftransfer.cli.users ftransfer.server ftransfer.shell.commands"
+    " ftransfer.cli.serve ftransfer.cli.live ftransfer.cli.users ftransfer.gateways.native ftransfer.shell.commands"
     " ftransfer.tls ftransfer.watch"
 )
 # What the standard library and others have, and takes longer to import than to do without.

@@ -48,7 +48,7 @@ async def test_half_packs_of_many_hold_no_more_than_the_budget(tmp_path: Path, d
 
 
 async def test_others_are_served_while_halves_of_packs_hold_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ftransfer.memory._PATIENCE_S", 1.0)
+    monkeypatch.setattr("ftransfer.service.memory_budget._PATIENCE_S", 1.0)
     async with serve(tmp_path, limits=LIMITS) as service, contextlib.AsyncExitStack() as stack:
         (service.local / "tree").mkdir()
         (service.root / "a").write_bytes(b"a" * 300_000)

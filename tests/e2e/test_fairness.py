@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from ftransfer.account import Bounds
-from ftransfer.audit import Audit
 from ftransfer.auth.permissions import Allowance
 from ftransfer.digest import digest_of
 from ftransfer.errors import NotFound, QuotaFull
+from ftransfer.gateways.native.listener import Server
 from ftransfer.limits import Limits
-from ftransfer.server.listener import Server
-from ftransfer.server.rates import RateBounds
-from ftransfer.share import Share
+from ftransfer.service.audit import Audit
+from ftransfer.service.bandwidth import RateBounds
+from ftransfer.service.quota import Bounds
+from ftransfer.service.share import Share
 from ftransfer.storage.memory import MemoryStore
 from tests.support.service import RawPeer, Service, frame, raw_peer, serve
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from ftransfer.audit import Audit
 from ftransfer.client.handshake import Address
 from ftransfer.client.session import Conversation
 from ftransfer.digest import digest_of
@@ -29,10 +28,11 @@ from ftransfer.errors import (
     NotFound,
     ReadOnly,
 )
+from ftransfer.gateways.native.listener import Server
 from ftransfer.limits import DEFAULT_LIMITS, Limits
 from ftransfer.names import parse_name
-from ftransfer.server.listener import Server
-from ftransfer.share import Share
+from ftransfer.service.audit import Audit
+from ftransfer.service.share import Share
 from ftransfer.storage.base import FILE, FOLDER
 from ftransfer.storage.local import LocalStore
 from ftransfer.storage.memory import MemoryStore

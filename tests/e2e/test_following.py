@@ -258,7 +258,9 @@ async def test_events_are_told_with_the_path_here(pair: Pair) -> None:
         write(pair.source / "sub" / "new", "new")
         await pair.settle()
         (pair.source / "old").unlink()
-        await pair.until(lambda: isinstance(event := pair.events[-1][0], Change) and (event.what, event.name) == (REMOVED, "in/old"))
+        await pair.until(
+            lambda: isinstance(event := pair.events[-1][0], Change) and (event.what, event.name) == (REMOVED, "in/old")
+        )
     told = [(event.what, event.name, path) for event, path in pair.events if isinstance(event, Change)]
     assert told[0] == (CREATED, "in/old", str(pair.copy / "old"))
     assert (CREATED, "in/sub/new", str(pair.copy / "sub" / "new")) in told

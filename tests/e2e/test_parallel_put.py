@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 
-from ftransfer.account import Bounds
-from ftransfer.audit import Audit
 from ftransfer.auth.admission import Admission
 from ftransfer.auth.passwords import hash_password
 from ftransfer.auth.permissions import Allowance, Grant, parse_rights
@@ -24,6 +22,8 @@ from ftransfer.digest import digest_of
 from ftransfer.errors import AlreadyThere, FtransferError, QuotaFull, SourceChanged, Superseded
 from ftransfer.limits import Limits
 from ftransfer.names import ROOT
+from ftransfer.service.audit import Audit
+from ftransfer.service.quota import Bounds
 from ftransfer.transfer.records import Progress, Receipt
 from tests.support.certificates import own_tls
 from tests.support.growing import change_first_bytes

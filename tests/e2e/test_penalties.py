@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from ftransfer.audit import Audit
 from ftransfer.auth.admission import Admission
-from ftransfer.server.listener import Server
+from ftransfer.gateways.native.listener import Server
+from ftransfer.service.audit import Audit
 from ftransfer.transport import Link
 from tests.support.certificates import own_tls
 from tests.support.service import RawPeer, raw_peer, serve

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from ftransfer.account import Bounds
 from ftransfer.auth.permissions import Allowance
 from ftransfer.client.trees.run import TreeItem
 from ftransfer.errors import ChannelError, QuotaFull, SourceChanged
 from ftransfer.limits import Limits
+from ftransfer.service.quota import Bounds
 from ftransfer.transfer.records import Progress
 from tests.support.growing import change_first_bytes
 from tests.support.proxy import Fault, Faults, Proxy

@@ -25,9 +25,9 @@ from ftransfer.errors import (
     ServerStopping,
     SourceChanged,
 )
+from ftransfer.gateways.native.listener import Server
 from ftransfer.limits import Limits
-from ftransfer.server.listener import Server
-from ftransfer.share import Share
+from ftransfer.service.share import Share
 from ftransfer.storage.memory import MemoryStore
 from ftransfer.transfer.records import Progress
 from tests.support.growing import change_first_bytes, growing

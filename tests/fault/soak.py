@@ -18,8 +18,8 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-from ftransfer.server.listener import Server
-from ftransfer.share import Share
+from ftransfer.gateways.native.listener import Server
+from ftransfer.service.share import Share
 from ftransfer.storage.local import LocalStore
 from ftransfer.system.threads import switch_often
 from ftransfer.watch.watcher import FolderWatcher

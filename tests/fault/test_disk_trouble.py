@@ -14,8 +14,8 @@ import pytest
 
 from ftransfer.digest import digest_of
 from ftransfer.errors import DiskFull, FtransferError, ReadOnly, StoreFailed
-from ftransfer.server.listener import Server
-from ftransfer.share import Share
+from ftransfer.gateways.native.listener import Server
+from ftransfer.service.share import Share
 from ftransfer.storage.local import LocalStore
 from ftransfer.storage.local.syscalls import Kernel
 from tests.support.proxy import Fault, Faults, Proxy

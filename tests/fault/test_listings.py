@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from ftransfer.gateways.native.listener import Server
 from ftransfer.names import SafeName
-from ftransfer.server.listener import Server
-from ftransfer.share import Share
+from ftransfer.service.share import Share
 from ftransfer.storage.base import FILE, Entry
 from ftransfer.storage.memory import MemoryStore
 from tests.support.service import raw_peer

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from ftransfer.audit import Audit
 from ftransfer.auth.admission import Admission
+from ftransfer.gateways.native.listener import Server
 from ftransfer.limits import Limits
 from ftransfer.protocol.commands import VERBS, Body
-from ftransfer.server.listener import Server
-from ftransfer.share import Share
+from ftransfer.service.audit import Audit
+from ftransfer.service.share import Share
 from ftransfer.storage.memory import MemoryStore
 from tests.support.certificates import own_tls
 from tests.support.meter import Meter, metered

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from ftransfer.auth.permissions import ANYONE
-from ftransfer.door import Door
 from ftransfer.errors import FtransferError
-from ftransfer.share import Share
+from ftransfer.service.share import Share
+from ftransfer.service.view import Door
 from ftransfer.storage.local import LocalStore
 from ftransfer.storage.local.root import Resolver
 from tests.support.canary import Canary, canary

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from ftransfer.digest import digest_of
-from ftransfer.door import Door
 from ftransfer.errors import FtransferError, NameRefused
 from ftransfer.names import NameReader, SafeName, parse_name, parse_path
+from ftransfer.service.view import Door
 from ftransfer.storage.base import FILE, FOLDER, LINK, Announcement, SmallFile
 from tests.support.canary import SECRET, Canary
 

@@ -14,9 +14,9 @@ import pytest
 
 from ftransfer.auth.permissions import ANYONE
 from ftransfer.digest import digest_of
-from ftransfer.door import Door
 from ftransfer.errors import FtransferError, NameRefused, NotFound, StoreFailed
-from ftransfer.share import Share
+from ftransfer.service.share import Share
+from ftransfer.service.view import Door
 from ftransfer.storage.base import FILE, LINK, Announcement, SmallFile
 from ftransfer.storage.local import LocalStore
 from ftransfer.storage.local.root import Resolver

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from ftransfer.digest import digest_of
-from ftransfer.door import Door
 from ftransfer.errors import FtransferError
 from ftransfer.names import parse_name
+from ftransfer.service.view import Door
 from ftransfer.storage.base import FILE, FOLDER, LINK, Announcement, SmallFile
 from tests.support.canary import SECRET, Canary, canary, exchange
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from ftransfer.auth.permissions import ALL_RIGHTS, NO_RIGHTS, Grant, Principal, Right
 from ftransfer.digest import digest_of
-from ftransfer.door import Door
 from ftransfer.errors import FtransferError
 from ftransfer.names import ROOT, SafeName
-from ftransfer.share import Share
+from ftransfer.service.share import Share
+from ftransfer.service.view import Door
 from ftransfer.storage.base import Announcement, Entry, SmallFile
 from ftransfer.storage.memory import MemoryStore
 

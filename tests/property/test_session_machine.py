@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from ftransfer.digest import digest_of
+from ftransfer.gateways.native.listener import Server
 from ftransfer.limits import Limits
 from ftransfer.names import ROOT, parse_name
-from ftransfer.server.listener import Server
-from ftransfer.share import Share
+from ftransfer.service.share import Share
 from ftransfer.storage.base import FILE
 from ftransfer.storage.memory import MemoryStore
 from tests.support.service import RawPeer, end_frame, frame

@@ -17,11 +17,11 @@ from typing import Any
 
 from blake3 import blake3
 
-from ftransfer.account import Bounds
 from ftransfer.auth.admission import Admission
 from ftransfer.auth.permissions import Allowance, Grant, Principal, parse_rights
-from ftransfer.memory import ContentMemory
 from ftransfer.names import ROOT
+from ftransfer.service.memory_budget import ContentMemory
+from ftransfer.service.quota import Bounds
 from tests.support.service import RawPeer, frame
 
 Said = Callable[[], None]  # called when the server has taken, or answered, what costs it something

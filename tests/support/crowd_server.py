@@ -9,9 +9,9 @@ import asyncio
 import json
 import sys
 
+from ftransfer.gateways.native.listener import Server
 from ftransfer.limits import Limits
-from ftransfer.server.listener import Server
-from ftransfer.share import Share
+from ftransfer.service.share import Share
 from ftransfer.storage.local import LocalStore
 from ftransfer.tls.contexts import ServerTls
 

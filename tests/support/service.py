@@ -14,12 +14,12 @@ from typing import Any
 
 from blake3 import blake3
 
-from ftransfer.account import Bounds
 from ftransfer.client.client import connect
 from ftransfer.client.retry import NO_RETRY
+from ftransfer.gateways.native.listener import Server
 from ftransfer.limits import Limits
-from ftransfer.server.listener import Server
-from ftransfer.share import Share
+from ftransfer.service.quota import Bounds
+from ftransfer.service.share import Share
 from ftransfer.storage.local import LocalStore
 from ftransfer.transfer.hiding import HiddenNames
 from ftransfer.watch.watcher import FolderWatcher

@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import sys
 
+from ftransfer.gateways.native.listener import Server
 from ftransfer.limits import Limits
-from ftransfer.server.listener import Server
-from ftransfer.share import Share
+from ftransfer.service.share import Share
 from ftransfer.storage.memory import MemoryStore
 
 

@@ -1,8 +1,8 @@
 """Files that are put one after the other, each sent before the receipt of the one before it has come.
 
 So the server publishes a file while the next one fills its socket, and no round trip is waited for. The caller sends, a task takes
-the answers in; they come in order. What an earlier attempt has begun, and what is very large, is put by itself (client.transfers.upload),
-since the server is to say where to go on.
+the answers in; they come in order. What an earlier attempt has begun, and what is very large, is put by itself
+(client.transfers.upload), since the server is to say where to go on.
 """
 
 from __future__ import annotations

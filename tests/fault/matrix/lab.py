@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ftransfer.digest import Digest
+from ftransfer.gateways.native.listener import Server
 from ftransfer.limits import Limits
-from ftransfer.server.listener import Server
-from ftransfer.share import Share
+from ftransfer.service.share import Share
 from ftransfer.storage.local import LocalStore
 from tests.fault.matrix.content import Ledger
 

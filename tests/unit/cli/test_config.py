@@ -10,7 +10,7 @@ from ftransfer.cli.app import COMMANDS, run_app
 from ftransfer.cli.bounds import bounds_of, limits_of, rates_of
 from ftransfer.cli.config import position_of
 from ftransfer.limits import DEFAULT_LIMITS
-from ftransfer.server.rates import RateBounds
+from ftransfer.service.bandwidth import RateBounds
 from ftransfer.shell.failures import WrongUsage
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from ftransfer.account import Account
 from ftransfer.limits import Limits
 from ftransfer.protocol.connection import Role
-from ftransfer.server.outbox import Outbox
+from ftransfer.service.outbox import Outbox
+from ftransfer.service.quota import Account
 from ftransfer.storage.memory import MemoryStore
 from ftransfer.system.threads import KEPT_ROOMS, room, stop_task
 from ftransfer.transport.channel import Channel

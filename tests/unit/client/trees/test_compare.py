@@ -18,7 +18,7 @@ from ftransfer.digest import digest_of
 from ftransfer.errors import NotFound
 from ftransfer.names import ROOT, SafeName, parse_name
 from ftransfer.protocol.replies import Hello, Listing, Reply
-from ftransfer.share import Share
+from ftransfer.service.share import Share
 from ftransfer.storage.base import FILE, FOLDER, LINK, SmallFile
 from ftransfer.storage.memory import MemoryStore, _Node
 from ftransfer.transfer.records import entry_to_wire

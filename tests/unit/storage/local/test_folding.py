@@ -15,7 +15,7 @@ from ftransfer.auth.passwords import hash_password
 from ftransfer.auth.permissions import ALL_RIGHTS, NO_RIGHTS, Grant, Principal
 from ftransfer.errors import FtransferError, NameRefused, NotFound
 from ftransfer.names import ROOT, parse_name
-from ftransfer.share import Share
+from ftransfer.service.share import Share
 from ftransfer.storage.base import Announcement
 from ftransfer.storage.local import LocalStore, staging
 from ftransfer.storage.local.folding import spellings

@@ -1,0 +1,1 @@
+"""ftransfer's own protocol: it accepts connections, and translates lines and frames into calls of the service."""

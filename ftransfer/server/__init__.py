@@ -1,1 +1,0 @@
-"""The serving side: it accepts connections, answers commands and goes on listening."""

@@ -1,0 +1,1 @@
+"""What may be done with a share, whoever asks and over whatever wire."""

@@ -1,0 +1,174 @@
+"""Who may come in: caps on sessions, for all and for each source, and sources that are refused for a while.
+
+A session is *unproven* until it has logged in or, where no login is asked for, has said a first command. Connections that say
+nothing are cheap to make by the thousand, so the unproven have a cap of their own. When it is reached, the oldest has to go, first
+of a source that has more than its part of them: the flood displaces itself. When all places are taken, a session of the source
+with the most of them goes: one that is not proven, else the one that has been idle longest, else one that waits for its login.
+Those that are proven go only for somebody of the same source, or of one with fewer. What carries out a command is never displaced.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from ftransfer.errors import Busy
+from ftransfer.limits import Limits
+from ftransfer.service.networks import Networks
+from ftransfer.service.penalties import NETWORK_FACTOR, Offence, Penalties, is_loopback, network_of, source_of
+
+# Where no cap for a source is given. One household or company behind one address stays below it; a machine's own address is
+# left to the cap on all, since every user, tunnel and proxy of the machine comes from there.
+_MAX_OF_SOURCE = 256
+# A source that has more than this part of all unproven sessions is a flood; one with a few may just have many users.
+_PARTS = 8
+
+
+class Ticket:
+    """One session's place. `cut` ends the session from outside."""
+
+    __slots__ = ("_gate", "cut", "is_proven", "is_trusted", "network", "number", "source")
+
+    def __init__(self, gate: Gate, number: int, source: str, cut: Callable[[], None], *, is_trusted: bool) -> None:
+        self.number = number  # in the order of coming
+        self.source = source
+        self.network = network_of(source)
+        self.cut = cut
+        self.is_proven = False
+        self.is_trusted = is_trusted
+        self._gate = gate
+
+    def prove(self) -> None:
+        """Say that the peer means it."""
+        self._gate.prove(self)
+
+    def begin(self) -> None:
+        """Say that a command of the session is carried out from now on."""
+        self._gate.begin(self)
+
+    def end(self) -> None:
+        """Say that it has been carried out."""
+        self._gate.end(self)
+
+    def leave(self) -> None:
+        """Give the place back."""
+        self._gate.leave(self)
+
+    def offend(self, offence: Offence) -> None:
+        if not self.is_trusted:
+            self._gate.penalties.add(self.source, offence)
+
+
+class Gate:
+    """The places of one server. Pure: `now` is its clock. `limits` and `trusted` can be set anew at any time.
+
+    Args:
+        trusted: Networks from which nothing is refused for others' sake: they have no cap of their own, and no penalties.
+    """
+
+    def __init__(self, limits: Limits, now: Callable[[], float], trusted: Networks | None = None) -> None:
+        self.limits = limits
+        self.trusted = trusted or Networks()
+        self.penalties = Penalties(now)
+        self._count = 0
+        self._tickets: set[Ticket] = set()
+        self._of_source: Counter[str] = Counter()
+        self._of_network: Counter[str] = Counter()
+        # What each ticket does now; in each, the one that has done so for longest comes first.
+        self._unproven: dict[Ticket, None] = {}
+        self._checking: dict[Ticket, None] = {}  # not proven, and its command is carried out: a login is being checked
+        self._idle: dict[Ticket, None] = {}
+
+    @property
+    def unproven(self) -> int:
+        return len(self._unproven)
+
+    def refusal(self, host: str) -> Busy | None:
+        """Say why a connection from there is not let in, or None. Makes room by cutting another session if need be."""
+        if host not in self.trusted and (refusal := self._refusal_of_source(source_of(host))) is not None:
+            return refusal
+        if len(self._unproven) >= self.limits.max_unproven:
+            self._displace_unproven()
+        elif len(self._tickets) >= self.limits.max_sessions:
+            self._displace_for(source_of(host))
+        if len(self._tickets) >= self.limits.max_sessions:
+            return Busy(f"the server has its {self.limits.max_sessions} sessions; try again later")
+        return None
+
+    def _refusal_of_source(self, source: str) -> Busy | None:
+        left_s = self.penalties.left_s(source)
+        if left_s > 0:
+            return Busy(f"too many failures from your address; try again in {left_s:.0f} s")
+        most = self._max_of(source)
+        network = network_of(source)
+        if self._of_source[source] >= most or (network and self._of_network[network] >= NETWORK_FACTOR * most):
+            return Busy(f"your address has its {most} sessions; close one, or try again later")
+        return None
+
+    def enter(self, host: str, cut: Callable[[], None]) -> Ticket:
+        """Give a place to a connection that is let in."""
+        self._count += 1
+        ticket = Ticket(self, self._count, source_of(host), cut, is_trusted=host in self.trusted)
+        self._tickets.add(ticket)
+        self._of_source[ticket.source] += 1
+        if ticket.network:
+            self._of_network[ticket.network] += 1
+        self._unproven[ticket] = None
+        return ticket
+
+    def prove(self, ticket: Ticket) -> None:
+        if ticket in self._tickets and not ticket.is_proven:
+            ticket.is_proven = True
+            is_idle = self._unproven.pop(ticket, ticket) is None
+            self._checking.pop(ticket, None)
+            if is_idle:
+                self._idle[ticket] = None
+
+    def begin(self, ticket: Ticket) -> None:
+        self._idle.pop(ticket, None)
+        if self._unproven.pop(ticket, ticket) is None:
+            self._checking[ticket] = None
+
+    def end(self, ticket: Ticket) -> None:
+        self._checking.pop(ticket, None)
+        if ticket in self._tickets:
+            (self._idle if ticket.is_proven else self._unproven)[ticket] = None
+
+    def leave(self, ticket: Ticket) -> None:
+        for kind in (self._unproven, self._checking, self._idle):
+            kind.pop(ticket, None)
+        if ticket in self._tickets:
+            self._tickets.discard(ticket)
+            _less(self._of_source, ticket.source)
+            if ticket.network:
+                _less(self._of_network, ticket.network)
+
+    def _max_of(self, source: str) -> int:
+        if self.limits.max_source_sessions:
+            return self.limits.max_source_sessions
+        return self.limits.max_sessions if is_loopback(source) else _MAX_OF_SOURCE
+
+    def _displace_unproven(self) -> None:
+        """Cut the oldest unproven session: of a source that has more than its part of them, else of all."""
+        ((source, count),) = Counter(ticket.source for ticket in self._unproven).most_common(1)
+        is_flood = count > max(1, self.limits.max_unproven // _PARTS)
+        # By its coming, since one that says something from time to time is put behind the others.
+        self._cut(min((ticket for ticket in self._unproven if ticket.source == source or not is_flood), key=lambda one: one.number))
+
+    def _displace_for(self, source: str) -> None:
+        """Cut a session that carries out no command, to make room for one of this source, if it may have it."""
+        sizes = self._of_source
+        waiting = [*self._idle, *self._checking]
+        may_go = [*self._unproven, *(one for one in waiting if one.source == source or sizes[one.source] > sizes[source])]
+        if may_go:
+            self._cut(max(may_go, key=lambda one: sizes[one.source]))  # the first of those that are equal
+
+    def _cut(self, ticket: Ticket) -> None:
+        self.leave(ticket)
+        ticket.cut()
+
+
+def _less(counter: Counter[str], source: str) -> None:
+    counter[source] -= 1
+    if not counter[source]:
+        del counter[source]

@@ -1,0 +1,75 @@
+"""A store as its owner offers it: what holds for everybody. Each user goes in by a door of their own (door.py)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from ftransfer.auth.permissions import ANYONE, NO_RIGHTS, Principal, Right
+from ftransfer.limits import DEFAULT_LIMITS, Limits
+from ftransfer.service.multipart import Uploads
+from ftransfer.service.quota import Account, Bounds
+from ftransfer.service.view import Door
+from ftransfer.storage.base import Store
+from ftransfer.transfer.hiding import HiddenNames
+
+_DROP_BOX = frozenset({Right.WRITE, Right.SAY})
+
+
+class Share:
+    """One folder as its owner offers it.
+
+    Args:
+        read_only: Nothing may be changed.
+        drop_box: Nothing may be seen, and new files may be put by those who may write.
+        hiding: Names that are hidden from everybody; None for none.
+        bounds: How much may be put; `account.bounds` can be set anew at any time.
+        now_ns: The clock, for the age of partials.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        read_only: bool = False,
+        drop_box: bool = False,
+        hiding: HiddenNames | None = None,
+        bounds: Bounds | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+        now_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.store = store
+        self.folds_names = False  # the file system takes other spellings for a name: rights by folder would not hold
+        self.read_only = read_only
+        self.drop_box = drop_box
+        self.hiding = hiding
+        self.limits = limits
+        self.account = Account(store, bounds)
+        self.uploads = Uploads()
+        self.now_ns = now_ns
+
+    @property
+    def durable(self) -> bool:
+        return self.store.durable
+
+    def door(self, principal: Principal = ANYONE, source: str = "") -> Door:
+        """Give the share as a principal may use it. From each source, it has turns of its own for long work."""
+        if self.folds_names and not principal.is_uniform:
+            principal = principal.restricted_to(NO_RIGHTS)
+        if self.drop_box:
+            principal = principal.restricted_to(_DROP_BOX)
+        return Door(
+            self.store,
+            principal,
+            self.account,
+            self.uploads,
+            source=source,
+            hiding=self.hiding,
+            read_only=self.read_only,
+            limits=self.limits,
+            now_ns=self.now_ns,
+        )
+
+    async def close(self) -> None:
+        await self.account.close()
+        await self.store.close()

@@ -1,0 +1,111 @@
+"""Changes on their way to those who watch: what each may know of them, in bytes that are made once.
+
+What a session is told follows from its interest alone: the paths that it watches, and whom it acts for. So the work for a change
+grows with the number of interests, which are few, and not with that of the listeners: these get a reference to a whole round.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Collection, Iterable, Iterator
+
+from ftransfer.auth.permissions import Principal, Right
+from ftransfer.names import SafeName, sort_key
+from ftransfer.protocol.live import CREATED, MOVED, REMOVED, Change, event_to_notice, is_below
+from ftransfer.protocol.replies import encode_notice
+from ftransfer.service.outbox import Bundle
+from ftransfer.service.watched_paths import key_range
+from ftransfer.storage.base import FOLDER
+
+# No more in one bundle, so that an outbox has room for several: it takes a bundle in as a whole or not at all.
+_BUNDLE_BYTES = 16 * 1024
+
+
+class Round:
+    """The changes since the last round."""
+
+    def __init__(self) -> None:
+        self._news: list[_News] = []
+        self._keys: list[tuple[bytes, int]] = []  # each name that a change is about, with the place of that change; in order
+        self._bundles: dict[tuple[object, ...], list[Bundle]] = {}
+
+    def __len__(self) -> int:
+        return len(self._news)
+
+    def add(self, change: Change) -> None:
+        """Take a change in. Not after the first bundle has been asked for."""
+        assert not self._bundles
+        for name in (change.name, change.old):
+            if name:
+                insort(self._keys, (sort_key(name), len(self._news)))
+        self._news.append(_News(change))
+
+    def bundles(self, principal: Principal, folders: Collection[SafeName]) -> list[Bundle]:
+        """Give what somebody who watches these folders is told, in order."""
+        interest = (id(principal), *folders)  # by identity, which is cheaper than to hash all grants: sessions share principals
+        bundles = self._bundles.get(interest)
+        if bundles is None:
+            frames = (news.as_seen(principal, folders) for news in self._concerning(folders))
+            bundles = self._bundles[interest] = list(_bundled(frame for frame in frames if frame))
+        return bundles
+
+    def _concerning(self, folders: Collection[SafeName]) -> Iterator[_News]:
+        """Give the changes in some folders, in order: most are in none of those that a session watches."""
+        if any(folder.is_root for folder in folders):
+            return iter(self._news)
+        places: set[int] = set()
+        for folder in folders:
+            first, behind = key_range(str(folder))
+            start, end = bisect_left(self._keys, (first, -1)), bisect_left(self._keys, (behind, -1))
+            places.update(place for _, place in self._keys[start:end])
+        return (self._news[place] for place in sorted(places))
+
+
+def _bundled(frames: Iterable[bytes]) -> Iterator[Bundle]:
+    held: list[bytes] = []
+    size = 0
+    for frame in frames:
+        if held and size + len(frame) > _BUNDLE_BYTES:
+            yield Bundle(b"".join(held), len(held))
+            held, size = [], 0
+        held.append(frame)
+        size += len(frame)
+    if held:
+        yield Bundle(b"".join(held), len(held))
+
+
+class _News:
+    """One change, in the up to three forms in which it may be seen, encoded when somebody sees them."""
+
+    def __init__(self, change: Change) -> None:
+        self._change = change
+        self._frames: dict[Change, bytes] = {}
+        if change.what == MOVED:
+            # Whoever sees one side only is told of that side only.
+            self._went = change._replace(what=REMOVED, name=change.old, old="", size=0, mtime_ns=0)
+            self._came = change._replace(what=CREATED, old="")
+
+    def as_seen(self, principal: Principal, folders: Collection[SafeName]) -> bytes:
+        """Give the frame for one interest, or nothing."""
+        if self._change.what != MOVED:
+            return self._frame(self._change) if _may_see(self._change, principal, folders) else b""
+        sees_old, sees_new = _may_see(self._went, principal, folders), _may_see(self._came, principal, folders)
+        if sees_old and sees_new:
+            return self._frame(self._change)
+        if sees_old:
+            return self._frame(self._went)
+        return self._frame(self._came) if sees_new else b""
+
+    def _frame(self, change: Change) -> bytes:
+        frame = self._frames.get(change)
+        if frame is None:
+            frame = self._frames[change] = encode_notice(event_to_notice(change))
+        return frame
+
+
+def _may_see(change: Change, principal: Principal, folders: Collection[SafeName]) -> bool:
+    """Whether a change is below one of the folders, and may be known of."""
+    if not any(is_below(change, folder) for folder in folders):
+        return False
+    name = SafeName(tuple(change.name.split("/")))
+    return principal.may_below(Right.LIST, name) if change.kind == FOLDER else principal.may(Right.LIST, name)
