@@ -1,6 +1,6 @@
 """python -m ftransfer."""
 
-from ftransfer.cli.entry import main
+from ftransfer.cli.runtime.entry import main
 
 if __name__ == "__main__":
     main()

@@ -1,5 +1,5 @@
-"""The command line. Its commands are found in app.py."""
+"""The command line. Its commands are found in runtime/app.py."""
 
-from ftransfer.cli.entry import main
+from ftransfer.cli.runtime.entry import main
 
 __all__ = ["main"]

@@ -16,7 +16,7 @@ from typing import Annotated, Any, get_args
 import typer
 
 from ftransfer.names import escape
-from ftransfer.shell.failures import WrongUsage
+from ftransfer.shell.errors import WrongUsage
 
 _NOT_IN_FILE = frozenset(("folder", "config", "help"))
 _MAX_BYTES = 1 << 20

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from ftransfer.cli.connecting import connection_to
 from ftransfer.cli.options import As, Host, Port
-from ftransfer.cli.running import run
-from ftransfer.shell.failures import WrongUsage
-from ftransfer.shell.wording import printable
+from ftransfer.cli.runtime.running import run
+from ftransfer.shell.errors import WrongUsage
+from ftransfer.shell.formatting import printable
 
 if TYPE_CHECKING:
     from ftransfer.client.client import Client
@@ -67,7 +67,7 @@ def _greet(console: Console, hello: Hello, host: str, port: int) -> None:
 
 
 async def _talk(shell: ShellContext, share: Client, label: str) -> None:
-    from ftransfer.shell.liveview import LiveView
+    from ftransfer.shell.live_view import LiveView
     from ftransfer.shell.repl import Repl
 
     async with LiveView(share) as shell.live:

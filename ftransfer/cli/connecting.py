@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ftransfer.cli.way import chosen_way
+from ftransfer.cli.connection_options import chosen_way
 
 if TYPE_CHECKING:
     from ftransfer.client.client import connect as Connection

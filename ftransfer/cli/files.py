@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 from ftransfer.cli.connecting import connection_to
 from ftransfer.cli.options import Host, Json, Port, parse_age
 from ftransfer.cli.output import entry_record, note
-from ftransfer.cli.parameters import Argument, Option
-from ftransfer.cli.running import run
-from ftransfer.cli.streams import only_show
+from ftransfer.cli.runtime.parameters import Argument, Option
+from ftransfer.cli.runtime.running import run
+from ftransfer.cli.runtime.streams import only_show
 from ftransfer.client.paths import from_root
 from ftransfer.shell.attempts import Attempts
+from ftransfer.shell.formatting import checksum_line, explain, partial_line, partials_line, removed_line, short_name, stat_lines
 from ftransfer.shell.targets import into_folder_if_one
-from ftransfer.shell.wording import checksum_line, explain, partial_line, partials_line, removed_line, short_name, stat_lines
 
 if TYPE_CHECKING:
     from ftransfer.client.client import Client

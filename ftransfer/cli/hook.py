@@ -11,8 +11,8 @@ import shutil
 from ftransfer.cli.output import note
 from ftransfer.names import escape
 from ftransfer.protocol.live import Change, LiveEvent, event_to_notice
-from ftransfer.shell.failures import WrongUsage
-from ftransfer.shell.wording import printable
+from ftransfer.shell.errors import WrongUsage
+from ftransfer.shell.formatting import printable
 
 _OURS = "FTRANSFER_"
 _END_S = 5.0  # that a command may take to end when it is asked to

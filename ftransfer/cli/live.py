@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 from ftransfer.cli.connecting import connection_to
 from ftransfer.cli.options import As, Host, Json, Port
 from ftransfer.cli.output import note
-from ftransfer.cli.parameters import Argument, Option
-from ftransfer.cli.running import run
-from ftransfer.cli.streams import only_show
-from ftransfer.shell.failures import WrongUsage
-from ftransfer.shell.wording import explain, printable
+from ftransfer.cli.runtime.parameters import Argument, Option
+from ftransfer.cli.runtime.running import run
+from ftransfer.cli.runtime.streams import only_show
+from ftransfer.shell.errors import WrongUsage
+from ftransfer.shell.formatting import explain, printable
 
 if TYPE_CHECKING:
     from ftransfer.cli.hook import Hook
@@ -192,7 +192,7 @@ async def _follow(client: Client, path: str, dest: str, told: _Told, *, delete: 
 async def _chat(connection: Connection, host: str, refused: list[RequestError], *, is_interactive: bool) -> None:
     from ftransfer.shell.chat import HELP, chat, typed_lines
     from ftransfer.shell.console import Console
-    from ftransfer.shell.liveview import LiveView
+    from ftransfer.shell.live_view import LiveView
     from ftransfer.shell.script import read_lines
 
     console = Console(sys.stdout, sys.stderr)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
+from ftransfer.cli.connection_options import chosen_way
 from ftransfer.cli.options import Host, Port
 from ftransfer.cli.output import note
-from ftransfer.cli.running import run
-from ftransfer.cli.way import chosen_way
+from ftransfer.cli.runtime.running import run
 from ftransfer.errors import NotAuthorised
 from ftransfer.system.private_files import read_piped_secret
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated
 
-from ftransfer.cli.parameters import Argument, Option
-from ftransfer.shell.failures import WrongUsage
-from ftransfer.shell.wording import printable
+from ftransfer.cli.runtime.parameters import Argument, Option
+from ftransfer.shell.errors import WrongUsage
+from ftransfer.shell.formatting import printable
 
 _MAX_PORT = 65_535
 

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 
 from ftransfer.errors import AuthError, BadFile, ChannelError, DigestMismatch, FtransferError, ProtocolError, ServerStopping
-from ftransfer.shell.failures import Interrupted, ScriptFailed, SomeFailed, WrongUsage
-from ftransfer.shell.wording import entry_line, explain, receipt_line
+from ftransfer.shell.errors import Interrupted, ScriptFailed, SomeFailed, WrongUsage
+from ftransfer.shell.formatting import entry_line, explain, receipt_line
 from ftransfer.storage.base import FILE, Entry
 from ftransfer.transfer.records import Receipt
 

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ftransfer.cli.bounds import RELOADED, bounds_of, limits_of, rates_of, refuse_contradictions, trusted_of
 from ftransfer.cli.config import read_config
+from ftransfer.cli.limit_options import RELOADED, bounds_of, limits_of, rates_of, refuse_contradictions, trusted_of
 from ftransfer.names import escape
-from ftransfer.shell.failures import WrongUsage
+from ftransfer.shell.errors import WrongUsage
 
 if TYPE_CHECKING:
     from ftransfer.gateways.native.listener import Server

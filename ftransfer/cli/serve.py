@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ftransfer.cli import bounds, serving
+from ftransfer.cli import limit_options as bounds
+from ftransfer.cli import served_folder as serving
 from ftransfer.cli.config import ConfigFile
-from ftransfer.cli.guard import Guard, GuardOptions, check_anonymous, check_tls
-from ftransfer.cli.locking import LockDown, close_lock
 from ftransfer.cli.options import check_listening_port, checked_by, parse_age, strip_brackets
 from ftransfer.cli.output import DONE, INTERRUPTED, note
-from ftransfer.cli.parameters import Argument, Option
-from ftransfer.cli.running import run
+from ftransfer.cli.runtime.parameters import Argument, Option
+from ftransfer.cli.runtime.running import run
+from ftransfer.cli.sandbox_option import LockDown, close_lock
+from ftransfer.cli.server_security import Guard, GuardOptions, check_anonymous, check_tls
 from ftransfer.names import escape
-from ftransfer.shell.failures import WrongUsage
+from ftransfer.shell.errors import WrongUsage
 from ftransfer.system.threads import stop_task, switch_often
 
 if TYPE_CHECKING:

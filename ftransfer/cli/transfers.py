@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 from ftransfer.cli.connecting import connection_to
 from ftransfer.cli.options import Host, Json, Length, NoFsync, Offset, Port, Retries, Streams
 from ftransfer.cli.output import entries_text, failure_record, note, receipt_text
-from ftransfer.cli.parameters import Argument, Option
-from ftransfer.cli.running import PATIENCE_S, STREAM_PATIENCE_S, run
-from ftransfer.cli.streams import content_input, content_output, only_show, output_failed
+from ftransfer.cli.runtime.parameters import Argument, Option
+from ftransfer.cli.runtime.running import PATIENCE_S, STREAM_PATIENCE_S, run
+from ftransfer.cli.runtime.streams import content_input, content_output, only_show, output_failed
 from ftransfer.cli.trees import Recursive, get_folder, get_pattern, put_folder
 from ftransfer.digest import is_digest
 from ftransfer.errors import NameRefused, NotFound
 from ftransfer.shell.attempts import Attempts
-from ftransfer.shell.failures import WrongUsage
+from ftransfer.shell.errors import WrongUsage
+from ftransfer.shell.formatting import explain
 from ftransfer.shell.listing import in_order
 from ftransfer.shell.local import check_sendable, look
 from ftransfer.shell.operands import STREAM, Here, Operands, get_operands, own_name, put_operands
 from ftransfer.shell.progress import ProgressBar
 from ftransfer.shell.targets import check_folder, into_folder_if_one
-from ftransfer.shell.wording import explain
 from ftransfer.transfer.selection import is_glob
 
 if TYPE_CHECKING:

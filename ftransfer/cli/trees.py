@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 from ftransfer.cli.connecting import connection_to
 from ftransfer.cli.options import Host, Json, Port, Retries
 from ftransfer.cli.output import note
-from ftransfer.cli.parameters import Argument, Option
-from ftransfer.cli.running import run
-from ftransfer.shell.failures import SomeFailed, WrongUsage
+from ftransfer.cli.runtime.parameters import Argument, Option
+from ftransfer.cli.runtime.running import run
+from ftransfer.shell.errors import SomeFailed, WrongUsage
+from ftransfer.shell.formatting import explain, short_name, tree_line
 from ftransfer.shell.operands import own_name
 from ftransfer.shell.progress import ProgressBar
-from ftransfer.shell.wording import explain, short_name, tree_line
 
 if TYPE_CHECKING:
     from ftransfer.client.client import Client
@@ -113,7 +113,7 @@ def _write_total(report: TreeReport, direction: str, *, as_json: bool, when: str
 
 async def _keep(connection: Connection, direction: str, source: str, dest: str, options: TreeOptions, *, as_json: bool) -> None:
     """Copy at once and after each change, and say each time what was done."""
-    from ftransfer.cli.keeping import keep_in_step
+    from ftransfer.cli.sync_watch import keep_in_step
 
     async with connection as client:
 

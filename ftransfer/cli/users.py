@@ -10,14 +10,14 @@ from typing import Annotated, Any
 
 import typer
 
-from ftransfer.cli.lazy import for_typer
 from ftransfer.cli.options import Json
 from ftransfer.cli.output import note
-from ftransfer.cli.parameters import Argument, Option
-from ftransfer.cli.quick import QuickCommand, QuickGroup
+from ftransfer.cli.runtime.lazy import for_typer
+from ftransfer.cli.runtime.parameters import Argument, Option
+from ftransfer.cli.runtime.quick import QuickCommand, QuickGroup
 from ftransfer.errors import NameRefused
 from ftransfer.names import escape
-from ftransfer.shell.failures import WrongUsage
+from ftransfer.shell.errors import WrongUsage
 from ftransfer.system.private_files import read_piped_secret
 
 _RIGHTS = """\

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 from ftransfer.errors import ChannelError, FtransferError, ProtocolError, RequestError
-from ftransfer.shell.failures import SomeFailed, WrongUsage
+from ftransfer.shell.errors import SomeFailed, WrongUsage
 
 # After these there is no use in trying the next name.
 _ENDINGS = (ChannelError, ProtocolError, RequestError, WrongUsage)

@@ -16,10 +16,10 @@ from ftransfer.names import SafeName, escape
 from ftransfer.shell import files, people, transfers
 from ftransfer.shell.columns import in_columns, wrapped
 from ftransfer.shell.context import ShellContext
-from ftransfer.shell.failures import WrongUsage
+from ftransfer.shell.errors import WrongUsage
+from ftransfer.shell.formatting import entry_line, short_name
 from ftransfer.shell.lines import split_line
 from ftransfer.shell.listing import in_order
-from ftransfer.shell.wording import entry_line, short_name
 from ftransfer.storage.base import FILE, FOLDER, LINK, Entry
 
 _ENTRIES_TO_READ_OUT = 10_000

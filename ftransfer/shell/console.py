@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import BinaryIO, TextIO
 
 from ftransfer.shell.columns import fitted, wrapped
-from ftransfer.shell.failures import WrongUsage
+from ftransfer.shell.errors import WrongUsage
+from ftransfer.shell.formatting import explain
 from ftransfer.shell.progress import ProgressBar
-from ftransfer.shell.wording import explain
 
 
 class Console:

@@ -16,9 +16,9 @@ from ftransfer.names import ROOT, SafeName, escape, parse_path
 from ftransfer.protocol.live import Person, Presence
 from ftransfer.protocol.replies import Hello
 from ftransfer.shell.console import Console
+from ftransfer.shell.formatting import stopped_line
 from ftransfer.shell.listing import as_generator
 from ftransfer.shell.progress import ProgressBar
-from ftransfer.shell.wording import stopped_line
 from ftransfer.storage.base import Entry
 from ftransfer.transfer.records import ProgressCallback, Receipt
 

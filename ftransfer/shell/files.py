@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from ftransfer.names import escape
 from ftransfer.shell.attempts import Attempts
 from ftransfer.shell.context import ShellContext
+from ftransfer.shell.formatting import checksum_line, removed_line, stat_lines
 from ftransfer.shell.targets import into_folder_if_one
-from ftransfer.shell.wording import checksum_line, removed_line, stat_lines
 
 Flags = frozenset[str]
 

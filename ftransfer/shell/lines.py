@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from ftransfer.names import escape
-from ftransfer.shell.failures import WrongUsage
+from ftransfer.shell.errors import WrongUsage
 
 _BLANKS = " \t\r\n"
 _NEEDS_QUOTES = re.compile(r"""[\s'"\\$]""")

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from ftransfer.names import escape
-from ftransfer.shell.failures import WrongUsage
+from ftransfer.shell.errors import WrongUsage
 
 STREAM = "-"  # stands for stdin or stdout
 

@@ -25,9 +25,9 @@ from ftransfer.protocol.live import (
     presence_to_wire,
 )
 from ftransfer.shell.context import LiveWatch, ShellContext
-from ftransfer.shell.failures import WrongUsage
+from ftransfer.shell.errors import WrongUsage
+from ftransfer.shell.formatting import human_seconds, human_size, short_name
 from ftransfer.shell.lines import scan
-from ftransfer.shell.wording import human_seconds, human_size, short_name
 
 Flags = frozenset[str]
 

@@ -56,7 +56,7 @@ class ProgressBar:
 
     def _tick(self) -> None:
         from ftransfer.shell.columns import cells  # most transfers are over before they need it
-        from ftransfer.shell.progressline import progress_line
+        from ftransfer.shell.progress_line import progress_line
 
         self._timer = asyncio.get_running_loop().call_later(_TICK_S, self._tick)
         if self._latest is None:

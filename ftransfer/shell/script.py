@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 from ftransfer.shell.commands import execute
 from ftransfer.shell.context import ShellContext
-from ftransfer.shell.failures import ScriptFailed, WrongUsage
+from ftransfer.shell.errors import ScriptFailed, WrongUsage
 
 _READ_BYTES = 65_536
 _MAX_LINE_BYTES = 1 << 20

@@ -9,11 +9,11 @@ from pathlib import Path
 from ftransfer.names import SafeName
 from ftransfer.shell.attempts import Attempts
 from ftransfer.shell.context import ShellContext
+from ftransfer.shell.formatting import receipt_line
 from ftransfer.shell.local import check_sendable, look
 from ftransfer.shell.operands import STREAM, Here, Operands, get_operands, put_operands
 from ftransfer.shell.targets import check_folder, into_folder_if_one
 from ftransfer.shell.trees import get_folder, put_folder
-from ftransfer.shell.wording import receipt_line
 
 Flags = frozenset[str]
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from ftransfer.names import SafeName
 from ftransfer.shell.context import ShellContext
-from ftransfer.shell.failures import SomeFailed
-from ftransfer.shell.wording import explain, tree_line
+from ftransfer.shell.errors import SomeFailed
+from ftransfer.shell.formatting import explain, tree_line
 
 if TYPE_CHECKING:
     from ftransfer.client.trees.run import TreeItem, TreeReport

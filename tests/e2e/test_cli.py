@@ -204,7 +204,7 @@ async def test_what_a_command_does_not_need_is_not_imported(
     code = f"""
 import sys
 there = set(sys.modules)  # what the installation brings, as an editable one does
-from ftransfer.cli.entry import run_program
+from ftransfer.cli.runtime.entry import run_program
 assert run_program({[command, *map(str, service.address), *arguments]!r}) == 0
 sys.exit(repr(set({heavy.split()!r}) & set(sys.modules) - there))
 """

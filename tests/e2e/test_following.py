@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ftransfer.cli.keeping import keep_in_step
+from ftransfer.cli.sync_watch import keep_in_step
 from ftransfer.client.client import Client
 from ftransfer.client.retry import RetryRules
 from ftransfer.client.trees.mirror import Follower

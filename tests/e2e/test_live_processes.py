@@ -169,7 +169,7 @@ async def test_a_copy_by_hand_during_a_large_transfer_is_fetched(tmp_path: Path,
 
 
 def human(size: int) -> str:
-    from ftransfer.shell.wording import human_size
+    from ftransfer.shell.formatting import human_size
 
     return human_size(size)
 

@@ -9,8 +9,8 @@ import pytest
 
 from ftransfer.auth.editing import add_user
 from ftransfer.auth.passwords import hash_password
-from ftransfer.cli.locking import close_lock
-from ftransfer.shell.failures import WrongUsage
+from ftransfer.cli.sandbox_option import close_lock
+from ftransfer.shell.errors import WrongUsage
 from ftransfer.system.sandbox import CannotLock, landlock_abi
 from tests.support.programs import run_program, start_server
 
@@ -56,7 +56,7 @@ def test_lock_that_is_not_to_be_had_is_an_error_only_if_it_was_asked_for(monkeyp
     def refuse(**_: object) -> int:
         raise CannotLock("this system has no landlock")
 
-    monkeypatch.setattr("ftransfer.cli.locking.lock_in", refuse)
+    monkeypatch.setattr("ftransfer.cli.sandbox_option.lock_in", refuse)
     assert close_lock(None, ".") == "not locked in: this system has no landlock"
     assert close_lock(False, ".") == "not locked in: --no-lock-down"
     with pytest.raises(WrongUsage, match="this system has no landlock"):

@@ -17,7 +17,7 @@ from ftransfer.client.trees.run import TreeItem, TreeOptions
 from ftransfer.digest import digest_of
 from ftransfer.errors import DigestMismatch, FtransferError, NotAFolder, NotFound
 from ftransfer.limits import Limits
-from ftransfer.shell.wording import tree_line
+from ftransfer.shell.formatting import tree_line
 from ftransfer.transfer.packs import MAX_PACKED_BYTES
 from ftransfer.transfer.selection import selection
 from tests.support.service import Service, fake_server, frame, serve

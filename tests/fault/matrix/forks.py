@@ -19,8 +19,8 @@ import time
 from collections.abc import Callable, Sequence
 
 import ftransfer
-from ftransfer.cli.app import COMMANDS
-from ftransfer.cli.entry import run_program
+from ftransfer.cli.runtime.app import COMMANDS
+from ftransfer.cli.runtime.entry import run_program
 
 _PATIENCE_S = 60.0
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from ftransfer.cli.app import COMMANDS, run_app
-from ftransfer.cli.bounds import bounds_of, limits_of, rates_of
 from ftransfer.cli.config import position_of
+from ftransfer.cli.limit_options import bounds_of, limits_of, rates_of
+from ftransfer.cli.runtime.app import COMMANDS, run_app
 from ftransfer.limits import DEFAULT_LIMITS
 from ftransfer.service.bandwidth import RateBounds
-from ftransfer.shell.failures import WrongUsage
+from ftransfer.shell.errors import WrongUsage
 
 
 def refusal(tmp_path: Path, text: str | bytes, *flags: str) -> str:

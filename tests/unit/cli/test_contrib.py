@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ftransfer.cli.app import COMMANDS
+from ftransfer.cli.runtime.app import COMMANDS
 
 CONTRIB = Path(__file__).parents[3] / "contrib"
 

@@ -11,7 +11,7 @@ import pytest
 
 from ftransfer.cli.hook import Hook
 from ftransfer.protocol.live import CREATED, Change, LiveEvent, Missed, Person, Rescan
-from ftransfer.shell.failures import WrongUsage
+from ftransfer.shell.errors import WrongUsage
 from ftransfer.storage.base import FILE
 
 

@@ -7,7 +7,7 @@ import pytest
 from ftransfer import errors
 from ftransfer.cli.output import entries_text, exit_code, receipt_text
 from ftransfer.errors import FtransferError
-from ftransfer.shell.failures import Interrupted, ScriptFailed, WrongUsage
+from ftransfer.shell.errors import Interrupted, ScriptFailed, WrongUsage
 from ftransfer.storage.base import Entry
 from ftransfer.transfer.records import Receipt
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftransfer.shell.failures import WrongUsage
+from ftransfer.shell.errors import WrongUsage
 from ftransfer.shell.lines import Word, quote, scan, split_line
 
 NAMES = st.text(st.one_of(st.characters(), st.sampled_from("ab '\"\\$x41nu\n\udc80\u202e\x85")), max_size=12)

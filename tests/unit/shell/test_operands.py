@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ftransfer.shell.failures import WrongUsage
+from ftransfer.shell.errors import WrongUsage
 from ftransfer.shell.operands import Here, Operands, get_operands, put_operands
 
 FILES = ("a.csv", "b.csv", "sub/a.csv", "my file")

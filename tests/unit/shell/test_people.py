@@ -9,7 +9,7 @@ import pytest
 from ftransfer.errors import TooFast
 from ftransfer.protocol.live import Attendance, Change, LiveEvent, Message, Missed, Person, Rescan
 from ftransfer.shell.commands import execute
-from ftransfer.shell.failures import WrongUsage
+from ftransfer.shell.errors import WrongUsage
 from ftransfer.shell.people import delivery_line, event_line, event_record
 from tests.unit.shell.conftest import FakeShare, Screen
 

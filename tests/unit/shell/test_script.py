@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ftransfer.errors import NotFound
-from ftransfer.shell.failures import ScriptFailed, WrongUsage
+from ftransfer.shell.errors import ScriptFailed, WrongUsage
 from ftransfer.shell.script import read_lines, run_script
 from tests.unit.shell.conftest import Screen
 

@@ -9,7 +9,7 @@ from ftransfer.errors import CannotConnect, Closed, FtransferError, NameRefused,
 from ftransfer.names import SafeName
 from ftransfer.shell.commands import BY_WORD, execute
 from ftransfer.shell.context import resolve
-from ftransfer.shell.failures import SomeFailed, WrongUsage
+from ftransfer.shell.errors import SomeFailed, WrongUsage
 from tests.unit.shell.conftest import FakeShare, Screen
 
 # The share.

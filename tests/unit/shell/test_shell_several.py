@@ -8,8 +8,8 @@ import pytest
 
 from ftransfer.errors import NotAFile, NotFound
 from ftransfer.shell.commands import execute
-from ftransfer.shell.failures import SomeFailed, WrongUsage
-from ftransfer.shell.wording import explain
+from ftransfer.shell.errors import SomeFailed, WrongUsage
+from ftransfer.shell.formatting import explain
 from tests.unit.shell.conftest import FakeShare, Screen
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ftransfer.shell.columns import cells
-from ftransfer.shell.progressline import percent_text, progress_line, shortened, three_digits
+from ftransfer.shell.progress_line import percent_text, progress_line, shortened, three_digits
 from ftransfer.transfer.records import Progress
 
 FILE = Progress("射频仿真与天线阵列的测量结果.pptx", 122_000_000, 1_500_000_000)

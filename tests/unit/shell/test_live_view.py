@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 
 from ftransfer.protocol.live import Attendance, LiveEvent, Message, Person
 from ftransfer.shell.commands import execute
-from ftransfer.shell.liveview import LiveView
+from ftransfer.shell.live_view import LiveView
 from tests.unit.shell.conftest import Screen
 
 ANN = Person(1, "ann", True)

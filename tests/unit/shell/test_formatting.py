@@ -6,7 +6,7 @@ import pytest
 
 from ftransfer.client.trees.run import TreeReport
 from ftransfer.errors import CannotConnect, NotFound, ReadOnly, StoreFailed
-from ftransfer.shell.wording import entry_line, explain, human_seconds, human_size, moment, printable, receipt_line, tree_line
+from ftransfer.shell.formatting import entry_line, explain, human_seconds, human_size, moment, printable, receipt_line, tree_line
 from ftransfer.storage.base import Entry
 from ftransfer.transfer.records import Receipt
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from ftransfer.cli.bounds import RELOADED
+from ftransfer.cli.limit_options import RELOADED
 
 _SECURITY = frozenset(
     "tls plain fingerprint ca cert key user token_file client_ca users anonymous new_token trust_from lock_down".split()

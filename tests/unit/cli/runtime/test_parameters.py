@@ -10,10 +10,10 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftransfer.cli.commands import HOMES, command_of
-from ftransfer.cli.lazy import for_typer
-from ftransfer.cli.parameters import parameters_of, read
-from ftransfer.cli.quick import QuickCommand
+from ftransfer.cli.runtime.commands import HOMES, command_of
+from ftransfer.cli.runtime.lazy import for_typer
+from ftransfer.cli.runtime.parameters import parameters_of, read
+from ftransfer.cli.runtime.quick import QuickCommand
 
 NAMES = sorted(set(HOMES) - {"serve", "user"})
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ftransfer.cli.output import note
 from ftransfer.errors import FtransferError, NotAFolder, NotFound, StoreFailed
 from ftransfer.protocol.live import Change, Rescan
-from ftransfer.shell.wording import explain, printable
+from ftransfer.shell.formatting import explain, printable
 from ftransfer.storage.local import LocalStore
 from ftransfer.watch.watcher import FolderWatcher
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ftransfer.cli.options import checked_by
-from ftransfer.cli.parameters import Option
+from ftransfer.cli.runtime.parameters import Option
 from ftransfer.service.networks import Networks
-from ftransfer.shell.failures import WrongUsage
+from ftransfer.shell.errors import WrongUsage
 from ftransfer.units import parse_count, parse_rate, parse_size, parse_time
 
 if TYPE_CHECKING:

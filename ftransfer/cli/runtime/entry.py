@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from ftransfer.cli.streams import OutputFailed, ReaderLeft, finish_output, prepare_streams
+from ftransfer.cli.runtime.streams import OutputFailed, ReaderLeft, finish_output, prepare_streams
 
 _INTERRUPTED = 130
 
@@ -43,14 +43,14 @@ def run_program(arguments: Sequence[str]) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    from ftransfer.cli.commands import refuse_empty_words, run_plain, spelled_out
+    from ftransfer.cli.runtime.commands import refuse_empty_words, run_plain, spelled_out
 
     arguments = spelled_out(arguments)
     try:
         refuse_empty_words(arguments)
         if run_plain(arguments):
             return 0
-        from ftransfer.cli.app import run_app
+        from ftransfer.cli.runtime.app import run_app
 
         return run_app(arguments)
     except ReaderLeft:

@@ -10,10 +10,10 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from ftransfer.cli.output import note
-from ftransfer.cli.parameters import Option
+from ftransfer.cli.runtime.parameters import Option
 from ftransfer.errors import LoginNeeded, UnknownServer
-from ftransfer.shell.failures import WrongUsage
-from ftransfer.shell.wording import printable
+from ftransfer.shell.errors import WrongUsage
+from ftransfer.shell.formatting import printable
 
 if TYPE_CHECKING:
     from ftransfer.client.security import Security

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from ftransfer.shell.failures import Interrupted
+from ftransfer.shell.errors import Interrupted
 
 T = TypeVar("T")
 

@@ -22,7 +22,7 @@ class QuickCommand(TyperCommand):
         return spare_pydantic(super().get_params(ctx))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        from ftransfer.cli.helping import write_help  # a command that is carried out needs none
+        from ftransfer.cli.runtime.help import write_help  # a command that is carried out needs none
 
         write_help(self, ctx, formatter)
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ftransfer.cli.program import command_line
-from ftransfer.cli.reachable import own_address
+from ftransfer.cli.advertised_address import own_address
+from ftransfer.cli.runtime.program import command_line
 from ftransfer.errors import BadFile
-from ftransfer.shell.failures import WrongUsage
+from ftransfer.shell.errors import WrongUsage
 
 if TYPE_CHECKING:
     from ftransfer.auth.admission import Admission

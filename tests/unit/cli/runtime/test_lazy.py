@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from ftransfer.cli.app import app, run_app
+from ftransfer.cli.runtime.app import app, run_app
 
 PROGRAM: typer.core.TyperGroup = typer.main.get_command(app)  # type: ignore[assignment]  # since it has a callback
 NAMES = list(PROGRAM.commands)
@@ -43,11 +43,11 @@ def test_names_are_listed_without_importing_anything() -> None:
     code = """
 import sys
 import typer
-from ftransfer.cli.app import app
+from ftransfer.cli.runtime.app import app
 assert "sync" in list(typer.main.get_command(app).commands)
 sys.exit(repr({"ftransfer.cli.trees", "ftransfer.cli.serve", "ftransfer.cli.connect"} & set(sys.modules)))
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3], check=False
+        [sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[4], check=False
     )
     assert done.stderr.splitlines()[-1] == "set()"

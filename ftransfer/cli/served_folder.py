@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from ftransfer.cli.parameters import Option
+from ftransfer.cli.runtime.parameters import Option
 from ftransfer.names import escape
-from ftransfer.shell.failures import WrongUsage
+from ftransfer.shell.errors import WrongUsage
 
 if TYPE_CHECKING:
-    from ftransfer.cli.guard import GuardOptions
+    from ftransfer.cli.server_security import GuardOptions
     from ftransfer.transfer.hiding import HiddenNames
 
 

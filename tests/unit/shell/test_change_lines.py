@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from ftransfer.protocol.live import CREATED, REMOVED, Change
-from ftransfer.shell.changelines import ChangeLines
+from ftransfer.shell.change_lines import ChangeLines
 from ftransfer.storage.base import FILE
 
 

@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterable
 from typing import Annotated
 
-from ftransfer.cli.parameters import Option
-from ftransfer.shell.failures import WrongUsage
+from ftransfer.cli.runtime.parameters import Option
+from ftransfer.shell.errors import WrongUsage
 from ftransfer.system.sandbox import CannotLock, lock_in
 
 LockDown = Annotated[

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ftransfer.cli.commands import HOMES, spelled_out
-from ftransfer.cli.entry import run_program
+from ftransfer.cli.runtime.commands import HOMES, spelled_out
+from ftransfer.cli.runtime.entry import run_program
 from ftransfer.version import VERSION
 
 

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from ftransfer.cli.commands import HOMES
-from ftransfer.cli.lazy import LazyCommands
 from ftransfer.cli.output import DONE, INTERRUPTED, USAGE
-from ftransfer.cli.quick import QuickGroup
-from ftransfer.shell.wording import printable
+from ftransfer.cli.runtime.commands import HOMES
+from ftransfer.cli.runtime.lazy import LazyCommands
+from ftransfer.cli.runtime.quick import QuickGroup
+from ftransfer.shell.formatting import printable
 from ftransfer.version import VERSION
 
 _EPILOG = """\b

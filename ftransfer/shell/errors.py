@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ftransfer.errors import FtransferError
-from ftransfer.shell.wording import explain
+from ftransfer.shell.formatting import explain
 
 
 class WrongUsage(FtransferError):

@@ -43,7 +43,7 @@ def command_of(name: str) -> tuple[Any, str]:
     module = import_module(f"ftransfer.cli.{module_name}")
     found = getattr(module, attribute)
     if name not in _LOCAL:
-        from ftransfer.cli.way import over_way
+        from ftransfer.cli.connection_options import over_way
 
         found = over_way(found)
     return found, getattr(module, f"{name.upper()}_EXAMPLES", "")
@@ -60,7 +60,7 @@ def refuse_empty_words(arguments: Sequence[str]) -> None:
         return
     options = words[: words.index("--")] if "--" in words else words
     if "" in words or any(word.startswith("--") and word.index("=") == len(word) - 1 for word in options if "=" in word):
-        from ftransfer.shell.failures import WrongUsage
+        from ftransfer.shell.errors import WrongUsage
 
         raise WrongUsage(f"{name} was given an empty argument, perhaps a variable that is not set; . and / stand for whole folders")
 
@@ -78,7 +78,7 @@ def run_plain(arguments: Sequence[str]) -> bool:
     name, *words = arguments or ("",)
     if name not in HOMES or name in _LOCAL:
         return False
-    from ftransfer.cli.parameters import parameters_of, read
+    from ftransfer.cli.runtime.parameters import parameters_of, read
 
     command, _ = command_of(name)
     values = read(parameters_of(command), words)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ftransfer.cli.entry import run_program
+from ftransfer.cli.runtime.entry import run_program
 from ftransfer.version import VERSION
 
 COMMANDS = ("serve", "connect", "get", "put", "dir", "stat", "checksum", "mkdir", "mv", "rm", "partials")

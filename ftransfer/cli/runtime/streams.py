@@ -120,6 +120,6 @@ def output_failed(error: OSError) -> OutputFailed:
 
 def _check_open(number: int) -> None:
     if number in _closed or getattr((sys.stdin, sys.stdout)[number], "buffer", None) is None:
-        from ftransfer.shell.failures import WrongUsage  # with which much comes; this module is there before all others
+        from ftransfer.shell.errors import WrongUsage  # with which much comes; this module is there before all others
 
         raise WrongUsage(f"{_NAMES[number]} is closed; open it, or name a file")

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from ftransfer.cli.commands import HOMES
-from ftransfer.cli.entry import run_program
+from ftransfer.cli.runtime.commands import HOMES
+from ftransfer.cli.runtime.entry import run_program
 
 
 def help_of(capsys: pytest.CaptureFixture[str], *words: str) -> str:

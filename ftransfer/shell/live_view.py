@@ -13,9 +13,9 @@ from typing import Protocol
 from ftransfer.errors import FtransferError, RequestError
 from ftransfer.names import SafeName
 from ftransfer.protocol.live import Attendance, Change, LiveEvent
-from ftransfer.shell.changelines import ChangeLines
+from ftransfer.shell.change_lines import ChangeLines
+from ftransfer.shell.formatting import explain
 from ftransfer.shell.people import event_line
-from ftransfer.shell.wording import explain
 
 
 class Events(Protocol):

@@ -12,9 +12,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ftransfer.cli.commands import command_of
-from ftransfer.cli.parameters import Declaration
-from ftransfer.cli.quick import QuickCommand
+from ftransfer.cli.runtime.commands import command_of
+from ftransfer.cli.runtime.parameters import Declaration
+from ftransfer.cli.runtime.quick import QuickCommand
 
 
 class LazyCommands(UserDict[str, Any]):

@@ -6,7 +6,7 @@ Where the line is too narrow the bar goes first, then the time, the bytes, the f
 from __future__ import annotations
 
 from ftransfer.shell.columns import cells
-from ftransfer.shell.wording import short_name
+from ftransfer.shell.formatting import short_name
 from ftransfer.transfer.records import Progress
 
 _PHASES = {"verify": "verifying", "commit": "writing to disk", "reconnect": "connecting again"}
