@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Limits(NamedTuple):
-    """Bounds of one server or client. Sizes end in `_bytes`, times in `_s` (seconds)."""
+    """QuotaLimits of one server or client. Sizes end in `_bytes`, times in `_s` (seconds)."""
 
     # The wire.
     max_line_bytes: int = 65_536  # a name of 4096 bytes, each escaped as six characters, fits twice
@@ -26,7 +26,7 @@ class Limits(NamedTuple):
     max_unproven: int = 256  # that have neither logged in nor said a command
     # Content that is held in memory.
     max_content_bytes: int = 64 << 20  # over all sessions; who comes later waits
-    # Digests that are asked for. To give one is work for the server alone, so it is rationed.
+    # DigestService that are asked for. To give one is work for the server alone, so it is rationed.
     max_checksums: int = 2  # computed at once, over all sessions
     checksum_rate_bytes: int = 256 << 20  # a session may have so much hashed in a second, on average
     checksum_burst_s: float = 10.0  # so many seconds of that rate may be used up at once

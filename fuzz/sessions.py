@@ -73,8 +73,8 @@ async def _serve(data: bytes, choice: int) -> bytes:
 
 async def _end_of(serving: Session, task: asyncio.Task[None], *, may_stay: bool) -> None:
     await asyncio.wait([task], timeout=_LISTENER_S)
-    seat = getattr(serving, "seat", None)  # which a session gives back at its end
-    if may_stay and seat is not None and seat.wants_events:  # a listener may stay for ever
+    participant = getattr(serving, "participant", None)  # which a session gives back at its end
+    if may_stay and participant is not None and participant.wants_events:  # a listener may stay for ever
         return
     await asyncio.wait([task], timeout=_END_S)
     assert task.done(), f"the session goes on: {serving.connection.state}, {serving.command}"

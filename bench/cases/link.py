@@ -77,7 +77,7 @@ def _ip(*words: str) -> str:
         raise Failed(f"ip {' '.join(words)}: {error.stderr.strip()}") from error
 
 
-def carried_bytes(network: Network) -> int:
+def bytes_transferred(network: Network) -> int:
     """Give how many bytes have come to the clients' end so far."""
     found = json.loads(_ip("-n", network.client_prefix[-1], "-s", "-j", "link", "show", INTERFACE))
     return int(found[0]["stats64"]["rx"]["bytes"])
@@ -87,7 +87,7 @@ def wait_until_quiet(network: Network) -> None:
     """Wait until nothing of the run before is on its way any more."""
     before = -1
     for _ in range(50):
-        now = carried_bytes(network)
+        now = bytes_transferred(network)
         if now - before < 10_000:
             return
         before = now
@@ -142,11 +142,11 @@ class LinkCase(Case):
         assert command is not None
 
         def run() -> Sample:
-            before = carried_bytes(entrant.network)
+            before = bytes_transferred(entrant.network)
             sample = entrant.run([command], timeout_s=cut_s, may_be_cut=True)
             if not sample.was_cut:
                 return sample
-            payload = (carried_bytes(entrant.network) - before) * _PAYLOAD_PART
+            payload = (bytes_transferred(entrant.network) - before) * _PAYLOAD_PART
             return replace(sample, told={"work": payload / 4096 if self.tree else payload})
 
         return run

@@ -40,13 +40,13 @@ def connect(host: Host, port: Port, name: As = "") -> None:
 
 async def _connect(host: str, port: int, name: str, *, is_interactive: bool) -> None:
     from ftransfer.shell.console import Console
-    from ftransfer.shell.context import Line, ShellContext
+    from ftransfer.shell.context import RemoteConnection, ShellContext
 
     width = (lambda: shutil.get_terminal_size().columns) if sys.stdout.isatty() else None
     console = Console(sys.stdout, sys.stderr, width=width, shows_progress=is_interactive and sys.stderr.isatty())
     refused: list[RequestError] = []
     async with connection_to(host, port, name=name, on_name_refused=refused.append) as share:
-        shell = ShellContext(Line(share, console.note), console, Path.cwd())  # noqa: ASYNC240 - asks the kernel only
+        shell = ShellContext(RemoteConnection(share, console.note), console, Path.cwd())  # noqa: ASYNC240 - asks the kernel only
         if is_interactive:
             _greet(console, share.hello, host, port)
         for error in refused:  # the session goes on without the name

@@ -22,7 +22,7 @@ SECRET_VARIABLE = "FTRANSFER_TOKEN"
 TOKEN, USER = "token", "user"  # the kinds of login, as the greeting says them
 
 
-class Way(NamedTuple):
+class ConnectionOptions(NamedTuple):
     """What was given on the command line; `secret` is what was typed at a prompt."""
 
     tls: bool = False
@@ -83,12 +83,12 @@ class Way(NamedTuple):
         return os.environ.get(SECRET_VARIABLE, "")
 
 
-_way: ContextVar[Way] = ContextVar("way")
+_way: ContextVar[ConnectionOptions] = ContextVar("way")
 
 
-def chosen_way() -> Way:
+def chosen_way() -> ConnectionOptions:
     """Give the way of the command that runs."""
-    return _way.get(Way())
+    return _way.get(ConnectionOptions())
 
 
 def _way_of(
@@ -104,8 +104,8 @@ def _way_of(
     token_file: Annotated[
         str, Option(metavar="FILE", help="File with the token or password; or FTRANSFER_TOKEN holds it.", show_default=False)
     ] = "",
-) -> Way:
-    return Way(tls, plain, fingerprint, ca, cert, key, user, token_file)
+) -> ConnectionOptions:
+    return ConnectionOptions(tls, plain, fingerprint, ca, cert, key, user, token_file)
 
 
 def over_way(function: Callable[..., object]) -> Callable[..., object]:

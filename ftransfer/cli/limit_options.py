@@ -14,7 +14,7 @@ from ftransfer.units import parse_count, parse_rate, parse_size, parse_time
 if TYPE_CHECKING:
     from ftransfer.limits import Limits
     from ftransfer.service.bandwidth import RateBounds
-    from ftransfer.service.quota import Bounds
+    from ftransfer.service.quota import QuotaLimits
 
 
 def _amount(parse: Callable[[str], float], least: float = 0) -> Callable[[str | None], str | None]:
@@ -65,7 +65,7 @@ LineTime = Annotated[str, Option(**_TIME, help="From the first byte of a command
 IdleTime = Annotated[str, Option(**_TIME, help="How long a session may stay without a command.")]
 StallTime = Annotated[str, Option(**_TIME, help="How long a transfer may stand still.")]
 QuietTime = Annotated[str, Option(**_TIME, help="How long a transfer may live on heartbeats.")]
-LeastProgress = Annotated[str, Option(**{**_SIZE, "show_default": True}, help="What a transfer must move in each stall time.")]
+StallDetector = Annotated[str, Option(**{**_SIZE, "show_default": True}, help="What a transfer must move in each stall time.")]
 MaxLine = Annotated[str, Option(**{**_SIZE, "callback": _amount(parse_size, 1024)}, help="The longest command line; 64K.")]
 MaxFrame = Annotated[str, Option(**{**_SIZE, "callback": _amount(parse_size, 65536)}, help="The largest frame; 4M.")]
 Quota = Annotated[str | None, Option(**_SIZE, help="All files and partials together, at most.")]
@@ -152,11 +152,11 @@ def trusted_of(values: Mapping[str, Any]) -> Networks:
     return Networks(values["trust_from"] or ())
 
 
-def bounds_of(values: Mapping[str, Any]) -> Bounds:
+def bounds_of(values: Mapping[str, Any]) -> QuotaLimits:
     from ftransfer.auth.permissions import Allowance
-    from ftransfer.service.quota import Bounds
+    from ftransfer.service.quota import QuotaLimits
 
-    return Bounds(
+    return QuotaLimits(
         all=Allowance(
             quota_bytes=_size(values["quota"]),
             quota_files=_count_of(values["quota_files"]),

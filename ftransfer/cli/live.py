@@ -182,9 +182,9 @@ async def _watch(connection: Connection, path: str, dest: str, told: _Told, *, d
 
 
 async def _follow(client: Client, path: str, dest: str, told: _Told, *, delete: bool) -> None:
-    from ftransfer.client.trees.mirror import Follower
+    from ftransfer.client.trees.mirror import Mirror
 
-    follower = Follower(client, path, dest, delete=delete, on_event=told.event, on_failure=told.failure)
+    follower = Mirror(client, path, dest, delete=delete, on_event=told.event, on_failure=told.failure)
     note(f"keeping {printable(dest)} up to date with /{printable(path.strip('/'))}; Ctrl-C ends it")
     await follower.run()
 

@@ -46,19 +46,19 @@ def logout(host: Host, port: Port) -> None:
 async def _login(host: str, port: int) -> None:
     from ftransfer.client.handshake import NO_LOGIN, Address
     from ftransfer.client.login import save_login
-    from ftransfer.client.session import Conversation
+    from ftransfer.client.session import ClientSession
     from ftransfer.limits import DEFAULT_LIMITS
-    from ftransfer.system.threads import movers, run_job
+    from ftransfer.system.threads import io_pool, run_job
 
     security = chosen_way().security()
     address = Address(host, port)
     if not security.secret and sys.stdin is not None and not sys.stdin.isatty():
         security = security._replace(secret=read_piped_secret(sys.stdin.buffer))
-    conversation = await Conversation.open(address, DEFAULT_LIMITS, security=security, only_given=True)
+    session = await ClientSession.open(address, DEFAULT_LIMITS, security=security, only_given=True)
     try:
-        if conversation.hello.auth == NO_LOGIN:
+        if session.hello.auth == NO_LOGIN:
             raise NotAuthorised(f"{address} asks for no login; there is nothing to keep")
-        await run_job(movers(), lambda: save_login(conversation, security))
+        await run_job(io_pool(), lambda: save_login(session, security))
     finally:
-        await conversation.close()
+        await session.close()
     note(f"{address}: logged in; the login is kept until ftransfer logout {host} {port}")

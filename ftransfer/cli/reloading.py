@@ -52,9 +52,9 @@ class Settings:
             log.error("settings: kept, because %s", error)
             return
         server.set_limits(limits_of(self.values))
-        server.gate.trusted = trusted_of(self.values)
+        server.limiter.trusted = trusted_of(self.values)
         server.rates.change(rates_of(self.values))
-        share.account.bounds = bounds_of(self.values)
+        share.quota.bounds = bounds_of(self.values)
         fixed = sorted(name for name in before if name not in RELOADED and before[name] != self.values[name])
         log.info("settings: read from %s", escape(self._path))
         if fixed:

@@ -22,7 +22,7 @@ from ftransfer.cli.output import DONE, INTERRUPTED, note
 from ftransfer.cli.runtime.parameters import Argument, Option
 from ftransfer.cli.runtime.running import run
 from ftransfer.cli.sandbox_option import LockDown, close_lock
-from ftransfer.cli.server_security import Guard, GuardOptions, check_anonymous, check_tls
+from ftransfer.cli.server_security import GuardOptions, ServerSecurity, check_anonymous, check_tls
 from ftransfer.names import escape
 from ftransfer.shell.errors import WrongUsage
 from ftransfer.system.threads import stop_task, switch_often
@@ -123,7 +123,7 @@ def serve(
     idle_time: bounds.IdleTime = "15m",
     stall_time: bounds.StallTime = "60s",
     quiet_time: bounds.QuietTime = "15m",
-    least_progress: bounds.LeastProgress = "4K",
+    least_progress: bounds.StallDetector = "4K",
     max_line: bounds.MaxLine = "64K",
     max_frame: bounds.MaxFrame = "4M",
 ) -> None:
@@ -137,14 +137,14 @@ def serve(
     keep_partials_s = parse_age(settings.values["keep_partials"])
     own = {"--users": users, "--token-file": token_file, "--cert": cert, "--key": key, "--audit": audit, "--config": config}
     serving.refuse_secrets(folder, own, yes_really=yes_really)
-    guard = Guard.build(guarding, host, folder)
+    guard = ServerSecurity.build(guarding, host, folder)
     records = audit if audit is not None and os.path.isdir(os.path.dirname(os.path.abspath(audit))) else None
     # Before the first thread, and after the last complaint.
     lock = close_lock(lock_down, folder, changed=[records], read=[config, *guard.files])
     raise typer.Exit(run(_serve(settings, guard, keep_partials_s, lock), keeps_interrupt=True))
 
 
-async def _serve(settings: Settings, guard: Guard, keep_partials_s: float, lock: str) -> int:
+async def _serve(settings: Settings, guard: ServerSecurity, keep_partials_s: float, lock: str) -> int:
     # The first two are for later: when they are needed, there may be no descriptor left to import them with.
     import aiofiles.threadpool  # noqa: F401
 
@@ -216,7 +216,7 @@ async def _serve(settings: Settings, guard: Guard, keep_partials_s: float, lock:
             audit.close()
 
 
-async def _refuse_rights_by_folder(store: LocalStore, share: Share, guard: Guard) -> None:
+async def _refuse_rights_by_folder(store: LocalStore, share: Share, guard: ServerSecurity) -> None:
     """Refuse rights that a name gives, where another spelling of the name leads to the same place. Raises WrongUsage.
 
     Users who come later with such rights may do nothing.
@@ -249,7 +249,7 @@ class _Troubles:
             log.warning("%s", line)
 
 
-async def _reload(guard: Guard, server: Server, asked: asyncio.Queue[None]) -> None:
+async def _reload(guard: ServerSecurity, server: Server, asked: asyncio.Queue[None]) -> None:
     """Read certificate, users and token again whenever it is asked for; and users and token when they have changed."""
     while True:
         try:
@@ -291,7 +291,7 @@ async def _stop(server: Server, signals: asyncio.Queue[None]) -> int:
     return INTERRUPTED
 
 
-def _announce(addresses: list[tuple[str, int]], guard: Guard, values: Mapping[str, Any]) -> None:
+def _announce(addresses: list[tuple[str, int]], guard: ServerSecurity, values: Mapping[str, Any]) -> None:
     """Say where the server is, and how to reach it; to a person at a terminal also what it shares, and how to stop it."""
     for host, port in addresses:
         sys.stdout.write(f"listening on {_bracketed(host)}:{port}\n")

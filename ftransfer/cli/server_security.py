@@ -75,7 +75,7 @@ class GuardOptions:
 
 
 @dataclass(slots=True)
-class Guard:
+class ServerSecurity:
     """How a server is protected. `token` is its own, which is kept in the file `token_path`; "" if it has none."""
 
     options: GuardOptions
@@ -88,7 +88,7 @@ class Guard:
     registration: Registration | None = None
 
     @classmethod
-    def build(cls, options: GuardOptions, host: str, folder: str) -> Guard:
+    def build(cls, options: GuardOptions, host: str, folder: str) -> ServerSecurity:
         """Read files, make keys and a token where they are needed. Blocking; to be closed.
 
         Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
-from ftransfer.client.session import Conversation
+from ftransfer.client.session import ClientSession
 from ftransfer.transfer.records import ProgressCallback
 
 T = TypeVar("T")
@@ -17,19 +17,19 @@ class Commands:
     durable: bool
     keep_cancelled: bool
 
-    async def _once(self, command: Callable[[Conversation], Awaitable[T]]) -> T:
+    async def _once(self, command: Callable[[ClientSession], Awaitable[T]]) -> T:
         raise NotImplementedError
 
-    async def persist(
+    async def with_retries(
         self,
         name: str,
-        command: Callable[[Conversation, Callable[[int, int | None], None]], Awaitable[T]],
+        command: Callable[[ClientSession, Callable[[int, int | None], None]], Awaitable[T]],
         progress: ProgressCallback | None,
     ) -> T:
         raise NotImplementedError
 
-    async def _another(self) -> Conversation:
+    async def _another(self) -> ClientSession:
         raise NotImplementedError
 
     async def _ask(self, verb: str, argument: str = "", options: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
-        return await self._once(lambda conversation: conversation.ask(verb, argument, options))
+        return await self._once(lambda session: session.ask(verb, argument, options))

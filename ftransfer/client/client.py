@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
-from ftransfer.client.command_lock import Turn
+from ftransfer.client.command_lock import CommandLock
 from ftransfer.client.events import Live
 from ftransfer.client.files import FileCommands
 from ftransfer.client.handshake import Address
@@ -20,7 +20,7 @@ from ftransfer.client.paths import RemoteName, share_path
 from ftransfer.client.presence import OnNameRefused, People
 from ftransfer.client.retry import Backoff, RetryRules
 from ftransfer.client.security import DEFAULT_SECURITY, Security
-from ftransfer.client.session import Conversation, OnNotice, require_count
+from ftransfer.client.session import ClientSession, OnNotice, require_count
 from ftransfer.client.transfers.commands import Transfers
 from ftransfer.errors import Busy, CannotConnect, ChannelError, LocalProtocolError, ServerStopping
 from ftransfer.limits import DEFAULT_LIMITS, Limits
@@ -125,27 +125,27 @@ class Client(FileCommands, Transfers, People):
         self._direct = direct
         self.durable = durable
         self.keep_cancelled = keep_cancelled
-        self._conversation: Conversation | None = None
+        self._session: ClientSession | None = None
         self._has_ended = False
-        self._turn = Turn()
-        super().__init__(Live(self._turn, self._connected, retry), name, on_name_refused)
+        self._lock = CommandLock()
+        super().__init__(Live(self._lock, self._connected, retry), name, on_name_refused)
 
     # The connection.
 
     @property
     def hello(self) -> Hello:
         """What the server said when the present connection was made."""
-        assert self._conversation is not None, "connect first"
-        return self._conversation.hello
+        assert self._session is not None, "connect first"
+        return self._session.hello
 
     @property
     def is_closed(self) -> bool:
         """Whether there is no connection now; the next command makes a new one."""
-        return self._conversation is None or self._conversation.is_over
+        return self._session is None or self._session.is_over
 
     async def open(self) -> None:
         """Connect, if there is no connection."""
-        async with self._turn:
+        async with self._lock:
             await self._connected()
 
     async def close(self) -> None:
@@ -153,65 +153,65 @@ class Client(FileCommands, Transfers, People):
         self._has_ended = True
         try:
             await self._live.close()
-            if self._conversation is not None:
-                await self._conversation.close()
+            if self._session is not None:
+                await self._session.close()
         finally:
-            if self._conversation is not None:
-                self._conversation.abort()  # also when cancelled meanwhile
-                self._conversation = None
+            if self._session is not None:
+                self._session.abort()  # also when cancelled meanwhile
+                self._session = None
 
-    async def _connected(self) -> Conversation:
+    async def _connected(self) -> ClientSession:
         if self._has_ended:
             raise LocalProtocolError("this client is closed; connect makes another one")
-        if self._conversation is None or self._conversation.is_over:
-            is_first = self._conversation is None
-            conversation = await Conversation.open(
+        if self._session is None or self._session.is_over:
+            is_first = self._session is None
+            session = await ClientSession.open(
                 self.address, self._limits, security=self._security, on_notice=self._notice, direct=self._direct
             )
             try:
-                await self._take_place(conversation, is_first=is_first)
+                await self._take_place(session, is_first=is_first)
             except BaseException:
-                conversation.abort()
+                session.abort()
                 raise
-            self._conversation = conversation
-        return self._conversation
+            self._session = session
+        return self._session
 
-    async def _another(self) -> Conversation:
+    async def _another(self) -> ClientSession:
         """Make one more connection, for a part of a transfer."""
-        conversation = await Conversation.open(self.address, self._limits, security=self._security, direct=self._direct)
+        session = await ClientSession.open(self.address, self._limits, security=self._security, direct=self._direct)
         try:
-            await self._help(conversation, self.hello)
+            await self._help(session, self.hello)
         except BaseException:
-            conversation.abort()
+            session.abort()
             raise
-        return conversation
+        return session
 
     def _notice(self, notice: Notice) -> None:
         self._live.receive(notice)
         if self._on_notice is not None:
             self._on_notice(notice)
 
-    async def _once(self, command: Callable[[Conversation], Awaitable[T]]) -> T:
+    async def _once(self, command: Callable[[ClientSession], Awaitable[T]]) -> T:
         """Run a command in its turn. If it leaves the stream out of step (broken, cancelled), the connection is given up."""
-        async with self._turn:
-            conversation = await self._connected()
+        async with self._lock:
+            session = await self._connected()
             try:
-                return await command(conversation)
+                return await command(session)
             except BaseException:
-                if not conversation.is_between_commands:
-                    conversation.abort()
+                if not session.is_between_commands:
+                    session.abort()
                 raise
 
-    async def persist(
+    async def with_retries(
         self,
         name: str,
-        command: Callable[[Conversation, Callable[[int, int | None], None]], Awaitable[T]],
+        command: Callable[[ClientSession, Callable[[int, int | None], None]], Awaitable[T]],
         progress: ProgressCallback | None,
     ) -> T:
         """Run a transfer, and again on a new connection whenever it is cut, as the rules for retries allow.
 
         Args:
-            command: Called with the conversation and with a function to tell how far it is.
+            command: Called with the session and with a function to tell how far it is.
         """
         backoff = Backoff(self._retry, time.monotonic)
         done, total = 0, None
@@ -227,7 +227,7 @@ class Client(FileCommands, Transfers, People):
 
         while True:
             try:
-                return await self._once(lambda conversation: command(conversation, report))
+                return await self._once(lambda session: command(session, report))
             except _PASSING as error:
                 if isinstance(error, CannotConnect) and not was_connected:
                     raise
@@ -260,20 +260,20 @@ class Client(FileCommands, Transfers, People):
         """
         below = share_path(path)
         options = {key: True for key, wanted in (("recursive", recursive), ("links", links)) if wanted}
-        async with self._turn:
-            conversation = await self._connected()
+        async with self._lock:
+            session = await self._connected()
             try:
-                await conversation.say("dir", str(below), options)
+                await session.say("dir", str(below), options)
                 count = 0
-                while isinstance(event := await conversation.answer(), Listing):
+                while isinstance(event := await session.answer(), Listing):
                     count += len(event.items)
                     yield entries_from_wire(event.items, below)
                 if not isinstance(event, Reply):
-                    raise conversation.out_of_turn(event)
+                    raise session.out_of_turn(event)
                 require_count(event.values, "entries", count)
             finally:
-                if not conversation.is_between_commands:
-                    conversation.abort()
+                if not session.is_between_commands:
+                    session.abort()
 
     async def help(self) -> list[tuple[str, str]]:
         """Give the server's verbs as (usage, summary)."""

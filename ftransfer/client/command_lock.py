@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 from types import TracebackType
 
 
-class Turn:
-    """A lock for commands (`async with turn`), which a reader holds only while no command wants it (`async with turn.spare()`)."""
+class CommandLock:
+    """A lock for commands (`async with turn`), which a reader holds only while no command wants it (`async with turn.idle()`)."""
 
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
@@ -39,7 +39,7 @@ class Turn:
             self._free.set()
 
     @contextlib.asynccontextmanager
-    async def spare(self) -> AsyncIterator[None]:
+    async def idle(self) -> AsyncIterator[None]:
         """Hold the lock between commands. The block should end soon after `wanted` is set."""
         while True:
             await self._free.wait()

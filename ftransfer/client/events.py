@@ -11,9 +11,9 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
-from ftransfer.client.command_lock import Turn
+from ftransfer.client.command_lock import CommandLock
 from ftransfer.client.retry import Backoff, RetryRules
-from ftransfer.client.session import Conversation
+from ftransfer.client.session import ClientSession
 from ftransfer.errors import Busy, ChannelError, FtransferError, NotFound, RemoteProtocolError, ServerStopping
 from ftransfer.names import SafeName
 from ftransfer.protocol.live import Change, LiveEvent, Missed, Rescan, event_from_notice, is_below
@@ -78,11 +78,11 @@ class Live:
     """The live layer of one client.
 
     Args:
-        connect: Gives the conversation to use, a new one if the last is over. Called in our turn.
+        connect: Gives the session to use, a new one if the last is over. Called in our turn.
     """
 
-    def __init__(self, turn: Turn, connect: Callable[[], Awaitable[Conversation]], rules: RetryRules) -> None:
-        self._turn = turn
+    def __init__(self, lock: CommandLock, connect: Callable[[], Awaitable[ClientSession]], rules: RetryRules) -> None:
+        self._lock = lock
         self._connect = connect
         self._rules = rules
         self._inboxes: list[Inbox] = []
@@ -111,10 +111,10 @@ class Live:
     async def listening(self) -> AsyncGenerator[Inbox, None]:
         """Give what others say, and who comes and goes, from now on."""
         async with self._open(lambda event: not isinstance(event, (Change, Rescan))) as inbox:
-            async with self._turn:
-                conversation = await self._connect()
+            async with self._lock:
+                session = await self._connect()
                 if not self._listeners:
-                    await conversation.ask("listen")
+                    await session.ask("listen")
                 self._listeners += 1
             try:
                 yield inbox
@@ -132,10 +132,10 @@ class Live:
 
         key = str(path) or "/"
         async with self._open(wants) as inbox:
-            async with self._turn:
-                conversation = await self._connect()
+            async with self._lock:
+                session = await self._connect()
                 if not self._watched.get(key):
-                    await conversation.ask("watch", key)
+                    await session.ask("watch", key)
                 self._watched[key] = self._watched.get(key, 0) + 1
             try:
                 yield inbox
@@ -161,17 +161,17 @@ class Live:
     async def _retract(self, verb: str, argument: str) -> None:
         """Tell the server that no more events are wanted; if that cannot be told there is no need to."""
         with contextlib.suppress(FtransferError):
-            async with self._turn:
-                conversation = await self._connect()
-                await conversation.ask(verb, argument)
+            async with self._lock:
+                session = await self._connect()
+                await session.ask(verb, argument)
 
-    async def restore(self, conversation: Conversation) -> None:
+    async def restore(self, session: ClientSession) -> None:
         """Say on a new connection what is wanted. What has happened in between is told as a Rescan."""
         if self._listeners:
-            await conversation.ask("listen")
+            await session.ask("listen")
         for key in list(self._watched):
             try:
-                await conversation.ask("watch", key)
+                await session.ask("watch", key)
             except NotFound as error:
                 for inbox in self._inboxes:
                     inbox.fail(error)
@@ -207,17 +207,17 @@ class Live:
 
     async def _read_once(self) -> FtransferError | None:
         """Read between two commands; what went wrong with the connection, if anything."""
-        async with self._turn.spare():
+        async with self._lock.idle():
             try:
                 await self._until_wanted(await self._connect())
             except FtransferError as error:
                 return error
         return None
 
-    async def _until_wanted(self, conversation: Conversation) -> None:
+    async def _until_wanted(self, session: ClientSession) -> None:
         loop = asyncio.get_running_loop()
-        reading = loop.create_task(conversation.listen())
-        wanted = loop.create_task(self._turn.wanted.wait())
+        reading = loop.create_task(session.listen())
+        wanted = loop.create_task(self._lock.wanted.wait())
         try:
             await asyncio.wait([reading, wanted], return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -225,5 +225,5 @@ class Live:
                 task.cancel()
             await asyncio.wait([reading, wanted])
         if not reading.cancelled():
-            conversation.abort()
+            session.abort()
             await reading

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ftransfer.client.base import Commands
 from ftransfer.client.paths import RemoteName, share_name, share_path
-from ftransfer.client.session import Conversation, require_count
+from ftransfer.client.session import ClientSession, require_count
 from ftransfer.digest import Digest, is_digest
 from ftransfer.errors import RemoteProtocolError
 from ftransfer.names import escape, parse_name
@@ -110,21 +110,21 @@ class FileCommands(Commands):
 
     async def _partials(self, path: RemoteName, options: Mapping[str, Any]) -> list[Partial]:
         below = str(share_path(path))
-        return await self._once(lambda conversation: ask_partials(conversation, below, options))
+        return await self._once(lambda session: ask_partials(session, below, options))
 
 
 def _chosen(older_s: int, source: str) -> dict[str, Any]:
     return {**({"older_s": older_s} if older_s else {}), **({"source": source} if source else {})}
 
 
-async def ask_partials(conversation: Conversation, below: str, options: Mapping[str, Any] | None = None) -> list[Partial]:
+async def ask_partials(session: ClientSession, below: str, options: Mapping[str, Any] | None = None) -> list[Partial]:
     """Have the server list uploads that are not complete; see docs/protocol.md section 7.4."""
     found: list[Partial] = []
-    await conversation.say("partials", below, options)
-    while isinstance(event := await conversation.answer(), Listing):
+    await session.say("partials", below, options)
+    while isinstance(event := await session.answer(), Listing):
         found += [_partial_from_wire(item) for item in event.items]
     if not isinstance(event, Reply):
-        raise conversation.out_of_turn(event)
+        raise session.out_of_turn(event)
     require_count(event.values, "partials", len(found))
     return found
 

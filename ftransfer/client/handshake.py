@@ -14,8 +14,8 @@ from ftransfer.limits import Limits
 from ftransfer.names import escape
 from ftransfer.protocol.connection import Role
 from ftransfer.protocol.replies import ErrorReply, Hello
-from ftransfer.system.threads import movers, run_job
-from ftransfer.transport import Link, connect_link
+from ftransfer.system.threads import io_pool, run_job
+from ftransfer.transport import Transport, dial
 from ftransfer.transport.channel import Channel
 
 PROTOCOL = 1
@@ -46,7 +46,7 @@ def is_login_due(hello: Hello, security: Security) -> bool:
 class ClosedEarly(CannotConnect):
     """The server closed the connection before its greeting; `reason` is what the socket said."""
 
-    def __init__(self, address: Address, link: Link, reason: BaseException | None = None) -> None:
+    def __init__(self, address: Address, link: Transport, reason: BaseException | None = None) -> None:
         hint = "; perhaps it wants a client certificate (--cert)" if link.encrypted else ""
         super().__init__(f"{address} closed the connection before its greeting{hint}")
         self.reason = reason
@@ -83,14 +83,14 @@ class _Arrival:
         if security.wants_tls or not (link.is_local or security.tls == "off"):
             return await self.hear_private(link)
         with _aborted_on_error(link):
-            is_known = await run_job(movers(), lambda: self._speaks_tls(link))
+            is_known = await run_job(io_pool(), lambda: self._speaks_tls(link))
             if is_known and security.tls == "off":
                 raise NotTrusted(f"{self._address} is known by its key, and is not spoken to in plain; leave out --plain")
         if is_known:
             return await self.hear_private(link)
         return await (self.hear_plain(link) if security.tls == "off" else self.hear_either(link))
 
-    def _speaks_tls(self, link: Link) -> bool:
+    def _speaks_tls(self, link: Transport) -> bool:
         """Whether a server at this address has shown a key before, or is one of our own that has one. Blocking."""
         from ftransfer.client.known_servers import expects_tls
 
@@ -102,21 +102,21 @@ class _Arrival:
             return
         from ftransfer.client.known_servers import keep_first
 
-        await run_job(movers(), lambda: keep_first(self._address, self._new_key, self._security))
+        await run_job(io_pool(), lambda: keep_first(self._address, self._new_key, self._security))
         if self._security.on_new_server is not None:
             self._security.on_new_server(str(self._address), self._new_key)
 
-    async def connect(self) -> Link:
+    async def connect(self) -> Transport:
         address, limits = self._address, self._limits
         try:
             async with asyncio.timeout(limits.connect_s):
-                return await connect_link(address.host, address.port, direct=self._direct)
+                return await dial(address.host, address.port, direct=self._direct)
         except TimeoutError as error:
             raise CannotConnect(f"{address} does not answer within {limits.connect_s:.0f} s") from error
         except (OSError, OverflowError, UnicodeError) as error:
             raise CannotConnect(_why_not(error, address)) from error
 
-    async def hear_private(self, link: Link) -> tuple[Channel, Hello]:
+    async def hear_private(self, link: Transport) -> tuple[Channel, Hello]:
         """Encrypt, decide whether to trust, and hear the hello."""
         from ftransfer.client.trust import certificate_refused, make_private  # what speaks in plain does not pay for them
 
@@ -128,7 +128,7 @@ class _Arrival:
                 # A client knows that its certificate is refused only by what comes after the handshake.
                 raise certificate_refused(error.reason, str(self._address)) or error from error
 
-    async def hear_plain(self, link: Link) -> tuple[Channel, Hello]:
+    async def hear_plain(self, link: Transport) -> tuple[Channel, Hello]:
         """Hear the hello in plain. If it is late, find out whether the server waits for TLS, so that the user need not wait."""
         with _aborted_on_error(link):
             try:
@@ -138,7 +138,7 @@ class _Arrival:
             except TlsRequired as error:
                 raise TlsRequired(f"{self._address} speaks TLS only; leave out --plain") from error
 
-    async def hear_either(self, link: Link) -> tuple[Channel, Hello]:
+    async def hear_either(self, link: Transport) -> tuple[Channel, Hello]:
         """Hear the hello in plain or, if there is none soon, encrypted over a second connection. To go up is always safe."""
         with _aborted_on_error(link):
             try:
@@ -149,7 +149,7 @@ class _Arrival:
                 return await self.hear_private(await self.connect())
             return await self._hear_first(link)
 
-    async def _hear_first(self, link: Link) -> tuple[Channel, Hello]:
+    async def _hear_first(self, link: Transport) -> tuple[Channel, Hello]:
         """Hear whichever comes: the late greeting of a slow server, or that of one which speaks TLS."""
 
         async def connect_privately() -> tuple[Channel, Hello]:
@@ -176,7 +176,7 @@ class _Arrival:
             if heard is None or heard[0].link is not link:
                 link.abort()
 
-    async def _is_speaking(self, link: Link, patience_s: float) -> bool:
+    async def _is_speaking(self, link: Transport, patience_s: float) -> bool:
         try:
             await link.peek(min(patience_s, self._limits.connect_s))
         except TimedOut:
@@ -198,13 +198,13 @@ class _Arrival:
         finally:
             link.abort()
 
-    async def _hello(self, link: Link) -> tuple[Channel, Hello]:
+    async def _hello(self, link: Transport) -> tuple[Channel, Hello]:
         channel = Channel(link, Role.CLIENT, self._limits)
         return channel, await _hear_hello(channel, self._address, self._limits)
 
 
 @contextlib.contextmanager
-def _aborted_on_error(link: Link) -> Iterator[None]:
+def _aborted_on_error(link: Transport) -> Iterator[None]:
     try:
         yield
     except BaseException:

@@ -15,7 +15,7 @@ from ftransfer.auth.running import RunningServer, find_running
 from ftransfer.client.security import Security
 from ftransfer.errors import BadFile, NotTrusted
 from ftransfer.system.private_files import state_folder
-from ftransfer.transport import Link
+from ftransfer.transport import Transport
 
 if TYPE_CHECKING:
     from ftransfer.client.handshake import Address
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _KNOWN_HOSTS = "known_hosts"
 
 
-def check_key(link: Link, address: Address, security: Security) -> str:
+def check_key(link: Transport, address: Address, security: Security) -> str:
     """Compare the fingerprint of a server with the one that is asked for, or known; return one that is new. Blocking.
 
     Raises:
@@ -52,7 +52,7 @@ def check_key(link: Link, address: Address, security: Security) -> str:
     return ""
 
 
-def expects_tls(link: Link, address: Address, security: Security) -> bool:
+def expects_tls(link: Transport, address: Address, security: Security) -> bool:
     """Whether a fresh connection leads to a server that speaks TLS, as far as we know. Blocking. Raises NotTrusted.
 
     A server of our own that runs there says so itself; else it is enough that one has shown a key before.
@@ -81,7 +81,7 @@ def keep_first(address: Address, shown: str, security: Security) -> None:
     _compare(shown, wanted, address)
 
 
-def shown_by(link: Link) -> str:
+def shown_by(link: Transport) -> str:
     """Return the fingerprint of the certificate that the other end has shown; "" in plain."""
     if link.tls is None:
         return ""
@@ -90,7 +90,7 @@ def shown_by(link: Link) -> str:
     return fingerprint_of(link.tls.getpeercert(binary_form=True) or b"")
 
 
-def own_server(link: Link, port: int, security: Security) -> RunningServer | None:
+def own_server(link: Transport, port: int, security: Security) -> RunningServer | None:
     """Return the server of our own user to which a connection leads, if it shows the key that it should. Blocking."""
     server = find_running(_state(security), link.peer_host, port, link.own_host)
     return server if server is not None and server.fingerprint == shown_by(link) else None

@@ -11,11 +11,11 @@ from ftransfer.client.known_servers import is_confirmed, own_server, shown_by
 from ftransfer.client.security import Security
 from ftransfer.errors import BadFile, LoginNeeded, NotAuthorised, NotTrusted, UnknownServer
 from ftransfer.system.private_files import state_folder
-from ftransfer.system.threads import movers, run_job
+from ftransfer.system.threads import io_pool, run_job
 
 if TYPE_CHECKING:
     from ftransfer.auth.saved import SavedLogins
-    from ftransfer.client.session import Conversation
+    from ftransfer.client.session import ClientSession
 
 _SAVED = "logins"
 _ROOT = 0
@@ -30,7 +30,7 @@ class _Login(NamedTuple):
     origin: str = _GIVEN
 
 
-async def log_in(conversation: Conversation, security: Security, *, only_given: bool = False) -> None:
+async def log_in(session: ClientSession, security: Security, *, only_given: bool = False) -> None:
     """Log in if the server has use for it and there is a secret.
 
     Args:
@@ -42,32 +42,32 @@ async def log_in(conversation: Conversation, security: Security, *, only_given: 
         UnknownServer: Nobody has vouched for the key of the server.
         NotTrusted: The secret would travel in plain, and not to a process of our own user.
     """
-    wants, address = conversation.hello.auth, str(conversation.address)
+    wants, address = session.hello.auth, str(session.address)
     if wants == NO_LOGIN:
         if security.user:
             raise NotAuthorised(f"{address} knows no users; leave out --user")
         return
     login = _Login(security.user, security.secret)
     if not login.secret and not only_given:
-        login = await run_job(movers(), lambda: _find(conversation, security))
+        login = await run_job(io_pool(), lambda: _find(session, security))
     if not (login.secret or login.user or only_given or wants == MUST_LOG_IN):
         return
-    await run_job(movers(), lambda: _check_may_hear(conversation, security, login.origin))
+    await run_job(io_pool(), lambda: _check_may_hear(session, security, login.origin))
     if not login.secret:
-        raise _login_needed(conversation, login.user)
+        raise _login_needed(session, login.user)
     try:
-        await conversation.ask("login", login.user, {"secret": login.secret})
+        await session.ask("login", login.user, {"secret": login.secret})
     except NotAuthorised as error:
         hint = "check the name and the secret"
         if login.origin == _KEPT:
-            hint = f"ftransfer login {conversation.address.host} {conversation.address.port} keeps another"
+            hint = f"ftransfer login {session.address.host} {session.address.port} keeps another"
         raise NotAuthorised(f"{address} does not accept this login; {hint}") from error
 
 
-def _login_needed(conversation: Conversation, user: str) -> LoginNeeded:
-    address, logins = str(conversation.address), conversation.hello.logins
+def _login_needed(session: ClientSession, user: str) -> LoginNeeded:
+    address, logins = str(session.address), session.hello.logins
     names = "--user NAME and " if logins == ("user",) and not user else ""
-    owner = "; if another user runs it, ask for its token" if logins == ("token",) and conversation.channel.link.is_local else ""
+    owner = "; if another user runs it, ask for its token" if logins == ("token",) and session.channel.link.is_local else ""
     return LoginNeeded(
         f"{address} wants a login; give {names}the secret in FTRANSFER_TOKEN or with --token-file, or log in once{owner}",
         address=address,
@@ -76,15 +76,15 @@ def _login_needed(conversation: Conversation, user: str) -> LoginNeeded:
     )
 
 
-def _find(conversation: Conversation, security: Security) -> _Login:
+def _find(session: ClientSession, security: Security) -> _Login:
     """Return the login that the caller need not give. Blocking."""
-    link, port = conversation.channel.link, conversation.address.port
+    link, port = session.channel.link, session.address.port
     if not security.user and (server := own_server(link, port, security)) is not None and server.token:
         return _Login("", server.token, _OWN)
-    return _saved(conversation, security)
+    return _saved(session, security)
 
 
-def _check_may_hear(conversation: Conversation, security: Security, origin: str) -> None:
+def _check_may_hear(session: ClientSession, security: Security, origin: str) -> None:
     """Refuse to say a secret to a server for which nobody has vouched; and in plain to all but a process of our own user or root.
 
     Blocking.
@@ -92,7 +92,7 @@ def _check_may_hear(conversation: Conversation, security: Security, origin: str)
     Raises:
         UnknownServer, NotTrusted: A secret may not be said.
     """
-    link, address = conversation.channel.link, conversation.address
+    link, address = session.channel.link, session.address
     if link.encrypted:
         shown = shown_by(link)
         # An own server and a saved login are found by the key that the server shows.
@@ -125,11 +125,11 @@ def _name_of(user: int) -> str:
         return str(user)
 
 
-def save_login(conversation: Conversation, security: Security) -> None:
-    """Keep the login that a conversation was opened with, for this server alone. Blocking. Raises BadFile."""
+def save_login(session: ClientSession, security: Security) -> None:
+    """Keep the login that a session was opened with, for this server alone. Blocking. Raises BadFile."""
     from ftransfer.auth.saved import SavedLogin
 
-    login = SavedLogin(str(conversation.address), _proof(conversation, security), security.user, security.secret)
+    login = SavedLogin(str(session.address), _proof(session, security), security.user, security.secret)
     saved_logins(security).keep(login)
 
 
@@ -140,21 +140,21 @@ def saved_logins(security: Security) -> SavedLogins:
     return SavedLogins((security.state or state_folder()) / _SAVED)
 
 
-def _saved(conversation: Conversation, security: Security) -> _Login:
+def _saved(session: ClientSession, security: Security) -> _Login:
     """Return the login that is saved for this server, or one without a secret. Blocking."""
     try:
-        login = saved_logins(security).find(str(conversation.address))
-        if login is not None and login.proof == _proof(conversation, security) and security.user in ("", login.user):
+        login = saved_logins(security).find(str(session.address))
+        if login is not None and login.proof == _proof(session, security) and security.user in ("", login.user):
             return _Login(login.user, login.secret, _KEPT)
     except BadFile as error:
         raise NotAuthorised(f"the saved logins cannot be used: {error}") from error
     return _Login(security.user, "")
 
 
-def _proof(conversation: Conversation, security: Security) -> str:
+def _proof(session: ClientSession, security: Security) -> str:
     """Return what makes us sure of the server: whoever cannot show the same is another one. Blocking. Raises BadFile."""
     if security.ca:
         from ftransfer.tls.contexts import authority_of
 
         return f"authority {authority_of(security.ca)}"
-    return shown_by(conversation.channel.link) or "plain"
+    return shown_by(session.channel.link) or "plain"

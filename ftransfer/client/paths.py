@@ -11,7 +11,7 @@ from ftransfer.names import SafeName, escape, parse_name, parse_path
 RemoteName = str | os.PathLike[str]
 
 
-def tidy(path: str | os.PathLike[str]) -> str:
+def normalise_path(path: str | os.PathLike[str]) -> str:
     """Give a path as pathlib writes it: without "./", "//" and a "/" at the end.
 
     Raises:

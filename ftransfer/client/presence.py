@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from ftransfer.client.base import Commands
 from ftransfer.client.events import Inbox, Live
 from ftransfer.client.paths import RemoteName, share_path
-from ftransfer.client.session import Conversation
+from ftransfer.client.session import ClientSession
 from ftransfer.errors import BadArgument, NameTaken, RemoteProtocolError, RequestError, UnknownVerb
 from ftransfer.protocol.live import LiveEvent, Person, Presence, presence_from_wire
 from ftransfer.protocol.replies import Hello, Listing, Reply, take, take_count
@@ -41,25 +41,25 @@ class People(Commands):
         # to the first. Nobody else can guess it.
         self._token = os.urandom(8).hex()
 
-    async def _take_place(self, conversation: Conversation, *, is_first: bool) -> None:
+    async def _take_place(self, session: ClientSession, *, is_first: bool) -> None:
         """Say on a new connection who we are and what we want to be told."""
-        if FEATURE not in conversation.hello.features:
+        if FEATURE not in session.hello.features:
             return
         try:
             if self._name:
-                await conversation.ask("as", self._name, {"token": self._token})
+                await session.ask("as", self._name, {"token": self._token})
             else:
-                await conversation.introduce(self._who_we_are())
+                await session.introduce(self._who_we_are())
         except (NameTaken, BadArgument) as error:
             if is_first:
                 if self._on_name_refused is None:
                     raise
                 self._name = ""
                 self._on_name_refused(error)
-            await conversation.introduce(self._who_we_are())
-        await self._live.restore(conversation)
+            await session.introduce(self._who_we_are())
+        await self._live.restore(session)
 
-    async def _help(self, helper: Conversation, leader: Hello) -> None:
+    async def _help(self, helper: ClientSession, leader: Hello) -> None:
         """Say on a further connection that it belongs to a transfer of ours: it is nobody else, for whoever looks."""
         if FEATURE in helper.hello.features:
             await helper.introduce({"of": leader.session, "token": self._token})
@@ -85,13 +85,13 @@ class People(Commands):
             UnknownVerb: The server has no live layer.
         """
 
-        async def ask(conversation: Conversation) -> list[Presence]:
+        async def ask(session: ClientSession) -> list[Presence]:
             found: list[Presence] = []
-            await conversation.say("who")
-            while isinstance(event := await conversation.answer(), Listing):
+            await session.say("who")
+            while isinstance(event := await session.answer(), Listing):
                 found += [presence_from_wire(item) for item in event.items]
             if not isinstance(event, Reply):
-                raise conversation.out_of_turn(event)
+                raise session.out_of_turn(event)
             return found
 
         return await self._once(ask)

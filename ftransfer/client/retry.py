@@ -62,7 +62,7 @@ class Backoff:
         return min(left_s, wait_s * (0.5 + self._dice() / 2))
 
 
-async def afresh_once(attempt: Callable[[], Awaitable[Receipt]]) -> Receipt:
+async def restart_once(attempt: Callable[[], Awaitable[Receipt]]) -> Receipt:
     """Run a transfer; run it again, from the start, if it does not verify and went on with a part that was kept. That is gone then.
 
     Raises:

@@ -44,7 +44,7 @@ Asked = tuple[str, str, Mapping[str, Any]]  # verb, argument, options
 OnNotice = Callable[[Notice], None]
 
 
-class Conversation:
+class ClientSession:
     """A connected session. Commands are spoken one after the other; after any ChannelError or ProtocolError it is over.
 
     `path_s` is how long the way to the server and back takes, in seconds; 0.0 if the system does not tell.
@@ -72,7 +72,7 @@ class Conversation:
         on_notice: OnNotice | None = None,
         direct: bool = True,
         only_given: bool = False,
-    ) -> Conversation:
+    ) -> ClientSession:
         """Connect, make sure who answers, hear the server's hello, and log in. Takes and raises as greet and log_in."""
         channel, hello = await greet(address, limits, security, direct=direct)
         try:
@@ -80,16 +80,16 @@ class Conversation:
         except RemoteProtocolError as error:
             channel.abort()
             raise CannotConnect(f"{address} {error}") from error
-        conversation = cls(address, channel, hello, on_notice)
+        session = cls(address, channel, hello, on_notice)
         if hello.auth != NO_LOGIN or security.user:
             from ftransfer.client.login import log_in  # a server that asks nothing costs nothing
 
             try:
-                await log_in(conversation, security, only_given=only_given)
+                await log_in(session, security, only_given=only_given)
             except BaseException:
-                conversation.abort()
+                session.abort()
                 raise
-        return conversation
+        return session
 
     @property
     def is_between_commands(self) -> bool:
@@ -205,7 +205,7 @@ class Conversation:
 
         Raises:
             FtransferError: What the server's error frame says.
-            Closed, TimedOut, RemoteProtocolError: The conversation is over.
+            Closed, TimedOut, RemoteProtocolError: The session is over.
         """
         if self._introducing:
             await self._hear_introduction()

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from ftransfer.client.known_servers import check_key, is_known
 from ftransfer.client.security import Security
 from ftransfer.errors import CannotConnect, Closed, NotAuthorised, NotTrusted, TimedOut
-from ftransfer.system.threads import movers, run_job
+from ftransfer.system.threads import io_pool, run_job
 from ftransfer.tls.contexts import client_context
-from ftransfer.transport import Link
+from ftransfer.transport import Transport
 
 if TYPE_CHECKING:
     from ftransfer.client.handshake import Address
@@ -39,7 +39,7 @@ class SpeaksNoTls(NotTrusted):
     """The server answered, and not in TLS."""
 
 
-async def make_private(link: Link, address: Address, security: Security, timeout_s: float) -> str:
+async def make_private(link: Transport, address: Address, security: Security, timeout_s: float) -> str:
     """Encrypt a fresh connection and check who is at its other end.
 
     Returns:
@@ -50,7 +50,7 @@ async def make_private(link: Link, address: Address, security: Security, timeout
         CannotConnect: The server went away, or did not get on with the handshake.
         BadFile: A file that `security` names, or the file of known servers, cannot be used.
     """
-    context = await run_job(movers(), lambda: _context(security))
+    context = await run_job(io_pool(), lambda: _context(security))
     try:
         await link.start_tls(context, server_side=False, hostname=address.host, timeout_s=timeout_s)
     except ssl.SSLCertVerificationError as error:
@@ -59,15 +59,15 @@ async def make_private(link: Link, address: Address, security: Security, timeout
             f"the certificate of {address} is not valid: {why}; --fingerprint trusts one certificate by itself"
         ) from error
     except ssl.SSLError as error:
-        raise await run_job(movers(), functools.partial(_broken_handshake, error, address, security)) from error
+        raise await run_job(io_pool(), functools.partial(_broken_handshake, error, address, security)) from error
     except (Closed, TimedOut) as error:
         raise CannotConnect(f"{address} does not complete the TLS handshake; does it speak TLS, and is it that port?") from error
-    return "" if security.ca else await run_job(movers(), lambda: check_key(link, address, security))
+    return "" if security.ca else await run_job(io_pool(), lambda: check_key(link, address, security))
 
 
-async def handshake_succeeds(link: Link, host: str, timeout_s: float) -> bool:
+async def handshake_succeeds(link: Transport, host: str, timeout_s: float) -> bool:
     """Whether a fresh connection can be encrypted, whoever is at its other end; nothing may be said over it."""
-    context = await run_job(movers(), client_context)
+    context = await run_job(io_pool(), client_context)
     try:
         await link.start_tls(context, server_side=False, hostname=host, timeout_s=timeout_s)
     except (ssl.SSLError, Closed, TimedOut):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ftransfer.protocol.live import JOINED, LEFT, NAMED, Person
 
 if TYPE_CHECKING:
-    from ftransfer.service.hub import Seat
+    from ftransfer.service.hub import Participant
 
 STAY_S = 10.0  # a session that does not listen is told of when it has been here for so long
 RETURN_S = 2.0  # a client that has lost its connection may take so long to come back
@@ -40,64 +40,68 @@ class AttendanceNews:
         self._tell = tell
         self._gone: dict[tuple[str, str], _Gone] = {}  # by user and token
 
-    def came(self, seat: Seat) -> None:
+    def came(self, participant: Participant) -> None:
         """Hear that a session has said a command, or listens."""
-        if seat.came_at is None:
-            seat.came_at = self._loop.time()
-        if seat.is_listening:
-            self._announce(seat)
+        if participant.came_at is None:
+            participant.came_at = self._loop.time()
+        if participant.is_listening:
+            self._announce(participant)
 
-    def look(self, seats: Iterable[Seat]) -> None:
+    def look(self, participants: Iterable[Participant]) -> None:
         """Tell of those who have been here for long enough by now."""
         now = self._loop.time()
-        for seat in seats:
-            if seat.came_at is not None and now - seat.came_at >= STAY_S:
-                self._announce(seat)
+        for participant in participants:
+            if participant.came_at is not None and now - participant.came_at >= STAY_S:
+                self._announce(participant)
 
-    def _announce(self, seat: Seat) -> None:
-        if not (seat.was_announced or seat.is_quiet):
-            seat.was_announced = True
-            self._tell(JOINED, seat.person, "")
+    def _announce(self, participant: Participant) -> None:
+        if not (participant.was_announced or participant.is_quiet):
+            participant.was_announced = True
+            self._tell(JOINED, participant.person, "")
 
-    def named(self, seat: Seat, old: str) -> None:
+    def named(self, participant: Participant, old: str) -> None:
         """Hear that a session goes by another name."""
-        if seat.was_announced and seat.person.name != old:
-            self._tell(NAMED, seat.person, old)
+        if participant.was_announced and participant.person.name != old:
+            self._tell(NAMED, participant.person, old)
 
-    def left(self, seat: Seat) -> None:
+    def left(self, participant: Participant) -> None:
         """Hear that a session has ended."""
-        if not seat.was_announced:
+        if not participant.was_announced:
             return
-        if not seat.token:
-            self._tell(LEFT, seat.person, "")
+        if not participant.token:
+            self._tell(LEFT, participant.person, "")
             return
-        key = (seat.user, seat.token)
+        key = (participant.user, participant.token)
         if (before := self._gone.pop(key, None)) is not None:
             before.timer.cancel()
-        self._gone[key] = _Gone(seat.person, seat.earlier, self._loop.call_later(RETURN_S, self._has_gone, key))
+        self._gone[key] = _Gone(participant.person, participant.earlier, self._loop.call_later(RETURN_S, self._has_gone, key))
 
     def _has_gone(self, key: tuple[str, str]) -> None:
         self._tell(LEFT, self._gone.pop(key).person, "")
 
-    def take_over(self, seat: Seat, seats: Iterable[Seat]) -> str:
+    def take_over(self, participant: Participant, participants: Iterable[Participant]) -> str:
         """Let a session that brings a token stand for whoever had it before: the same client; give the name that it had there.
 
         Args:
-            seats: All that are taken. An older one with the token is perhaps only not noticed to be dead.
+            participants: All that are taken. An older one with the token is perhaps only not noticed to be dead.
         """
-        name = seat.person.name
-        seat.is_quiet = False
-        if (gone := self._gone.pop((seat.user, seat.token), None)) is not None:
+        name = participant.person.name
+        participant.is_quiet = False
+        if (gone := self._gone.pop((participant.user, participant.token), None)) is not None:
             gone.timer.cancel()
-            name = self._inherit(seat, gone.person, gone.earlier)
-        for other in seats:
-            if other is not seat and other.leader is None and (other.user, other.token) == (seat.user, seat.token):
+            name = self._inherit(participant, gone.person, gone.earlier)
+        for other in participants:
+            if (
+                other is not participant
+                and other.leader is None
+                and (other.user, other.token) == (participant.user, participant.token)
+            ):
                 if other.was_announced:
-                    name = self._inherit(seat, other.person, other.earlier)
+                    name = self._inherit(participant, other.person, other.earlier)
                 other.was_announced, other.is_quiet = False, True
         return name
 
-    def _inherit(self, seat: Seat, before: Person, earlier: tuple[int, ...]) -> str:
-        seat.was_announced = True
-        seat.earlier = (before.session, *earlier)[:_MAX_EARLIER]
+    def _inherit(self, participant: Participant, before: Person, earlier: tuple[int, ...]) -> str:
+        participant.was_announced = True
+        participant.earlier = (before.session, *earlier)[:_MAX_EARLIER]
         return before.name

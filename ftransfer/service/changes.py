@@ -13,7 +13,7 @@ from ftransfer.errors import BadArgument, FtransferError, StoreFailed, UnknownVe
 from ftransfer.limits import Limits
 from ftransfer.names import SafeName
 from ftransfer.protocol.live import CHANGED, CREATED, MOVED, REMOVED, Change, Person, Rescan
-from ftransfer.service.hub import Hub, Seat
+from ftransfer.service.hub import Hub, Participant
 from ftransfer.service.watched_paths import Watched
 from ftransfer.storage.base import FOLDER, Entry
 from ftransfer.transfer.hiding import HiddenNames
@@ -53,17 +53,17 @@ class Changes:
         self._watcher = watcher
         self._clock_ns = clock_ns
         self._hiding = hiding
-        self._seats: set[Seat] = set()
-        self._watched: Watched[Seat] = Watched()
+        self._participants: set[Participant] = set()
+        self._watched: Watched[Participant] = Watched()
         self._starting = asyncio.Lock()
         self._is_running = False
-        self._merging = Merging(limits.merge_s, self._tell)
+        self._merging = Debouncer(limits.merge_s, self._tell)
 
     @property
     def is_possible(self) -> bool:
         return self._watcher is not None
 
-    async def watch(self, seat: Seat, path: SafeName) -> None:
+    async def watch(self, participant: Participant, path: SafeName) -> None:
         """Tell a session of all changes below a folder from now on.
 
         Raises:
@@ -73,7 +73,7 @@ class Changes:
         """
         if self._watcher is None:
             raise UnknownVerb("this server does not watch its folder")
-        if len(seat.watches) >= self._limits.max_watches and str(path) not in seat.watches:
+        if len(participant.watches) >= self._limits.max_watches and str(path) not in participant.watches:
             raise BadArgument(f"a session watches at most {self._limits.max_watches} paths; unwatch one")
         async with self._starting:
             if not self._is_running:
@@ -86,37 +86,37 @@ class Changes:
                     ) from error
                 self._is_running = True
             self._hub.deal_out()
-            seat.watches[str(path)] = path
-            self._watched.add(str(path), seat)
-            self._seats.add(seat)
-        self._hub.listen(seat)
+            participant.watches[str(path)] = path
+            self._watched.add(str(path), participant)
+            self._participants.add(participant)
+        self._hub.listen(participant)
 
-    async def unwatch(self, seat: Seat, path: SafeName | None = None) -> None:
+    async def unwatch(self, participant: Participant, path: SafeName | None = None) -> None:
         """Tell it no more, of that path or of any."""
         self._hub.deal_out()
         if path is None:
-            seat.watches.clear()
-            self._watched.forget(seat)
+            participant.watches.clear()
+            self._watched.forget(participant)
         else:
-            seat.watches.pop(str(path), None)
-            self._watched.discard(str(path), seat)
-        if not seat.watches:
-            await self.leave(seat)
+            participant.watches.pop(str(path), None)
+            self._watched.discard(str(path), participant)
+        if not participant.watches:
+            await self.leave(participant)
 
-    async def leave(self, seat: Seat) -> None:
+    async def leave(self, participant: Participant) -> None:
         """Forget a session. When the last one has gone, the folder is watched no longer."""
-        self._seats.discard(seat)
-        self._watched.forget(seat)
-        if self._watcher is None or self._seats or not self._is_running:
+        self._participants.discard(participant)
+        self._watched.forget(participant)
+        if self._watcher is None or self._participants or not self._is_running:
             return
         async with self._starting:
-            if not self._seats and self._is_running:
+            if not self._participants and self._is_running:
                 self._is_running = False
                 await self._watcher.stop()
 
     async def stop(self) -> None:
         """Stop watching, whoever still asks for it."""
-        self._seats.clear()
+        self._participants.clear()
         self._merging.stop()
         if self._is_running and self._watcher is not None:
             self._is_running = False
@@ -125,7 +125,9 @@ class Changes:
     # What clients do.
 
     @contextlib.asynccontextmanager
-    async def storing(self, seat: Seat, names: Iterable[str]) -> AsyncIterator[Callable[[Entry, str], None] | None]:
+    async def publishing(
+        self, participant: Participant, names: Iterable[str]
+    ) -> AsyncIterator[Callable[[Entry, str], None] | None]:
         """Hold the watcher off some names while a client's files are published there.
 
         Gives what is to be called with the entry and digest of each that was; None if nobody watches.
@@ -137,11 +139,11 @@ class Changes:
         names = list(names)
 
         def stored(entry: Entry, digest: str) -> None:
-            existed = watcher.record(entry, seat.person)
+            existed = watcher.record(entry, participant.person)
             if existed and entry.kind == FOLDER:
                 return
             what = CHANGED if existed else CREATED
-            self._hear(Change(what, entry.name, entry.kind, entry.size, entry.mtime_ns, digest, person=seat.person))
+            self._hear(Change(what, entry.name, entry.kind, entry.size, entry.mtime_ns, digest, person=participant.person))
 
         held = watcher.hold(names)
         try:
@@ -150,7 +152,7 @@ class Changes:
             watcher.release(held)
 
     @contextlib.asynccontextmanager
-    async def altering(self, seat: Seat, *paths: str) -> AsyncIterator[None]:
+    async def modifying(self, participant: Participant, *paths: str) -> AsyncIterator[None]:
         """Hold the watcher off while a client moves or removes something there, then look what it was and tell it as theirs."""
         watcher = self._watcher if self._is_running else None
         if watcher is None:
@@ -161,15 +163,15 @@ class Changes:
             try:
                 yield
             except FtransferError:
-                await self._examine(watcher, held, seat)  # a part of it may be done
+                await self._examine(watcher, held, participant)  # a part of it may be done
                 raise
-            await self._examine(watcher, held, seat)
+            await self._examine(watcher, held, participant)
         finally:
             watcher.release(held)
 
-    async def _examine(self, watcher: Watcher, held: list[str], seat: Seat) -> None:
+    async def _examine(self, watcher: Watcher, held: list[str], participant: Participant) -> None:
         if self._is_running:
-            await watcher.examine(held, seat.person)
+            await watcher.examine(held, participant.person)
 
     # Telling.
 
@@ -178,15 +180,15 @@ class Changes:
         if event is None:
             return
         if isinstance(event, Rescan):
-            self._hub.tell_all(event, lambda seat: bool(seat.watches))
+            self._hub.tell_all(event, lambda participant: bool(participant.watches))
         else:
             self._merging.put(event._replace(time_ns=self._clock_ns()))
 
     def _tell(self, change: Change) -> None:
         if change.kind == FOLDER:
             if change.what == REMOVED:
-                for path, seats in self._watched.lose(change.name):
-                    self._hub.tell_these(Rescan(path, "the folder is gone"), seats)
+                for path, participants in self._watched.lose(change.name):
+                    self._hub.tell_these(Rescan(path, "the folder is gone"), participants)
             else:
                 self._watched.find_again(change.name)
         self._hub.tell_change(change)
@@ -208,7 +210,7 @@ def _is_hidden(name: str, hiding: HiddenNames) -> bool:
     return hiding.covers(SafeName(tuple(name.split("/"))))
 
 
-class Merging:
+class Debouncer:
     """Changes of one name that follow each other within `merge_s` are told as one: the first at once, then the latest state."""
 
     def __init__(self, merge_s: float, tell: Callable[[Change], None]) -> None:

@@ -24,42 +24,42 @@ _MAX_OF_SOURCE = 256
 _PARTS = 8
 
 
-class Ticket:
+class Slot:
     """One session's place. `cut` ends the session from outside."""
 
-    __slots__ = ("_gate", "cut", "is_proven", "is_trusted", "network", "number", "source")
+    __slots__ = ("_limiter", "cut", "is_proven", "is_trusted", "network", "number", "source")
 
-    def __init__(self, gate: Gate, number: int, source: str, cut: Callable[[], None], *, is_trusted: bool) -> None:
+    def __init__(self, gate: ConnectionLimiter, number: int, source: str, cut: Callable[[], None], *, is_trusted: bool) -> None:
         self.number = number  # in the order of coming
         self.source = source
         self.network = network_of(source)
         self.cut = cut
         self.is_proven = False
         self.is_trusted = is_trusted
-        self._gate = gate
+        self._limiter = gate
 
     def prove(self) -> None:
         """Say that the peer means it."""
-        self._gate.prove(self)
+        self._limiter.prove(self)
 
     def begin(self) -> None:
         """Say that a command of the session is carried out from now on."""
-        self._gate.begin(self)
+        self._limiter.begin(self)
 
     def end(self) -> None:
         """Say that it has been carried out."""
-        self._gate.end(self)
+        self._limiter.end(self)
 
     def leave(self) -> None:
         """Give the place back."""
-        self._gate.leave(self)
+        self._limiter.leave(self)
 
-    def offend(self, offence: Offence) -> None:
+    def penalise(self, offence: Offence) -> None:
         if not self.is_trusted:
-            self._gate.penalties.add(self.source, offence)
+            self._limiter.penalties.add(self.source, offence)
 
 
-class Gate:
+class ConnectionLimiter:
     """The places of one server. Pure: `now` is its clock. `limits` and `trusted` can be set anew at any time.
 
     Args:
@@ -71,13 +71,13 @@ class Gate:
         self.trusted = trusted or Networks()
         self.penalties = Penalties(now)
         self._count = 0
-        self._tickets: set[Ticket] = set()
+        self._tickets: set[Slot] = set()
         self._of_source: Counter[str] = Counter()
         self._of_network: Counter[str] = Counter()
-        # What each ticket does now; in each, the one that has done so for longest comes first.
-        self._unproven: dict[Ticket, None] = {}
-        self._checking: dict[Ticket, None] = {}  # not proven, and its command is carried out: a login is being checked
-        self._idle: dict[Ticket, None] = {}
+        # What each slot does now; in each, the one that has done so for longest comes first.
+        self._unproven: dict[Slot, None] = {}
+        self._checking: dict[Slot, None] = {}  # not proven, and its command is carried out: a login is being checked
+        self._idle: dict[Slot, None] = {}
 
     @property
     def unproven(self) -> int:
@@ -105,43 +105,43 @@ class Gate:
             return Busy(f"your address has its {most} sessions; close one, or try again later")
         return None
 
-    def enter(self, host: str, cut: Callable[[], None]) -> Ticket:
+    def enter(self, host: str, cut: Callable[[], None]) -> Slot:
         """Give a place to a connection that is let in."""
         self._count += 1
-        ticket = Ticket(self, self._count, source_of(host), cut, is_trusted=host in self.trusted)
-        self._tickets.add(ticket)
-        self._of_source[ticket.source] += 1
-        if ticket.network:
-            self._of_network[ticket.network] += 1
-        self._unproven[ticket] = None
-        return ticket
+        slot = Slot(self, self._count, source_of(host), cut, is_trusted=host in self.trusted)
+        self._tickets.add(slot)
+        self._of_source[slot.source] += 1
+        if slot.network:
+            self._of_network[slot.network] += 1
+        self._unproven[slot] = None
+        return slot
 
-    def prove(self, ticket: Ticket) -> None:
-        if ticket in self._tickets and not ticket.is_proven:
-            ticket.is_proven = True
-            is_idle = self._unproven.pop(ticket, ticket) is None
-            self._checking.pop(ticket, None)
+    def prove(self, slot: Slot) -> None:
+        if slot in self._tickets and not slot.is_proven:
+            slot.is_proven = True
+            is_idle = self._unproven.pop(slot, slot) is None
+            self._checking.pop(slot, None)
             if is_idle:
-                self._idle[ticket] = None
+                self._idle[slot] = None
 
-    def begin(self, ticket: Ticket) -> None:
-        self._idle.pop(ticket, None)
-        if self._unproven.pop(ticket, ticket) is None:
-            self._checking[ticket] = None
+    def begin(self, slot: Slot) -> None:
+        self._idle.pop(slot, None)
+        if self._unproven.pop(slot, slot) is None:
+            self._checking[slot] = None
 
-    def end(self, ticket: Ticket) -> None:
-        self._checking.pop(ticket, None)
-        if ticket in self._tickets:
-            (self._idle if ticket.is_proven else self._unproven)[ticket] = None
+    def end(self, slot: Slot) -> None:
+        self._checking.pop(slot, None)
+        if slot in self._tickets:
+            (self._idle if slot.is_proven else self._unproven)[slot] = None
 
-    def leave(self, ticket: Ticket) -> None:
+    def leave(self, slot: Slot) -> None:
         for kind in (self._unproven, self._checking, self._idle):
-            kind.pop(ticket, None)
-        if ticket in self._tickets:
-            self._tickets.discard(ticket)
-            _less(self._of_source, ticket.source)
-            if ticket.network:
-                _less(self._of_network, ticket.network)
+            kind.pop(slot, None)
+        if slot in self._tickets:
+            self._tickets.discard(slot)
+            _less(self._of_source, slot.source)
+            if slot.network:
+                _less(self._of_network, slot.network)
 
     def _max_of(self, source: str) -> int:
         if self.limits.max_source_sessions:
@@ -150,10 +150,10 @@ class Gate:
 
     def _displace_unproven(self) -> None:
         """Cut the oldest unproven session: of a source that has more than its part of them, else of all."""
-        ((source, count),) = Counter(ticket.source for ticket in self._unproven).most_common(1)
+        ((source, count),) = Counter(slot.source for slot in self._unproven).most_common(1)
         is_flood = count > max(1, self.limits.max_unproven // _PARTS)
         # By its coming, since one that says something from time to time is put behind the others.
-        self._cut(min((ticket for ticket in self._unproven if ticket.source == source or not is_flood), key=lambda one: one.number))
+        self._cut(min((slot for slot in self._unproven if slot.source == source or not is_flood), key=lambda one: one.number))
 
     def _displace_for(self, source: str) -> None:
         """Cut a session that carries out no command, to make room for one of this source, if it may have it."""
@@ -163,9 +163,9 @@ class Gate:
         if may_go:
             self._cut(max(may_go, key=lambda one: sizes[one.source]))  # the first of those that are equal
 
-    def _cut(self, ticket: Ticket) -> None:
-        self.leave(ticket)
-        ticket.cut()
+    def _cut(self, slot: Slot) -> None:
+        self.leave(slot)
+        slot.cut()
 
 
 def _less(counter: Counter[str], source: str) -> None:

@@ -88,7 +88,7 @@ def _stamp(entry: Entry) -> _Stamp:
     return entry.identity, entry.size, entry.mtime_ns, entry.ctime_ns
 
 
-class Allowance:
+class HashBudget:
     """How much one owner may have hashed: a burst at once, and then so much in a second.
 
     Args:
@@ -116,7 +116,7 @@ class Allowance:
         return max(0.0, self._paid_until_s - self._clock())
 
 
-class Digests:
+class DigestService:
     """What all sessions of a server share: the cache, and the few places for computing.
 
     Whoever asks is an owner: a principal at a source. Owners take turns, a step each; of what one of them wants, what has the least
@@ -140,7 +140,7 @@ class Digests:
         self._clock = clock or loop.time
         self._later = later or loop.call_later
         self._turns = Turns(limits.max_checksums, limits.max_checksums, self._may_go)
-        self._allowances: dict[str, Allowance] = {}
+        self._allowances: dict[str, HashBudget] = {}
         self._pausing: set[str] = set()
 
     async def of(self, reader: Reader, opened_ns: int, owner: str) -> Digest:
@@ -173,7 +173,7 @@ class Digests:
         self.cache.read(reader.entry, digest, opened_ns)
         return digest
 
-    async def _step(self, running: RunningDigest, size: int, allowance: Allowance) -> None:
+    async def _step(self, running: RunningDigest, size: int, allowance: HashBudget) -> None:
         began_at = running.position
         paid = min(size - began_at, STEP_BYTES)
         allowance.spend(paid)
@@ -193,10 +193,10 @@ class Digests:
         self._pausing.discard(owner)
         self._turns.look()
 
-    def _allowance_of(self, owner: str) -> Allowance:
+    def _allowance_of(self, owner: str) -> HashBudget:
         allowance = self._allowances.get(owner)
         if allowance is None:
             if len(self._allowances) >= _MAX_OWNERS:
                 self._allowances = {name: other for name, other in self._allowances.items() if not other.is_full}
-            allowance = self._allowances[owner] = Allowance(self._limits, self._clock)
+            allowance = self._allowances[owner] = HashBudget(self._limits, self._clock)
         return allowance

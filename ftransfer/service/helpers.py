@@ -10,7 +10,7 @@ from ftransfer.errors import BadArgument
 from ftransfer.protocol.commands import Command
 
 if TYPE_CHECKING:
-    from ftransfer.service.hub import Seat
+    from ftransfer.service.hub import Participant
 
 
 class SharedGet:
@@ -32,37 +32,37 @@ class SharedGet:
         self.size = self.size if size is None else size
 
 
-def join_leader(seat: Seat, number: int, token: str, seats: Mapping[int, Seat]) -> None:
+def join_leader(participant: Participant, number: int, token: str, participants: Mapping[int, Participant]) -> None:
     """Make a session a helper of another one of the same client.
 
     Raises:
         BadArgument: There is none of that number and token; which of the two is wrong is not said.
     """
-    leader = seats.get(number)
+    leader = participants.get(number)
     if (
         leader is None
-        or leader is seat
+        or leader is participant
         or leader.leader is not None
-        or leader.user != seat.user
+        or leader.user != participant.user
         or not _is_same(leader.token, token)
     ):
         raise BadArgument("there is no such session of this client to help")
-    seat.leader, seat.is_quiet, seat.came_at = leader, True, leader.came_at
-    seat.person = leader.person._replace(session=seat.member.number)
-    leader.helpers.append(seat)
-    leader.shared = seat.shared = leader.shared or SharedGet()
+    participant.leader, participant.is_quiet, participant.came_at = leader, True, leader.came_at
+    participant.person = leader.person._replace(session=participant.member.number)
+    leader.helpers.append(participant)
+    leader.shared = participant.shared = leader.shared or SharedGet()
 
 
-def leave_leader(seat: Seat) -> None:
+def leave_leader(participant: Participant) -> None:
     """Let a session go that leads others, or helps one."""
-    if seat.leader is not None:
-        seat.leader.helpers.remove(seat)
-        if not seat.leader.helpers:
-            seat.leader.shared = None
-        seat.leader = None
-    for helper in seat.helpers:
+    if participant.leader is not None:
+        participant.leader.helpers.remove(participant)
+        if not participant.leader.helpers:
+            participant.leader.shared = None
+        participant.leader = None
+    for helper in participant.helpers:
         helper.leader = helper.shared = None
-    seat.helpers = []
+    participant.helpers = []
 
 
 def _is_same(token: str, said: str) -> bool:

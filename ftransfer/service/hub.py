@@ -1,6 +1,6 @@
 """Who is here, and what they say to each other: one hub for each server.
 
-Sessions take a seat when they connect and leave it when they end. Whoever listens gets an outbox; an event is encoded once and put
+Sessions take a participant when they connect and leave it when they end. Whoever listens gets an outbox; an event is encoded once and put
 into each outbox that wants it, which never waits. Changes of files may be many: they are put there in rounds.
 """
 
@@ -31,9 +31,9 @@ from ftransfer.protocol.live import (
 from ftransfer.protocol.replies import encode_notice
 from ftransfer.service.attendance import AttendanceNews
 from ftransfer.service.helpers import SharedGet, join_leader, leave_leader
-from ftransfer.service.message_rate import Pace
-from ftransfer.service.outbox import Bundle, Outbox
-from ftransfer.service.subscriptions import Round
+from ftransfer.service.message_rate import MessageRateLimit
+from ftransfer.service.outbox import EncodedEvents, Outbox
+from ftransfer.service.subscriptions import ChangeBatch
 from ftransfer.transport.channel import Channel
 
 log = logging.getLogger("ftransfer.server")
@@ -62,20 +62,20 @@ class Member(Protocol):
 
 
 @dataclass(eq=False)
-class Seat:
+class Participant:
     """One session's place in the hub."""
 
     member: Member
     person: Person
     since_ns: int
-    pace: Pace | None = None  # of what it says, once it says something
+    pace: MessageRateLimit | None = None  # of what it says, once it says something
     token: str = ""
     came_at: float | None = None  # when it said its first command
     was_announced: bool = False
     is_quiet: bool = False  # its coming and going is no news
     earlier: tuple[int, ...] = ()  # numbers that the same client had before it lost its connection
-    leader: Seat | None = None  # whose transfer it helps with
-    helpers: list[Seat] = field(default_factory=list)
+    leader: Participant | None = None  # whose transfer it helps with
+    helpers: list[Participant] = field(default_factory=list)
     shared: SharedGet | None = None  # what it gets together with its helpers
     is_listening: bool = False
     watches: dict[str, SafeName] = field(default_factory=dict)
@@ -100,15 +100,15 @@ class Seat:
 
 
 class Hub:
-    """All seats of a server. Methods run on the event loop; none but `leave` waits."""
+    """All participants of a server. Methods run on the event loop; none but `leave` waits."""
 
     def __init__(self, limits: Limits, clock_ns: Callable[[], int] = time.time_ns) -> None:
         self._limits = limits
         self._clock_ns = clock_ns
         self._loop = asyncio.get_running_loop()
-        self._seats: dict[int, Seat] = {}
-        self._listeners: dict[int, Seat] = {}
-        self._changes = Round()
+        self._participants: dict[int, Participant] = {}
+        self._listeners: dict[int, Participant] = {}
+        self._changes = ChangeBatch()
         self._round_at = 0.0
         self._round: asyncio.TimerHandle | None = None
         self._pulse: asyncio.TimerHandle | None = None
@@ -117,45 +117,45 @@ class Hub:
 
     # Coming and going.
 
-    def make_seat(self, member: Member) -> Seat:
-        """Give a session a seat, to be taken with `join`."""
-        return Seat(member, Person(member.number), self._clock_ns())
+    def make_seat(self, member: Member) -> Participant:
+        """Give a session a participant, to be taken with `join`."""
+        return Participant(member, Person(member.number), self._clock_ns())
 
-    def pace_of(self, seat: Seat) -> Pace:
+    def pace_of(self, participant: Participant) -> MessageRateLimit:
         """Give how fast a session may speak, which it remembers from its first word on."""
-        if seat.pace is None:
-            seat.pace = Pace(self._limits, self._loop.time)
-        return seat.pace
+        if participant.pace is None:
+            participant.pace = MessageRateLimit(self._limits, self._loop.time)
+        return participant.pace
 
-    def join(self, seat: Seat) -> None:
-        """Take a seat. The others hear of it if the session listens, or stays after its first command (AttendanceNews)."""
-        self._seats[seat.member.number] = seat
+    def join(self, participant: Participant) -> None:
+        """Take a participant. The others hear of it if the session listens, or stays after its first command (AttendanceNews)."""
+        self._participants[participant.member.number] = participant
         if self._pulse is None:
             self._pulse = self._loop.call_later(self._pulse_s, self._look_around)
 
-    async def leave(self, seat: Seat) -> None:
-        """Take a seat back; what its listener has not been sent is dropped."""
-        self._seats.pop(seat.member.number, None)
-        self._listeners.pop(seat.member.number, None)
-        seat.is_listening = False
-        seat.watches.clear()
-        leave_leader(seat)
-        self._news.left(seat)
-        if not self._seats and self._pulse is not None:
+    async def leave(self, participant: Participant) -> None:
+        """Take a participant back; what its listener has not been sent is dropped."""
+        self._participants.pop(participant.member.number, None)
+        self._listeners.pop(participant.member.number, None)
+        participant.is_listening = False
+        participant.watches.clear()
+        leave_leader(participant)
+        self._news.left(participant)
+        if not self._participants and self._pulse is not None:
             self._pulse.cancel()
             self._pulse = None
-        if seat.outbox is not None:
-            await seat.outbox.close()
+        if participant.outbox is not None:
+            await participant.outbox.close()
 
-    def came(self, seat: Seat) -> None:
+    def came(self, participant: Participant) -> None:
         """Hear that a session has said a command."""
-        self._news.came(seat)
+        self._news.came(participant)
 
-    def help(self, seat: Seat, number: int, token: str) -> None:
+    def help(self, participant: Participant, number: int, token: str) -> None:
         """Let a session belong to another one of the same client, with which it shares a transfer. Raises as join_leader."""
-        join_leader(seat, number, token, self._seats)
+        join_leader(participant, number, token, self._participants)
 
-    def introduce(self, seat: Seat, name: str, *, token: str = "", is_unique: bool = True) -> None:
+    def introduce(self, participant: Participant, name: str, *, token: str = "", is_unique: bool = True) -> None:
         """Set what a session is called.
 
         Args:
@@ -167,22 +167,22 @@ class Hub:
             BadArgument: The name is too long, or could not be printed or typed.
             NameTaken.
         """
-        if user := seat.user:
+        if user := participant.user:
             if is_unique and name != user:
                 raise BadArgument(f"this session is logged in, and goes by the name {escape(user)}")
             name, is_unique = user, False
         _check_label(name, self._limits)
         if is_unique and name:
-            for other in self._seats.values():
-                if other is not seat and other.person.name.casefold() == name.casefold():
+            for other in self._participants.values():
+                if other is not participant and other.person.name.casefold() == name.casefold():
                     if not (token and other.token == token):
                         raise NameTaken(f"somebody here is called {name} already; choose another name", name=name)
                     other.person = other.person._replace(name="")
-        seat.token = token
-        old = self._news.take_over(seat, self._seats.values()) if token else seat.person.name
-        seat.person = seat.person._replace(name=name, verified=bool(user))
-        self._news.came(seat)
-        self._news.named(seat, old)
+        participant.token = token
+        old = self._news.take_over(participant, self._participants.values()) if token else participant.person.name
+        participant.person = participant.person._replace(name=name, verified=bool(user))
+        self._news.came(participant)
+        self._news.named(participant, old)
 
     def _tell_attendance(self, what: str, person: Person, old: str) -> None:
         event = Attendance(what, person, self._clock_ns(), old)
@@ -195,53 +195,53 @@ class Hub:
         of an hour. A peer that is there and does not read is no such case: its kernel answers.
         """
         self._pulse = self._loop.call_later(self._pulse_s, self._look_around)
-        self._news.look(self._seats.values())
-        for seat in self._seats.values():
-            if seat.outbox is not None and seat.wants_events:
-                seat.outbox.beat()
-            link = seat.member.channel.link
+        self._news.look(self._participants.values())
+        for participant in self._participants.values():
+            if participant.outbox is not None and participant.wants_events:
+                participant.outbox.beat()
+            link = participant.member.channel.link
             if link.unanswered_s() > self._limits.vanish_s * 2 / 3:
-                log.info("%s #%d has vanished", link.peer, seat.member.number)
+                log.info("%s #%d has vanished", link.peer, participant.member.number)
                 link.abort()
 
-    def presences(self, viewer: Seat) -> Iterator[Presence]:
+    def presences(self, viewer: Participant) -> Iterator[Presence]:
         """Give who is here, in the order in which they came.
 
         Addresses are shown to people at the server's own machine; to others only their own.
         """
         sees_all = viewer.member.channel.link.is_local
-        for seat in self._seats.values():
-            if seat.leader is not None or self._is_arriving(seat):
+        for participant in self._participants.values():
+            if participant.leader is not None or self._is_arriving(participant):
                 continue
-            member = seat.member
-            activity = self._activity(seat, viewer.member.principal)
+            member = participant.member
+            activity = self._activity(participant, viewer.member.principal)
             yield Presence(
-                seat.person,
-                member.channel.link.peer if sees_all or seat is viewer else "",
-                seat.since_ns,
+                participant.person,
+                member.channel.link.peer if sees_all or participant is viewer else "",
+                participant.since_ns,
                 0.0 if member.command is not None or activity is not None else self._loop.time() - member.began_at,
-                seat.is_listening,
-                seat is viewer,
+                participant.is_listening,
+                participant is viewer,
                 activity,
             )
 
-    def _is_arriving(self, seat: Seat) -> bool:
+    def _is_arriving(self, participant: Participant) -> bool:
         """Whether it has only just connected, and its first command may be on its way: perhaps that it helps another session."""
-        return seat.came_at is None and self._loop.time() - seat.member.began_at < _ARRIVING_S
+        return participant.came_at is None and self._loop.time() - participant.member.began_at < _ARRIVING_S
 
-    def _activity(self, seat: Seat, viewer: Principal) -> Activity | None:
-        member, command = seat.member, seat.member.command
-        if seat.shared is not None and (command is None or command.verb == "get"):
-            return self._shared_activity(seat, seat.shared, viewer)
+    def _activity(self, participant: Participant, viewer: Principal) -> Activity | None:
+        member, command = participant.member, participant.member.command
+        if participant.shared is not None and (command is None or command.verb == "get"):
+            return self._shared_activity(participant, participant.shared, viewer)
         if command is None or (command.verb != "get" and command.body is Body.NONE):
             return None
         spent_s = self._loop.time() - member.began_at
         rate = int(member.moved / spent_s) if spent_s > 0 else 0
         return Activity(command.verb, _shown(command.argument, viewer), member.moved, member.total, rate)
 
-    def _shared_activity(self, seat: Seat, shared: SharedGet, viewer: Principal) -> Activity | None:
+    def _shared_activity(self, participant: Participant, shared: SharedGet, viewer: Principal) -> Activity | None:
         moved = 0
-        for member in (helper.member for helper in (seat, *seat.helpers)):
+        for member in (helper.member for helper in (participant, *participant.helpers)):
             if member.command is not None and member.command.verb == "get":
                 shared.note(member.command, member.began_at, 0, member.size)
                 moved += member.moved
@@ -254,30 +254,32 @@ class Hub:
 
     # Talking.
 
-    def say(self, seat: Seat, text: str) -> tuple[int, int]:
+    def say(self, participant: Participant, text: str) -> tuple[int, int]:
         """Pass a message on to all others who listen; give its number within this session, and how many it went to."""
-        message = self._message(seat, text, is_private=False)
-        return message.number, self.tell_all(message, lambda other: other.is_listening and other is not seat)
+        message = self._message(participant, text, is_private=False)
+        return message.number, self.tell_all(message, lambda other: other.is_listening and other is not participant)
 
-    def tell(self, seat: Seat, to: Seat, text: str) -> tuple[int, int]:
+    def tell(self, participant: Participant, to: Participant, text: str) -> tuple[int, int]:
         """As say, for one."""
-        message = self._message(seat, text, is_private=True)
+        message = self._message(participant, text, is_private=True)
         return message.number, self.tell_all(message, lambda other: other is to and other.is_listening)
 
-    def _message(self, seat: Seat, text: str, *, is_private: bool) -> Message:
-        seat.spoken += 1
-        return Message(seat.person, self._clock_ns(), text, seat.spoken, is_private)
+    def _message(self, participant: Participant, text: str, *, is_private: bool) -> Message:
+        participant.spoken += 1
+        return Message(participant.person, self._clock_ns(), text, participant.spoken, is_private)
 
-    def find(self, name: str) -> Seat:
-        """Give the seat of a name, with or without the "?" that listings set before it, or of "#" with a session's number.
+    def find(self, name: str) -> Participant:
+        """Give the participant of a name, with or without the "?" that listings set before it, or of "#" with a session's number.
 
         Raises:
             NotFound: Nobody here is called that.
             BadArgument: Several are.
         """
-        found = [seat for seat in self._seats.values() if seat.leader is None and seat.is_called(name)]
+        found = [
+            participant for participant in self._participants.values() if participant.leader is None and participant.is_called(name)
+        ]
         if len(found) > 1:
-            numbers = ", ".join(f"#{seat.person.session}" for seat in found[:9])
+            numbers = ", ".join(f"#{participant.person.session}" for participant in found[:9])
             raise BadArgument(f"{escape(name)}: {len(found)} sessions are called that; say which: {numbers}", name=name)
         if not found:
             raise NotFound(f"nobody here is called {escape(name[:100])}; who lists those who are here", name=name[:100])
@@ -285,34 +287,34 @@ class Hub:
 
     # Events.
 
-    def listen(self, seat: Seat) -> None:
+    def listen(self, participant: Participant) -> None:
         """Open the session's outbox, if it has none; it stays until the session ends."""
-        if seat.outbox is None:
-            seat.outbox = Outbox(seat.member.channel, self._limits)
-        self._listeners[seat.member.number] = seat
-        self._news.came(seat)
+        if participant.outbox is None:
+            participant.outbox = Outbox(participant.member.channel, self._limits)
+        self._listeners[participant.member.number] = participant
+        self._news.came(participant)
 
-    def tell_all(self, event: LiveEvent, wants: Callable[[Seat], bool]) -> int:
+    def tell_all(self, event: LiveEvent, wants: Callable[[Participant], bool]) -> int:
         """Put an event into the outboxes of all who want it; give how many those are."""
         self.deal_out()
-        bundle: Bundle | None = None
+        bundle: EncodedEvents | None = None
         count = 0
-        for seat in self._listeners.values():
-            if seat.outbox is not None and wants(seat):
-                bundle = bundle or Bundle(encode_notice(event_to_notice(event)))
-                seat.outbox.put(bundle)
+        for participant in self._listeners.values():
+            if participant.outbox is not None and wants(participant):
+                bundle = bundle or EncodedEvents(encode_notice(event_to_notice(event)))
+                participant.outbox.put(bundle)
                 count += 1
         if count:
             self._plan_round()
         return count
 
-    def tell_these(self, event: LiveEvent, seats: Iterable[Seat]) -> None:
+    def tell_these(self, event: LiveEvent, participants: Iterable[Participant]) -> None:
         """Put an event into the outboxes of some, if they listen; it costs nothing for the others."""
         self.deal_out()
-        bundle = Bundle(encode_notice(event_to_notice(event)))
-        for seat in seats:
-            if seat.outbox is not None and seat.member.number in self._listeners:
-                seat.outbox.put(bundle)
+        bundle = EncodedEvents(encode_notice(event_to_notice(event)))
+        for participant in participants:
+            if participant.outbox is not None and participant.member.number in self._listeners:
+                participant.outbox.put(bundle)
         self._plan_round()
 
     def tell_change(self, change: Change) -> None:
@@ -329,11 +331,11 @@ class Hub:
         """
         if not self._changes:
             return
-        changes, self._changes = self._changes, Round()
-        for seat in self._listeners.values():
-            if seat.watches and seat.outbox is not None:
-                for bundle in changes.bundles(seat.member.principal, seat.watches.values()):
-                    seat.outbox.put(bundle)
+        changes, self._changes = self._changes, ChangeBatch()
+        for participant in self._listeners.values():
+            if participant.watches and participant.outbox is not None:
+                for bundle in changes.bundles(participant.member.principal, participant.watches.values()):
+                    participant.outbox.put(bundle)
 
     def _plan_round(self) -> None:
         if self._round is None:
@@ -344,9 +346,9 @@ class Hub:
         self._round = None
         self._round_at = self._loop.time()
         self.deal_out()
-        for seat in self._listeners.values():
-            if seat.outbox is not None:
-                seat.outbox.wake()
+        for participant in self._listeners.values():
+            if participant.outbox is not None:
+                participant.outbox.wake()
 
 
 def _shown(argument: str, viewer: Principal) -> str:

@@ -24,10 +24,10 @@ _STORED_AT_ONCE = 2
 
 
 class Peer(Protocol):
-    """Whoever content is received from or sent to (link.Link)."""
+    """Whoever content is received from or sent to (transport.Transport)."""
 
     @property
-    def carried_bytes(self) -> int: ...
+    def bytes_transferred(self) -> int: ...
     def abort(self) -> None: ...
 
 
@@ -40,7 +40,7 @@ class Reservation:
         self._budget = budget
         self._peer = peer
         self._since = now
-        self._carried = peer.carried_bytes if peer is not None else 0
+        self._carried = peer.bytes_transferred if peer is not None else 0
 
     def shrink(self, count: int) -> None:
         """Give back what is more than `count`."""
@@ -59,7 +59,7 @@ class Reservation:
     def cut_if_slow(self, now: float) -> None:
         if self._peer is None or now - self._since < _PATIENCE_S:
             return
-        peer, carried = self._peer, self._peer.carried_bytes
+        peer, carried = self._peer, self._peer.bytes_transferred
         if carried - self._carried < _LEAST_BYTES:
             self._peer = None
             peer.abort()

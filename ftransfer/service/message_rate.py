@@ -8,7 +8,7 @@ from ftransfer.errors import TooFast
 from ftransfer.limits import Limits
 
 
-class Pace:
+class MessageRateLimit:
     """Two buckets: words beyond those in the small one, which refills faster, wait; with the large one empty they are refused."""
 
     def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:

@@ -25,7 +25,7 @@ class OpenUpload(NamedTuple):
     arrived: Callable[[int], None]
 
 
-class Uploads:
+class MultipartUploads:
     """Those of one share."""
 
     def __init__(self) -> None:

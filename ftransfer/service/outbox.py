@@ -23,14 +23,14 @@ _BATCH_BYTES = 32 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Bundle:
+class EncodedEvents:
     """Event frames that are told together: encoded, `count` of them."""
 
     frames: bytes
     count: int = 1
 
 
-_HEARTBEAT = Bundle(encode_notice(Notice(HEARTBEAT, {})))
+_HEARTBEAT = EncodedEvents(encode_notice(Notice(HEARTBEAT, {})))
 
 
 class Outbox:
@@ -48,7 +48,7 @@ class Outbox:
         self._is_sending = False
         self._task = self._loop.create_task(self._run())
 
-    def put(self, bundle: Bundle) -> None:
+    def put(self, bundle: EncodedEvents) -> None:
         """Take events in, or count them as missed. They are sent after the next `wake`."""
         # While any have been missed nothing is taken in, so that the gap stays where it is until it has been told.
         if self.missed or self._held_bytes + len(bundle.frames) > self._limits.max_outbox_bytes:

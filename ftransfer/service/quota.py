@@ -18,8 +18,8 @@ from ftransfer.auth.permissions import Allowance, Principal
 from ftransfer.digest import Digest
 from ftransfer.errors import FtransferError, NotFound, QuotaFull
 from ftransfer.names import ROOT, SafeName, escape
-from ftransfer.service.quota_ledger import NOTHING, Claim, Ledger, Part, Place, Total
-from ftransfer.storage.base import FOLDER, Announcement, Entry, SmallFile, Space, Store, Usage, Writer, usage_of
+from ftransfer.service.quota_ledger import NOTHING, Claim, Ledger, Part, Scope, Total
+from ftransfer.storage.base import FOLDER, Entry, SmallFile, Space, Store, UploadSpec, Usage, Writer, usage_of
 from ftransfer.storage.base import Part as FilePart
 from ftransfer.system.threads import stop_task
 from ftransfer.units import format_size
@@ -42,11 +42,11 @@ _LEAST_THINGS = 1024
 _FREE_BYTES_FOR_A_THING = 16_384
 _FREE_THINGS_PART = 20
 
-_EVERYWHERE: Place = (ROOT,)
+_EVERYWHERE: Scope = (ROOT,)
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class QuotaLimits:
     """What the owner of a share allows; None for no bound.
 
     `all` is for everybody together, `each` for each user who has no allowance of their own; `keep_free_bytes` is to stay free on
@@ -61,7 +61,7 @@ class Bounds:
 class _Quota(NamedTuple):
     """A bound on what lies at a place, of which `total` is there. `owner` is None if it is for all together."""
 
-    place: Place
+    place: Scope
     owner: str | None
     bytes: int | None
     things: int
@@ -79,11 +79,11 @@ class _Quota(NamedTuple):
             raise _full(name, f"does not fit into {whose} of {most}")
 
 
-class Account:
+class QuotaTracker:
     """The account of one store. `close` ends what keeps it fresh; without a bound nothing is counted at all."""
 
-    def __init__(self, store: Store, bounds: Bounds | None = None) -> None:
-        self.bounds = bounds or Bounds()
+    def __init__(self, store: Store, bounds: QuotaLimits | None = None) -> None:
+        self.bounds = bounds or QuotaLimits()
         self._store = store
         self._ledger = Ledger(store)
         self._space = Space(0)  # when it was last looked at, less what has been claimed since
@@ -95,9 +95,9 @@ class Account:
         quota, most = self._quotas(principal), self._max_file(principal)
         return bool(quota) or most is not None or self.bounds.keep_free_bytes is not None
 
-    def note_change(self) -> None:
+    def invalidate(self) -> None:
         """Take note that something was removed or moved: before a put is refused, the tree is counted anew."""
-        self._ledger.note_change()
+        self._ledger.invalidate()
 
     async def close(self) -> None:
         if self._task is not None:
@@ -105,7 +105,7 @@ class Account:
 
     # Uploads.
 
-    async def open_write(self, store: Store, principal: Principal, name: SafeName, announced: Announcement) -> Writer:
+    async def open_write(self, store: Store, principal: Principal, name: SafeName, announced: UploadSpec) -> Writer:
         """Begin an upload if it fits. Raises QuotaFull, and as Store.open_write."""
         if not self.is_bounded(principal):
             return await store.open_write(name, announced)
@@ -242,7 +242,7 @@ class Account:
             await store.make_folder(name, parents=parents)
         except BaseException:
             self._ledger.drop(claim)
-            self.note_change()
+            self.invalidate()
             raise
         self._ledger.end(claim, claim.parts)
 
@@ -343,12 +343,12 @@ class Account:
 class _MeteredWriter:
     """A Writer whose bytes are in the account. See base.Writer."""
 
-    def __init__(self, account: Account, principal: Principal, claim: Claim, writer: Writer) -> None:
+    def __init__(self, quota: QuotaTracker, principal: Principal, claim: Claim, writer: Writer) -> None:
         self.name = writer.name
         self.kept = writer.kept
         self.restarted = writer.restarted
-        self.fast = writer.fast
-        self._account = account
+        self.supports_threads = writer.supports_threads
+        self._quota = quota
         self._principal = principal
         self._claim = claim
         self._writer = writer
@@ -388,30 +388,30 @@ class _MeteredWriter:
     async def read(self, offset: int, size: int) -> bytes:
         return await self._writer.read(offset, size)
 
-    def write_now(self, data: memoryview) -> None:
+    def write_blocking(self, data: memoryview) -> None:
         self._need(self._writer.offset + len(data))
-        self._writer.write_now(data)
+        self._writer.write_blocking(data)
 
     def _need(self, size: int) -> None:
         """Have room for so many bytes in all. Raises QuotaFull."""
         if size > self._claim.usage.bytes:
-            self._account.grow(self._principal, self._claim, size)
+            self._quota.grow(self._principal, self._claim, size)
 
-    def read_now(self, offset: int, view: memoryview) -> int:
-        return self._writer.read_now(offset, view)
+    def read_blocking(self, offset: int, view: memoryview) -> int:
+        return self._writer.read_blocking(offset, view)
 
     async def commit(self, digest: Digest) -> Entry:
         entry = await self._writer.commit(digest)
-        self._account.end(self._claim, entry.size)
+        self._quota.end(self._claim, entry.size)
         return entry
 
-    async def keep(self, *, doubtful: int = 0) -> None:
-        left = max(self.kept, self.offset - doubtful) if self._claim.source else 0
-        self._account.end(self._claim, left or None)
-        await self._writer.keep(doubtful=doubtful)
+    async def suspend(self, *, discard_tail: int = 0) -> None:
+        left = max(self.kept, self.offset - discard_tail) if self._claim.source else 0
+        self._quota.end(self._claim, left or None)
+        await self._writer.suspend(discard_tail=discard_tail)
 
     async def abort(self) -> None:
-        self._account.end(self._claim, None)
+        self._quota.end(self._claim, None)
         await self._writer.abort()
 
 

@@ -22,7 +22,7 @@ _REST_IF_CHANGED = 2
 _PATIENCE_S = 1.0
 _REFRESH_S = 60.0
 
-Place = tuple[SafeName, ...]  # folders, none below another
+Scope = tuple[SafeName, ...]  # folders, none below another
 Part = tuple[SafeName, Usage]  # what is to lie at a name, or directly in the folder of that name
 NOTHING = Usage()
 
@@ -75,7 +75,7 @@ class Total:
     `seen` has how much of a claim is in `walked`; each place is walked at times of its own.
     """
 
-    place: Place
+    place: Scope
     owner: str | None  # whose partials count as well; None: everybody's
     walked: Usage | None = None
     added: Usage = NOTHING
@@ -100,15 +100,15 @@ class Ledger:
     def __init__(self, store: Store) -> None:
         self.claims: set[Claim] = set()
         self._store = store
-        self._totals: dict[tuple[Place, str | None], Total] = {}
+        self._totals: dict[tuple[Scope, str | None], Total] = {}
         self._at: dict[SafeName, list[Total]] = {}  # by each folder of their places
         self._lock = threading.Lock()  # uploads grow in threads
 
-    def find(self, place: Place, owner: str | None) -> Total | None:
+    def find(self, place: Scope, owner: str | None) -> Total | None:
         """Return a total that somebody has asked for."""
         return self._totals.get((place, owner))
 
-    async def total(self, place: Place, owner: str | None) -> Total:
+    async def total(self, place: Scope, owner: str | None) -> Total:
         """Return the total of a place, which has been walked at least once."""
         total = self._totals.get((place, owner))
         if total is None:
@@ -158,7 +158,7 @@ class Ledger:
     def end(self, claim: Claim, left: Sequence[Part]) -> None:
         """Replace a claim by what it has left behind, as files or a partial."""
         self._end(claim, left)
-        self.note_change()  # it may have replaced something, or left less than was expected
+        self.invalidate()  # it may have replaced something, or left less than was expected
 
     def _end(self, claim: Claim, left: Sequence[Part] | None) -> None:
         with self._lock:
@@ -185,7 +185,7 @@ class Ledger:
                 if older in total.seen:
                     total.seen[newer] = total.seen.pop(older)
 
-    def note_change(self) -> None:
+    def invalidate(self) -> None:
         """Take note that something was removed or replaced: before a put is refused, the tree is counted anew."""
         for total in self._totals.values():
             total.has_changed = True

@@ -1,4 +1,4 @@
-"""A store as its owner offers it: what holds for everybody. Each user goes in by a door of their own (door.py)."""
+"""A store as its owner offers it: what holds for everybody. Each user goes in by a view of their own (view.py)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from ftransfer.auth.permissions import ANYONE, NO_RIGHTS, Principal, Right
 from ftransfer.limits import DEFAULT_LIMITS, Limits
-from ftransfer.service.multipart import Uploads
-from ftransfer.service.quota import Account, Bounds
-from ftransfer.service.view import Door
+from ftransfer.service.multipart import MultipartUploads
+from ftransfer.service.quota import QuotaLimits, QuotaTracker
+from ftransfer.service.view import ShareView
 from ftransfer.storage.base import Store
 from ftransfer.transfer.hiding import HiddenNames
 
@@ -34,7 +34,7 @@ class Share:
         read_only: bool = False,
         drop_box: bool = False,
         hiding: HiddenNames | None = None,
-        bounds: Bounds | None = None,
+        bounds: QuotaLimits | None = None,
         limits: Limits = DEFAULT_LIMITS,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -44,24 +44,24 @@ class Share:
         self.drop_box = drop_box
         self.hiding = hiding
         self.limits = limits
-        self.account = Account(store, bounds)
-        self.uploads = Uploads()
+        self.quota = QuotaTracker(store, bounds)
+        self.uploads = MultipartUploads()
         self.now_ns = now_ns
 
     @property
     def durable(self) -> bool:
         return self.store.durable
 
-    def door(self, principal: Principal = ANYONE, source: str = "") -> Door:
+    def view(self, principal: Principal = ANYONE, source: str = "") -> ShareView:
         """Give the share as a principal may use it. From each source, it has turns of its own for long work."""
         if self.folds_names and not principal.is_uniform:
             principal = principal.restricted_to(NO_RIGHTS)
         if self.drop_box:
             principal = principal.restricted_to(_DROP_BOX)
-        return Door(
+        return ShareView(
             self.store,
             principal,
-            self.account,
+            self.quota,
             self.uploads,
             source=source,
             hiding=self.hiding,
@@ -71,5 +71,5 @@ class Share:
         )
 
     async def close(self) -> None:
-        await self.account.close()
+        await self.quota.close()
         await self.store.close()

@@ -13,7 +13,7 @@ from ftransfer.auth.permissions import Principal, Right
 from ftransfer.names import SafeName, sort_key
 from ftransfer.protocol.live import CREATED, MOVED, REMOVED, Change, event_to_notice, is_below
 from ftransfer.protocol.replies import encode_notice
-from ftransfer.service.outbox import Bundle
+from ftransfer.service.outbox import EncodedEvents
 from ftransfer.service.watched_paths import key_range
 from ftransfer.storage.base import FOLDER
 
@@ -21,13 +21,13 @@ from ftransfer.storage.base import FOLDER
 _BUNDLE_BYTES = 16 * 1024
 
 
-class Round:
+class ChangeBatch:
     """The changes since the last round."""
 
     def __init__(self) -> None:
-        self._news: list[_News] = []
+        self._news: list[_VisibleChange] = []
         self._keys: list[tuple[bytes, int]] = []  # each name that a change is about, with the place of that change; in order
-        self._bundles: dict[tuple[object, ...], list[Bundle]] = {}
+        self._bundles: dict[tuple[object, ...], list[EncodedEvents]] = {}
 
     def __len__(self) -> int:
         return len(self._news)
@@ -38,9 +38,9 @@ class Round:
         for name in (change.name, change.old):
             if name:
                 insort(self._keys, (sort_key(name), len(self._news)))
-        self._news.append(_News(change))
+        self._news.append(_VisibleChange(change))
 
-    def bundles(self, principal: Principal, folders: Collection[SafeName]) -> list[Bundle]:
+    def bundles(self, principal: Principal, folders: Collection[SafeName]) -> list[EncodedEvents]:
         """Give what somebody who watches these folders is told, in order."""
         interest = (id(principal), *folders)  # by identity, which is cheaper than to hash all grants: sessions share principals
         bundles = self._bundles.get(interest)
@@ -49,7 +49,7 @@ class Round:
             bundles = self._bundles[interest] = list(_bundled(frame for frame in frames if frame))
         return bundles
 
-    def _concerning(self, folders: Collection[SafeName]) -> Iterator[_News]:
+    def _concerning(self, folders: Collection[SafeName]) -> Iterator[_VisibleChange]:
         """Give the changes in some folders, in order: most are in none of those that a session watches."""
         if any(folder.is_root for folder in folders):
             return iter(self._news)
@@ -61,20 +61,20 @@ class Round:
         return (self._news[place] for place in sorted(places))
 
 
-def _bundled(frames: Iterable[bytes]) -> Iterator[Bundle]:
+def _bundled(frames: Iterable[bytes]) -> Iterator[EncodedEvents]:
     held: list[bytes] = []
     size = 0
     for frame in frames:
         if held and size + len(frame) > _BUNDLE_BYTES:
-            yield Bundle(b"".join(held), len(held))
+            yield EncodedEvents(b"".join(held), len(held))
             held, size = [], 0
         held.append(frame)
         size += len(frame)
     if held:
-        yield Bundle(b"".join(held), len(held))
+        yield EncodedEvents(b"".join(held), len(held))
 
 
-class _News:
+class _VisibleChange:
     """One change, in the up to three forms in which it may be seen, encoded when somebody sees them."""
 
     def __init__(self, change: Change) -> None:

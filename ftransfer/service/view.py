@@ -16,19 +16,19 @@ from ftransfer.auth.permissions import Principal, Right
 from ftransfer.errors import AlreadyThere, Forbidden, FtransferError, NameRefused, NotAFile, NotAFolder, NotFound, ReadOnly
 from ftransfer.limits import DEFAULT_LIMITS, Limits
 from ftransfer.names import ROOT, SafeName, check_told, escape, parse_name, parse_path
-from ftransfer.service.multipart import OpenUpload, Uploads
-from ftransfer.service.quota import Account
+from ftransfer.service.multipart import MultipartUploads, OpenUpload
+from ftransfer.service.quota import QuotaTracker
 from ftransfer.storage.base import (
     FOLDER,
     LINK,
     OTHER,
-    Announcement,
     Entry,
     Partial,
     Range,
     Reader,
     SmallFile,
     Store,
+    UploadSpec,
     Writer,
     lines_of,
 )
@@ -40,8 +40,8 @@ _WRITING = frozenset((Right.WRITE, Right.OVERWRITE))
 SmallItem = SmallFile | Entry | FtransferError
 
 
-class Door:
-    """A share as one principal may use it. Made by Share.door.
+class ShareView:
+    """A share as one principal may use it. Made by Share.view.
 
     Args:
         source: Where they come from (penalties.source_of).
@@ -53,8 +53,8 @@ class Door:
         self,
         store: Store,
         principal: Principal,
-        account: Account,
-        uploads: Uploads,
+        quota: QuotaTracker,
+        uploads: MultipartUploads,
         *,
         source: str = "",
         hiding: HiddenNames | None = None,
@@ -72,7 +72,7 @@ class Door:
         store = store if may_follow else store.without_links()
         self._whole_store = store.on_behalf_of(self.owner)
         self._store = (store if hiding is None else store.hiding(hiding)).on_behalf_of(self.owner)
-        self._account = account
+        self._quota = quota
         self._uploads = uploads
         self._read_only = read_only
         self._limits = limits
@@ -80,7 +80,7 @@ class Door:
 
     # Looking.
 
-    async def list(
+    async def scan(
         self,
         path: str,
         *,
@@ -91,12 +91,12 @@ class Door:
         until: str = "",
     ) -> AsyncGenerator[Sequence[Entry], None]:
         """Give the entries below a folder that may be seen, in batches; of a recursive listing those in the range from `after` to
-        `until`, names relative to the folder. Close it if it is left early. Raises as Store.list, and NameRefused."""
+        `until`, names relative to the folder. Close it if it is left early. Raises as Store.scan, and NameRefused."""
         folder = parse_path(path, self._limits)
         within = Range(*(bound and check_told(bound) for bound in (after, until)))
         if not self._may_list(folder):
             return
-        batches = self._store.list(folder, recursive=recursive, links=links, others=others, within=within)
+        batches = self._store.scan(folder, recursive=recursive, links=links, others=others, within=within)
         async with contextlib.aclosing(batches):
             async for batch in batches:
                 seen = batch if self._is_uniform else [entry for entry in batch if self._is_listed(entry)]
@@ -107,7 +107,7 @@ class Door:
         """Give the same as lines, names relative to the folder (Store.lines). Raises as `list`."""
         folder = parse_path(path, self._limits)
         if not self._is_uniform:
-            async with contextlib.aclosing(self.list(path, recursive=True, links=links, others=others)) as batches:
+            async with contextlib.aclosing(self.scan(path, recursive=True, links=links, others=others)) as batches:
                 async for batch in batches:
                     yield lines_of(batch, folder)
         elif self._may_list(folder):
@@ -175,7 +175,7 @@ class Door:
                 async for group in groups:
                     yield group
             return
-        async with contextlib.aclosing(self.list(path, recursive=True, others=others)) as batches:
+        async with contextlib.aclosing(self.scan(path, recursive=True, others=others)) as batches:
             async for batch in batches:
                 if left_out := [entry for entry in batch if entry.kind == OTHER]:
                     yield left_out
@@ -209,8 +209,8 @@ class Door:
             words = " or ".join(right.value for right in rights)
             raise Forbidden(f"you have no right to {words} anything; the owner of the share can give it")
 
-    async def open_write(self, name: str, announced: Announcement) -> Writer:
-        """Begin an upload of this principal. Raises as Account.open_write, NameRefused and ReadOnly."""
+    async def open_write(self, name: str, announced: UploadSpec) -> Writer:
+        """Begin an upload of this principal. Raises as QuotaTracker.open_write, NameRefused and ReadOnly."""
         safe = parse_name(name, self._limits)
         announced = announced._replace(owner=self.principal.name)
         rights = self._rights_to_write(safe)
@@ -219,7 +219,7 @@ class Door:
         if Right.WRITE not in rights:
             await self._refuse_new(safe)
         async with self._naming_what_is_missing(safe):
-            return await self._account.open_write(self._store, self.principal, safe, announced)
+            return await self._quota.open_write(self._store, self.principal, safe, announced)
 
     async def open_replaced(self, name: str) -> Reader:
         """Open the file that an upload of this principal is to replace, to look at its content.
@@ -250,16 +250,16 @@ class Door:
     def newest_upload(
         self, name: SafeName, source: str, superseded: Callable[[], object]
     ) -> contextlib.AbstractContextManager[None]:
-        """Be told when another upload of the same source by this principal takes over. Gives as Uploads.newest."""
+        """Be told when another upload of the same source by this principal takes over. Gives as MultipartUploads.newest."""
         return self._uploads.newest(self.principal.name, name, source, superseded)
 
-    async def _open_new(self, name: SafeName, announced: Announcement) -> Writer:
+    async def _open_new(self, name: SafeName, announced: UploadSpec) -> Writer:
         if announced.replaces is not None:
             raise self._taken(name)  # it means to replace; and would tell one content from another
         try:
             only_new = announced._replace(if_absent=True)
             async with self._naming_what_is_missing(name):
-                return await self._account.open_write(self._store, self.principal, name, only_new)
+                return await self._quota.open_write(self._store, self.principal, name, only_new)
         except (AlreadyThere, NotAFile) as error:
             # One answer to whatever has the name: a drop box shall not tell a file from a folder.
             raise self._taken(name) from error
@@ -274,10 +274,10 @@ class Door:
         """Publish the files of a pack. Gives as Store.write_small; the refusal for each that is not allowed."""
         is_free = self._is_uniform and not self._read_only and self.principal.rights_at(ROOT) >= _WRITING
         if is_free and (self._hiding is None or not any(map(self._may_cover, files))):
-            return await self._account.write_small(self._store, self.principal, files)  # which checks the names itself
+            return await self._quota.write_small(self._store, self.principal, files)  # which checks the names itself
         checked = [await self._check_small(file) for file in files]
         allowed = [file for file in checked if isinstance(file, SmallFile)]
-        written = iter(await self._account.write_small(self._store, self.principal, allowed))
+        written = iter(await self._quota.write_small(self._store, self.principal, allowed))
         return [self._told(file, next(written)) if isinstance(file, SmallFile) else file for file in checked]
 
     def _may_cover(self, file: SmallFile) -> bool:
@@ -318,7 +318,7 @@ class Door:
         if Right.WRITE not in self._rights_to_write(name):
             raise self._not_allowed(name, "you may not make new folders there")
         async with self._naming_what_is_missing(name):
-            await self._account.make_folder(self._store, self.principal, name, parents=parents)
+            await self._quota.make_folder(self._store, self.principal, name, parents=parents)
         return name
 
     async def set_attributes(self, path: str, *, mtime_ns: int | None = None, mode: int | None = None) -> SafeName:
@@ -342,7 +342,7 @@ class Door:
         await self._refuse_to_uncover(source, target)
         async with self._naming_what_is_missing(target, source):
             await self._store.rename(source, target, replace=replace, over=over)
-        self._account.note_change()
+        self._quota.invalidate()
         return target
 
     async def remove(self, path: str, *, recursive: bool = False) -> int:
@@ -357,14 +357,14 @@ class Door:
         try:
             return await self._store.remove(name, recursive=recursive)
         finally:
-            self._account.note_change()
+            self._quota.invalidate()
 
     async def _refuse_to_uncover(self, source: SafeName, target: SafeName) -> None:
         """Refuse to move a folder if something in it is hidden by its place, and would not be so at the other, or only there."""
         if self._hiding is None or self._hiding.looks_at_last:
             return
         with contextlib.suppress(NotAFolder):
-            async with contextlib.aclosing(self._whole_store.list(source, recursive=True, links=True)) as batches:
+            async with contextlib.aclosing(self._whole_store.scan(source, recursive=True, links=True)) as batches:
                 async for batch in batches:
                     names = [SafeName(tuple(entry.name.split("/"))) for entry in batch]
                     moved = [SafeName(target.parts + name.parts[len(source.parts) :]) for name in names]
@@ -387,7 +387,7 @@ class Door:
             raise _read_only(parse_path(path, self._limits))
         is_meant = self._choose_partials(path, older_s, source, frozenset({Right.LIST, Right.DELETE}))
         removed = await self._store.clear_partials(lambda partial: not is_meant(partial))
-        self._account.note_change()
+        self._quota.invalidate()
         return removed
 
     def _choose_partials(self, path: str, older_s: int, source: str, needed: frozenset[Right]) -> Callable[[Partial], bool]:

@@ -106,7 +106,7 @@ class Delivered(Protocol):
 _LISTING_TRIES = 3
 
 
-class Line:
+class RemoteConnection:
     """The way to the server: one user at a time, and a word when it was lost and made again. Whoever made the client closes it."""
 
     def __init__(self, client: RemoteShare, note: Callable[[str], None]) -> None:
@@ -174,7 +174,7 @@ class Line:
 class ShellContext:
     """The state of one shell. `folder` is the current folder of the share, `local` that of this machine (absolute)."""
 
-    line: Line
+    line: RemoteConnection
     console: Console
     local: Path
     folder: SafeName = ROOT

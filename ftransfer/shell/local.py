@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from ftransfer.client.paths import tidy
+from ftransfer.client.paths import normalise_path
 from ftransfer.errors import NotAFile
 from ftransfer.names import escape
 from ftransfer.shell.operands import Here
@@ -27,5 +27,5 @@ def check_sendable(path: str | os.PathLike[str]) -> None:
         OSError, NotFound: It is not there, or may not be looked at.
         NotAFile: It is a folder.
     """
-    if stat.S_ISDIR(os.stat(tidy(path)).st_mode):
+    if stat.S_ISDIR(os.stat(normalise_path(path)).st_mode):
         raise NotAFile(f"{escape(os.fspath(path))}: is a folder; put sends one file, and put -r a folder", name=os.fspath(path))

@@ -120,7 +120,7 @@ class Range(NamedTuple):
 WHOLE = Range()
 
 
-class Announcement(NamedTuple):
+class UploadSpec(NamedTuple):
     """What a put says about a file before its content comes. None or "" means not said.
 
     `source` names one version of one source file: a partial is gone on with only for the same source, and "" means that nothing
@@ -170,7 +170,7 @@ class Reader(Protocol):
     """One regular file, open for reading. Whoever opened it closes it."""
 
     entry: Entry
-    fast: bool  # whether read_now and fileno may be used
+    supports_threads: bool  # whether read_blocking and fileno may be used
 
     async def read(self, offset: int, size: int) -> bytes:
         """Give up to `size` bytes from `offset`; b"" at the end."""
@@ -178,7 +178,7 @@ class Reader(Protocol):
     async def check(self) -> None:
         """Raise SourceChanged if the file is no longer what `entry` says (size, mtime or identity)."""
 
-    def read_now(self, offset: int, view: memoryview) -> int:
+    def read_blocking(self, offset: int, view: memoryview) -> int:
         """Fill `view` from `offset`, blocking, in a thread; give how many bytes there were (0 at the end)."""
 
     def fileno(self) -> int:
@@ -194,7 +194,7 @@ class Part(Protocol):
     the upload ends, or a newer writer takes it over, all methods but `drop` raise Aborted or Superseded.
     """
 
-    fast: bool  # whether write_now and read_now may be used
+    supports_threads: bool  # whether write_blocking and read_blocking may be used
 
     @property
     def offset(self) -> int:
@@ -206,11 +206,11 @@ class Part(Protocol):
     async def read(self, offset: int, size: int) -> bytes:
         """Give bytes that this part has written, for hashing."""
 
-    def write_now(self, data: memoryview) -> None:
+    def write_blocking(self, data: memoryview) -> None:
         """As `write`, blocking, in a thread."""
 
-    def read_now(self, offset: int, view: memoryview) -> int:
-        """As Reader.read_now, for what this part has written."""
+    def read_blocking(self, offset: int, view: memoryview) -> int:
+        """As Reader.read_blocking, for what this part has written."""
 
     async def complete(self) -> None:
         """Say that the bytes are verified. They count from now on, and nobody can write them any more.
@@ -235,7 +235,7 @@ class Writer(Protocol):
     name: SafeName
     kept: int  # how many bytes an earlier attempt left
     restarted: bool  # a partial of another source was there and has been dropped
-    fast: bool  # whether write_now and read_now may be used
+    supports_threads: bool  # whether write_blocking and read_blocking may be used
 
     @property
     def offset(self) -> int:
@@ -273,11 +273,11 @@ class Writer(Protocol):
     async def read(self, offset: int, size: int) -> bytes:
         """Give bytes that are already in place, for hashing; b"" past `offset`."""
 
-    def write_now(self, data: memoryview) -> None:
+    def write_blocking(self, data: memoryview) -> None:
         """As `write`, blocking, in a thread."""
 
-    def read_now(self, offset: int, view: memoryview) -> int:
-        """As Reader.read_now, for what is in place."""
+    def read_blocking(self, offset: int, view: memoryview) -> int:
+        """As Reader.read_blocking, for what is in place."""
 
     async def commit(self, digest: Digest) -> Entry:
         """Publish the content under its name: synced, renamed, folder synced, in this order. On return it is durable.
@@ -290,10 +290,10 @@ class Writer(Protocol):
             NotAFile: A folder has the name.
         """
 
-    async def keep(self, *, doubtful: int = 0) -> None:
+    async def suspend(self, *, discard_tail: int = 0) -> None:
         """Close, leaving the partial for a later attempt if the announcement had a source; else as `abort`.
 
-        Of the bytes that this writer wrote the last `doubtful` are not kept.
+        Of the bytes that this writer wrote the last `discard_tail` are not kept.
         """
 
     async def abort(self) -> None:
@@ -330,7 +330,7 @@ class Store(Protocol):
             NotFound: Nothing is there; or the name is under a file; or a link leads outside.
         """
 
-    def list(
+    def scan(
         self, folder: SafeName, *, recursive: bool = False, links: bool = False, others: bool = False, within: Range = WHOLE
     ) -> AsyncGenerator[Sequence[Entry], None]:
         """Give the entries below a folder in batches, so that memory does not grow with their number. Close it if it is left early.
@@ -364,10 +364,10 @@ class Store(Protocol):
             SourceChanged: It was read in the same go, and changed meanwhile.
         """
 
-    async def open_write(self, name: SafeName, announced: Announcement) -> Writer:
+    async def open_write(self, name: SafeName, announced: UploadSpec) -> Writer:
         """Begin an upload, or go on with the one of the same owner, name and source: `Writer.offset` says from where.
 
-        What could not be held as a whole is refused at once. Room is reserved by the file system, or else among the writers of
+        What could not be held as a whole is refused at once. Space is reserved by the file system, or else among the writers of
         this store, but only for a bounded piece ahead of what has come: an announcement alone takes no disk. An older live writer
         of the same upload is fenced off; one of another source goes on beside it.
 

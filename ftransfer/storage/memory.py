@@ -36,7 +36,6 @@ from ftransfer.storage.base import (
     FOLDER,
     LINK,
     WHOLE,
-    Announcement,
     Entry,
     Hides,
     Part,
@@ -44,6 +43,7 @@ from ftransfer.storage.base import (
     Range,
     SmallFile,
     Space,
+    UploadSpec,
     Usage,
     lines_of,
     usage_of,
@@ -118,7 +118,7 @@ class MemoryStore:
     async def stat(self, name: SafeName) -> Entry:
         return self._node(name).entry(name)
 
-    async def list(
+    async def scan(
         self, folder: SafeName, *, recursive: bool = False, links: bool = False, others: bool = False, within: Range = WHOLE
     ) -> AsyncGenerator[Sequence[Entry], None]:
         self._folder(folder)
@@ -135,7 +135,7 @@ class MemoryStore:
             yield batch
 
     async def lines(self, folder: SafeName, *, links: bool = False, others: bool = False) -> AsyncGenerator[Sequence[str], None]:
-        async for batch in self.list(folder, recursive=True, links=links):
+        async for batch in self.scan(folder, recursive=True, links=links):
             yield lines_of(batch, folder)
 
     def _below(self, folder: SafeName, *, recursive: bool, links: bool) -> Iterator[Entry]:
@@ -156,7 +156,7 @@ class MemoryStore:
     async def open_read(self, name: SafeName, *, whole_bytes: int = 0) -> MemoryReader:
         return MemoryReader(self, name, self._file(name))
 
-    async def open_write(self, name: SafeName, announced: Announcement) -> MemoryWriter:
+    async def open_write(self, name: SafeName, announced: UploadSpec) -> MemoryWriter:
         self.refuse(name, announced)
         self._folder(name.parent)
         kept, restarted, key = _Kept(bytearray(), announced.size, self.now_ns()), False, (announced.owner, name, announced.source)
@@ -176,11 +176,11 @@ class MemoryStore:
             self._writers[key] = writer
         missing = (announced.size or 0) - len(kept.data)
         if missing > (await self.space()).free_bytes:
-            await writer.keep()
+            await writer.suspend()
             raise _disk_full(name)
         return writer
 
-    def refuse(self, name: SafeName, announced: Announcement) -> None:
+    def refuse(self, name: SafeName, announced: UploadSpec) -> None:
         """Raise if what has the name may not be replaced. Raises NotAFile, AlreadyThere, ChangedMeanwhile."""
         node = self._nodes.get(name)
         if node is not None and node.kind == FOLDER:
@@ -190,7 +190,7 @@ class MemoryStore:
         if announced.replaces is not None and (node is None or node.entry(name).identity != announced.replaces.identity):
             raise ChangedMeanwhile(f"{_shown(name)}: was changed meanwhile; get it, then decide", name=str(name))
 
-    def publish(self, name: SafeName, announced: Announcement, data: bytes) -> Entry:
+    def publish(self, name: SafeName, announced: UploadSpec, data: bytes) -> Entry:
         """Put content under a name."""
         self.refuse(name, announced)
         self._folder(name.parent)
@@ -248,7 +248,7 @@ class MemoryStore:
     async def read_tree(
         self, folder: SafeName, room_bytes: int, max_items: int, *, others: bool = False
     ) -> AsyncGenerator[Sequence[SmallFile | Entry | FtransferError], None]:
-        async for batch in self.list(folder, recursive=True):
+        async for batch in self.scan(folder, recursive=True):
             names = [parse_name(entry.name) for entry in batch]
             while names:
                 items = await self.read_small(names[:max_items], room_bytes)
@@ -278,7 +278,7 @@ class MemoryStore:
             message = f"{_shown(name)}: the content that came is not the content that was sent; send it again"
             raise DigestMismatch(message, name=file.name, expected=file.digest, actual=digest_of(data))
         self._make_folders(name.parent)
-        self.publish(name, Announcement(mtime_ns=file.mtime_ns, mode=file.mode, if_absent=file.if_absent), data)
+        self.publish(name, UploadSpec(mtime_ns=file.mtime_ns, mode=file.mode, if_absent=file.if_absent), data)
 
     async def make_folder(self, name: SafeName, *, parents: bool = False) -> None:
         if parents:
@@ -361,7 +361,7 @@ class MemoryStore:
 
     async def close(self) -> None:
         for writer in [*self._open]:
-            await writer.keep()
+            await writer.suspend()
 
     def has(self, name: SafeName) -> bool:
         """Whether anything has a name."""
@@ -392,7 +392,7 @@ class MemoryStore:
 class MemoryReader:
     """See base.Reader."""
 
-    fast = False
+    supports_threads = False
 
     def __init__(self, store: MemoryStore, name: SafeName, node: _Node) -> None:
         self.entry = node.entry(name)
@@ -408,7 +408,7 @@ class MemoryReader:
         if self._opened().mtime_ns != self.entry.mtime_ns:
             raise SourceChanged(f"{_shown(self._name)}: changed while it was being sent; get it again", name=self.entry.name)
 
-    def read_now(self, offset: int, view: memoryview) -> int:
+    def read_blocking(self, offset: int, view: memoryview) -> int:
         data = self._opened().data[offset : offset + len(view)]
         view[: len(data)] = data
         return len(data)
@@ -428,10 +428,10 @@ class MemoryReader:
 class MemoryWriter:
     """See base.Writer."""
 
-    fast = False
+    supports_threads = False
     takes_parts = False
 
-    def __init__(self, store: MemoryStore, name: SafeName, announced: Announcement, content: _Kept, restarted: bool) -> None:
+    def __init__(self, store: MemoryStore, name: SafeName, announced: UploadSpec, content: _Kept, restarted: bool) -> None:
         self.name = name
         self.announced = announced
         self.content = content
@@ -446,7 +446,7 @@ class MemoryWriter:
         self._refuse_ended()
         if len(data) > (await self._store.space()).free_bytes:
             raise _disk_full(self.name)
-        self.write_now(memoryview(data))
+        self.write_blocking(memoryview(data))
 
     async def read(self, offset: int, size: int) -> bytes:
         self._refuse_ended()
@@ -455,7 +455,7 @@ class MemoryWriter:
     async def open_part(self, offset: int, length: int) -> Part:
         raise LocalProtocolError("a file in memory is written in order")
 
-    def write_now(self, data: memoryview) -> None:
+    def write_blocking(self, data: memoryview) -> None:
         self._refuse_ended()
         size = self.announced.size
         if size is not None and self.offset + len(data) > size:
@@ -464,7 +464,7 @@ class MemoryWriter:
         self.content.data += data
         self.offset += len(data)
 
-    def read_now(self, offset: int, view: memoryview) -> int:
+    def read_blocking(self, offset: int, view: memoryview) -> int:
         self._refuse_ended()
         data = self.content.data[offset : offset + len(view)]
         view[: len(data)] = data
@@ -481,9 +481,9 @@ class MemoryWriter:
         self._end(self._over, None)
         return entry
 
-    async def keep(self, *, doubtful: int = 0) -> None:
+    async def suspend(self, *, discard_tail: int = 0) -> None:
         if self._ended is None:
-            del self.content.data[max(self.kept, self.offset - doubtful) :]
+            del self.content.data[max(self.kept, self.offset - discard_tail) :]
             self._end(self._over, self.content)
 
     async def abort(self) -> None:

@@ -11,7 +11,7 @@ import ctypes
 import gc
 from collections.abc import Callable
 
-from ftransfer.system.threads import movers, run_job
+from ftransfer.system.threads import io_pool, run_job
 
 # So many sessions are a crowd, and it has gone when no more than this part of it is left.
 _CROWD = 64
@@ -20,7 +20,7 @@ _PART = 4
 _PAUSE_S = 2.5
 
 
-class Slack:
+class HeapTrimmer:
     """Watches how many sessions there are. Methods run on the event loop."""
 
     def __init__(self, give_back: Callable[[], None] | None = None) -> None:
@@ -43,7 +43,7 @@ class Slack:
     def _begin(self) -> None:
         self._timer, self._peak = None, 0
         gc.collect()  # on the loop, since what it frees may belong there; it empties the interpreter's own lists as well
-        self._task = self._loop.create_task(run_job(movers(), self._give_back))
+        self._task = self._loop.create_task(run_job(io_pool(), self._give_back))
 
 
 def _trim() -> None:

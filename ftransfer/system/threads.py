@@ -26,7 +26,7 @@ _rooms: list[mmap.mmap] = []
 _choosing = threading.Lock()
 
 
-def movers() -> ThreadPoolExecutor:
+def io_pool() -> ThreadPoolExecutor:
     """Give the pool in which bytes are moved between sockets, files and hashers; apart from the pools of storages, so that a slow
     disk holds up only the transfers that use it."""
     global _movers

@@ -41,7 +41,7 @@ class ServerTls:
         certificate, key, client_ca = self.files
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
-        context.num_tickets = 0  # sessions are long: to resume one saves nothing, and tickets cost each handshake two messages
+        context.num_tickets = 0  # sessions are long: to resume one saves nothing, and slots cost each handshake two messages
         # Our own clients name no protocol. A browser does, and by the one that is chosen it is known before anything is said to it.
         context.set_alpn_protocols([HTTP])
         _load_pair(context, certificate, key)

@@ -9,7 +9,6 @@ from ftransfer.errors import FtransferError
 from ftransfer.names import ROOT, SafeName
 from ftransfer.storage.base import (
     WHOLE,
-    Announcement,
     Entry,
     Hides,
     Partial,
@@ -18,6 +17,7 @@ from ftransfer.storage.base import (
     SmallFile,
     Space,
     Store,
+    UploadSpec,
     Usage,
     Writer,
 )
@@ -58,11 +58,11 @@ class StoreBelow:
     async def stat(self, name: SafeName) -> Entry:
         return (await self._store.stat(self._whole(name)))._replace(name=str(name))
 
-    async def list(
+    async def scan(
         self, folder: SafeName, *, recursive: bool = False, links: bool = False, others: bool = False, within: Range = WHOLE
     ) -> AsyncGenerator[Sequence[Entry], None]:
         whole = self._whole(folder)
-        batches = self._store.list(whole, recursive=recursive, links=links, others=others, within=within)
+        batches = self._store.scan(whole, recursive=recursive, links=links, others=others, within=within)
         async with contextlib.aclosing(batches):
             async for batch in batches:
                 yield [entry._replace(name=self._relative(entry.name)) for entry in batch]
@@ -73,7 +73,7 @@ class StoreBelow:
     async def open_read(self, name: SafeName, *, whole_bytes: int = 0) -> Reader:
         return await self._store.open_read(self._whole(name), whole_bytes=whole_bytes)
 
-    async def open_write(self, name: SafeName, announced: Announcement) -> Writer:
+    async def open_write(self, name: SafeName, announced: UploadSpec) -> Writer:
         return await self._store.open_write(self._whole(name), announced)
 
     async def find_partial(self, name: SafeName, owner: str) -> Partial | None:

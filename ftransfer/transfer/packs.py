@@ -101,7 +101,7 @@ def unpack(
     return list(map(SmallFile, names, kinds, mtimes, modes, contents, digests, targets)), digest
 
 
-def is_worth_reading_ahead(items: Sequence[object], *, is_local: bool) -> bool:
+def should_prefetch(items: Sequence[object], *, is_local: bool) -> bool:
     """Whether the next group is to be read while this one is sent.
 
     Not if the peer is on this machine and the files are small: then the processors are busy anyway, and what each file takes is

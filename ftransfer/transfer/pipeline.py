@@ -47,7 +47,7 @@ async def closing(items: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
             await items.aclose()
 
 
-class OneBehind:
+class OverlappedStep:
     """Runs steps in their order while the caller goes on; a step begins when the one before it has ended.
 
     One is under way and none waits, so that memory stays bounded. `finish` or `settle` it in any case.

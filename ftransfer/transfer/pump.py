@@ -49,12 +49,12 @@ class Inlet(Protocol):
 class Sink(Protocol):
     """Where content goes: a storage Writer, or a stream."""
 
-    fast: bool
+    supports_threads: bool
 
     @property
     def offset(self) -> int: ...
     async def write(self, data: bytes | bytearray | memoryview) -> None: ...
-    def write_now(self, data: memoryview) -> None: ...
+    def write_blocking(self, data: memoryview) -> None: ...
 
 
 async def send_content(
@@ -82,7 +82,7 @@ async def send_content(
             digest.allow(position)
         moved(count)
 
-    if outlet.moves_files and reader.fast:
+    if outlet.moves_files and reader.supports_threads:
         await outlet.send_file(reader, offset, length, digest.feed if digest is not None else None, sent, proceed)
         return
     while position < offset + length and proceed():
@@ -114,7 +114,7 @@ async def receive_content(inlet: Inlet, sink: Sink, digest: RunningDigest, moved
         event = await inlet.next_data_event()
         if not (isinstance(event, Payload) and event.kind is Kind.DATA):
             return event
-        if inlet.moves_files and sink.fast and event.length:
+        if inlet.moves_files and sink.supports_threads and event.length:
             return await inlet.drain(sink, feed, received)
         await _receive_frame(inlet, sink, feed, received)
 

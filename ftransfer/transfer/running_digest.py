@@ -14,7 +14,7 @@ from ftransfer.digest import Digest, Hasher
 from ftransfer.errors import SourceChanged
 from ftransfer.names import SafeName
 from ftransfer.storage.base import Reader, Store
-from ftransfer.system.threads import movers, run_job, scratch, stop_task
+from ftransfer.system.threads import io_pool, run_job, scratch, stop_task
 from ftransfer.system.turns import Step
 
 _BLOCK = 1 << 20
@@ -24,9 +24,9 @@ STEP_BYTES = 64 << 20  # the most that is hashed in one job; less if that takes 
 class Content(Protocol):
     """What can be read back: a storage Reader or Writer."""
 
-    fast: bool
+    supports_threads: bool
 
-    def read_now(self, offset: int, view: memoryview) -> int: ...
+    def read_blocking(self, offset: int, view: memoryview) -> int: ...
     async def read(self, offset: int, size: int) -> bytes: ...
 
 
@@ -108,8 +108,8 @@ class RunningDigest:
         Raises:
             SourceChanged: There is nothing.
         """
-        if self._content.fast:
-            is_there = await run_job(movers(), lambda: self._read_back(end), self._stop_job)
+        if self._content.supports_threads:
+            is_there = await run_job(io_pool(), lambda: self._read_back(end), self._stop_job)
         else:
             is_there = await self._step(end)
         if not is_there:
@@ -129,7 +129,7 @@ class RunningDigest:
             view = scratch(_BLOCK)
             stop_at = min(end, self.position + STEP_BYTES)
             while self.position < stop_at and not (self._stopped or step.is_over):
-                count = self._content.read_now(self.position, view[: min(_BLOCK, stop_at - self.position)])
+                count = self._content.read_blocking(self.position, view[: min(_BLOCK, stop_at - self.position)])
                 if count == 0:
                     return False
                 self._hasher.update(view[:count])

@@ -1,6 +1,6 @@
 """What must be done to make one tree like another: two sorted listings side by side -> actions.
 
-Pure: it sees entries, not stores or servers. Both listings come in the order of Store.list(recursive=True), so that memory holds
+Pure: it sees entries, not stores or servers. Both listings come in the order of Store.scan(recursive=True), so that memory holds
 one batch of each and the chain of folders above them, however large the trees are.
 """
 
@@ -18,7 +18,7 @@ _OWNER = 0o700
 _FIRST_OF_32_BITS_NS = -(2**31) * 1_000_000_000
 
 
-class Doing(Enum):
+class ActionKind(Enum):
     """What is to be done for one name."""
 
     COPY = "copy"  # a file that is missing or differs
@@ -45,7 +45,7 @@ class Action(NamedTuple):
     what must stay.
     """
 
-    doing: Doing
+    doing: ActionKind
     entry: Entry
     things: int = 0
     why: str = ""
@@ -72,7 +72,7 @@ class _Open:
 
     __slots__ = ("doing", "entry", "is_unlocked", "there")
 
-    def __init__(self, entry: Entry, there: Entry | None, doing: Doing | None) -> None:
+    def __init__(self, entry: Entry, there: Entry | None, doing: ActionKind | None) -> None:
         self.entry = entry
         self.there = there
         self.doing = doing  # FOLDER, FOLDER_IF_COPIED, or None while nothing directly in it changes
@@ -135,7 +135,7 @@ class Comparison:
         found, self._found = self._found, []
         return found
 
-    def _add(self, doing: Doing, entry: Entry, things: int = 0, why: str = "") -> None:
+    def _add(self, doing: ActionKind, entry: Entry, things: int = 0, why: str = "") -> None:
         self._found.append(Action(doing, entry, things, why))
 
     def _compare_batches(self, here: _Cursor, other: _Cursor) -> None:
@@ -168,7 +168,7 @@ class Comparison:
             return
         if entry.unread or entry.kind == OTHER:
             self._shield(entry)
-            self._add(Doing.UNREAD if entry.unread else Doing.LEAVE_OUT, entry)
+            self._add(ActionKind.UNREAD if entry.unread else ActionKind.LEAVE_OUT, entry)
         elif there is not None and there.kind != entry.kind and not (there.kind == FILE and entry.kind == LINK):
             self._clash(entry, there)
         elif entry.kind == FOLDER:
@@ -200,41 +200,41 @@ class Comparison:
 
     def _refuse(self, entry: Entry, why: str) -> None:
         self._shield(entry)
-        self._add(Doing.REFUSE, entry, why=why)
+        self._add(ActionKind.REFUSE, entry, why=why)
 
     def _stage(self, entry: Entry, count: int) -> None:
-        self._touch_parent(entry.name, Doing.FOLDER)
+        self._touch_parent(entry.name, ActionKind.FOLDER)
         self._shield(entry)
-        self._add(Doing.STAGE, entry, count)
+        self._add(ActionKind.STAGE, entry, count)
 
     def _enter(self, entry: Entry, there: Entry | None) -> None:
         if there is None:
-            self._touch_parent(entry.name, Doing.FOLDER)
+            self._touch_parent(entry.name, ActionKind.FOLDER)
         is_same = there is not None and _is_same_time(entry, there) and _folder_mode(entry) == _folder_mode(there)
-        self._open.append(_Open(entry, there, None if is_same else Doing.FOLDER))
+        self._open.append(_Open(entry, there, None if is_same else ActionKind.FOLDER))
 
     def _file(self, entry: Entry, there: Entry | None) -> None:
         doing = self._compare(entry, there)
         if doing is None:
             self.unchanged += 1
             return
-        if doing in (Doing.COPY, Doing.LINK):
-            self._touch_parent(entry.name, Doing.FOLDER)
-        elif doing is not Doing.SET:
-            self._touch_parent(entry.name, Doing.FOLDER_IF_COPIED)
+        if doing in (ActionKind.COPY, ActionKind.LINK):
+            self._touch_parent(entry.name, ActionKind.FOLDER)
+        elif doing is not ActionKind.SET:
+            self._touch_parent(entry.name, ActionKind.FOLDER_IF_COPIED)
         self._add(doing, entry)
 
-    def _compare(self, entry: Entry, there: Entry | None) -> Doing | None:
+    def _compare(self, entry: Entry, there: Entry | None) -> ActionKind | None:
         if entry.kind == LINK:
-            return None if there is not None and there.target == entry.target else Doing.LINK
+            return None if there is not None and there.target == entry.target else ActionKind.LINK
         if there is None or there.size != entry.size:
-            return Doing.COPY
+            return ActionKind.COPY
         is_same_time = _is_same_time(entry, there)
         if self._rules.checksum:
-            return Doing.COMPARE if is_same_time and there.mode == entry.mode else Doing.COMPARE_AND_SET
+            return ActionKind.COMPARE if is_same_time and there.mode == entry.mode else ActionKind.COMPARE_AND_SET
         if not is_same_time:
-            return Doing.COPY
-        return None if there.mode == entry.mode else Doing.SET
+            return ActionKind.COPY
+        return None if there.mode == entry.mode else ActionKind.SET
 
     def _extra(self, there: Entry) -> None:
         """Handle a name that only the destination has."""
@@ -247,25 +247,25 @@ class Comparison:
             for doomed in self._doomed:
                 doomed.keeps = doomed.keeps or there.name
             if there.unread and not self._doomed:
-                self._add(Doing.KEEP, there, why=there.name)
+                self._add(ActionKind.KEEP, there, why=there.name)
             return
         if self._doomed and self._doomed[0].source is not None:  # all of it goes with the folder that makes way
             self._doomed[0].count += 1
         elif there.kind == FOLDER:
             if there.mode & _OWNER != _OWNER:
-                self._add(Doing.UNLOCK, there)
-            self._add(Doing.ENTER, there)
+                self._add(ActionKind.UNLOCK, there)
+            self._add(ActionKind.ENTER, there)
             self._doomed.append(_Doomed(there))
         else:
             self._remove(there)
 
     def _remove(self, there: Entry) -> None:
-        self._touch_parent(there.name, Doing.FOLDER)
-        self._add(Doing.REMOVE, there)
+        self._touch_parent(there.name, ActionKind.FOLDER)
+        self._add(ActionKind.REMOVE, there)
         if self._doomed:
             self._doomed[-1].count += 1
 
-    def _touch_parent(self, name: str, doing: Doing) -> None:
+    def _touch_parent(self, name: str, doing: ActionKind) -> None:
         """Note that something directly in the folder above changes, for certain or perhaps."""
         depth = name.count("/")
         if not self._doomed:
@@ -273,11 +273,11 @@ class Comparison:
         if not 0 < depth <= len(self._open):
             return  # the root, whose attributes are the user's own
         above = self._open[depth - 1]
-        if above.doing is not Doing.FOLDER:
+        if above.doing is not ActionKind.FOLDER:
             above.doing = doing
         if not above.is_unlocked and above.there is not None:
             above.is_unlocked = True
-            self._add(Doing.UNLOCK, above.there)
+            self._add(ActionKind.UNLOCK, above.there)
 
     def _leave(self, name: str) -> None:
         """Close the folders that the walk has left: what is in them is done, so they can be set to their mtime, or removed."""
@@ -293,18 +293,20 @@ class Comparison:
     def _close_doomed(self, doomed: _Doomed) -> None:
         if doomed.source is not None:
             if doomed.keeps:
-                self._add(Doing.REFUSE, doomed.source, why=f"is a folder there that must stay, because of {escape(doomed.keeps)}")
+                self._add(
+                    ActionKind.REFUSE, doomed.source, why=f"is a folder there that must stay, because of {escape(doomed.keeps)}"
+                )
             else:
-                self._touch_parent(doomed.source.name, Doing.FOLDER)
-                self._add(Doing.STAGE, doomed.source, doomed.count)
+                self._touch_parent(doomed.source.name, ActionKind.FOLDER)
+                self._add(ActionKind.STAGE, doomed.source, doomed.count)
             return
         if doomed.keeps:
-            self._add(Doing.KEEP, doomed.entry, why=doomed.keeps)
+            self._add(ActionKind.KEEP, doomed.entry, why=doomed.keeps)
             return
-        self._touch_parent(doomed.entry.name, Doing.FOLDER)
+        self._touch_parent(doomed.entry.name, ActionKind.FOLDER)
         # Where names are left out, others than those that were named may have come meanwhile: a folder goes only when it is empty.
         whole = self._rules.wanted is everything
-        self._add(Doing.REMOVE_TREE if whole else Doing.REMOVE, doomed.entry, doomed.count if whole else 1)
+        self._add(ActionKind.REMOVE_TREE if whole else ActionKind.REMOVE, doomed.entry, doomed.count if whole else 1)
         if self._doomed:
             self._doomed[-1].count += doomed.count
 

@@ -1,12 +1,12 @@
-"""A byte stream to one peer, in two forms with one face: SocketLink, which owns a non-blocking socket and can move bytes straight
-between it and files; and StreamLink, over asyncio's streams, for event loops and platforms where that cannot be done.
+"""A byte stream to one peer, in two forms with one face: SocketTransport, which owns a non-blocking socket and can move bytes straight
+between it and files; and StreamTransport, over asyncio's streams, for event loops and platforms where that cannot be done.
 
 The adapter between the operating system's sockets and the channel: OSError and ssl errors are translated here, once.
 """
 
-from ftransfer.transport.base import READ_SIZE, Buffer, Link
-from ftransfer.transport.dial import connect_link
-from ftransfer.transport.sockets import SocketLink
-from ftransfer.transport.streams import StreamLink
+from ftransfer.transport.base import READ_SIZE, Buffer, Transport
+from ftransfer.transport.dial import dial
+from ftransfer.transport.sockets import SocketTransport
+from ftransfer.transport.streams import StreamTransport
 
-__all__ = ["READ_SIZE", "Buffer", "Link", "SocketLink", "StreamLink", "connect_link"]
+__all__ = ["READ_SIZE", "Buffer", "Transport", "SocketTransport", "StreamTransport", "dial"]

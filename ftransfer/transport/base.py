@@ -14,7 +14,7 @@ from ftransfer.transport import tcp_info as liveness
 from ftransfer.transport.peer_user import NamedSocket, user_of_peer
 
 if TYPE_CHECKING:
-    from ftransfer.transport.sockets import SocketLink
+    from ftransfer.transport.sockets import SocketTransport
 
 Buffer = bytes | bytearray | memoryview
 
@@ -26,7 +26,7 @@ class KernelSocket(liveness.KernelSocket, NamedSocket, Protocol):
     """A socket, or what asyncio shows of one."""
 
 
-class Link(Protocol):
+class Transport(Protocol):
     """A byte stream. One task reads at a time, and one writes at a time."""
 
     peer: str  # "address:port" of the other end, for messages and logs
@@ -59,7 +59,7 @@ class Link(Protocol):
         """The shortest that it was: that of the path, without what waits in queues or for a busy or slowed-down peer."""
 
     @property
-    def carried_bytes(self) -> int:
+    def bytes_transferred(self) -> int:
         """How many bytes have got through so far, both ways together, as the system has counted them; 0 if it does not tell."""
 
     async def read(self, timeout_s: float) -> bytes:
@@ -82,7 +82,7 @@ class Link(Protocol):
         """Give the next byte without taking it; b"" at the end of the stream, or if this link cannot look. Raises as read."""
 
     @property
-    def direct(self) -> SocketLink | None:
+    def direct(self) -> SocketTransport | None:
         """The link itself if it can move bytes between its socket and files in threads."""
 
     async def start_tls(self, context: ssl.SSLContext, *, server_side: bool, hostname: str, timeout_s: float) -> None:
@@ -104,7 +104,7 @@ class Link(Protocol):
         """Close at once."""
 
 
-class PeerLink:
+class PeerTransport:
     """What both forms know of the peer and its machine."""
 
     def __init__(self, kernel_socket: KernelSocket | None, address: object) -> None:
@@ -143,8 +143,8 @@ class PeerLink:
         return liveness.least_round_trip_s(self._kernel_socket) if self._kernel_socket is not None else 0.0
 
     @property
-    def carried_bytes(self) -> int:
-        return liveness.carried_bytes(self._kernel_socket) if self._kernel_socket is not None else 0
+    def bytes_transferred(self) -> int:
+        return liveness.bytes_transferred(self._kernel_socket) if self._kernel_socket is not None else 0
 
 
 def set_done(future: asyncio.Future[None]) -> None:

@@ -16,11 +16,11 @@ from ftransfer.limits import Limits
 from ftransfer.protocol.connection import Connection, Event, Role
 from ftransfer.protocol.replies import HEARTBEAT, Notice
 from ftransfer.protocol.state import State
-from ftransfer.system.threads import movers, room, run_job, stop_task
-from ftransfer.transport import Buffer, Link, SocketLink
-from ftransfer.transport.file_io import Feed, FeedAt, FileSink, FileSource, Inflow, Outflow
+from ftransfer.system.threads import io_pool, room, run_job, stop_task
+from ftransfer.transport import Buffer, SocketTransport, Transport
+from ftransfer.transport.file_io import Feed, FeedAt, FileSink, FileSource, FileToSocket, SocketToFile
 from ftransfer.transport.loop_turn import LoopTurn
-from ftransfer.transport.stall import LeastProgress
+from ftransfer.transport.stall import StallDetector
 
 # After so many bytes a job goes back to the loop, so that a hundred transfers share sixteen threads fairly.
 _JOB_BYTES = 32 << 20
@@ -55,7 +55,7 @@ Moved = Callable[[int], None]  # called on the loop with how many more bytes hav
 class Channel:
     """One end of one connection. One task receives, any task may send: what one `send` gives is never mixed with another's."""
 
-    def __init__(self, link: Link, role: Role, limits: Limits) -> None:
+    def __init__(self, link: Transport, role: Role, limits: Limits) -> None:
         self.link = link
         self.limits = limits
         self.connection = Connection(role, limits)
@@ -70,7 +70,7 @@ class Channel:
         self._turn = LoopTurn()
         # A client does not cut a server that is slow, only one that sends nothing at all; what is slow may be its own path.
         least = limits if role is Role.SERVER else limits._replace(least_bytes=1)
-        self._least = LeastProgress(least, self._loop.time)
+        self._least = StallDetector(least, self._loop.time)
 
     @property
     def moves_files(self) -> bool:
@@ -198,7 +198,7 @@ class Channel:
             position += len(piece)
         return whole
 
-    async def _receive_into(self, direct: SocketLink, whole: memoryview) -> int:
+    async def _receive_into(self, direct: SocketTransport, whole: memoryview) -> int:
         """Fill a buffer straight from the socket; how many bytes."""
         early = self.connection.take_payload(len(whole))
         filled = len(early)
@@ -234,12 +234,12 @@ class Channel:
         direct = self.link.direct
         if direct is None:
             raise LocalProtocolError("this link cannot move bytes in threads")
-        inflow = Inflow(self.connection, direct, sink, feed)
+        inflow = SocketToFile(self.connection, direct, sink, feed)
         stalled: TimedOut | None = None
         while True:
             budget = await self._take(_JOB_BYTES)
             inflow.budget = budget
-            event = await run_job(movers(), inflow.run, inflow.stop)
+            event = await run_job(io_pool(), inflow.run, inflow.stop)
             count = inflow.take_moved()
             if self.pace is not None:
                 self.pace.give_back(budget - count)
@@ -326,12 +326,12 @@ class Channel:
         if direct is None:
             raise LocalProtocolError("this link cannot move bytes in threads")
         end = offset + length
-        outflow = Outflow(direct, source, feed, self.block_bytes)
+        outflow = FileToSocket(direct, source, feed, self.block_bytes)
         while offset < end and proceed():
             count = await self._take(min(end - offset, self.limits.max_chunk_bytes))
             async with self._sending:
                 outflow.begin_frame(self.connection.send_data_header(count), offset, count)
-                while not await run_job(movers(), outflow.run, outflow.stop):
+                while not await run_job(io_pool(), outflow.run, outflow.stop):
                     self._check_progress(self._report(outflow, moved), is_mid_frame=True)
                     await direct.wait_writable(self.limits.stall_s)
                 self._check_progress(self._report(outflow, moved), is_mid_frame=False)
@@ -341,7 +341,7 @@ class Channel:
                 raise SourceChanged("the file became shorter while it was sent")
             offset += count
 
-    def _report(self, outflow: Outflow, moved: Moved) -> int:
+    def _report(self, outflow: FileToSocket, moved: Moved) -> int:
         self._sent_at = self._loop.time()
         count = outflow.take_moved()
         if count:

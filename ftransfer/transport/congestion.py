@@ -10,7 +10,7 @@ import contextlib
 import socket
 
 
-def unpace(sock: socket.socket) -> None:
+def disable_pacing(sock: socket.socket) -> None:
     """Choose it for a socket that is not connected yet (pacing that has begun does not end); a listening one hands it on."""
     with contextlib.suppress(OSError, AttributeError):  # not on every platform
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")  # the one that every Linux has

@@ -8,36 +8,36 @@ import socket
 import sys
 
 from ftransfer.loopback import is_loopback
-from ftransfer.transport.base import Link
-from ftransfer.transport.congestion import unpace
-from ftransfer.transport.sockets import SocketLink
-from ftransfer.transport.streams import StreamLink
+from ftransfer.transport.base import Transport
+from ftransfer.transport.congestion import disable_pacing
+from ftransfer.transport.sockets import SocketTransport
+from ftransfer.transport.streams import StreamTransport
 
 
-def take_over(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, direct: bool) -> Link:
+def take_over(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, direct: bool) -> Transport:
     """Make a link of a connection, in the callback that asyncio calls as it is made.
 
     Args:
-        direct: Whether the link may be a SocketLink, where the platform can.
+        direct: Whether the link may be a SocketTransport, where the platform can.
     """
     if not direct or sys.platform == "win32":
-        return StreamLink(reader, writer)
+        return StreamTransport(reader, writer)
     try:
         sock = writer.get_extra_info("socket").dup()
     except OSError:  # no descriptor is left: the one that it has must do
-        return StreamLink(reader, writer)
+        return StreamTransport(reader, writer)
     writer.transport.abort()  # with its own descriptor of the same connection, and its buffers
-    return SocketLink(sock, writer.get_extra_info("peername"))
+    return SocketTransport(sock, writer.get_extra_info("peername"))
 
 
-async def connect_link(host: str, port: int, *, direct: bool = True) -> Link:
+async def dial(host: str, port: int, *, direct: bool = True) -> Transport:
     """Connect, and take the connection over.
 
     Raises:
         OSError, OverflowError, UnicodeError: As asyncio.open_connection.
     """
     loop = asyncio.get_running_loop()
-    links: list[Link] = []
+    links: list[Transport] = []
 
     # The callback runs as the connection is made: a server that speaks at once cannot slip a byte past it.
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -62,7 +62,7 @@ async def _connect_within(host: str, port: int) -> socket.socket:
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
-        unpace(sock)
+        disable_pacing(sock)
         await asyncio.get_running_loop().sock_connect(sock, (host, port))
     except BaseException:
         sock.close()

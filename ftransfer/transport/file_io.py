@@ -14,7 +14,7 @@ from ftransfer.errors import Closed, FtransferError
 from ftransfer.protocol.connection import Connection, Event, InputEnded, Payload
 from ftransfer.protocol.framing import Kind
 from ftransfer.system.threads import scratch
-from ftransfer.transport import SocketLink
+from ftransfer.transport import SocketTransport
 
 # One write or hash call of a job. Larger falls out of the processor's cache, smaller costs more calls; 1 MiB was measured best.
 _BLOCK = 1 << 20
@@ -38,19 +38,19 @@ class FileSource(Protocol):
     """A file that can be read in a thread (storage.base.Reader with `fast`)."""
 
     def fileno(self) -> int: ...
-    def read_now(self, offset: int, view: memoryview) -> int: ...
+    def read_blocking(self, offset: int, view: memoryview) -> int: ...
 
 
 class FileSink(Protocol):
     """A file that can be written in a thread (storage.base.Writer with `fast`)."""
 
-    def write_now(self, data: memoryview) -> None: ...
+    def write_blocking(self, data: memoryview) -> None: ...
 
 
-class Job:
+class CopyJob:
     """A blocking piece of a transfer. The loop and the thread never touch it at the same time."""
 
-    def __init__(self, link: SocketLink) -> None:
+    def __init__(self, link: SocketTransport) -> None:
         self._link = link
         self._stopped = False
         self._until = 0.0
@@ -78,10 +78,10 @@ class Job:
             _lingering.release()
 
 
-class Inflow(Job):
+class SocketToFile(CopyJob):
     """Socket -> hasher -> file, until the socket would block. It reads the headers between data frames by itself."""
 
-    def __init__(self, connection: Connection, link: SocketLink, sink: FileSink, feed: Feed) -> None:
+    def __init__(self, connection: Connection, link: SocketTransport, sink: FileSink, feed: Feed) -> None:
         super().__init__(link)
         self._connection = connection
         self._sink = sink
@@ -140,7 +140,7 @@ class Inflow(Job):
         return filled
 
     def _receive_into(self, view: memoryview) -> int | None:
-        """As SocketLink.receive_into, waiting a moment if need be."""
+        """As SocketTransport.receive_into, waiting a moment if need be."""
         count = self._link.receive_into(view)
         if count is None and self._linger(self._wait_readable):
             count = self._link.receive_into(view)
@@ -152,12 +152,12 @@ class Inflow(Job):
 
     def _store(self, block: memoryview) -> None:
         if block:
-            self._sink.write_now(block)
+            self._sink.write_blocking(block)
             self._feed(block)
             self._moved += len(block)
 
 
-class Outflow(Job):
+class FileToSocket(CopyJob):
     """File -> socket, one data frame after the other.
 
     Content that must be looked at anyway, to hash or to encrypt it, is read and sent from memory: that is cheaper than sendfile and
@@ -165,7 +165,7 @@ class Outflow(Job):
     by sendfile.
     """
 
-    def __init__(self, link: SocketLink, source: FileSource, feed: FeedAt | None, block_bytes: int = _COPIED) -> None:
+    def __init__(self, link: SocketTransport, source: FileSource, feed: FeedAt | None, block_bytes: int = _COPIED) -> None:
         super().__init__(link)
         self._block_bytes = min(_COPIED, block_bytes)
         self._source = source
@@ -230,7 +230,7 @@ class Outflow(Job):
         block, count = self._buffer[: self._left], 0
         if not self.is_short:
             try:
-                count = self._source.read_now(self._offset, block)
+                count = self._source.read_blocking(self._offset, block)
             except FtransferError as error:
                 self.failure = error
         if count == 0:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from ftransfer.loopback import is_loopback
 from ftransfer.transport.accept import listen
-from ftransfer.transport.base import Link
-from ftransfer.transport.congestion import unpace
+from ftransfer.transport.base import Transport
+from ftransfer.transport.congestion import disable_pacing
 from ftransfer.transport.dial import take_over
 
 _BACKLOG = 1024
@@ -17,17 +17,17 @@ _BACKLOG = 1024
 _TAKEN_AT_ONCE = 16
 
 
-class Port:
+class Listener:
     """A port that is listened on. Made by `open`; whoever opened it closes it."""
 
-    def __init__(self, taken: Callable[[Link], None], *, direct: bool) -> None:
+    def __init__(self, taken: Callable[[Transport], None], *, direct: bool) -> None:
         self.addresses: list[tuple[str, int]] = []
         self._taken = taken
         self._direct = direct
         self._servers: list[asyncio.Server] = []
 
     @classmethod
-    async def open(cls, host: str, number: int, taken: Callable[[Link], None], *, direct: bool = True) -> Port:
+    async def open(cls, host: str, number: int, taken: Callable[[Transport], None], *, direct: bool = True) -> Listener:
         """Listen on a port.
 
         Args:
@@ -43,7 +43,7 @@ class Port:
         for sock in await listen(host, number, _BACKLOG):
             port.addresses.append(sock.getsockname()[:2])
             if is_loopback(port.addresses[-1][0]):
-                unpace(sock)
+                disable_pacing(sock)
             with sock.dup() as same:  # asyncio listens with a backlog of its own
                 port._servers.append(await asyncio.start_server(port._take, sock=sock, backlog=_TAKEN_AT_ONCE))
                 same.listen(_BACKLOG)

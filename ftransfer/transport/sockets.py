@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ftransfer.errors import Closed, TimedOut
-from ftransfer.transport.base import READ_SIZE, Buffer, PeerLink, set_done, translated
+from ftransfer.transport.base import READ_SIZE, Buffer, PeerTransport, set_done, translated
 
 # The loop is not woken for less than this while a payload is awaited: below, the wake-ups cost more than the bytes.
 _LOW_WATER = 256 * 1024
@@ -26,7 +26,7 @@ _MOST_BUFFERS = 1024
 _NO_LOCK = contextlib.nullcontext()
 
 
-class SocketLink(PeerLink):
+class SocketTransport(PeerTransport):
     """A non-blocking socket that is watched by the event loop and used from threads.
 
     OpenSSL objects must not be used from two threads at once, so every call on an encrypted socket holds a lock; no call blocks.
@@ -48,7 +48,7 @@ class SocketLink(PeerLink):
         self._waiting: set[asyncio.Future[None]] = set()
 
     @property
-    def direct(self) -> SocketLink | None:
+    def direct(self) -> SocketTransport | None:
         return self
 
     @property

@@ -12,7 +12,7 @@ from ftransfer.errors import TimedOut
 from ftransfer.limits import Limits
 
 
-class LeastProgress:
+class StallDetector:
     """The watch over one connection's transfers; `begin` starts it anew for each."""
 
     def __init__(self, limits: Limits, now: Callable[[], float]) -> None:

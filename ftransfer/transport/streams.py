@@ -9,10 +9,10 @@ import ssl
 from collections.abc import AsyncIterator, Sequence
 
 from ftransfer.errors import Closed, TimedOut
-from ftransfer.transport.base import READ_SIZE, Buffer, PeerLink, set_done, translated
+from ftransfer.transport.base import READ_SIZE, Buffer, PeerTransport, set_done, translated
 
 
-class StreamLink(PeerLink):
+class StreamTransport(PeerTransport):
     """The general form: asyncio's own streams, with their buffers and their TLS."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

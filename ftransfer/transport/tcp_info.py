@@ -63,7 +63,7 @@ def least_round_trip_s(sock: KernelSocket) -> float:
     return least_us / 1e6 if least_us != _NOT_MEASURED else round_trip_s(sock)
 
 
-def carried_bytes(sock: KernelSocket) -> int:
+def bytes_transferred(sock: KernelSocket) -> int:
     """Give how many bytes the connection has carried, both ways together; 0 if the system does not tell."""
     data = _ask(sock, _TCP_COUNTS.size)
     return sum(_TCP_COUNTS.unpack(data)) if data else 0

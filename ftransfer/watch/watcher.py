@@ -20,7 +20,7 @@ from ftransfer.limits import clamp_time
 from ftransfer.names import RESERVED_PREFIX, ROOT, SafeName, parse_name
 from ftransfer.protocol.live import CREATED, Change, Person, Rescan
 from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, Store
-from ftransfer.system.threads import movers, run_job
+from ftransfer.system.threads import io_pool, run_job
 from ftransfer.system.turns import Pause
 from ftransfer.watch.hints import Hints, QueueOverflow
 from ftransfer.watch.inotify import InotifyHints
@@ -220,7 +220,7 @@ class FolderWatcher:
         """Look at some names and tell the differences."""
         async with self._comparing:
             self._recorded.clear()
-            now = await run_job(movers(), lambda: {name: self._stamp_now(name) for name in names})
+            now = await run_job(io_pool(), lambda: {name: self._stamp_now(name) for name in names})
             if not self._is_in_place():
                 self._why_rescan = _MOVED  # by its path there is another folder, or none: nothing can be concluded
                 self._woken.set()
@@ -243,7 +243,7 @@ class FolderWatcher:
     async def _enter(self, folder: str, differences: Differences) -> None:
         """Look at what is in a folder that has just appeared: the system may not have told of all of it."""
         try:
-            async for batch in self._store.list(SafeName(tuple(folder.split("/"))), recursive=True, links=True):
+            async for batch in self._store.scan(SafeName(tuple(folder.split("/"))), recursive=True, links=True):
                 for entry in batch:
                     if entry.name in self._recorded or self._is_held(entry.name):
                         continue
@@ -304,7 +304,7 @@ class FolderWatcher:
 
     async def _look(self) -> Snapshot:
         snapshot = Snapshot()
-        async for batch in self._store.list(ROOT, recursive=True, links=True):
+        async for batch in self._store.scan(ROOT, recursive=True, links=True):
             for entry in batch:
                 if snapshot.has_folder(entry.name.rpartition("/")[0]):
                     snapshot.set(entry.name, stamp_of(entry))

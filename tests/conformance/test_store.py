@@ -32,11 +32,11 @@ from ftransfer.storage.base import (
     FOLDER,
     LINK,
     THING_BYTES,
-    Announcement,
     Entry,
     Range,
     SmallFile,
     Store,
+    UploadSpec,
     Usage,
     Writer,
     lines_of,
@@ -83,7 +83,7 @@ def small(name: str, data: bytes = b"content", *, mtime_ns: int = MTIME, mode: i
 
 
 async def put(store: Store, name: str, data: bytes = b"content") -> Entry:
-    writer = await store.open_write(named(name), Announcement(size=len(data), mtime_ns=MTIME, mode=0o640))
+    writer = await store.open_write(named(name), UploadSpec(size=len(data), mtime_ns=MTIME, mode=0o640))
     await writer.write(data)
     return await writer.commit(digest_of(data))
 
@@ -97,17 +97,17 @@ async def get(store: Store, name: str) -> bytes:
 
 
 async def listing(store: Store, folder: SafeName = ROOT, *, recursive: bool = False) -> list[Entry]:
-    return [entry async for batch in store.list(folder, recursive=recursive) for entry in batch]
+    return [entry async for batch in store.scan(folder, recursive=recursive) for entry in batch]
 
 
 async def begin(store: Store, name: str, source: str = SOURCE, *, size: int | None = 10, owner: str = "ann") -> Writer:
-    return await store.open_write(named(name), Announcement(size=size, source=source, owner=owner))
+    return await store.open_write(named(name), UploadSpec(size=size, source=source, owner=owner))
 
 
 async def leave_partial(store: Store, name: str, data: bytes, source: str = SOURCE, *, owner: str = "ann") -> None:
     writer = await begin(store, name, source, owner=owner)
     await writer.write(data)
-    await writer.keep()
+    await writer.suspend()
 
 
 def is_error(result: object, kind: type[FtransferError]) -> bool:
@@ -155,7 +155,7 @@ async def test_a_folder_cannot_be_read_or_written_as_a_file(store: Store) -> Non
         await store.open_read(named("d"))
     for name in (named("d"), ROOT):
         with pytest.raises(NotAFile):
-            await store.open_write(name, Announcement(size=1))
+            await store.open_write(name, UploadSpec(size=1))
 
 
 async def test_put_into_a_missing_folder_is_not_found(store: Store) -> None:
@@ -223,14 +223,14 @@ async def test_writer_takes_any_buffer_and_reads_back(store: Store) -> None:
     writer = await begin(store, "a", size=9)
     await writer.write(bytearray(b"abc"))
     await writer.write(memoryview(b"def"))
-    writer.write_now(memoryview(b"ghi"))
+    writer.write_blocking(memoryview(b"ghi"))
     assert writer.offset == 9
     assert await writer.read(2, 3) == b"cde"
     assert await writer.read(7, 100) == b"hi"
     assert await writer.read(9, 1) == b""
     block = bytearray(4)
-    assert writer.read_now(1, memoryview(block)) == 4 and block == b"bcde"
-    assert writer.read_now(9, memoryview(block)) == 0
+    assert writer.read_blocking(1, memoryview(block)) == 4 and block == b"bcde"
+    assert writer.read_blocking(9, memoryview(block)) == 0
     await writer.commit(digest_of(b"abcdefghi"))
     assert await get(store, "a") == b"abcdefghi"
 
@@ -247,7 +247,7 @@ async def test_reader_reads_from_any_offset(store: Store, whole_bytes: int) -> N
         b"",
     ]
     block = bytearray(4)
-    assert reader.read_now(8, memoryview(block)) == 2 and block[:2] == b"89"
+    assert reader.read_blocking(8, memoryview(block)) == 2 and block[:2] == b"89"
     await reader.close()
 
 
@@ -259,7 +259,7 @@ async def test_closed_reader_says_so(store: Store) -> None:
     with pytest.raises(StoreFailed):
         await reader.read(0, 1)
     with pytest.raises(StoreFailed):
-        reader.read_now(0, memoryview(bytearray(1)))
+        reader.read_blocking(0, memoryview(bytearray(1)))
 
 
 async def test_ended_writer_refuses_more(store: Store) -> None:
@@ -270,7 +270,7 @@ async def test_ended_writer_refuses_more(store: Store) -> None:
     with pytest.raises(LocalProtocolError):
         await writer.commit(digest_of(b""))
     await writer.abort()
-    await writer.keep()
+    await writer.suspend()
     assert await get(store, "a") == b""
 
 
@@ -307,7 +307,7 @@ async def test_changed_mtime_is_found(store: Store) -> None:
 
 
 async def test_if_absent_refuses_at_once_and_at_commit(store: Store) -> None:
-    announced = Announcement(size=1, if_absent=True)
+    announced = UploadSpec(size=1, if_absent=True)
     early = await store.open_write(named("a"), announced)
     await early.write(b"x")
     await put(store, "a", b"other")
@@ -320,7 +320,7 @@ async def test_if_absent_refuses_at_once_and_at_commit(store: Store) -> None:
 
 
 async def test_if_absent_publishes_where_nothing_is(store: Store) -> None:
-    writer = await store.open_write(named("a"), Announcement(size=1, if_absent=True, source=SOURCE))
+    writer = await store.open_write(named("a"), UploadSpec(size=1, if_absent=True, source=SOURCE))
     await writer.write(b"x")
     await writer.commit(digest_of(b"x"))
     assert await get(store, "a") == b"x"
@@ -329,7 +329,7 @@ async def test_if_absent_publishes_where_nothing_is(store: Store) -> None:
 
 async def test_upload_replaces_only_the_file_that_it_means(store: Store) -> None:
     await put(store, "a", b"one")
-    announced = Announcement(size=3, replaces=await store.stat(named("a")))
+    announced = UploadSpec(size=3, replaces=await store.stat(named("a")))
     first, second = await store.open_write(named("a"), announced), await store.open_write(named("a"), announced)
     await first.write(b"two")
     await second.write(b"six")
@@ -365,7 +365,7 @@ async def test_kept_upload_is_gone_on_with(store: Store) -> None:
 async def test_upload_without_source_leaves_nothing(store: Store) -> None:
     writer = await begin(store, "a", "")
     await writer.write(b"abc")
-    await writer.keep()
+    await writer.suspend()
     assert list(await store.partials()) == []
     assert await store.usage() == Usage()
 
@@ -399,12 +399,12 @@ async def test_partial_larger_than_announced_is_restarted(store: Store) -> None:
     await writer.abort()
 
 
-@pytest.mark.parametrize(("doubtful", "kept"), [(0, 6), (2, 4), (100, 3)])
-async def test_doubtful_bytes_are_not_kept_those_of_earlier_attempts_are(store: Store, doubtful: int, kept: int) -> None:
+@pytest.mark.parametrize(("discard_tail", "kept"), [(0, 6), (2, 4), (100, 3)])
+async def test_doubtful_bytes_are_not_kept_those_of_earlier_attempts_are(store: Store, discard_tail: int, kept: int) -> None:
     await leave_partial(store, "a", b"abc")
     writer = await begin(store, "a")
     await writer.write(b"def")
-    await writer.keep(doubtful=doubtful)
+    await writer.suspend(discard_tail=discard_tail)
     assert [partial.kept for partial in await store.partials()] == [kept]
 
 
@@ -424,10 +424,10 @@ async def test_newer_writer_takes_over_and_fences_the_older(store: Store) -> Non
     with pytest.raises(Superseded):
         await older.write(b"xxxxx")
     with pytest.raises(Superseded):
-        older.write_now(memoryview(b"xxxxx"))
+        older.write_blocking(memoryview(b"xxxxx"))
     with pytest.raises(Superseded):
         await older.commit(digest_of(b"01234"))
-    await older.keep()
+    await older.suspend()
     await older.abort()
     await newer.write(b"56789")
     await newer.commit(digest_of(b"0123456789"))
@@ -452,7 +452,7 @@ async def test_live_partial_is_neither_found_nor_cleared(store: Store) -> None:
     assert await store.find_partial(named("a"), "ann") is None
     assert list(await store.clear_partials(lambda partial: False)) == []
     assert [partial.kept for partial in await store.partials()] == [3]
-    await writer.keep()
+    await writer.suspend()
     assert await store.find_partial(named("a"), "ann") is not None
 
 
@@ -498,7 +498,7 @@ async def test_lines_say_the_same_as_a_recursive_listing(store: Store) -> None:
     await store.write_small([small(name, b"12345", mode=0o640) for name in ("d/f", "d/e/\udcff", "d/e/\u00e9", "d/e.x", "out")])
     await store.write_small([SmallFile("d/link", LINK, MTIME, 0o777, target="f")])
     for links in (False, True):
-        listed = [entry async for batch in store.list(named("d"), recursive=True, links=links) for entry in batch]
+        listed = [entry async for batch in store.scan(named("d"), recursive=True, links=links) for entry in batch]
         lines = [line async for batch in store.lines(named("d"), links=links) for line in batch]
         assert lines == list(lines_of(listed, named("d")))
     assert f"f\0file 5 {MTIME} 416\0" in lines
@@ -516,7 +516,7 @@ async def test_listing_within_a_range(store: Store) -> None:
     await store.write_small([small(f"top/{name}") for name in ("a/b/c", "a/b/d", "a/e", "a-", "a.d/f", "g")])
     for first, after in enumerate(["", *names]):
         for last, until in enumerate([*names, ""], 1):
-            batches = store.list(named("top"), recursive=True, within=Range(after, until))
+            batches = store.scan(named("top"), recursive=True, within=Range(after, until))
             expected = names[first : last if until else None]
             assert [entry.name async for batch in batches for entry in batch] == [f"top/{name}" for name in expected]
 
@@ -524,7 +524,7 @@ async def test_listing_within_a_range(store: Store) -> None:
 async def test_bounds_of_a_range_need_not_be_there(store: Store) -> None:
     await store.write_small([small(name) for name in ("a", "c/x", "c/z", "e")])
     for within, expected in ((Range("b", "d"), ["c", "c/x", "c/z"]), (Range("c/y", "c/zz"), ["c/z"]), (Range("a/x", "c"), ["c"])):
-        batches = store.list(ROOT, recursive=True, within=within)
+        batches = store.scan(ROOT, recursive=True, within=within)
         assert [entry.name async for batch in batches for entry in batch] == expected
 
 
@@ -540,14 +540,14 @@ async def test_long_listing_comes_in_batches(store: Store) -> None:
     files = [small(f"f{number:04}", b"") for number in range(2500)]
     assert not any(isinstance(result, Exception) for result in await store.write_small(files))
     for recursive in (False, True):
-        batches: list[Sequence[Entry]] = [batch async for batch in store.list(ROOT, recursive=recursive)]
+        batches: list[Sequence[Entry]] = [batch async for batch in store.scan(ROOT, recursive=recursive)]
         assert len(batches) > 1 and all(batches)
         assert sorted(entry.name for batch in batches for entry in batch) == [file.name for file in files]
 
 
 async def test_listing_given_up_early_closes_its_handles(store: Store) -> None:
     await store.write_small([small(f"f{number:04}", b"") for number in range(1100)])
-    batches = store.list(ROOT)
+    batches = store.scan(ROOT)
     async for _ in batches:
         break
     await batches.aclose()
@@ -809,7 +809,7 @@ async def test_root_is_a_folder(store: Store) -> None:
 
 async def test_writer_says_whether_something_had_the_name(store: Store) -> None:
     for content, replaced in ((b"one", False), (b"two", True)):
-        writer = await store.open_write(parse_name("a"), Announcement(size=3))
+        writer = await store.open_write(parse_name("a"), UploadSpec(size=3))
         await writer.write(content)
         await writer.commit(digest_of(content))
         assert writer.replaced is replaced

@@ -19,7 +19,7 @@ from ftransfer.gateways.native.listener import Server
 from ftransfer.limits import Limits
 from ftransfer.service.audit import Audit
 from ftransfer.service.bandwidth import RateBounds
-from ftransfer.service.quota import Bounds
+from ftransfer.service.quota import QuotaLimits
 from ftransfer.service.share import Share
 from ftransfer.storage.memory import MemoryStore
 from tests.support.service import RawPeer, Service, frame, raw_peer, serve
@@ -112,7 +112,7 @@ async def test_one_source_cannot_take_all_places(tmp_path: Path) -> None:
 async def test_source_that_breaks_the_protocol_again_and_again_is_refused_for_a_while(tmp_path: Path) -> None:
     async with serve(tmp_path) as service:
         for _ in range(1000):
-            if service.server.gate.penalties.left_s("127.0.0.1"):
+            if service.server.limiter.penalties.left_s("127.0.0.1"):
                 break
             async with service.peer() as peer:
                 await peer.send(b"put a\n" + frame(b"Z"))
@@ -189,7 +189,7 @@ async def test_sessions_share_the_rate_fairly(tmp_path: Path) -> None:
 async def test_put_above_the_quota_is_refused_at_once_and_the_session_goes_on(tmp_path: Path) -> None:
     (tmp_path / "share").mkdir()
     (tmp_path / "share/old").write_bytes(bytes(900))
-    async with serve(tmp_path, bounds=Bounds(all=Allowance(quota_bytes=1000))) as service, service.client() as client:
+    async with serve(tmp_path, bounds=QuotaLimits(all=Allowance(quota_bytes=1000))) as service, service.client() as client:
         (service.local / "a").write_bytes(bytes(101))
         with pytest.raises(QuotaFull, match="does not fit into the share's quota"):
             await client.put(service.local / "a", "a")

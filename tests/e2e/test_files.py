@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ftransfer.client.handshake import Address
-from ftransfer.client.session import Conversation
+from ftransfer.client.session import ClientSession
 from ftransfer.digest import digest_of
 from ftransfer.errors import (
     AlreadyThere,
@@ -125,7 +125,7 @@ async def test_remove_takes_content_only_on_demand(service: Service) -> None:
 
 @pytest.mark.parametrize("name", ["../up", "/etc", "a//b", ".ftransfer", "nul\0"], ids=ascii)
 async def test_bad_names_are_refused_by_the_server_too(service: Service, name: str) -> None:
-    conversation = await Conversation.open(Address(*service.address), DEFAULT_LIMITS)
+    conversation = await ClientSession.open(Address(*service.address), DEFAULT_LIMITS)
     try:
         attempts: list[tuple[str, dict[str, Any]]] = [
             ("stat", {}),
@@ -280,11 +280,11 @@ async def test_any_store_can_be_looked_after(tmp_path: Path) -> None:
 # Commands sent ahead.
 
 
-async def conversation_with(service: Service, limits: Limits = DEFAULT_LIMITS) -> Conversation:
-    return await Conversation.open(Address(*service.address), limits, direct=service.direct)
+async def conversation_with(service: Service, limits: Limits = DEFAULT_LIMITS) -> ClientSession:
+    return await ClientSession.open(Address(*service.address), limits, direct=service.direct)
 
 
-async def outcomes(conversation: Conversation, commands: list[tuple[str, str, dict[str, Any]]]) -> list[Any]:
+async def outcomes(conversation: ClientSession, commands: list[tuple[str, str, dict[str, Any]]]) -> list[Any]:
     return [outcome async for outcome in conversation.ask_many(commands)]
 
 

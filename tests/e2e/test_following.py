@@ -15,7 +15,7 @@ import pytest
 from ftransfer.cli.sync_watch import keep_in_step
 from ftransfer.client.client import Client
 from ftransfer.client.retry import RetryRules
-from ftransfer.client.trees.mirror import Follower
+from ftransfer.client.trees.mirror import Mirror
 from ftransfer.client.trees.run import TreeOptions
 from ftransfer.errors import FtransferError
 from ftransfer.protocol.live import CREATED, REMOVED, Change, LiveEvent
@@ -61,7 +61,7 @@ class Pair:
 
     async def _run(self, client: Client) -> None:
         if self._mode == "watch --get":
-            follower = Follower(
+            follower = Mirror(
                 client, "in", self.copy, delete=self._delete, on_event=self._hear, on_failure=self._hear_failure, check_s=5
             )
             await follower.run()

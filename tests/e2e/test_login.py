@@ -19,7 +19,7 @@ from ftransfer.client.client import connect
 from ftransfer.client.handshake import Address
 from ftransfer.client.login import save_login, saved_logins
 from ftransfer.client.security import Security
-from ftransfer.client.session import Conversation
+from ftransfer.client.session import ClientSession
 from ftransfer.errors import Forbidden, LoginNeeded, NotAuthorised, NotFound, NotTrusted, QuotaFull, UnknownServer
 from ftransfer.limits import Limits
 from ftransfer.names import ROOT
@@ -264,7 +264,7 @@ async def test_a_login_that_is_checked_while_its_user_goes_is_refused(tmp_path: 
 
 
 async def save(address: tuple[str, int], security: Security) -> None:
-    conversation = await Conversation.open(Address(*address), Limits(), security=security)
+    conversation = await ClientSession.open(Address(*address), Limits(), security=security)
     save_login(conversation, security)
     await conversation.close()
 
@@ -342,9 +342,9 @@ async def test_secret_is_sent_to_nobody_who_shows_another_key(tmp_path: Path) ->
 
 
 async def test_secret_is_not_sent_in_plain_to_another_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ftransfer.transport.base import PeerLink
+    from ftransfer.transport.base import PeerTransport
 
-    monkeypatch.setattr(PeerLink, "is_local", False)  # the one thing that loopback cannot show
+    monkeypatch.setattr(PeerTransport, "is_local", False)  # the one thing that loopback cannot show
     async with fake_server(frame(b"H", b'{"protocol":1,"auth":"required"}')) as address:
         with pytest.raises(NotTrusted, match="a secret is not sent in plain over a network; leave out --plain"):
             async with connect(*address, security=way(tmp_path, tls="off", secret=TOKEN)):
@@ -352,9 +352,9 @@ async def test_secret_is_not_sent_in_plain_to_another_machine(tmp_path: Path, mo
 
 
 async def test_to_another_machine_the_client_speaks_tls_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ftransfer.transport.base import PeerLink
+    from ftransfer.transport.base import PeerTransport
 
-    monkeypatch.setattr(PeerLink, "is_local", False)
+    monkeypatch.setattr(PeerTransport, "is_local", False)
     async with serve(tmp_path) as service:
         with pytest.raises(NotTrusted, match="does not answer in TLS"):
             async with service.client(security=way(tmp_path)):

@@ -43,7 +43,7 @@ async def test_a_session_that_has_ended_is_freed_at_once(tmp_path: Path, said: b
             while not service.server.sessions:  # noqa: ASYNC110  # there is no event to wait for
                 await asyncio.sleep(0)
             (session,) = service.server.sessions
-            left = [weakref.ref(part) for part in (session, session.channel, session.channel.link, session.seat)]
+            left = [weakref.ref(part) for part in (session, session.channel, session.channel.link, session.participant)]
             del session
             while await peer.reader.read(1000):
                 pass

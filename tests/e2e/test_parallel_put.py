@@ -23,7 +23,7 @@ from ftransfer.errors import AlreadyThere, FtransferError, QuotaFull, SourceChan
 from ftransfer.limits import Limits
 from ftransfer.names import ROOT
 from ftransfer.service.audit import Audit
-from ftransfer.service.quota import Bounds
+from ftransfer.service.quota import QuotaLimits
 from ftransfer.transfer.records import Progress, Receipt
 from tests.support.certificates import own_tls
 from tests.support.growing import change_first_bytes
@@ -180,7 +180,7 @@ async def test_file_that_changes_meanwhile_is_not_published(service: Service) ->
 
 
 async def test_conditions_and_quotas_hold(tmp_path: Path) -> None:
-    bounds = Bounds(all=Allowance(max_file_bytes=20 * SEGMENT_BYTES))
+    bounds = QuotaLimits(all=Allowance(max_file_bytes=20 * SEGMENT_BYTES))
     async with serve(tmp_path, bounds=bounds) as service, service.client() as client:
         large_file(service)
         (service.root / "a").write_bytes(b"old")

@@ -13,7 +13,7 @@ import pytest
 from ftransfer.auth.admission import Admission
 from ftransfer.gateways.native.listener import Server
 from ftransfer.service.audit import Audit
-from ftransfer.transport import Link
+from ftransfer.transport import Transport
 from tests.support.certificates import own_tls
 from tests.support.service import RawPeer, raw_peer, serve
 
@@ -27,7 +27,7 @@ def come_from(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     accept = Server._accept
     host = ["127.0.0.1"]
 
-    def accept_from(server: Server, link: Link) -> None:
+    def accept_from(server: Server, link: Transport) -> None:
         link.peer_host, link.peer = host[0], f"[{host[0]}]:1"
         accept(server, link)
 
@@ -79,7 +79,7 @@ async def test_failed_logins_of_one_network_are_held_against_all_of_it(tmp_path:
 async def test_broken_handshakes_are_held_against_their_source(tmp_path: Path, come_from: Callable[[str], None]) -> None:
     audit = Audit.open(str(tmp_path / "audit.log"), lambda: 0.0)
     async with serve(tmp_path, tls=own_tls(tmp_path), audit=audit) as service:
-        penalties = service.server.gate.penalties
+        penalties = service.server.limiter.penalties
         for said in (NO_HANDSHAKE, b"dir\n", NO_HANDSHAKE, b"dir\n"):  # TLS that is none, and a plain client
             come_from("192.0.2.7")
             assert not penalties.left_s("192.0.2.7")
@@ -110,7 +110,7 @@ async def test_login_with_what_is_no_text_is_a_failed_one(tmp_path: Path, line: 
         assert await greeting(peer) == "hello"
         await peer.send(line)
         assert await peer.error() == "not_authorised"
-        assert len(service.server.gate.penalties) == 1
+        assert len(service.server.limiter.penalties) == 1
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
@@ -128,7 +128,7 @@ async def test_a_connection_that_says_nothing_is_no_offence(tmp_path: Path, come
                 pass
         await service.all_gone()
         assert service.server.session_count == 13
-        assert len(service.server.gate.penalties) == 1  # of the last one
+        assert len(service.server.limiter.penalties) == 1  # of the last one
     assert audit.flush(5)
     audit.close()
     assert records(tmp_path / "audit.log") == [("handshake", "[192.0.2.8]:1", "closed")]

@@ -243,7 +243,7 @@ async def test_a_listener_that_does_not_read_is_told_how_many_it_missed(tmp_path
         assert (await deaf.json())[0] == b"R"
         sent = 0
         session = next(session for session in service.server.sessions if session.number == 1)
-        outbox = session.seat.outbox
+        outbox = session.participant.outbox
         assert outbox is not None
         for sock in (deaf.writer.get_extra_info("socket"), session.channel.link._kernel_socket):  # type: ignore[attr-defined]
             for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):

@@ -14,7 +14,7 @@ from ftransfer.auth.permissions import Allowance
 from ftransfer.client.trees.run import TreeItem
 from ftransfer.errors import ChannelError, QuotaFull, SourceChanged
 from ftransfer.limits import Limits
-from ftransfer.service.quota import Bounds
+from ftransfer.service.quota import QuotaLimits
 from ftransfer.transfer.records import Progress
 from tests.support.growing import change_first_bytes
 from tests.support.proxy import Fault, Faults, Proxy
@@ -64,7 +64,7 @@ async def test_those_that_are_refused_leave_the_others_right(tmp_path: Path, bad
     names = sorted(TREE)
     tree = {name: TREE[name] + bytes(SIZE if number in bad else 0) for number, name in enumerate(names)}
     most = Allowance(max_file_bytes=SIZE + 100)
-    async with serve(tmp_path, limits=CAP, bounds=Bounds(each=most)) as service:
+    async with serve(tmp_path, limits=CAP, bounds=QuotaLimits(each=most)) as service:
         make_tree(service.local / "tree", tree)
         items: list[TreeItem] = []
         async with service.client() as client:

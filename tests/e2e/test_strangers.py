@@ -38,7 +38,7 @@ async def service(tmp_path: Path) -> AsyncIterator[Service]:
         await service.all_gone()
         assert sorted(path.name for path in service.root.iterdir() if not path.name.startswith(".")) == ["small"]
         assert (service.root / "small").read_bytes() == b"small"
-        assert len(service.server.gate.penalties) == 0  # no offence
+        assert len(service.server.limiter.penalties) == 0  # no offence
 
 
 async def run(words: Sequence[str], service: Service, folder: Path) -> str:

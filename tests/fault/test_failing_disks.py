@@ -13,7 +13,7 @@ import pytest
 from ftransfer.client.trees.run import TreeOptions
 from ftransfer.errors import FtransferError, StoreFailed
 from ftransfer.limits import Limits
-from ftransfer.transport.base import PeerLink
+from ftransfer.transport.base import PeerTransport
 from tests.support.sabotage import Sabotage
 from tests.support.service import Service, serve
 
@@ -68,7 +68,7 @@ async def test_file_system_without_sendfile(tmp_path: Path, sabotage: Sabotage, 
         (service.local / "f").write_bytes(DATA)
         os.utime(service.local / "f", ns=(1, 1))
         await client.put(service.local / "f")  # whose digest is known from then on: nobody has to look at the content
-        monkeypatch.setattr(PeerLink, "is_local", False)  # to this machine it is copied in any case
+        monkeypatch.setattr(PeerTransport, "is_local", False)  # to this machine it is copied in any case
         with sabotage.failing(1, errno.EINVAL, only={"sendfile"}, lasts=True):
             await client.get("f", service.local / "g")
         assert (service.local / "g").read_bytes() == DATA

@@ -35,7 +35,7 @@ class Endless(MemoryStore):
             self.is_open = False
 
     async def lines(self, folder: SafeName, **_: Any) -> AsyncGenerator[Sequence[str], None]:
-        async with aclosing(self.list(folder)) as batches:
+        async with aclosing(self.scan(folder)) as batches:
             async for batch in batches:
                 yield [f"{entry.name}\0" for entry in batch]
 

@@ -18,7 +18,7 @@ from ftransfer.digest import digest_of
 from ftransfer.errors import Closed, DigestMismatch, FtransferError, SourceChanged, Superseded, TimedOut
 from ftransfer.limits import Limits
 from ftransfer.names import SafeName
-from ftransfer.storage.base import Announcement
+from ftransfer.storage.base import UploadSpec
 from ftransfer.storage.local import LocalStore
 from ftransfer.transfer.records import Progress, ProgressCallback
 from tests.support.programs import run_program
@@ -221,10 +221,10 @@ async def part(folder: Path, name: str, *, owner: str = "get") -> AsyncIterator[
     """Be at work on a part; it is kept after the block."""
     store = await LocalStore.open(folder, durable=False)
     try:
-        writer = await store.open_write(SafeName((name,)), Announcement(source="s", owner=owner))
+        writer = await store.open_write(SafeName((name,)), UploadSpec(source="s", owner=owner))
         await writer.write(b"part")
         yield
-        await writer.keep()
+        await writer.suspend()
     finally:
         await store.close()
 

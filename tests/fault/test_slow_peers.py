@@ -13,9 +13,9 @@ import pytest
 from ftransfer.digest import digest_of
 from ftransfer.errors import TimedOut
 from ftransfer.limits import Limits
-from ftransfer.transport.base import Link
-from ftransfer.transport.dial import connect_link
-from ftransfer.transport.sockets import SocketLink
+from ftransfer.transport.base import Transport
+from ftransfer.transport.dial import dial
+from ftransfer.transport.sockets import SocketTransport
 from tests.support.proxy import Fault, Faults, Proxy
 from tests.support.service import Service, serve
 
@@ -78,7 +78,7 @@ async def test_pieces_of_one_byte_both_ways(service: Service) -> None:
 
 
 @pytest.fixture
-async def link_and_writer() -> AsyncIterator[tuple[Link, asyncio.StreamWriter]]:
+async def link_and_writer() -> AsyncIterator[tuple[Transport, asyncio.StreamWriter]]:
     accepted: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
 
     async def keep(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -86,7 +86,7 @@ async def link_and_writer() -> AsyncIterator[tuple[Link, asyncio.StreamWriter]]:
         await reader.read()
 
     async with await asyncio.start_server(keep, "127.0.0.1", 0) as server:
-        link = await connect_link(*server.sockets[0].getsockname()[:2])
+        link = await dial(*server.sockets[0].getsockname()[:2])
         writer = await accepted.get()
         yield link, writer
         link.abort()
@@ -94,9 +94,9 @@ async def link_and_writer() -> AsyncIterator[tuple[Link, asyncio.StreamWriter]]:
         await writer.wait_closed()
 
 
-async def test_one_byte_is_progress_though_many_are_awaited(link_and_writer: tuple[Link, asyncio.StreamWriter]) -> None:
+async def test_one_byte_is_progress_though_many_are_awaited(link_and_writer: tuple[Transport, asyncio.StreamWriter]) -> None:
     link, writer = link_and_writer
-    assert isinstance(link, SocketLink)
+    assert isinstance(link, SocketTransport)
     writer.write(b"x")
     await writer.drain()
     await link.wait_readable(0.2, expected=1 << 20)

@@ -270,7 +270,7 @@ async def test_lines_before_a_login_do_not_count_after_it(tmp_path: Path) -> Non
 
 async def test_bad_lines_before_a_login_are_held_against_the_peer_from_the_third_on(tmp_path: Path) -> None:
     async with serve(tmp_path, admission=Admission(token="right")) as service, service.peer() as peer:
-        penalties = service.server.gate.penalties
+        penalties = service.server.limiter.penalties
         await peer.send(b"\n\n")
         assert [await peer.error() for _ in range(2)] == ["unknown_verb"] * 2
         assert len(penalties) == 0

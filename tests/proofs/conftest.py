@@ -10,7 +10,7 @@ import pytest
 from ftransfer.auth.permissions import ANYONE
 from ftransfer.errors import FtransferError
 from ftransfer.service.share import Share
-from ftransfer.service.view import Door
+from ftransfer.service.view import ShareView
 from ftransfer.storage.local import LocalStore
 from ftransfer.storage.local.root import Resolver
 from tests.support.canary import Canary, canary
@@ -23,7 +23,7 @@ def outside(tmp_path: Path) -> Iterator[Canary]:
 
 
 @pytest.fixture(params=["openat2", "walk"])
-async def door(request: pytest.FixtureRequest, tmp_path: Path, outside: Canary) -> AsyncIterator[Door]:
+async def view(request: pytest.FixtureRequest, tmp_path: Path, outside: Canary) -> AsyncIterator[ShareView]:
     resolver: Resolver = request.param
     (tmp_path / "share").mkdir()
     try:
@@ -31,5 +31,5 @@ async def door(request: pytest.FixtureRequest, tmp_path: Path, outside: Canary) 
     except FtransferError:
         pytest.skip("this kernel has no openat2")
     share = Share(store)
-    yield share.door(ANYONE)
+    yield share.view(ANYONE)
     await share.close()

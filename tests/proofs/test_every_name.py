@@ -15,8 +15,8 @@ import pytest
 from ftransfer.digest import digest_of
 from ftransfer.errors import FtransferError, NameRefused
 from ftransfer.names import NameReader, SafeName, parse_name, parse_path
-from ftransfer.service.view import Door
-from ftransfer.storage.base import FILE, FOLDER, LINK, Announcement, SmallFile
+from ftransfer.service.view import ShareView
+from ftransfer.storage.base import FILE, FOLDER, LINK, SmallFile, UploadSpec
 from tests.support.canary import SECRET, Canary
 
 ALPHABET = (".", "..", "/", "\\", "%", "%2e", "2e", "~", "a", "\0", "\udc2e", "\udcc0\udcae", "/secret", "/outside/secret")
@@ -71,36 +71,36 @@ def test_no_longer_string_gives_a_name_that_climbs(capsys: pytest.CaptureFixture
 # Every way by which a name comes to a store; each gives what was read or listed, as bytes.
 
 
-async def dir_(door: Door, text: str) -> bytes:
-    return repr([entry async for batch in door.list(text, links=True) for entry in batch]).encode()
+async def dir_(view: ShareView, text: str) -> bytes:
+    return repr([entry async for batch in view.scan(text, links=True) for entry in batch]).encode()
 
 
-async def dir_recursive(door: Door, text: str) -> bytes:
-    return repr([entry async for batch in door.list(text, recursive=True) for entry in batch]).encode()
+async def dir_recursive(view: ShareView, text: str) -> bytes:
+    return repr([entry async for batch in view.scan(text, recursive=True) for entry in batch]).encode()
 
 
-async def get(door: Door, text: str) -> bytes:
-    reader = await door.open_read(text)
+async def get(view: ShareView, text: str) -> bytes:
+    reader = await view.open_read(text)
     try:
         return await reader.read(0, 1 << 16)
     finally:
         await reader.close()
 
 
-async def stat(door: Door, text: str) -> bytes:
-    return b"size %d" % (await door.stat(text)).size
+async def stat(view: ShareView, text: str) -> bytes:
+    return b"size %d" % (await view.stat(text)).size
 
 
-async def mget(door: Door, text: str) -> bytes:
-    return _content(await door.read_small([parse_name(text)], 1 << 16))
+async def mget(view: ShareView, text: str) -> bytes:
+    return _content(await view.read_small([parse_name(text)], 1 << 16))
 
 
-async def mget_tree(door: Door, text: str) -> bytes:
-    return b"".join([_content(group) async for group in door.read_tree(text, 1 << 16, 16)])
+async def mget_tree(view: ShareView, text: str) -> bytes:
+    return b"".join([_content(group) async for group in view.read_tree(text, 1 << 16, 16)])
 
 
-async def put(door: Door, text: str) -> bytes:
-    writer = await door.open_write(text, Announcement(size=3))
+async def put(view: ShareView, text: str) -> bytes:
+    writer = await view.open_write(text, UploadSpec(size=3))
     try:
         await writer.write(b"put")
         await writer.commit(digest_of(b"put"))
@@ -109,61 +109,61 @@ async def put(door: Door, text: str) -> bytes:
     return b""
 
 
-async def put_kept(door: Door, text: str) -> bytes:
-    writer = await door.open_write(text, Announcement(size=9, source="s"))
+async def put_kept(view: ShareView, text: str) -> bytes:
+    writer = await view.open_write(text, UploadSpec(size=9, source="s"))
     await writer.write(b"part")
-    await writer.keep()
-    return repr(await door.partials(text)).encode()
+    await writer.suspend()
+    return repr(await view.partials(text)).encode()
 
 
-async def mput(door: Door, text: str) -> bytes:
+async def mput(view: ShareView, text: str) -> bytes:
     kinds = (
         SmallFile(text, FILE, 0, 0o600, b"put", digest_of(b"put")),
         SmallFile(text, FOLDER, 0, 0o700),
         SmallFile("link", LINK, 0, 0o777, target=text),
         SmallFile(text, LINK, 0, 0o777, target="../outside"),
     )
-    await door.write_small(kinds)
+    await view.write_small(kinds)
     return b""
 
 
-async def mkdir(door: Door, text: str) -> bytes:
-    await door.make_folder(text)
+async def mkdir(view: ShareView, text: str) -> bytes:
+    await view.make_folder(text)
     return b""
 
 
-async def mkdir_parents(door: Door, text: str) -> bytes:
-    await door.make_folder(text, parents=True)
+async def mkdir_parents(view: ShareView, text: str) -> bytes:
+    await view.make_folder(text, parents=True)
     return b""
 
 
-async def mv_from(door: Door, text: str) -> bytes:
-    await door.rename(text, "moved", replace=True)
+async def mv_from(view: ShareView, text: str) -> bytes:
+    await view.rename(text, "moved", replace=True)
     return b""
 
 
-async def mv_to(door: Door, text: str) -> bytes:
-    await door.rename("file", text)
+async def mv_to(view: ShareView, text: str) -> bytes:
+    await view.rename("file", text)
     return b""
 
 
-async def mv_onto(door: Door, text: str) -> bytes:
-    await door.rename("file", text, replace=True)
+async def mv_onto(view: ShareView, text: str) -> bytes:
+    await view.rename("file", text, replace=True)
     return b""
 
 
-async def rm(door: Door, text: str) -> bytes:
-    await door.remove(text, recursive=True)
+async def rm(view: ShareView, text: str) -> bytes:
+    await view.remove(text, recursive=True)
     return b""
 
 
-async def setstat(door: Door, text: str) -> bytes:
-    await door.set_attributes(text, mtime_ns=1, mode=0o777)
+async def setstat(view: ShareView, text: str) -> bytes:
+    await view.set_attributes(text, mtime_ns=1, mode=0o777)
     return b""
 
 
-async def clear_partials(door: Door, text: str) -> bytes:
-    return repr(await door.clear_partials(text)).encode()
+async def clear_partials(view: ShareView, text: str) -> bytes:
+    return repr(await view.clear_partials(text)).encode()
 
 
 def _content(items: object) -> bytes:
@@ -171,7 +171,7 @@ def _content(items: object) -> bytes:
     return b"".join(bytes(item.data) if isinstance(item, SmallFile) else repr(item).encode() for item in items)
 
 
-WAYS: tuple[Callable[[Door, str], Awaitable[bytes]], ...] = (
+WAYS: tuple[Callable[[ShareView, str], Awaitable[bytes]], ...] = (
     *(dir_, dir_recursive, get, stat, mget, mget_tree, put, put_kept, mput),
     *(mkdir, mkdir_parents, mv_from, mv_to, mv_onto, rm, setstat, clear_partials),
 )
@@ -189,9 +189,9 @@ def set_out(share: Path) -> None:
         link.symlink_to("../outside")
 
 
-async def attempt(way: Callable[[Door, str], Awaitable[bytes]], door: Door, text: str) -> bool:
+async def attempt(way: Callable[[ShareView, str], Awaitable[bytes]], view: ShareView, text: str) -> bool:
     try:
-        found = await way(door, text)
+        found = await way(view, text)
     except FtransferError as error:
         found = str(error).encode("utf-8", "backslashreplace")
         assert SECRET not in found
@@ -200,11 +200,13 @@ async def attempt(way: Callable[[Door, str], Awaitable[bytes]], door: Door, text
     return True
 
 
-async def through_all(door: Door, share: Path, outside: Canary, way: Callable[[Door, str], Awaitable[bytes]], longest: int) -> int:
+async def through_all(
+    view: ShareView, share: Path, outside: Canary, way: Callable[[ShareView, str], Awaitable[bytes]], longest: int
+) -> int:
     count = 0
     for text in strings(ALPHABET, longest):
         set_out(share)
-        await attempt(way, door, text)
+        await attempt(way, view, text)
         count += 1
         if count % 100 == 0:
             outside.check(f"{way.__name__} of the strings up to {text!r}")
@@ -214,12 +216,12 @@ async def through_all(door: Door, share: Path, outside: Canary, way: Callable[[D
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 async def test_no_string_reaches_outside(
-    door: Door, tmp_path: Path, outside: Canary, way: Callable[[Door, str], Awaitable[bytes]]
+    view: ShareView, tmp_path: Path, outside: Canary, way: Callable[[ShareView, str], Awaitable[bytes]]
 ) -> None:
-    await through_all(door, tmp_path / "share", outside, way, 2)
+    await through_all(view, tmp_path / "share", outside, way, 2)
     for text in (f"{tmp_path}/outside/secret", "a/secret", "a/folder/secret", "./a/secret", "a/../outside/secret", "a/folder", "a"):
         set_out(tmp_path / "share")
-        await attempt(way, door, text)
+        await attempt(way, view, text)
         outside.check(f"{way.__name__} of {text!r}")
 
 
@@ -227,8 +229,12 @@ async def test_no_string_reaches_outside(
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 async def test_no_longer_string_reaches_outside(
-    door: Door, tmp_path: Path, outside: Canary, way: Callable[[Door, str], Awaitable[bytes]], capsys: pytest.CaptureFixture[str]
+    view: ShareView,
+    tmp_path: Path,
+    outside: Canary,
+    way: Callable[[ShareView, str], Awaitable[bytes]],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    count = await through_all(door, tmp_path / "share", outside, way, 3)
+    count = await through_all(view, tmp_path / "share", outside, way, 3)
     with capsys.disabled():
         print(f" {way.__name__}: {count:,} strings", end="")  # noqa: T201

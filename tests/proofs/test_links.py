@@ -16,8 +16,8 @@ from ftransfer.auth.permissions import ANYONE
 from ftransfer.digest import digest_of
 from ftransfer.errors import FtransferError, NameRefused, NotFound, StoreFailed
 from ftransfer.service.share import Share
-from ftransfer.service.view import Door
-from ftransfer.storage.base import FILE, LINK, Announcement, SmallFile
+from ftransfer.service.view import ShareView
+from ftransfer.storage.base import FILE, LINK, SmallFile, UploadSpec
 from ftransfer.storage.local import LocalStore
 from ftransfer.storage.local.root import Resolver
 from tests.support.canary import SECRET, Canary, canary
@@ -37,28 +37,28 @@ def outside(tmp_path: Path) -> Iterator[Canary]:
 
 
 @asynccontextmanager
-async def door_of(folder: Path | str, resolver: Resolver) -> AsyncIterator[Door]:
+async def door_of(folder: Path | str, resolver: Resolver) -> AsyncIterator[ShareView]:
     try:
         store = await LocalStore.open(folder, durable=False, resolver=resolver)
     except StoreFailed:
         pytest.skip("this kernel has no openat2")
     share = Share(store)
     try:
-        yield share.door(ANYONE)
+        yield share.view(ANYONE)
     finally:
         await share.close()
 
 
-async def get(door: Door, name: str) -> bytes:
-    reader = await door.open_read(name)
+async def get(view: ShareView, name: str) -> bytes:
+    reader = await view.open_read(name)
     try:
         return await reader.read(0, 1 << 16)
     finally:
         await reader.close()
 
 
-async def put(door: Door, name: str, content: bytes) -> None:
-    writer = await door.open_write(name, Announcement(size=len(content)))
+async def put(view: ShareView, name: str, content: bytes) -> None:
+    writer = await view.open_write(name, UploadSpec(size=len(content)))
     await writer.write(content)
     await writer.commit(digest_of(content))
 
@@ -68,14 +68,14 @@ async def test_put_and_rm_of_a_hard_link_leave_the_other_name_alone(tmp_path: Pa
     (tmp_path / "other").write_bytes(b"both")
     for name in ("put", "mput", "rm", "mv"):
         os.link(tmp_path / "other", tmp_path / "share" / name)
-    async with door_of(tmp_path / "share", resolver) as door:
-        assert await get(door, "put") == b"both"  # its owner has put it into the share by this name
-        await put(door, "put", b"new")
-        await door.write_small([SmallFile("mput", FILE, 0, 0o600, b"new", digest_of(b"new"))])
-        await door.remove("rm")
-        await put(door, "onto", b"new")
-        await door.rename("onto", "mv", replace=True)
-        assert await get(door, "put") == await get(door, "mput") == await get(door, "mv") == b"new"
+    async with door_of(tmp_path / "share", resolver) as view:
+        assert await get(view, "put") == b"both"  # its owner has put it into the share by this name
+        await put(view, "put", b"new")
+        await view.write_small([SmallFile("mput", FILE, 0, 0o600, b"new", digest_of(b"new"))])
+        await view.remove("rm")
+        await put(view, "onto", b"new")
+        await view.rename("onto", "mv", replace=True)
+        assert await get(view, "put") == await get(view, "mput") == await get(view, "mv") == b"new"
     assert (tmp_path / "other").read_bytes() == b"both" and (tmp_path / "other").stat().st_nlink == 1
 
 
@@ -91,23 +91,23 @@ async def test_client_cannot_make_a_hard_link_nor_a_link_that_leads_out(
         "/proc/self/root",
         "",
     )
-    async with door_of(tmp_path / "share", resolver) as door:
+    async with door_of(tmp_path / "share", resolver) as view:
         for target in targets:
-            (result,) = await door.write_small([SmallFile("link", LINK, 0, 0o777, target=target)])
+            (result,) = await view.write_small([SmallFile("link", LINK, 0, 0o777, target=target)])
             assert isinstance(result, FtransferError), target
     assert not os.path.lexists(tmp_path / "share" / "link")
 
 
 async def test_link_is_not_moved_to_where_it_would_lead_out(tmp_path: Path, outside: Canary, resolver: Resolver) -> None:
     (tmp_path / "share" / "deep" / "er").mkdir(parents=True)
-    async with door_of(tmp_path / "share", resolver) as door:
-        (made,) = await door.write_small([SmallFile("deep/er/link", LINK, 0, 0o777, target="../../outside/secret")])
+    async with door_of(tmp_path / "share", resolver) as view:
+        (made,) = await view.write_small([SmallFile("deep/er/link", LINK, 0, 0o777, target="../../outside/secret")])
         assert not isinstance(made, FtransferError)  # there it leads to share/outside/secret
         for old, new in (("deep/er/link", "deep/link"), ("deep/er", "er")):
             with pytest.raises(NameRefused, match="lead.* outside"):
-                await door.rename(old, new)
+                await view.rename(old, new)
         with pytest.raises(NotFound):
-            await get(door, "deep/er/link")
+            await get(view, "deep/er/link")
     assert os.readlink(tmp_path / "share" / "deep" / "er" / "link") == "../../outside/secret"
 
 
@@ -122,12 +122,12 @@ async def test_links_of_proc_lead_nowhere(tmp_path: Path, resolver: Resolver) ->
     """The folder of a process is full of links that go by no name: to its files, its root, its working folder."""
     handle = os.open("/etc/passwd", os.O_RDONLY)
     try:
-        async with door_of(f"/proc/{os.getpid()}", resolver) as door:
+        async with door_of(f"/proc/{os.getpid()}", resolver) as view:
             for name in (*LED_BY_PROC, f"fd/{handle}", f"task/{os.getpid()}/root/etc/passwd"):
                 with pytest.raises(FtransferError):
-                    await get(door, name)
-            assert b"Umask" in await get(door, "status")  # what is no link is served
-            listed = {entry.name: entry async for batch in door.list("", links=False) for entry in batch}
+                    await get(view, name)
+            assert b"Umask" in await get(view, "status")  # what is no link is served
+            listed = {entry.name: entry async for batch in view.scan("", links=False) for entry in batch}
         assert not {"cwd", "root", "exe"} & set(listed)
     finally:
         os.close(handle)
@@ -137,11 +137,11 @@ async def test_links_of_proc_lead_nowhere(tmp_path: Path, resolver: Resolver) ->
 async def test_share_with_a_link_into_proc(tmp_path: Path, outside: Canary, resolver: Resolver) -> None:
     for name, target in (("root", "/proc/self/root"), ("cwd", "/proc/self/cwd"), ("fd", "/proc/self/fd"), ("self", "/proc/self")):
         (tmp_path / "share" / name).symlink_to(target)
-    async with door_of(tmp_path / "share", resolver) as door:
+    async with door_of(tmp_path / "share", resolver) as view:
         for name in ("root", "root/etc/passwd", "cwd/pyproject.toml", "fd/0", "self/environ", "self/root/etc/passwd"):
             with pytest.raises(NotFound):
-                await get(door, name)
-        assert [entry async for batch in door.list("", recursive=True, links=True) for entry in batch] == []
+                await get(view, name)
+        assert [entry async for batch in view.scan("", recursive=True, links=True) for entry in batch] == []
 
 
 _MOUNTS = """
@@ -167,26 +167,26 @@ async def inside_mounts(base: Path, resolver: Resolver) -> None:
     """What holds where other folders are mounted below the share; run in a mount namespace of its own."""
     (base / "share" / "disk" / "up").symlink_to("../outside/secret")  # within the mounted folder it would lead to base/outside
     (base / "share" / "disk" / "in").symlink_to("../file")
-    async with door_of(base / "share", resolver) as door:
-        assert await get(door, "disk/file") == b"mounted"  # its owner has mounted it there
-        assert await get(door, "disk/in") == b"inside"  # by the names of the share, not of where the folder comes from
+    async with door_of(base / "share", resolver) as view:
+        assert await get(view, "disk/file") == b"mounted"  # its owner has mounted it there
+        assert await get(view, "disk/in") == b"inside"  # by the names of the share, not of where the folder comes from
         for name in ("disk/up", "disk/folder/up"):
             try:
-                await get(door, name)
+                await get(view, name)
             except NotFound:
                 continue
             raise AssertionError(name)
         try:
-            await put(door, "other/new", b"new")
+            await put(view, "other/new", b"new")
         except StoreFailed as error:
             assert "another file system" in str(error)
         else:
             raise AssertionError("put onto another file system")
         try:
-            await door.remove("disk", recursive=True)
+            await view.remove("disk", recursive=True)
         except FtransferError:
             pass
-        assert await get(door, "file") == b"inside"
+        assert await get(view, "file") == b"inside"
 
 
 @pytest.mark.root

@@ -19,8 +19,8 @@ import pytest
 from ftransfer.digest import digest_of
 from ftransfer.errors import FtransferError
 from ftransfer.names import parse_name
-from ftransfer.service.view import Door
-from ftransfer.storage.base import FILE, FOLDER, LINK, Announcement, SmallFile
+from ftransfer.service.view import ShareView
+from ftransfer.storage.base import FILE, FOLDER, LINK, SmallFile, UploadSpec
 from tests.support.canary import SECRET, Canary, canary, exchange
 
 SHORT_S = 0.4
@@ -29,20 +29,20 @@ HARMLESS = b"harmless"
 
 
 class Swapper:
-    """A thread that lets `door` (a folder) and `away` (a link to outside) change places, and `key` (a file) and `lure` (a link)."""
+    """A thread that lets `view` (a folder) and `away` (a link to outside) change places, and `key` (a file) and `lure` (a link)."""
 
     def __init__(self, share: Path) -> None:
         self.turns = 0
         self._share = share
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
-        (share / "door").mkdir()
-        for name in ("door/secret", "key"):
+        (share / "view").mkdir()
+        for name in ("view/secret", "key"):
             (share / name).write_bytes(HARMLESS)
         (share / "away").symlink_to("../outside")
         (share / "lure").symlink_to("../outside/secret")
         try:
-            exchange(share / "door", share / "away")
+            exchange(share / "view", share / "away")
         except OSError:
             pytest.skip("this file system cannot exchange two names in one step")
 
@@ -57,7 +57,7 @@ class Swapper:
     def _run(self) -> None:
         share = self._share
         while not self._stop.is_set():
-            for one, other in ((share / "door", share / "away"), (share / "key", share / "lure")):
+            for one, other in ((share / "view", share / "away"), (share / "key", share / "lure")):
                 try:
                     exchange(one, other)
                 except FileNotFoundError:
@@ -71,8 +71,8 @@ def set_out(share: Path) -> None:
         for name, target in (("away", "../outside"), ("lure", "../outside/secret")):
             if not os.path.lexists(share / name):
                 os.symlink(target, share / name)
-        if not os.path.lexists(share / "door"):
-            os.mkdir(share / "door")
+        if not os.path.lexists(share / "view"):
+            os.mkdir(share / "view")
         if not os.path.lexists(share / "key"):
             (share / "made").write_bytes(HARMLESS)
             os.rename(share / "made", share / "key")
@@ -80,39 +80,39 @@ def set_out(share: Path) -> None:
         pass  # swapped back meanwhile
 
 
-async def get(door: Door, number: int) -> bytes:
-    reader = await door.open_read(("door/secret", "key", "away/secret", "lure")[number % 4])
+async def get(view: ShareView, number: int) -> bytes:
+    reader = await view.open_read(("view/secret", "key", "away/secret", "lure")[number % 4])
     try:
         return await reader.read(0, 1 << 16)
     finally:
         await reader.close()
 
 
-async def look(door: Door, number: int) -> bytes:
-    entries = [entry async for batch in door.list(("", "door", "away")[number % 3], recursive=True) for entry in batch]
+async def look(view: ShareView, number: int) -> bytes:
+    entries = [entry async for batch in view.scan(("", "view", "away")[number % 3], recursive=True) for entry in batch]
     assert not any(entry.name.endswith("folder") for entry in entries)
     assert all(entry.size != len(SECRET) for entry in entries)
-    entry = await door.stat(("door/secret", "key")[number % 2])
+    entry = await view.stat(("view/secret", "key")[number % 2])
     assert entry.size != len(SECRET)
     return b""
 
 
-async def pack(door: Door, number: int) -> bytes:
-    items = await door.read_small([parse_name(name) for name in ("door/secret", "key", "away/secret", "lure")], 1 << 16)
+async def pack(view: ShareView, number: int) -> bytes:
+    items = await view.read_small([parse_name(name) for name in ("view/secret", "key", "away/secret", "lure")], 1 << 16)
     return b"".join(bytes(item.data) for item in items if isinstance(item, SmallFile))
 
 
-async def sweep(door: Door, number: int) -> bytes:
+async def sweep(view: ShareView, number: int) -> bytes:
     content = b""
-    async for group in door.read_tree(("", "door")[number % 2], 1 << 16, 16):
+    async for group in view.read_tree(("", "view")[number % 2], 1 << 16, 16):
         files = [item for item in group if isinstance(item, SmallFile)]
         assert not any(file.name.endswith("folder") for file in files)
         content += b"".join(bytes(file.data) for file in files)
     return content
 
 
-async def put(door: Door, number: int) -> bytes:
-    writer = await door.open_write((f"door/new{number % 8}", "key", "door/secret")[number % 3], Announcement(size=8))
+async def put(view: ShareView, number: int) -> bytes:
+    writer = await view.open_write((f"view/new{number % 8}", "key", "view/secret")[number % 3], UploadSpec(size=8))
     try:
         await writer.write(HARMLESS)
         await writer.commit(digest_of(HARMLESS))
@@ -121,55 +121,55 @@ async def put(door: Door, number: int) -> bytes:
     return b""
 
 
-async def unpack(door: Door, number: int) -> bytes:
+async def unpack(view: ShareView, number: int) -> bytes:
     digest = digest_of(HARMLESS)
-    await door.write_small(
+    await view.write_small(
         [
-            SmallFile(f"door/{number % 8}/x", FILE, 0, 0o600, HARMLESS, digest),
-            SmallFile("door/secret", FILE, 0, 0o600, HARMLESS, digest),
-            SmallFile("door/folder", FOLDER, 1, 0o700),
-            SmallFile("door/folder/secret", FILE, 0, 0o600, HARMLESS, digest),
-            SmallFile("door/link", LINK, 1, 0o777, target="secret"),
+            SmallFile(f"view/{number % 8}/x", FILE, 0, 0o600, HARMLESS, digest),
+            SmallFile("view/secret", FILE, 0, 0o600, HARMLESS, digest),
+            SmallFile("view/folder", FOLDER, 1, 0o700),
+            SmallFile("view/folder/secret", FILE, 0, 0o600, HARMLESS, digest),
+            SmallFile("view/link", LINK, 1, 0o777, target="secret"),
         ]
     )
     return b""
 
 
-async def move(door: Door, number: int) -> bytes:
+async def move(view: ShareView, number: int) -> bytes:
     ways = (
-        ("door/secret", "taken"),
-        ("key", "door/key"),
+        ("view/secret", "taken"),
+        ("key", "view/key"),
         ("away/secret", "taken"),
-        ("door/folder", "taken"),
-        ("taken", "door/secret"),
+        ("view/folder", "taken"),
+        ("taken", "view/secret"),
     )
     old, new = ways[number % len(ways)]
-    await door.rename(old, new, replace=True)
+    await view.rename(old, new, replace=True)
     return b""
 
 
-async def remove(door: Door, number: int) -> bytes:
+async def remove(view: ShareView, number: int) -> bytes:
     if number % 2:
-        await door.make_folder("door/folder/deep", parents=True)
-    await door.remove(("door/secret", "door/folder", "door", "key")[number % 4], recursive=True)
+        await view.make_folder("view/folder/deep", parents=True)
+    await view.remove(("view/secret", "view/folder", "view", "key")[number % 4], recursive=True)
     return b""
 
 
-async def attributes(door: Door, number: int) -> bytes:
-    await door.set_attributes(("door/secret", "key", "door")[number % 3], mtime_ns=1, mode=0o755)
+async def attributes(view: ShareView, number: int) -> bytes:
+    await view.set_attributes(("view/secret", "key", "view")[number % 3], mtime_ns=1, mode=0o755)
     return b""
 
 
-async def folders(door: Door, number: int) -> bytes:
-    await door.make_folder(f"door/{number % 8}/deep", parents=number % 2 == 0)
+async def folders(view: ShareView, number: int) -> bytes:
+    await view.make_folder(f"view/{number % 8}/deep", parents=number % 2 == 0)
     return b""
 
 
 VERBS = (get, look, pack, sweep, put, unpack, move, remove, attributes, folders)
-Verb = Callable[[Door, int], Awaitable[bytes]]
+Verb = Callable[[ShareView, int], Awaitable[bytes]]
 
 
-async def race(door: Door, share: Path, outside: Canary, verb: Verb, duration_s: float) -> tuple[int, int, int]:
+async def race(view: ShareView, share: Path, outside: Canary, verb: Verb, duration_s: float) -> tuple[int, int, int]:
     """Try a verb for a time; give how often it was tried, how often it worked, and how often the names were swapped."""
     tried = worked = 0
     end = time.monotonic() + duration_s
@@ -178,7 +178,7 @@ async def race(door: Door, share: Path, outside: Canary, verb: Verb, duration_s:
             await asyncio.to_thread(set_out, share)
             tried += 1
             try:
-                found = await verb(door, tried)
+                found = await verb(view, tried)
             except FtransferError:
                 continue
             assert SECRET not in found
@@ -188,15 +188,15 @@ async def race(door: Door, share: Path, outside: Canary, verb: Verb, duration_s:
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)
-async def test_no_race_leads_outside(door: Door, tmp_path: Path, outside: Canary, verb: Verb) -> None:
-    tried, worked, turns = await race(door, tmp_path / "share", outside, verb, SHORT_S)
+async def test_no_race_leads_outside(view: ShareView, tmp_path: Path, outside: Canary, verb: Verb) -> None:
+    tried, worked, turns = await race(view, tmp_path / "share", outside, verb, SHORT_S)
     assert tried and worked and turns, "there was no race"
 
 
 def test_open_by_path_would_be_led_outside(tmp_path: Path) -> None:
     """The race is a real one: who checks a path and then opens it is soon betrayed."""
     (tmp_path / "share").mkdir()
-    path = tmp_path / "share" / "door" / "secret"
+    path = tmp_path / "share" / "view" / "secret"
     with canary(tmp_path / "outside", watched=False), Swapper(tmp_path / "share"):
         found = b""
         while found != SECRET:
@@ -209,8 +209,8 @@ def test_open_by_path_would_be_led_outside(tmp_path: Path) -> None:
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)
 async def test_no_long_race_leads_outside(
-    door: Door, tmp_path: Path, outside: Canary, verb: Verb, capsys: pytest.CaptureFixture[str]
+    view: ShareView, tmp_path: Path, outside: Canary, verb: Verb, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tried, worked, turns = await race(door, tmp_path / "share", outside, verb, LONG_S)
+    tried, worked, turns = await race(view, tmp_path / "share", outside, verb, LONG_S)
     with capsys.disabled():
         print(f" {verb.__name__}: {tried:,} attempts, {worked:,} of them done, {turns:,} swaps", end="")  # noqa: T201

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from ftransfer.digest import digest_of
 from ftransfer.errors import FtransferError
 from ftransfer.names import parse_name
-from ftransfer.storage.base import FILE, LINK, Announcement, SmallFile
+from ftransfer.storage.base import FILE, LINK, SmallFile, UploadSpec
 from ftransfer.storage.local import LocalStore
 
 T = TypeVar("T")
@@ -63,7 +63,7 @@ class LinkedTree(RuleBasedStateMachine):
     @rule(name=NAMES)
     def put(self, name: str) -> None:
         async def steps() -> None:
-            writer = await self._store.open_write(parse_name(name), Announcement(size=1))
+            writer = await self._store.open_write(parse_name(name), UploadSpec(size=1))
             await writer.write(b"x")
             await writer.commit(digest_of(b"x"))
 

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from ftransfer.digest import digest_of
 from ftransfer.names import parse_name
-from ftransfer.storage.base import Announcement
+from ftransfer.storage.base import UploadSpec
 from ftransfer.storage.local import LocalStore
 from ftransfer.storage.local.partials import key_of
 
-ANNOUNCED = Announcement(size=4, source="s")
+ANNOUNCED = UploadSpec(size=4, source="s")
 KEY = key_of("up", ANNOUNCED)
 GOOD = {"name": "up", "owner": "", "source": "s", "size": 4, "mtime_ns": None, "mode": None}
 VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.lists(st.integers(), max_size=2)
@@ -82,7 +82,7 @@ async def test_anything_in_the_place_of_a_record(tmp_path: Path, thing: str) -> 
     store = await LocalStore.open(tmp_path, durable=False)
     try:
         assert [partial.name for partial in await store.partials()] == []
-        writer = await store.open_write(parse_name("other"), Announcement(size=1, source="s"))
+        writer = await store.open_write(parse_name("other"), UploadSpec(size=1, source="s"))
         await writer.write(b"x")
         await writer.commit(digest_of(b"x"))
     finally:

@@ -87,7 +87,7 @@ def decoded(frame: bytes) -> object:
     return decode_payload(header.kind, frame[HEADER_SIZE:])
 
 
-# Round trips.
+# ChangeBatch trips.
 
 
 @given(COMMANDS)
@@ -314,7 +314,7 @@ SERVER_STEPS = {
 CLIENT_STEPS = {Step.DATA_UP, Step.END_UP, Step.NAMES, Step.PACK_UP, Step.FINISH, Step.ABORT}
 
 
-class Conversation(RuleBasedStateMachine):
+class ClientSession(RuleBasedStateMachine):
     """Whatever two honest ends say and whenever it arrives: neither finds fault with the other, and each hears what was said."""
 
     def __init__(self) -> None:
@@ -450,4 +450,4 @@ def say(connection: Connection, step: Step, content: bytes) -> tuple[Heard, list
             raise AssertionError(step)
 
 
-TestConversation = Conversation.TestCase
+TestConversation = ClientSession.TestCase

@@ -14,8 +14,8 @@ from ftransfer.digest import digest_of
 from ftransfer.errors import FtransferError
 from ftransfer.names import ROOT, SafeName
 from ftransfer.service.share import Share
-from ftransfer.service.view import Door
-from ftransfer.storage.base import Announcement, Entry, SmallFile
+from ftransfer.service.view import ShareView
+from ftransfer.storage.base import Entry, SmallFile, UploadSpec
 from ftransfer.storage.memory import MemoryStore
 
 names = st.lists(st.sampled_from("ab"), min_size=1, max_size=3).map(lambda parts: SafeName(tuple(parts)))
@@ -30,7 +30,7 @@ principals = st.lists(st.builds(Grant, st.one_of(st.just(ROOT), names), rights),
     lambda grants: Principal("ann", tuple(grants))
 )
 texts = names.map(str)
-Call = Callable[[Door], Awaitable[Any]]
+Call = Callable[[ShareView], Awaitable[Any]]
 
 
 async def store_of(tree: dict[SafeName, bool], is_kept: Callable[[SafeName, bool], bool]) -> MemoryStore:
@@ -44,7 +44,7 @@ async def store_of(tree: dict[SafeName, bool], is_kept: Callable[[SafeName, bool
                 await store.make_folder(folder, parents=True)
         if not is_folder and is_kept(name, False) and not any(other.is_within(name) and other != name for other in tree):
             await store.make_folder(name.parent, parents=True)
-            writer = await store.open_write(name, Announcement(mtime_ns=0))
+            writer = await store.open_write(name, UploadSpec(mtime_ns=0))
             await writer.write(str(name).encode())
             await writer.commit(digest_of(str(name).encode()))
     return store
@@ -55,31 +55,31 @@ def may_be_seen(principal: Principal, name: SafeName, is_folder: bool) -> bool:
     return any(principal.may_below(right, name) if is_folder else principal.may(right, name) for right in seeing)
 
 
-async def outcome(door: Door, call: Call) -> Any:
+async def outcome(view: ShareView, call: Call) -> Any:
     try:
-        found = await call(door)
+        found = await call(view)
         return plain(found)
     except FtransferError as error:
         return type(error), str(error), error.name
 
 
-async def tree_of(door: Door, path: str, recursive: bool) -> list[Any]:
-    return [entry async for batch in door.list(path, recursive=recursive) for entry in batch]
+async def tree_of(view: ShareView, path: str, recursive: bool) -> list[Any]:
+    return [entry async for batch in view.scan(path, recursive=recursive) for entry in batch]
 
 
-async def content_of(door: Door, name: str) -> bytes:
-    reader = await door.open_read(name)
+async def content_of(view: ShareView, name: str) -> bytes:
+    reader = await view.open_read(name)
     return await reader.read(0, 1000)
 
 
-async def put(door: Door, name: str) -> Any:
-    writer = await door.open_write(name, Announcement(mtime_ns=0))
+async def put(view: ShareView, name: str) -> Any:
+    writer = await view.open_write(name, UploadSpec(mtime_ns=0))
     await writer.write(b"new")
     return plain(await writer.commit(digest_of(b"new")))
 
 
-async def small(door: Door, some: list[SafeName]) -> Any:
-    items = await door.read_small(some, 10_000)
+async def small(view: ShareView, some: list[SafeName]) -> Any:
+    items = await view.read_small(some, 10_000)
     return [plain(item) for item in items]
 
 
@@ -90,22 +90,22 @@ def plain(item: Any) -> Any:
     return item._replace(identity="") if isinstance(item, Entry) else item
 
 
-async def put_small(door: Door, name: str) -> Any:
-    (item,) = await door.write_small([SmallFile(name, "file", 0, 0o644, b"new", digest_of(b"new"))])
+async def put_small(view: ShareView, name: str) -> Any:
+    (item,) = await view.write_small([SmallFile(name, "file", 0, 0o644, b"new", digest_of(b"new"))])
     return plain(item)
 
 
 calls: st.SearchStrategy[Call] = st.one_of(
-    st.builds(lambda path, recursive: lambda door: tree_of(door, path, recursive), st.one_of(st.just(""), texts), st.booleans()),
-    st.builds(lambda name: lambda door: door.stat(name), texts),
-    st.builds(lambda name: lambda door: content_of(door, name), texts),
-    st.builds(lambda some: lambda door: small(door, some), st.lists(names, min_size=1, max_size=3)),
-    st.builds(lambda name: lambda door: put(door, name), texts),
-    st.builds(lambda name: lambda door: put_small(door, name), texts),
-    st.builds(lambda name: lambda door: door.make_folder(name), texts),
-    st.builds(lambda name, recursive: lambda door: door.remove(name, recursive=recursive), texts, st.booleans()),
-    st.builds(lambda old, new, over: lambda door: door.rename(old, new, replace=over), texts, texts, st.booleans()),
-    st.builds(lambda name: lambda door: door.set_attributes(name, mode=0o600), texts),
+    st.builds(lambda path, recursive: lambda view: tree_of(view, path, recursive), st.one_of(st.just(""), texts), st.booleans()),
+    st.builds(lambda name: lambda view: view.stat(name), texts),
+    st.builds(lambda name: lambda view: content_of(view, name), texts),
+    st.builds(lambda some: lambda view: small(view, some), st.lists(names, min_size=1, max_size=3)),
+    st.builds(lambda name: lambda view: put(view, name), texts),
+    st.builds(lambda name: lambda view: put_small(view, name), texts),
+    st.builds(lambda name: lambda view: view.make_folder(name), texts),
+    st.builds(lambda name, recursive: lambda view: view.remove(name, recursive=recursive), texts, st.booleans()),
+    st.builds(lambda old, new, over: lambda view: view.rename(old, new, replace=over), texts, texts, st.booleans()),
+    st.builds(lambda name: lambda view: view.set_attributes(name, mode=0o600), texts),
 )
 
 
@@ -120,7 +120,7 @@ def test_hidden_things_might_as_well_not_exist(tree: dict[SafeName, bool], princ
         real = await store_of(tree, lambda name, is_folder: True)
         stripped = await store_of(tree, lambda name, is_folder: may_be_seen(principal, name, is_folder))
         for call in some:
-            seen, expected = [await outcome(Share(store).door(principal), call) for store in (real, stripped)]
+            seen, expected = [await outcome(Share(store).view(principal), call) for store in (real, stripped)]
             assert seen == expected
 
     asyncio.run(compare())
@@ -130,9 +130,9 @@ def test_hidden_things_might_as_well_not_exist(tree: dict[SafeName, bool], princ
 def test_without_a_grant_nothing_can_be_seen_or_changed(tree: dict[SafeName, bool], some: list[Call], drop: bool) -> None:
     async def try_all() -> None:
         store = await store_of(tree, lambda name, is_folder: True)
-        everything = Share(store).door()
+        everything = Share(store).view()
         before = await tree_of(everything, "", True)
-        nobody = Share(store, drop_box=drop).door(Principal("nobody", ()))
+        nobody = Share(store, drop_box=drop).view(Principal("nobody", ()))
         for call in some:
             found = await outcome(nobody, call)
             assert found == [] or isinstance(found, tuple) or all(isinstance(item, tuple) for item in found)
@@ -145,8 +145,8 @@ def test_without_a_grant_nothing_can_be_seen_or_changed(tree: dict[SafeName, boo
 def test_all_rights_hide_nothing(tree: dict[SafeName, bool], prefix: SafeName) -> None:
     async def compare() -> None:
         store = await store_of(tree, lambda name, is_folder: True)
-        expected = [entry async for batch in store.list(ROOT, recursive=True) for entry in batch]
+        expected = [entry async for batch in store.scan(ROOT, recursive=True) for entry in batch]
         for grants in ((Grant(ROOT, ALL_RIGHTS),), (Grant(prefix, ALL_RIGHTS), Grant(ROOT, ALL_RIGHTS))):
-            assert await tree_of(Share(store).door(Principal("ann", grants)), "", True) == expected
+            assert await tree_of(Share(store).view(Principal("ann", grants)), "", True) == expected
 
     asyncio.run(compare())

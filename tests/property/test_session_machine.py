@@ -203,7 +203,7 @@ class Sessions(RuleBasedStateMachine):
         if others:
             await asyncio.wait(others, timeout=_WAIT_S)
         files, folders = {}, {""}
-        async for batch in self._store.list(ROOT, recursive=True):
+        async for batch in self._store.scan(ROOT, recursive=True):
             for entry in batch:
                 if entry.kind != FILE:
                     folders.add(entry.name)

@@ -21,7 +21,7 @@ from ftransfer.auth.admission import Admission
 from ftransfer.auth.permissions import Allowance, Grant, Principal, parse_rights
 from ftransfer.names import ROOT
 from ftransfer.service.memory_budget import ContentMemory
-from ftransfer.service.quota import Bounds
+from ftransfer.service.quota import QuotaLimits
 from tests.support.service import RawPeer, frame
 
 Said = Callable[[], None]  # called when the server has taken, or answered, what costs it something
@@ -180,11 +180,11 @@ def may_only_read() -> dict[str, Any]:
 
 
 def quota_of_bytes() -> dict[str, Any]:
-    return {"bounds": Bounds(all=Allowance(quota_bytes=1 << 30))}
+    return {"bounds": QuotaLimits(all=Allowance(quota_bytes=1 << 30))}
 
 
 def quota_of_files() -> dict[str, Any]:
-    return {"bounds": Bounds(all=Allowance(quota_files=500))}
+    return {"bounds": QuotaLimits(all=Allowance(quota_files=500))}
 
 
 def guarded() -> dict[str, Any]:

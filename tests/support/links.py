@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from ftransfer.transport.base import Buffer
 
 if TYPE_CHECKING:
-    from ftransfer.transport.sockets import SocketLink
+    from ftransfer.transport.sockets import SocketTransport
 
 
 class HeldLink:
-    """See link.base.Link. `written` is what has got through, in `writes`; `begun` is set when a write begins."""
+    """See link.base.Transport. `written` is what has got through, in `writes`; `begun` is set when a write begins."""
 
     peer = "nobody:0"
     peer_host = "nobody"
@@ -23,8 +23,8 @@ class HeldLink:
     own_host = ""
     round_trip_s = 0.0
     least_round_trip_s = 0.0
-    carried_bytes = 0
-    direct: SocketLink | None = None
+    bytes_transferred = 0
+    direct: SocketTransport | None = None
     tls: ssl.SSLObject | ssl.SSLSocket | None = None
 
     def __init__(self) -> None:

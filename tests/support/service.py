@@ -18,7 +18,7 @@ from ftransfer.client.client import connect
 from ftransfer.client.retry import NO_RETRY
 from ftransfer.gateways.native.listener import Server
 from ftransfer.limits import Limits
-from ftransfer.service.quota import Bounds
+from ftransfer.service.quota import QuotaLimits
 from ftransfer.service.share import Share
 from ftransfer.storage.local import LocalStore
 from ftransfer.transfer.hiding import HiddenNames
@@ -68,7 +68,7 @@ async def serve(
     read_only: bool = False,
     drop_box: bool = False,
     hiding: HiddenNames | None = None,
-    bounds: Bounds | None = None,
+    bounds: QuotaLimits | None = None,
     direct: bool = True,
     **options: Any,
 ) -> AsyncIterator[Service]:
@@ -85,7 +85,7 @@ async def serve(
             yield Service(server, root, local, direct)
         finally:
             await server.stop(grace_s=0)
-            await share.account.close()
+            await share.quota.close()
     finally:
         await store.close()
 

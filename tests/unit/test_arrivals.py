@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ftransfer.client.handshake import Address
-from ftransfer.client.session import Conversation
+from ftransfer.client.session import ClientSession
 from ftransfer.limits import Limits
 from tests.support.service import serve
 
@@ -93,7 +93,7 @@ async def test_conversation_that_is_cancelled_while_it_closes(tmp_path: Path, di
     with nothing_left_open():
         async with serve(tmp_path, direct=direct) as service:
             for ticks in range(1, 20):
-                conversation = await Conversation.open(Address(*service.address), Limits(), direct=direct)
+                conversation = await ClientSession.open(Address(*service.address), Limits(), direct=direct)
                 await _cancel_in_the_middle(conversation.close(), ticks)
                 del conversation
         del service

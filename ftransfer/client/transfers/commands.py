@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 from ftransfer.client.base import Commands
-from ftransfer.client.paths import RemoteName, share_name, share_path, tidy
-from ftransfer.client.retry import afresh_once
-from ftransfer.client.session import Conversation
-from ftransfer.client.transfers.download import LONG_PATH_S, PartFile, StreamDownload, download, expire_parts
+from ftransfer.client.paths import RemoteName, normalise_path, share_name, share_path
+from ftransfer.client.retry import restart_once
+from ftransfer.client.session import ClientSession
+from ftransfer.client.transfers.download import LONG_PATH_S, RangeFile, StreamDownload, download, expire_partials
 from ftransfer.client.transfers.upload import Report, source_of, upload, upload_stream
 from ftransfer.names import SafeName, parse_name
 from ftransfer.storage.base import Reader, Store
 from ftransfer.storage.local import LocalStore
-from ftransfer.system.threads import movers, run_job
+from ftransfer.system.threads import io_pool, run_job
 from ftransfer.transfer.records import Progress, ProgressCallback, Receipt
 
 
@@ -50,7 +50,7 @@ class Transfers(Commands):
             ChannelError: The connection was lost, for longer than the rules for retries allow.
         """
         safe = share_name(name)
-        folder, file_name = await run_job(movers(), lambda: _split_destination(os.fspath(dest), safe))
+        folder, file_name = await run_job(io_pool(), lambda: _split_destination(os.fspath(dest), safe))
         began = time.monotonic()
         store = await LocalStore.open(folder, durable=self.durable)
         try:
@@ -58,37 +58,37 @@ class Transfers(Commands):
             if offset or length is not None:
                 receipt = await self._get_part(str(safe), store, target, offset, length, progress)
             else:
-                receipt = await self.persist(
+                receipt = await self.with_retries(
                     str(safe),
-                    lambda conversation, report: self._download(conversation, str(safe), store, target, report, streams),
+                    lambda session, report: self._download(session, str(safe), store, target, report, streams),
                     progress,
                 )
-            await expire_parts(store)
+            await expire_partials(store)
         finally:
             await store.close()
-        return receipt._replace(seconds=time.monotonic() - began, path=tidy(os.path.join(folder, file_name)))
+        return receipt._replace(seconds=time.monotonic() - began, path=normalise_path(os.path.join(folder, file_name)))
 
     async def _get_part(
         self, name: str, store: LocalStore, target: SafeName, offset: int, length: int | None, progress: ProgressCallback | None
     ) -> Receipt:
         async def attempt() -> Receipt:
-            async with PartFile(store, target) as part:
+            async with RangeFile(store, target) as part:
                 stream = StreamDownload(name, part, offset=offset, length=length)
-                receipt = await self.persist(name, stream.run, progress)
+                receipt = await self.with_retries(name, stream.run, progress)
                 await part.publish(receipt.digest)
             return receipt._replace(durable=store.durable)
 
-        return await afresh_once(attempt)
+        return await restart_once(attempt)
 
     async def _download(
-        self, conversation: Conversation, name: str, store: Store, target: SafeName, report: Report, streams: int | None
+        self, session: ClientSession, name: str, store: Store, target: SafeName, report: Report, streams: int | None
     ) -> Receipt:
-        if _goes_over_one(conversation, streams):
-            return await download(conversation, name, store, target, report, keep_cancelled=self.keep_cancelled)
+        if _goes_over_one(session, streams):
+            return await download(session, name, store, target, report, keep_cancelled=self.keep_cancelled)
         from ftransfer.client.transfers.parallel_download import download_best
 
         return await download_best(
-            conversation, name, store, target, report, self._another, streams=streams, keep_cancelled=self.keep_cancelled
+            session, name, store, target, report, self._another, streams=streams, keep_cancelled=self.keep_cancelled
         )
 
     async def get_to(
@@ -110,7 +110,7 @@ class Transfers(Commands):
         began = time.monotonic()
         safe = str(share_name(name))
         stream = StreamDownload(safe, sink, offset=offset, length=length)
-        receipt = await self.persist(safe, stream.run, progress)
+        receipt = await self.with_retries(safe, stream.run, progress)
         return receipt._replace(seconds=time.monotonic() - began)
 
     # Sending.
@@ -138,20 +138,20 @@ class Transfers(Commands):
             SourceChanged: The file changed while it was sent.
             ChannelError: The connection was lost, for longer than the rules for retries allow.
         """
-        path = tidy(file)
+        path = normalise_path(file)
         target = _remote_name(os.path.basename(path), name)
         options = _conditions(if_absent, if_match, durable=self.durable)
         began = time.monotonic()
         # The user's own links may lead anywhere: they are followed here, before the store confines names to a folder.
-        real = await run_job(movers(), lambda: os.path.realpath(path))
+        real = await run_job(io_pool(), lambda: os.path.realpath(path))
         folder, file_name = os.path.split(real)
         store = await LocalStore.open(folder, durable=self.durable)
         try:
             reader = await store.open_read(SafeName((file_name,)))
             source = source_of(real, reader)
-            receipt = await self.persist(
+            receipt = await self.with_retries(
                 target,
-                lambda conversation, report: self._upload(conversation, reader, target, source, options, report, streams),
+                lambda session, report: self._upload(session, reader, target, source, options, report, streams),
                 progress,
             )
         finally:
@@ -160,7 +160,7 @@ class Transfers(Commands):
 
     async def _upload(
         self,
-        conversation: Conversation,
+        session: ClientSession,
         reader: Reader,
         name: str,
         source: str,
@@ -168,11 +168,11 @@ class Transfers(Commands):
         report: Report,
         streams: int | None,
     ) -> Receipt:
-        if _goes_over_one(conversation, streams):
-            return await upload(conversation, reader, name, source, options, report)
+        if _goes_over_one(session, streams):
+            return await upload(session, reader, name, source, options, report)
         from ftransfer.client.transfers.parallel_upload import upload_best
 
-        return await upload_best(conversation, reader, name, source, options, report, self._another, streams=streams)
+        return await upload_best(session, reader, name, source, options, report, self._another, streams=streams)
 
     async def put_from(
         self,
@@ -196,13 +196,13 @@ class Transfers(Commands):
             if progress is not None:
                 progress(Progress(target, count, size))
 
-        receipt = await self._once(lambda conversation: upload_stream(conversation, source, target, options, report))
+        receipt = await self._once(lambda session: upload_stream(session, source, target, options, report))
         return receipt._replace(seconds=time.monotonic() - began)
 
 
-def _goes_over_one(conversation: Conversation, streams: int | None) -> bool:
+def _goes_over_one(session: ClientSession, streams: int | None) -> bool:
     """Whether it is plain, without the modules for several connections, that one will do."""
-    return streams == 1 or (streams is None and conversation.path_s < LONG_PATH_S)
+    return streams == 1 or (streams is None and session.path_s < LONG_PATH_S)
 
 
 def _split_destination(dest: str, name: SafeName) -> tuple[str, str]:
@@ -211,7 +211,7 @@ def _split_destination(dest: str, name: SafeName) -> tuple[str, str]:
         return dest or ".", name.last
     if os.path.islink(dest):
         dest = os.path.realpath(dest)  # as cp does: the file that the link leads to is replaced, not the link
-    folder, file_name = os.path.split(tidy(dest))
+    folder, file_name = os.path.split(normalise_path(dest))
     return folder or ".", file_name
 
 

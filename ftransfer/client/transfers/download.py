@@ -1,4 +1,4 @@
-"""One file from a server to a local file or stream, over one conversation. Called again on the next, it goes on where it stood."""
+"""One file from a server to a local file or stream, over one session. Called again on the next, it goes on where it stood."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import Any, BinaryIO, Protocol
 
-from ftransfer.client.retry import afresh_once
-from ftransfer.client.session import Conversation
+from ftransfer.client.retry import restart_once
+from ftransfer.client.session import ClientSession
 from ftransfer.digest import Digest
 from ftransfer.errors import (
     DigestMismatch,
@@ -23,8 +23,8 @@ from ftransfer.errors import (
 from ftransfer.names import SafeName, escape
 from ftransfer.protocol.connection import Event
 from ftransfer.protocol.replies import End, Meta, take_count
-from ftransfer.storage.base import KEEP_PARTIALS_S, Announcement, Entry, Partial, Store, Writer
-from ftransfer.system.threads import movers, run_job
+from ftransfer.storage.base import KEEP_PARTIALS_S, Entry, Partial, Store, UploadSpec, Writer
+from ftransfer.system.threads import io_pool, run_job
 from ftransfer.transfer.pump import Sink, receive_content
 from ftransfer.transfer.records import Receipt
 from ftransfer.transfer.running_digest import RunningDigest
@@ -40,7 +40,7 @@ Report = Callable[[int, int], None]
 
 
 async def download(
-    conversation: Conversation, name: str, store: Store, target: SafeName, report: Report, *, keep_cancelled: bool
+    session: ClientSession, name: str, store: Store, target: SafeName, report: Report, *, keep_cancelled: bool
 ) -> Receipt:
     """Receive a file into a store, verified and published as the store does it.
 
@@ -53,14 +53,14 @@ async def download(
     """
 
     async def attempt() -> Receipt:
-        asked = Download(conversation, name, store, target, keep_cancelled=keep_cancelled)
+        asked = Download(session, name, store, target, keep_cancelled=keep_cancelled)
         await asked.ask()
         return await asked.publish(await asked.receive(report))
 
-    return await afresh_once(attempt)
+    return await restart_once(attempt)
 
 
-async def expire_parts(store: Store, *, now_ns: Callable[[], int] = time.time_ns) -> None:
+async def expire_partials(store: Store, *, now_ns: Callable[[], int] = time.time_ns) -> None:
     """Remove what downloads into a store left that nobody has gone on with for some days, and nobody is at work on.
 
     To be called when a download has ended: what that one could go on with, however old, it has. A store that fails is left alone.
@@ -76,17 +76,17 @@ async def expire_parts(store: Store, *, now_ns: Callable[[], int] = time.time_ns
 
 @contextlib.asynccontextmanager
 async def receiving(
-    writer: Writer, *, keep_cancelled: bool, doubtful: Callable[[], int] = lambda: 0
+    writer: Writer, *, keep_cancelled: bool, discard_tail: Callable[[], int] = lambda: 0
 ) -> AsyncIterator[RunningDigest]:
     """Give the digest of a local file while it is received, with what was kept hashed alongside; commit it in the block, or later.
 
     If the block fails, what does not verify is dropped, and what has come so far is kept.
 
     Args:
-        doubtful: How many of the last bytes are not to be kept, when the block has failed.
+        discard_tail: How many of the last bytes are not to be kept, when the block has failed.
     """
     digest = RunningDigest(writer)
-    async with _kept_on_failure(writer, keep_cancelled=keep_cancelled, doubtful=doubtful):
+    async with _kept_on_failure(writer, keep_cancelled=keep_cancelled, discard_tail=discard_tail):
         try:
             if writer.kept:
                 digest.allow(writer.kept)
@@ -97,7 +97,9 @@ async def receiving(
 
 
 @contextlib.asynccontextmanager
-async def _kept_on_failure(writer: Writer, *, keep_cancelled: bool, doubtful: Callable[[], int] = lambda: 0) -> AsyncIterator[None]:
+async def _kept_on_failure(
+    writer: Writer, *, keep_cancelled: bool, discard_tail: Callable[[], int] = lambda: 0
+) -> AsyncIterator[None]:
     try:
         yield
     except (DigestMismatch, Truncated) as error:
@@ -106,10 +108,10 @@ async def _kept_on_failure(writer: Writer, *, keep_cancelled: bool, doubtful: Ca
         await writer.abort()
         raise
     except FtransferError:
-        await writer.keep(doubtful=doubtful())
+        await writer.suspend(discard_tail=discard_tail())
         raise
     except BaseException:
-        await (writer.keep() if keep_cancelled else writer.abort())
+        await (writer.suspend() if keep_cancelled else writer.abort())
         raise
 
 
@@ -128,7 +130,7 @@ class Download:
 
     def __init__(
         self,
-        conversation: Conversation,
+        session: ClientSession,
         name: str,
         store: Store,
         target: SafeName,
@@ -136,7 +138,7 @@ class Download:
         keep_cancelled: bool,
         begun: bool = True,
     ) -> None:
-        self._conversation = conversation
+        self._session = session
         self._name = name
         self._store = store
         self._target = target
@@ -149,7 +151,7 @@ class Download:
         """Send the command, from where an earlier attempt stood."""
         partial = await self._store.find_partial(self._target, OWNER) if self._begun else None
         self._options = {"offset": partial.kept, "identity": partial.source} if partial and partial.kept else {}
-        await self._conversation.say("get", self._name, self._options)
+        await self._session.say("get", self._name, self._options)
 
     async def receive(self, report: Report, before_end: Callable[[], Awaitable[None]] | None = None) -> Writer:
         """Receive the content and verify it; give it to be published. Raises as `download`; then it may be asked for again.
@@ -157,15 +159,15 @@ class Download:
         Args:
             before_end: Awaited when all is received. If it is cancelled, so is this download.
         """
-        meta = await _meta(self._conversation, self._name, self._options)
+        meta = await _meta(self._session, self._name, self._options)
         writer = await self._open(meta)
-        async with receiving(writer, keep_cancelled=self._keep_cancelled, doubtful=self._doubtful) as digest:
+        async with receiving(writer, keep_cancelled=self._keep_cancelled, discard_tail=self._discard_tail) as digest:
             if writer.offset != meta.offset:
                 raise OffsetConflict(
                     f"{escape(self._name)}: another process works on the same download; try again", name=self._name
                 )
             report(writer.offset, meta.size)
-            self._digest = await _receive(self._conversation, self._name, writer, digest, meta, report)
+            self._digest = await _receive(self._session, self._name, writer, digest, meta, report)
             if before_end is not None:
                 await before_end()
         return writer
@@ -176,12 +178,12 @@ class Download:
             entry = await writer.commit(self._digest)
         return receipt_of_download(self._name, entry, self._digest, self._store, writer)
 
-    def _doubtful(self) -> int:
+    def _discard_tail(self) -> int:
         # If the server has said that it failed, the frame before may have been filled up, to keep the stream in step.
-        return self._conversation.connection.last_payload if self._conversation.is_in_step else 0
+        return self._session.connection.last_payload if self._session.is_in_step else 0
 
     async def _open(self, meta: Meta) -> Writer:
-        announced = Announcement(meta.size, meta.mtime_ns, meta.mode, source=meta.identity, owner=OWNER)
+        announced = UploadSpec(meta.size, meta.mtime_ns, meta.mode, source=meta.identity, owner=OWNER)
         writer = await self._store.open_write(self._target, announced)
         if writer.offset and meta.offset == 0:  # the server would not go on from there: the part is of no use
             await writer.abort()
@@ -189,39 +191,37 @@ class Download:
         return writer
 
 
-async def _meta(conversation: Conversation, name: str, options: dict[str, Any]) -> Meta:
+async def _meta(session: ClientSession, name: str, options: dict[str, Any]) -> Meta:
     """Hear what the server is about to send; it must be what was asked for."""
-    meta = await conversation.answer()
+    meta = await session.answer()
     if not isinstance(meta, Meta):
-        raise conversation.out_of_turn(meta)
+        raise session.out_of_turn(meta)
     if meta.name != name:
-        conversation.abort()
+        session.abort()
         raise RemoteProtocolError(f"{escape(name)}: the server sends another file than was asked for", name=name)
     if meta.offset not in (0, options.get("offset", 0)) or meta.offset + meta.length > meta.size:
-        conversation.abort()
+        session.abort()
         raise RemoteProtocolError(f"{escape(name)}: the server sends a part that was not asked for", name=name)
     return meta
 
 
 async def _receive(
-    conversation: Conversation, name: str, sink: Sink, digest: RunningDigest, meta: Meta, report: Report, *, is_part: bool = False
+    session: ClientSession, name: str, sink: Sink, digest: RunningDigest, meta: Meta, report: Report, *, is_part: bool = False
 ) -> Digest:
     """Receive the data and the end, verify, and read the reply; give the digest."""
     if meta.offset:  # the server reads what is before it as well, for the digest of the whole
-        conversation.channel.begin_transfer(conversation.channel.limits.work_s)
+        session.channel.begin_transfer(session.channel.limits.work_s)
     event: Event | None = None
     while event is None:
-        event = conversation.sort(
-            await receive_content(conversation.channel, sink, digest, lambda count: report(sink.offset, meta.size))
-        )
+        event = session.sort(await receive_content(session.channel, sink, digest, lambda count: report(sink.offset, meta.size)))
     digest_here = await digest.finish(sink.offset)
     size = meta.length if is_part else meta.size
-    await check_end(conversation, name, meta, event, size=size, received=sink.offset - meta.offset, digest=digest_here)
+    await check_end(session, name, meta, event, size=size, received=sink.offset - meta.offset, digest=digest_here)
     return digest_here
 
 
 async def check_end(
-    conversation: Conversation, name: str, meta: Meta, event: Event, *, size: int, received: int, digest: Digest
+    session: ClientSession, name: str, meta: Meta, event: Event, *, size: int, received: int, digest: Digest
 ) -> None:
     """Compare everything that the server says at the end of a get with what came, and read its reply.
 
@@ -236,44 +236,44 @@ async def check_end(
         RemoteProtocolError: The server contradicts itself, or does not say what is needed to verify the file.
     """
     if not isinstance(event, End):
-        raise conversation.out_of_turn(event)
+        raise session.out_of_turn(event)
     if received != meta.length:
-        conversation.abort()
+        session.abort()
         end = meta.offset + meta.length
         message = f"{escape(name)}: {end} bytes were announced, {meta.offset + received} came"
         raise Truncated(message, name=name, expected=end, actual=meta.offset + received)
     if not event.head:
-        raise _contradicts(conversation, name, "the server does not say what its name and time were when it was sent")
+        raise _contradicts(session, name, "the server does not say what its name and time were when it was sent")
     if event.size != size:
-        raise _contradicts(conversation, name, f"the server announced {size} bytes, and {event.size} at the end")
+        raise _contradicts(session, name, f"the server announced {size} bytes, and {event.size} at the end")
     if digest != event.digest:
-        await _stay_in_step(conversation)
+        await _stay_in_step(session)
         message = f"{escape(name)}: the content does not match its digest; try again"
         raise DigestMismatch(message, name=name, expected=event.digest, actual=digest)
-    if not conversation.connection.has_right_head(event):
-        await _stay_in_step(conversation)
+    if not session.connection.has_right_head(event):
+        await _stay_in_step(session)
         message = f"{escape(name)}: its name or time did not arrive as it was sent; try again"
         raise DigestMismatch(message, name=name)
-    sent = take_count(await conversation.reply(), "bytes")
+    sent = take_count(await session.reply(), "bytes")
     if sent != received:
-        raise _contradicts(conversation, name, f"the server says that it sent {sent} bytes; {received} came")
+        raise _contradicts(session, name, f"the server says that it sent {sent} bytes; {received} came")
 
 
-def _contradicts(conversation: Conversation, name: str, why: str) -> RemoteProtocolError:
-    """End the conversation with a server whose words do not agree, and return the error to raise."""
-    conversation.abort()
+def _contradicts(session: ClientSession, name: str, why: str) -> RemoteProtocolError:
+    """End the session with a server whose words do not agree, and return the error to raise."""
+    session.abort()
     return RemoteProtocolError(f"{escape(name)}: {why}; nothing was published", name=name)
 
 
-async def _stay_in_step(conversation: Conversation) -> None:
-    """Hear the reply to a get that came to nothing, so that another can follow; or end the conversation."""
+async def _stay_in_step(session: ClientSession) -> None:
+    """Hear the reply to a get that came to nothing, so that another can follow; or end the session."""
     try:
-        await conversation.reply()
+        await session.reply()
     except FtransferError:
-        conversation.abort()
+        session.abort()
 
 
-class PartFile:
+class RangeFile:
     """A part of a remote file, received into a local file of its own that nobody sees until `publish`. Left without, nothing stays.
 
     The sink of a StreamDownload.
@@ -284,8 +284,8 @@ class PartFile:
         self._target = target
         self._writer: Writer | None = None
 
-    async def __aenter__(self) -> PartFile:
-        self._writer = await self._store.open_write(self._target, Announcement())
+    async def __aenter__(self) -> RangeFile:
+        self._writer = await self._store.open_write(self._target, UploadSpec())
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -299,7 +299,7 @@ class PartFile:
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
         assert self._writer is not None
-        self._writer.write_now(memoryview(data))
+        self._writer.write_blocking(memoryview(data))
         return len(data)
 
     def flush(self) -> None:
@@ -319,7 +319,7 @@ class StreamDownload:
         offset, length: A part of the file; its digest is checked instead of the whole one's.
     """
 
-    fast = False
+    supports_threads = False
 
     def __init__(self, name: str, sink: BinaryIO | _ByteSink, *, offset: int = 0, length: int | None = None) -> None:
         self.offset = offset
@@ -332,7 +332,7 @@ class StreamDownload:
         # Nothing can be read back from a pipe: every byte is hashed as it passes, and the digest outlives a cut connection.
         self._digest = RunningDigest(self, start=offset)
 
-    async def run(self, conversation: Conversation, report: Report) -> Receipt:
+    async def run(self, session: ClientSession, report: Report) -> Receipt:
         """Receive what is missing.
 
         Raises:
@@ -349,25 +349,25 @@ class StreamDownload:
             options["offset"] = self.offset
         if self._identity is not None:
             options["identity"] = self._identity
-        await conversation.say("get", self._name, options)
-        meta = await _meta(conversation, self._name, options)
+        await session.say("get", self._name, options)
+        meta = await _meta(session, self._name, options)
         if meta.offset != self.offset or self._identity not in (None, meta.identity):
-            conversation.abort()
+            session.abort()
             raise SourceChanged(f"{escape(self._name)}: the file on the server has changed; start again", name=self._name)
         self._identity = meta.identity
         kept = self._written - self._start
         try:
             is_part = "length" in options
-            text = await _receive(conversation, self._name, self, self._digest, meta, report, is_part=is_part)
+            text = await _receive(session, self._name, self, self._digest, meta, report, is_part=is_part)
         except DigestMismatch as error:
             error.kept = kept
             raise
-        await run_job(movers(), self._sink.flush)
+        await run_job(io_pool(), self._sink.flush)
         return Receipt(self._name, self.offset - self._start, text, meta.mtime_ns, durable=False)
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:
         fresh = memoryview(data)[max(0, self._written - self.offset) :]
-        await run_job(movers(), lambda: self._write_all(fresh))
+        await run_job(io_pool(), lambda: self._write_all(fresh))
         self.offset += len(data)
         self._written = max(self._written, self.offset)
 
@@ -375,10 +375,10 @@ class StreamDownload:
         while view:
             view = view[self._sink.write(view) or 0 :]
 
-    def write_now(self, data: memoryview) -> None:
+    def write_blocking(self, data: memoryview) -> None:
         raise NotImplementedError("a stream is written through `write`")
 
-    def read_now(self, offset: int, view: memoryview) -> int:
+    def read_blocking(self, offset: int, view: memoryview) -> int:
         raise NotImplementedError("a stream cannot be read back")
 
     async def read(self, offset: int, size: int) -> bytes:

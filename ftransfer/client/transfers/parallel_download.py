@@ -9,16 +9,16 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from ftransfer.client.retry import afresh_once
-from ftransfer.client.session import Conversation
+from ftransfer.client.retry import restart_once
+from ftransfer.client.session import ClientSession
 from ftransfer.client.transfers.download import OWNER, Report, check_end, download, receipt_of_download, receiving
 from ftransfer.client.transfers.segments import ASKED_AHEAD, Segment, SegmentLength, Segments
-from ftransfer.client.transfers.workers import Connect, Streams, streams_for
+from ftransfer.client.transfers.workers import Connect, WorkerPool, streams_for
 from ftransfer.errors import DigestMismatch, OffsetConflict, RemoteProtocolError, SourceChanged
 from ftransfer.names import SafeName, escape, parse_name
 from ftransfer.protocol.connection import Event
 from ftransfer.protocol.replies import Meta, take
-from ftransfer.storage.base import FILE, Announcement, Entry, Store, Writer
+from ftransfer.storage.base import FILE, Entry, Store, UploadSpec, Writer
 from ftransfer.transfer.pump import receive_content
 from ftransfer.transfer.records import Receipt, described_from_wire
 from ftransfer.transfer.running_digest import RunningDigest
@@ -27,7 +27,7 @@ from ftransfer.transfer.running_digest import RunningDigest
 class _Whole:
     """One segment in memory: the sink of its data, of which it takes no more than `length`."""
 
-    fast = True
+    supports_threads = True
 
     def __init__(self, length: int, name: str) -> None:
         self.data = bytearray()
@@ -38,15 +38,15 @@ class _Whole:
     def offset(self) -> int:
         return len(self.data)
 
-    def write_now(self, data: memoryview) -> None:
+    def write_blocking(self, data: memoryview) -> None:
         if len(self.data) + len(data) > self._length:
             raise RemoteProtocolError(f"{escape(self._name)}: more came than was announced", name=self._name)
         self.data += data
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:
-        self.write_now(memoryview(data))
+        self.write_blocking(memoryview(data))
 
-    def read_now(self, offset: int, view: memoryview) -> int:
+    def read_blocking(self, offset: int, view: memoryview) -> int:
         data = self.data[offset : offset + len(view)]
         view[: len(data)] = data
         return len(data)
@@ -67,21 +67,19 @@ class ParallelDownload:
         self._name = name
         self._entry = entry
         self._segments = Segments(0, entry.size, streams)
-        self._streams = Streams(self._segments, connect, fixed=fixed)
+        self._streams = WorkerPool(self._segments, connect, fixed=fixed)
         self._come: dict[int, bytearray] = {}  # what has arrived and is not written, by its offset
         self._is_digest_asked = False
         self._wanted = ""  # the digest of the whole, as the server says
 
-    async def run(
-        self, conversation: Conversation, store: Store, target: SafeName, report: Report, *, keep_cancelled: bool
-    ) -> Receipt:
+    async def run(self, session: ClientSession, store: Store, target: SafeName, report: Report, *, keep_cancelled: bool) -> Receipt:
         """Receive into a store. Raises as downloads.download."""
         entry = self._entry
-        announced = Announcement(entry.size, entry.mtime_ns, entry.mode, source=entry.identity, owner=OWNER)
+        announced = UploadSpec(entry.size, entry.mtime_ns, entry.mode, source=entry.identity, owner=OWNER)
         writer = await store.open_write(target, announced)
         async with receiving(writer, keep_cancelled=keep_cancelled) as digest:
             report(writer.offset, entry.size)
-            await self._fetch(conversation, writer, digest, report)
+            await self._fetch(session, writer, digest, report)
             text = await digest.finish(entry.size)
             if self._wanted != text:
                 message = f"{escape(self._name)}: the content does not match its digest; try again"
@@ -90,10 +88,10 @@ class ParallelDownload:
             published = await writer.commit(text)
         return receipt_of_download(self._name, published, text, store, writer)
 
-    async def _fetch(self, first: Conversation, writer: Writer, digest: RunningDigest, report: Report) -> None:
+    async def _fetch(self, first: ClientSession, writer: Writer, digest: RunningDigest, report: Report) -> None:
         self._segments.begin_at(writer.offset)
         async with self._streams as streams:
-            streams.start(first, lambda conversation: self._work(conversation, is_first=conversation is first), main_works=True)
+            streams.start(first, lambda session: self._work(session, is_first=session is first), main_works=True)
             while writer.offset < self._entry.size:
                 await streams.wait_for(lambda: writer.offset in self._come)
                 data = self._come.pop(writer.offset)
@@ -105,13 +103,13 @@ class ParallelDownload:
                 report(writer.offset, self._entry.size)
             await streams.wait_for(lambda: self._wanted != "")
 
-    async def _work(self, conversation: Conversation, *, is_first: bool = False) -> None:
+    async def _work(self, session: ClientSession, *, is_first: bool = False) -> None:
         """Fetch segments until none is left. A broken connection gives its segments back."""
         asked: deque[Segment] = deque()
         length, loop = SegmentLength(), asyncio.get_running_loop()
         try:
             if not is_first and not self._is_digest_asked:  # so early that it is there when the last bytes are
-                await self._ask_digest(conversation)
+                await self._ask_digest(session)
             while True:
                 while len(asked) < ASKED_AHEAD:
                     segment = await self._streams.take(is_idle=not asked, at_most=length.bytes)
@@ -119,19 +117,19 @@ class ParallelDownload:
                         break
                     asked.append(segment)
                     options = {"offset": segment.offset, "length": segment.length, "identity": self._entry.identity}
-                    await conversation.say("get", self._name, options)
+                    await session.say("get", self._name, options)
                 if asked:
                     began = loop.time()
-                    data = await self._receive(conversation, asked[0])
+                    data = await self._receive(session, asked[0])
                     length.took(len(data), loop.time() - began)
                     await self._hand_over(asked.popleft(), data)
                 elif not self._is_digest_asked:
-                    await self._ask_digest(conversation)
+                    await self._ask_digest(session)
                 else:
                     return
         except BaseException:
             if asked:
-                conversation.abort()
+                session.abort()
                 await self._streams.give_back(*asked)
             raise
 
@@ -140,21 +138,21 @@ class ParallelDownload:
             self._come[segment.offset] = data
         await self._streams.tell()
 
-    async def _ask_digest(self, conversation: Conversation) -> None:
+    async def _ask_digest(self, session: ClientSession) -> None:
         """Ask for the digest of the whole."""
         self._is_digest_asked = True
         try:
-            self._wanted = take(await conversation.ask("checksum", self._name), "digest", str)
+            self._wanted = take(await session.ask("checksum", self._name), "digest", str)
         except BaseException:
             self._is_digest_asked = False
             raise
         await self._streams.tell()
 
-    async def _receive(self, conversation: Conversation, segment: Segment) -> bytearray:
+    async def _receive(self, session: ClientSession, segment: Segment) -> bytearray:
         """Receive one segment and verify it."""
-        meta = await conversation.answer()
+        meta = await session.answer()
         if not isinstance(meta, Meta):
-            raise conversation.out_of_turn(meta)
+            raise session.out_of_turn(meta)
         known = self._entry
         if (meta.identity, meta.mtime_ns, meta.mode) != (known.identity, known.mtime_ns, known.mode):
             raise SourceChanged(f"{escape(self._name)}: the file on the server has changed; try again", name=self._name)
@@ -164,15 +162,15 @@ class ParallelDownload:
         digest = RunningDigest(whole)
         event: Event | None = None
         while event is None:
-            event = conversation.sort(await receive_content(conversation.channel, whole, digest, lambda count: None))
+            event = session.sort(await receive_content(session.channel, whole, digest, lambda count: None))
         size = segment.length
         came = await digest.finish(whole.offset)
-        await check_end(conversation, self._name, meta, event, size=size, received=whole.offset, digest=came)
+        await check_end(session, self._name, meta, event, size=size, received=whole.offset, digest=came)
         return whole.data
 
 
 async def download_best(
-    conversation: Conversation,
+    session: ClientSession,
     name: str,
     store: Store,
     target: SafeName,
@@ -188,13 +186,13 @@ async def download_best(
         streams: How many connections; None for as many as pay.
         connect: Makes a further connection.
     """
-    entry = described_from_wire(await conversation.ask("stat", name), parse_name(name))
-    count = streams_for(conversation.path_s, entry.size, streams)
+    entry = described_from_wire(await session.ask("stat", name), parse_name(name))
+    count = streams_for(session.path_s, entry.size, streams)
     if entry.kind != FILE or count == 1:
-        return await download(conversation, name, store, target, report, keep_cancelled=keep_cancelled)
+        return await download(session, name, store, target, report, keep_cancelled=keep_cancelled)
 
     async def attempt() -> Receipt:
         parallel = ParallelDownload(name, entry, connect, count, fixed=streams is not None)
-        return await parallel.run(conversation, store, target, report, keep_cancelled=keep_cancelled)
+        return await parallel.run(session, store, target, report, keep_cancelled=keep_cancelled)
 
-    return await afresh_once(attempt)
+    return await restart_once(attempt)

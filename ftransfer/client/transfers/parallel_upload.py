@@ -12,8 +12,8 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from ftransfer.client.retry import afresh_once
-from ftransfer.client.session import Conversation
+from ftransfer.client.retry import restart_once
+from ftransfer.client.session import ClientSession
 from ftransfer.client.transfers.segments import ASKED_AHEAD, Segment, SegmentLength, Segments
 from ftransfer.client.transfers.upload import (
     Report,
@@ -29,7 +29,7 @@ from ftransfer.client.transfers.upload import (
     upload_from,
     values,
 )
-from ftransfer.client.transfers.workers import Connect, Streams, streams_for
+from ftransfer.client.transfers.workers import Connect, WorkerPool, streams_for
 from ftransfer.digest import digest_of
 from ftransfer.errors import Aborted, Busy, ChannelError, DigestMismatch, FtransferError, OffsetConflict, SourceChanged
 from ftransfer.protocol.connection import Event
@@ -40,7 +40,7 @@ from ftransfer.transfer.running_digest import RunningDigest, confirm
 
 
 async def upload_best(
-    conversation: Conversation,
+    session: ClientSession,
     reader: Reader,
     name: str,
     source: str,
@@ -56,25 +56,25 @@ async def upload_best(
         streams: How many connections; None for as many as pay.
         connect: Makes a further connection.
     """
-    count = streams_for(conversation.path_s, reader.entry.size, streams)
+    count = streams_for(session.path_s, reader.entry.size, streams)
 
     async def in_one() -> Receipt:
-        return await upload(conversation, reader, name, source, options, report)
+        return await upload(session, reader, name, source, options, report)
 
-    if count == 1 or not reader.entry.size or PARTS not in conversation.hello.features:
+    if count == 1 or not reader.entry.size or PARTS not in session.hello.features:
         return await in_one()
     announced = {**announcement_of(reader), **options, "source": source, "wait": True, "parts": True}
 
     async def attempt() -> Receipt:
-        parallel = ParallelUpload(conversation, reader, name, connect, count, report, fixed=streams is not None)
+        parallel = ParallelUpload(session, reader, name, connect, count, report, fixed=streams is not None)
         try:
             return await parallel.run(announced)
         except (Busy, ChannelError):
-            if parallel.has_moved or not conversation.is_between_commands:
+            if parallel.has_moved or not session.is_between_commands:
                 raise
         return await in_one()  # there is room for this connection, and for no other
 
-    return await afresh_once(attempt)
+    return await restart_once(attempt)
 
 
 class ParallelUpload:
@@ -82,7 +82,7 @@ class ParallelUpload:
 
     def __init__(
         self,
-        conversation: Conversation,
+        session: ClientSession,
         reader: Reader,
         name: str,
         connect: Connect,
@@ -91,13 +91,13 @@ class ParallelUpload:
         *,
         fixed: bool,
     ) -> None:
-        self._main = conversation
+        self._main = session
         self._reader = reader
         self._name = name
         self._report = report
         self._size = reader.entry.size
         self._segments = Segments(0, self._size, streams)
-        self._streams = Streams(self._segments, connect, fixed=fixed)
+        self._streams = WorkerPool(self._segments, connect, fixed=fixed)
         self._word = ""
         self._start = self._done = self._told = 0  # bytes in place at the server: at first, now, as told
 
@@ -185,7 +185,7 @@ class ParallelUpload:
             finally:
                 answer.remove_done_callback(answered)
 
-    async def _work(self, conversation: Conversation) -> None:
+    async def _work(self, session: ClientSession) -> None:
         """Send segments until none is left. A broken connection gives back what was not acknowledged."""
         sent: deque[Segment] = deque()
         length, loop = SegmentLength(), asyncio.get_running_loop()
@@ -199,30 +199,30 @@ class ParallelUpload:
                     if not sent:
                         began = loop.time()
                     sent.append(segment)
-                    await self._send_part(conversation, segment)
+                    await self._send_part(session, segment)
                 if not sent:
                     return
-                await self._hear(conversation, sent[0])
+                await self._hear(session, sent[0])
                 length.took(sent.popleft().length, loop.time() - began)
                 began = loop.time()
         except BaseException:
             if sent:
-                conversation.abort()
+                session.abort()
                 await self._streams.give_back(*sent)
             raise
 
-    async def _send_part(self, conversation: Conversation, segment: Segment) -> None:
+    async def _send_part(self, session: ClientSession, segment: Segment) -> None:
         data = await self._reader.read(segment.offset, segment.length)
         if len(data) != segment.length:
             raise changed(self._name)
         options = {"upload": self._word, "offset": segment.offset, "length": segment.length}
-        await conversation.say("part", self._name, options)
-        await conversation.channel.send_chunk(data)
-        await conversation.channel.send(conversation.connection.send_end(End(len(data), digest_of(data))))
+        await session.say("part", self._name, options)
+        await session.channel.send_chunk(data)
+        await session.channel.send(session.connection.send_end(End(len(data), digest_of(data))))
 
-    async def _hear(self, conversation: Conversation, segment: Segment) -> None:
+    async def _hear(self, session: ClientSession, segment: Segment) -> None:
         with contextlib.suppress(OffsetConflict):  # in place already: by another worker, or the acknowledgement was lost
-            await conversation.reply()
+            await session.reply()
         if self._segments.complete(segment):
             self._segments.in_place = self._segments.first_gap
             self._done += segment.length

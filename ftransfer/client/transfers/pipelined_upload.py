@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Container, Iterable
 from typing import Any
 
-from ftransfer.client.session import Conversation
+from ftransfer.client.session import ClientSession
 from ftransfer.client.transfers.upload import AT_ONCE_BYTES, changed, give_up, receipt_of, source_of, upload
 from ftransfer.client.trees.run import TreeItem, TreeRun, below
 from ftransfer.digest import Digest
@@ -41,11 +41,11 @@ class _Put:
         self.answered = asyncio.Event()
 
 
-class PutsAhead:
+class PipelinedUploads:
     """Sends the large files of a tree, and reports each to the run."""
 
-    def __init__(self, conversation: Conversation, store: Store, remote: SafeName, run: TreeRun) -> None:
-        self._conversation = conversation
+    def __init__(self, session: ClientSession, store: Store, remote: SafeName, run: TreeRun) -> None:
+        self._session = session
         self._store = store
         self._remote = remote
         self._run = run
@@ -59,11 +59,11 @@ class PutsAhead:
             begun: Names on the server of which it may have a part.
 
         Raises:
-            FtransferError: What ends the conversation. Failures of single files are reported.
+            FtransferError: What ends the session. Failures of single files are reported.
         """
         receiving = asyncio.create_task(self._receive())
         try:
-            async with self._conversation.channel.heartbeats():
+            async with self._session.channel.heartbeats():
                 for entry in entries:
                     await self._put(entry, begun, receiving)
                 await self._all_answered(receiving)
@@ -95,16 +95,16 @@ class PutsAhead:
     async def _put_alone(self, shown: str, name: str, reader: Reader) -> None:
         try:
             source = source_of(shown, reader)
-            receipt = await upload(self._conversation, reader, name, source, {}, lambda done, _: self._run.within(shown, done))
+            receipt = await upload(self._session, reader, name, source, {}, lambda done, _: self._run.within(shown, done))
         except FtransferError as error:
-            if not self._conversation.is_between_commands:
+            if not self._session.is_between_commands:
                 raise
             self._run.failed(shown, error)
         else:
             self._run.item(TreeItem(shown, "copied", receipt.size, receipt.digest))
 
     async def _put_ahead(self, put: _Put, reader: Reader) -> None:
-        channel, connection, about = self._conversation.channel, self._conversation.connection, reader.entry
+        channel, connection, about = self._session.channel, self._session.connection, reader.entry
         options: dict[str, Any] = {"size": about.size, "mtime_ns": about.mtime_ns, "mode": about.mode}
         if about.size > AT_ONCE_BYTES:  # the server is to keep what has come, should the connection be cut
             options["source"] = source_of(put.shown, reader)
@@ -120,7 +120,7 @@ class PutsAhead:
         if put.failure is None and not put.answered.is_set():
             await channel.send(connection.send_end(End(put.size, put.digest)))
         else:  # the server waits for our word that nothing more comes
-            await give_up(self._conversation, put.failure or Aborted("the server has refused it"))
+            await give_up(self._session, put.failure or Aborted("the server has refused it"))
 
     async def _send_content(self, put: _Put, reader: Reader) -> None:
         """Send the bytes and note their digest, or why there is none; stop when the server has answered early."""
@@ -133,7 +133,7 @@ class PutsAhead:
 
         digest = RunningDigest(reader)
         try:
-            await send_content(self._conversation.channel, reader, 0, put.size, digest, moved, lambda: not put.answered.is_set())
+            await send_content(self._session.channel, reader, 0, put.size, digest, moved, lambda: not put.answered.is_set())
             if not put.answered.is_set():
                 put.digest = await digest.finish(put.size)
                 await confirm(reader, 0, put.size, put.digest)
@@ -148,7 +148,7 @@ class PutsAhead:
         """Take the answers in, until cancelled."""
         while True:
             put = await self._unanswered.get()
-            answer = await self._conversation.outcome()
+            answer = await self._session.outcome()
             put.answered.set()
             if isinstance(answer, FtransferError):
                 self._run.failed(put.shown, put.failure or answer)

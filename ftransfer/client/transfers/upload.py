@@ -1,4 +1,4 @@
-"""One local file or stream to a server, over one conversation. Called again on the next, it goes on where the server stands."""
+"""One local file or stream to a server, over one session. Called again on the next, it goes on where the server stands."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, NoReturn, Protocol
 
-from ftransfer.client.retry import afresh_once
-from ftransfer.client.session import Conversation
+from ftransfer.client.retry import restart_once
+from ftransfer.client.session import ClientSession
 from ftransfer.digest import Digest, Hasher, digest_of
 from ftransfer.errors import (
     Aborted,
@@ -26,7 +26,7 @@ from ftransfer.protocol.connection import Event
 from ftransfer.protocol.replies import End, Meta, Reply, take, take_count
 from ftransfer.protocol.state import State
 from ftransfer.storage.base import Reader
-from ftransfer.system.threads import movers, run_job, stop_task
+from ftransfer.system.threads import io_pool, run_job, stop_task
 from ftransfer.transfer.pump import BLOCK, send_content
 from ftransfer.transfer.records import Receipt
 from ftransfer.transfer.running_digest import RunningDigest, confirm
@@ -45,7 +45,7 @@ def source_of(path: str, reader: Reader) -> str:
 
 
 async def upload(
-    conversation: Conversation,
+    session: ClientSession,
     reader: Reader,
     name: str,
     source: str,
@@ -67,10 +67,8 @@ async def upload(
     """
     announced = {**announcement_of(reader), **options}
     if reader.entry.size <= AT_ONCE_BYTES:
-        return await _upload_at_once(conversation, reader, name, announced)
-    return await afresh_once(
-        lambda: _upload_waiting(conversation, reader, name, {**announced, "source": source, "wait": True}, report)
-    )
+        return await _upload_at_once(session, reader, name, announced)
+    return await restart_once(lambda: _upload_waiting(session, reader, name, {**announced, "source": source, "wait": True}, report))
 
 
 def announcement_of(reader: Reader) -> dict[str, Any]:
@@ -80,12 +78,12 @@ def announcement_of(reader: Reader) -> dict[str, Any]:
 
 
 async def _upload_waiting(
-    conversation: Conversation, reader: Reader, name: str, announced: Mapping[str, Any], report: Report
+    session: ClientSession, reader: Reader, name: str, announced: Mapping[str, Any], report: Report
 ) -> Receipt:
     """Ask the server where to begin, and send from there."""
-    meta = await offered(conversation, reader, name, announced)
+    meta = await offered(session, reader, name, announced)
     try:
-        return await upload_from(conversation, reader, name, meta, report)
+        return await upload_from(session, reader, name, meta, report)
     except DigestMismatch as error:
         if not await is_unchanged(reader):  # some of it was sent before the change, and hashed after it
             raise changed(name) from error
@@ -93,50 +91,50 @@ async def _upload_waiting(
         raise
 
 
-async def offered(conversation: Conversation, reader: Reader, name: str, announced: Mapping[str, Any]) -> Meta:
+async def offered(session: ClientSession, reader: Reader, name: str, announced: Mapping[str, Any]) -> Meta:
     """Announce a file, and hear from where on the server wants it."""
-    await conversation.say("put", name, announced)
-    meta = await conversation.answer()
+    await session.say("put", name, announced)
+    meta = await session.answer()
     if not isinstance(meta, Meta):
-        raise conversation.out_of_turn(meta)
+        raise session.out_of_turn(meta)
     if meta.offset > reader.entry.size:
-        conversation.abort()
+        session.abort()
         raise OffsetConflict(f"{escape(name)}: the server has more bytes than the file", name=name)
     return meta
 
 
-async def upload_from(conversation: Conversation, reader: Reader, name: str, meta: Meta, report: Report) -> Receipt:
+async def upload_from(session: ClientSession, reader: Reader, name: str, meta: Meta, report: Report) -> Receipt:
     """Send what is missing from the offset on."""
     digest = RunningDigest(reader)
     try:
         digest.allow(meta.offset)
         digest.follow()
         report(meta.offset, reader.entry.size)
-        values, text = await _send(conversation, reader, name, meta.offset, digest, report)
+        values, text = await _send(session, reader, name, meta.offset, digest, report)
     finally:
         await digest.close()
     return receipt_of(name, values, reader.entry.size, text, kept=meta.offset, restarted=meta.restarted)
 
 
-async def _upload_at_once(conversation: Conversation, reader: Reader, name: str, announced: Mapping[str, Any]) -> Receipt:
+async def _upload_at_once(session: ClientSession, reader: Reader, name: str, announced: Mapping[str, Any]) -> Receipt:
     """Send command, data and end in one go: one round trip in all."""
     data = await reader.read(0, AT_ONCE_BYTES + 1)
     if len(data) != reader.entry.size and await is_unchanged(reader):  # as in /proc: only reading shows how much there is
-        return await upload_stream(conversation, _Stream(reader), name, _without_size(announced), lambda *_: None)
+        return await upload_stream(session, _Stream(reader), name, _without_size(announced), lambda *_: None)
     data = data[: reader.entry.size]
     text = digest_of(data)
     try:
         await confirm(reader, 0, reader.entry.size, text)
     except SourceChanged as error:
         raise changed(name) from error
-    connection, cap = conversation.connection, conversation.channel.limits.max_chunk_bytes
-    await conversation.say("put", name, announced)
+    connection, cap = session.connection, session.channel.limits.max_chunk_bytes
+    await session.say("put", name, announced)
     frames: list[bytes] = []
     for start in range(0, len(data), cap):
         piece = data[start : start + cap]
         frames += [connection.send_data_header(len(piece)), piece]
-    await conversation.channel.send(*frames, connection.send_end(End(len(data), text)))
-    return receipt_of(name, await conversation.reply(), len(data), text)
+    await session.channel.send(*frames, connection.send_end(End(len(data), text)))
+    return receipt_of(name, await session.reply(), len(data), text)
 
 
 async def is_unchanged(reader: Reader) -> bool:
@@ -166,16 +164,16 @@ class _Stream:
 
     def read(self, size: int) -> memoryview:
         view = memoryview(bytearray(size))
-        count = self._reader.read_now(self._position, view)
+        count = self._reader.read_blocking(self._position, view)
         self._position += count
         return view[:count]
 
 
 async def _send(
-    conversation: Conversation, reader: Reader, name: str, offset: int, digest: RunningDigest, report: Report
+    session: ClientSession, reader: Reader, name: str, offset: int, digest: RunningDigest, report: Report
 ) -> tuple[Mapping[str, Any], Digest]:
     """Send the data and the end; give the reply and the digest. An error that the server says meanwhile stops the sending."""
-    channel, connection = conversation.channel, conversation.connection
+    channel, connection = session.channel, session.connection
     size = reader.entry.size
     position = offset
 
@@ -185,7 +183,7 @@ async def _send(
         report(position, size)
 
     text = ""
-    async with listening(conversation) as answer:
+    async with listening(session) as answer:
         async with channel.heartbeats():
             try:
                 await send_content(channel, reader, offset, size - offset, digest, moved, lambda: not answer.done())
@@ -193,22 +191,22 @@ async def _send(
                     text = await digest.finish(size)
                     await confirm(reader, 0, size, text)
             except (SourceChanged, ShareError) as error:
-                await give_up(conversation, error)
+                await give_up(session, error)
                 with contextlib.suppress(FtransferError):  # "aborted": after that the connection is in step again
                     await answer
                 if isinstance(error, ShareError):
                     raise
                 raise changed(name) from error
         if answer.done():
-            await refused(conversation, answer)
+            await refused(session, answer)
         await channel.send(connection.send_end(End(size, text)))
-        return values(conversation, await answer), text
+        return values(session, await answer), text
 
 
 @contextlib.asynccontextmanager
-async def listening(conversation: Conversation) -> AsyncIterator[asyncio.Task[Event]]:
+async def listening(session: ClientSession) -> AsyncIterator[asyncio.Task[Event]]:
     """Give a task that waits for the answer while the block sends."""
-    task = asyncio.get_running_loop().create_task(conversation.answer())
+    task = asyncio.get_running_loop().create_task(session.answer())
     try:
         yield task
     except ChannelError:
@@ -220,21 +218,21 @@ async def listening(conversation: Conversation) -> AsyncIterator[asyncio.Task[Ev
         await stop_task(task)
 
 
-async def refused(conversation: Conversation, answer: asyncio.Task[Event]) -> NoReturn:
+async def refused(session: ClientSession, answer: asyncio.Task[Event]) -> NoReturn:
     """The server has answered before the end: with an error, after which it waits for our word that nothing more comes."""
     try:
         event = answer.result()
     except FtransferError as error:
-        if conversation.connection.state is State.DISCARDING:
-            await give_up(conversation, error)
+        if session.connection.state is State.DISCARDING:
+            await give_up(session, error)
         raise
-    raise conversation.out_of_turn(event)
+    raise session.out_of_turn(event)
 
 
-async def give_up(conversation: Conversation, why: FtransferError) -> None:
+async def give_up(session: ClientSession, why: FtransferError) -> None:
     """Say that nothing more comes of the put under way, unless its end has been sent."""
-    if conversation.connection.said in (State.RECEIVING, State.DISCARDING):
-        await conversation.channel.send(conversation.connection.send_error(Aborted(str(why))))
+    if session.connection.said in (State.RECEIVING, State.DISCARDING):
+        await session.channel.send(session.connection.send_error(Aborted(str(why))))
 
 
 class Readable(Protocol):
@@ -243,31 +241,29 @@ class Readable(Protocol):
     def read(self, size: int, /) -> bytes | memoryview: ...
 
 
-async def upload_stream(
-    conversation: Conversation, stream: Readable, name: str, options: Mapping[str, Any], report: Report
-) -> Receipt:
+async def upload_stream(session: ClientSession, stream: Readable, name: str, options: Mapping[str, Any], report: Report) -> Receipt:
     """Send what a stream gives until its end, of a size that nobody knows yet. It cannot be tried again: the bytes are gone.
 
     Raises:
         OSError: The stream failed; the server was told to publish nothing.
     """
-    channel, connection = conversation.channel, conversation.connection
+    channel, connection = session.channel, session.connection
     hasher = Hasher()
-    await conversation.say("put", name, options)
-    async with listening(conversation) as answer:
+    await session.say("put", name, options)
+    async with listening(session) as answer:
         async with channel.heartbeats():
             try:
-                while not answer.done() and (block := await run_job(movers(), lambda: _read_block(stream))):
+                while not answer.done() and (block := await run_job(io_pool(), lambda: _read_block(stream))):
                     hasher.update(block)
                     await channel.send_chunk(block)
                     report(hasher.size, None)
             except OSError as error:
-                await give_up(conversation, Aborted(f"the source failed: {error.strerror or error}"))
+                await give_up(session, Aborted(f"the source failed: {error.strerror or error}"))
                 raise
         if answer.done():
-            await refused(conversation, answer)
+            await refused(session, answer)
         await channel.send(connection.send_end(End(hasher.size, hasher.digest())))
-        return receipt_of(name, values(conversation, await answer), hasher.size, hasher.digest())
+        return receipt_of(name, values(session, await answer), hasher.size, hasher.digest())
 
 
 def _read_block(stream: Readable) -> bytes | memoryview:
@@ -277,9 +273,9 @@ def _read_block(stream: Readable) -> bytes | memoryview:
     return block
 
 
-def values(conversation: Conversation, event: Event) -> Mapping[str, Any]:
+def values(session: ClientSession, event: Event) -> Mapping[str, Any]:
     if not isinstance(event, Reply):
-        raise conversation.out_of_turn(event)
+        raise session.out_of_turn(event)
     return event.values
 
 

@@ -9,11 +9,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from ftransfer.client.session import Conversation
+from ftransfer.client.session import ClientSession
 from ftransfer.client.transfers.download import LONG_PATH_S
 from ftransfer.client.transfers.segments import Segment, Segments
 from ftransfer.errors import ChannelError, Closed, FtransferError, RequestError
-from ftransfer.transport import Link
+from ftransfer.transport import Transport
 
 FIRST_STREAMS = 8
 MAX_STREAMS = 32
@@ -27,15 +27,15 @@ _QUEUING = 1.35
 # A file is large from this size on; below, one connection is as quick.
 LARGE_BYTES = 16 << 20
 
-Connect = Callable[[], Awaitable[Conversation]]
-Work = Callable[[Conversation], Awaitable[None]]
+Connect = Callable[[], Awaitable[ClientSession]]
+Work = Callable[[ClientSession], Awaitable[None]]
 
 
 def streams_for(path_s: float, size: int, wanted: int | None) -> int:
     """Give how many connections to begin with; 1 means that the ordinary way is the better one.
 
     Args:
-        path_s: The time to the server and back, without load (Conversation.path_s).
+        path_s: The time to the server and back, without load (ClientSession.path_s).
         wanted: A number that the user asks for, or None.
     """
     if wanted is not None:
@@ -63,7 +63,7 @@ class Growth:
         return True
 
 
-class Streams:
+class WorkerPool:
     """Workers, each with a connection, that take from the same segments; leaving the block ends them all.
 
     One that loses its connection, or that the server has no room for, leaves its work to the others. When none is left, or one
@@ -81,12 +81,12 @@ class Streams:
         self._fixed = fixed
         self._changed = asyncio.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._links: dict[Link, int] = {}  # how much each had carried when that was last looked at
+        self._links: dict[Transport, int] = {}  # how much each had carried when that was last looked at
         self._working = 0
         self._error: FtransferError | None = None
         self._lost: FtransferError | None = None
 
-    async def __aenter__(self) -> Streams:
+    async def __aenter__(self) -> WorkerPool:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -95,7 +95,7 @@ class Streams:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    def start(self, main: Conversation, work: Work, *, main_works: bool) -> None:
+    def start(self, main: ClientSession, work: Work, *, main_works: bool) -> None:
         """Start the workers. With `main_works` one of them is over `main`, whose first bytes come a few round trips earlier.
 
         `work` returns when nothing is left to do, with its connection between two commands.
@@ -108,12 +108,12 @@ class Streams:
 
     def _add_apart(self, count: int, work: Work) -> None:
         async def apart() -> None:
-            conversation = await self._connect()
+            session = await self._connect()
             try:
-                await self._watched(conversation, work)
-                await conversation.close()
+                await self._watched(session, work)
+                await session.close()
             finally:
-                conversation.abort()
+                session.abort()
 
         for _ in range(count):
             self._add(apart)
@@ -138,11 +138,11 @@ class Streams:
             self._working -= 1
         await self.tell()
 
-    async def _watched(self, conversation: Conversation, work: Work) -> None:
-        link = conversation.channel.link
-        self._links[link] = link.carried_bytes
+    async def _watched(self, session: ClientSession, work: Work) -> None:
+        link = session.channel.link
+        self._links[link] = link.bytes_transferred
         try:
-            await work(conversation)
+            await work(session)
         finally:
             del self._links[link]
 
@@ -165,7 +165,7 @@ class Streams:
         """Give how many bytes have got through since the last call."""
         total = 0
         for link, before in self._links.items():
-            self._links[link] = now = max(before, link.carried_bytes)
+            self._links[link] = now = max(before, link.bytes_transferred)
             total += now - before
         return total
 

@@ -8,9 +8,9 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
-from ftransfer.client.paths import RemoteName, share_path, tidy
-from ftransfer.client.session import Conversation
-from ftransfer.client.transfers.download import expire_parts
+from ftransfer.client.paths import RemoteName, normalise_path, share_path
+from ftransfer.client.session import ClientSession
+from ftransfer.client.transfers.download import expire_partials
 from ftransfer.client.trees.compare import Entries, compare_listings, compare_with_server, nothing, remote_entries
 from ftransfer.client.trees.count import count_local, count_remote, counted
 from ftransfer.client.trees.destination import is_empty, until_whole
@@ -22,7 +22,7 @@ from ftransfer.errors import FtransferError, NameRefused, NotAFolder, NotFound
 from ftransfer.names import SafeName, escape
 from ftransfer.storage.base import FILE, Entry, Store
 from ftransfer.storage.local import LocalStore
-from ftransfer.system.threads import movers, run_job
+from ftransfer.system.threads import io_pool, run_job
 from ftransfer.transfer.records import ProgressCallback, described_from_wire
 from ftransfer.transfer.selection import everything, glob_selection, split_glob
 from ftransfer.transfer.spool import Spool
@@ -30,7 +30,7 @@ from ftransfer.transfer.spool import Spool
 if TYPE_CHECKING:
     from ftransfer.client.client import Client
 
-_Attempt = Callable[[Conversation], Awaitable[None]]
+_Attempt = Callable[[ClientSession], Awaitable[None]]
 _BATCH = 1024  # entries that are compared in one go
 
 
@@ -48,32 +48,36 @@ async def get_tree(
     remote = share_path(path)
     run = TreeRun(options, on_item, progress)
     async with (
-        _destination(tidy(dest), durable=client.durable, dry_run=options.dry_run, is_copy=True) as (store, was_missing, root),
+        _destination(normalise_path(dest), durable=client.durable, dry_run=options.dry_run, is_copy=True) as (
+            store,
+            was_missing,
+            root,
+        ),
         until_whole(store, remote, run, is_new=was_missing) as is_ours,
     ):
         is_plain = not (options.links or options.dry_run or options.checksum) and options.wanted is everything
         is_fresh = is_plain and await is_empty(store)
 
-        async def attempt(conversation: Conversation) -> None:
+        async def attempt(session: ClientSession) -> None:
             nonlocal is_fresh
-            sparing = run.options = options.sparing(conversation.hello.hides, remote)
+            sparing = run.options = options.sparing(session.hello.hides, remote)
             if is_ours:
-                about = await conversation.outcome_of("stat", str(remote) or "/", {})
+                about = await session.outcome_of("stat", str(remote) or "/", {})
                 if not isinstance(about, FtransferError):  # else it is what a new folder is
                     root.about = described_from_wire(about, remote)
             if is_fresh:
                 is_fresh = False  # if this attempt is cut, the next one has something to compare with
-                await pull_fresh_tree(conversation, store, remote, run, keep_cancelled=client.keep_cancelled)
+                await pull_fresh_tree(session, store, remote, run, keep_cancelled=client.keep_cancelled)
                 return
 
             async def planning(plan: Plan) -> None:
                 if options.dry_run and was_missing:
-                    source = remote_entries(conversation, remote, links=options.links)
+                    source = remote_entries(session, remote, links=options.links)
                     await compare_listings(plan, source, nothing(), options.rules)
                 else:
-                    await compare_with_server(plan, conversation, store, remote, sparing, pulls=True)
+                    await compare_with_server(plan, session, store, remote, sparing, pulls=True)
 
-            await pull_tree(conversation, store, remote, run, planning, keep_cancelled=client.keep_cancelled)
+            await pull_tree(session, store, remote, run, planning, keep_cancelled=client.keep_cancelled)
 
         async with counted(run, lambda: count_remote(client, remote, run)):
             report = await _receive(client, str(remote), store, run, attempt)
@@ -96,13 +100,13 @@ async def get_matching(
     remote = share_path(folder)
     wanted = glob_selection(rest)
     run = TreeRun(options, on_item, progress)
-    async with _destination(tidy(dest), durable=client.durable, dry_run=options.dry_run) as (store, was_missing, _):
+    async with _destination(normalise_path(dest), durable=client.durable, dry_run=options.dry_run) as (store, was_missing, _):
         matching = Spool()
 
-        async def attempt(conversation: Conversation) -> None:
+        async def attempt(session: ClientSession) -> None:
             if not len(matching):
                 recursive = "/" in rest or "**" in rest
-                async for entries in remote_entries(conversation, remote, links=False, recursive=recursive):
+                async for entries in remote_entries(session, remote, links=False, recursive=recursive):
                     for entry in entries:
                         if entry.kind == FILE and wanted(entry.name, False):
                             matching.add(entry)
@@ -110,7 +114,7 @@ async def get_matching(
                     raise NotFound(f"{escape(pattern)}: no file of that pattern", name=pattern)
             there = nothing() if options.dry_run and was_missing else _already_there(store, matching)
             await pull_tree(
-                conversation,
+                session,
                 store,
                 remote,
                 run,
@@ -128,11 +132,11 @@ async def get_told(
     """Do in a store, which is like a folder of the server, what is told to have been done there."""
     run = TreeRun(options, on_item, None)
 
-    async def attempt(conversation: Conversation) -> None:
+    async def attempt(session: ClientSession) -> None:
         def planning(plan: Plan) -> Awaitable[None]:
-            return plan_told(plan, conversation, store, remote, told, delete=options.delete)
+            return plan_told(plan, session, store, remote, told, delete=options.delete)
 
-        await pull_tree(conversation, store, remote, run, planning, keep_cancelled=client.keep_cancelled)
+        await pull_tree(session, store, remote, run, planning, keep_cancelled=client.keep_cancelled)
 
     return await _receive(client, str(remote), store, run, attempt)
 
@@ -153,7 +157,7 @@ async def put_tree(
     store = await LocalStore.open(folder, durable=client.durable)
     try:
         async with counted(run, lambda: count_local(store, run)):
-            return await _run(client, str(remote), run, lambda conversation: push_tree(conversation, store, remote, run))
+            return await _run(client, str(remote), run, lambda session: push_tree(session, store, remote, run))
     finally:
         await store.close()
 
@@ -173,19 +177,17 @@ def _refuse_empty(path: RemoteName, local: str | os.PathLike[str], options: Tree
 async def _receive(client: Client, name: str, store: Store, run: TreeRun, attempt: _Attempt) -> TreeReport:
     report = await _run(client, name, run, attempt)
     if not run.options.dry_run:
-        await expire_parts(store)
+        await expire_partials(store)
     return report
 
 
 async def _run(client: Client, name: str, run: TreeRun, attempt: _Attempt) -> TreeReport:
     began = time.monotonic()
-    await client.persist(name, lambda conversation, report: _attempt_once(conversation, report, run, attempt), None)
+    await client.with_retries(name, lambda session, report: _attempt_once(session, report, run, attempt), None)
     return run.report._replace(seconds=time.monotonic() - began)
 
 
-async def _attempt_once(
-    conversation: Conversation, report: Callable[[int, int | None], None], run: TreeRun, attempt: _Attempt
-) -> None:
+async def _attempt_once(session: ClientSession, report: Callable[[int, int | None], None], run: TreeRun, attempt: _Attempt) -> None:
     steps = 0
 
     def moved() -> None:
@@ -195,7 +197,7 @@ async def _attempt_once(
 
     report(0, None)
     run.attempt(moved)
-    await attempt(conversation)
+    await attempt(session)
 
 
 @contextlib.asynccontextmanager
@@ -230,7 +232,7 @@ async def _destination(
         return path
 
     try:
-        folder = await run_job(movers(), prepare)
+        folder = await run_job(io_pool(), prepare)
     except FileExistsError as error:
         raise NotAFolder(f"{escape(path)}: is not a folder", name=path) from error
     except OSError as error:
@@ -242,10 +244,10 @@ async def _destination(
         finally:
             await store.close()
         if root.is_done and not dry_run:
-            await run_job(movers(), lambda: root.set(folder))
+            await run_job(io_pool(), lambda: root.set(folder))
     except BaseException:
         if not dry_run:
-            await run_job(movers(), lambda: _remove_empty(missing))
+            await run_job(io_pool(), lambda: _remove_empty(missing))
         raise
 
 

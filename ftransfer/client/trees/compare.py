@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Iterator, Sequence
 
-from ftransfer.client.session import Asked, Conversation, require_count
+from ftransfer.client.session import Asked, ClientSession, require_count
 from ftransfer.client.trees.run import Plan, TreeOptions, TreeRun, below
 from ftransfer.errors import FtransferError, NotFound, ShareError, SourceChanged, TransferError
 from ftransfer.names import ROOT, SafeName, parse_name
@@ -30,23 +30,23 @@ Entries = AsyncIterator[Sequence[Entry]]
 
 
 async def compare_with_server(
-    plan: Plan, conversation: Conversation, store: Store, remote: SafeName, options: TreeOptions, *, pulls: bool
+    plan: Plan, session: ClientSession, store: Store, remote: SafeName, options: TreeOptions, *, pulls: bool
 ) -> None:
     """Compare all of a store with a folder of the server; with `pulls` the server's is the source, else it is the destination.
 
     Raises:
         NotFound: There is no such source. (A destination that is not there is empty.)
         SourceChanged: Of the server's folder less was listed than it had announced in its spans.
-        NotAFolder, and what ends a conversation.
+        NotAFolder, and what ends a session.
     """
-    differences = await ask_differences(conversation, store, remote, options, pulls=pulls)
-    await compare_ranges(plan, differences, conversation, store, remote, options, pulls=pulls)
+    differences = await ask_differences(session, store, remote, options, pulls=pulls)
+    await compare_ranges(plan, differences, session, store, remote, options, pulls=pulls)
 
 
 async def compare_ranges(
     plan: Plan,
     differences: Differences,
-    conversation: Conversation,
+    session: ClientSession,
     store: Store,
     remote: SafeName,
     options: TreeOptions,
@@ -60,11 +60,11 @@ async def compare_ranges(
     has_shrunk = False
     for number, within in enumerate(ranges):
         if differences.told:
-            said = await _ask_ahead(conversation, remote, ranges, number, said, links=options.links)
+            said = await _ask_ahead(session, remote, ranges, number, said, links=options.links)
         if within.after:
             plan.add_all(comparison.resume(await _folders_down_to(store, within.after)))
-        ours = store.list(ROOT, recursive=True, links=options.links, others=True, within=within)
-        theirs = _Counted(_answer(conversation, remote, pulls=pulls) if differences.told else nothing())
+        ours = store.scan(ROOT, recursive=True, links=options.links, others=True, within=within)
+        theirs = _Counted(_answer(session, remote, pulls=pulls) if differences.told else nothing())
         async with closing(ours), closing(theirs.batches):
             async for actions in comparison.actions(theirs, ours) if pulls else comparison.actions(ours, theirs):
                 plan.add_all(actions)
@@ -101,15 +101,15 @@ async def compare_listings(plan: Plan, source: Entries, there: Entries, rules: R
     plan.unchanged += comparison.unchanged
 
 
-async def remote_entries(conversation: Conversation, remote: SafeName, *, links: bool, recursive: bool = True) -> Entries:
+async def remote_entries(session: ClientSession, remote: SafeName, *, links: bool, recursive: bool = True) -> Entries:
     """Give all entries below a folder of the server in batches, with names relative to it: in the order of comparison if recursive.
 
     Raises:
         NotFound, NotAFolder, RemoteProtocolError, NameRefused.
     """
     how = {"recursive": recursive or None, "links": links or None, "others": recursive or None}
-    await conversation.say("dir", str(remote), how)
-    async for entries in _answer(conversation, remote, pulls=True):
+    await session.say("dir", str(remote), how)
+    async for entries in _answer(session, remote, pulls=True):
         yield entries
 
 
@@ -121,37 +121,37 @@ async def nothing() -> Entries:
 
 
 async def ask_differences(
-    conversation: Conversation, store: Store, remote: SafeName, options: TreeOptions, *, pulls: bool
+    session: ClientSession, store: Store, remote: SafeName, options: TreeOptions, *, pulls: bool
 ) -> Differences:
     """Give the ranges of names in which a store and a folder of the server differ. Raises as compare_with_server."""
-    # Digests of content are not in the spans, and names that take no part would make them differ.
-    if FEATURE not in conversation.hello.features or options.checksum or options.selects:
+    # DigestService of content are not in the spans, and names that take no part would make them differ.
+    if FEATURE not in session.hello.features or options.checksum or options.selects:
         return Differences([WHOLE])
     lines = read_ahead(store.lines(ROOT, links=options.links, others=True))
     try:
         async with contextlib.aclosing(lines):
-            return await find_differences(_spans(conversation, remote, links=options.links), lines)
+            return await find_differences(_spans(session, remote, links=options.links), lines)
     except NotFound:
         if pulls:
             raise
         return Differences([WHOLE], told=False)
 
 
-async def _spans(conversation: Conversation, remote: SafeName, *, links: bool) -> AsyncIterator[Span]:
-    await conversation.say("dir", str(remote), {"spans": True, "recursive": True, "links": links or None, "others": True})
+async def _spans(session: ClientSession, remote: SafeName, *, links: bool) -> AsyncIterator[Span]:
+    await session.say("dir", str(remote), {"spans": True, "recursive": True, "links": links or None, "others": True})
     count = 0
-    while isinstance(event := await conversation.answer(), Listing):
+    while isinstance(event := await session.answer(), Listing):
         for item in event.items:
             span = span_from_wire(item)
             count += span.entries
             yield span
     if not isinstance(event, Reply):
-        raise conversation.out_of_turn(event)
+        raise session.out_of_turn(event)
     require_count(event.values, "entries", count)
 
 
 async def _ask_ahead(
-    conversation: Conversation, remote: SafeName, ranges: Sequence[Range], number: int, said: int, *, links: bool
+    session: ClientSession, remote: SafeName, ranges: Sequence[Range], number: int, said: int, *, links: bool
 ) -> int:
     """Ask for the range of a number, if that has not been done, and for some of those behind it; give how many have been said."""
     room = _AHEAD_CHARACTERS - sum(len(within.after) + len(within.until) for within in ranges[number:said])
@@ -161,16 +161,16 @@ async def _ask_ahead(
         if room < 0 and said > number:
             break
         bounds = {"after": within.after or None, "until": within.until or None}
-        await conversation.say("dir", str(remote), {"recursive": True, "links": links or None, "others": True, **bounds})
+        await session.say("dir", str(remote), {"recursive": True, "links": links or None, "others": True, **bounds})
         said += 1
     return said
 
 
-async def _answer(conversation: Conversation, remote: SafeName, *, pulls: bool) -> Entries:
+async def _answer(session: ClientSession, remote: SafeName, *, pulls: bool) -> Entries:
     """Give the entries that answer a `dir` which has been said. A destination that is not there has none."""
     count = 0
     try:
-        while isinstance(event := await conversation.answer(), Listing):
+        while isinstance(event := await session.answer(), Listing):
             count += len(event.items)
             yield entries_from_wire(event.items, remote, relative=True)
     except NotFound:
@@ -178,7 +178,7 @@ async def _answer(conversation: Conversation, remote: SafeName, *, pulls: bool) 
             raise
         return
     if not isinstance(event, Reply):
-        raise conversation.out_of_turn(event)
+        raise session.out_of_turn(event)
     require_count(event.values, "entries", count)
 
 
@@ -196,10 +196,10 @@ async def _folders_down_to(store: Store, name: str) -> Sequence[Entry]:
     return folders
 
 
-async def compare_digests(conversation: Conversation, store: Store, remote: SafeName, plan: Plan, run: TreeRun) -> None:
+async def compare_digests(session: ClientSession, store: Store, remote: SafeName, plan: Plan, run: TreeRun) -> None:
     """Compare files of the same size by their digests, here and at the server; plan to copy what differs."""
     commands: Iterator[Asked] = (("checksum", str(below(remote, entry.name)), {}) for entry, _ in plan.all_compared())
-    async with contextlib.aclosing(conversation.ask_many(commands)) as answers:
+    async with contextlib.aclosing(session.ask_many(commands)) as answers:
         for entry, differs_besides in plan.all_compared():
             answer = await anext(answers)
             try:

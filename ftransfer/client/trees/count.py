@@ -46,17 +46,17 @@ async def counted(run: TreeRun, count: Callable[[], Awaitable[None]]) -> AsyncGe
 
 async def count_remote(client: Client, remote: SafeName, run: TreeRun) -> None:
     """Count the files below a folder of the share, over a connection of its own, which belongs to the transfer."""
-    conversation = await client._another()
+    session = await client._another()
     try:
-        await _count(remote_entries(conversation, remote, links=False), run)
-        await conversation.close()
+        await _count(remote_entries(session, remote, links=False), run)
+        await session.close()
     finally:
-        conversation.abort()
+        session.abort()
 
 
 async def count_local(store: Store, run: TreeRun) -> None:
     """Count the files of a local tree."""
-    await _count(store.list(ROOT, recursive=True), run)
+    await _count(store.scan(ROOT, recursive=True), run)
 
 
 async def _count(batches: Entries, run: TreeRun) -> None:

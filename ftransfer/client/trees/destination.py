@@ -12,14 +12,14 @@ import contextlib
 import os
 from collections.abc import AsyncIterator
 
-from ftransfer.client.paths import RemoteName, share_path, tidy
+from ftransfer.client.paths import RemoteName, normalise_path, share_path
 from ftransfer.client.transfers.download import OWNER
 from ftransfer.client.trees.run import TreeRun
 from ftransfer.errors import FtransferError
 from ftransfer.names import RESERVED_PREFIX, ROOT, SafeName
-from ftransfer.storage.base import Announcement, Store
+from ftransfer.storage.base import Store, UploadSpec
 from ftransfer.storage.local import LocalStore
-from ftransfer.system.threads import movers, run_job
+from ftransfer.system.threads import io_pool, run_job
 
 _MARK = SafeName((f"{RESERVED_PREFIX}-tree",))  # a name that no content can have
 
@@ -35,16 +35,16 @@ async def destination_of(path: RemoteName, dest: str | os.PathLike[str]) -> str:
     """
     source = share_path(path)
     folder = os.fspath(dest)
-    inside = tidy(os.path.join(folder, source.last))
+    inside = normalise_path(os.path.join(folder, source.last))
     if folder.endswith(os.sep):
         return inside
-    if not await run_job(movers(), lambda: os.path.isdir(folder)) or await _is_unfinished(folder, source):
-        return tidy(folder)
+    if not await run_job(io_pool(), lambda: os.path.isdir(folder)) or await _is_unfinished(folder, source):
+        return normalise_path(folder)
     return inside
 
 
 async def _is_unfinished(folder: str, source: SafeName) -> bool:
-    if not await run_job(movers(), lambda: os.path.isdir(os.path.join(folder, RESERVED_PREFIX))):
+    if not await run_job(io_pool(), lambda: os.path.isdir(os.path.join(folder, RESERVED_PREFIX))):
         return False
     try:
         store = await LocalStore.open(folder, durable=False)
@@ -69,15 +69,15 @@ async def until_whole(store: Store, source: SafeName, run: TreeRun, *, is_new: b
     if source.is_root or not is_ours:
         yield is_ours
         return
-    mark = await store.open_write(_MARK, Announcement(source=str(source), owner=OWNER))
+    mark = await store.open_write(_MARK, UploadSpec(source=str(source), owner=OWNER))
     try:
         # One in each run: the mark is as old as the last of them.
-        await (run_job(movers(), lambda: mark.write_now(memoryview(b"."))) if mark.fast else mark.write(b"."))
+        await (run_job(io_pool(), lambda: mark.write_blocking(memoryview(b"."))) if mark.supports_threads else mark.write(b"."))
         yield True
     except BaseException:
-        await (mark.keep() if await _has_content(store) else mark.abort())
+        await (mark.suspend() if await _has_content(store) else mark.abort())
         raise
-    await (mark.keep() if run.report.failed else mark.abort())
+    await (mark.suspend() if run.report.failed else mark.abort())
 
 
 async def _is_marked(store: Store, source: SafeName) -> bool:
@@ -87,7 +87,7 @@ async def _is_marked(store: Store, source: SafeName) -> bool:
 
 async def is_empty(store: Store) -> bool:
     """Whether there is nothing in the store but partials."""
-    async with contextlib.aclosing(store.list(ROOT, recursive=True, others=True)) as batches:
+    async with contextlib.aclosing(store.scan(ROOT, recursive=True, others=True)) as batches:
         return await anext(batches, None) is None
 
 

@@ -24,7 +24,7 @@ from ftransfer.names import SafeName, escape, parse_name
 from ftransfer.protocol.live import CREATED, REMOVED, Change, LiveEvent
 from ftransfer.storage.base import FILE
 from ftransfer.storage.local import LocalStore
-from ftransfer.system.threads import movers, run_job
+from ftransfer.system.threads import io_pool, run_job
 
 # Folders come and go in flocks: the trees are compared so long after the last change, at the latest so long after the first.
 _QUIET_S = 0.3
@@ -42,7 +42,7 @@ _KIND_OF_CHANGE = {"copied": CREATED, "removed": REMOVED}
 _UNRIPE = (DigestMismatch, RemoteProtocolError, SourceChanged, Truncated)
 
 
-class Follower:
+class Mirror:
     """Keeps `dest` like the folder `path` of the share.
 
     Args:
@@ -113,7 +113,7 @@ class Follower:
             return True
         is_gone = self._store is None
         if self._store is not None and not await self._store.is_in_place():
-            is_gone = not await run_job(movers(), self._dest.is_dir)
+            is_gone = not await run_job(io_pool(), self._dest.is_dir)
             if not is_gone:
                 return True  # another folder has its name
             await self._leave_dest()
@@ -169,7 +169,7 @@ class Follower:
             await get_told(self._client, self._store, self._path, told, self._told_options, lambda item: None)
         await self._leave_dest()
         with contextlib.suppress(OSError):
-            await run_job(movers(), self._dest.rmdir)
+            await run_job(io_pool(), self._dest.rmdir)
 
     @property
     def _told_options(self) -> TreeOptions:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any
 
-from ftransfer.client.session import Conversation, require_count
+from ftransfer.client.session import ClientSession, require_count
 from ftransfer.client.transfers.download import Download
 from ftransfer.client.trees.compare import compare_digests, compare_with_server, remote_entries
 from ftransfer.client.trees.run import (
@@ -39,7 +39,7 @@ from ftransfer.protocol.replies import Outcomes, Reply
 from ftransfer.storage.base import FILE, FOLDER, LINK, OTHER, Entry, SmallFile, Store, Writer
 from ftransfer.transfer.below import StoreBelow
 from ftransfer.transfer.packs import MAX_ITEMS, in_frames, refusal_from_wire, unpack
-from ftransfer.transfer.pipeline import OneBehind
+from ftransfer.transfer.pipeline import OverlappedStep
 from ftransfer.transfer.records import entry_from_wire
 from ftransfer.transfer.spool import Spool
 
@@ -52,7 +52,7 @@ _COMPARISONS = 3
 
 
 async def pull_tree(
-    conversation: Conversation,
+    session: ClientSession,
     store: Store,
     remote: SafeName,
     run: TreeRun,
@@ -60,7 +60,7 @@ async def pull_tree(
     *,
     keep_cancelled: bool,
 ) -> None:
-    """Make a local tree like the one below a folder of the server; on a new conversation it does what is left.
+    """Make a local tree like the one below a folder of the server; on a new session it does what is left.
 
     Args:
         planning: Compares the two, and notes in a plan what is to be done (client.comparing).
@@ -72,20 +72,20 @@ async def pull_tree(
     options = run.options
     with Plan() as plan:
         await _settle(planning, plan)
-        await compare_digests(conversation, store, remote, plan, run)
+        await compare_digests(session, store, remote, plan, run)
         run.begin(plan)
         tell_untouched(plan, run)
         if options.dry_run:
-            await tell_plan(plan, run, _lister(conversation, remote), options)
+            await tell_plan(plan, run, _lister(session, remote), options)
             return
         for entry in plan.unlocked:
             with contextlib.suppress(FtransferError):  # where that is refused, what is written there will say so
                 await store.set_attributes(parse_name(entry.name), mode=entry.mode | 0o700)
         await _write_links(store, plan.links, run)
-        await _pull_small(conversation, store, remote, plan.small, run)
-        await _pull_large(conversation, store, remote, plan.large, run, keep_cancelled=keep_cancelled)
+        await _pull_small(session, store, remote, plan.small, run)
+        await _pull_large(session, store, remote, plan.large, run, keep_cancelled=keep_cancelled)
         for entry, count in plan.staged_with_counts():
-            await _pull_over(conversation, store, remote, entry, count, run, keep_cancelled=keep_cancelled)
+            await _pull_over(session, store, remote, entry, count, run, keep_cancelled=keep_cancelled)
         for entry in plan.removed:
             await _remove(store, entry, run)
         for entry in plan.set:
@@ -93,16 +93,16 @@ async def pull_tree(
         await _set_folders(store, plan.folders, run)
 
 
-def _lister(conversation: Conversation, remote: SafeName) -> ListSource:
+def _lister(session: ClientSession, remote: SafeName) -> ListSource:
     async def listed(folder: SafeName, **how: bool) -> AsyncGenerator[Sequence[Entry], None]:
-        async for entries in remote_entries(conversation, SafeName(remote.parts + folder.parts), links=how["links"]):
+        async for entries in remote_entries(session, SafeName(remote.parts + folder.parts), links=how["links"]):
             yield [entry._replace(name=f"{folder}/{entry.name}") for entry in entries]
 
     return listed
 
 
 async def _pull_over(
-    conversation: Conversation,
+    session: ClientSession,
     store: Store,
     remote: SafeName,
     entry: Entry,
@@ -116,23 +116,21 @@ async def _pull_over(
     with run_below(run, entry.name) as staged:
         try:
             if entry.kind == FOLDER:
-                await _pull_beside(
-                    conversation, store, below(remote, entry.name), beside, entry, staged, keep_cancelled=keep_cancelled
-                )
+                await _pull_beside(session, store, below(remote, entry.name), beside, entry, staged, keep_cancelled=keep_cancelled)
             elif entry.kind == LINK:
                 (error,) = await store.write_small([SmallFile(str(beside), LINK, entry.mtime_ns, entry.mode, target=entry.target)])
                 if error is not None:
                     raise error
                 staged.item(TreeItem("", "linked"))
             else:
-                coming = Download(conversation, str(below(remote, entry.name)), store, beside, keep_cancelled=keep_cancelled)
+                coming = Download(session, str(below(remote, entry.name)), store, beside, keep_cancelled=keep_cancelled)
                 await coming.ask()
                 writer = await coming.receive(lambda done, _: staged.within("", done), _nothing)
                 await _publish("", coming, writer, staged)
             if not staged.report.failed:
                 await store.rename(beside, name, over=True)
         except FtransferError as error:
-            if not conversation.is_between_commands:
+            if not session.is_between_commands:
                 raise
             staged.failed("", error)
         if staged.report.failed:
@@ -145,7 +143,7 @@ async def _pull_over(
 
 
 async def _pull_beside(
-    conversation: Conversation,
+    session: ClientSession,
     store: Store,
     source: SafeName,
     beside: SafeName,
@@ -159,9 +157,9 @@ async def _pull_beside(
     inside = StoreBelow(store, beside)
 
     async def planning(plan: Plan) -> None:
-        await compare_with_server(plan, conversation, inside, source, run.options, pulls=True)
+        await compare_with_server(plan, session, inside, source, run.options, pulls=True)
 
-    await pull_tree(conversation, inside, source, run, planning, keep_cancelled=keep_cancelled)
+    await pull_tree(session, inside, source, run, planning, keep_cancelled=keep_cancelled)
     await store.set_attributes(beside, mtime_ns=entry.mtime_ns, mode=entry.mode)
     run.item(TreeItem("", "made"))
 
@@ -182,18 +180,16 @@ async def _settle(planning: Callable[[Plan], Awaitable[None]], plan: Plan) -> No
     return None
 
 
-async def pull_fresh_tree(
-    conversation: Conversation, store: Store, remote: SafeName, run: TreeRun, *, keep_cancelled: bool
-) -> None:
+async def pull_fresh_tree(session: ClientSession, store: Store, remote: SafeName, run: TreeRun, *, keep_cancelled: bool) -> None:
     """As pull_tree, into an empty folder: the server sends all that there is, without a listing first."""
     with Plan() as plan:
         run.find(plan)
-        await conversation.say("mget", str(remote), {"recursive": True, "others": True})
-        await conversation.channel.send(conversation.connection.send_finish())
-        intake = _Intake(conversation, store, remote, run, plan)
+        await session.say("mget", str(remote), {"recursive": True, "others": True})
+        await session.channel.send(session.connection.send_finish())
+        intake = _Intake(session, store, remote, run, plan)
         await intake.receive()
         run.found(plan)
-        await _pull_large(conversation, store, remote, plan.large, run, keep_cancelled=keep_cancelled)
+        await _pull_large(session, store, remote, plan.large, run, keep_cancelled=keep_cancelled)
         await _set_folders(store, plan.folders, run, deepest_first=True)
 
 
@@ -213,11 +209,11 @@ async def _write_links(store: Store, links: Spool, run: TreeRun) -> None:
         run.stored(files, await store.write_small(files))
 
 
-async def _pull_small(conversation: Conversation, store: Store, remote: SafeName, small: Spool, run: TreeRun) -> None:
+async def _pull_small(session: ClientSession, store: Store, remote: SafeName, small: Spool, run: TreeRun) -> None:
     if not small:
         return
-    await conversation.say("mget")
-    intake = _Intake(conversation, store, remote, run, None)
+    await session.say("mget")
+    intake = _Intake(session, store, remote, run, None)
     asking = asyncio.create_task(intake.ask(small))
     try:
         await intake.receive()
@@ -236,8 +232,8 @@ class _Intake:
     was asked for (`plan`), lie below it.
     """
 
-    def __init__(self, conversation: Conversation, store: Store, remote: SafeName, run: TreeRun, plan: Plan | None) -> None:
-        self._conversation = conversation
+    def __init__(self, session: ClientSession, store: Store, remote: SafeName, run: TreeRun, plan: Plan | None) -> None:
+        self._session = session
         self._store = store
         self._remote = remote
         self._run = run
@@ -252,7 +248,7 @@ class _Intake:
 
     async def ask(self, small: Spool) -> None:
         """Send the names, never so far ahead that more than _WINDOW are unanswered."""
-        channel, connection = self._conversation.channel, self._conversation.connection
+        channel, connection = self._session.channel, self._session.connection
         for batch in small.batches(MAX_ITEMS):
             while len(self._awaited) >= _WINDOW:
                 self._answered.clear()
@@ -268,9 +264,9 @@ class _Intake:
         Raises:
             RemoteProtocolError: The reply announces something else than came, or files that were asked for did not come.
         """
-        channel = self._conversation.channel
+        channel = self._session.channel
         while True:
-            event = await self._conversation.answer()
+            event = await self._session.answer()
             match event:
                 case Payload():
                     # While a pack is stored the next one gathers in the socket's buffer: two threads would only take turns.
@@ -287,7 +283,7 @@ class _Intake:
                         require_count(values, key, came)
                     return
                 case _:
-                    raise self._conversation.out_of_turn(event)
+                    raise self._session.out_of_turn(event)
             self._answered.set()
 
     def _relative(self, names: Sequence[str]) -> list[str]:
@@ -347,7 +343,7 @@ def _not_asked_for(name: str) -> RemoteProtocolError:
 
 
 async def _pull_large(
-    conversation: Conversation, store: Store, remote: SafeName, large: Spool, run: TreeRun, *, keep_cancelled: bool
+    session: ClientSession, store: Store, remote: SafeName, large: Spool, run: TreeRun, *, keep_cancelled: bool
 ) -> None:
     """Receive files one after the other, each asked for while the one before it comes, and published while the next one does."""
     if not large:
@@ -356,7 +352,7 @@ async def _pull_large(
     entries = iter(large)
     asked: deque[tuple[str, Download]] = deque()
     folder: SafeName | None = None
-    publishing = OneBehind()
+    publishing = OverlappedStep()
     try:
         while True:
             while len(asked) < _ASKED_AHEAD and (entry := next(entries, None)) is not None:
@@ -365,7 +361,7 @@ async def _pull_large(
                     folder = name.parent
                     await store.make_folder(folder, parents=True)
                 whole, is_begun = str(below(remote, entry.name)), entry.name in begun
-                coming = Download(conversation, whole, store, name, keep_cancelled=keep_cancelled, begun=is_begun)
+                coming = Download(session, whole, store, name, keep_cancelled=keep_cancelled, begun=is_begun)
                 await coming.ask()
                 asked.append((entry.name, coming))
             if not asked:
@@ -377,7 +373,7 @@ async def _pull_large(
                     publishing.finish,
                 )
             except FtransferError as error:
-                if not conversation.is_in_step:
+                if not session.is_in_step:
                     raise  # the connection, or our own disk: the rest would fail as well
                 if isinstance(error, DigestMismatch) and error.kept:
                     await coming.ask()  # what was kept does not match, and is gone: from the start, then

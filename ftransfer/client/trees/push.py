@@ -9,8 +9,8 @@ from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ftransfer.client.files import ask_partials
-from ftransfer.client.session import Asked, Conversation, require_count
-from ftransfer.client.transfers.pipelined_upload import PutsAhead
+from ftransfer.client.session import Asked, ClientSession, require_count
+from ftransfer.client.transfers.pipelined_upload import PipelinedUploads
 from ftransfer.client.transfers.upload import source_of, upload
 from ftransfer.client.trees.compare import ask_differences, compare_digests, compare_ranges
 from ftransfer.client.trees.run import (
@@ -45,9 +45,9 @@ from ftransfer.transfer.packs import (
     PACK_BYTES,
     encode_files,
     in_frames,
-    is_worth_reading_ahead,
     receipt_of_pack,
     refusal_from_wire,
+    should_prefetch,
 )
 from ftransfer.transfer.pipeline import read_ahead
 from ftransfer.transfer.spool import Spool
@@ -55,89 +55,89 @@ from ftransfer.transfer.spool import Spool
 _INDEX_BYTES = 32 * 1024  # the most that one item takes in the index of a pack: a long name, each byte written as six
 
 
-async def push_tree(conversation: Conversation, store: Store, remote: SafeName, run: TreeRun) -> None:
-    """Make a folder of the server like a local tree; on a new conversation it does what is left.
+async def push_tree(session: ClientSession, store: Store, remote: SafeName, run: TreeRun) -> None:
+    """Make a folder of the server like a local tree; on a new session it does what is left.
 
     Raises:
         FtransferError: What ends the whole: the connection, a share that takes nothing. Failures of single names go to `run`.
     """
     options = run.options
-    with Plan(min(MAX_PACKED_BYTES, conversation.channel.limits.max_chunk_bytes - _INDEX_BYTES)) as plan:
-        differences = await ask_differences(conversation, store, remote, options, pulls=False)
+    with Plan(min(MAX_PACKED_BYTES, session.channel.limits.max_chunk_bytes - _INDEX_BYTES)) as plan:
+        differences = await ask_differences(session, store, remote, options, pulls=False)
         if not (differences.told or options.links or options.dry_run):
-            await _push_fresh(conversation, store, remote, run, plan)
+            await _push_fresh(session, store, remote, run, plan)
             return
-        await compare_ranges(plan, differences, conversation, store, remote, options, pulls=False)
-        await compare_digests(conversation, store, remote, plan, run)
+        await compare_ranges(plan, differences, session, store, remote, options, pulls=False)
+        await compare_digests(session, store, remote, plan, run)
         run.begin(plan)
         tell_untouched(plan, run)
         if options.dry_run:
-            await tell_plan(plan, run, store.list, options)
+            await tell_plan(plan, run, store.scan, options)
             return
-        await _unlock(conversation, remote, plan)
-        await _make_folders(conversation, store, remote, plan, run)
-        push = _Push(conversation, store, remote, run)
+        await _unlock(session, remote, plan)
+        await _make_folders(session, store, remote, plan, run)
+        push = _Push(session, store, remote, run)
         if plan.small or plan.links:
             await push.packs(push.contents(plan))
-        await _push_large(conversation, store, remote, plan, run)
+        await _push_large(session, store, remote, plan, run)
         for entry, count in plan.staged_with_counts():
-            await _push_over(conversation, store, remote, entry, count, run)
-        await _remove(conversation, remote, plan.removed, run)
-        await _set_attributes(conversation, remote, plan.set, run)
+            await _push_over(session, store, remote, entry, count, run)
+        await _remove(session, remote, plan.removed, run)
+        await _set_attributes(session, remote, plan.set, run)
         if plan.folders:
             await push.packs(_folders(plan))
-        await _set_root(conversation, store, remote, run)
+        await _set_root(session, store, remote, run)
 
 
-async def _push_fresh(conversation: Conversation, store: Store, remote: SafeName, run: TreeRun, plan: Plan) -> None:
+async def _push_fresh(session: ClientSession, store: Store, remote: SafeName, run: TreeRun, plan: Plan) -> None:
     """Send all that there is, where the server has nothing: each folder is walked and read in one go, with no listing before."""
     run.find(plan)
-    await _make_folders(conversation, store, remote, plan, run)
-    push = _Push(conversation, store, remote, run)
+    await _make_folders(session, store, remote, plan, run)
+    push = _Push(session, store, remote, run)
     await push.packs(push.everything(plan))
     run.found(plan)
     if plan.large:
-        await _make_parents(conversation, remote, plan)
-        await _push_large(conversation, store, remote, plan, run)
+        await _make_parents(session, remote, plan)
+        await _push_large(session, store, remote, plan, run)
         if plan.folders:
             await push.packs(_folders(plan, deepest_first=True))
-    await _set_root(conversation, store, remote, run)
+    await _set_root(session, store, remote, run)
 
 
-async def _push_over(conversation: Conversation, store: Store, remote: SafeName, entry: Entry, count: int, run: TreeRun) -> None:
+async def _push_over(session: ClientSession, store: Store, remote: SafeName, entry: Entry, count: int, run: TreeRun) -> None:
     """Make something beside what has its name; only when that is complete, it takes the place."""
     beside, name = below(remote, str(name_beside(entry.name))), below(remote, entry.name)
     with run_below(run, entry.name) as staged:
         try:
             if entry.kind == FOLDER:
-                await push_tree(conversation, StoreBelow(store, parse_name(entry.name)), beside, staged)
+                await push_tree(session, StoreBelow(store, parse_name(entry.name)), beside, staged)
                 staged.item(TreeItem("", "made"))
             else:
-                await _push_one(conversation, store, beside, entry, staged)
+                await _push_one(session, store, beside, entry, staged)
             if not staged.report.failed:
-                await conversation.ask("mv", str(beside), {"to": str(name), "over": True})
+                await session.ask("mv", str(beside), {"to": str(name), "over": True})
         except FtransferError as error:
-            if not conversation.is_between_commands:
+            if not session.is_between_commands:
                 raise
             staged.failed("", error)
         if staged.report.failed:
-            await conversation.outcome_of("rm", str(beside), {"recursive": True})
+            await session.outcome_of("rm", str(beside), {"recursive": True})
             return
         if count:
             run.removed(entry, count)
         staged.tell()
 
 
-async def _push_one(conversation: Conversation, store: Store, beside: SafeName, entry: Entry, run: TreeRun) -> None:
+async def _push_one(session: ClientSession, store: Store, beside: SafeName, entry: Entry, run: TreeRun) -> None:
     """Send a file or a link under another name than its own."""
     if entry.kind == LINK:
-        push = _Push(conversation, store, beside.parent, run, told={beside.last: ""})
+        push = _Push(session, store, beside.parent, run, told={beside.last: ""})
         await push.packs(_given([SmallFile(beside.last, LINK, entry.mtime_ns, entry.mode, target=entry.target)]))
         return
     reader = await store.open_read(parse_name(entry.name))
     try:
         source = source_of(entry.name, reader)
-        receipt = await upload(conversation, reader, str(beside), source, {}, lambda done, _: run.within("", done))
+        receipt = await upload(session, reader, str(beside), source, {}, lambda done, _: run.within("", done))
     finally:
         await reader.close()
     run.item(TreeItem("", "copied", receipt.size, receipt.digest))
@@ -147,12 +147,12 @@ async def _given(group: Group) -> AsyncGenerator[Group, None]:
     yield group
 
 
-async def _set_attributes(conversation: Conversation, remote: SafeName, spool: Spool, run: TreeRun) -> None:
+async def _set_attributes(session: ClientSession, remote: SafeName, spool: Spool, run: TreeRun) -> None:
     """Set mode and time of files whose content is right."""
     commands: Iterator[Asked] = (
         ("setstat", str(below(remote, entry.name)), {"mtime_ns": entry.mtime_ns, "mode": entry.mode}) for entry in spool
     )
-    async with contextlib.aclosing(conversation.ask_many(commands)) as answers:
+    async with contextlib.aclosing(session.ask_many(commands)) as answers:
         for entry in spool:
             answer = await anext(answers)
             if isinstance(answer, FtransferError):
@@ -161,12 +161,12 @@ async def _set_attributes(conversation: Conversation, remote: SafeName, spool: S
                 run.item(TreeItem(entry.name, "updated"))
 
 
-async def _unlock(conversation: Conversation, remote: SafeName, plan: Plan) -> None:
+async def _unlock(session: ClientSession, remote: SafeName, plan: Plan) -> None:
     """Give the owner's bits to folders in which something changes. Their mode is set at the end."""
     commands: Iterator[Asked] = (
         ("setstat", str(below(remote, entry.name)), {"mode": entry.mode | 0o700}) for entry in plan.unlocked
     )
-    async for _ in conversation.ask_many(commands):
+    async for _ in session.ask_many(commands):
         pass  # where that is refused, what is put there will say so
 
 
@@ -184,11 +184,11 @@ class _Push:
     """The sending side of an mput: packs go out while outcomes come in."""
 
     def __init__(
-        self, conversation: Conversation, store: Store, remote: SafeName, run: TreeRun, told: Mapping[str, str] | None = None
+        self, session: ClientSession, store: Store, remote: SafeName, run: TreeRun, told: Mapping[str, str] | None = None
     ) -> None:
         """`told`: by what other names things are told."""
         self._told = told or {}
-        self._conversation = conversation
+        self._session = session
         self._store = store
         self._run = run
         self._prefix = "" if remote.is_root else f"{remote}/"
@@ -244,7 +244,7 @@ class _Push:
     async def packs(self, groups: AsyncGenerator[Group, None]) -> None:
         """Send groups and take their outcomes in."""
         self._stored = self._failed = 0
-        await self._conversation.say("mput")
+        await self._session.say("mput")
         sending, receiving = asyncio.create_task(self._send(groups)), asyncio.create_task(self._receive())
         try:
             await asyncio.wait([sending, receiving], return_when=asyncio.FIRST_EXCEPTION)
@@ -257,10 +257,10 @@ class _Push:
             await stop_task(receiving)
 
     async def _send(self, groups: AsyncGenerator[Group, None]) -> None:
-        channel, connection = self._conversation.channel, self._conversation.connection
+        channel, connection = self._session.channel, self._session.connection
         async with channel.heartbeats():
             is_local = channel.link.is_local
-            async for group in read_ahead(groups, lambda group: is_worth_reading_ahead(group, is_local=is_local)):
+            async for group in read_ahead(groups, lambda group: should_prefetch(group, is_local=is_local)):
                 if not group:
                     continue
                 for some, buffers, digest in in_frames(group, lambda some: (some, *encode_files(connection, some, self._prefix))):
@@ -270,7 +270,7 @@ class _Push:
 
     async def _receive(self) -> None:
         while True:
-            event = await self._conversation.answer()
+            event = await self._session.answer()
             match event:
                 case Outcomes(items=items):
                     for item in items:
@@ -282,7 +282,7 @@ class _Push:
                     require_count(values, "failed", self._failed)
                     return
                 case _:
-                    raise self._conversation.out_of_turn(event)
+                    raise self._session.out_of_turn(event)
 
     def _take(self, outcome: Any) -> None:
         """Take in what became of the next item, or of the whole next pack."""
@@ -320,35 +320,35 @@ def _not_sent() -> RemoteProtocolError:
     return RemoteProtocolError("the server acknowledges something that was not sent")
 
 
-async def _make_folders(conversation: Conversation, store: Store, remote: SafeName, plan: Plan, run: TreeRun) -> None:
+async def _make_folders(session: ClientSession, store: Store, remote: SafeName, plan: Plan, run: TreeRun) -> None:
     """Make the root of the tree, and the folders for large files; those for small files are made with them."""
     if not remote.is_root:
         above = [] if remote.parent.is_root else [("mkdir", str(remote.parent), {"parents": True})]
         # The second fails if it is there already; the third then if that is no folder.
         commands = [*above, ("mkdir", str(remote), {}), ("mkdir", str(remote), {"parents": True})]
-        answers = [answer async for answer in conversation.ask_many(commands)]
+        answers = [answer async for answer in session.ask_many(commands)]
         for answer in (*answers[:-2], answers[-1]):
             if isinstance(answer, FtransferError):
                 raise answer
         if not isinstance(answers[-2], FtransferError):
             run.sets_root = True
             mode = (await store.stat(ROOT)).mode
-            await conversation.outcome_of("setstat", str(remote), {"mode": mode})  # before there is anything to be seen in it
-    await _make_parents(conversation, remote, plan)
+            await session.outcome_of("setstat", str(remote), {"mode": mode})  # before there is anything to be seen in it
+    await _make_parents(session, remote, plan)
 
 
-async def _make_parents(conversation: Conversation, remote: SafeName, plan: Plan) -> None:
+async def _make_parents(session: ClientSession, remote: SafeName, plan: Plan) -> None:
     wanted = (SafeName(remote.parts + parent.parts) for parent in _parents(plan))
-    async for answer in conversation.ask_many(("mkdir", str(name), {"parents": True}) for name in wanted):
+    async for answer in session.ask_many(("mkdir", str(name), {"parents": True}) for name in wanted):
         if isinstance(answer, FtransferError):
             raise answer
 
 
-async def _set_root(conversation: Conversation, store: Store, remote: SafeName, run: TreeRun) -> None:
+async def _set_root(session: ClientSession, store: Store, remote: SafeName, run: TreeRun) -> None:
     """Give the root of the tree its mode and time, if this command has made it."""
     if run.sets_root and not remote.is_root:
         about = await store.stat(ROOT)
-        await conversation.outcome_of("setstat", str(remote), {"mtime_ns": about.mtime_ns, "mode": about.mode})
+        await session.outcome_of("setstat", str(remote), {"mtime_ns": about.mtime_ns, "mode": about.mode})
 
 
 def _parents(plan: Plan) -> Iterator[SafeName]:
@@ -370,18 +370,18 @@ async def _folders(plan: Plan, *, deepest_first: bool = False) -> AsyncGenerator
         yield [SmallFile(entry.name, FOLDER, entry.mtime_ns, entry.mode) for entry in batch]
 
 
-async def _push_large(conversation: Conversation, store: Store, remote: SafeName, plan: Plan, run: TreeRun) -> None:
+async def _push_large(session: ClientSession, store: Store, remote: SafeName, plan: Plan, run: TreeRun) -> None:
     if plan.large:
-        begun = {partial.name for partial in await ask_partials(conversation, str(remote))}
-        await PutsAhead(conversation, store, remote, run).send(plan.large, begun)
+        begun = {partial.name for partial in await ask_partials(session, str(remote))}
+        await PipelinedUploads(session, store, remote, run).send(plan.large, begun)
 
 
-async def _remove(conversation: Conversation, remote: SafeName, spool: Spool, run: TreeRun) -> None:
+async def _remove(session: ClientSession, remote: SafeName, spool: Spool, run: TreeRun) -> None:
     def options(entry: Entry) -> dict[str, Any]:
         return {"recursive": True} if is_whole(entry, run) else {}
 
     commands = (("rm", str(below(remote, entry.name)), options(entry)) for entry in spool)
-    async with contextlib.aclosing(conversation.ask_many(commands)) as answers:
+    async with contextlib.aclosing(session.ask_many(commands)) as answers:
         for entry in spool:
             answer = await anext(answers)
             if isinstance(answer, NotFound):

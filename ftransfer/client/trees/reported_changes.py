@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator
 
-from ftransfer.client.session import Asked, Conversation
+from ftransfer.client.session import Asked, ClientSession
 from ftransfer.client.trees.run import Plan, below
 from ftransfer.errors import FtransferError
 from ftransfer.names import SafeName, parse_name
@@ -62,11 +62,11 @@ class Told:
         yield from sorted({name.rpartition("/")[0] for name in (*self.files, *self.gone)} - {""})
 
 
-async def plan_told(plan: Plan, conversation: Conversation, store: Store, remote: SafeName, told: Told, *, delete: bool) -> None:
+async def plan_told(plan: Plan, session: ClientSession, store: Store, remote: SafeName, told: Told, *, delete: bool) -> None:
     """Note in a plan what makes the names here as they were told to be."""
     if delete:
         for old, new, change in told.moved:
-            await _take_over(conversation, store, remote, old, new, change)
+            await _take_over(session, store, remote, old, new, change)
     for name, change in told.files.items():
         here = await _find(store, name)
         told.is_surprised |= here is not None and here.kind != FILE
@@ -77,7 +77,7 @@ async def plan_told(plan: Plan, conversation: Conversation, store: Store, remote
         if here is not None and here.kind == change.kind:
             plan.removed.add(here)
         told.is_surprised |= here is not None and here.kind != change.kind
-    await _plan_folders(plan, conversation, remote, told)
+    await _plan_folders(plan, session, remote, told)
 
 
 async def _find(store: Store, name: str) -> Entry | None:
@@ -87,26 +87,26 @@ async def _find(store: Store, name: str) -> Entry | None:
         return None
 
 
-async def _take_over(conversation: Conversation, store: Store, remote: SafeName, old: str, new: str, change: Change) -> None:
+async def _take_over(session: ClientSession, store: Store, remote: SafeName, old: str, new: str, change: Change) -> None:
     """Move a large file here as it was moved there, if its content is the same; else it will be fetched."""
     here = await _find(store, old)
     if here is None or (here.kind, here.size) != (FILE, change.size):
         return
     try:
-        digest = (await conversation.ask("checksum", str(below(remote, new)))).get("digest")
+        digest = (await session.ask("checksum", str(below(remote, new)))).get("digest")
         if digest == await digest_in_store(store, parse_name(old)):
             await store.make_folder(parse_name(new).parent, parents=True)
             await store.rename(parse_name(old), parse_name(new), replace=True)
     except FtransferError:
-        if not conversation.is_in_step:
+        if not session.is_in_step:
             raise
 
 
-async def _plan_folders(plan: Plan, conversation: Conversation, remote: SafeName, told: Told) -> None:
+async def _plan_folders(plan: Plan, session: ClientSession, remote: SafeName, told: Told) -> None:
     """Note the folders around the names, whose mtime has changed with what is in them."""
     names = list(told.parents())
     commands: Iterator[Asked] = (("stat", str(below(remote, name)), {}) for name in names)
-    async with contextlib.aclosing(conversation.ask_many(commands)) as answers:
+    async with contextlib.aclosing(session.ask_many(commands)) as answers:
         for name in names:
             answer = await anext(answers)
             if isinstance(answer, FtransferError):

@@ -36,7 +36,7 @@ from ftransfer.transfer.packs import MAX_PACKED_BYTES
 from ftransfer.transfer.records import Progress, ProgressCallback
 from ftransfer.transfer.selection import Wanted, everything, hidden_names
 from ftransfer.transfer.spool import Mark, Spool
-from ftransfer.transfer.treediff import Action, Doing, Rules
+from ftransfer.transfer.treediff import Action, ActionKind, Rules
 
 _MOST_PATTERNS = 1000
 
@@ -356,43 +356,43 @@ class Plan:
     def add(self, action: Action) -> None:
         entry = action.entry
         match action.doing:
-            case Doing.COPY:
+            case ActionKind.COPY:
                 self.add_copy(entry)
-            case Doing.COMPARE:
+            case ActionKind.COMPARE:
                 self.compared.add(entry)
-            case Doing.COMPARE_AND_SET:
+            case ActionKind.COMPARE_AND_SET:
                 self.compared_and_set.add(entry)
-            case Doing.SET:
+            case ActionKind.SET:
                 self.set.add(entry)
-            case Doing.LINK:
+            case ActionKind.LINK:
                 self.links.add(entry)
-            case Doing.FOLDER:
+            case ActionKind.FOLDER:
                 self.folders.add(entry)
-            case Doing.FOLDER_IF_COPIED:
+            case ActionKind.FOLDER_IF_COPIED:
                 self.folders_if_copied.add(entry)
-            case Doing.UNLOCK:
+            case ActionKind.UNLOCK:
                 self.unlocked.add(entry)
-            case Doing.STAGE:
+            case ActionKind.STAGE:
                 self.staged.add(entry)
                 self.staged_counts.append(action.things)
-            case Doing.ENTER:
+            case ActionKind.ENTER:
                 self._entered.append(self.removed.mark())
-            case Doing.REMOVE_TREE:
+            case ActionKind.REMOVE_TREE:
                 self.removed.cut(self._entered.pop())
                 self.removed.add(entry._replace(size=action.things))
-            case Doing.REMOVE:
+            case ActionKind.REMOVE:
                 if entry.kind == FOLDER:
                     self._entered.pop()
                 self.removed.add(entry._replace(size=1) if entry.kind == FOLDER else entry)
-            case Doing.KEEP:
+            case ActionKind.KEEP:
                 if not entry.unread:
                     self._entered.pop()
                 self.kept.add(entry._replace(why=action.why))
-            case Doing.REFUSE:
+            case ActionKind.REFUSE:
                 self.refused.add(entry._replace(why=action.why))
-            case Doing.UNREAD:
+            case ActionKind.UNREAD:
                 self.unread.add(entry)
-            case Doing.LEAVE_OUT:
+            case ActionKind.LEAVE_OUT:
                 self.left_out.add(entry)
 
     def add_all(self, actions: Sequence[Action]) -> None:
@@ -479,7 +479,7 @@ async def tell_plan(plan: Plan, run: TreeRun, source: ListSource, options: TreeO
     """Report what would be done.
 
     Args:
-        source: Lists a folder of the source, as Store.list.
+        source: Lists a folder of the source, as Store.scan.
     """
     for entry, count in plan.staged_with_counts():
         if count:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ftransfer.errors import Closed, TimedOut, TlsRequired
 from ftransfer.limits import Limits
 from ftransfer.protocol.foreign import ForeignProtocol, foreign_in
-from ftransfer.transport import Link
+from ftransfer.transport import Transport
 from ftransfer.transport.channel import Channel
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _FIRST_WORDS_S = 0.003
 _FIRST_WORDS_MOST_S = 0.1
 
 
-async def encrypt(link: Link, tls: ServerTls, limits: Limits) -> bool:
+async def encrypt(link: Transport, tls: ServerTls, limits: Limits) -> bool:
     """Encrypt a connection that has just been made; return False if the peer left without a byte, as to see who listens here.
 
     Raises:

@@ -23,8 +23,8 @@ from ftransfer.protocol.replies import PARTS, Hello
 from ftransfer.service.audit import Audit
 from ftransfer.service.bandwidth import RateBounds, Rates
 from ftransfer.service.changes import Changes, Watcher
-from ftransfer.service.connection_limiter import Gate
-from ftransfer.service.digests import Digests
+from ftransfer.service.connection_limiter import ConnectionLimiter
+from ftransfer.service.digests import DigestService
 from ftransfer.service.expiry import expire_partials
 from ftransfer.service.hub import Hub
 from ftransfer.service.journal import Journals
@@ -34,11 +34,11 @@ from ftransfer.service.networks import Networks
 from ftransfer.service.penalties import source_of
 from ftransfer.service.share import Share
 from ftransfer.storage.base import KEEP_PARTIALS_S
-from ftransfer.system.heap import Slack
+from ftransfer.system.heap import HeapTrimmer
 from ftransfer.transfer.spans import FEATURE as SPANS
-from ftransfer.transport import Link
+from ftransfer.transport import Transport
 from ftransfer.transport.channel import Channel
-from ftransfer.transport.listener import Port
+from ftransfer.transport.listener import Listener
 from ftransfer.version import VERSION
 
 if TYPE_CHECKING:
@@ -73,21 +73,21 @@ class Server:
         self._limits = limits
         self._announced = _announced(limits)
         self._welcome = welcome
-        self.gate = Gate(limits, asyncio.get_running_loop().time, trusted)
+        self.limiter = ConnectionLimiter(limits, asyncio.get_running_loop().time, trusted)
         self._logins = LoginQueue()
         self.rates = Rates(rates)
         self._audit = audit
         self._journals = Journals(audit)
-        self.digests = Digests(limits)
+        self.digests = DigestService(limits)
         self.memory = ContentMemory(limits.max_content_bytes)
         self._hub = Hub(limits)
         self._tls = tls
         self._changes = Changes(self._hub, limits, watcher, hiding=share.hiding)
         self._admission = admission
         self._sessions: dict[Session, asyncio.Task[None]] = {}
-        self._slack = Slack()
+        self._heap_trimmer = HeapTrimmer()
         self._refusing: set[asyncio.Task[None]] = set()
-        self._port: Port | None = None
+        self._port: Listener | None = None
         self._expiring: asyncio.Task[NoReturn] | None = None
 
     @classmethod
@@ -127,7 +127,7 @@ class Server:
         """
         server = cls(share, limits, welcome, watcher, tls=tls, admission=admission, rates=rates, audit=audit, trusted=trusted)
         try:
-            server._port = await Port.open(host, port, server._accept, direct=direct)
+            server._port = await Listener.open(host, port, server._accept, direct=direct)
         except (OSError, OverflowError) as error:
             raise CannotListen(_why_not(error, host, port)) from error
         server.addresses = server._port.addresses
@@ -144,9 +144,9 @@ class Server:
         """The sessions that are connected now."""
         return self._sessions
 
-    def _accept(self, link: Link) -> None:
+    def _accept(self, link: Transport) -> None:
         channel = Channel(link, Role.SERVER, self._limits)
-        refusal = self.gate.refusal(link.peer_host)
+        refusal = self.limiter.refusal(link.peer_host)
         if refusal is not None:
             self._turn_away(channel, link, refusal)
             return
@@ -155,24 +155,24 @@ class Server:
         live = (self.digests, self._hub, self._changes, self.memory)
         guard = (self._tls, self._admission)
         session = Session(self.session_count, channel, self._share, self._limits, HANDLERS, hello, *live, *guard)
-        session.ticket = ticket = self.gate.enter(link.peer_host, channel.abort)
+        session.slot = slot = self.limiter.enter(link.peer_host, channel.abort)
         session.logins, session.rates = self._logins, self.rates
         session.audit, session.journals = self._audit, self._journals
         task = asyncio.get_running_loop().create_task(session.run())
         self._sessions[session] = task
-        self._slack.note(len(self._sessions))
+        self._heap_trimmer.note(len(self._sessions))
 
         def ended(_: asyncio.Task[None]) -> None:
             channel.abort()  # a task that is cancelled before its first step does not come to it
             self._sessions.pop(session, None)
-            ticket.leave()
-            self._slack.note(len(self._sessions))
+            slot.leave()
+            self._heap_trimmer.note(len(self._sessions))
 
         task.add_done_callback(ended)
 
     def set_limits(self, limits: Limits) -> None:
         """Set other limits, for the sessions that come from now on."""
-        self._limits = self.gate.limits = limits
+        self._limits = self.limiter.limits = limits
         self._announced = _announced(limits)
 
     def renew_logins(self) -> None:
@@ -182,7 +182,7 @@ class Server:
             if session.is_withdrawn:
                 task.cancel()
 
-    def _turn_away(self, channel: Channel, link: Link, refusal: Busy) -> None:
+    def _turn_away(self, channel: Channel, link: Transport, refusal: Busy) -> None:
         journal = self._journals.of(source_of(link.peer_host))
         journal.note("%s refused: %s", link.peer, refusal)
         journal.record("connect", peer=link.peer, result=refusal.code)
@@ -239,7 +239,7 @@ class Server:
         expiring = [self._expiring] if self._expiring is not None else []
         await asyncio.gather(*tasks, *self._refusing, *expiring, return_exceptions=True)
         self._logins.close()
-        self._slack.stop()
+        self._heap_trimmer.stop()
         self._journals.stop()
         await self._changes.stop()
 

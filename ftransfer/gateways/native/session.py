@@ -35,8 +35,8 @@ from ftransfer.protocol.state import State
 from ftransfer.service.audit import Audit
 from ftransfer.service.bandwidth import Rates, owner_of
 from ftransfer.service.changes import Changes
-from ftransfer.service.connection_limiter import Ticket
-from ftransfer.service.digests import Digests
+from ftransfer.service.connection_limiter import Slot
+from ftransfer.service.digests import DigestService
 from ftransfer.service.hub import Hub
 from ftransfer.service.journal import Journal, Journals
 from ftransfer.service.login_queue import LoginQueue
@@ -74,7 +74,7 @@ class Session:
         "_bad_lines", "_handlers", "_hello", "_journal", "_lines", "_login", "_login_by", "_loop", "_principal",
         "_share", "_tls", "admission", "audit", "began_at", "changes", "channel", "command", "connection", "digest", "digests",
         "failed_logins", "has_left", "holding", "hub", "is_admitted", "is_stopping", "is_withdrawn", "journals", "limits", "logins",
-        "memory", "moved", "number", "rates", "seat", "share", "size", "ticket", "total", "__weakref__",
+        "memory", "moved", "number", "rates", "participant", "share", "size", "slot", "total", "__weakref__",
     )  # fmt: skip
 
     def __init__(
@@ -85,7 +85,7 @@ class Session:
         limits: Limits,
         handlers: Mapping[str, Handler],
         hello: Hello,
-        digests: Digests,
+        digests: DigestService,
         hub: Hub,
         changes: Changes,
         memory: ContentMemory,
@@ -104,8 +104,8 @@ class Session:
         self._login_by = 0.0
         self._lines = self._bad_lines = 0  # that were said before a login that must be
         self._principal = admission.anonymous or NOBODY
-        self.share = share.door(self._principal, source_of(channel.link.peer_host))
-        self.ticket: Ticket | None = None  # its place at the gate, and
+        self.share = share.view(self._principal, source_of(channel.link.peer_host))
+        self.slot: Slot | None = None  # its place at the gate, and
         self.logins: LoginQueue | None = None  # where its logins are checked, and
         self.rates: Rates | None = None  # the server's bandwidth, and
         self.audit: Audit | None = None  # the server's record, and
@@ -129,7 +129,7 @@ class Session:
         self.began_at = self._loop.time()  # when the present command, or idleness, began
         self.hub = hub
         self.changes = changes
-        self.seat = hub.make_seat(self)
+        self.participant = hub.make_seat(self)
 
     @property
     def is_busy(self) -> bool:
@@ -144,9 +144,9 @@ class Session:
     def principal(self, principal: Principal) -> None:
         self.hub.deal_out()  # what has happened until now is told by the rights until now
         self._principal = principal
-        self.share = self._share.door(principal, source_of(self.channel.link.peer_host))
-        if self.ticket is not None:
-            self.ticket.prove()
+        self.share = self._share.view(principal, source_of(self.channel.link.peer_host))
+        if self.slot is not None:
+            self.slot.prove()
         self._set_pace()
 
     @property
@@ -187,10 +187,10 @@ class Session:
                 result=result,
             )
 
-    def offend(self, offence: Offence) -> None:
+    def penalise(self, offence: Offence) -> None:
         """Hold something against the peer's address."""
-        if self.ticket is not None:
-            self.ticket.offend(offence)
+        if self.slot is not None:
+            self.slot.penalise(offence)
 
     def admit(self, login: Login) -> None:
         """Let the session act for whom a login stands, from the next command on."""
@@ -198,7 +198,7 @@ class Session:
         self.renew()
         if not self.is_admitted:
             self.is_admitted = True
-            self.hub.join(self.seat)
+            self.hub.join(self.participant)
 
     def renew(self) -> None:
         """Take up what the owner has changed: other rights hold from now on; without its user the session is to be ended."""
@@ -228,9 +228,9 @@ class Session:
         except (ProtocolError, TimedOut, TlsRequired) as error:
             self._note_going("cut: %s", error)
             if isinstance(error, ProtocolError):
-                self.offend(Offence.PROTOCOL)
+                self.penalise(Offence.PROTOCOL)
             elif not self.is_admitted:
-                self.offend(Offence.LATE)
+                self.penalise(Offence.LATE)
             await self._say_last(error)
         except ChannelError as error:
             self._note_going("lost: %s", error)
@@ -252,9 +252,9 @@ class Session:
             self.channel.abort()
             if self._journal is not None and self._journal.about != self._source:
                 self._journal.flush()
-            await self.hub.leave(self.seat)
-            await self.changes.leave(self.seat)
-            del self.seat  # which refers to the session in turn: thousands would wait for the garbage collector
+            await self.hub.leave(self.participant)
+            await self.changes.leave(self.participant)
+            del self.participant  # which refers to the session in turn: thousands would wait for the garbage collector
 
     @property
     def _source(self) -> str:
@@ -307,11 +307,11 @@ class Session:
             except ForeignProtocol:
                 raise
             except (ChannelError, TlsRequired) as failure:
-                self.offend(Offence.HANDSHAKE)
+                self.penalise(Offence.HANDSHAKE)
                 self.record("handshake", result=failure.code)
                 raise
         if self.is_admitted:
-            self.hub.join(self.seat)
+            self.hub.join(self.participant)
         self._login_by = self._loop.time() + self.limits.login_s
         await hear_first_words(self.channel, self.limits)
         await self.channel.send(self.connection.send_hello(self._hello))
@@ -328,7 +328,7 @@ class Session:
         if isinstance(event, BadLine):
             self._bad_lines += 1
             if self._bad_lines > _BAD_LINES_FREE:
-                self.offend(Offence.PROTOCOL)
+                self.penalise(Offence.PROTOCOL)
 
     def _patience_s(self) -> float:
         """Give how long to wait for the next line.
@@ -338,7 +338,7 @@ class Session:
         """
         if not self.is_admitted:
             left_s, what = self._login_by - self._loop.time(), f"did not log in within {self.limits.login_s:.0f} s"
-        elif self.seat.wants_events:
+        elif self.participant.wants_events:
             return float("inf")
         else:
             left_s, what = self.began_at + self.limits.idle_s - self._loop.time(), f"said no command for {self.limits.idle_s:.0f} s"
@@ -351,14 +351,14 @@ class Session:
         self.moved, self.total, self.size = 0, None, None
         self.began_at = began = self._loop.time()
         if self.is_admitted and command.verb not in ("as", "login"):  # which say who has come
-            self.hub.came(self.seat)
+            self.hub.came(self.participant)
         self.digest = ""
         if self.channel.pace is None:
             self._set_pace()
-        if self.ticket is not None:
-            self.ticket.begin()
+        if self.slot is not None:
+            self.slot.begin()
             if self.is_admitted:
-                self.ticket.prove()
+                self.slot.prove()
         self.channel.begin_transfer()
         self.holding = Holding(self)
         self.channel.reserve = self.holding.reserve_frame
@@ -374,7 +374,7 @@ class Session:
         except FtransferError as error:
             result = error.code
             if command.verb == "login" and isinstance(error, NotAuthorised):
-                self.offend(Offence.LOGIN)
+                self.penalise(Offence.LOGIN)
             await self._refuse(error)
         except BaseException:
             result = "failed"
@@ -384,12 +384,12 @@ class Session:
             self.channel.reserve = None
             self.holding.release()
             del self.holding  # which refers to the session in turn
-            if self.ticket is not None:
-                self.ticket.end()
+            if self.slot is not None:
+                self.slot.end()
             if self.is_admitted:
-                self.hub.came(self.seat)
-            if self.seat.shared is not None:
-                self.seat.shared.note(command, began, self.moved, self.size)
+                self.hub.came(self.participant)
+            if self.participant.shared is not None:
+                self.participant.shared.note(command, began, self.moved, self.size)
             self.began_at = self._loop.time()
             self._record_command(command, result)
             self.note(

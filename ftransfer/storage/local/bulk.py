@@ -38,7 +38,7 @@ def read_small(root: Root, names: Iterable[SafeName], room_bytes: int) -> list[S
     """Read files until `room_bytes` of content are full; see Store.read_small."""
     items: list[SmallFile | Entry | FtransferError] = []
     left = room_bytes
-    shelf = Shelf(room(room_bytes))
+    shelf = BufferSlice(room(room_bytes))
     with Folders(root, PATH_FLAGS | os.O_DIRECTORY) as folders:
         for name in names:
             try:
@@ -57,7 +57,9 @@ def read_small(root: Root, names: Iterable[SafeName], room_bytes: int) -> list[S
     return items
 
 
-def _read_one(root: Root, folders: Folders, name: SafeName, shelf: Shelf, room_bytes: int, left: int) -> SmallFile | Entry | None:
+def _read_one(
+    root: Root, folders: Folders, name: SafeName, shelf: BufferSlice, room_bytes: int, left: int
+) -> SmallFile | Entry | None:
     """Read one thing; None if its content does not fit into what is left."""
     if name.is_root:
         return _folder_item(name, os.fstat(root.handle))
@@ -85,7 +87,7 @@ def _folder_item(name: SafeName, found: os.stat_result) -> SmallFile:
     return SmallFile(str(name), FOLDER, clamp_time(found.st_mtime_ns), found.st_mode & 0o777)
 
 
-class Shelf:
+class BufferSlice:
     """Memory in which the contents of one group stand, one after the other."""
 
     def __init__(self, memory: memoryview) -> None:
@@ -103,7 +105,7 @@ class Shelf:
         return taken
 
 
-def read_content(handle: int, name: str, before: os.stat_result, shelf: Shelf) -> SmallFile:
+def read_content(handle: int, name: str, before: os.stat_result, shelf: BufferSlice) -> SmallFile:
     """Read a small file as a whole. Raises OSError, and SourceChanged if it never holds still."""
     for _ in range(_ATTEMPTS):
         size = before.st_size

@@ -26,7 +26,7 @@ from ftransfer.storage.base import (
     Entry,
     SmallFile,
 )
-from ftransfer.storage.local.bulk import READ_SMALL_FLAGS, Shelf, read_content, read_small
+from ftransfer.storage.local.bulk import READ_SMALL_FLAGS, BufferSlice, read_content, read_small
 from ftransfer.storage.local.root import Root
 from ftransfer.storage.local.syscalls import FOLDER_FLAGS, release
 from ftransfer.storage.local.walk import can_be_named
@@ -54,7 +54,7 @@ class Sweep:
         self._prefix = "" if folder.is_root else f"{folder}/"
         self._room_bytes = room_bytes
         self._others = others
-        self._shelf = Shelf(memoryview(b""))
+        self._shelf = BufferSlice(memoryview(b""))
         self._most = _FIRST_ITEMS
         self.is_done = False
         self._items = self._walk()
@@ -62,7 +62,7 @@ class Sweep:
     def next_group(self, max_items: int) -> list[Item]:
         """Give the next things: at most `max_items`, at most `room_bytes` of content, or what took a step."""
         step = Step()
-        self._shelf = Shelf(room(self._room_bytes))
+        self._shelf = BufferSlice(room(self._room_bytes))
         group: list[Item] = []
         left = self._room_bytes
         most = min(self._most, max_items)

@@ -21,7 +21,7 @@ from blake3 import blake3
 
 from ftransfer.limits import clamp_time
 from ftransfer.names import RESERVED_PREFIX
-from ftransfer.storage.base import Announcement, Partial
+from ftransfer.storage.base import Partial, UploadSpec
 from ftransfer.storage.local.root import times_of
 from ftransfer.storage.local.staging import PARTIALS, HiddenPlace, try_lock
 from ftransfer.storage.local.syscalls import Kernel, release, release_file
@@ -35,7 +35,8 @@ _NEW_RECORD = ".new"
 _MAX_RECORD_BYTES = 1 << 17  # a name and an owner, each byte written as six
 _ATTEMPTS = 100
 _MODE = 0o600
-# Room is set aside for so many bytes ahead of what has come, as long as all uploads together have no more than a part of the disk.
+# Space is set aside for so many bytes ahead of what has come, as long as all uploads together take
+# no more than a part of the disk.
 AHEAD_BYTES = 64 << 20
 _AHEAD_PART = 10
 _LEAST_AHEAD = 1 << 20
@@ -70,7 +71,7 @@ class Upload:
             return 0  # it has been closed: nothing more comes
 
 
-def key_of(name: str, announced: Announcement) -> str:
+def key_of(name: str, announced: UploadSpec) -> str:
     """Give the name of the partial that an upload would go on with; "" if it names no source."""
     if not announced.source:
         return ""
@@ -96,7 +97,7 @@ class Partials:
         self._uploads: WeakSet[Upload] = WeakSet()
         self._promising = threading.Lock()
 
-    def begin(self, name: str, announced: Announcement, taken: Upload | None) -> Upload:
+    def begin(self, name: str, announced: UploadSpec, taken: Upload | None) -> Upload:
         """Make or find the file for an upload, with room for what is to come.
 
         Args:
@@ -239,7 +240,7 @@ class Partials:
                 elif dot + kind == _DATA:
                     _tidy_dead(folder, key, has_record=key + RECORD in names)
 
-    def _find_or_make(self, name: str, announced: Announcement) -> Upload:
+    def _find_or_make(self, name: str, announced: UploadSpec) -> Upload:
         key = key_of(name, announced)
         if not key:
             return self._make_temporary()
@@ -294,7 +295,7 @@ def _open_locked(folder: int, key: str) -> FileIO | None:
     raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
 
 
-def _take_up(folder: int, key: str, handle: int, name: str, announced: Announcement) -> int:
+def _take_up(folder: int, key: str, handle: int, name: str, announced: UploadSpec) -> int:
     """Give the bytes that are in place and belong to this very source; make the record anew if it does not say so."""
     there, is_scattered = _parse_record(folder, key)
     if there is None or (there.name, there.owner, there.source) != (name, announced.owner, announced.source):

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 from ftransfer.errors import FtransferError, Truncated
 from ftransfer.names import SafeName
-from ftransfer.storage.local.threads import Gate, Jobs
+from ftransfer.storage.local.threads import Jobs, UseCounter
 from ftransfer.storage.oserrors import shown, translated
 
 # One write call from a thread. For a larger one a file system on a disk takes memory in larger pieces (folios), which in a virtual
@@ -23,7 +23,7 @@ WRITE_BYTES = 64 * 1024
 class LocalPart:
     """See base.Part. Made by LocalWriter.open_part."""
 
-    fast = True
+    supports_threads = True
 
     def __init__(
         self,
@@ -40,11 +40,11 @@ class LocalPart:
         self._jobs = jobs
         self._name = name
         self._descriptor = descriptor
-        self._gate = Gate()
+        self._gate = UseCounter()
         self._complete = complete
         self._drop = drop
 
-    def write_now(self, data: memoryview) -> None:
+    def write_blocking(self, data: memoryview) -> None:
         with self._gate, translated(self._name):
             if self.offset + len(data) > self.end:
                 raise self._wrong_length(self.offset + len(data))
@@ -54,16 +54,16 @@ class LocalPart:
                 data = data[count:]
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:
-        await self._jobs.run(self.write_now, memoryview(data).cast("B"))
+        await self._jobs.run(self.write_blocking, memoryview(data).cast("B"))
 
-    def read_now(self, offset: int, view: memoryview) -> int:
+    def read_blocking(self, offset: int, view: memoryview) -> int:
         with self._gate, translated(self._name):
             size = min(len(view), self.offset - offset)
             return os.preadv(self._descriptor, [view[:size]], offset) if size > 0 else 0
 
     async def read(self, offset: int, size: int) -> bytes:
         data = bytearray(size)
-        return bytes(data[: await self._jobs.run(self.read_now, offset, memoryview(data))])
+        return bytes(data[: await self._jobs.run(self.read_blocking, offset, memoryview(data))])
 
     async def complete(self) -> None:
         await self._complete(self)

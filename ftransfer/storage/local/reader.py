@@ -12,7 +12,7 @@ from ftransfer.errors import FtransferError, LocalProtocolError, SourceChanged, 
 from ftransfer.storage.base import Entry
 from ftransfer.storage.local.root import entry_of
 from ftransfer.storage.local.syscalls import release_file
-from ftransfer.storage.local.threads import Gate, Jobs, finish_steps, through_aiofiles
+from ftransfer.storage.local.threads import Jobs, UseCounter, finish_steps, through_aiofiles
 from ftransfer.storage.oserrors import shown, translated
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ Opened = tuple[int, os.stat_result]  # a descriptor, and what fstat said when it
 class LocalReader:
     """See base.Reader. One file call at a time; reads that follow each other need no seek."""
 
-    fast = True
+    supports_threads = True
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class LocalReader:
         self._async_file: AsyncFileIO | None = None  # when it is read through the loop
         self._position = 0
         self._lock = asyncio.Lock()
-        self._gate = Gate()
+        self._gate = UseCounter()
 
     @property
     def is_closed(self) -> bool:
@@ -80,7 +80,7 @@ class LocalReader:
     def _check(self) -> None:
         _check_unchanged((self._file.fileno(), self._found), self._name, self._look)
 
-    def read_now(self, offset: int, view: memoryview) -> int:
+    def read_blocking(self, offset: int, view: memoryview) -> int:
         with self._gate, translated(self._name):
             return os.preadv(self._file.fileno(), [view], offset)
 
@@ -106,7 +106,7 @@ class LocalReader:
 class HeldReader:
     """A small file that was read when it was opened. See base.Reader: nothing here waits, and nothing is left open."""
 
-    fast = False
+    supports_threads = False
 
     def __init__(self, entry: Entry, data: bytes) -> None:
         self.entry = entry
@@ -117,7 +117,7 @@ class HeldReader:
 
     async def check(self) -> None: ...
 
-    def read_now(self, offset: int, view: memoryview) -> int:
+    def read_blocking(self, offset: int, view: memoryview) -> int:
         data = self._data[offset : offset + len(view)]
         view[: len(data)] = data
         return len(data)

@@ -1,7 +1,7 @@
 """The store over a folder on disk: what a share is, most of the time.
 
 Everything below one open handle, every operation one job in the store's own threads, content through aiofiles. This file is the
-door: it hands jobs in and keeps account of what is open. What the jobs do stands in the files beside it, one idea in each.
+view: it hands jobs in and keeps account of what is open. What the jobs do stands in the files beside it, one idea in each.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from weakref import WeakValueDictionary
 
 from ftransfer.errors import FolderNotEmpty, FtransferError, NotAFile, NotAFolder, NotFound, ShareError, StoreFailed
 from ftransfer.names import ROOT, SafeName
-from ftransfer.storage.base import WHOLE, Announcement, Entry, Hides, Partial, Range, SmallFile, Space, Usage, line_of
+from ftransfer.storage.base import WHOLE, Entry, Hides, Partial, Range, SmallFile, Space, UploadSpec, Usage, line_of
 from ftransfer.storage.local import mutations
 from ftransfer.storage.local.partials import Partials, Upload, key_of
 from ftransfer.storage.local.reader import HeldReader, LocalReader, Opened, read_whole
 from ftransfer.storage.local.root import READ_FLAGS, Resolver, Root, entry_of, refuse_special, times_of
 from ftransfer.storage.local.staging import HiddenPlace
 from ftransfer.storage.local.syscalls import Kernel, release
-from ftransfer.storage.local.threads import Gate, Jobs, Work, finish, finish_steps, run_whole
+from ftransfer.storage.local.threads import Jobs, UseCounter, Work, finish, finish_steps, run_whole
 from ftransfer.storage.local.walk import Listing, usage
 from ftransfer.storage.local.writer import LocalWriter, Target
 from ftransfer.storage.oserrors import HOLDS_HIDDEN, IS_FOLDER, shown, translated
@@ -57,7 +57,7 @@ class LocalStore:
         self._writers: set[LocalWriter] = set()
         self._writer_of_key: dict[str, LocalWriter] = {}
         self._lock_of_key: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._gate = Gate()  # of those who open readers and writers
+        self._gate = UseCounter()  # of those who open readers and writers
         self._is_closed = False
         self._owner = ""  # for whom long work is done
 
@@ -137,7 +137,7 @@ class LocalStore:
         refuse_special(found, name)
         return entry_of(str(name), found)
 
-    def list(
+    def scan(
         self, folder: SafeName, *, recursive: bool = False, links: bool = False, others: bool = False, within: Range = WHOLE
     ) -> AsyncGenerator[Sequence[Entry], None]:
         return self._walk(
@@ -229,11 +229,11 @@ class LocalStore:
         os.chmod(path, mutations.folder_mode(mode, os.stat(path).st_mode))
         os.utime(path, ns=times_of(mtime_ns))
 
-    async def open_write(self, name: SafeName, announced: Announcement) -> LocalWriter:
+    async def open_write(self, name: SafeName, announced: UploadSpec) -> LocalWriter:
         with self._gate:
-            return await finish_steps(self._open_write(name, announced), LocalWriter.keep)
+            return await finish_steps(self._open_write(name, announced), LocalWriter.suspend)
 
-    async def _open_write(self, name: SafeName, announced: Announcement) -> LocalWriter:
+    async def _open_write(self, name: SafeName, announced: UploadSpec) -> LocalWriter:
         """Not to be cancelled: between the old writer and the new one, nobody else closes the file."""
         key = key_of(str(name), announced)
         lock = self._lock_of_key.setdefault(key, asyncio.Lock()) if key else asyncio.Lock()
@@ -254,7 +254,7 @@ class LocalStore:
                 self._writer_of_key[upload.key] = writer
             return writer
 
-    def _aim_and_begin(self, name: SafeName, announced: Announcement) -> tuple[Target, Upload]:
+    def _aim_and_begin(self, name: SafeName, announced: UploadSpec) -> tuple[Target, Upload]:
         target = self._aim(name, announced)
         try:
             return target, self._begin(name, announced, None)
@@ -262,7 +262,7 @@ class LocalStore:
             target.close()
             raise
 
-    def _aim(self, name: SafeName, announced: Announcement) -> Target:
+    def _aim(self, name: SafeName, announced: UploadSpec) -> Target:
         """Open the folder that an upload goes to, and refuse at once what could not be published at the end."""
         if name.is_root:
             raise NotAFile("/: is a folder")
@@ -280,7 +280,7 @@ class LocalStore:
                 raise
         return target
 
-    def _begin(self, name: SafeName, announced: Announcement, taken: Upload | None) -> Upload:
+    def _begin(self, name: SafeName, announced: UploadSpec, taken: Upload | None) -> Upload:
         with translated(name):
             return self._partials.begin(str(name), announced, taken)
 
@@ -383,7 +383,7 @@ class LocalStore:
         whole._root = copy.copy(self._root)
         whole._root.hides = None
         with suppress(NotFound, NotAFolder):
-            async with aclosing(whole.list(folder, recursive=True, links=True, others=True)) as batches:
+            async with aclosing(whole.scan(folder, recursive=True, links=True, others=True)) as batches:
                 async for batch in batches:
                     if any(hides(entry.name) for entry in batch):
                         raise FolderNotEmpty(f"{shown(folder)}: {HOLDS_HIDDEN}", name=str(folder))
@@ -421,7 +421,7 @@ class LocalStore:
             await reader.close()
         for writer in list(self._writers):
             try:
-                await writer.keep()
+                await writer.suspend()
             except ShareError as error:
                 _log.warning("an upload could not be kept: %s", error)
         await self._jobs.close(self._close_handles)

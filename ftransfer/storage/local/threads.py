@@ -142,7 +142,7 @@ def run_whole(work: Work[_T]) -> _T:
     return done.result
 
 
-class Gate:
+class UseCounter:
     """Counts the jobs inside, on the loop or in threads; once shut, lets nobody in and tells when the last one has left.
 
     Enter it with `with`. `why_shut` makes the error for those who come too late.
@@ -159,7 +159,7 @@ class Gate:
         if self._why_shut is not None:
             raise self._why_shut()
 
-    def __enter__(self) -> Gate:
+    def __enter__(self) -> UseCounter:
         with self._lock:
             self.check()
             self._inside += 1

@@ -26,14 +26,14 @@ from ftransfer.errors import (
     Truncated,
 )
 from ftransfer.names import SafeName
-from ftransfer.storage.base import Announcement, Entry
+from ftransfer.storage.base import Entry, UploadSpec
 from ftransfer.storage.local.extents import Extents
 from ftransfer.storage.local.mutations import KIND_CLASH, refuse_folder_link, refuse_special_target
 from ftransfer.storage.local.partials import AHEAD_BYTES, Partials, Upload
 from ftransfer.storage.local.parts import WRITE_BYTES, LocalPart
 from ftransfer.storage.local.root import Root, entry_of, identity_of, times_of
 from ftransfer.storage.local.syscalls import release, release_file
-from ftransfer.storage.local.threads import Gate, Jobs, finish_steps, through_aiofiles
+from ftransfer.storage.local.threads import Jobs, UseCounter, finish_steps, through_aiofiles
 from ftransfer.storage.oserrors import shown, translated
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Target(NamedTuple):
 
     root: Root
     name: SafeName
-    announced: Announcement
+    announced: UploadSpec
     folder: int
     about: os.stat_result
 
@@ -97,7 +97,7 @@ class Target(NamedTuple):
 class LocalWriter:
     """See base.Writer."""
 
-    fast = True
+    supports_threads = True
 
     def __init__(
         self, jobs: Jobs, partials: Partials, target: Target, upload: Upload, ended: Callable[[LocalWriter], None]
@@ -118,7 +118,7 @@ class LocalWriter:
         self._position = 0
         self._is_durable = target.root.durable and target.announced.durable
         self._sync_begun = upload.kept  # up to here the disk has begun to write
-        self._gate = Gate()
+        self._gate = UseCounter()
         self._ending = asyncio.Lock()
         self._extents = Extents(upload.kept)
         self._parts: set[LocalPart] = set()
@@ -148,7 +148,7 @@ class LocalWriter:
                 self._position += count
                 self.offset += count
 
-    def write_now(self, data: memoryview) -> None:
+    def write_blocking(self, data: memoryview) -> None:
         with self._gate, translated(self.name):
             self._refuse_excess(len(data))
             while data:
@@ -187,7 +187,7 @@ class LocalWriter:
         with translated(self.name):
             return os.pread(self._descriptor, size, offset) if size > 0 else b""
 
-    def read_now(self, offset: int, view: memoryview) -> int:
+    def read_blocking(self, offset: int, view: memoryview) -> int:
         with self._gate, translated(self.name):
             size = min(len(view), self.offset - offset)
             return os.preadv(self._descriptor, [view[:size]], offset) if size > 0 else 0
@@ -309,8 +309,8 @@ class LocalWriter:
                 self._partials.forget(upload)
             return entry
 
-    async def keep(self, *, doubtful: int = 0) -> None:
-        await finish_steps(self._finish(lambda upload: self._partials.keep(upload, max(self.kept, self.offset - doubtful))))
+    async def suspend(self, *, discard_tail: int = 0) -> None:
+        await finish_steps(self._finish(lambda upload: self._partials.keep(upload, max(self.kept, self.offset - discard_tail))))
 
     async def abort(self) -> None:
         await finish_steps(self._finish(self._partials.drop))

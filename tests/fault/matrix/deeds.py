@@ -18,7 +18,7 @@ from ftransfer.client.trees.run import TreeItem
 from ftransfer.errors import FtransferError
 from ftransfer.limits import Limits
 from ftransfer.names import SafeName
-from ftransfer.storage.base import Announcement
+from ftransfer.storage.base import UploadSpec
 from ftransfer.storage.local import LocalStore
 from ftransfer.transfer.records import Progress
 from tests.fault.matrix.content import Dice, Ledger
@@ -115,10 +115,10 @@ class GetResumed(Get):
         entry = await remote.stat(SafeName(("n0",)))
         await remote.close()
         store = await LocalStore.open(base.local.root)
-        announced = Announcement(entry.size, entry.mtime_ns, entry.mode, source=entry.identity, owner="get")
+        announced = UploadSpec(entry.size, entry.mtime_ns, entry.mode, source=entry.identity, owner="get")
         writer = await store.open_write(SafeName(("here",)), announced)
         await writer.write((base.share.root / "n0").read_bytes()[: entry.size // 2])
-        await writer.keep()
+        await writer.suspend()
         await store.close()
 
 

@@ -11,8 +11,8 @@ from ftransfer.digest import digest_of
 from ftransfer.errors import SourceChanged
 from ftransfer.limits import Limits
 from ftransfer.names import SafeName
-from ftransfer.service.digests import Allowance, DigestCache, Digests
-from ftransfer.storage.base import FILE, Announcement, Entry
+from ftransfer.service.digests import DigestCache, DigestService, HashBudget
+from ftransfer.storage.base import FILE, Entry, UploadSpec
 from ftransfer.storage.memory import MemoryReader, MemoryStore
 
 SECOND = 1_000_000_000
@@ -135,7 +135,7 @@ LIMITS = Limits(checksum_rate_bytes=100, checksum_burst_s=10, max_checksums=2)
 
 def test_allowance_is_a_burst_and_then_a_rate() -> None:
     clock = Clock()
-    allowance = Allowance(LIMITS, clock)
+    allowance = HashBudget(LIMITS, clock)
     allowance.spend(1000)
     assert allowance.wait_s() == 0
     allowance.spend(500)
@@ -164,7 +164,7 @@ class GatedReader(MemoryReader):
 async def store_with(*names: str, content: bytes = b"content") -> MemoryStore:
     store = MemoryStore()
     for name in names:
-        writer = await store.open_write(SafeName((name,)), Announcement(mtime_ns=1))
+        writer = await store.open_write(SafeName((name,)), UploadSpec(mtime_ns=1))
         await writer.write(content)
         await writer.commit(digest_of(content))
     return store
@@ -180,7 +180,7 @@ async def test_only_so_many_are_computed_at_once() -> None:
     store = await store_with("a", "b", "c")
     running: list[str] = []
     readers = [GatedReader(store, SafeName((name,)), running) for name in "abc"]
-    digests = Digests(LIMITS)
+    digests = DigestService(LIMITS)
     tasks = [asyncio.create_task(digests.of(reader, NOW, "ann")) for reader in readers]
     await turns()
     assert running == ["a", "b"]
@@ -196,7 +196,7 @@ async def test_only_so_many_are_computed_at_once() -> None:
 async def test_what_two_sessions_want_at_once_is_computed_once() -> None:
     store = await store_with("a")
     running: list[str] = []
-    digests = Digests(LIMITS._replace(max_checksums=1))
+    digests = DigestService(LIMITS._replace(max_checksums=1))
     readers = [GatedReader(store, SafeName(("a",)), running) for _ in range(2)]
     tasks = [asyncio.create_task(digests.of(reader, 2**62, "ann")) for reader in readers]
     for reader in readers:
@@ -224,7 +224,7 @@ class Pauses:
 async def test_owner_beyond_their_allowance_pauses_first() -> None:
     store = await store_with("a", "b", content=bytes(1500))
     clock, pauses = Clock(), Pauses()
-    digests = Digests(LIMITS, clock=clock, later=pauses)
+    digests = DigestService(LIMITS, clock=clock, later=pauses)
     await digests.of(await store.open_read(SafeName(("a",))), NOW, "ann")
     second = asyncio.create_task(digests.of(await store.open_read(SafeName(("b",))), NOW, "ann"))
     await turns()
@@ -236,14 +236,14 @@ async def test_owner_beyond_their_allowance_pauses_first() -> None:
 
 async def test_known_digest_costs_no_allowance() -> None:
     store = await store_with("a", content=bytes(1500))
-    digests = Digests(LIMITS, clock=Clock(), later=Pauses())
+    digests = DigestService(LIMITS, clock=Clock(), later=Pauses())
     for _ in range(10):
         await digests.of(await store.open_read(SafeName(("a",))), 2**62, "ann")
     assert digests._allowance_of("ann").wait_s() == pytest.approx(5)
 
 
 async def test_allowance_belongs_to_the_owner_and_not_to_the_session() -> None:
-    digests = Digests(LIMITS, clock=Clock(), later=Pauses())
+    digests = DigestService(LIMITS, clock=Clock(), later=Pauses())
     digests._allowance_of("ann").spend(5000)
     for number in range(3000):  # owners who have nothing to pay back are forgotten, and no others
         digests._allowance_of(f"{number}")
@@ -267,9 +267,9 @@ class SteppedReader(MemoryReader):
 async def test_small_files_go_first_and_nobody_waits_for_all_that_another_wants() -> None:
     store = await store_with("big1", "big2", content=bytes(200))
     for name in ("small", "other"):
-        await (writer := await store.open_write(SafeName((name,)), Announcement(mtime_ns=1))).write(bytes(3))
+        await (writer := await store.open_write(SafeName((name,)), UploadSpec(mtime_ns=1))).write(bytes(3))
         await writer.commit(digest_of(bytes(3)))
-    digests = Digests(Limits(max_checksums=1))
+    digests = DigestService(Limits(max_checksums=1))
     order: list[str] = []
 
     def want(name: str, owner: str) -> asyncio.Task[str]:
@@ -289,7 +289,7 @@ async def test_file_that_changes_while_it_is_read_is_reported_and_forgotten() ->
     store = await store_with("a")
     running: list[str] = []
     reader = GatedReader(store, SafeName(("a",)), running)
-    digests = Digests(LIMITS)
+    digests = DigestService(LIMITS)
     task = asyncio.create_task(digests.of(reader, 2**62, "ann"))
     await turns()
     assert running == ["a"]

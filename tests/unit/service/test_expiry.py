@@ -12,7 +12,7 @@ from ftransfer.gateways.native.listener import Server
 from ftransfer.names import SafeName
 from ftransfer.service.expiry import expire_partials
 from ftransfer.service.share import Share
-from ftransfer.storage.base import Announcement, Partial
+from ftransfer.storage.base import Partial, UploadSpec
 from ftransfer.storage.memory import MemoryStore
 
 HOUR_NS = 3_600_000_000_000
@@ -38,9 +38,9 @@ class Hours:
         self.now_ns += int(seconds * 1e9)
 
     async def leave(self, name: str) -> None:
-        writer = await self.store.open_write(SafeName((name,)), Announcement(source="s"))
+        writer = await self.store.open_write(SafeName((name,)), UploadSpec(source="s"))
         await writer.write(b"part")
-        await writer.keep()
+        await writer.suspend()
 
     async def run(self, keep_s: float) -> None:
         with pytest.raises(asyncio.CancelledError):
@@ -66,7 +66,7 @@ async def test_partials_go_in_the_hour_in_which_they_get_old() -> None:
 
 async def test_upload_that_runs_stays() -> None:
     hours = Hours(1)
-    writer = await hours.store.open_write(SafeName(("a",)), Announcement(source="s"))
+    writer = await hours.store.open_write(SafeName(("a",)), UploadSpec(source="s"))
     await writer.write(b"part")
     hours.now_ns += 30 * DAY_NS
     await hours.run(DAY_S)

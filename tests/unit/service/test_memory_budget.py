@@ -12,7 +12,7 @@ from ftransfer.service.memory_budget import MemoryBudget, Reservation
 
 class Peer:
     def __init__(self) -> None:
-        self.carried_bytes = 0
+        self.bytes_transferred = 0
         self.is_cut = False
 
     def abort(self) -> None:
@@ -160,8 +160,8 @@ async def test_slow_peer_is_cut_while_others_wait(clock: Callable[[float], None]
     clock(60.0)
     await looked()
     assert not slow.is_cut  # nobody waits
-    quick.carried_bytes = 64 * 1024
-    slow.carried_bytes = quick.carried_bytes - 1
+    quick.bytes_transferred = 64 * 1024
+    slow.bytes_transferred = quick.bytes_transferred - 1
     waiting = asking(budget, "new", 1)
     await looked()
     assert (slow.is_cut, quick.is_cut, storing.is_cut) == (True, False, False)

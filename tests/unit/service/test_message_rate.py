@@ -6,7 +6,7 @@ import pytest
 
 from ftransfer.errors import TooFast
 from ftransfer.limits import Limits
-from ftransfer.service.message_rate import Pace
+from ftransfer.service.message_rate import MessageRateLimit
 
 LIMITS = Limits(say_burst=2, say_per_s=4.0, say_most=4)
 
@@ -20,18 +20,18 @@ class Clock:
 
 
 def test_a_burst_is_not_slowed() -> None:
-    pace = Pace(LIMITS, Clock())
+    pace = MessageRateLimit(LIMITS, Clock())
     assert [pace.wait_s(), pace.wait_s()] == [0, 0]
 
 
 def test_more_than_a_burst_waits_for_its_turn() -> None:
-    pace = Pace(LIMITS, Clock())
+    pace = MessageRateLimit(LIMITS, Clock())
     assert [pace.wait_s() for _ in range(4)] == [0, 0, 0.25, 0.5]
 
 
 def test_more_than_most_is_refused_until_it_is_quiet() -> None:
     clock = Clock()
-    pace = Pace(LIMITS, clock)
+    pace = MessageRateLimit(LIMITS, clock)
     for _ in range(4):
         pace.wait_s()
     with pytest.raises(TooFast, match="taken in 1 s"):
@@ -42,7 +42,7 @@ def test_more_than_most_is_refused_until_it_is_quiet() -> None:
 
 def test_who_speaks_slowly_is_never_held_up() -> None:
     clock = Clock()
-    pace = Pace(LIMITS, clock)
+    pace = MessageRateLimit(LIMITS, clock)
     for _ in range(100):
         assert pace.wait_s() == 0
         clock.now += 1

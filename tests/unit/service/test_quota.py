@@ -11,9 +11,9 @@ from ftransfer.auth.permissions import ALL_RIGHTS, ANYONE, Allowance, Grant, Pri
 from ftransfer.digest import digest_of
 from ftransfer.errors import FtransferError, QuotaFull
 from ftransfer.names import ROOT, SafeName, parse_name
-from ftransfer.service.quota import Account, Bounds
+from ftransfer.service.quota import QuotaLimits, QuotaTracker
 from ftransfer.service.share import Share
-from ftransfer.storage.base import THING_BYTES, Announcement, Entry, SmallFile, Space, Usage
+from ftransfer.storage.base import THING_BYTES, Entry, SmallFile, Space, UploadSpec, Usage
 from ftransfer.storage.memory import MemoryStore
 
 HOMES = 2 * THING_BYTES  # what two folders take
@@ -48,7 +48,7 @@ async def make_homes(store: CountingStore) -> CountingStore:
 
 
 def share_of(store: MemoryStore, **bounds: object) -> Share:
-    return Share(store, bounds=Bounds(**bounds))  # type: ignore[arg-type]  # each test gives what fits
+    return Share(store, bounds=QuotaLimits(**bounds))  # type: ignore[arg-type]  # each test gives what fits
 
 
 def home(name: str, **allowance: int) -> Principal:
@@ -56,7 +56,7 @@ def home(name: str, **allowance: int) -> Principal:
 
 
 async def put(share: Share, name: str, size: int, *, principal: Principal = ANYONE, announced: bool = True) -> Entry:
-    writer = await share.door(principal).open_write(name, Announcement(size=size if announced else None))
+    writer = await share.view(principal).open_write(name, UploadSpec(size=size if announced else None))
     data = bytes(size)
     try:
         await writer.write(data)
@@ -73,7 +73,7 @@ def small(name: str, size: int) -> SmallFile:
 async def test_without_bounds_nothing_is_counted(store: CountingStore) -> None:
     share = Share(store)
     await put(share, "a", 1000)
-    assert not share.account.is_bounded(ANYONE) and store.walks == 0
+    assert not share.quota.is_bounded(ANYONE) and store.walks == 0
 
 
 @pytest.mark.parametrize("announced", [True, False])
@@ -103,7 +103,7 @@ async def test_puts_walk_once_and_not_each(store: CountingStore) -> None:
 
 async def test_uploads_under_way_count_with_all_that_they_announced(store: CountingStore) -> None:
     share = share_of(store, all=Allowance(quota_bytes=1000))
-    first = await share.door().open_write("a", Announcement(size=700))
+    first = await share.view().open_write("a", UploadSpec(size=700))
     with pytest.raises(QuotaFull):
         await put(share, "b", 301)
     await first.write(bytes(100))
@@ -115,12 +115,12 @@ async def test_uploads_under_way_count_with_all_that_they_announced(store: Count
 
 async def test_upload_that_was_counted_and_then_aborted_gives_its_room_back_without_a_walk(store: CountingStore) -> None:
     share = share_of(store, all=Allowance(quota_bytes=1000))
-    first = await share.door().open_write("a", Announcement(size=700))
+    first = await share.view().open_write("a", UploadSpec(size=700))
     await put(share, "b", 300)
     await first.write(bytes(100))
     with pytest.raises(QuotaFull):
         await put(share, "c", 301)
-    for total in share.account._ledger._totals.values():
+    for total in share.quota._ledger._totals.values():
         total.took_s = 3600.0  # walks are rare where they take long
     await first.abort()
     await put(share, "c", 700)
@@ -128,7 +128,7 @@ async def test_upload_that_was_counted_and_then_aborted_gives_its_room_back_with
 
 async def test_two_of_unknown_size_cannot_have_the_same_room(store: CountingStore) -> None:
     share = share_of(store, all=Allowance(quota_bytes=1000))
-    one, two = [await share.door().open_write(name, Announcement()) for name in ("a", "b")]
+    one, two = [await share.view().open_write(name, UploadSpec()) for name in ("a", "b")]
     await one.write(bytes(600))
     with pytest.raises(QuotaFull):
         await two.write(bytes(401))
@@ -139,13 +139,13 @@ async def test_two_of_unknown_size_cannot_have_the_same_room(store: CountingStor
 
 async def test_partials_count_and_going_on_with_one_does_not_count_it_twice(store: CountingStore) -> None:
     share = share_of(store, all=Allowance(quota_bytes=1000))
-    announced = Announcement(size=900, source="s")
-    writer = await share.door().open_write("a", announced)
+    announced = UploadSpec(size=900, source="s")
+    writer = await share.view().open_write("a", announced)
     await writer.write(bytes(800))
-    await writer.keep()
+    await writer.suspend()
     with pytest.raises(QuotaFull):
         await put(share, "b", 201)
-    writer = await share.door().open_write("a", announced)
+    writer = await share.view().open_write("a", announced)
     assert writer.kept == 800
     await writer.write(bytes(100))
     await writer.commit(digest_of(bytes(900)))
@@ -154,12 +154,12 @@ async def test_partials_count_and_going_on_with_one_does_not_count_it_twice(stor
 
 async def test_session_that_takes_over_does_not_need_the_room_again(store: CountingStore) -> None:
     share = share_of(store, all=Allowance(quota_bytes=1000))
-    announced = Announcement(size=900, source="s")
-    older = await share.door().open_write("a", announced)
+    announced = UploadSpec(size=900, source="s")
+    older = await share.view().open_write("a", announced)
     await older.write(bytes(500))
-    newer = await share.door().open_write("a", announced)
+    newer = await share.view().open_write("a", announced)
     assert newer.kept == 500
-    await older.keep()
+    await older.suspend()
     with pytest.raises(QuotaFull):
         await put(share, "b", 101)
     await newer.write(bytes(400))
@@ -169,7 +169,7 @@ async def test_session_that_takes_over_does_not_need_the_room_again(store: Count
 async def test_room_that_was_given_back_is_found_before_a_put_is_refused(store: CountingStore) -> None:
     share = share_of(store, all=Allowance(quota_bytes=1000))
     await put(share, "a", 900)
-    await share.door().remove("a")
+    await share.view().remove("a")
     await put(share, "b", 900)
     await put(share, "b", 100)  # smaller, in its place
     await put(share, "c", 900)
@@ -177,7 +177,7 @@ async def test_room_that_was_given_back_is_found_before_a_put_is_refused(store: 
 
 async def test_packs_are_counted_file_by_file(store: CountingStore) -> None:
     share = share_of(store, all=Allowance(quota_bytes=1000), each=Allowance(max_file_bytes=700))
-    results = await share.door().write_small([small("a", 600), small("b", 500), small("c", 400), small("d", 701), small("e", 1)])
+    results = await share.view().write_small([small("a", 600), small("b", 500), small("c", 400), small("d", 701), small("e", 1)])
     assert [type(result) for result in results] == [type(None), QuotaFull, type(None), QuotaFull, QuotaFull]
 
 
@@ -204,9 +204,9 @@ async def test_walk_for_one_quota_does_not_make_another_forget_what_is_under_way
     """What a walk has seen of an upload counts as seen there alone: the quota of all was not walked anew."""
     share = share_of(homes, all=Allowance(quota_bytes=HOMES + 2000))
     ann = home("ann", quota_bytes=1000)
-    writer = await share.door(ann).open_write("ann/a", Announcement(size=900))
+    writer = await share.view(ann).open_write("ann/a", UploadSpec(size=900))
     await writer.write(bytes(500))
-    for (_, owner), total in share.account._ledger._totals.items():
+    for (_, owner), total in share.quota._ledger._totals.items():
         total.took_s = 0.0 if owner == "ann" else 3600.0
     with pytest.raises(QuotaFull, match="your quota"):
         await put(share, "ann/b", 200, principal=ann)
@@ -222,15 +222,15 @@ async def test_walk_for_one_quota_does_not_make_another_forget_what_is_under_way
 
 async def test_partial_that_is_under_way_again_counts_once_for_its_user(homes: CountingStore) -> None:
     share = share_of(homes, each=Allowance(quota_bytes=1000))
-    ann, announced = home("ann"), Announcement(size=900, source="s", owner="ann")
+    ann, announced = home("ann"), UploadSpec(size=900, source="s", owner="ann")
     for data in (bytes(300), bytes(200)):
-        writer = await share.door(ann).open_write("ann/a", announced)
+        writer = await share.view(ann).open_write("ann/a", announced)
         await writer.write(data)
-        for total in share.account._ledger._totals.values():
+        for total in share.quota._ledger._totals.values():
             total.walked_at = -1e9
         with pytest.raises(QuotaFull):  # for which it is walked anew
             await put(share, "ann/b", 101, principal=ann)
-        await writer.keep()
+        await writer.suspend()
     await put(share, "ann/b", 500, principal=ann)
     with pytest.raises(QuotaFull):
         await put(share, "ann/c", 1, principal=ann)
@@ -254,7 +254,7 @@ async def test_room_is_kept_free_on_the_disk(announced: bool) -> None:
 
 async def test_what_is_announced_counts_where_no_room_was_set_aside() -> None:
     share = share_of(MemoryStore(capacity_bytes=1000), keep_free_bytes=300)
-    writer = await share.door(ANYONE).open_write("a", Announcement(size=700))
+    writer = await share.view(ANYONE).open_write("a", UploadSpec(size=700))
     assert not writer.reserved
     with pytest.raises(QuotaFull):
         await put(share, "b", 1, announced=False)
@@ -265,14 +265,14 @@ async def test_what_is_announced_counts_where_no_room_was_set_aside() -> None:
 async def test_bounds_can_be_set_anew(store: CountingStore) -> None:
     share = share_of(store)
     await put(share, "a", 5000)
-    share.account.bounds = Bounds(all=Allowance(quota_bytes=5500))
+    share.quota.bounds = QuotaLimits(all=Allowance(quota_bytes=5500))
     with pytest.raises(QuotaFull):
         await put(share, "b", 501)
     await put(share, "b", 500)
 
 
 async def test_account_can_be_closed_unused_and_twice(store: CountingStore) -> None:
-    account = Account(store)
+    account = QuotaTracker(store)
     await account.close()
     await account.close()
 
@@ -284,7 +284,7 @@ MEBI = 1 << 20
 
 async def test_announcement_without_content_locks_nobody_out(store: CountingStore) -> None:
     share = share_of(store, all=Allowance(quota_bytes=100 * MEBI), keep_free_bytes=1)
-    idle = [await share.door().open_write(f"idle{number}", Announcement(size=90 * MEBI)) for number in range(20)]
+    idle = [await share.view().open_write(f"idle{number}", UploadSpec(size=90 * MEBI)) for number in range(20)]
     await put(share, "honest", 80 * MEBI)
     for writer in idle:
         await writer.abort()
@@ -293,14 +293,14 @@ async def test_announcement_without_content_locks_nobody_out(store: CountingStor
 async def test_what_an_announcement_claims_is_bounded_for_each_user_and_not_for_each_upload(store: CountingStore) -> None:
     share = share_of(store, all=Allowance(quota_bytes=100 * MEBI))
     for number in range(20):
-        await share.door().open_write(f"{number}", Announcement(size=50 * MEBI))
-    total = share.account._ledger.find((ROOT,), None)
+        await share.view().open_write(f"{number}", UploadSpec(size=50 * MEBI))
+    total = share.quota._ledger.find((ROOT,), None)
     assert total is not None and total.used.bytes <= 10 * MEBI
 
 
 async def test_quota_holds_for_what_comes_beyond_the_claim(store: CountingStore) -> None:
     share = share_of(store, all=Allowance(quota_bytes=20 * MEBI))
-    one, two = [await share.door().open_write(name, Announcement(size=15 * MEBI)) for name in "ab"]
+    one, two = [await share.view().open_write(name, UploadSpec(size=15 * MEBI)) for name in "ab"]
     await one.write(bytes(15 * MEBI))
     await two.write(bytes(5 * MEBI))
     with pytest.raises(QuotaFull):
@@ -312,11 +312,11 @@ async def test_quota_holds_for_what_comes_beyond_the_claim(store: CountingStore)
 
 async def test_claim_that_does_not_grow_lapses(store: CountingStore) -> None:
     share = share_of(store, all=Allowance(quota_bytes=1000))
-    idle = await share.door().open_write("idle", Announcement(size=900))
+    idle = await share.view().open_write("idle", UploadSpec(size=900))
     await idle.write(bytes(100))
     with pytest.raises(QuotaFull):
         await put(share, "honest", 200)
-    ledger = share.account._ledger
+    ledger = share.quota._ledger
     ledger.lapse(before_s=0.0, now_s=100.0)  # it has grown since it was last looked at
     ledger.lapse(before_s=99.0, now_s=160.0)
     with pytest.raises(QuotaFull):
@@ -335,18 +335,18 @@ async def test_claim_that_does_not_grow_lapses(store: CountingStore) -> None:
 @pytest.mark.parametrize("whose", ["all", "each"])
 async def test_quota_of_files_counts_each_thing(store: CountingStore, whose: str) -> None:
     share = share_of(store, **{whose: Allowance(quota_files=4)})
-    door = share.door()
-    await door.make_folder("d")
+    view = share.view()
+    await view.make_folder("d")
     await put(share, "f", 10)
-    assert await door.write_small([small("g", 1)]) == [None]
+    assert await view.write_small([small("g", 1)]) == [None]
     await put(share, "h", 0)
-    for attempt in (lambda: door.make_folder("e"), lambda: put(share, "i", 1), lambda: door.make_folder("x/y", parents=True)):
+    for attempt in (lambda: view.make_folder("e"), lambda: put(share, "i", 1), lambda: view.make_folder("x/y", parents=True)):
         with pytest.raises(QuotaFull, match="4 files and folders"):
             await attempt()
-    assert [type(result) for result in await door.write_small([small("j", 1)])] == [QuotaFull]
-    await door.make_folder("d", parents=True)  # it is there
-    await door.remove("f")
-    await door.make_folder("e")
+    assert [type(result) for result in await view.write_small([small("j", 1)])] == [QuotaFull]
+    await view.make_folder("d", parents=True)  # it is there
+    await view.remove("f")
+    await view.make_folder("e")
 
 
 async def test_quota_of_a_user_counts_files_where_they_may_write(homes: CountingStore) -> None:
@@ -359,26 +359,26 @@ async def test_quota_of_a_user_counts_files_where_they_may_write(homes: Counting
 
 async def test_things_without_content_cost_something_in_a_quota_of_bytes(store: CountingStore) -> None:
     share = share_of(store, all=Allowance(quota_bytes=10 * THING_BYTES))
-    door = share.door()
-    await door.make_folder("a/b/c", parents=True)
-    results = await door.write_small([small(f"{number}", 0) for number in range(20)])
+    view = share.view()
+    await view.make_folder("a/b/c", parents=True)
+    results = await view.write_small([small(f"{number}", 0) for number in range(20)])
     assert results.count(None) == 7
     with pytest.raises(QuotaFull):
-        await door.make_folder("z")
+        await view.make_folder("z")
 
 
 async def test_folders_that_a_pack_makes_by_the_way_count(store: CountingStore) -> None:
     share = share_of(store, all=Allowance(quota_files=10))
-    results = await share.door().write_small([small("a/b/c/d/e/f/g/h/i/j", 1)])
+    results = await share.view().write_small([small("a/b/c/d/e/f/g/h/i/j", 1)])
     assert results == [None]
-    results = await share.door().write_small([small("k", 1)])
+    results = await share.view().write_small([small("k", 1)])
     assert [type(result) for result in results] == [QuotaFull]
 
 
 async def test_quota_of_bytes_bounds_the_number_of_tiny_files(store: CountingStore) -> None:
     share = share_of(store, all=Allowance(quota_bytes=2 * MEBI))
     for start in range(0, 3000, 500):
-        results = await share.door().write_small([small(f"{number}", 1) for number in range(start, start + 500)])
+        results = await share.view().write_small([small(f"{number}", 1) for number in range(start, start + 500)])
     assert results.count(None) == 0
     assert (await MemoryStore.usage(store)).things == 2048
 
@@ -391,9 +391,9 @@ async def test_things_are_kept_possible_on_the_disk() -> None:
 
     share = share_of(SmallDisk(), keep_free_bytes=1 << 30)  # a twentieth of all: 100
     for number in range(20):
-        await share.door().make_folder(f"{number}")
+        await share.view().make_folder(f"{number}")
     with pytest.raises(QuotaFull, match="room for 100 files is kept free"):
-        await share.door().make_folder("one more")
+        await share.view().make_folder("one more")
 
 
 # What it costs.
@@ -401,7 +401,7 @@ async def test_things_are_kept_possible_on_the_disk() -> None:
 
 async def test_pack_is_one_claim_however_many_files_it_has(store: CountingStore) -> None:
     share = share_of(store, all=Allowance(quota_bytes=1 << 40), each=Allowance(quota_bytes=1 << 39))
-    ledger = share.account._ledger
+    ledger = share.quota._ledger
     most = 0
 
     class Watched(MemoryStore):
@@ -412,15 +412,15 @@ async def test_pack_is_one_claim_however_many_files_it_has(store: CountingStore)
 
     share.store = Watched()
     began = time.thread_time()
-    assert set(await share.door().write_small([small(f"{number}", 0) for number in range(5000)])) == {None}
+    assert set(await share.view().write_small([small(f"{number}", 0) for number in range(5000)])) == {None}
     assert most == 1 and not ledger.claims
     assert time.thread_time() - began < 5.0  # one by one, as it once was, it takes half a minute
 
 
 async def test_upload_grows_at_the_same_cost_whatever_is_under_way(store: CountingStore) -> None:
     share = share_of(store, all=Allowance(quota_bytes=1 << 40))
-    writers = [await share.door().open_write(f"{number}", Announcement()) for number in range(500)]
-    total = share.account._ledger.find((ROOT,), None)
+    writers = [await share.view().open_write(f"{number}", UploadSpec()) for number in range(500)]
+    total = share.quota._ledger.find((ROOT,), None)
     assert total is not None
     touched = 0
 
@@ -430,7 +430,7 @@ async def test_upload_grows_at_the_same_cost_whatever_is_under_way(store: Counti
             touched += 1
             return super().__iter__()
 
-    share.account._ledger.claims = Counting(share.account._ledger.claims)
+    share.quota._ledger.claims = Counting(share.quota._ledger.claims)
     for writer in writers:
         await writer.write(b"x")
     assert touched == 0

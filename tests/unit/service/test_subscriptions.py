@@ -9,15 +9,15 @@ from typing import Any
 from ftransfer.auth.permissions import ALL_RIGHTS, ANYONE, NO_RIGHTS, Grant, Principal
 from ftransfer.names import ROOT, SafeName, parse_name, parse_path
 from ftransfer.protocol.live import CREATED, MOVED, REMOVED, Change
-from ftransfer.service.outbox import Bundle
-from ftransfer.service.subscriptions import Round
+from ftransfer.service.outbox import EncodedEvents
+from ftransfer.service.subscriptions import ChangeBatch
 
 EVERYTHING = [ROOT]
 # All but the folder "secret".
 LIMITED = Principal("ann", (Grant(ROOT, ALL_RIGHTS), Grant(parse_name("secret"), NO_RIGHTS)))
 
 
-def told(bundles: list[Bundle]) -> list[Any]:
+def told(bundles: list[EncodedEvents]) -> list[Any]:
     """Give the events in some bundles."""
     events = []
     for bundle in bundles:
@@ -32,13 +32,13 @@ def told(bundles: list[Bundle]) -> list[Any]:
 
 
 def seen(change: Change, principal: Principal = ANYONE, folders: list[SafeName] = EVERYTHING) -> list[tuple[str, str]]:
-    changes = Round()
+    changes = ChangeBatch()
     changes.add(change)
     return [(event["change"], event["name"]) for event in told(changes.bundles(principal, folders))]
 
 
 def test_one_interest_is_told_the_same_bytes() -> None:
-    changes = Round()
+    changes = ChangeBatch()
     for number in range(3):
         changes.add(Change(CREATED, f"{number}", "file"))
     first = changes.bundles(ANYONE, [ROOT])
@@ -48,7 +48,7 @@ def test_one_interest_is_told_the_same_bytes() -> None:
 
 
 def test_a_round_is_told_in_bundles_that_an_outbox_has_room_for() -> None:
-    changes = Round()
+    changes = ChangeBatch()
     names = [f"{number}{'x' * 200}" for number in range(64)]
     for name in names:
         changes.add(Change(CREATED, name, "file", digest="0" * 64))
@@ -58,7 +58,7 @@ def test_a_round_is_told_in_bundles_that_an_outbox_has_room_for() -> None:
 
 
 def test_an_event_that_is_longer_than_a_bundle_is_told_by_itself() -> None:
-    changes = Round()
+    changes = ChangeBatch()
     names = ["a", "/".join(["\x01" * 255] * 16), "b"]
     for name in names:
         changes.add(Change(CREATED, name, "file"))

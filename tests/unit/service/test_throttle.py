@@ -58,10 +58,10 @@ def make_clock() -> Clock:
     return Clock()
 
 
-async def stop(*movers: Mover) -> None:
-    for mover in movers:
+async def stop(*io_pool: Mover) -> None:
+    for mover in io_pool:
         mover.task.cancel()
-    await asyncio.gather(*(mover.task for mover in movers), return_exceptions=True)
+    await asyncio.gather(*(mover.task for mover in io_pool), return_exceptions=True)
 
 
 @pytest.mark.parametrize("rate", [2_000, 100_000, 10 << 20, 100 << 20])
@@ -74,10 +74,10 @@ async def test_rate_is_kept(clock: Clock, rate: int) -> None:
 
 async def test_those_who_share_a_bucket_get_equal_parts(clock: Clock) -> None:
     bucket = Bucket(1 << 20)
-    movers = [Mover(clock, bucket, greed=greed) for greed in (32 << 20, 1 << 20, 1 << 17, 1 << 17)]
+    io_pool = [Mover(clock, bucket, greed=greed) for greed in (32 << 20, 1 << 20, 1 << 17, 1 << 17)]
     await clock.run(20.0)
-    await stop(*movers)
-    parts = [mover.moved for mover in movers]
+    await stop(*io_pool)
+    parts = [mover.moved for mover in io_pool]
     assert max(parts) < 1.05 * min(parts)
     assert 0.95 * (20 << 20) <= sum(parts) <= 1.1 * (20 << 20)
 

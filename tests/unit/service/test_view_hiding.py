@@ -1,4 +1,4 @@
-"""Hidden names through the door, over stores in memory and on disk: not there for anybody, by any verb, and never lost."""
+"""Hidden names through the view, over stores in memory and on disk: not there for anybody, by any verb, and never lost."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ftransfer.auth.permissions import ANYONE, Grant, Principal, parse_rights
 from ftransfer.errors import FolderNotEmpty, Forbidden, FtransferError, NotFound
 from ftransfer.names import ROOT, parse_name
 from ftransfer.service.share import Share
-from ftransfer.service.view import Door
-from ftransfer.storage.base import FOLDER, LINK, Announcement, SmallFile, Store
+from ftransfer.service.view import ShareView
+from ftransfer.storage.base import FOLDER, LINK, SmallFile, Store, UploadSpec
 from ftransfer.storage.local import LocalStore
 from ftransfer.storage.memory import MemoryStore
 from ftransfer.transfer.hiding import SECRETS
@@ -21,14 +21,14 @@ from tests.unit.service.test_view import listed, put, small
 
 TREE = ("a.txt", ".env", "proj/b.txt", "proj/.git/config", "proj/sub/key.pem", "proj/sub/c.txt", "place/secret", "other/secret")
 SHOWN = ["a.txt", "other", "other/secret", "place", "place/secret", "proj", "proj/b.txt", "proj/sub", "proj/sub/c.txt"]
-# By folder, so that the slow ways of the door are gone as well.
+# By folder, so that the slow ways of the view are gone as well.
 SOMEBODY = Principal("ann", (Grant(ROOT, parse_rights("all")), Grant(parse_name("nowhere"), parse_rights("read"))))
 
 
 @pytest.fixture(params=["memory", "local"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     store: Store = MemoryStore() if request.param == "memory" else await LocalStore.open(tmp_path, durable=False)
-    whole = Share(store).door()
+    whole = Share(store).view()
     for name in TREE:
         if "/" in name:
             await whole.make_folder(name.rpartition("/")[0], parents=True)
@@ -38,103 +38,103 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 
 @pytest.fixture(params=[ANYONE, SOMEBODY], ids=["anyone", "somebody"])
-def door(request: pytest.FixtureRequest, store: Store) -> Door:
-    return Share(store, hiding=hidden_names(SECRETS)).door(request.param)
+def view(request: pytest.FixtureRequest, store: Store) -> ShareView:
+    return Share(store, hiding=hidden_names(SECRETS)).view(request.param)
 
 
 async def whole(store: Store) -> set[str]:
-    return {name for name in await listed(Share(store).door()) if name in TREE}
+    return {name for name in await listed(Share(store).view()) if name in TREE}
 
 
-async def test_hidden_names_are_in_no_listing_and_no_tree(door: Door) -> None:
-    assert await listed(door) == SHOWN
-    assert sorted(await listed(door, "proj", recursive=False)) == ["proj/b.txt", "proj/sub"]
-    lines = [line.partition("\0")[0] async for group in door.lines("") for line in group]
+async def test_hidden_names_are_in_no_listing_and_no_tree(view: ShareView) -> None:
+    assert await listed(view) == SHOWN
+    assert sorted(await listed(view, "proj", recursive=False)) == ["proj/b.txt", "proj/sub"]
+    lines = [line.partition("\0")[0] async for group in view.lines("") for line in group]
     assert lines == SHOWN
-    tree = [item.name async for group in door.read_tree("", 1 << 20, 100) for item in group]
+    tree = [item.name async for group in view.read_tree("", 1 << 20, 100) for item in group]
     assert sorted(tree) == SHOWN
 
 
 @pytest.mark.parametrize("name", [".env", "proj/.git", "proj/.git/config", "proj/.GIT/config", "proj/sub/key.pem"])
-async def test_hidden_names_are_not_there_for_any_verb(door: Door, store: Store, name: str) -> None:
+async def test_hidden_names_are_not_there_for_any_verb(view: ShareView, store: Store, name: str) -> None:
     verbs: list[Callable[[], Awaitable[object]]] = [
-        lambda: door.stat(name),
-        lambda: door.open_read(name),
-        lambda: listed(door, name),
-        lambda: door.set_attributes(name, mode=0o777),
-        lambda: door.remove(name, recursive=True),
-        lambda: door.rename(name, "moved"),
+        lambda: view.stat(name),
+        lambda: view.open_read(name),
+        lambda: listed(view, name),
+        lambda: view.set_attributes(name, mode=0o777),
+        lambda: view.remove(name, recursive=True),
+        lambda: view.rename(name, "moved"),
     ]
     for verb in verbs:
         with pytest.raises(NotFound):
             await verb()
-    items = await door.read_small([parse_name("a.txt"), parse_name(name)], 1 << 20)
+    items = await view.read_small([parse_name("a.txt"), parse_name(name)], 1 << 20)
     assert [type(item) for item in items] == [SmallFile, NotFound]
     with pytest.raises(NotFound):
-        async for _ in door.read_tree(name, 1 << 20, 100):
+        async for _ in view.read_tree(name, 1 << 20, 100):
             pass
     assert await whole(store) == set(TREE)
 
 
 @pytest.mark.parametrize("name", [".env", ".env.new", "proj/.git/hooks", ".git", "new/.SSH/id", "a.pem"])
-async def test_nothing_is_stored_under_a_hidden_name(door: Door, store: Store, name: str) -> None:
+async def test_nothing_is_stored_under_a_hidden_name(view: ShareView, store: Store, name: str) -> None:
     refused = "hides such names and stores nothing under them"
     verbs: list[Callable[[], Awaitable[object]]] = [
-        lambda: put(door, name),
-        lambda: door.make_folder(name, parents=True),
-        lambda: door.rename("a.txt", name),
-        lambda: door.rename("a.txt", name, replace=True),
-        lambda: door.open_replaced(name),
+        lambda: put(view, name),
+        lambda: view.make_folder(name, parents=True),
+        lambda: view.rename("a.txt", name),
+        lambda: view.rename("a.txt", name, replace=True),
+        lambda: view.open_replaced(name),
     ]
     for verb in verbs:
         with pytest.raises(Forbidden, match=refused):
             await verb()
     kinds = [small(name), SmallFile(name, FOLDER, 0, 0o755), SmallFile(name, LINK, 0, 0o777, target="a.txt"), small("fine")]
-    results = await door.write_small(kinds)
+    results = await view.write_small(kinds)
     assert [type(result) for result in results] == [Forbidden, Forbidden, Forbidden, type(None)]
     assert all(refused in str(result) for result in results[:3])
     assert await whole(store) == set(TREE)
 
 
-async def test_removing_a_tree_leaves_what_is_hidden_in_it_and_says_so(door: Door, store: Store) -> None:
+async def test_removing_a_tree_leaves_what_is_hidden_in_it_and_says_so(view: ShareView, store: Store) -> None:
     with pytest.raises(FolderNotEmpty, match="proj: holds hidden files, which stay; all else in it is removed"):
-        await door.remove("proj", recursive=True)
+        await view.remove("proj", recursive=True)
     assert await whole(store) == {"a.txt", ".env", "proj/.git/config", "proj/sub/key.pem", "place/secret", "other/secret"}
     with pytest.raises(FolderNotEmpty):
-        await door.remove("proj")
-    assert await door.remove("place", recursive=True) == 2
+        await view.remove("proj")
+    assert await view.remove("place", recursive=True) == 2
 
 
-async def test_a_folder_is_moved_with_what_is_hidden_in_it(door: Door, store: Store) -> None:
-    await door.rename("proj", "moved")
-    assert "moved/.git/config" in await listed(Share(store).door())
-    assert "moved/b.txt" in await listed(door)
+async def test_a_folder_is_moved_with_what_is_hidden_in_it(view: ShareView, store: Store) -> None:
+    await view.rename("proj", "moved")
+    assert "moved/.git/config" in await listed(Share(store).view())
+    assert "moved/b.txt" in await listed(view)
 
 
 async def test_a_move_cannot_uncover_what_is_hidden_by_its_place(store: Store) -> None:
-    door = Share(store, hiding=hidden_names(["/place/secret"])).door()
-    assert "place/secret" not in await listed(door) and "other/secret" in await listed(door)
+    view = Share(store, hiding=hidden_names(["/place/secret"])).view()
+    assert "place/secret" not in await listed(view) and "other/secret" in await listed(view)
     for old, new in (("place", "moved"), ("other", "place")):
         if new == "place":
-            await Share(store).door().rename("place", "aside")
+            await Share(store).view().rename("place", "aside")
         with pytest.raises(Forbidden, match="cannot be moved there, because of names that this server hides"):
-            await door.rename(old, new)
-    await door.rename("other", "moved")
-    assert await door.rename("a.txt", "b.txt") == parse_name("b.txt")
+            await view.rename(old, new)
+    await view.rename("other", "moved")
+    assert await view.rename("a.txt", "b.txt") == parse_name("b.txt")
 
 
 async def test_partials_of_hidden_names_are_not_told(store: Store) -> None:
-    writer = await Share(store).door().open_write(".env.new", Announcement(size=10, source="s"))
+    writer = await Share(store).view().open_write(".env.new", UploadSpec(size=10, source="s"))
     await writer.write(b"part")
-    await writer.keep()
-    door = Share(store, hiding=hidden_names(SECRETS)).door()
-    assert await door.partials() == await door.clear_partials() == []
+    await writer.suspend()
+    view = Share(store, hiding=hidden_names(SECRETS)).view()
+    assert await view.partials() == await view.clear_partials() == []
     assert len(await store.partials()) == 1
 
 
 async def test_a_pattern_with_a_star_shows_a_name_that_another_takes_back(store: Store) -> None:
-    door = Share(store, hiding=hidden_names(["*.txt", "!c.txt"])).door()
-    assert {name for name in await listed(door) if name.endswith(".txt")} == {"proj/sub/c.txt"}
+    view = Share(store, hiding=hidden_names(["*.txt", "!c.txt"])).view()
+    assert {name for name in await listed(view) if name.endswith(".txt")} == {"proj/sub/c.txt"}
 
 
 async def refusal(work: Awaitable[object]) -> FtransferError:
@@ -156,25 +156,25 @@ async def linked(tmp_path: Path) -> AsyncIterator[LocalStore]:
 
 
 async def test_no_link_leads_to_what_is_hidden(linked: LocalStore) -> None:
-    door = Share(linked, hiding=hidden_names(SECRETS)).door()
-    names = await listed(door)
+    view = Share(linked, hiding=hidden_names(SECRETS)).view()
+    names = await listed(view)
     assert "fine" in names and not {"to-file", "to-folder", "to-link"} & set(names)
     for name in ("to-file", "to-folder/config", "to-link", "up/.git/config"):
-        assert isinstance(await refusal(door.open_read(name)), NotFound)
-        assert isinstance((await door.read_small([parse_name(name)], 1000))[0], NotFound)
-    assert (await door.open_read("up/b.txt")).entry.size == len("proj/b.txt")
-    assert await refusal(put(door, "to-folder/new"))
-    results = await door.write_small(
+        assert isinstance(await refusal(view.open_read(name)), NotFound)
+        assert isinstance((await view.read_small([parse_name(name)], 1000))[0], NotFound)
+    assert (await view.open_read("up/b.txt")).entry.size == len("proj/b.txt")
+    assert await refusal(put(view, "to-folder/new"))
+    results = await view.write_small(
         [SmallFile("l", LINK, 0, 0o777, target=".env"), SmallFile("m", LINK, 0, 0o777, target="a.txt")]
     )
     assert results[0] is not None and results[1] is None
 
 
 async def test_where_a_whole_path_decides_no_link_is_followed(linked: LocalStore) -> None:
-    door = Share(linked, hiding=hidden_names(["/proj/sub"])).door()
-    assert "fine" not in await listed(door)
+    view = Share(linked, hiding=hidden_names(["/proj/sub"])).view()
+    assert "fine" not in await listed(view)
     for name in ("up/sub/c.txt", "fine"):
-        assert isinstance(await refusal(door.open_read(name)), NotFound)
+        assert isinstance(await refusal(view.open_read(name)), NotFound)
 
 
 @pytest.fixture
@@ -190,9 +190,9 @@ def large(tmp_path: Path) -> Path:
 
 async def test_a_large_folder_with_something_hidden_is_emptied_to_the_end(large: Path) -> None:
     store = await LocalStore.open(large, durable=False)
-    door = Share(store, hiding=hidden_names(SECRETS)).door()
+    view = Share(store, hiding=hidden_names(SECRETS)).view()
     with pytest.raises(FolderNotEmpty):
-        await door.remove("big", recursive=True)
+        await view.remove("big", recursive=True)
     assert [str(path.relative_to(large)) for path in sorted((large / "big").rglob("*"))] == [
         "big/d3",
         "big/d3/3",

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ftransfer.auth.permissions import ANYONE
 from ftransfer.names import SafeName
 from ftransfer.protocol.live import MOVED, REMOVED, Change
-from ftransfer.service.subscriptions import Round
+from ftransfer.service.subscriptions import ChangeBatch
 from ftransfer.service.watched_paths import Watched
 
 parts = st.sampled_from(["a", "b", "a\x01", "a b", "\u00e4", "\udcff"])
@@ -54,7 +54,7 @@ def test_who_has_gone_is_told_nothing() -> None:
 
 @given(st.lists(st.tuples(paths, paths | st.just("")), max_size=8), st.lists(paths, min_size=1, max_size=3, unique=True))
 def test_a_round_is_told_as_if_each_change_were_held_against_each_path(moves: list[tuple[str, str]], folders: list[str]) -> None:
-    changes, expected = Round(), 0
+    changes, expected = ChangeBatch(), 0
     for name, old in moves:
         changes.add(Change(MOVED if old else REMOVED, name, "file", old=old))
         expected += any(is_within(one, folder) for one in (name, old) if one for folder in folders)
@@ -69,7 +69,7 @@ def test_thousands_of_folders_under_many_watches_cost_little() -> None:
         watched.add(name, number)
     began = time.thread_time()
     lost = [path for number in range(3000) for path, _ in watched.lose(f"share/f{number}")]
-    changes = Round()
+    changes = ChangeBatch()
     for name in names[:64]:
         changes.add(Change(REMOVED, name, "dir"))
     told = sum(len(changes.bundles(ANYONE, [SafeName(tuple(name.split("/")))])) for name in names)

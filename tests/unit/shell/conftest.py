@@ -19,7 +19,7 @@ from ftransfer.names import escape
 from ftransfer.protocol.live import Activity, Person, Presence
 from ftransfer.protocol.replies import Hello
 from ftransfer.shell.console import Console
-from ftransfer.shell.context import Line, ShellContext
+from ftransfer.shell.context import RemoteConnection, ShellContext
 from ftransfer.storage.base import FILE, FOLDER, Entry
 from ftransfer.transfer.records import Progress, ProgressCallback, Receipt
 
@@ -183,7 +183,7 @@ class Screen:
         self.out = io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True)
         self.err = io.StringIO()
         console = Console(self.out, self.err, width=(lambda: width) if width is not None else None)
-        self.shell = ShellContext(Line(share, console.note), console, local)
+        self.shell = ShellContext(RemoteConnection(share, console.note), console, local)
 
     @property
     def lines(self) -> list[str]:

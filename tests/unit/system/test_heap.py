@@ -27,7 +27,7 @@ class Counted:
 
 async def test_given_back_once_after_a_crowd_has_gone() -> None:
     counted = Counted()
-    watched = slack.Slack(counted)
+    watched = slack.HeapTrimmer(counted)
     for sessions in [*range(64), *range(64, 0, -1), 0]:
         watched.note(sessions)
     async with asyncio.timeout(30):
@@ -39,7 +39,7 @@ async def test_given_back_once_after_a_crowd_has_gone() -> None:
 
 @pytest.mark.parametrize("course", [[*range(64), 0], [100, 26, 100, 26]], ids=["too few", "most are still there"])
 async def test_nothing_is_done_without_a_crowd_or_while_it_is_there(course: list[int]) -> None:
-    watched = slack.Slack(Counted())
+    watched = slack.HeapTrimmer(Counted())
     for sessions in course:
         watched.note(sessions)
     assert watched._timer is None

@@ -11,7 +11,7 @@ import pytest
 from ftransfer.limits import Limits
 from ftransfer.protocol.connection import Role
 from ftransfer.service.outbox import Outbox
-from ftransfer.service.quota import Account
+from ftransfer.service.quota import QuotaTracker
 from ftransfer.storage.memory import MemoryStore
 from ftransfer.system.threads import KEPT_ROOMS, room, stop_task
 from ftransfer.transport.channel import Channel
@@ -39,7 +39,7 @@ async def of_a_job(task: asyncio.Task[Any]) -> Callable[[], Awaitable[None]]:
 
 
 async def of_an_account(task: asyncio.Task[Any]) -> Callable[[], Awaitable[None]]:
-    account = Account(MemoryStore())
+    account = QuotaTracker(MemoryStore())
     account._task = task
     return account.close
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from ftransfer.storage.base import FILE, SmallFile
-from ftransfer.transfer.packs import is_worth_reading_ahead
+from ftransfer.transfer.packs import should_prefetch
 from ftransfer.transfer.pipeline import read_ahead
 
 
@@ -32,6 +32,6 @@ async def test_item_is_made_ahead_if_it_pays(pays: bool, made_meanwhile: list[in
 
 def test_small_files_for_this_machine_are_not_read_ahead() -> None:
     small, large = (SmallFile("a", FILE, 0, 0o644, bytes(size)) for size in (4096, 1 << 20))
-    assert not is_worth_reading_ahead([small] * 9, is_local=True)
-    assert is_worth_reading_ahead([small] * 9, is_local=False)
-    assert is_worth_reading_ahead([small, large], is_local=True)
+    assert not should_prefetch([small] * 9, is_local=True)
+    assert should_prefetch([small] * 9, is_local=False)
+    assert should_prefetch([small, large], is_local=True)

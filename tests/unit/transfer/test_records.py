@@ -38,7 +38,7 @@ values = st.fixed_dictionaries(
     {},
     optional={
         "name": names | st.none(),
-        "kind": st.sampled_from([FILE, FOLDER, LINK, "door"]),
+        "kind": st.sampled_from([FILE, FOLDER, LINK, "view"]),
         "size": st.sampled_from([0, -1, 2**63 - 1, 2**63, True, 1.0, "1"]),
         "mtime_ns": st.sampled_from([0, -(2**63), 2**63, -1]),
         "mode": st.sampled_from([0, -1, 2**63]),

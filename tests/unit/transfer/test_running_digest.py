@@ -21,10 +21,10 @@ class Content:
 
     def __init__(self, data: bytes, *, fast: bool) -> None:
         self.data = data
-        self.fast = fast
+        self.supports_threads = fast
         self.reads = 0
 
-    def read_now(self, offset: int, view: memoryview) -> int:
+    def read_blocking(self, offset: int, view: memoryview) -> int:
         self.reads += 1
         part = self.data[offset : offset + len(view)]
         view[: len(part)] = part
@@ -122,7 +122,7 @@ async def test_content_that_ends_early_is_reported(fast: bool) -> None:
 
 async def test_failure_of_the_task_beside_comes_out_at_the_end() -> None:
     class Broken(Content):
-        def read_now(self, offset: int, view: memoryview) -> int:
+        def read_blocking(self, offset: int, view: memoryview) -> int:
             raise StoreFailed("the disk reports an error")
 
     digest = RunningDigest(Broken(WHOLE, fast=True))
@@ -142,12 +142,12 @@ class Held(Content):
         self.go = threading.Event()
         self.is_reading = False
 
-    def read_now(self, offset: int, view: memoryview) -> int:
+    def read_blocking(self, offset: int, view: memoryview) -> int:
         self.is_reading = True
         self.begun.set()
         assert self.go.wait(10)
         self.is_reading = False
-        return super().read_now(offset, view[:1])
+        return super().read_blocking(offset, view[:1])
 
 
 async def test_bytes_that_pass_while_it_reads_back_are_neither_lost_nor_waited_for() -> None:

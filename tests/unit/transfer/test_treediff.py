@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ftransfer.names import sort_key
 from ftransfer.storage.base import DEAD_LINK, FILE, FOLDER, FOLDER_LINK, LINK, OTHER, SPECIAL, Entry
-from ftransfer.transfer.treediff import Action, Comparison, Doing, Rules
+from ftransfer.transfer.treediff import Action, ActionKind, Comparison, Rules
 
 
 def file(name: str, size: int = 1, mtime_ns: int = 1, mode: int = 0o644) -> Entry:
@@ -56,7 +56,7 @@ async def test_folders_above_a_range_are_counted_once_and_set_if_something_in_th
     comparison = Comparison(Rules())
     assert comparison.resume(above) == []
     (step,) = await in_range(comparison, [file("a/b/x", 2)], [file("a/b/x", 1)])
-    assert (step.doing, step.entry.name) == (Doing.COPY, "a/b/x")
+    assert (step.doing, step.entry.name) == (ActionKind.COPY, "a/b/x")
     assert [action.entry.name for action in comparison.resume([folder("a"), folder("a/c")])] == ["a/b"]
     assert await in_range(comparison, [file("a/c/y")], [file("a/c/y")]) == []
     assert comparison.finish() == []
@@ -163,22 +163,22 @@ def test_actions_make_the_one_like_the_other(
     for action in asyncio.run(actions(wanted, listing(there), Rules(delete=delete))):
         name = action.entry.name
         match action.doing:
-            case Doing.REMOVE:
+            case ActionKind.REMOVE:
                 assert not is_any_below(name, result), "a folder goes after its content"
                 del result[name]
-            case Doing.REMOVE_TREE:
+            case ActionKind.REMOVE_TREE:
                 assert not is_any_below(name, result), "what is in it has been named"
                 del result[name]
-            case Doing.STAGE:
+            case ActionKind.STAGE:
                 result = {other: entry for other, entry in result.items() if other != name and not other.startswith(name + "/")}
                 result |= {entry.name: entry for entry in wanted if entry.name == name or entry.name.startswith(name + "/")}
-            case Doing.REFUSE:
+            case ActionKind.REFUSE:
                 assert not delete and result[name].kind == FOLDER
                 refused.append(name)
-            case Doing.COPY | Doing.FOLDER:
+            case ActionKind.COPY | ActionKind.FOLDER:
                 assert name not in result or result[name].kind == action.entry.kind
                 result[name] = action.entry
-            case Doing.ENTER:
+            case ActionKind.ENTER:
                 assert result[name].kind == FOLDER
             case _:
                 raise AssertionError(action)

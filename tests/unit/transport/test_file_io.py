@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ftransfer.transport import file_io as flow
-from ftransfer.transport.file_io import Outflow
+from ftransfer.transport.file_io import FileToSocket
 
 CONTENT = bytes(range(256)) * 8192  # 2 MiB
 HEADER = b"head"
@@ -56,14 +56,14 @@ class FakeFile:
     def fileno(self) -> int:
         return -1
 
-    def read_now(self, offset: int, view: memoryview) -> int:
+    def read_blocking(self, offset: int, view: memoryview) -> int:
         data = CONTENT[offset : offset + len(view)]
         view[: len(data)] = data
         return len(data)
 
 
-def outflow(link: Any, feed: Any = None) -> Outflow:
-    job = Outflow(link, FakeFile(), feed)
+def outflow(link: Any, feed: Any = None) -> FileToSocket:
+    job = FileToSocket(link, FakeFile(), feed)
     job.begin_frame(HEADER, 0, len(CONTENT))
     return job
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from ftransfer.transport import Link
-from ftransfer.transport.listener import Port
+from ftransfer.transport import Transport
+from ftransfer.transport.listener import Listener
 from tests.support.service import raw_peer, serve
 
 
@@ -73,11 +73,11 @@ async def test_a_name_of_several_addresses_has_one_port(monkeypatch: pytest.Monk
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.0.{last}", number)) for last in (1, 2, 2)]
 
     monkeypatch.setattr(loop, "getaddrinfo", resolved)
-    port = await Port.open("both", 0, lambda link: link.abort())
+    port = await Listener.open("both", 0, lambda link: link.abort())
     (one, number), (two, same) = port.addresses
     assert (one, two) == ("127.0.0.1", "127.0.0.2") and number == same
     with pytest.raises(OSError, match="in use"):
-        await Port.open("both", number, lambda link: link.abort())
+        await Listener.open("both", number, lambda link: link.abort())
     await port.close()
 
 
@@ -89,25 +89,25 @@ async def test_a_name_of_addresses_that_this_machine_has_not(monkeypatch: pytest
 
     monkeypatch.setattr(loop, "getaddrinfo", resolved)
     hosts = ["192.0.2.1", "127.0.0.1"]
-    port = await Port.open("some", 0, lambda link: link.abort())
+    port = await Listener.open("some", 0, lambda link: link.abort())
     assert [host for host, _ in port.addresses] == ["127.0.0.1"]
     await port.close()
     hosts = ["192.0.2.1"]
     with pytest.raises(OSError, match="assign requested address"):
-        await Port.open("none", 0, lambda link: link.abort())
+        await Listener.open("none", 0, lambda link: link.abort())
 
 
 async def test_without_a_descriptor_connections_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("asyncio.constants.ACCEPT_RETRY_DELAY", 0.01)
-    links: list[Link] = []
+    links: list[Transport] = []
     came, refused = asyncio.Event(), asyncio.Event()
     asyncio.get_running_loop().set_exception_handler(lambda *_: refused.set())
 
-    def taken(link: Link) -> None:
+    def taken(link: Transport) -> None:
         links.append(link)
         came.set()
 
-    port = await Port.open("127.0.0.1", 0, taken)
+    port = await Listener.open("127.0.0.1", 0, taken)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with socket.socket() as peer:
         lowest = peer.dup()  # one more descriptor could not be had

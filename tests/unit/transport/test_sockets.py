@@ -8,8 +8,8 @@ import socket
 import pytest
 
 from ftransfer.errors import TimedOut
-from ftransfer.transport import Link, connect_link
-from ftransfer.transport.listener import Port
+from ftransfer.transport import Transport, dial
+from ftransfer.transport.listener import Listener
 
 
 def buffer_of(direct: socket.socket) -> int:
@@ -19,7 +19,7 @@ def buffer_of(direct: socket.socket) -> int:
 async def test_waiting_for_much_leaves_the_window_of_a_long_path_to_the_kernel() -> None:
     """A low-water mark above what the buffer takes makes it larger, and holds it there: 256 KiB are 42 Mbit/s at 50 ms."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        link = await connect_link(*listener.getsockname())
+        link = await dial(*listener.getsockname())
         direct = link.direct
         assert direct is not None
         direct.peer_host = "192.0.2.1"
@@ -36,9 +36,9 @@ async def test_waiting_for_much_leaves_the_window_of_a_long_path_to_the_kernel()
 @pytest.mark.skipif(not hasattr(socket, "TCP_CONGESTION"), reason="the system has one way only")
 async def test_nothing_is_paced_within_the_machine() -> None:
     """Pacing that has begun does not end: it must be off before the connection is made."""
-    taken: asyncio.Queue[Link] = asyncio.Queue()
-    port = await Port.open("127.0.0.1", 0, taken.put_nowait)
-    link = await connect_link(*port.addresses[0])
+    taken: asyncio.Queue[Transport] = asyncio.Queue()
+    port = await Listener.open("127.0.0.1", 0, taken.put_nowait)
+    link = await dial(*port.addresses[0])
     for end in (link, await taken.get()):
         assert end.direct is not None
         chosen = end.direct._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16)
@@ -48,9 +48,9 @@ async def test_nothing_is_paced_within_the_machine() -> None:
 
 
 async def test_more_buffers_than_one_call_takes_arrive_in_order() -> None:
-    taken: asyncio.Queue[Link] = asyncio.Queue()
-    port = await Port.open("127.0.0.1", 0, taken.put_nowait)
-    link = await connect_link(*port.addresses[0])
+    taken: asyncio.Queue[Transport] = asyncio.Queue()
+    port = await Listener.open("127.0.0.1", 0, taken.put_nowait)
+    link = await dial(*port.addresses[0])
     other = await taken.get()
     buffers = [bytes([number % 251]) * (number % 4000) for number in range(3000)]
     writing = asyncio.create_task(link.write(buffers, 5))

@@ -6,7 +6,7 @@ import pytest
 
 from ftransfer.errors import TimedOut
 from ftransfer.limits import Limits
-from ftransfer.transport.stall import LeastProgress
+from ftransfer.transport.stall import StallDetector
 
 LIMITS = Limits(stall_s=60, least_bytes=4096, quiet_s=900)
 
@@ -23,7 +23,7 @@ def make_clock() -> Clock:
     return Clock()
 
 
-def run(least: LeastProgress, clock: Clock, seconds: int, each_second: int, *, is_mid_frame: bool) -> int:
+def run(least: StallDetector, clock: Clock, seconds: int, each_second: int, *, is_mid_frame: bool) -> int:
     """Move so many bytes each second; give after how many seconds it was cut (0: never)."""
     for second in range(1, seconds + 1):
         clock.now += 1
@@ -36,26 +36,26 @@ def run(least: LeastProgress, clock: Clock, seconds: int, each_second: int, *, i
 
 
 def test_one_byte_a_second_is_cut_after_the_first_window(clock: Clock) -> None:
-    assert run(LeastProgress(LIMITS, clock), clock, 1000, 1, is_mid_frame=True) == 60
+    assert run(StallDetector(LIMITS, clock), clock, 1000, 1, is_mid_frame=True) == 60
 
 
 def test_a_slow_but_steady_peer_is_left_alone(clock: Clock) -> None:
-    assert run(LeastProgress(LIMITS, clock), clock, 5000, 69, is_mid_frame=True) == 0
+    assert run(StallDetector(LIMITS, clock), clock, 5000, 69, is_mid_frame=True) == 0
 
 
 def test_heartbeats_count_for_a_while_and_not_for_ever(clock: Clock) -> None:
-    assert run(LeastProgress(LIMITS, clock), clock, 2000, 0, is_mid_frame=False) == 900
+    assert run(StallDetector(LIMITS, clock), clock, 2000, 0, is_mid_frame=False) == 900
 
 
 def test_real_progress_ends_the_quiet_time(clock: Clock) -> None:
-    least = LeastProgress(LIMITS, clock)
+    least = StallDetector(LIMITS, clock)
     for _ in range(5):
         assert run(least, clock, 600, 0, is_mid_frame=False) == 0
         assert run(least, clock, 60, 4096, is_mid_frame=False) == 0
 
 
 def test_time_in_which_the_peer_was_made_to_wait_is_left_out(clock: Clock) -> None:
-    least = LeastProgress(LIMITS, clock)
+    least = StallDetector(LIMITS, clock)
     for _ in range(100):
         clock.now += 59
         least.excuse(58.5)
@@ -66,7 +66,7 @@ def test_time_in_which_the_peer_was_made_to_wait_is_left_out(clock: Clock) -> No
 
 
 def test_each_transfer_begins_anew(clock: Clock) -> None:
-    least = LeastProgress(LIMITS, clock)
+    least = StallDetector(LIMITS, clock)
     clock.now += 3600
     least.begin()
     least.check("peer", is_mid_frame=True)

@@ -23,15 +23,15 @@ from ftransfer.transfer.packs import (
     PACK_BYTES,
     encode_files,
     in_frames,
-    is_worth_reading_ahead,
     large_to_wire,
     other_to_wire,
     receipt_of_pack,
     receipt_to_wire,
     refusal_to_wire,
+    should_prefetch,
     unpack,
 )
-from ftransfer.transfer.pipeline import OneBehind, read_ahead
+from ftransfer.transfer.pipeline import OverlappedStep, read_ahead
 
 # What a name takes while it waits to be answered, beside its text.
 _NAME_BYTES = 128
@@ -74,7 +74,7 @@ async def handle_mget(session: Session, command: Command) -> dict[str, Any]:
     try:
         source = _read_tree(session, command) if is_tree else _read_files(session, _queued(waiting, reading))
         is_local = session.channel.link.is_local
-        ahead = read_ahead(source, lambda group: is_worth_reading_ahead(group.items, is_local=is_local))
+        ahead = read_ahead(source, lambda group: should_prefetch(group.items, is_local=is_local))
         async with session.channel.heartbeats(), contextlib.aclosing(ahead) as groups:
             async for group in groups:
                 if reading.done():
@@ -208,7 +208,7 @@ async def handle_mput(session: Session, command: Command) -> dict[str, Any]:
     """Receive packs; each is verified, published and synced as one group, and then acknowledged."""
     session.share.refuse_batch(Right.WRITE, Right.OVERWRITE)
     counts = {"stored": 0, "failed": 0}
-    storing = OneBehind()  # one pack is stored while the next comes in
+    storing = OverlappedStep()  # one pack is stored while the next comes in
     try:
         async with session.channel.heartbeats():
             while (step := await _next_pack(session, counts)) is not None:
@@ -246,7 +246,7 @@ async def _room_for_pack(session: Session, length: int, *, is_first: bool) -> Re
 
 async def _store(session: Session, files: Sequence[SmallFile], digest: Digest, counts: dict[str, int], room: Reservation) -> None:
     """Store and acknowledge what came in a pack, and release the memory that it takes."""
-    async with session.memory.storing, session.changes.storing(session.seat, (file.name for file in files)) as stored:
+    async with session.memory.storing, session.changes.publishing(session.participant, (file.name for file in files)) as stored:
         results = await session.share.write_small(files)
         if stored is not None:
             for file, error in zip(files, results, strict=True):

@@ -30,14 +30,17 @@ async def handle_checksum(session: Session, command: Command) -> dict[str, Any]:
 
 async def handle_mkdir(session: Session, command: Command) -> dict[str, Any]:
     """Make a folder."""
-    async with session.channel.heartbeats(), session.changes.altering(session.seat, command.argument):
+    async with session.channel.heartbeats(), session.changes.modifying(session.participant, command.argument):
         name = await session.share.make_folder(command.argument, parents=command.options.get("parents", False))
     return {"name": str(name)}
 
 
 async def handle_mv(session: Session, command: Command) -> dict[str, Any]:
     """Move or rename a file or folder."""
-    async with session.channel.heartbeats(), session.changes.altering(session.seat, command.argument, command.options["to"]):
+    async with (
+        session.channel.heartbeats(),
+        session.changes.modifying(session.participant, command.argument, command.options["to"]),
+    ):
         how = {key: command.options.get(key, False) for key in ("replace", "over")}
         name = await session.share.rename(command.argument, command.options["to"], **how)
     return {"name": str(name)}
@@ -45,7 +48,7 @@ async def handle_mv(session: Session, command: Command) -> dict[str, Any]:
 
 async def handle_rm(session: Session, command: Command) -> dict[str, Any]:
     """Remove a file or folder."""
-    async with session.channel.heartbeats(), session.changes.altering(session.seat, command.argument):
+    async with session.channel.heartbeats(), session.changes.modifying(session.participant, command.argument):
         count = await session.share.remove(command.argument, recursive=command.options.get("recursive", False))
     return {"removed": count}
 
@@ -53,7 +56,7 @@ async def handle_rm(session: Session, command: Command) -> dict[str, Any]:
 async def handle_setstat(session: Session, command: Command) -> dict[str, Any]:
     """Set the time or mode of a file or folder."""
     options = command.options
-    async with session.channel.heartbeats(), session.changes.altering(session.seat, command.argument):
+    async with session.channel.heartbeats(), session.changes.modifying(session.participant, command.argument):
         name = await session.share.set_attributes(command.argument, mtime_ns=options.get("mtime_ns"), mode=options.get("mode"))
     return {"name": str(name)}
 

@@ -20,18 +20,18 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 async def handle_as(session: Session, command: Command) -> dict[str, Any]:
     """Say what this session is called: a name of its own, or else user@host, which several may share; or whom it helps."""
     options = command.options
-    if session.seat.was_announced:  # all who listen are told of another name, as of a word
-        await asyncio.sleep(session.hub.pace_of(session.seat).wait_s())
+    if session.participant.was_announced:  # all who listen are told of another name, as of a word
+        await asyncio.sleep(session.hub.pace_of(session.participant).wait_s())
     if "of" in options:
-        session.hub.help(session.seat, options["of"], options.get("token", ""))
+        session.hub.help(session.participant, options["of"], options.get("token", ""))
     elif command.argument:
-        session.hub.introduce(session.seat, command.argument, token=options.get("token", ""))
+        session.hub.introduce(session.participant, command.argument, token=options.get("token", ""))
     else:
         place = "@".join(word for word in (options.get("user", ""), options.get("host", "")) if word)
         shown = escape(place).replace("\\", "").replace('"', "").strip().lstrip("#")
         label = _cut(shown, session.limits.max_label_bytes)
-        session.hub.introduce(session.seat, label, token=options.get("token", ""), is_unique=False)
-    person = session.seat.person
+        session.hub.introduce(session.participant, label, token=options.get("token", ""), is_unique=False)
+    person = session.participant.person
     return {"session": person.session, "name": person.name, "verified": person.verified}
 
 
@@ -41,7 +41,7 @@ def _cut(text: str, size: int) -> str:
 
 async def handle_who(session: Session, command: Command) -> dict[str, Any]:
     """List the sessions."""
-    items = [presence_to_wire(presence) for presence in session.hub.presences(session.seat)]
+    items = [presence_to_wire(presence) for presence in session.hub.presences(session.participant)]
     for start in range(0, len(items), _PRESENCES_IN_FRAME):
         for listing in in_frames(items[start : start + _PRESENCES_IN_FRAME], session.connection.send_list):
             await session.channel.send(listing)
@@ -51,8 +51,8 @@ async def handle_who(session: Session, command: Command) -> dict[str, Any]:
 async def handle_say(session: Session, command: Command) -> dict[str, Any]:
     """Pass a message on to all who listen."""
     text = _checked_text(session, command.argument)
-    await asyncio.sleep(session.hub.pace_of(session.seat).wait_s())
-    number, received = session.hub.say(session.seat, text)
+    await asyncio.sleep(session.hub.pace_of(session.participant).wait_s())
+    number, received = session.hub.say(session.participant, text)
     return {"message": number, "received": received}
 
 
@@ -63,8 +63,8 @@ async def handle_tell(session: Session, command: Command) -> dict[str, Any]:
         name, _, text = command.argument.partition(" ")
     text = _checked_text(session, text.strip())
     session.hub.find(name)
-    await asyncio.sleep(session.hub.pace_of(session.seat).wait_s())
-    number, received = session.hub.tell(session.seat, session.hub.find(name), text)
+    await asyncio.sleep(session.hub.pace_of(session.participant).wait_s())
+    number, received = session.hub.tell(session.participant, session.hub.find(name), text)
     return {"message": number, "received": received}
 
 
@@ -85,14 +85,14 @@ def _checked_text(session: Session, text: str) -> str:
 
 async def handle_listen(session: Session, command: Command) -> dict[str, Any]:
     """From now on, send what others say, and who comes and goes."""
-    session.seat.is_listening = True
-    session.hub.listen(session.seat)
+    session.participant.is_listening = True
+    session.hub.listen(session.participant)
     return {}
 
 
 async def handle_unlisten(session: Session, command: Command) -> dict[str, Any]:
     """Send it no more."""
-    session.seat.is_listening = False
+    session.participant.is_listening = False
     return {}
 
 
@@ -101,11 +101,11 @@ async def handle_watch(session: Session, command: Command) -> dict[str, Any]:
     path = parse_path(command.argument, session.limits)
     async with session.channel.heartbeats():
         await session.share.stat(command.argument)
-        await session.changes.watch(session.seat, path)
+        await session.changes.watch(session.participant, path)
     return {"path": str(path)}
 
 
 async def handle_unwatch(session: Session, command: Command) -> dict[str, Any]:
     """Send it no more."""
-    await session.changes.unwatch(session.seat, parse_path(command.argument, session.limits) if command.argument else None)
+    await session.changes.unwatch(session.participant, parse_path(command.argument, session.limits) if command.argument else None)
     return {}

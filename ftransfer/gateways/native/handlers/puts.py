@@ -13,7 +13,7 @@ from ftransfer.names import escape
 from ftransfer.protocol.commands import Command
 from ftransfer.protocol.connection import Event, InputEnded, Payload
 from ftransfer.protocol.replies import End, ErrorReply, Meta
-from ftransfer.storage.base import Announcement, Entry, Writer
+from ftransfer.storage.base import Entry, UploadSpec, Writer
 from ftransfer.transfer.pump import receive_content
 from ftransfer.transfer.running_digest import RunningDigest
 
@@ -21,7 +21,7 @@ from ftransfer.transfer.running_digest import RunningDigest
 async def handle_put(session: Session, command: Command) -> dict[str, Any]:
     """Receive a file; on the reply it is verified and published."""
     options = command.options
-    announced = Announcement(
+    announced = UploadSpec(
         size=options.get("size"),
         mtime_ns=options.get("mtime_ns"),
         mode=options.get("mode"),
@@ -43,7 +43,7 @@ async def handle_put(session: Session, command: Command) -> dict[str, Any]:
             event = await _receive_file(session, command, writer, digest)
             text = await _verified(session, command, event, writer.offset, digest)
             await digest.close()
-            async with session.changes.storing(session.seat, [str(writer.name)]) as stored:
+            async with session.changes.publishing(session.participant, [str(writer.name)]) as stored:
                 entry = await writer.commit(text)
                 if stored is not None:
                     stored(entry, text)
@@ -54,12 +54,12 @@ async def handle_put(session: Session, command: Command) -> dict[str, Any]:
     except Aborted:
         await digest.close()
         # The last frame may have been filled up, to keep the stream in step. Parts are verified one by one.
-        await writer.keep(doubtful=0 if options.get("parts") else session.connection.last_payload)
+        await writer.suspend(discard_tail=0 if options.get("parts") else session.connection.last_payload)
         raise
     except BaseException:
         # The connection broke, the disk is full: what is there may be gone on with.
         await digest.close()
-        await writer.keep()
+        await writer.suspend()
         raise
     session.digests.cache.published(entry, text)
     return {

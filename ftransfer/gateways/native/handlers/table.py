@@ -58,7 +58,7 @@ async def handle_dir(session: Session, command: Command) -> dict[str, Any]:
                     count += len(lines)
             return {"entries": count}
         bounds = {"after": options.get("after", ""), "until": options.get("until", "")}
-        async with aclosing(session.share.list(path, recursive=recursive, links=links, others=others, **bounds)) as batches:
+        async with aclosing(session.share.scan(path, recursive=recursive, links=links, others=others, **bounds)) as batches:
             async for batch in batches:
                 for listing in in_frames([entry_to_wire(entry) for entry in batch], session.connection.send_list):
                     await session.channel.send(listing)
@@ -152,7 +152,7 @@ async def _send_file(session: Session, reader: Reader, meta: Meta, *, start: int
     digest = RunningDigest(reader, start=start)
     try:
         digest.allow(meta.offset)
-        if digest.position < meta.offset or (session.channel.moves_files and reader.fast):
+        if digest.position < meta.offset or (session.channel.moves_files and reader.supports_threads):
             digest.follow()
         async with session.channel.heartbeats():
             await send_content(session.channel, reader, meta.offset, meta.length, digest, moved)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftransfer.client.session import Conversation
+from ftransfer.client.session import ClientSession
 from ftransfer.client.trees.compare import compare_with_server
 from ftransfer.client.trees.run import Plan, TreeOptions
 from ftransfer.digest import digest_of
@@ -35,7 +35,7 @@ class Said:
         self._more = more
         self.hello = Hello(1, "a server", 1, features=("spans",) if span else ())
         self.commands: list[Mapping[str, Any]] = []
-        self._door = Share(store).door()
+        self._view = Share(store).view()
         self._span = span
         self._answers: deque[AsyncGenerator[Listing | Reply, None]] = deque()
 
@@ -47,12 +47,12 @@ class Said:
     async def _answer(self, path: str, options: dict[str, Any]) -> AsyncGenerator[Listing | Reply, None]:
         count = 0
         if options.pop("spans", False):
-            async for lines in self._door.lines(path, links=options.get("links", False)):
+            async for lines in self._view.lines(path, links=options.get("links", False)):
                 count += len(lines)
                 spans = [lines[start : start + self._span] for start in range(0, len(lines), self._span)]
                 yield Listing([span_to_wire(span_of(span)) for span in spans])
         else:
-            async for batch in self._door.list(path, **options):
+            async for batch in self._view.scan(path, **options):
                 count += len(batch)
                 yield Listing([entry_to_wire(entry) for entry in batch])
         yield Reply({"entries": count + self._more})
@@ -91,7 +91,7 @@ async def decide(
     said = Said(await store_of(server, remote), span=span)
     store = await store_of(local)
     with Plan() as plan:
-        await compare_with_server(plan, cast(Conversation, said), store, remote, options, pulls=pulls)
+        await compare_with_server(plan, cast(ClientSession, said), store, remote, options, pulls=pulls)
         kinds = ("staged", "small", "large", "compared", "links", "folders", "removed", "kept", "refused", "set", "unread")
         return {**{kind: list(getattr(plan, kind)) for kind in kinds}, "unchanged": [plan.unchanged]}, said
 
@@ -160,7 +160,7 @@ async def test_destination_that_is_not_there_is_empty() -> None:
         said = Said(MemoryStore(), span=span)
         with Plan() as plan:
             local = await store_of(MANY)
-            await compare_with_server(plan, cast(Conversation, said), local, parse_name("x"), TreeOptions(), pulls=False)
+            await compare_with_server(plan, cast(ClientSession, said), local, parse_name("x"), TreeOptions(), pulls=False)
             assert len(plan.small) == 100
         assert len(said.commands) == 1
 
@@ -170,5 +170,5 @@ async def test_source_that_is_not_there_is_an_error() -> None:
         said = Said(MemoryStore(), span=span)
         with Plan() as plan, pytest.raises(NotFound):
             await compare_with_server(
-                plan, cast(Conversation, said), MemoryStore(), parse_name("x"), TreeOptions(delete=True), pulls=True
+                plan, cast(ClientSession, said), MemoryStore(), parse_name("x"), TreeOptions(delete=True), pulls=True
             )

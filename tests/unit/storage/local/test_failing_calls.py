@@ -14,7 +14,7 @@ import pytest
 from ftransfer.digest import digest_of
 from ftransfer.errors import FtransferError
 from ftransfer.names import ROOT, parse_name
-from ftransfer.storage.base import FILE, FOLDER, Announcement, SmallFile
+from ftransfer.storage.base import FILE, FOLDER, SmallFile, UploadSpec
 from ftransfer.storage.local import LocalStore
 from tests.support.sabotage import SHORT, Sabotage
 
@@ -23,18 +23,18 @@ KNOWN = {b"old", DATA}
 
 
 async def put(store: LocalStore) -> None:
-    writer = await store.open_write(parse_name("sub/f"), Announcement(len(DATA), source="s", mtime_ns=1, mode=0o640))
+    writer = await store.open_write(parse_name("sub/f"), UploadSpec(len(DATA), source="s", mtime_ns=1, mode=0o640))
     try:
         await writer.write(DATA[:100])
-        writer.write_now(memoryview(DATA)[100:])
+        writer.write_blocking(memoryview(DATA)[100:])
         await writer.commit(digest_of(DATA))
     except BaseException:
-        await writer.keep()
+        await writer.suspend()
         raise
 
 
 async def put_without_source(store: LocalStore) -> None:
-    writer = await store.open_write(parse_name("sub/f"), Announcement(if_absent=False))
+    writer = await store.open_write(parse_name("sub/f"), UploadSpec(if_absent=False))
     try:
         await writer.write(DATA)
         await writer.commit(digest_of(DATA))
@@ -54,7 +54,7 @@ async def get(store: LocalStore) -> None:
     reader = await store.open_read(parse_name("sub/f"))
     try:
         await reader.read(0, 100)
-        reader.read_now(0, memoryview(bytearray(100)))
+        reader.read_blocking(0, memoryview(bytearray(100)))
         await reader.check()
     finally:
         await reader.close()
@@ -67,7 +67,7 @@ async def get_many(store: LocalStore) -> None:
 
 
 async def list_all(store: LocalStore) -> None:
-    async for _ in store.list(ROOT, recursive=True, links=True):
+    async for _ in store.scan(ROOT, recursive=True, links=True):
         pass
 
 
@@ -122,7 +122,7 @@ async def test_call_that_fails(tmp_path: Path, work: Callable[[LocalStore], Awai
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
 async def test_partial_survives_a_call_that_fails_when_it_is_taken_up(tmp_path: Path, number: int) -> None:
-    announced = Announcement(len(DATA), source="s")
+    announced = UploadSpec(len(DATA), source="s")
     sabotage = Sabotage()
     with sabotage.installed():
         for index, failing in enumerate(sabotage.each_call(number)):
@@ -131,9 +131,9 @@ async def test_partial_survives_a_call_that_fails_when_it_is_taken_up(tmp_path: 
             store = await LocalStore.open(folder)
             writer = await store.open_write(parse_name("f"), announced)
             await writer.write(DATA[:500])
-            await writer.keep()
+            await writer.suspend()
             with contextlib.suppress(FtransferError), failing:
-                await (await store.open_write(parse_name("f"), announced)).keep()
+                await (await store.open_write(parse_name("f"), announced)).suspend()
             writer = await store.open_write(parse_name("f"), announced)
             assert writer.offset == 500, f"call {index + 1}, {sabotage.hit}"
             await writer.abort()

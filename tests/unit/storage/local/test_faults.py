@@ -25,7 +25,7 @@ from ftransfer.errors import (
     StoreFailed,
 )
 from ftransfer.names import SafeName, parse_name
-from ftransfer.storage.base import FILE, Announcement, SmallFile, Space
+from ftransfer.storage.base import FILE, SmallFile, Space, UploadSpec
 from ftransfer.storage.local import LocalStore
 from ftransfer.storage.local.folders import GROUP
 from ftransfer.storage.local.syscalls import Kernel
@@ -147,8 +147,8 @@ async def store(tmp_path: Path, kernel: FailingKernel) -> AsyncIterator[LocalSto
     await opened.close()
 
 
-def announced(size: int | None, *, if_absent: bool = False) -> Announcement:
-    return Announcement(size=size, source="s", owner="ann", if_absent=if_absent)
+def announced(size: int | None, *, if_absent: bool = False) -> UploadSpec:
+    return UploadSpec(size=size, source="s", owner="ann", if_absent=if_absent)
 
 
 def files(count: int, folders: int = 1) -> list[SmallFile]:
@@ -227,7 +227,7 @@ async def test_failed_sync_publishes_nothing(store: LocalStore, kernel: FailingK
     with pytest.raises(StoreFailed):
         await writer.commit(digest_of(b"x"))
     assert not (tmp_path / "f").exists()
-    await writer.keep()
+    await writer.suspend()
     assert [partial.kept for partial in await store.partials()] == [1]
 
 
@@ -237,7 +237,7 @@ async def test_failed_folder_sync_is_not_acknowledged_and_ends_the_writer(store:
     kernel.fail("sync_folder", errno.EIO)
     with pytest.raises(StoreFailed):
         await writer.commit(digest_of(b"x"))
-    await writer.keep()
+    await writer.suspend()
     assert list(await store.partials()) == []
     newer = await store.open_write(parse_name("f"), announced(1))
     assert newer.offset == 0
@@ -275,14 +275,14 @@ async def test_disk_that_fills_up_keeps_what_is_in_place(store: LocalStore) -> N
         with pytest.raises(DiskFull):
             await writer.write(bytes(2000))
         with pytest.raises(DiskFull):
-            fast.write_now(memoryview(bytes(2000)))
+            fast.write_blocking(memoryview(bytes(2000)))
         (result,) = await store.write_small([SmallFile("h", FILE, 0, 0o644, bytes(2000), digest_of(bytes(2000)))])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert isinstance(result, DiskFull)
     assert writer.offset == fast.offset == 1000
-    await writer.keep()
-    await fast.keep()
+    await writer.suspend()
+    await fast.suspend()
     assert [partial.kept for partial in await store.partials()] == [1000, 1000]
 
 
@@ -311,9 +311,9 @@ async def test_the_disk_begins_to_write_before_all_has_come(
     store: LocalStore, kernel: FailingKernel, monkeypatch: pytest.MonkeyPatch, durable: bool
 ) -> None:
     monkeypatch.setattr("ftransfer.storage.local.writer._SYNC_BYTES", 4)
-    writer = await store.open_write(parse_name("f"), Announcement(size=11, durable=durable))
+    writer = await store.open_write(parse_name("f"), UploadSpec(size=11, durable=durable))
     for piece in (b"abc", b"def", b"ghij", b"k"):
-        writer.write_now(memoryview(piece))
+        writer.write_blocking(memoryview(piece))
     begun = [call for call in kernel.calls if call.startswith("begin_sync")]
     assert begun == (["begin_sync 0 6", "begin_sync 6 4"] if durable else [])
     await writer.commit(digest_of(b"abcdefghijk"))
@@ -356,7 +356,7 @@ async def test_without_fallocate_the_free_room_is_asked_for(
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.EINVAL])
 async def test_if_absent_and_rename_without_renameat2(store: LocalStore, kernel: FailingKernel, number: int) -> None:
     kernel.fail("rename_noreplace", number)
-    early, late = [await store.open_write(parse_name("f"), Announcement(size=0, if_absent=True)) for _ in range(2)]
+    early, late = [await store.open_write(parse_name("f"), UploadSpec(size=0, if_absent=True)) for _ in range(2)]
     await early.commit(digest_of(b""))
     with pytest.raises(AlreadyThere):
         await late.commit(digest_of(b""))
@@ -368,7 +368,7 @@ async def test_if_absent_and_rename_without_renameat2(store: LocalStore, kernel:
         with pytest.raises(AlreadyThere):
             await store.rename(parse_name(old), parse_name(new))
     await store.rename(parse_name("f"), parse_name("g"))
-    assert [entry.name async for batch in store.list(SafeName(()), recursive=True) for entry in batch] == ["d", "e", "g"]
+    assert [entry.name async for batch in store.scan(SafeName(()), recursive=True) for entry in batch] == ["d", "e", "g"]
 
 
 async def test_openat2_forbidden_by_a_sandbox_is_done_without(tmp_path: Path, kernel: FailingKernel) -> None:
@@ -401,7 +401,7 @@ async def test_what_cannot_be_looked_at_does_not_vanish_from_a_listing(
         (tmp_path / name).write_text(name)
     fail_to_stat(monkeypatch, "b", OSError(errno.EIO, "Input/output error"))
     with pytest.raises(StoreFailed):
-        _ = [entry async for batch in store.list(SafeName(()), recursive=recursive) for entry in batch]
+        _ = [entry async for batch in store.scan(SafeName(()), recursive=recursive) for entry in batch]
 
 
 async def test_folder_that_can_be_read_but_not_searched_is_listed_as_unread(
@@ -411,5 +411,5 @@ async def test_folder_that_can_be_read_but_not_searched_is_listed_as_unread(
     (tmp_path / "closed" / "inside").write_text("x")
     (tmp_path / "open").write_text("y")
     fail_to_stat(monkeypatch, "inside", PermissionError(errno.EACCES, "Permission denied"))
-    entries = [entry async for batch in store.list(SafeName(()), recursive=True) for entry in batch]
+    entries = [entry async for batch in store.scan(SafeName(()), recursive=True) for entry in batch]
     assert [(entry.name, entry.unread) for entry in entries] == [("closed", True), ("open", False)]

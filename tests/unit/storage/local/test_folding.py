@@ -16,7 +16,7 @@ from ftransfer.auth.permissions import ALL_RIGHTS, NO_RIGHTS, Grant, Principal
 from ftransfer.errors import FtransferError, NameRefused, NotFound
 from ftransfer.names import ROOT, parse_name
 from ftransfer.service.share import Share
-from ftransfer.storage.base import Announcement
+from ftransfer.storage.base import UploadSpec
 from ftransfer.storage.local import LocalStore, staging
 from ftransfer.storage.local.folding import spellings
 from tests.support.programs import run_program
@@ -102,8 +102,8 @@ async def reach_hidden(store: LocalStore, alias: str) -> None:
         lambda: store.rename(parse_name("folder"), parse_name(alias), replace=True),
         lambda: store.set_attributes(parse_name(alias), mode=0o777),
         lambda: store.make_folder(parse_name(f"{alias}/new")),
-        lambda: store.open_write(parse_name(f"{alias}/new"), Announcement(size=0)),
-        lambda: anext(store.list(parse_name(alias))),
+        lambda: store.open_write(parse_name(f"{alias}/new"), UploadSpec(size=0)),
+        lambda: anext(store.scan(parse_name(alias))),
         lambda: anext(store.read_tree(parse_name(alias), 1000, 10)),
     ):
         with pytest.raises(FtransferError):
@@ -113,9 +113,9 @@ async def reach_hidden(store: LocalStore, alias: str) -> None:
 
 
 async def leave_partial(store: LocalStore) -> None:
-    writer = await store.open_write(parse_name("f"), Announcement(size=100, source="s"))
+    writer = await store.open_write(parse_name("f"), UploadSpec(size=100, source="s"))
     await writer.write(b"secret")
-    await writer.keep()
+    await writer.suspend()
 
 
 @pytest.mark.root
@@ -178,7 +178,7 @@ async def test_who_comes_later_with_such_rights_may_do_nothing(tmp_path: Path) -
     ann = Principal("ann", (Grant(ROOT, ALL_RIGHTS), Grant(parse_name("private"), NO_RIGHTS)))
     try:
         with pytest.raises(NotFound):
-            await share.door(ann).stat("f")
-        assert (await share.door(Principal("bob", (Grant(ROOT, ALL_RIGHTS),))).stat("f")).kind == "file"
+            await share.view(ann).stat("f")
+        assert (await share.view(Principal("bob", (Grant(ROOT, ALL_RIGHTS),))).stat("f")).kind == "file"
     finally:
         await share.close()

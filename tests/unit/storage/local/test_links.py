@@ -12,7 +12,7 @@ import pytest
 from ftransfer.digest import digest_of
 from ftransfer.errors import ChangedMeanwhile, FtransferError, NameRefused, NotFound, StoreFailed
 from ftransfer.names import ROOT, parse_name
-from ftransfer.storage.base import FILE, FOLDER, LINK, Announcement, Entry, SmallFile
+from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, SmallFile, UploadSpec
 from ftransfer.storage.local import LocalStore
 from ftransfer.storage.local.bulk import write_small
 from ftransfer.storage.local.links import LinksBelow
@@ -64,7 +64,7 @@ async def get_packed(store: LocalStore, name: str) -> bytes:
 
 
 async def names(store: LocalStore, *, links: bool = False) -> dict[str, Entry]:
-    return {entry.name: entry async for batch in store.list(ROOT, recursive=True, links=links) for entry in batch}
+    return {entry.name: entry async for batch in store.scan(ROOT, recursive=True, links=links) for entry in batch}
 
 
 INSIDE = [
@@ -142,7 +142,7 @@ async def test_chain_of_links_has_a_limit(store: LocalStore, share: Path, count:
 
 
 async def test_link_into_the_hidden_place_is_not_followed(store: LocalStore, share: Path) -> None:
-    writer = await store.open_write(parse_name("up"), Announcement(source="s", owner="ann"))
+    writer = await store.open_write(parse_name("up"), UploadSpec(source="s", owner="ann"))
     await writer.write(SECRET)
     (data,) = (share / ".ftransfer" / "partials").glob("*.data")
     (share / "link").symlink_to(".ftransfer/partials")
@@ -152,7 +152,7 @@ async def test_link_into_the_hidden_place_is_not_followed(store: LocalStore, sha
             with pytest.raises(NotFound):
                 await get_it(store, name)
     with pytest.raises(NotFound):
-        await store.open_write(parse_name("link/new"), Announcement(size=1))
+        await store.open_write(parse_name("link/new"), UploadSpec(size=1))
     await writer.abort()
 
 
@@ -177,7 +177,7 @@ async def test_listing_with_links_gives_their_text_if_it_stays_inside(store: Loc
 
 async def test_folder_reached_by_a_link_can_be_listed_and_written(store: LocalStore, share: Path) -> None:
     (share / "link").symlink_to("d/e")
-    batches = [batch async for batch in store.list(parse_name("link"), recursive=True)]
+    batches = [batch async for batch in store.scan(parse_name("link"), recursive=True)]
     assert [entry.name for batch in batches for entry in batch] == ["link/f"]
     results = await store.write_small([SmallFile("link/new/g", FILE, 0, 0o644, b"g", digest_of(b"g"))])
     assert results[0] is None
@@ -188,7 +188,7 @@ async def test_put_replaces_the_link_itself(store: LocalStore, share: Path) -> N
     (share / "link").symlink_to("top")
     (share / "out").symlink_to("../outside/secret")
     for name in ("link", "out"):
-        writer = await store.open_write(parse_name(name), Announcement(size=3))
+        writer = await store.open_write(parse_name(name), UploadSpec(size=3))
         await writer.write(b"new")
         await writer.commit(digest_of(b"new"))
         assert not (share / name).is_symlink()
@@ -218,7 +218,7 @@ LINKED_OUT = [
     [("x", "a/l/../.."), ("a/l", ".")],
     [("l0", "."), ("x", "l0/l0/../../outside/secret")],
     [("d/e/up", "../.."), ("x", "d/e/up/../outside")],
-    [("door", "d"), ("door/x", "../../outside")],  # deeper by its name than it is
+    [("view", "d"), ("view/x", "../../outside")],  # deeper by its name than it is
     [("deep", "."), ("deep/deep/deep/x", "../../outside")],
 ]
 
@@ -300,10 +300,10 @@ async def test_deep_tree_is_looked_through(store: LocalStore, share: Path) -> No
 
 
 async def test_target_folder_is_held_when_a_link_on_the_way_is_swapped(store: LocalStore, share: Path) -> None:
-    (share / "door").symlink_to("d")
-    writer = await store.open_write(parse_name("door/new"), Announcement(size=3))
-    (share / "door").unlink()
-    (share / "door").symlink_to("../outside")
+    (share / "view").symlink_to("d")
+    writer = await store.open_write(parse_name("view/new"), UploadSpec(size=3))
+    (share / "view").unlink()
+    (share / "view").symlink_to("../outside")
     await writer.write(b"new")
     await writer.commit(digest_of(b"new"))
     assert (share / "d" / "new").read_bytes() == b"new"
@@ -311,7 +311,7 @@ async def test_target_folder_is_held_when_a_link_on_the_way_is_swapped(store: Lo
 
 
 class Swapper:
-    """A thread that makes `door` lead by turns inside and outside, until told to stop.
+    """A thread that makes `view` lead by turns inside and outside, until told to stop.
 
     Inside it is a folder, for a moment missing between the turns, or, with `only_links`, a link that is replaced in one step.
     """
@@ -320,12 +320,12 @@ class Swapper:
         self._share = share
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._swap_links if only_links else self._swap_folder)
-        room = share / ("room" if only_links else "door")
+        room = share / ("room" if only_links else "view")
         room.mkdir()
         (room / "secret").write_bytes(b"harmless")
         (share / "away").symlink_to("../outside")
         if only_links:
-            (share / "door").symlink_to("room")
+            (share / "view").symlink_to("room")
 
     def __enter__(self) -> None:
         self._thread.start()
@@ -335,18 +335,18 @@ class Swapper:
         self._thread.join()
 
     def _swap_folder(self) -> None:
-        door, away, other = (self._share / name for name in ("door", "away", "other"))
+        view, away, other = (self._share / name for name in ("view", "away", "other"))
         while not self._stop.is_set():
-            os.rename(door, other)
-            os.rename(away, door)
-            os.rename(door, away)
-            os.rename(other, door)
+            os.rename(view, other)
+            os.rename(away, view)
+            os.rename(view, away)
+            os.rename(other, view)
 
     def _swap_links(self) -> None:
         while not self._stop.is_set():
             for target in ("../outside", "room"):
                 os.symlink(target, self._share / "next")
-                os.rename(self._share / "next", self._share / "door")
+                os.rename(self._share / "next", self._share / "view")
 
 
 @pytest.mark.parametrize("get_it", [get, get_packed])
@@ -356,7 +356,7 @@ async def test_link_swapped_in_while_reading_never_leads_outside(
     with Swapper(share):
         for _ in range(ATTEMPTS):
             try:
-                assert await get_it(store, "door/secret") == b"harmless"
+                assert await get_it(store, "view/secret") == b"harmless"
             except NotFound:
                 pass
 
@@ -365,10 +365,10 @@ async def test_link_swapped_in_while_writing_never_leads_outside(store: LocalSto
     written = 0
     with Swapper(share, only_links=True):
         for number in range(ATTEMPTS):
-            (result,) = await store.write_small([SmallFile(f"door/{number}/f", FILE, 0, 0o644, b"x", digest_of(b"x"))])
+            (result,) = await store.write_small([SmallFile(f"view/{number}/f", FILE, 0, 0o644, b"x", digest_of(b"x"))])
             written += result is None
             try:
-                await store.remove(parse_name("door/secret"))
+                await store.remove(parse_name("view/secret"))
             except NotFound:
                 pass
     assert os.listdir(share.parent / "outside") == ["secret"]
@@ -380,8 +380,8 @@ async def test_link_swapped_in_while_removing_never_leads_outside(store: LocalSt
     with Swapper(share, only_links=True):
         for _ in range(ATTEMPTS):
             try:
-                await store.make_folder(parse_name("door/x/y"), parents=True)
-                await store.remove(parse_name("door/x"), recursive=True)
+                await store.make_folder(parse_name("view/x/y"), parents=True)
+                await store.remove(parse_name("view/x"), recursive=True)
             except NotFound:
                 pass
     assert sorted(os.listdir(share.parent / "outside")) == ["secret", "x"]

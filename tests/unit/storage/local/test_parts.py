@@ -13,7 +13,7 @@ import pytest
 from ftransfer.digest import digest_of
 from ftransfer.errors import Aborted, OffsetConflict, Superseded, Truncated
 from ftransfer.names import parse_name
-from ftransfer.storage.base import Announcement
+from ftransfer.storage.base import UploadSpec
 from ftransfer.storage.local import LocalStore
 from ftransfer.storage.local.writer import LocalWriter
 
@@ -31,7 +31,7 @@ async def store(tmp_path: Path) -> AsyncIterator[LocalStore]:
 
 
 async def begin(store: LocalStore, *, source: str = "here", size: int = 100) -> LocalWriter:
-    return await store.open_write(NAME, Announcement(size=size, source=source))
+    return await store.open_write(NAME, UploadSpec(size=size, source=source))
 
 
 async def bring(writer: LocalWriter, start: int, end: int, data: bytes = DATA) -> None:
@@ -55,15 +55,15 @@ async def test_parts_come_in_any_order_and_make_the_whole(store: LocalStore, tmp
 async def test_part_can_be_read_back_for_its_digest_and_takes_no_more_than_its_length(store: LocalStore) -> None:
     writer = await begin(store)
     part = await writer.open_part(10, 5)
-    part.write_now(memoryview(DATA[10:13]))
+    part.write_blocking(memoryview(DATA[10:13]))
     assert (part.offset, await part.read(11, 10)) == (13, DATA[11:13])
     with pytest.raises(Truncated):
-        part.write_now(memoryview(b"123"))
+        part.write_blocking(memoryview(b"123"))
     with pytest.raises(Truncated):
         await part.complete()
     await part.drop()
     with pytest.raises(Aborted):
-        part.write_now(memoryview(b"1"))
+        part.write_blocking(memoryview(b"1"))
     assert writer.offset == 0
     await writer.abort()
 
@@ -79,7 +79,7 @@ async def test_range_that_is_not_wanted_is_refused(store: LocalStore, offset: in
 
 
 async def test_without_a_size_there_are_no_parts(store: LocalStore) -> None:
-    writer = await store.open_write(NAME, Announcement(source="here"))
+    writer = await store.open_write(NAME, UploadSpec(source="here"))
     assert not writer.takes_parts
     with pytest.raises(OffsetConflict):
         await writer.open_part(0, 1)
@@ -113,13 +113,13 @@ async def test_newer_upload_takes_over_what_is_whole_and_fences_the_parts(store:
         with pytest.raises(Superseded):
             await late
     await part.drop()
-    await older.keep()
+    await older.suspend()
     await newer.write(DATA[10:])
     await newer.commit(digest_of(DATA))
 
 
 async def test_part_of_an_upload_that_has_ended_writes_no_more(store: LocalStore) -> None:
-    for end in (LocalWriter.keep, LocalWriter.abort):
+    for end in (LocalWriter.suspend, LocalWriter.abort):
         writer = await begin(store)
         part = await writer.open_part(writer.offset, 10)
         await end(writer)
@@ -132,13 +132,13 @@ async def test_what_is_kept_ends_at_the_first_gap_and_can_be_gone_on_with_in_ord
     writer = await begin(store)
     await bring(writer, 0, 30)
     await bring(writer, 40, 100)
-    await writer.keep()
+    await writer.suspend()
     [partial] = await store.partials()
     assert partial.kept == 30
     writer = await begin(store)
     assert writer.kept == 30
     await writer.write(DATA[30:70])
-    await writer.keep()
+    await writer.suspend()
     writer = await begin(store)
     assert writer.kept == 70
     await bring(writer, 70, 100)
@@ -176,7 +176,7 @@ async def test_record_that_somebody_has_damaged_is_an_error_and_no_more(store: L
     for odd in (-5, "x", None, 10**30, [1]):
         writer = await begin(store)
         await writer.write(DATA[:50])
-        await writer.keep()
+        await writer.suspend()
         record.write_text(json.dumps({**json.loads(record.read_text()), "whole": odd}))
         [*found] = await store.partials()
         assert all(partial.kept <= 50 for partial in found)

@@ -16,7 +16,7 @@ import pytest
 from ftransfer.digest import digest_of
 from ftransfer.errors import AlreadyThere, DiskFull, StoreFailed, Superseded
 from ftransfer.names import ROOT, parse_name
-from ftransfer.storage.base import Announcement, SmallFile
+from ftransfer.storage.base import SmallFile, UploadSpec
 from ftransfer.storage.local import LocalStore
 from ftransfer.storage.local.partials import key_of
 
@@ -31,14 +31,14 @@ async def store(tmp_path: Path) -> AsyncIterator[LocalStore]:
     await opened.close()
 
 
-def announced(size: int | None = 10, source: str = SOURCE) -> Announcement:
-    return Announcement(size=size, source=source, owner="ann")
+def announced(size: int | None = 10, source: str = SOURCE) -> UploadSpec:
+    return UploadSpec(size=size, source=source, owner="ann")
 
 
 async def leave_partial(store: LocalStore, name: str, data: bytes, source: str = SOURCE) -> None:
     writer = await store.open_write(parse_name(name), announced(source=source))
     await writer.write(data)
-    await writer.keep()
+    await writer.suspend()
 
 
 def below(folder: Path) -> list[str]:
@@ -62,7 +62,7 @@ async def test_place_is_private_and_goes_away_when_empty(tmp_path: Path) -> None
     store = await LocalStore.open(tmp_path)
     writer = await store.open_write(parse_name("f"), announced(3))
     await writer.write(b"abc")
-    other = await store.open_write(parse_name("g"), Announcement())
+    other = await store.open_write(parse_name("g"), UploadSpec())
     for folder in ("", "partials", "temp"):
         assert stat.S_IMODE((tmp_path / PLACE / folder).stat().st_mode) == 0o700
     for file in (tmp_path / PLACE).rglob("*.data"):
@@ -89,7 +89,7 @@ async def test_place_stays_while_it_holds_a_partial(tmp_path: Path) -> None:
 
 async def test_place_stays_while_another_store_uses_it(tmp_path: Path) -> None:
     one, two = await LocalStore.open(tmp_path), await LocalStore.open(tmp_path)
-    first = await one.open_write(parse_name("a"), Announcement(size=1))
+    first = await one.open_write(parse_name("a"), UploadSpec(size=1))
     second = await two.open_write(parse_name("b"), announced(1))
     await first.abort()
     await one.close()
@@ -148,7 +148,7 @@ async def test_next_store_collects_what_a_killed_one_left(tmp_path: Path) -> Non
 
 async def test_temporary_files_of_a_live_store_are_not_collected(tmp_path: Path) -> None:
     one = await LocalStore.open(tmp_path)
-    writer = await one.open_write(parse_name("a"), Announcement(size=1))
+    writer = await one.open_write(parse_name("a"), UploadSpec(size=1))
     two = await LocalStore.open(tmp_path)
     await two.close()
     await writer.write(b"x")
@@ -165,21 +165,21 @@ async def test_damaged_record_restarts_the_upload(store: LocalStore, tmp_path: P
     writer = await store.open_write(parse_name("f"), announced())
     assert writer.offset == 0
     await writer.write(b"xyz")
-    await writer.keep()
+    await writer.suspend()
     assert [partial.kept for partial in await store.partials()] == [3]
 
 
 KILLED = """
 import asyncio, os, sys
 from ftransfer.names import parse_name
-from ftransfer.storage.base import Announcement
+from ftransfer.storage.base import UploadSpec
 from ftransfer.storage.local import LocalStore
 
 async def main():
     store = await LocalStore.open(sys.argv[1])
-    kept = await store.open_write(parse_name("kept"), Announcement(size=1 << 20, source="s", owner="ann"))
+    kept = await store.open_write(parse_name("kept"), UploadSpec(size=1 << 20, source="s", owner="ann"))
     await kept.write(b"x" * 1000)
-    lost = await store.open_write(parse_name("lost"), Announcement(size=1000))
+    lost = await store.open_write(parse_name("lost"), UploadSpec(size=1000))
     await lost.write(b"x" * 1000)
     print("written", flush=True)
     await asyncio.Event().wait()
@@ -201,7 +201,7 @@ async def test_partial_survives_kill_and_its_lock_does_not(tmp_path: Path) -> No
     )
     assert process.stdout is not None
     assert await process.stdout.readline() == b"written\n"
-    same = Announcement(size=1 << 20, source="s", owner="ann")
+    same = UploadSpec(size=1 << 20, source="s", owner="ann")
 
     store = await LocalStore.open(share)
     beside = await store.open_write(parse_name("kept"), same)
@@ -252,7 +252,7 @@ async def test_fence_waits_for_the_job_that_writes(store: LocalStore, tmp_path: 
     def write_until_fenced() -> int:
         view = memoryview(block)
         while older.offset < size:
-            older.write_now(view)
+            older.write_blocking(view)
             loop.call_soon_threadsafe(begun.set)
         return older.offset
 
@@ -297,7 +297,7 @@ async def test_partial_that_was_published_by_a_link_is_not_gone_on_with(store: L
     await writer.abort()
 
 
-# Room.
+# Space.
 
 
 async def test_room_is_reserved_and_size_stays_what_is_valid(store: LocalStore, tmp_path: Path) -> None:
@@ -305,19 +305,19 @@ async def test_room_is_reserved_and_size_stays_what_is_valid(store: LocalStore, 
     await writer.write(b"abc")
     (data,) = (tmp_path / PLACE).rglob("*.data")
     assert data.stat().st_size == 3
-    await writer.keep()
+    await writer.suspend()
     assert data.stat().st_size == 3
     assert data.stat().st_blocks * 512 < 1 << 20
 
 
 async def test_kept_data_can_be_opened_again_whatever_mode_was_announced(store: LocalStore, tmp_path: Path) -> None:
-    same = Announcement(size=1, source=SOURCE, mode=0o000, if_absent=True)
+    same = UploadSpec(size=1, source=SOURCE, mode=0o000, if_absent=True)
     writer = await store.open_write(parse_name("f"), same)
     await writer.write(b"x")
     (tmp_path / "f").write_bytes(b"")
     with pytest.raises(AlreadyThere):
         await writer.commit(digest_of(b"x"))
-    await writer.keep()
+    await writer.suspend()
     (data,) = (tmp_path / PLACE).rglob("*.data")
     assert stat.S_IMODE(data.stat().st_mode) == 0o600
     (tmp_path / "f").unlink()
@@ -333,7 +333,7 @@ async def test_no_room_is_said_before_the_content_comes(store: LocalStore, tmp_p
     with pytest.raises(DiskFull):
         await store.open_write(parse_name("f"), announced(size))
     with pytest.raises(DiskFull):
-        await store.open_write(parse_name("f"), Announcement(size=size))
+        await store.open_write(parse_name("f"), UploadSpec(size=size))
     assert [path for path in (tmp_path / PLACE).rglob("*") if path.is_file()] == []
 
 

@@ -15,7 +15,7 @@ import pytest
 from ftransfer.digest import digest_of
 from ftransfer.errors import Forbidden, FtransferError, NotAFile, NotAFolder, NotFound, SourceChanged, StoreFailed
 from ftransfer.names import ROOT, SafeName, parse_name
-from ftransfer.storage.base import FILE, THING_BYTES, Announcement, Entry, SmallFile, Usage
+from ftransfer.storage.base import FILE, THING_BYTES, Entry, SmallFile, UploadSpec, Usage
 from ftransfer.storage.local import LocalStore
 
 MTIME = 1_700_000_000_123_456_789
@@ -31,13 +31,13 @@ async def store(tmp_path: Path) -> AsyncIterator[LocalStore]:
 async def put(
     store: LocalStore, name: str, data: bytes = b"content", *, mode: int | None = None, mtime_ns: int | None = None
 ) -> Entry:
-    writer = await store.open_write(parse_name(name), Announcement(size=len(data), mode=mode, mtime_ns=mtime_ns))
+    writer = await store.open_write(parse_name(name), UploadSpec(size=len(data), mode=mode, mtime_ns=mtime_ns))
     await writer.write(data)
     return await writer.commit(digest_of(data))
 
 
 async def names(store: LocalStore, *, recursive: bool = True) -> list[str]:
-    return [entry.name async for batch in store.list(ROOT, recursive=recursive) for entry in batch]
+    return [entry.name async for batch in store.scan(ROOT, recursive=recursive) for entry in batch]
 
 
 # Only regular files.
@@ -163,9 +163,9 @@ async def test_names_that_are_not_utf8_go_both_ways(store: LocalStore, tmp_path:
     assert raw in os.listdir(os.fsencode(tmp_path))
     assert await names(store) == [name, f"{name}.d", f"{name}.d/{name}"]
     assert (await store.stat(parse_name(name))).name == name
-    writer = await store.open_write(parse_name(name), Announcement(source="s"))
+    writer = await store.open_write(parse_name(name), UploadSpec(source="s"))
     await writer.write(b"x")
-    await writer.keep()
+    await writer.suspend()
     assert [partial.name for partial in await store.partials()] == [name]
 
 
@@ -243,7 +243,7 @@ async def test_small_file_is_read_as_it_is_opened(store: LocalStore, tmp_path: P
     before = len(os.listdir("/proc/self/fd"))
     reader = await store.open_read(parse_name("f"), whole_bytes=1000)
     assert (len(os.listdir("/proc/self/fd")) == before) == is_held
-    assert reader.fast == (not is_held)
+    assert reader.supports_threads == (not is_held)
     assert await reader.read(0, 2000) == bytes(size)
     await reader.close()
 
@@ -285,7 +285,7 @@ async def test_root_that_may_not_be_read(tmp_path: Path) -> None:
 async def test_folder_that_may_not_be_written_to_is_said_before_the_content_comes(store: LocalStore, tmp_path: Path) -> None:
     (tmp_path / "d").mkdir(mode=0o555)
     with pytest.raises(Forbidden):
-        await store.open_write(parse_name("d/f"), Announcement(size=1))
+        await store.open_write(parse_name("d/f"), UploadSpec(size=1))
     (result,) = await store.write_small([SmallFile("d/f", FILE, 0, 0o644, b"", digest_of(b""))])
     assert isinstance(result, Forbidden)
 
@@ -296,7 +296,7 @@ async def test_folder_that_may_not_be_read_is_left_out(store: LocalStore, tmp_pa
         (tmp_path / name).mkdir(mode=mode)
     assert await names(store) == ["a", "c"]
     with pytest.raises(Forbidden):
-        [batch async for batch in store.list(parse_name("b"))]
+        [batch async for batch in store.scan(parse_name("b"))]
 
 
 async def test_root_may_be_a_link(tmp_path: Path) -> None:

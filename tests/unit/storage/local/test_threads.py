@@ -13,10 +13,10 @@ import pytest
 from ftransfer.digest import digest_of
 from ftransfer.errors import LocalProtocolError, StoreFailed, Superseded
 from ftransfer.names import ROOT, parse_name
-from ftransfer.storage.base import Announcement, Space
+from ftransfer.storage.base import Space, UploadSpec
 from ftransfer.storage.local import LocalStore
 from ftransfer.storage.local.syscalls import Kernel
-from ftransfer.storage.local.threads import Gate, Jobs
+from ftransfer.storage.local.threads import Jobs, UseCounter
 
 
 class Pause:
@@ -126,7 +126,7 @@ async def test_closed_jobs_take_no_more() -> None:
 
 
 async def test_gate_lets_out_before_it_is_shut() -> None:
-    gate = Gate()
+    gate = UseCounter()
     with gate, gate:
         shutting = asyncio.create_task(gate.shut(lambda: Superseded("later")))
         await asyncio.sleep(0)
@@ -147,7 +147,7 @@ async def test_loop_runs_while_the_disk_does_not(tmp_path: Path, call: str) -> N
     store = await LocalStore.open(tmp_path, kernel=PausingKernel(call, pause))
 
     async def work() -> None:
-        writer = await store.open_write(parse_name("f"), Announcement(size=1))
+        writer = await store.open_write(parse_name("f"), UploadSpec(size=1))
         await writer.write(b"x")
         await writer.commit(digest_of(b"x"))
         await store.space()
@@ -164,10 +164,10 @@ async def test_cancelled_open_write_leaves_nothing_open(tmp_path: Path) -> None:
     pause = Pause()
     before = len(os.listdir("/proc/self/fd"))
     store = await LocalStore.open(tmp_path, kernel=PausingKernel("reserve", pause))
-    task: asyncio.Task[object] = asyncio.create_task(store.open_write(parse_name("f"), Announcement(size=1, source="s")))
+    task: asyncio.Task[object] = asyncio.create_task(store.open_write(parse_name("f"), UploadSpec(size=1, source="s")))
     await pause.reached.wait()
     await cancel_twice(task, pause)
-    writer = await store.open_write(parse_name("f"), Announcement(size=1, source="s"))  # nobody holds it any more
+    writer = await store.open_write(parse_name("f"), UploadSpec(size=1, source="s"))  # nobody holds it any more
     await writer.abort()
     await store.close()
     assert len(os.listdir("/proc/self/fd")) == before
@@ -177,7 +177,7 @@ async def test_cancelled_open_write_leaves_nothing_open(tmp_path: Path) -> None:
 async def test_cancelled_commit_is_complete(tmp_path: Path) -> None:
     pause = Pause()
     store = await LocalStore.open(tmp_path, kernel=PausingKernel("sync_file", pause))
-    writer = await store.open_write(parse_name("f"), Announcement(size=1, source="s"))
+    writer = await store.open_write(parse_name("f"), UploadSpec(size=1, source="s"))
     await writer.write(b"x")
     task: asyncio.Task[object] = asyncio.create_task(writer.commit(digest_of(b"x")))
     await pause.reached.wait()
@@ -189,7 +189,7 @@ async def test_cancelled_commit_is_complete(tmp_path: Path) -> None:
 
 async def test_cancelled_writes_leave_the_offset_at_what_is_in_place(tmp_path: Path) -> None:
     store = await LocalStore.open(tmp_path)
-    writer = await store.open_write(parse_name("f"), Announcement(source="s"))
+    writer = await store.open_write(parse_name("f"), UploadSpec(source="s"))
     block = bytes(range(256)) * 4096
     for turns in range(20):
         task = asyncio.create_task(writer.write(block))
@@ -209,7 +209,7 @@ async def test_store_closes_after_the_last_job(tmp_path: Path) -> None:
     pause = Pause()
     before = len(os.listdir("/proc/self/fd"))
     store = await LocalStore.open(tmp_path, kernel=PausingKernel("reserve", pause))
-    opening = asyncio.create_task(store.open_write(parse_name("f"), Announcement(size=1, source="s")))
+    opening = asyncio.create_task(store.open_write(parse_name("f"), UploadSpec(size=1, source="s")))
     await pause.reached.wait()
     looking = asyncio.create_task(store.stat(ROOT))
     await asyncio.sleep(0)
@@ -223,7 +223,7 @@ async def test_store_closes_after_the_last_job(tmp_path: Path) -> None:
     with pytest.raises(LocalProtocolError):
         await (await opening).write(b"x")
     with pytest.raises(StoreFailed):
-        await store.open_write(parse_name("f"), Announcement())
+        await store.open_write(parse_name("f"), UploadSpec())
     assert len(os.listdir("/proc/self/fd")) == before
 
 
@@ -262,7 +262,7 @@ async def test_listing_cancelled_at_each_step_leaks_nothing(tmp_path: Path) -> N
     before = len(os.listdir("/proc/self/fd"))
 
     async def count() -> int:
-        return sum([len(batch) async for batch in store.list(ROOT)])
+        return sum([len(batch) async for batch in store.scan(ROOT)])
 
     for turns in range(30):
         task = asyncio.create_task(count())
