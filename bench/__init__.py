@@ -1,1 +1,3 @@
-"""Measures ftransfer beside what one would use instead. `python -m bench.run`, or `make bench`; docs/performance.md tells more."""
+"""Measures ftransfer beside what one would use instead. `python -m bench.run`, or `make bench`;
+docs/performance.md tells more.
+"""

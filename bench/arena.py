@@ -1,4 +1,6 @@
-"""A folder with a share, an out tray, and the servers of all peers that take part, each on a port of its own."""
+"""A folder with a share, an out tray, and the servers of all peers that take part, each on a port
+of its own.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ _ATTEMPTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """Where servers and clients run: on the loopback address, or each behind a program that puts it elsewhere."""
+    """Where servers and clients run: on the loopback address, or each behind a program that puts it
+    elsewhere.
+    """
 
     host: str = "127.0.0.1"
     server_prefix: tuple[str, ...] = ()
@@ -39,13 +43,17 @@ class Entrant:
     pid: int | None
     network: Network = LOOPBACK
 
-    def run(self, commands: Sequence[Command], *, timeout_s: float = 300, may_be_cut: bool = False) -> Sample:
+    def run(
+        self, commands: Sequence[Command], *, timeout_s: float = 300, may_be_cut: bool = False
+    ) -> Sample:
         wrapped = [command.behind(self.network.client_prefix) for command in commands]
         return run_clients(wrapped, self.pid, timeout_s=timeout_s, may_be_cut=may_be_cut)
 
 
 class Arena:
-    """The folders of one case. `share` is served to all; `taken` is where puts arrive; `out` where gets do."""
+    """The folders of one case. `share` is served to all; `taken` is where puts arrive; `out` where
+    gets do.
+    """
 
     def __init__(self, folder: Path, *, synced: bool = False, network: Network = LOOPBACK) -> None:
         self.folder = folder
@@ -58,7 +66,12 @@ class Arena:
             path.mkdir(parents=True, exist_ok=True)
 
     def enter(
-        self, stack: contextlib.ExitStack, peers: Sequence[Peer], action: str, *, encrypted: bool = False
+        self,
+        stack: contextlib.ExitStack,
+        peers: Sequence[Peer],
+        action: str,
+        *,
+        encrypted: bool = False,
     ) -> tuple[list[Entrant], dict[str, str]]:
         """Start the servers of those who can take part; they stop with the stack.
 
@@ -83,14 +96,18 @@ class Arena:
         home.mkdir(parents=True, exist_ok=True)
         host = self._network.host
         # Those that always encrypt have keys of their own.
-        certificate = make_certificate(self.folder, (host,)) if encrypted and peer.tls == "optional" else None
+        certificate = (
+            make_certificate(self.folder, (host,)) if encrypted and peer.tls == "optional" else None
+        )
         for attempt in range(_ATTEMPTS):
             at = Setting(self.share, home, host, free_port(), certificate)
             peer.configure(at)
             command = peer.server(at)
             if command is None:
                 break
-            server = running_server(command.behind(self._network.server_prefix), at.port, home / "server.log")
+            server = running_server(
+                command.behind(self._network.server_prefix), at.port, home / "server.log"
+            )
             try:
                 return Entrant(peer, at, stack.enter_context(server), self._network)
             except Failed:
@@ -100,7 +117,9 @@ class Arena:
         return Entrant(peer, at, None, self._network)
 
     def clean(self) -> None:
-        """Empty the trays. On a disk, also wait until nothing is left to be written that would disturb the next run."""
+        """Empty the trays. On a disk, also wait until nothing is left to be written that would
+        disturb the next run.
+        """
         empty_folder(self.out)
         empty_folder(self.taken)
         if self._synced:
@@ -123,7 +142,16 @@ class Arena:
                 continue
             commands = [built] if isinstance(built, Command) else list(built)
             run = _timed(entrant, commands, timeout_s)
-            made.append(Contestant(entrant.peer.name, work, run, check, clean or self.clean, few=not entrant.peer.is_rival))
+            made.append(
+                Contestant(
+                    entrant.peer.name,
+                    work,
+                    run,
+                    check,
+                    clean or self.clean,
+                    few=not entrant.peer.is_rival,
+                )
+            )
         return made
 
 

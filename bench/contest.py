@@ -1,4 +1,6 @@
-"""Runs contestants in turn, round by round, so that whatever else the machine does meets all of them alike."""
+"""Runs contestants in turn, round by round, so that whatever else the machine does meets all of
+them alike.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ from bench.results import Row
 
 # The first round fills caches and touches memory; it does not count.
 DROPPED = 1
-# Who needs longer than this in the first round is not run again, and that run counts: the whole is to end within half an hour.
+# Who needs longer than this in the first round is not run again, and that run counts: the whole is
+# to end within half an hour.
 SLOW_S = 5.0
 # Rounds that count for those who are there for completeness.
 FEW = 2
@@ -29,9 +32,14 @@ class Contestant:
 
 
 def alternate(
-    contestants: Sequence[Contestant], rounds: int, say: Callable[[str], None] = lambda _: None, *, dropped: int = DROPPED
+    contestants: Sequence[Contestant],
+    rounds: int,
+    say: Callable[[str], None] = lambda _: None,
+    *,
+    dropped: int = DROPPED,
 ) -> tuple[list[Row], dict[str, str]]:
-    """Run all contestants `rounds` times, and `dropped` times before. Each round begins with another one.
+    """Run all contestants `rounds` times, and `dropped` times before. Each round begins with
+    another one.
 
     Returns: the rows, in the order of the contestants; and why those failed that have none.
     """
@@ -39,7 +47,9 @@ def alternate(
     failed: dict[str, str] = {}
     running = list(contestants)
     for number in range(1 - dropped, rounds + 1):
-        running = [one for one in running if one.label not in failed and not (one.few and number > FEW)]
+        running = [
+            one for one in running if one.label not in failed and not (one.few and number > FEW)
+        ]
         shift = (number - 1 + dropped) % len(running) if running else 0
         for contestant in [*running[shift:], *running[:shift]]:
             say(f"round {number}/{rounds} {contestant.label}")
@@ -59,8 +69,8 @@ def alternate(
 
 
 def _run_one(contestant: Contestant) -> Sample:
-    # Removed right before the next run, not right after: a virtual machine gives memory that is free for long back to its host, and
-    # the next to touch it would pay for that.
+    # Removed right before the next run, not right after: a virtual machine gives memory that is
+    # free for long back to its host, and the next to touch it would pay for that.
     contestant.clean()
     sample = contestant.run()
     if not sample.was_cut:

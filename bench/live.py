@@ -1,8 +1,10 @@
-"""The live layer under load: many listeners, one that never reads, and files that are put all the while.
+"""The live layer under load: many listeners, one that never reads, and files that are put all the
+while.
 
-`make live` runs the long form: 200 listeners and 2000 puts in a minute; `QUICK=1` a short one. It prints what was measured, and
-ends with 1 if a bound does not hold. The server is a process of its own; all listeners share another, which only takes in what
-comes and notes when: it is understood when all is over, so that it is the server that is measured.
+`make live` runs the long form: 200 listeners and 2000 puts in a minute; `QUICK=1` a short one. It
+prints what was measured, and ends with 1 if a bound does not hold. The server is a process of its
+own; all listeners share another, which only takes in what comes and notes when: it is understood
+when all is over, so that it is the server that is measured.
 """
 
 from __future__ import annotations
@@ -64,7 +66,9 @@ class Ear:
 
 
 def listen(port: int, count: int, pipe: multiprocessing.connection.Connection) -> None:
-    """Run all listeners until the other end of the pipe says so; then give the names that each one heard, and all delays."""
+    """Run all listeners until the other end of the pipe says so; then give the names that each one
+    heard, and all delays.
+    """
     selector = selectors.DefaultSelector()
     ears = [Ear() for _ in range(count)]
     for ear in ears:
@@ -76,7 +80,12 @@ def listen(port: int, count: int, pipe: multiprocessing.connection.Connection) -
         for key, _ in selector.select():
             if key.data is None:
                 heard = [list(ear.heard()) for ear in ears]
-                pipe.send(([[name for name, _ in names] for names in heard], [delay for names in heard for _, delay in names]))
+                pipe.send(
+                    (
+                        [[name for name, _ in names] for names in heard],
+                        [delay for names in heard for _, delay in names],
+                    )
+                )
                 return
             assert isinstance(key.fileobj, socket.socket)
             chunk = key.fileobj.recv(1 << 16)
@@ -102,7 +111,17 @@ def read_frame(sock: socket.socket) -> tuple[bytes, bytes]:
 def served(folder: Path) -> Iterator[tuple[int, int]]:
     """Serve a folder in a process; gives its port and pid."""
     server = Popen(
-        [sys.executable, "-m", "ftransfer", "serve", str(folder), "--port", "0", "--anonymous", "all"],
+        [
+            sys.executable,
+            "-m",
+            "ftransfer",
+            "serve",
+            str(folder),
+            "--port",
+            "0",
+            "--anonymous",
+            "all",
+        ],
         stdout=PIPE,
         stderr=open(os.devnull, "w"),
         text=True,
@@ -191,14 +210,19 @@ class Figures:
     def faults(self) -> list[str]:
         found = []
         if self.complete != self.listeners:
-            found.append(f"{self.listeners - self.complete} listeners did not hear every event once and in order")
+            found.append(
+                f"{self.listeners - self.complete} listeners did not hear every event once and in"
+                " order"
+            )
         if self.p99_s >= _P99_S:
             found.append(f"the 99th percentile of the delay is not under {_P99_S} s")
         if self.listener_kib > _LISTENER_KIB:
             found.append(f"a listener costs more than {_LISTENER_KIB} KiB")
         for ratio, how in ((self.paced_ratio, "paced"), (self.full_ratio, "as fast as they go")):
             if ratio < _PUT_RATIO:
-                found.append(f"puts, {how}, are slower than {_PUT_RATIO} times those without listeners")
+                found.append(
+                    f"puts, {how}, are slower than {_PUT_RATIO} times those without listeners"
+                )
         return found
 
 
@@ -229,25 +253,46 @@ def measure(listeners: int, puts: int, seconds: float, rounds: int) -> Figures:
     expected = [f"f{number}".encode() for number in range(puts)]
     figures.complete = sum(names == expected for names in heard)
     delays.sort()
-    figures.p50_s, figures.p99_s, figures.worst_s = delays[len(delays) // 2], delays[len(delays) * 99 // 100], delays[-1]
+    figures.p50_s, figures.p99_s, figures.worst_s = (
+        delays[len(delays) // 2],
+        delays[len(delays) * 99 // 100],
+        delays[-1],
+    )
     figures.puts_per_s, figures.paced_ratio = paced.per_s, alone.busy_s / paced.busy_s
-    figures.full_per_s, figures.full_ratio = statistics.median(full), statistics.median(full) / statistics.median(full_alone)
+    figures.full_per_s, figures.full_ratio = (
+        statistics.median(full),
+        statistics.median(full) / statistics.median(full_alone),
+    )
     return figures
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
-    parser.add_argument("--quick", action="store_true", help="40 listeners, 200 puts in six seconds")
+    parser.add_argument(
+        "--quick", action="store_true", help="40 listeners, 200 puts in six seconds"
+    )
     quick = parser.parse_args().quick
     figures = measure(40, 200, 6.0, 5) if quick else measure(200, 2000, 60.0, 7)
-    delays = f"median {figures.p50_s * 1e3:.0f} ms, 99 % {figures.p99_s * 1e3:.0f} ms, worst {figures.worst_s * 1e3:.0f} ms"
+    delays = (
+        f"median {figures.p50_s * 1e3:.0f} ms, 99 % {figures.p99_s * 1e3:.0f} ms, worst"
+        f" {figures.worst_s * 1e3:.0f} ms"
+    )
     lines = [
-        f"{figures.listeners} listeners, one more that never reads, {figures.puts} puts at {figures.puts_per_s:.0f} a second",
+        (
+            f"{figures.listeners} listeners, one more that never reads, {figures.puts} puts at"
+            f" {figures.puts_per_s:.0f} a second"
+        ),
         f"listeners that heard every event once and in order: {figures.complete}",
         f"commit to event: {delays}",
         f"memory of the server for each listener: {figures.listener_kib:.0f} KiB",
-        f"time for a put at that pace, without listeners against with them: {figures.paced_ratio:.2f}",
-        f"puts as fast as they go: {figures.full_per_s:.0f} a second, against without listeners: {figures.full_ratio:.2f}",
+        (
+            "time for a put at that pace, without listeners against with them:"
+            f" {figures.paced_ratio:.2f}"
+        ),
+        (
+            f"puts as fast as they go: {figures.full_per_s:.0f} a second, against without"
+            f" listeners: {figures.full_ratio:.2f}"
+        ),
         *(f"BOUND MISSED: {fault}" for fault in figures.faults),
     ]
     sys.stdout.write("".join(f"{line}\n" for line in lines))

@@ -15,7 +15,8 @@ from bench.peers.base import Peer
 from bench.setting import program
 
 _VERSION_OPTIONS = {
-    "rsync": "--version", "nginx": "-v", "curl": "--version", "vsftpd": "-v", "lftp": "--version", "sshd": "-V", "rclone": "version"
+    "rsync": "--version", "nginx": "-v", "curl": "--version", "vsftpd": "-v", "lftp": "--version",
+    "sshd": "-V", "rclone": "version",
 }  # fmt: skip
 _VERSION = re.compile(r"\d+\.\d+[\w.]*")
 
@@ -61,7 +62,9 @@ def file_system(path: Path) -> str:
     best, kind = "", "unknown"
     for line in _read("/proc/mounts").splitlines():
         _, where, name, *_ = line.split()
-        if len(where) >= len(best) and (path == Path(where) or Path(where) in path.resolve().parents):
+        if len(where) >= len(best) and (
+            path == Path(where) or Path(where) in path.resolve().parents
+        ):
             best, kind = where, name
     return kind
 
@@ -71,7 +74,8 @@ def program_version(name: str) -> str:
     if path is None:
         return "not installed"
     try:
-        # vsftpd -v writes to its standard input; sshd -V is an error that tells what one wants to know.
+        # vsftpd -v writes to its standard input; sshd -V is an error that tells what one wants to
+        # know.
         words = ["sh", "-c", 'exec "$0" "$1" 0>&1', path, _VERSION_OPTIONS[name]]
         done = subprocess.run(words, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):

@@ -1,7 +1,8 @@
 """Runs clients against a server and takes wall time, CPU time and peak memory of both sides.
 
-CPU time comes from the kernel's own accounts (wait4 for clients, /proc/PID/stat with its reaped children for servers), peak memory
-from VmHWM, sampled while the clients run: a process that lived shorter than a sample has none.
+CPU time comes from the kernel's own accounts (wait4 for clients, /proc/PID/stat with its reaped
+children for servers), peak memory from VmHWM, sampled while the clients run: a process that lived
+shorter than a sample has none.
 """
 
 from __future__ import annotations
@@ -42,19 +43,26 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What one timed run took. Times in seconds, memory in bytes; None where it was too short to be seen."""
+    """What one timed run took. Times in seconds, memory in bytes; None where it was too short to be
+    seen.
+    """
 
     wall_s: float
     client_cpu_s: float
     server_cpu_s: float
     client_peak_bytes: int | None
     server_peak_bytes: int | None
-    told: Mapping[str, Any] = field(default_factory=dict)  # what the client wrote as its last line, if that is a JSON object
+    # What the client wrote as its last line, if that is a JSON object
+    told: Mapping[str, Any] = field(default_factory=dict)
     was_cut: bool = False  # it had not come to its end when its time was over
 
 
 def run_clients(
-    commands: Sequence[Command], server: int | None = None, *, timeout_s: float = 300, may_be_cut: bool = False
+    commands: Sequence[Command],
+    server: int | None = None,
+    *,
+    timeout_s: float = 300,
+    may_be_cut: bool = False,
 ) -> Sample:
     """Run all commands at once and wait for the last.
 
@@ -81,7 +89,9 @@ def run_clients(
         wall_s = time.monotonic() - began
         text = _text_of(output)
     if not (cut.is_set() and may_be_cut):
-        _refuse_failure(commands, [status for status, _ in ends], text, timeout_s if cut.is_set() else None)
+        _refuse_failure(
+            commands, [status for status, _ in ends], text, timeout_s if cut.is_set() else None
+        )
     if server:
         _let_settle(server, children_before)
     return Sample(
@@ -127,12 +137,16 @@ def _text_of(output: IO[bytes]) -> str:
     return output.read().decode("utf-8", "replace")
 
 
-def _refuse_failure(commands: Sequence[Command], statuses: Sequence[int], text: str, timeout_s: float | None) -> None:
+def _refuse_failure(
+    commands: Sequence[Command], statuses: Sequence[int], text: str, timeout_s: float | None
+) -> None:
     if timeout_s is not None:
         raise Failed(f"{commands[0].argv[0]} did not end within {timeout_s:.0f} s")
     for command, status in zip(commands, statuses, strict=True):
         if status != 0:
-            raise Failed(f"{' '.join(command.argv)[:300]} ended with {status}: {text.strip()[-300:]}")
+            raise Failed(
+                f"{' '.join(command.argv)[:300]} ended with {status}: {text.strip()[-300:]}"
+            )
 
 
 def _told(text: str) -> dict[str, Any]:
@@ -147,7 +161,9 @@ def _told(text: str) -> dict[str, Any]:
 
 
 def _let_settle(server: int, count: int) -> None:
-    """Wait until the server's children for these clients are gone: only then their CPU time is on its account."""
+    """Wait until the server's children for these clients are gone: only then their CPU time is on
+    its account.
+    """
     deadline = time.monotonic() + _SETTLE_S
     while len(family(server)) > count and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -195,7 +211,12 @@ def _larger(a: int | None, b: int | None) -> int | None:
 
 
 def _peak_of(roots: Sequence[int]) -> int | None:
-    peaks = [peak for root in roots for pid in family(root) if (peak := memory_of(pid, "VmHWM")) is not None]
+    peaks = [
+        peak
+        for root in roots
+        for pid in family(root)
+        if (peak := memory_of(pid, "VmHWM")) is not None
+    ]
     return sum(peaks) if peaks else None
 
 
@@ -243,7 +264,8 @@ def _cpu_of(pid: int) -> float:
 
 @contextlib.contextmanager
 def running_server(command: Command, port: int, log: Path, *, ready_s: float = 20) -> Iterator[int]:
-    """Start a server, wait until it listens on `port`, give its process number; stop it and its children at the end.
+    """Start a server, wait until it listens on `port`, give its process number; stop it and its
+    children at the end.
 
     Raises:
         Failed: It ended or did not listen in time; with the end of its log.
@@ -261,7 +283,10 @@ def running_server(command: Command, port: int, log: Path, *, ready_s: float = 2
         deadline = time.monotonic() + ready_s
         while not listens(process.pid, port):
             if process.poll() is not None or time.monotonic() > deadline:
-                raise Failed(f"{command.argv[0]} does not listen: {log.read_text(errors='replace').strip()[-300:]}")
+                raise Failed(
+                    f"{command.argv[0]} does not listen:"
+                    f" {log.read_text(errors='replace').strip()[-300:]}"
+                )
             time.sleep(0.01)
         yield process.pid
     finally:
@@ -283,14 +308,22 @@ def stop(process: subprocess.Popen[bytes], grace_s: float = 5) -> None:
 
 
 def listens(pid: int, port: int) -> bool:
-    """Whether a process or a descendant listens on a TCP port, in whatever network namespace. No connection is made for it."""
+    """Whether a process or a descendant listens on a TCP port, in whatever network namespace. No
+    connection is made for it.
+    """
     wanted, found = f":{port:04X}", set()
     for table in ("tcp", "tcp6"):
         with contextlib.suppress(OSError):
-            rows = [row.split() for row in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]]
-            found |= {f"socket:[{row[9]}]" for row in rows if row[1].endswith(wanted) and row[3] == "0A"}
+            rows = [
+                row.split() for row in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]
+            ]
+            found |= {
+                f"socket:[{row[9]}]" for row in rows if row[1].endswith(wanted) and row[3] == "0A"
+            }
     # It must be its own: another program may have taken the port first.
-    return bool(found) and any(target in found for member in family(pid) for target in _open_things(member))
+    return bool(found) and any(
+        target in found for member in family(pid) for target in _open_things(member)
+    )
 
 
 def _open_things(pid: int) -> Iterator[str]:

@@ -6,7 +6,14 @@ import statistics
 from collections.abc import Sequence
 
 # unit -> what one run's work and seconds make of it; for all but those below, more is better.
-_PER_SECOND = {"GB/s": 1e9, "MB/s": 1e6, "files/s": 1.0, "names/s": 1.0, "requests/s": 1.0, "Mbit/s": 1e6 / 8}
+_PER_SECOND = {
+    "GB/s": 1e9,
+    "MB/s": 1e6,
+    "files/s": 1.0,
+    "names/s": 1.0,
+    "requests/s": 1.0,
+    "Mbit/s": 1e6 / 8,
+}
 _PER_RUN = {"ms": 1e3, "s": 1.0}
 
 
@@ -30,7 +37,9 @@ def median(values: Sequence[float]) -> float:
 
 
 def spread(values: Sequence[float]) -> float:
-    """Half of the range, as a part of the median: 0.05 means that all runs lay about within 5 % of it."""
+    """Half of the range, as a part of the median: 0.05 means that all runs lay about within 5 % of
+    it.
+    """
     middle = median(values)
     return (max(values) - min(values)) / 2 / middle if middle else 0.0
 

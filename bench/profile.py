@@ -1,9 +1,11 @@
-"""Where a transfer spends its time, both sides: perf's samples, counted by the kind of work that their stacks show.
+"""Where a transfer spends its time, both sides: perf's samples, counted by the kind of work that
+their stacks show.
 
-    python -m bench.profile get            # or put; --tls, --disk, --mib 1024, --tree small, --tree mixed
+    python -m bench.profile get            # or put; --tls, --disk, --mib 1024, --tree small, --tree
+    mixed
 
-Needs perf (Debian: linux-perf) and the right to use it. Two transfers are made, and the second is looked at. Waiting is what is
-left of the time for which the client lived.
+Needs perf (Debian: linux-perf) and the right to use it. Two transfers are made, and the second is
+looked at. Waiting is what is left of the time for which the client lived.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ from bench.verify import check_file, check_tree
 _HERTZ = 4000
 # A server learns the digest of a file only if that is older than this when it is read.
 _SETTLED_S = 2.6
-# What a stack has in it, from the left of the table to its right: the first that is found says what the work is.
+# What a stack has in it, from the left of the table to its right: the first that is found says what
+# the work is.
 _KINDS = (
     ("BLAKE3", r"blake3"),
     ("page faults", r"exc_page_fault"),
@@ -40,7 +43,10 @@ _KINDS = (
     ("file: sync", r"fsync|sync_file_range"),
     ("file: write", r"pwrite|vfs_write|fallocate"),
     ("file: read", r"pread|vfs_read"),
-    ("names: open, close, make, rename, stat", r"openat|fput|filp_close|mkdir|rename|fstat|statx|utimes|getdents|fchmod|unlink"),
+    (
+        "names: open, close, make, rename, stat",
+        r"openat|fput|filp_close|mkdir|rename|fstat|statx|utimes|getdents|fchmod|unlink",
+    ),
     ("other calls of the kernel", r"entry_SYSCALL|\[kernel|asm_sysvec|ret_from_fork"),
     ("AES and records (OpenSSL)", r"libcrypto|libssl"),
     ("interpreter, and its start", r""),
@@ -51,7 +57,9 @@ _PLACES = {"tmpfs": Path("/dev/shm"), "disk": Path(tempfile.gettempdir())}
 
 
 def classify(stack: str) -> str:
-    """Give the kind of work of one sample, of which `stack` has the frames with the files they are in."""
+    """Give the kind of work of one sample, of which `stack` has the frames with the files they are
+    in.
+    """
     return next(kind for kind, pattern in _KINDS if re.search(pattern, stack))
 
 
@@ -65,9 +73,13 @@ class Recorded:
     @classmethod
     def load(cls, path: Path) -> Recorded:
         words = ["perf", "script", "-i", str(path), "-F", "time,ip,sym,dso"]
-        text = subprocess.run(words, capture_output=True, text=True, errors="replace", check=True).stdout
+        text = subprocess.run(
+            words, capture_output=True, text=True, errors="replace", check=True
+        ).stdout
         # Samples are set apart by empty lines; the first line of each is its time.
-        samples = [sample.strip("\n").partition("\n") for sample in text.split("\n\n") if sample.strip()]
+        samples = [
+            sample.strip("\n").partition("\n") for sample in text.split("\n\n") if sample.strip()
+        ]
         times = [float(head.strip().rstrip(":")) for head, _, _ in samples]
         return cls(max(times) - min(times), Counter(classify(stack) for _, _, stack in samples))
 
@@ -85,20 +97,33 @@ def recording(pid: int, into: Path) -> Iterator[None]:
         recorder.wait()
 
 
-def profile(action: str, *, encrypted: bool, place: str, size: int, tree: Sequence[int] = ()) -> dict[str, Recorded]:
-    """Make a transfer and look at it: of one file of `size` bytes, or of files of the sizes in `tree`."""
+def profile(
+    action: str, *, encrypted: bool, place: str, size: int, tree: Sequence[int] = ()
+) -> dict[str, Recorded]:
+    """Make a transfer and look at it: of one file of `size` bytes, or of files of the sizes in
+    `tree`.
+    """
     size = sum(tree) or size
     with Bench([], _PLACES).folder(place, 3 * size) as folder, contextlib.ExitStack() as stack:
         arena = Arena(folder, synced=place == "disk")
-        source, arrived = arena.share / "big", (arena.out if action == "get" else arena.taken) / "big"
+        source, arrived = (
+            arena.share / "big",
+            (arena.out if action == "get" else arena.taken) / "big",
+        )
         if tree:
             make_tree(source, list(tree))
         else:
             make_file(source, size)
         time.sleep(_SETTLED_S)
-        entrant = arena.enter(stack, [Ftransfer()], f"{action}_tree" if tree else action, encrypted=encrypted)[0][0]
+        entrant = arena.enter(
+            stack, [Ftransfer()], f"{action}_tree" if tree else action, encrypted=encrypted
+        )[0][0]
         assert entrant.pid is not None
-        command = _tree_command(entrant, action, source, arena.out) if tree else _command(entrant, action, source, arrived)
+        command = (
+            _tree_command(entrant, action, source, arena.out)
+            if tree
+            else _command(entrant, action, source, arrived)
+        )
         entrant.run([command])
         (check_tree if tree else check_file)(source, arrived)
         arena.clean()
@@ -106,19 +131,37 @@ def profile(action: str, *, encrypted: bool, place: str, size: int, tree: Sequen
             warm_up(folder, size + (size >> 2))
         at = {side: folder / f"{side}.perf" for side in ("client", "server")}
         with recording(entrant.pid, at["server"]):
-            recorder = ("perf", "record", "-q", "-g", "-F", str(_HERTZ), "-o", str(at["client"]), "--")
+            recorder = (
+                "perf",
+                "record",
+                "-q",
+                "-g",
+                "-F",
+                str(_HERTZ),
+                "-o",
+                str(at["client"]),
+                "--",
+            )
             entrant.run([command.behind(recorder)])
         return {side: Recorded.load(path) for side, path in at.items()}
 
 
 def _command(entrant: Entrant, action: str, source: Path, arrived: Path) -> Command:
-    command = entrant.peer.get(entrant.at, "big", arrived) if action == "get" else entrant.peer.put(entrant.at, source, "in/big")
+    command = (
+        entrant.peer.get(entrant.at, "big", arrived)
+        if action == "get"
+        else entrant.peer.put(entrant.at, source, "in/big")
+    )
     assert command is not None
     return command
 
 
 def _tree_command(entrant: Entrant, action: str, source: Path, out: Path) -> Command:
-    command = entrant.peer.get_tree(entrant.at, "big", out) if action == "get" else entrant.peer.put_tree(entrant.at, source, "in")
+    command = (
+        entrant.peer.get_tree(entrant.at, "big", out)
+        if action == "get"
+        else entrant.peer.put_tree(entrant.at, source, "in")
+    )
     assert command is not None
     return command
 
@@ -129,24 +172,35 @@ def table(sides: dict[str, Recorded]) -> str:
     total = wall_s * _HERTZ
     lines = ["| kind of work | " + " | ".join(sides) + " |", "| --- |" + " ---: |" * len(sides)]
     for kind in (*(kind for kind, _ in _KINDS), _WAITING):
-        counts = [side.kinds[kind] if kind != _WAITING else max(0.0, total - side.kinds.total()) for side in sides.values()]
+        counts = [
+            side.kinds[kind] if kind != _WAITING else max(0.0, total - side.kinds.total())
+            for side in sides.values()
+        ]
         if any(counts):
-            lines.append(f"| {kind} | " + " | ".join(f"{count / total:.0%}" for count in counts) + " |")
+            lines.append(
+                f"| {kind} | " + " | ".join(f"{count / total:.0%}" for count in counts) + " |"
+            )
     cpu = " | ".join(f"{side.kinds.total() / _HERTZ:.2f} s" for side in sides.values())
     return "\n".join([*lines, f"| processor time, of {wall_s:.2f} s | {cpu} |"])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.profile", description="Where a transfer spends its time.")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.profile", description="Where a transfer spends its time."
+    )
     parser.add_argument("action", choices=("get", "put"))
     parser.add_argument("--tls", action="store_true", help="encrypted")
     parser.add_argument("--disk", action="store_true", help="on a disk, not in memory")
     parser.add_argument("--mib", type=int, default=1024, help="size of the file")
-    parser.add_argument("--tree", choices=_TREES, help="a tree of the benchmark in place of one file")
+    parser.add_argument(
+        "--tree", choices=_TREES, help="a tree of the benchmark in place of one file"
+    )
     options = parser.parse_args(arguments)
     place = "disk" if options.disk else "tmpfs"
     tree = _TREES[options.tree](Bench([], _PLACES)) if options.tree else ()
-    sides = profile(options.action, encrypted=options.tls, place=place, size=options.mib * MIB, tree=tree)
+    sides = profile(
+        options.action, encrypted=options.tls, place=place, size=options.mib * MIB, tree=tree
+    )
     sys.stdout.write(table(sides) + "\n")
     return 0
 

@@ -28,8 +28,19 @@ Table = list[list[str]]
 
 
 def result_table(result: Result) -> Table:
-    """Give the table of one case, its head first; the first column is text, the others are numbers."""
-    head = ["", result.unit, "±", "ftransfer is", "client CPU s", "server CPU s", "client MiB", "server MiB"]
+    """Give the table of one case, its head first; the first column is text, the others are
+    numbers.
+    """
+    head = [
+        "",
+        result.unit,
+        "±",
+        "ftransfer is",
+        "client CPU s",
+        "server CPU s",
+        "client MiB",
+        "server MiB",
+    ]
     ours = result.row(OURS)
     return [head, *(_cells(result, row, ours) for row in result.rows if row.samples)]
 
@@ -56,7 +67,9 @@ def target_table(run: Run) -> Table:
     for target in TARGETS:
         value = target.reached(run)
         sign = "≤" if target.at_most else "≥"
-        verdict = "not measured" if value is None else "met" if target.is_met(value) else "**not met**"
+        verdict = (
+            "not measured" if value is None else "met" if target.is_met(value) else "**not met**"
+        )
         measured = "" if value is None else f"{show(value)} {target.unit}"
         rows.append([target.text, f"{sign} {target.bound:g} {target.unit}", measured, verdict])
     return rows
@@ -67,7 +80,16 @@ def peer_table() -> Table:
     peers = [*PEERS, *SYNCED_PEERS]
     return [
         head,
-        *([peer.name, peer.about.verifies, peer.about.encrypts, peer.about.syncs, peer.about.publishes] for peer in peers),
+        *(
+            [
+                peer.name,
+                peer.about.verifies,
+                peer.about.encrypts,
+                peer.about.syncs,
+                peer.about.publishes,
+            ]
+            for peer in peers
+        ),
     ]
 
 
@@ -76,14 +98,20 @@ def as_text(table: Table) -> str:
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     lines = []
     for row in table:
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        cells = [
+            row[0].ljust(widths[0]),
+            *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
+        ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
 
 
 def as_markdown(table: Table, *, numbers: bool = True) -> str:
     align = ["---", *(("---:" if numbers else "---") for _ in table[0][1:])]
-    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in [table[0], align, *table[1:]])
+    return "\n".join(
+        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |"
+        for row in [table[0], align, *table[1:]]
+    )
 
 
 def _remarks(result: Result) -> Iterator[str]:
@@ -109,8 +137,16 @@ def terminal_report(run: Run) -> str:
 def markdown_report(run: Run, pictures: Sequence[str] = ()) -> str:
     """Give the generated part of the document; `pictures` are files to show, relative to it."""
     machine = "\n".join(f"- {name}: {value}" for name, value in run.machine.items())
-    parts = ["### Machine", machine, *(f"![{_CAPTIONS[Path(name).stem]}]({name})" for name in pictures)]
-    parts += ["### Targets", as_markdown(target_table(run)), "### What each does besides moving bytes"]
+    parts = [
+        "### Machine",
+        machine,
+        *(f"![{_CAPTIONS[Path(name).stem]}]({name})" for name in pictures),
+    ]
+    parts += [
+        "### Targets",
+        as_markdown(target_table(run)),
+        "### What each does besides moving bytes",
+    ]
     parts += [as_markdown(peer_table(), numbers=False), "### All cases"]
     for result in run.results:
         parts.append(f"**{result.title}** (`{result.name}`)")
@@ -142,18 +178,28 @@ def put_into(document: str, generated: str) -> str:
 
 def pictures_beside(document: Path) -> list[str]:
     """Give the pictures that are in the folder img beside a document."""
-    return [f"img/{name}.svg" for name in _CAPTIONS if (document.parent / "img" / f"{name}.svg").exists()]
+    return [
+        f"img/{name}.svg"
+        for name in _CAPTIONS
+        if (document.parent / "img" / f"{name}.svg").exists()
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="bench.report", description="Show a result of the benchmark.")
+    parser = argparse.ArgumentParser(
+        prog="bench.report", description="Show a result of the benchmark."
+    )
     parser.add_argument("result", type=Path)
-    parser.add_argument("--docs", type=Path, help="write the tables into this document, between its markers")
+    parser.add_argument(
+        "--docs", type=Path, help="write the tables into this document, between its markers"
+    )
     options = parser.parse_args(arguments)
     run = load(options.result)
     sys.stdout.write(terminal_report(run) + "\n")
     if options.docs:
-        options.docs.write_text(put_into(options.docs.read_text(), markdown_report(run, pictures_beside(options.docs))))
+        options.docs.write_text(
+            put_into(options.docs.read_text(), markdown_report(run, pictures_beside(options.docs)))
+        )
 
 
 if __name__ == "__main__":

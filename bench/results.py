@@ -20,10 +20,14 @@ class Row:
     samples: list[Sample] = field(default_factory=list)
 
     def value(self, unit: str) -> float:
-        return median([value_of(unit, self._work_of(sample), sample.wall_s) for sample in self.samples])
+        return median(
+            [value_of(unit, self._work_of(sample), sample.wall_s) for sample in self.samples]
+        )
 
     def spread(self, unit: str) -> float:
-        return spread([value_of(unit, self._work_of(sample), sample.wall_s) for sample in self.samples])
+        return spread(
+            [value_of(unit, self._work_of(sample), sample.wall_s) for sample in self.samples]
+        )
 
     def _work_of(self, sample: Sample) -> float:
         # A run that was cut has done as much as was counted, not all.
@@ -37,7 +41,11 @@ class Row:
         return median([getattr(sample, f"{side}_cpu_s") for sample in self.samples])
 
     def peak(self, side: str) -> int | None:
-        peaks = [peak for sample in self.samples if (peak := getattr(sample, f"{side}_peak_bytes")) is not None]
+        peaks = [
+            peak
+            for sample in self.samples
+            if (peak := getattr(sample, f"{side}_peak_bytes")) is not None
+        ]
         return max(peaks) if peaks else None
 
 
@@ -91,5 +99,8 @@ def load(path: Path) -> Run:
 
 
 def _result(item: dict[str, Any]) -> Result:
-    rows = [Row(row["label"], row["work"], [Sample(**sample) for sample in row["samples"]]) for row in item["rows"]]
+    rows = [
+        Row(row["label"], row["work"], [Sample(**sample) for sample in row["samples"]])
+        for row in item["rows"]
+    ]
     return Result(**{**item, "rows": rows})

@@ -1,4 +1,6 @@
-"""The benchmark: python -m bench.run [--quick] [--only CASE ...]. docs/performance.md tells what it needs and what it has found."""
+"""The benchmark: python -m bench.run [--quick] [--only CASE ...]. docs/performance.md tells what it
+needs and what it has found.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,14 @@ from bench.peers.base import Peer
 from bench.report import terminal_report
 from bench.results import Run, load
 
-CASES: tuple[Case, ...] = (*FILE_CASES, *TREE_CASES, *CROWD_CASES, *SMALL_CASES, *MEMORY_CASES, *LINK_CASES)
+CASES: tuple[Case, ...] = (
+    *FILE_CASES,
+    *TREE_CASES,
+    *CROWD_CASES,
+    *SMALL_CASES,
+    *MEMORY_CASES,
+    *LINK_CASES,
+)
 RESULTS = Path(__file__).parent / "results"
 # What a short run leaves out: what is long and shows nothing at a small size.
 _QUICK_SCALE = 1 / 16
@@ -43,16 +52,30 @@ _NOT_QUICK = (
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="bench.run", description="Measure ftransfer beside other tools.")
+    parser = argparse.ArgumentParser(
+        prog="bench.run", description="Measure ftransfer beside other tools."
+    )
     parser.add_argument("--quick", action="store_true", help="small sizes, two rounds, fewer cases")
-    parser.add_argument("--only", nargs="+", metavar="CASE", default=["*"], help="cases by name, with * and ?")
-    parser.add_argument("--peers", nargs="+", metavar="PEER", default=["*"], help="peers by name, with * and ?")
-    parser.add_argument("--rounds", type=int, help="rounds that count, instead of what each case says")
+    parser.add_argument(
+        "--only", nargs="+", metavar="CASE", default=["*"], help="cases by name, with * and ?"
+    )
+    parser.add_argument(
+        "--peers", nargs="+", metavar="PEER", default=["*"], help="peers by name, with * and ?"
+    )
+    parser.add_argument(
+        "--rounds", type=int, help="rounds that count, instead of what each case says"
+    )
     parser.add_argument("--scale", type=float, help="multiply sizes and counts")
     parser.add_argument("--memory", type=Path, default=Path("/dev/shm"), help="a folder on a tmpfs")
-    parser.add_argument("--disk", type=Path, default=Path(tempfile.gettempdir()), help="a folder on a disk")
-    parser.add_argument("--result", type=Path, help="where the JSON goes; cases that are there already are replaced")
-    parser.add_argument("--charts", type=Path, help="where the charts go (default: beside the JSON)")
+    parser.add_argument(
+        "--disk", type=Path, default=Path(tempfile.gettempdir()), help="a folder on a disk"
+    )
+    parser.add_argument(
+        "--result", type=Path, help="where the JSON goes; cases that are there already are replaced"
+    )
+    parser.add_argument(
+        "--charts", type=Path, help="where the charts go (default: beside the JSON)"
+    )
     parser.add_argument("--list", action="store_true", help="list the cases and end")
     return parser.parse_args(arguments)
 
@@ -83,7 +106,9 @@ def find_places(memory: Path, disk: Path) -> dict[str, Path]:
 
 
 def run_cases(cases: Sequence[Case], bench: Bench, path: Path) -> Run:
-    """Run cases one after the other. What is measured is saved after each, so that an interrupt costs one case."""
+    """Run cases one after the other. What is measured is saved after each, so that an interrupt
+    costs one case.
+    """
     run = Run(describe(bench.places, bench.peers))
     if bench.scale != 1:
         run.machine["sizes and counts"] = f"those in the titles × {bench.scale:g}"
@@ -117,7 +142,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sys.stdout.write(terminal_report(run) + "\n")
     _draw(run, options.charts or path.parent)
     say(f"done in {time.monotonic() - began:.0f} s; {path}")
-    return 1 if any("all" in result.missing for result in run.results) and not any(result.rows for result in run.results) else 0
+    return (
+        1
+        if any("all" in result.missing for result in run.results)
+        and not any(result.rows for result in run.results)
+        else 0
+    )
 
 
 def _draw(run: Run, folder: Path) -> None:
@@ -130,7 +160,8 @@ def _draw(run: Run, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that servers are stopped and folders removed
+    # So that servers are stopped and folders removed
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         sys.exit(main())
     except KeyboardInterrupt:

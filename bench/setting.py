@@ -1,4 +1,6 @@
-"""Where one peer works: the folder it serves, the folder for its configuration, its address, and its certificate."""
+"""Where one peer works: the folder it serves, the folder for its configuration, its address, and
+its certificate.
+"""
 
 from __future__ import annotations
 
@@ -52,8 +54,28 @@ def make_certificate(folder: Path, hosts: tuple[str, ...] = ("127.0.0.1",)) -> C
     if made.cert.exists():
         return made
     names = ",".join(f"IP:{host}" for host in hosts)
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30"]
-    command += ["-subj", "/CN=bench", "-addext", f"subjectAltName={names}", "-keyout", str(made.key), "-out", str(made.cert)]
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "30",
+    ]
+    command += [
+        "-subj",
+        "/CN=bench",
+        "-addext",
+        f"subjectAltName={names}",
+        "-keyout",
+        str(made.key),
+        "-out",
+        str(made.cert),
+    ]
     try:
         subprocess.run(command, check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError) as error:

@@ -27,10 +27,17 @@ def check_tree(expected: Path, actual: Path) -> None:
     """Raises Failed: A file differs, is missing, or is there without having been sent."""
     names = _names(expected)
     if names != _names(actual):
-        raise Failed(f"{actual.name} has other names than what was sent: {len(_names(actual))} instead of {len(names)}")
+        raise Failed(
+            f"{actual.name} has other names than what was sent: {len(_names(actual))} instead of"
+            f" {len(names)}"
+        )
     for name in names:
         check_file(expected / name, actual / name)
 
 
 def _names(folder: Path) -> list[str]:
-    return sorted(os.path.relpath(os.path.join(where, name), folder) for where, _, names in os.walk(folder) for name in names)
+    return sorted(
+        os.path.relpath(os.path.join(where, name), folder)
+        for where, _, names in os.walk(folder)
+        for name in names
+    )

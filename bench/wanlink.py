@@ -1,9 +1,12 @@
-"""A long, thin link between two network namespaces, in user space, so that it needs no netem in the kernel. Root and Linux only.
+"""A long, thin link between two network namespaces, in user space, so that it needs no netem in the
+kernel. Root and Linux only.
 
-    python -m bench.wanlink A B --rtt 50 --rate 200 --loss 0.1       # prints "ready"; lasts until SIGTERM
+    python -m bench.wanlink A B --rtt 50 --rate 200 --loss 0.1       # prints "ready"; lasts until
+    SIGTERM
 
-Interface wan0 is 10.77.0.1 in A and 10.77.0.2 in B. Packets pass one by one through this process, which gives each its time on the
-wire, delays it by half the round trip, and drops some: one in so many at random, and those that find the queue full.
+Interface wan0 is 10.77.0.1 in A and 10.77.0.2 in B. Packets pass one by one through this process,
+which gives each its time on the wire, delays it by half the round trip, and drops some: one in so
+many at random, and those that find the queue full.
 """
 
 from __future__ import annotations
@@ -35,7 +38,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What the link is like. Times in seconds, the rate in bit/s each way, loss as a part of one, the queue in packets."""
+    """What the link is like. Times in seconds, the rate in bit/s each way, loss as a part of one,
+    the queue in packets.
+    """
 
     delay_s: float
     rate: float
@@ -44,7 +49,9 @@ class Line:
 
 
 class Direction:
-    """Packets on their way, ordered by the time when they are due. Knows no clock and no descriptors."""
+    """Packets on their way, ordered by the time when they are due. Knows no clock and no
+    descriptors.
+    """
 
     def __init__(self, line: Line, dice: random.Random) -> None:
         self._line = line
@@ -57,7 +64,10 @@ class Direction:
         """Take a packet in, or drop it."""
         line = self._line
         self.carried += 1
-        if len(self._waiting) >= line.queue + line.rate * line.delay_s / 12_000 or self._dice.random() < line.loss:
+        if (
+            len(self._waiting) >= line.queue + line.rate * line.delay_s / 12_000
+            or self._dice.random() < line.loss
+        ):
             self.dropped += 1
             return
         self._free_at = max(self._free_at, now) + len(packet) * 8 / line.rate
@@ -76,7 +86,9 @@ class Direction:
 
 
 def open_interface(namespace: str, address: str, mtu: int = 1500) -> int:
-    """Create the interface in a namespace and give its descriptor; this process stays where it is."""
+    """Create the interface in a namespace and give its descriptor; this process stays where it
+    is.
+    """
     home = os.open("/proc/self/ns/net", os.O_RDONLY)
     there = os.open(f"/run/netns/{namespace}", os.O_RDONLY)
     try:
@@ -84,13 +96,18 @@ def open_interface(namespace: str, address: str, mtu: int = 1500) -> int:
             raise OSError(ctypes.get_errno(), f"cannot enter namespace {namespace}")
         try:
             interface = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
-            fcntl.ioctl(interface, _TUNSETIFF, struct.pack("16sH", INTERFACE.encode(), _IFF_TUN_NO_PI))
+            fcntl.ioctl(
+                interface, _TUNSETIFF, struct.pack("16sH", INTERFACE.encode(), _IFF_TUN_NO_PI)
+            )
         finally:
             _libc.setns(home, 0)
     finally:
         os.close(there)
         os.close(home)
-    for command in (f"addr add {address}/30 dev {INTERFACE}", f"link set {INTERFACE} mtu {mtu} txqueuelen 10000 up"):
+    for command in (
+        f"addr add {address}/30 dev {INTERFACE}",
+        f"link set {INTERFACE} mtu {mtu} txqueuelen 10000 up",
+    ):
         subprocess.run(["ip", "-n", namespace, *command.split()], check=True)
     return interface
 
@@ -118,7 +135,8 @@ def carry(a: int, b: int, forth: Direction, back: Direction) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.append(1))
     _libc.prctl(_PR_SET_TIMERSLACK, 1)  # the default would be late by 50 us a packet
-    # A wire does not wait for a processor: what it carries would take every pause for a queue, and send less.
+    # A wire does not wait for a processor: what it carries would take every pause for a queue, and
+    # send less.
     with contextlib.suppress(PermissionError):
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     while not stopped:
@@ -147,7 +165,10 @@ def main() -> None:
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     carry(a, b, forth, back)
-    sys.stdout.write(f"A to B {forth.carried} dropped {forth.dropped}, B to A {back.carried} dropped {back.dropped}\n")
+    sys.stdout.write(
+        f"A to B {forth.carried} dropped {forth.dropped}, B to A {back.carried} dropped"
+        f" {back.dropped}\n"
+    )
 
 
 if __name__ == "__main__":

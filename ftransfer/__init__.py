@@ -1,21 +1,25 @@
-"""Serve one folder to many people and scripts: verified, atomic, resumable file transfer over one port.
+"""Serve one folder to many people and scripts: verified, atomic, resumable file transfer.
 
     async with ftransfer.connect("127.0.0.1", 9021) as client:
-        entries = await client.dir("lab")                        # a list of Entry: name, kind, size, mtime_ns, mode
-        receipt = await client.put("results.csv", "lab/")        # verified and on disk when it returns
+        # A list of Entry: name, kind, size, mtime_ns, mode.
+        entries = await client.dir("lab")
+        # Verified and on disk when it returns.
+        receipt = await client.put("results.csv", "lab/")
         receipt = await client.get("lab/results.csv", "copies/")
         receipt = await client.get_to("lab/results.csv", io.BytesIO())
         receipt = await client.put_from(io.BytesIO(b"some bytes"), "lab/notes.txt")
-        report = await client.put_tree("photos", "lab/photos")   # only what differs is moved
+        # Only what differs is moved.
+        report = await client.put_tree("photos", "lab/photos")
         report = await client.get_tree("lab", "mirror")
         checksum = await client.checksum("lab/notes.txt")
         await client.rename("lab/notes.txt", "lab/old notes.txt")
         await client.remove("lab/old notes.txt")
-        async with client.watching("lab") as changes:            # async for change in changes: ...
+        async with client.watching("lab") as changes:  # async for change in changes: ...
             people = await client.who()
 
-Every error is an FtransferError (ftransfer.errors has them all). A Client runs one command after the other: for transfers at the
-same time use a client for each. `Server`, `Share` and `LocalStore` serve a folder from Python.
+Every error is an FtransferError (ftransfer.errors has them all). A Client runs one command after
+the other: for transfers at the same time use a client for each. `Server`, `Share` and `LocalStore`
+serve a folder from Python.
 """
 
 from __future__ import annotations
@@ -36,7 +40,15 @@ if TYPE_CHECKING:
     from ftransfer.errors import FtransferError
     from ftransfer.gateways.native.listener import Server
     from ftransfer.limits import Limits
-    from ftransfer.protocol.live import Attendance, Change, Message, Missed, Person, Presence, Rescan
+    from ftransfer.protocol.live import (
+        Attendance,
+        Change,
+        Message,
+        Missed,
+        Person,
+        Presence,
+        Rescan,
+    )
     from ftransfer.service.share import Share
     from ftransfer.storage.base import Entry, Partial
     from ftransfer.storage.local import LocalStore
@@ -44,7 +56,8 @@ if TYPE_CHECKING:
     from ftransfer.transfer.records import Progress, Receipt
     from ftransfer.watch.watcher import FolderWatcher
 
-# Loaded when first used: a command of the command line needs the client or the server, hardly ever both.
+# Loaded when first used: a command of the command line needs the client or the server, hardly ever
+# both.
 _HOMES = {
     "Attendance": "ftransfer.protocol.live",
     "Change": "ftransfer.protocol.live",

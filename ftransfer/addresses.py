@@ -1,6 +1,8 @@
-"""One spelling for the address of a server: what is known of it, or saved for it, is found however it is typed.
+"""One spelling for the address of a server: what is known of it, or saved for it, is found however
+it is typed.
 
-A leaf. Names are not looked up: two names of one server stay two addresses, since a name may lead elsewhere tomorrow.
+A leaf. Names are not looked up: two names of one server stay two addresses, since a name may lead
+elsewhere tomorrow.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ def canonical_address(address: str) -> str:
 
 
 def canonical_host(host: str) -> str:
-    """Return the one spelling of an address or a name: without leading zeros, upper-case letters, and the dot of a full name."""
+    """Return the one spelling of an address or a name: without leading zeros, upper-case letters,
+    and the dot of a full name.
+    """
     host, percent, zone = host.partition("%")
     # Not by ipaddress: to import it would take longer than most connections to this machine.
     with contextlib.suppress(OSError, ValueError):
@@ -29,7 +33,8 @@ def canonical_host(host: str) -> str:
         return socket.inet_ntop(socket.AF_INET6, packed) + percent + zone
     if host[:1].isdigit():
         with contextlib.suppress(OSError, ValueError):
-            return socket.inet_ntoa(socket.inet_aton(host))  # as the system reads it: 127.1 is 127.0.0.1
+            # As the system reads it: 127.1 is 127.0.0.1
+            return socket.inet_ntoa(socket.inet_aton(host))
     with contextlib.suppress(UnicodeError):
         host = host if host.isascii() else host.encode("idna").decode()
     return host.lower().removesuffix(".") + percent + zone

@@ -1,6 +1,7 @@
 """BLAKE3 of content: the same 64 hexadecimal digits as the program b3sum prints.
 
-A leaf. BLAKE3 because one thread of it outruns the socket and the disk, so verifying costs no transfer its speed.
+A leaf. BLAKE3 because one thread of it outruns the socket and the disk, so verifying costs no
+transfer its speed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class Hasher:
-    """Incremental BLAKE3. Not for use from two threads at once; releases the interpreter lock on large buffers."""
+    """Incremental BLAKE3. Not for use from two threads at once; releases the interpreter lock on
+    large buffers.
+    """
 
     __slots__ = ("_state", "size")
 

@@ -1,15 +1,14 @@
-"""Every exception that a caller of ftransfer can meet, and the code by which each travels on the wire.
+"""Every exception that a caller of ftransfer can meet, and the code by which each travels on the
+wire.
 
-FtransferError
-├── ProtocolError          LocalProtocolError (we misused the API) · RemoteProtocolError (the peer broke the rules)
-├── ShareError             NameRefused · NotFound · AlreadyThere · NotAFile · NotAFolder · FolderNotEmpty · Forbidden · LeftOut ·
-│                          ReadOnly · QuotaFull · DiskFull · ChangedMeanwhile · StoreFailed
-├── TransferError          Truncated · DigestMismatch · OffsetConflict · SourceChanged · Superseded · Aborted
-├── AuthError              NotAuthorised (LoginNeeded) · NotTrusted (UnknownServer) · TlsRequired
-├── ChannelError           CannotConnect · Closed · TimedOut
-├── CannotListen · BadFile
-└── RequestError           UnknownVerb · BadArgument · LineTooLong · Busy · ServerStopping · InternalError ·
-                           NameTaken · TooFast
+FtransferError ├── ProtocolError          LocalProtocolError (we misused the API) ·
+RemoteProtocolError (the peer broke the rules) ├── ShareError             NameRefused · NotFound ·
+AlreadyThere · NotAFile · NotAFolder · FolderNotEmpty · Forbidden · LeftOut · │
+ReadOnly · QuotaFull · DiskFull · ChangedMeanwhile · StoreFailed ├── TransferError
+Truncated · DigestMismatch · OffsetConflict · SourceChanged · Superseded · Aborted ├── AuthError
+NotAuthorised (LoginNeeded) · NotTrusted (UnknownServer) · TlsRequired ├── ChannelError
+CannotConnect · Closed · TimedOut ├── CannotListen · BadFile └── RequestError           UnknownVerb
+· BadArgument · LineTooLong · Busy · ServerStopping · InternalError · NameTaken · TooFast
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ from __future__ import annotations
 class FtransferError(Exception):
     """Base of all errors of this package.
 
-    `code` is the word that stands for the class on the wire; `name` is the wire name the error is about, or "".
-    `str()` gives one sentence for a person.
+    `code` is the word that stands for the class on the wire; `name` is the wire name the error is
+    about, or "". `str()` gives one sentence for a person.
     """
 
     code = "error"
@@ -44,7 +43,9 @@ class LocalProtocolError(ProtocolError):
 
 
 class RemoteProtocolError(ProtocolError):
-    """The peer sent something that the protocol does not allow; the stream cannot be kept in step."""
+    """The peer sent something that the protocol does not allow; the stream cannot be kept in
+    step.
+    """
 
 
 class ShareError(FtransferError):
@@ -96,7 +97,9 @@ class Forbidden(ShareError):
 
 
 class LeftOut(ShareError):
-    """Something of a tree cannot be moved with it: a link that leads nowhere, a device, a name that is reserved."""
+    """Something of a tree cannot be moved with it: a link that leads nowhere, a device, a name that
+    is reserved.
+    """
 
     code = "left_out"
 
@@ -142,7 +145,9 @@ class Truncated(TransferError):
 
     code = "size_mismatch"
 
-    def __init__(self, message: str, *, name: str = "", expected: int = -1, actual: int = -1) -> None:
+    def __init__(
+        self, message: str, *, name: str = "", expected: int = -1, actual: int = -1
+    ) -> None:
         super().__init__(message, name=name)
         self.expected = expected
         self.actual = actual
@@ -151,12 +156,15 @@ class Truncated(TransferError):
 class DigestMismatch(TransferError):
     """The content that arrived is not the content that was sent.
 
-    `kept` is how many bytes of it an earlier attempt had left: it may be those, which are gone now, that are wrong.
+    `kept` is how many bytes of it an earlier attempt had left: it may be those, which are gone now,
+    that are wrong.
     """
 
     code = "digest_mismatch"
 
-    def __init__(self, message: str, *, name: str = "", expected: str = "", actual: str = "") -> None:
+    def __init__(
+        self, message: str, *, name: str = "", expected: str = "", actual: str = ""
+    ) -> None:
         super().__init__(message, name=name)
         self.expected = expected
         self.actual = actual
@@ -200,12 +208,22 @@ class NotAuthorised(AuthError):
 
 
 class LoginNeeded(NotAuthorised):
-    """The server wants a login, and there is no secret to log in with; asking the user for one may help.
+    """The server wants a login, and there is no secret to log in with; asking the user for one may
+    help.
 
-    `address` is that of the server, `logins` what it takes (protocol.replies.Hello), `user` the name that was given.
+    `address` is that of the server, `logins` what it takes (protocol.replies.Hello), `user` the
+    name that was given.
     """
 
-    def __init__(self, message: str, *, name: str = "", address: str = "", logins: tuple[str, ...] = (), user: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        name: str = "",
+        address: str = "",
+        logins: tuple[str, ...] = (),
+        user: str = "",
+    ) -> None:
         super().__init__(message, name=name)
         self.address = address
         self.logins = logins
@@ -219,9 +237,13 @@ class NotTrusted(AuthError):
 
 
 class UnknownServer(NotTrusted):
-    """A secret was to be sent to a server whose key nobody has vouched for; with its `fingerprint` given it would be."""
+    """A secret was to be sent to a server whose key nobody has vouched for; with its `fingerprint`
+    given it would be.
+    """
 
-    def __init__(self, message: str, *, name: str = "", address: str = "", fingerprint: str = "") -> None:
+    def __init__(
+        self, message: str, *, name: str = "", address: str = "", fingerprint: str = ""
+    ) -> None:
         super().__init__(message, name=name)
         self.address = address
         self.fingerprint = fingerprint
@@ -264,7 +286,9 @@ class CannotListen(FtransferError):
 
 
 class BadFile(FtransferError):
-    """A file that the program was given (a certificate, a secret, users) cannot be used as it is."""
+    """A file that the program was given (a certificate, a secret, users) cannot be used as it
+    is.
+    """
 
     code = "bad_file"
 
@@ -330,14 +354,17 @@ def _all_classes(root: type[FtransferError]) -> list[type[FtransferError]]:
     return found
 
 
-# One table maps code <-> class. A class without a code of its own (LocalProtocolError) travels as its parent does.
+# One table maps code <-> class. A class without a code of its own (LocalProtocolError) travels as
+# its parent does.
 CLASS_OF_CODE: dict[str, type[FtransferError]] = {
     cls.code: cls for cls in reversed(_all_classes(FtransferError)) if "code" in vars(cls)
 }
 
 
 def from_wire(code: str, message: str, name: str) -> FtransferError:
-    """Make the exception that an error frame stands for; an unknown code gives RequestError with that code."""
+    """Make the exception that an error frame stands for; an unknown code gives RequestError with
+    that code.
+    """
     cls = CLASS_OF_CODE.get(code)
     if cls is None:
         error: FtransferError = RequestError(message, name=name)

@@ -1,7 +1,8 @@
 """Every size, count and time that bounds a session, in one frozen record.
 
-A server announces those that its peers must know in its hello frame (docs/protocol.md, section 4); the same record bounds
-what a client accepts from a server. Tests try each at the limit and one past it.
+A server announces those that its peers must know in its hello frame (docs/protocol.md, section 4);
+the same record bounds what a client accepts from a server. Tests try each at the limit and one past
+it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ class Limits(NamedTuple):
     max_line_bytes: int = 65_536  # a name of 4096 bytes, each escaped as six characters, fits twice
     max_chunk_bytes: int = 4 << 20  # payload of one data or pack frame
     max_json_bytes: int = 1 << 20  # payload of any other frame
-    max_items: int = 2_048  # files in one pack, names in one frame; clients from before there was a cap pack up to 2000
+    # Files in one pack, names in one frame; clients from before there was a cap pack up to 2000
+    max_items: int = 2_048
     # Names.
     max_name_bytes: int = 4_096
     max_part_bytes: int = 255
@@ -28,16 +30,21 @@ class Limits(NamedTuple):
     max_content_bytes: int = 64 << 20  # over all sessions; who comes later waits
     # DigestService that are asked for. To give one is work for the server alone, so it is rationed.
     max_checksums: int = 2  # computed at once, over all sessions
-    checksum_rate_bytes: int = 256 << 20  # a session may have so much hashed in a second, on average
+    # A session may have so much hashed in a second, on average
+    checksum_rate_bytes: int = 256 << 20
     checksum_burst_s: float = 10.0  # so many seconds of that rate may be used up at once
     # The live layer.
     max_text_bytes: int = 4_096  # one message
     max_label_bytes: int = 64  # what a session is called
     max_watches: int = 16  # paths that one session may watch
     max_outbox_bytes: int = 96 * 1024  # events that wait for one listener; what is more it misses
-    say_burst: int = 10  # messages that are delivered at once; from then on each waits for its turn ...
+    say_burst: int = (
+        10  # messages that are delivered at once; from then on each waits for its turn ...
+    )
     say_per_s: float = 4.0  # ... and this is the pace of the turns
-    say_most: int = 60  # messages in a row, refilled at a quarter of that pace; those beyond are refused
+    say_most: int = (
+        60  # messages in a row, refilled at a quarter of that pace; those beyond are refused
+    )
     merge_s: float = 0.25  # changes of one file within it are told as one
     # Times.
     idle_s: float = 900.0  # a session without a command
@@ -45,7 +52,8 @@ class Limits(NamedTuple):
     stall_s: float = 60.0  # a transfer without a byte, either way
     least_bytes: int = 4_096  # a transfer must move so much within each stall_s ...
     quiet_s: float = 900.0  # ... but between frames it may send heartbeats alone for so long
-    work_s: float = 86_400.0  # a client waits so long for what a server has to read or remove a lot of files for
+    # A client waits so long for what a server has to read or remove a lot of files for
+    work_s: float = 86_400.0
     heartbeat_s: float = 10.0  # a side that works but has nothing to send yet says so this often
     vanish_s: float = 30.0  # a peer that is gone without a word (power, cable) is noticed within it
     handshake_s: float = 10.0  # for the TLS handshake, from the connection on
@@ -57,16 +65,25 @@ class Limits(NamedTuple):
 
 DEFAULT_LIMITS = Limits()
 
-# What every server must take, whatever it announces (docs/protocol.md, section 4): with less no tree can be sent.
-LEAST_LIMITS = {"max_line_bytes": 256, "max_chunk_bytes": 4_096, "max_json_bytes": 4_096, "max_items": 1}
+# What every server must take, whatever it announces (docs/protocol.md, section 4): with less no
+# tree can be sent.
+LEAST_LIMITS = {
+    "max_line_bytes": 256,
+    "max_chunk_bytes": 4_096,
+    "max_json_bytes": 4_096,
+    "max_items": 1,
+}
 
-# Times that the wire and the operating system's calls can say, in nanoseconds since 1970: the years 1678 to 2262.
+# Times that the wire and the operating system's calls can say, in nanoseconds since 1970: the years
+# 1678 to 2262.
 FIRST_TIME_NS = -(2**63)
 LAST_TIME_NS = 2**63 - 1
 
 
 def clamp_time(time_ns: int) -> int:
-    """Return a time brought into the range that can be said. File systems know others: a zero date of NTFS lies in 1601."""
+    """Return a time brought into the range that can be said. File systems know others: a zero date
+    of NTFS lies in 1601.
+    """
     if FIRST_TIME_NS <= time_ns <= LAST_TIME_NS:
         return time_ns
     return LAST_TIME_NS if time_ns > 0 else -LAST_TIME_NS  # as lines can say it

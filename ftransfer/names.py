@@ -1,7 +1,8 @@
 """Untrusted wire text -> SafeName, and names -> text that is safe to print.
 
-Pure. Both ends use it: a server must not trust a client's names, nor a client a server's. It is the one place that knows a
-bad name; what it lets through goes to the disk only below an open directory handle (storage/local.py), which handles links.
+Pure. Both ends use it: a server must not trust a client's names, nor a client a server's. It is the
+one place that knows a bad name; what it lets through goes to the disk only below an open directory
+handle (storage/local.py), which handles links.
 """
 
 from __future__ import annotations
@@ -13,15 +14,16 @@ from typing import NamedTuple
 from ftransfer.errors import NameRefused
 from ftransfer.limits import DEFAULT_LIMITS, Limits
 
-# Partial and temporary files live in a folder of this name; any part that begins so is refused and never listed.
+# Partial and temporary files live in a folder of this name; any part that begins so is refused and
+# never listed.
 RESERVED_PREFIX = ".ftransfer"
 
 
 class SafeName(NamedTuple):
     """A relative path of checked parts; no part is empty, `.`, `..`, reserved, or holds `/` or NUL.
 
-    Bytes that are not UTF-8 stand in the parts as surrogate escapes (U+DC80 to U+DCFF), as in os.fsdecode.
-    The root of the share has no parts.
+    Bytes that are not UTF-8 stand in the parts as surrogate escapes (U+DC80 to U+DCFF), as in
+    os.fsdecode. The root of the share has no parts.
     """
 
     parts: tuple[str, ...]
@@ -53,7 +55,8 @@ def parse_name(text: str, limits: Limits = DEFAULT_LIMITS) -> SafeName:
     """Check a name from the wire, the command line or a listing.
 
     Raises:
-        NameRefused: The name is empty, absolute, climbs, holds NUL, is reserved, too long, or is no text at all.
+        NameRefused: The name is empty, absolute, climbs, holds NUL, is reserved, too long, or is no
+            text at all.
 
     Source: docs/protocol.md section 5.
     """
@@ -63,7 +66,9 @@ def parse_name(text: str, limits: Limits = DEFAULT_LIMITS) -> SafeName:
 
 
 def parse_path(text: str, limits: Limits = DEFAULT_LIMITS) -> SafeName:
-    """As parse_name, for arguments where a folder is meant: "", "." and "/" are the root; a "/" at the end is dropped."""
+    """As parse_name, for arguments where a folder is meant: "", "." and "/" are the root; a "/" at
+    the end is dropped.
+    """
     if text in ("", ".", "/"):
         return ROOT
     return _check(text[:-1] if text.endswith("/") else text, limits)
@@ -76,7 +81,12 @@ def check_told(text: str) -> str:
         NameRefused: It is none that a file system could hold.
     """
     raw = encode_name(text)
-    if not text or "\0" in text or len(raw) > 2 * DEFAULT_LIMITS.max_name_bytes or {"", ".", ".."}.intersection(text.split("/")):
+    if (
+        not text
+        or "\0" in text
+        or len(raw) > 2 * DEFAULT_LIMITS.max_name_bytes
+        or {"", ".", ".."}.intersection(text.split("/"))
+    ):
         raise _refused(text, "no file has such a name")
     return raw.decode("utf-8", "surrogateescape")
 
@@ -89,7 +99,8 @@ def _check(text: str, limits: Limits) -> SafeName:
         raise _refused(text, "a name cannot hold a NUL")
     if text.startswith("/"):
         raise _refused(text, "a name is relative to the share, without a / at the beginning")
-    # Decoding again makes one spelling of each name: escapes that together are valid UTF-8 become that text.
+    # Decoding again makes one spelling of each name: escapes that together are valid UTF-8 become
+    # that text.
     parts = tuple(raw.decode("utf-8", "surrogateescape").split("/"))
     for part in parts:
         if part == "":
@@ -115,7 +126,9 @@ _PLAIN_PART_LENGTH = DEFAULT_LIMITS.max_part_bytes // 4
 
 
 def is_plain_part(part: str) -> bool:
-    """Whether a glance tells that this is a part of a name, spelled as it should be. What it does not settle is checked in full."""
+    """Whether a glance tells that this is a part of a name, spelled as it should be. What it does
+    not settle is checked in full.
+    """
     # Printable text has no NUL, no surrogate and so only one spelling.
     return 0 < len(part) <= _PLAIN_PART_LENGTH and part[0] != "." and part.isprintable()
 
@@ -135,7 +148,8 @@ def are_plain(names: Sequence[str]) -> bool:
 
 
 class NameReader:
-    """parse_name for many names of few folders: each folder is checked once, and most last parts by a glance.
+    """parse_name for many names of few folders: each folder is checked once, and most last parts by
+    a glance.
 
     Not for use from two threads at once.
     """
@@ -150,7 +164,9 @@ class NameReader:
         return SafeName((*folder.parts, last))
 
     def split(self, text: str) -> tuple[SafeName, str]:
-        """Check a name; give its folder, of which no new object is made if it was the last one's, and its last part."""
+        """Check a name; give its folder, of which no new object is made if it was the last one's,
+        and its last part.
+        """
         folder, slash, last = text.rpartition("/")
         if len(text) > PLAIN_NAME_LENGTH or not is_plain_part(last):
             whole = parse_name(text, self._limits)
@@ -160,7 +176,9 @@ class NameReader:
         return self._folders.get(folder) or self._folder_of(text, folder), last
 
     def split_all(self, names: Sequence[str]) -> list[tuple[SafeName, str] | NameRefused]:
-        """As `split` for each, with the refusal in the place of a bad one; for many names it costs a fraction."""
+        """As `split` for each, with the refusal in the place of a bad one; for many names it costs
+        a fraction.
+        """
         if not are_plain(names):
             return [self._split_or_refuse(name) for name in names]
         found: list[tuple[SafeName, str] | NameRefused] = []
@@ -169,7 +187,9 @@ class NameReader:
             folder, _, last = name.rpartition("/")
             if folder != last_folder:
                 last_folder = folder
-                above = (self._folders.get(folder) or self._folder_of(name, folder)) if folder else ROOT
+                above = (
+                    (self._folders.get(folder) or self._folder_of(name, folder)) if folder else ROOT
+                )
             found.append((above, last))
         return found
 
@@ -191,7 +211,9 @@ _MAX_FOLDERS = 1024
 
 
 def is_reserved(part: str) -> bool:
-    """Whether a part of a name belongs to ftransfer itself. Case and invisible marks are ignored, as some file systems do."""
+    """Whether a part of a name belongs to ftransfer itself. Case and invisible marks are ignored,
+    as some file systems do.
+    """
     if not part.isascii():
         part = "".join(character for character in part if ord(character) not in _UNSAFE_TO_PRINT)
     return part[: len(RESERVED_PREFIX)].casefold() == RESERVED_PREFIX
@@ -210,26 +232,45 @@ def encode_name(text: str) -> bytes:
 
 
 def sort_key(name: str) -> bytes:
-    """Give the key by which recursive listings are ordered: each folder before its content, siblings by their bytes."""
+    """Give the key by which recursive listings are ordered: each folder before its content,
+    siblings by their bytes.
+    """
     return encode_name(name).replace(b"/", b"\0")
 
 
-# Beside the control characters: marks that reorder or hide text on a screen, line separators, and lone surrogates.
+# Beside the control characters: marks that reorder or hide text on a screen, line separators, and
+# lone surrogates.
 _UNSAFE_TO_PRINT = frozenset(
-    [*range(0x20), *range(0x7F, 0xA0), 0xAD, 0x61C, *range(0x200B, 0x2010), *range(0x2028, 0x202F), *range(0x2060, 0x2070)]
+    [
+        *range(0x20),
+        *range(0x7F, 0xA0),
+        0xAD,
+        0x61C,
+        *range(0x200B, 0x2010),
+        *range(0x2028, 0x202F),
+        *range(0x2060, 0x2070),
+    ]
     + [0xFEFF, *range(0xFFF9, 0xFFFC)]
 )
-# Joiners are a part of emoji (families, flags) and of words in Persian and Hindi. Beside ASCII they only hide a difference.
-_JOINERS = re.compile("(?<=[^\\x00-\\x7f\u200c\u200d])([\u200c\u200d])(?=[^\\x00-\\x7f\u200c\u200d])")
+# Joiners are a part of emoji (families, flags) and of words in Persian and Hindi. Beside ASCII they
+# only hide a difference.
+_JOINERS = re.compile(
+    "(?<=[^\\x00-\\x7f\u200c\u200d])([\u200c\u200d])(?=[^\\x00-\\x7f\u200c\u200d])"
+)
 _SHORT_ESCAPES = {0x0A: "\\n", 0x0D: "\\r", 0x09: "\\t", 0x5C: "\\\\"}
 
 
 def escape(text: str) -> str:
-    """Give text that can be printed: no control sequence, no mark that reorders, one line; a byte that is no text as \\xNN."""
+    """Give text that can be printed: no control sequence, no mark that reorders, one line; a byte
+    that is no text as \\xNN.
+    """
     if text.isascii() and text.isprintable() and "\\" not in text:
         return text
     pieces = _JOINERS.split(text)  # each second one is a joiner that stays
-    return "".join(piece if at % 2 else "".join(map(_escape_character, piece)) for at, piece in enumerate(pieces))
+    return "".join(
+        piece if at % 2 else "".join(map(_escape_character, piece))
+        for at, piece in enumerate(pieces)
+    )
 
 
 def _escape_character(character: str) -> str:

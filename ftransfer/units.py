@@ -1,7 +1,8 @@
 """Sizes, rates and times as people write them: 10G, 500M/s, 1h30m <-> numbers.
 
-Pure. K, M, G and T are powers of 1024, as file managers and `ls -h` count; with a B behind them (MB) powers of 1000, as disks are
-sold. The command line and the configuration file read amounts by these functions alone.
+Pure. K, M, G and T are powers of 1024, as file managers and `ls -h` count; with a B behind them
+(MB) powers of 1000, as disks are sold. The command line and the configuration file read amounts by
+these functions alone.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ def parse_size(text: str) -> int:
     """
     found = _SIZE.fullmatch(text.strip()) if len(text) <= _MAX_DIGITS else None
     if found is None:
-        raise ValueError(f"{text[:_MAX_DIGITS]!r} is no size; write for example 500M, 10G or 1048576")
+        raise ValueError(
+            f"{text[:_MAX_DIGITS]!r} is no size; write for example 500M, 10G or 1048576"
+        )
     number, unit, ending = found[1], (found[2] or "").upper(), (found[3] or "").upper()
     factors = _DECIMAL if ending == "B" and unit else _BINARY
     size = int(number) * factors[unit] if number.isdigit() else int(float(number) * factors[unit])
@@ -38,7 +41,8 @@ def parse_size(text: str) -> int:
 
 
 def parse_count(text: str) -> int:
-    """Return the number of things that a text like 5000, 100K or 2M stands for; K, M and G are powers of 1000 here.
+    """Return the number of things that a text like 5000, 100K or 2M stands for; K, M and G are
+    powers of 1000 here.
 
     Raises:
         ValueError: It is none. The message is one for people.
@@ -46,12 +50,16 @@ def parse_count(text: str) -> int:
     found = _COUNT.fullmatch(text.strip()) if len(text) <= _MAX_DIGITS else None
     count = int(found[1]) * _DECIMAL[(found[2] or "").upper()] if found is not None else 0
     if not 0 < count <= _MAX_SIZE:
-        raise ValueError(f"{text[:_MAX_DIGITS]!r} is no number of files; write for example 5000, 100K or 2M")
+        raise ValueError(
+            f"{text[:_MAX_DIGITS]!r} is no number of files; write for example 5000, 100K or 2M"
+        )
     return count
 
 
 def parse_rate(text: str) -> int:
-    """Give the bytes a second that a text like 10M, 10M/s or 500kB/s stands for. Raises ValueError, also for none at all."""
+    """Give the bytes a second that a text like 10M, 10M/s or 500kB/s stands for. Raises ValueError,
+    also for none at all.
+    """
     rate = parse_size(re.sub(r"/s(ec)?$", "", text.strip(), flags=re.IGNORECASE))
     if rate == 0:
         raise ValueError("a rate of 0 would let nothing through; leave it out for no bound")
@@ -68,7 +76,9 @@ def parse_time(text: str) -> float:
     if len(plain) <= _MAX_DIGITS and re.fullmatch(r"[0-9]+(\.[0-9]+)?", plain):
         seconds = float(plain)
     elif len(plain) <= _MAX_DIGITS and _TIME.fullmatch(plain):
-        seconds = sum(float(number) * _TIME_UNITS[unit] for number, unit in _TIME_PART.findall(plain))
+        seconds = sum(
+            float(number) * _TIME_UNITS[unit] for number, unit in _TIME_PART.findall(plain)
+        )
     else:
         raise ValueError(f"{text[:_MAX_DIGITS]!r} is no time; write for example 30s, 15m or 1h30m")
     if seconds > _MAX_TIME_S:

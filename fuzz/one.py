@@ -1,4 +1,6 @@
-"""`python -m fuzz.one TARGET [option of libFuzzer ...]`: one target under atheris, led by what of ftransfer its inputs reach."""
+"""`python -m fuzz.one TARGET [option of libFuzzer ...]`: one target under atheris, led by what of
+ftransfer its inputs reach.
+"""
 
 from __future__ import annotations
 

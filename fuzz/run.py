@@ -1,4 +1,6 @@
-"""`python -m fuzz.run [TARGET ...]`: each target in a process of its own for FUZZ_SECONDS (60). 1 if a fault was found."""
+"""`python -m fuzz.run [TARGET ...]`: each target in a process of its own for FUZZ_SECONDS (60). 1
+if a fault was found.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     _FOUND.mkdir(exist_ok=True)
     failed = [name for name in arguments or TARGETS if not _run(name)]
-    sys.stdout.write(f"faults in: {' '.join(failed)}; see fuzz/found\n" if failed else "no faults\n")
+    sys.stdout.write(
+        f"faults in: {' '.join(failed)}; see fuzz/found\n" if failed else "no faults\n"
+    )
     return 1 if failed else 0
 
 
@@ -35,13 +39,28 @@ def _run(name: str) -> bool:
     corpus = _HERE / "corpus" / name
     corpus.mkdir(parents=True, exist_ok=True)
     (_SEEDS / name).mkdir(exist_ok=True)
-    limits = [f"-max_total_time={seconds}", f"-max_len={_MAX_BYTES}", f"-timeout={_SLOW_S}", f"-rss_limit_mb={_MEMORY_MB}"]
-    where = [f"-artifact_prefix={_FOUND}/{name}-", "-verbosity=0", "-print_final_stats=1", str(corpus), str(_SEEDS / name)]
+    limits = [
+        f"-max_total_time={seconds}",
+        f"-max_len={_MAX_BYTES}",
+        f"-timeout={_SLOW_S}",
+        f"-rss_limit_mb={_MEMORY_MB}",
+    ]
+    where = [
+        f"-artifact_prefix={_FOUND}/{name}-",
+        "-verbosity=0",
+        "-print_final_stats=1",
+        str(corpus),
+        str(_SEEDS / name),
+    ]
     command = [sys.executable, "-m", "fuzz.one", name, *limits, *where]
     done = subprocess.run(command, cwd=_HERE.parent, stderr=subprocess.PIPE, text=True)
-    executions = [line.split()[-1] for line in done.stderr.splitlines() if "number_of_executed_units" in line]
+    executions = [
+        line.split()[-1] for line in done.stderr.splitlines() if "number_of_executed_units" in line
+    ]
     count = executions[0] if executions else "?"
-    sys.stdout.write(f"{name}: {count} inputs in {seconds} s, {'a fault' if done.returncode else 'clean'}\n")
+    sys.stdout.write(
+        f"{name}: {count} inputs in {seconds} s, {'a fault' if done.returncode else 'clean'}\n"
+    )
     sys.stdout.flush()
     if done.returncode:
         sys.stderr.write(done.stderr)

@@ -1,7 +1,8 @@
-"""The session as a whole: a real one over a real socket, a store in memory, and a peer that says any bytes.
+"""The session as a whole: a real one over a real socket, a store in memory, and a peer that says
+any bytes.
 
-Whatever was said: the session ends when its peer has gone or says nothing more, it is never at fault itself, and no turn of the
-event loop is long, so that it would have kept nobody waiting.
+Whatever was said: the session ends when its peer has gone or says nothing more, it is never at
+fault itself, and no turn of the event loop is long, so that it would have kept nobody waiting.
 """
 
 from __future__ import annotations
@@ -38,11 +39,15 @@ _MOST_BYTES = 100_000
 _ACCEPTED_MS = 10_000
 _LISTENER_S = 0.5
 _END_S = 30  # on a machine that is busy and under a fuzzer; a session that hangs does so for ever
-_TURN_S = 0.25  # in CPU time: one command under a fuzzer's instrumentation takes milliseconds, a flood takes seconds
+# In CPU time: one command under a fuzzer's instrumentation takes milliseconds, a flood takes
+# seconds
+_TURN_S = 0.25
 
 
 def session(data: bytes) -> None:
-    """What a peer says to a server from beginning to end; the first two bytes choose who, how often and in which pieces."""
+    """What a peer says to a server from beginning to end; the first two bytes choose who, how often
+    and in which pieces.
+    """
     choice, data = int.from_bytes(data[:2].ljust(2, b"\0"), "big"), data[2:]
     data = (data * _REPEATS[choice & 3])[:_MOST_BYTES]
     with _measured_turns() as longest, asyncio.Runner() as runner:
@@ -54,7 +59,9 @@ def session(data: bytes) -> None:
 async def _serve(data: bytes, choice: int) -> bytes:
     direct, is_guarded, stays, size = choice & 1, choice & 2, choice & 4, (choice >> 3) & 255
     admission = Admission(token="t") if is_guarded else OPEN
-    server = await Server.start(Share(MemoryStore()), port=0, limits=_LIMITS, admission=admission, direct=bool(direct))
+    server = await Server.start(
+        Share(MemoryStore()), port=0, limits=_LIMITS, admission=admission, direct=bool(direct)
+    )
     try:
         peer = _Peer(server.addresses[0], data, size + 1 if size else len(data), stays=bool(stays))
         try:
@@ -62,7 +69,8 @@ async def _serve(data: bytes, choice: int) -> bytes:
                 if server.session_count:
                     break
                 await asyncio.sleep(0.001)
-            for serving, task in list(server.sessions.items()):  # the one; or none, if it has ended already
+            # The one; or none, if it has ended already
+            for serving, task in list(server.sessions.items()):
                 await _end_of(serving, task, may_stay=bool(stays))
         finally:
             peer.end()
@@ -74,19 +82,25 @@ async def _serve(data: bytes, choice: int) -> bytes:
 async def _end_of(serving: Session, task: asyncio.Task[None], *, may_stay: bool) -> None:
     await asyncio.wait([task], timeout=_LISTENER_S)
     participant = getattr(serving, "participant", None)  # which a session gives back at its end
-    if may_stay and participant is not None and participant.wants_events:  # a listener may stay for ever
+    # A listener may stay for ever
+    if may_stay and participant is not None and participant.wants_events:
         return
     await asyncio.wait([task], timeout=_END_S)
     assert task.done(), f"the session goes on: {serving.connection.state}, {serving.command}"
 
 
 class _Peer:
-    """The other end, in threads of its own: a server that holds its loop does not hold up who sends to it."""
+    """The other end, in threads of its own: a server that holds its loop does not hold up who sends
+    to it.
+    """
 
     def __init__(self, address: tuple[str, int], data: bytes, size: int, *, stays: bool) -> None:
         self.heard = bytearray()
         self._socket = socket.create_connection(address)
-        self._threads = [threading.Thread(target=self._say, args=(data, size, stays)), threading.Thread(target=self._hear)]
+        self._threads = [
+            threading.Thread(target=self._say, args=(data, size, stays)),
+            threading.Thread(target=self._hear),
+        ]
         for thread in self._threads:
             thread.start()
 

@@ -1,7 +1,9 @@
-"""One function for each place where bytes of others come in. Each takes any bytes and returns, or a fault has been found.
+"""One function for each place where bytes of others come in. Each takes any bytes and returns, or a
+fault has been found.
 
-The rule: any bytes give a documented error or a valid result; never another exception, a hang, or memory beyond the caps. The
-functions need nothing of a fuzzer, so the test suite runs them too, with what was found once (tests/property/findings).
+The rule: any bytes give a documented error or a valid result; never another exception, a hang, or
+memory beyond the caps. The functions need nothing of a fuzzer, so the test suite runs them too,
+with what was found once (tests/property/findings).
 """
 
 from __future__ import annotations
@@ -19,7 +21,15 @@ from blake3 import blake3
 from ftransfer.auth.users import parse_users
 from ftransfer.cli.config import read_config
 from ftransfer.cli.serve import serve
-from ftransfer.errors import BadFile, FtransferError, LocalProtocolError, NameRefused, ProtocolError, RemoteProtocolError, from_wire
+from ftransfer.errors import (
+    BadFile,
+    FtransferError,
+    LocalProtocolError,
+    NameRefused,
+    ProtocolError,
+    RemoteProtocolError,
+    from_wire,
+)
 from ftransfer.limits import Limits
 from ftransfer.names import ROOT, NameReader, SafeName, escape, parse_name, parse_path
 from ftransfer.protocol.commands import BadLine, Body, Command, format_command, parse_line
@@ -47,7 +57,9 @@ _COMMANDS = (
 
 
 def server_bytes(data: bytes) -> None:
-    """What a client says to a server; the first byte says in pieces of which size it comes, and how the server answers."""
+    """What a client says to a server; the first byte says in pieces of which size it comes, and how
+    the server answers.
+    """
     choice, data = data[:1], data[1:]
     connection = Connection(Role.SERVER, _LIMITS)
     connection.send_hello(_HELLO)
@@ -92,8 +104,14 @@ def _take_events(connection: Connection, number: int, most: int) -> None:
     else:
         raise AssertionError("there are more events than bytes")
     held = len(connection._buffer)
-    waits = connection.role is Role.SERVER and connection.state in (State.ANSWERING, State.OFFERED, State.SENDING)
-    assert waits or held <= max(_LIMITS.max_line_bytes, _LIMITS.max_json_bytes) + most, "more is held than a frame"
+    waits = connection.role is Role.SERVER and connection.state in (
+        State.ANSWERING,
+        State.OFFERED,
+        State.SENDING,
+    )
+    assert waits or held <= max(_LIMITS.max_line_bytes, _LIMITS.max_json_bytes) + most, (
+        "more is held than a frame"
+    )
 
 
 def _answer(connection: Connection, event: object, *, refuses: bool) -> None:
@@ -104,12 +122,19 @@ def _answer(connection: Connection, event: object, *, refuses: bool) -> None:
         connection.send_error(event.error)
     elif connection.state is State.OFFERED and not refuses:
         connection.send_meta(Meta())
-    elif connection.state is State.ANSWERING and not (isinstance(event, Command) and event.body is not Body.NONE):
+    elif connection.state is State.ANSWERING and not (
+        isinstance(event, Command) and event.body is not Body.NONE
+    ):
         if refuses:
             connection.send_error(LocalProtocolError("no"))
         else:
             connection.send_reply({})
-    elif refuses and connection.state in (State.RECEIVING, State.PULLING, State.PUSHING, State.OFFERED):
+    elif refuses and connection.state in (
+        State.RECEIVING,
+        State.PULLING,
+        State.PUSHING,
+        State.OFFERED,
+    ):
         connection.send_error(LocalProtocolError("no"))
 
 
@@ -151,7 +176,9 @@ def pack(data: bytes) -> None:
 
 
 def _with_digest(data: bytes) -> bytes:
-    """Put in the digest of the index, which no fuzzer guesses; the length of the index is its first four bytes."""
+    """Put in the digest of the index, which no fuzzer guesses; the length of the index is its first
+    four bytes.
+    """
     length, rest = data[:4], data[4:]
     return length + blake3(rest[: int.from_bytes(length, "big")]).digest() + rest
 
@@ -171,7 +198,11 @@ def names(data: bytes) -> None:
     for name in found:
         assert not {"", ".", ".."} & set(name.parts)
         raw = os.fsencode(str(name))
-        assert b"\0" not in raw and not raw.startswith(b"/") and os.path.normpath(raw or b".") == (raw or b".")
+        assert (
+            b"\0" not in raw
+            and not raw.startswith(b"/")
+            and os.path.normpath(raw or b".") == (raw or b".")
+        )
         assert name.is_root or parse_name(str(name)) == name
 
 
@@ -222,5 +253,16 @@ def _serve_context() -> Any:
 
 TARGETS: Mapping[str, Callable[[bytes], None]] = {
     target.__name__: target
-    for target in (server_bytes, client_bytes, session, line, payload, pack, names, known_hosts, users, config)
+    for target in (
+        server_bytes,
+        client_bytes,
+        session,
+        line,
+        payload,
+        pack,
+        names,
+        known_hosts,
+        users,
+        config,
+    )
 }

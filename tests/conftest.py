@@ -1,4 +1,6 @@
-"""What holds for every test: the profile of hypothesis, the markers, and the guard of the event loop."""
+"""What holds for every test: the profile of hypothesis, the markers, and the guard of the event
+loop.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +21,23 @@ from tests.support.loop_guard import LoopGuard
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="ftransfer-tests-")
 atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
-# The machine may be busy with other work, so no example is judged by its time; the cap on the whole test is enough.
-settings.register_profile("fast", max_examples=60, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+# The machine may be busy with other work, so no example is judged by its time; the cap on the whole
+# test is enough.
+settings.register_profile(
+    "fast",
+    max_examples=60,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.register_profile("ci", settings.get_profile("fast"), derandomize=True)
 settings.register_profile("long", settings.get_profile("fast"), max_examples=5_000)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "fast"))
+settings.load_profile(
+    os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "fast")
+)
 
-# Files that tests write are as most machines make them: files with secrets are refused where the group may write.
+# Files that tests write are as most machines make them: files with secrets are refused where the
+# group may write.
 os.umask(0o022)
 
 

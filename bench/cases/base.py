@@ -56,10 +56,20 @@ class Bench:
         finally:
             shutil.rmtree(made, ignore_errors=True)
 
-    def contest(self, result: Result, contestants: Sequence[Contestant], rounds: int, *, dropped: int = DROPPED) -> None:
+    def contest(
+        self,
+        result: Result,
+        contestants: Sequence[Contestant],
+        rounds: int,
+        *,
+        dropped: int = DROPPED,
+    ) -> None:
         """Run the contestants and put what they did into the result."""
         rows, failed = alternate(
-            contestants, self.rounds or rounds, lambda text: self.say(f"{result.name}: {text}"), dropped=dropped
+            contestants,
+            self.rounds or rounds,
+            lambda text: self.say(f"{result.name}: {text}"),
+            dropped=dropped,
         )
         result.rows += rows
         result.missing.update(failed)

@@ -29,11 +29,16 @@ class CrowdCase(Case):
     def __init__(self, count: int, rounds: int = 3) -> None:
         self.count, self.rounds = count, rounds
         self.name = f"crowd-{count}"
-        self.title = f"{count} client{'s' if count > 1 else ''} getting 64 MiB at once, plain, tmpfs"
+        self.title = (
+            f"{count} client{'s' if count > 1 else ''} getting 64 MiB at once, plain, tmpfs"
+        )
 
     def measure(self, bench: Bench, result: Result) -> None:
         size = bench.scaled(self.size)
-        with bench.folder("tmpfs", (self.count + 2) * size) as folder, contextlib.ExitStack() as stack:
+        with (
+            bench.folder("tmpfs", (self.count + 2) * size) as folder,
+            contextlib.ExitStack() as stack,
+        ):
             arena = Arena(folder)
             source = arena.share / "file"
             make_file(source, size)
@@ -47,7 +52,9 @@ class CrowdCase(Case):
                     check_file(source, arena.out / str(number))
 
             warm_up(folder, self.count * size)
-            bench.contest(result, arena.contestants(entrants, size * self.count, build, check), self.rounds)
+            bench.contest(
+                result, arena.contestants(entrants, size * self.count, build, check), self.rounds
+            )
 
 
 class IdleCase(Case):
@@ -74,12 +81,16 @@ class IdleCase(Case):
                     result.facts["KiB a session"] = self._fill(stack, entrants[0], count)
                     result.facts["sessions"] = count
                 run = _get(entrants[0], arrived)
-                contestants.append(Contestant(label, size, run, lambda: check_file(source, arrived), arena.clean))
+                contestants.append(
+                    Contestant(label, size, run, lambda: check_file(source, arrived), arena.clean)
+                )
             warm_up(folder, size + (size >> 2))
             bench.contest(result, contestants, self.rounds)
 
     def _fill(self, stack: contextlib.ExitStack, entrant: Entrant, count: int) -> float:
-        """Open idle sessions that last as long as the stack; give what each costs the server, in KiB."""
+        """Open idle sessions that last as long as the stack; give what each costs the server, in
+        KiB.
+        """
         assert entrant.pid is not None
         # What the first sessions cost is not what each costs: pools, caches.
         stack.enter_context(idle_sessions(entrant, 10))
@@ -99,7 +110,13 @@ def idle_sessions(entrant: Entrant, count: int) -> Iterator[None]:
     """Sessions that have heard the hello and say nothing."""
     command = script("idle", entrant.at.host, str(entrant.at.port), str(count))
     environment = {**os.environ, **command.env}
-    process = subprocess.Popen(command.argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=sys.stderr, env=environment)
+    process = subprocess.Popen(
+        command.argv,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=sys.stderr,
+        env=environment,
+    )
     try:
         assert process.stdout is not None
         if process.stdout.readline() != b"ready\n":

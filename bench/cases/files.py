@@ -17,7 +17,9 @@ class FileCase(Case):
     unit = "GB/s"
     size = 1024 * MIB
 
-    def __init__(self, action: str, *, encrypted: bool = False, place: str = "tmpfs", rounds: int = 3) -> None:
+    def __init__(
+        self, action: str, *, encrypted: bool = False, place: str = "tmpfs", rounds: int = 3
+    ) -> None:
         self.action, self.encrypted, self.place, self.rounds = action, encrypted, place, rounds
         self.name = f"{action}-{'tls' if encrypted else 'plain'}-{place}"
         self.title = f"1 GiB {action}, {'encrypted' if encrypted else 'plain'}, {place}"
@@ -29,9 +31,14 @@ class FileCase(Case):
             peers = [*(peer for peer in peers if peer.is_rival), *SYNCED_PEERS]
         with bench.folder(self.place, 3 * size) as folder, contextlib.ExitStack() as stack:
             arena = Arena(folder, synced=self.place == "disk")
-            source, arrived = arena.share / "big", (arena.out if self.action == "get" else arena.taken) / "big"
+            source, arrived = (
+                arena.share / "big",
+                (arena.out if self.action == "get" else arena.taken) / "big",
+            )
             make_file(source, size)
-            entrants, result.missing = arena.enter(stack, peers, self.action, encrypted=self.encrypted)
+            entrants, result.missing = arena.enter(
+                stack, peers, self.action, encrypted=self.encrypted
+            )
 
             def build(entrant: Entrant) -> Command | None:
                 if self.action == "get":
@@ -40,7 +47,11 @@ class FileCase(Case):
 
             if self.place == "tmpfs":
                 warm_up(folder, size + (size >> 2))
-            bench.contest(result, arena.contestants(entrants, size, build, lambda: check_file(source, arrived)), self.rounds)
+            bench.contest(
+                result,
+                arena.contestants(entrants, size, build, lambda: check_file(source, arrived)),
+                self.rounds,
+            )
 
 
 FILE_CASES = [

@@ -1,4 +1,6 @@
-"""Over a long link: 50 ms round trip and 200 Mbit/s between two network namespaces, with loss, under two congestion controls."""
+"""Over a long link: 50 ms round trip and 200 Mbit/s between two network namespaces, with loss,
+under two congestion controls.
+"""
 
 from __future__ import annotations
 
@@ -32,14 +34,18 @@ _PAYLOAD_PART = 1448 / 1500  # of a full packet
 
 @contextlib.contextmanager
 def long_link(loss: float, congestion: str) -> Iterator[Network]:
-    """Two namespaces with a link between them, the server in one, the clients in the other; all gone afterwards.
+    """Two namespaces with a link between them, the server in one, the clients in the other; all
+    gone afterwards.
 
     Raises:
         Failed: Not here: it takes root, ip and /dev/net/tun.
     """
     if os.geteuid() != 0 or program("ip") is None or not Path("/dev/net/tun").exists():
         raise Failed("needs root, ip and /dev/net/tun, for network namespaces")
-    if congestion not in Path("/proc/sys/net/ipv4/tcp_available_congestion_control").read_text().split():
+    if (
+        congestion
+        not in Path("/proc/sys/net/ipv4/tcp_available_congestion_control").read_text().split()
+    ):
         raise Failed(f"this kernel has no {congestion}")
     a, b = f"ftbench{os.getpid()}a", f"ftbench{os.getpid()}b"
     with contextlib.ExitStack() as stack:
@@ -49,7 +55,17 @@ def long_link(loss: float, congestion: str) -> Iterator[Network]:
             _ip("-n", name, "link", "set", "lo", "up")
         stack.enter_context(_carrier(a, b, loss))
         for name in (a, b):
-            _ip("-n", name, "route", "replace", "10.77.0.0/30", "dev", INTERFACE, "congctl", congestion)
+            _ip(
+                "-n",
+                name,
+                "route",
+                "replace",
+                "10.77.0.0/30",
+                "dev",
+                INTERFACE,
+                "congctl",
+                congestion,
+            )
             # What one connection has learned of the link must not help the next.
             _ip("netns", "exec", name, "sysctl", "-qw", "net.ipv4.tcp_no_metrics_save=1")
         yield Network(ADDRESSES[0], ("ip", "netns", "exec", a), ("ip", "netns", "exec", b))
@@ -57,7 +73,19 @@ def long_link(loss: float, congestion: str) -> Iterator[Network]:
 
 @contextlib.contextmanager
 def _carrier(a: str, b: str, loss: float) -> Iterator[None]:
-    words = [sys.executable, "-m", "bench.wanlink", a, b, "--rtt", str(RTT_MS), "--rate", str(RATE_MBIT), "--loss", str(loss)]
+    words = [
+        sys.executable,
+        "-m",
+        "bench.wanlink",
+        a,
+        b,
+        "--rtt",
+        str(RTT_MS),
+        "--rate",
+        str(RATE_MBIT),
+        "--loss",
+        str(loss),
+    ]
     checkout = {"PYTHONPATH": str(Path(__file__).parents[2])}
     carrier = subprocess.Popen(words, stdout=subprocess.PIPE, env={**os.environ, **checkout})
     try:
@@ -100,11 +128,19 @@ class LinkCase(Case):
         self.rounds = 2
         self.name = f"link-{congestion}-{loss:g}-{'tree' if tree else 'file'}"
         what = "2500 files of 4 KiB" if tree else "one file of 256 MiB"
-        self.title = f"{RTT_MS} ms, {RATE_MBIT} Mbit/s, {loss:g} % loss, {congestion}: get of {what}"
+        self.title = (
+            f"{RTT_MS} ms, {RATE_MBIT} Mbit/s, {loss:g} % loss, {congestion}: get of {what}"
+        )
         self.unit = "files/s" if tree else "Mbit/s"
 
     def measure(self, bench: Bench, result: Result) -> None:
-        peers = bench.named(*(("ftransfer", "rsync daemon") if self.tree else ("ftransfer", "rsync daemon", "nginx + curl")))
+        peers = bench.named(
+            *(
+                ("ftransfer", "rsync daemon")
+                if self.tree
+                else ("ftransfer", "rsync daemon", "nginx + curl")
+            )
+        )
         with contextlib.ExitStack() as stack:
             network = stack.enter_context(long_link(self.loss, self.congestion))
             folder = stack.enter_context(bench.folder("tmpfs", 600 * MIB))
@@ -127,11 +163,16 @@ class LinkCase(Case):
 
             contestants = [
                 Contestant(
-                    entrant.peer.name, work, self._timed(entrant, arena, _CUT_S if bench.scale >= 1 else _SHORT_CUT_S), check, clean
+                    entrant.peer.name,
+                    work,
+                    self._timed(entrant, arena, _CUT_S if bench.scale >= 1 else _SHORT_CUT_S),
+                    check,
+                    clean,
                 )
                 for entrant in entrants
             ]
-            bench.contest(result, contestants, self.rounds, dropped=0)  # nothing is warmer in a second round
+            # Nothing is warmer in a second round
+            bench.contest(result, contestants, self.rounds, dropped=0)
 
     def _timed(self, entrant: Entrant, arena: Arena, cut_s: float) -> Callable[[], Sample]:
         command: Command | None
@@ -153,5 +194,8 @@ class LinkCase(Case):
 
 
 LINK_CASES: list[Case] = [
-    LinkCase(loss, congestion, tree=tree) for tree in (False, True) for congestion in ("cubic", "bbr") for loss in (0, 0.1, 1)
+    LinkCase(loss, congestion, tree=tree)
+    for tree in (False, True)
+    for congestion in ("cubic", "bbr")
+    for loss in (0, 0.1, 1)
 ]

@@ -29,12 +29,18 @@ class MemoryCase(Case):
     def measure(self, bench: Bench, result: Result) -> None:
         large = bench.scaled(10 * 1024 * MIB)
         if available_memory() < large * 1.2:
-            raise Failed(f"{large >> 20} MiB of memory are needed, {available_memory() >> 20} are free")
+            raise Failed(
+                f"{large >> 20} MiB of memory are needed, {available_memory() >> 20} are free"
+            )
         with bench.folder("tmpfs", large) as folder, contextlib.ExitStack() as stack:
             arena = Arena(folder)
             entrants, result.missing = arena.enter(stack, bench.named("ftransfer"), self.action)
             sizes = {"1 GiB": large // 10, "10 GiB": large}
-            contestants = [self._contestant(arena, entrant, *item) for entrant in entrants for item in sizes.items()]
+            contestants = [
+                self._contestant(arena, entrant, *item)
+                for entrant in entrants
+                for item in sizes.items()
+            ]
             bench.contest(result, contestants, self.rounds, dropped=0)
 
     def _contestant(self, arena: Arena, entrant: Entrant, label: str, size: int) -> Contestant:
@@ -48,7 +54,13 @@ class MemoryCase(Case):
             arrived = arena.taken / "big"
             command = entrant.peer.put(entrant.at, source, "in/big")
         assert command is not None
-        return Contestant(label, size, partial(entrant.run, [command]), partial(check_file, source, arrived), arena.clean)
+        return Contestant(
+            label,
+            size,
+            partial(entrant.run, [command]),
+            partial(check_file, source, arrived),
+            arena.clean,
+        )
 
 
 def available_memory() -> int:

@@ -1,4 +1,6 @@
-"""What counts when files are small or the answer is short: requests a second, the start of a process, a resume, a listing."""
+"""What counts when files are small or the answer is short: requests a second, the start of a
+process, a resume, a listing.
+"""
 
 from __future__ import annotations
 
@@ -40,21 +42,36 @@ class RequestCase(Case):
     def __init__(self, connections: str) -> None:
         self.connections = connections
         self.name = f"requests-{connections}"
-        self.title = f"get of 1 KiB over and over, {'one connection' if connections == 'one' else 'a new connection for each'}"
+        self.title = (
+            "get of 1 KiB over and over,"
+            f" {'one connection' if connections == 'one' else 'a new connection for each'}"
+        )
 
     def measure(self, bench: Bench, result: Result) -> None:
         count = bench.scaled(1000, 50)
         with bench.folder("tmpfs", MIB) as folder, contextlib.ExitStack() as stack:
             arena = Arena(folder)
             make_file(arena.share / "small", 1024)
-            entrants, result.missing = arena.enter(stack, bench.named("ftransfer", "nginx + curl"), "get")
+            entrants, result.missing = arena.enter(
+                stack, bench.named("ftransfer", "nginx + curl"), "get"
+            )
             contestants = []
             for entrant in entrants:
                 if isinstance(entrant.peer, CurlPeer):
                     contestants.append(self._curl(entrant.peer, entrant, count))
                     continue
-                for client, label in (("library", "ftransfer, Python client"), ("raw", "ftransfer, client that only counts")):
-                    words = (entrant.at.host, str(entrant.at.port), "small", str(count), self.connections, client)
+                for client, label in (
+                    ("library", "ftransfer, Python client"),
+                    ("raw", "ftransfer, client that only counts"),
+                ):
+                    words = (
+                        entrant.at.host,
+                        str(entrant.at.port),
+                        "small",
+                        str(count),
+                        self.connections,
+                        client,
+                    )
                     run = told(entrant, script("requests", *words))
                     contestants.append(Contestant(label, count, run, nothing, nothing))
             bench.contest(result, contestants, self.rounds)
@@ -86,7 +103,11 @@ class StartCase(Case):
             contestants = arena.contestants(entrants, 1, build, lambda: check_file(source, arrived))
             for code in ("import asyncio, typer, aiofiles", "import asyncio", "pass"):
                 command = Command((sys.executable, "-c", code))
-                contestants.append(Contestant(f'python -c "{code}"', 1, partial(run_clients, [command]), nothing, nothing))
+                contestants.append(
+                    Contestant(
+                        f'python -c "{code}"', 1, partial(run_clients, [command]), nothing, nothing
+                    )
+                )
             bench.contest(result, contestants, self.rounds)
 
 
@@ -104,7 +125,10 @@ class ResumeCase(Case):
         size = bench.scaled(self.size, least=512 * MIB)
         with bench.folder("tmpfs", 3 * size) as folder, contextlib.ExitStack() as stack:
             arena = Arena(folder)
-            source, arrived = arena.share / "big", (arena.out if self.action == "get" else arena.taken) / "big"
+            source, arrived = (
+                arena.share / "big",
+                (arena.out if self.action == "get" else arena.taken) / "big",
+            )
             make_file(source, size)
             entrants, result.missing = arena.enter(stack, bench.named("ftransfer"), self.action)
             warm_up(folder, size + (size >> 2))
@@ -112,18 +136,32 @@ class ResumeCase(Case):
             for entrant in entrants:
                 for share in (100, 900):
                     run = self._resume(entrant, size * share // 1024, source, arrived)
-                    contestants.append(Contestant(f"{share} MiB kept", size, run, lambda: check_file(source, arrived), arena.clean))
+                    contestants.append(
+                        Contestant(
+                            f"{share} MiB kept",
+                            size,
+                            run,
+                            lambda: check_file(source, arrived),
+                            arena.clean,
+                        )
+                    )
             bench.contest(result, contestants, self.rounds)
 
-    def _resume(self, entrant: Entrant, kept: int, source: Path, arrived: Path) -> Callable[[], Sample]:
+    def _resume(
+        self, entrant: Entrant, kept: int, source: Path, arrived: Path
+    ) -> Callable[[], Sample]:
         name, local = ("big", str(arrived)) if self.action == "get" else ("in/big", str(source))
-        command = script("resume", self.action, entrant.at.host, str(entrant.at.port), str(kept), name, local)
+        command = script(
+            "resume", self.action, entrant.at.host, str(entrant.at.port), str(kept), name, local
+        )
         timed = told(entrant, command)
 
         def run() -> Sample:
             sample = timed()
             if sample.told["kept"] < kept // 2:
-                raise Failed(f"nothing was resumed: {sample.told['kept']} bytes were kept of {kept}")
+                raise Failed(
+                    f"nothing was resumed: {sample.told['kept']} bytes were kept of {kept}"
+                )
             return sample
 
         return run
@@ -143,13 +181,35 @@ class ListingCase(Case):
             many.mkdir()
             for number in range(count):
                 (many / f"a file with an ordinary name {number:06d}.txt").touch()
-            names = ("ftransfer", "rsync daemon", "nginx + curl", "vsftpd + curl", "pyftpdlib + curl", "cp (no network)")
+            names = (
+                "ftransfer",
+                "rsync daemon",
+                "nginx + curl",
+                "vsftpd + curl",
+                "pyftpdlib + curl",
+                "cp (no network)",
+            )
             entrants, result.missing = arena.enter(stack, bench.named(*names), "list_folder")
             contestants = arena.contestants(
-                entrants, count, lambda entrant: entrant.peer.list_folder(entrant.at, "many"), nothing, nothing
+                entrants,
+                count,
+                lambda entrant: entrant.peer.list_folder(entrant.at, "many"),
+                nothing,
+                nothing,
             )
             labels = {"cp (no network)": "ls -l (no network)"}
-            bench.contest(result, [replace(one, label=labels.get(one.label, one.label)) for one in contestants], self.rounds)
+            bench.contest(
+                result,
+                [replace(one, label=labels.get(one.label, one.label)) for one in contestants],
+                self.rounds,
+            )
 
 
-SMALL_CASES: list[Case] = [RequestCase("one"), RequestCase("new"), StartCase(), ResumeCase("get"), ResumeCase("put"), ListingCase()]
+SMALL_CASES: list[Case] = [
+    RequestCase("one"),
+    RequestCase("new"),
+    StartCase(),
+    ResumeCase("get"),
+    ResumeCase("put"),
+    ListingCase(),
+]

@@ -27,7 +27,11 @@ class TreeCase(Case):
     def __init__(self, action: str, *, mixed: bool = False, rounds: int = 3) -> None:
         self.action, self.mixed, self.rounds = action, mixed, rounds
         self.name = f"{action}-{'mixed' if mixed else 'small'}-tree"
-        what = "files of 1 MiB on average (log-normal), 2 GiB in all" if mixed else "10 000 files of 4 KiB"
+        what = (
+            "files of 1 MiB on average (log-normal), 2 GiB in all"
+            if mixed
+            else "10 000 files of 4 KiB"
+        )
         self.title = f"{what}, {action}, plain, tmpfs"
         self.unit = "GB/s" if mixed else "files/s"
 
@@ -35,7 +39,10 @@ class TreeCase(Case):
         sizes = mixed_tree(bench) if self.mixed else small_tree(bench)
         with bench.folder("tmpfs", 3 * sum(sizes)) as folder, contextlib.ExitStack() as stack:
             arena = Arena(folder)
-            source, arrived = arena.share / "tree", (arena.out if self.action == "get" else arena.taken) / "tree"
+            source, arrived = (
+                arena.share / "tree",
+                (arena.out if self.action == "get" else arena.taken) / "tree",
+            )
             make_tree(source, sizes)
             action = f"{self.action}_tree"
             entrants, result.missing = arena.enter(stack, bench.peers, action)
@@ -51,7 +58,11 @@ class TreeCase(Case):
             warm_up(folder, 2 * sum(sizes))
             work = sum(sizes) if self.mixed else len(sizes)
             bench.contest(
-                result, arena.contestants([*entrants, *more], work, build, lambda: check_tree(source, arrived)), self.rounds
+                result,
+                arena.contestants(
+                    [*entrants, *more], work, build, lambda: check_tree(source, arrived)
+                ),
+                self.rounds,
             )
 
 
@@ -76,7 +87,10 @@ class SyncCase(Case):
                     raise Failed("it wrote files that had not changed")
 
             contestants = arena.contestants(
-                entrants, len(sizes), lambda entrant: entrant.peer.sync_tree(entrant.at, "tree", copy), check
+                entrants,
+                len(sizes),
+                lambda entrant: entrant.peer.sync_tree(entrant.at, "tree", copy),
+                check,
             )
             bench.contest(result, contestants, self.rounds)
 

@@ -1,4 +1,6 @@
-"""What every peer offers. A method that a peer has no command for gives None, and the peer is left out of that case."""
+"""What every peer offers. A method that a peer has no command for gives None, and the peer is left
+out of that case.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ class About:
 
 
 class Peer:
-    """One program, or one pair of client and server. Sources and targets are paths; `name` is below the served folder.
+    """One program, or one pair of client and server. Sources and targets are paths; `name` is below
+    the served folder.
 
     A tree that is got or put appears under its own last name in the folder given.
     """
@@ -37,7 +40,11 @@ class Peer:
     def missing(self) -> str | None:
         """Say what is not installed, or None."""
         lacking = [name for name in self.needs if program(name) is None]
-        lacking += [f"Python module {name}" for name in self.modules if importlib.util.find_spec(name) is None]
+        lacking += [
+            f"Python module {name}"
+            for name in self.modules
+            if importlib.util.find_spec(name) is None
+        ]
         return f"not installed: {', '.join(lacking)}" if lacking else None
 
     def lacks(self, action: str, *, encrypted: bool) -> str | None:

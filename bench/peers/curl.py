@@ -11,7 +11,9 @@ from bench.setting import Setting
 
 
 class CurlPeer(Peer):
-    """A server that curl talks to. Curl checks the length of what comes, nothing else, and writes under the final name."""
+    """A server that curl talks to. Curl checks the length of what comes, nothing else, and writes
+    under the final name.
+    """
 
     scheme = "http"
     can_put = True
@@ -30,7 +32,13 @@ class CurlPeer(Peer):
         return self.curl(at, "-T", str(source), self.url(at, name)) if self.can_put else None
 
     def get_many(self, at: Setting, name: str, count: int, into: Path) -> Sequence[Command] | None:
-        """One process for all, so that what is compared is the server, not the start of a hundred programs."""
+        """One process for all, so that what is compared is the server, not the start of a hundred
+        programs.
+        """
         many = ("--parallel", "--parallel-immediate", "--parallel-max", str(count))
-        pairs = (word for number in range(1, count + 1) for word in ("-o", str(into / str(number)), self.url(at, name)))
+        pairs = (
+            word
+            for number in range(1, count + 1)
+            for word in ("-o", str(into / str(number)), self.url(at, name))
+        )
         return [self.curl(at, *many, *pairs)]

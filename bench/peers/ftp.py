@@ -24,7 +24,9 @@ class Lftp(Peer):
     """The client; the server is that of another class."""
 
     def _say(self, at: Setting, command: str) -> Command:
-        settings = "set ftp:ssl-allow no; set net:max-retries 1; set net:timeout 20; set cmd:fail-exit yes"
+        settings = (
+            "set ftp:ssl-allow no; set net:max-retries 1; set net:timeout 20; set cmd:fail-exit yes"
+        )
         words = f"{settings}; open ftp://{at.host}:{at.port}; {command}"
         return Command((tool("lftp"), "--norc", "-c", words), {"LFTP_HOME": str(at.home)})
 
@@ -44,10 +46,18 @@ class Lftp(Peer):
 class _Vsftpd(Peer):
     def configure(self, at: Setting) -> None:
         (at.home / "empty").mkdir(exist_ok=True)
-        yes = """listen anonymous_enable write_enable anon_upload_enable anon_mkdir_write_enable anon_other_write_enable
+        yes = """listen anonymous_enable write_enable anon_upload_enable anon_mkdir_write_enable
+            anon_other_write_enable
             no_anon_password run_as_launching_user allow_writeable_chroot use_sendfile mdtm_write"""
         lines = [f"{word}=YES" for word in yes.split()]
-        lines += ["background=NO", "local_enable=NO", "listen_ipv6=NO", "seccomp_sandbox=NO", "anon_umask=022", "xferlog_enable=NO"]
+        lines += [
+            "background=NO",
+            "local_enable=NO",
+            "listen_ipv6=NO",
+            "seccomp_sandbox=NO",
+            "anon_umask=022",
+            "xferlog_enable=NO",
+        ]
         lines += [
             f"listen_address={at.host}",
             f"listen_port={at.port}",
@@ -75,7 +85,21 @@ class VsftpdLftp(_Vsftpd, Lftp):
 
 class _Pyftpdlib(Peer):
     def server(self, at: Setting) -> Command | None:
-        return Command(python("-W", "ignore", "-m", "pyftpdlib", "-i", at.host, "-p", str(at.port), "-w", "-d", str(at.root)))
+        return Command(
+            python(
+                "-W",
+                "ignore",
+                "-m",
+                "pyftpdlib",
+                "-i",
+                at.host,
+                "-p",
+                str(at.port),
+                "-w",
+                "-d",
+                str(at.root),
+            )
+        )
 
 
 class PyftpdlibCurl(_Pyftpdlib, CurlFtp):

@@ -1,4 +1,6 @@
-"""The program of this repository, as it is used: the command line, with verification, atomic publishing and syncing on."""
+"""The program of this repository, as it is used: the command line, with verification, atomic
+publishing and syncing on.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +27,17 @@ class Ftransfer(Peer):
 
     def command(self, at: Setting, *words: str) -> Command:
         # A home of its own: what the client remembers of servers must not mix with the user's.
-        return Command(python("-c", _START, *words), {"PYTHONPATH": _CHECKOUT, "HOME": str(at.home), **_xdg(at.home)})
+        return Command(
+            python("-c", _START, *words),
+            {"PYTHONPATH": _CHECKOUT, "HOME": str(at.home), **_xdg(at.home)},
+        )
 
     def lacks(self, action: str, *, encrypted: bool) -> str | None:
         if encrypted and not has_option("serve", "--tls"):
             return "this version has no serve --tls"
-        if action in ("get_tree", "put_tree") and not has_option(action.removesuffix("_tree"), "--recursive"):
+        if action in ("get_tree", "put_tree") and not has_option(
+            action.removesuffix("_tree"), "--recursive"
+        ):
             return f"this version has no {action.removesuffix('_tree')} -r"
         if action == "sync_tree" and not has_option("sync", "--help"):
             return "this version has no sync"
@@ -48,7 +55,14 @@ class Ftransfer(Peer):
         # Away from the loopback address it would encrypt by itself.
         tls = ("--tls",) if at.encrypts else ("--plain",) if has_option(verb, "--plain") else ()
         options = (*tls, *(word for word in words if word.startswith("-")))
-        return self.command(at, verb, *options, at.host, str(at.port), *(word for word in words if not word.startswith("-")))
+        return self.command(
+            at,
+            verb,
+            *options,
+            at.host,
+            str(at.port),
+            *(word for word in words if not word.startswith("-")),
+        )
 
     def get(self, at: Setting, name: str, dest: Path) -> Command | None:
         return self.client(at, "get", name, str(dest))
@@ -73,12 +87,17 @@ class Ftransfer(Peer):
 
 
 def _xdg(home: Path) -> dict[str, str]:
-    return {f"XDG_{kind}_HOME": str(home / kind.lower()) for kind in ("CONFIG", "DATA", "STATE", "CACHE")}
+    return {
+        f"XDG_{kind}_HOME": str(home / kind.lower())
+        for kind in ("CONFIG", "DATA", "STATE", "CACHE")
+    }
 
 
 @functools.cache
 def has_option(verb: str, option: str) -> bool:
     """Whether this version has a verb with an option."""
     words = python("-c", _START, verb, "--help")
-    found = subprocess.run(words, capture_output=True, text=True, cwd=_CHECKOUT, env=None, check=False)
+    found = subprocess.run(
+        words, capture_output=True, text=True, cwd=_CHECKOUT, env=None, check=False
+    )
     return found.returncode == 0 and option in found.stdout

@@ -15,7 +15,11 @@ class HttpServer(CurlPeer):
     can_put = False
 
     def server(self, at: Setting) -> Command | None:
-        return Command(python("-m", "http.server", str(at.port), "--bind", at.host, "--directory", str(at.root)))
+        return Command(
+            python(
+                "-m", "http.server", str(at.port), "--bind", at.host, "--directory", str(at.root)
+            )
+        )
 
     def list_folder(self, at: Setting, name: str) -> Command | None:
         return self.curl(at, "-o", "/dev/null", self.url(at, f"{name}/"))

@@ -29,7 +29,10 @@ class Nginx(CurlPeer):
         listen = f"listen {at.host}:{at.port}{' ssl' if at.certificate else ''} backlog=1024;"
         keys = ""
         if at.certificate:
-            keys = f"ssl_certificate {at.certificate.cert}; ssl_certificate_key {at.certificate.key}; ssl_protocols TLSv1.3;"
+            keys = (
+                f"ssl_certificate {at.certificate.cert}; ssl_certificate_key {at.certificate.key};"
+                " ssl_protocols TLSv1.3;"
+            )
         return f"""\
 {"user root root;" if os.getuid() == 0 else ""}
 daemon off;
@@ -56,7 +59,17 @@ http {{
 """
 
     def server(self, at: Setting) -> Command | None:
-        return Command((tool("nginx"), "-e", f"{at.home}/error.log", "-p", str(at.home), "-c", f"{at.home}/nginx.conf"))
+        return Command(
+            (
+                tool("nginx"),
+                "-e",
+                f"{at.home}/error.log",
+                "-p",
+                str(at.home),
+                "-c",
+                f"{at.home}/nginx.conf",
+            )
+        )
 
     def list_folder(self, at: Setting, name: str) -> Command | None:
         return self.curl(at, "-o", "/dev/null", self.url(at, f"{name}/"))

@@ -22,14 +22,27 @@ class _OpenSsh(Peer):
     def configure(self, at: Setting) -> None:
         for name in ("host_key", "user_key"):
             if not (at.home / name).exists():
-                subprocess.run([tool("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-f", str(at.home / name)], check=True)
+                subprocess.run(
+                    [
+                        tool("ssh-keygen"),
+                        "-q",
+                        "-t",
+                        "ed25519",
+                        "-N",
+                        "",
+                        "-f",
+                        str(at.home / name),
+                    ],
+                    check=True,
+                )
         (at.home / "authorized_keys").write_bytes((at.home / "user_key.pub").read_bytes())
         if os.getuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd does not start without it
         (at.home / "sshd_config").write_text(
-            f"ListenAddress {at.host}\nPort {at.port}\nHostKey {at.home}/host_key\nPidFile none\n"
-            f"AuthorizedKeysFile {at.home}/authorized_keys\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n"
-            "PermitRootLogin prohibit-password\nMaxStartups 200\nSubsystem sftp internal-sftp\n"
+            f"ListenAddress {at.host}\nPort {at.port}\nHostKey {at.home}/host_key\nPidFile"
+            f" none\nAuthorizedKeysFile {at.home}/authorized_keys\nStrictModes no\nUsePAM"
+            " no\nPasswordAuthentication no\nPermitRootLogin prohibit-password\nMaxStartups"
+            " 200\nSubsystem sftp internal-sftp\n"
         )
 
     def server(self, at: Setting) -> Command | None:
@@ -43,7 +56,17 @@ class _OpenSsh(Peer):
             "IdentitiesOnly=yes",
         )
         given = tuple(word for option in options for word in ("-o", option))
-        return (tool(name), "-q", "-F", "none", "-P", str(at.port), "-i", f"{at.home}/user_key", *given)
+        return (
+            tool(name),
+            "-q",
+            "-F",
+            "none",
+            "-P",
+            str(at.port),
+            "-i",
+            f"{at.home}/user_key",
+            *given,
+        )
 
     def _there(self, at: Setting, name: str) -> str:
         return f"{getpass.getuser()}@{at.host}:{at.root}/{name}"
@@ -72,7 +95,9 @@ class Sftp(_OpenSsh):
     def _batch(self, at: Setting, line: str) -> Command:
         batch = at.home / "batch"
         batch.write_text(line + "\n")
-        return Command((*self._words(at, "sftp"), "-b", str(batch), f"{getpass.getuser()}@{at.host}"))
+        return Command(
+            (*self._words(at, "sftp"), "-b", str(batch), f"{getpass.getuser()}@{at.host}")
+        )
 
     def get(self, at: Setting, name: str, dest: Path) -> Command | None:
         return self._batch(at, f"get {at.root}/{name} {dest}")

@@ -1,4 +1,6 @@
-"""Rclone serving WebDAV, and curl. Trees are left out: with its own client it moves less than a hundred small files a second."""
+"""Rclone serving WebDAV, and curl. Trees are left out: with its own client it moves less than a
+hundred small files a second.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,21 @@ class Rclone(CurlPeer):
         return Command((tool("rclone"), "--config", f"{at.home}/rclone.conf", *words))
 
     def server(self, at: Setting) -> Command | None:
-        keys = ("--cert", str(at.certificate.cert), "--key", str(at.certificate.key)) if at.certificate else ()
-        # What is deleted between the rounds is deleted behind its back: it must not remember folders for long.
+        keys = (
+            ("--cert", str(at.certificate.cert), "--key", str(at.certificate.key))
+            if at.certificate
+            else ()
+        )
+        # What is deleted between the rounds is deleted behind its back: it must not remember
+        # folders for long.
         return self._rclone(
-            at, "serve", "webdav", str(at.root), "--addr", f"{at.host}:{at.port}", "--dir-cache-time", "100ms", *keys
+            at,
+            "serve",
+            "webdav",
+            str(at.root),
+            "--addr",
+            f"{at.host}:{at.port}",
+            "--dir-cache-time",
+            "100ms",
+            *keys,
         )

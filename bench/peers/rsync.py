@@ -55,7 +55,10 @@ class Rsync(Peer):
         return self._client("--list-only", self._url(at, f"{name}/"))
 
     def get_many(self, at: Setting, name: str, count: int, into: Path) -> Sequence[Command] | None:
-        return [self._client("-t", self._url(at, name), str(into / str(number))) for number in range(1, count + 1)]
+        return [
+            self._client("-t", self._url(at, name), str(into / str(number)))
+            for number in range(1, count + 1)
+        ]
 
 
 class RsyncSynced(Rsync):

@@ -1,4 +1,6 @@
-"""Not services, but what they are measured against: a copy without a network, and the least that a network needs."""
+"""Not services, but what they are measured against: a copy without a network, and the least that a
+network needs.
+"""
 
 from __future__ import annotations
 
@@ -38,10 +40,14 @@ class CpSynced(Cp):
     about = About("no", "no", "yes", "written in place")
 
     def get(self, at: Setting, name: str, dest: Path) -> Command | None:
-        return Command(("sh", "-c", 'cp "$1" "$2" && sync "$2"', "sh", str(at.root / name), str(dest)))
+        return Command(
+            ("sh", "-c", 'cp "$1" "$2" && sync "$2"', "sh", str(at.root / name), str(dest))
+        )
 
     def put(self, at: Setting, source: Path, name: str) -> Command | None:
-        return Command(("sh", "-c", 'cp "$1" "$2" && sync "$2"', "sh", str(source), str(at.root / name)))
+        return Command(
+            ("sh", "-c", 'cp "$1" "$2" && sync "$2"', "sh", str(source), str(at.root / name))
+        )
 
 
 class BareLoop(Peer):

@@ -1,8 +1,11 @@
-"""The yardstick: the least that moves a file from one process to another over TCP, with blocking calls and one thread a connection.
+"""The yardstick: the least that moves a file from one process to another over TCP, with blocking
+calls and one thread a connection.
 
-    bare_loop [--blake3] serve HOST PORT FOLDER | get HOST PORT NAME DEST | put HOST PORT SOURCE NAME
+    bare_loop [--blake3] serve HOST PORT FOLDER | get HOST PORT NAME DEST | put HOST PORT SOURCE
+    NAME
 
-With --blake3 both ends hash, block by block, and the sender's digest follows the content. No names are checked: not for use.
+With --blake3 both ends hash, block by block, and the sender's digest follows the content. No names
+are checked: not for use.
 """
 
 from __future__ import annotations
@@ -54,7 +57,9 @@ def send_file(peer: socket.socket, path: Path, hashed: bool) -> None:
                 count = file.readinto(buffer) or 0
                 hasher.update(buffer[:count])
                 hashed_to += count
-            offset += os.sendfile(peer.fileno(), file.fileno(), offset, hashed_to - offset if hashed else 1 << 30)
+            offset += os.sendfile(
+                peer.fileno(), file.fileno(), offset, hashed_to - offset if hashed else 1 << 30
+            )
     if hashed:
         peer.sendall(hasher.digest())
 

@@ -1,4 +1,6 @@
-"""Many clients of the library in one process: `crowd HOST PORT NAME COUNT FOLDER` gets a file COUNT times at once."""
+"""Many clients of the library in one process: `crowd HOST PORT NAME COUNT FOLDER` gets a file COUNT
+times at once.
+"""
 
 from __future__ import annotations
 
@@ -21,4 +23,6 @@ async def get_all(host: str, port: int, name: str, count: int, folder: Path) -> 
 
 
 if __name__ == "__main__":
-    asyncio.run(get_all(sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4]), Path(sys.argv[5])))
+    asyncio.run(
+        get_all(sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4]), Path(sys.argv[5]))
+    )

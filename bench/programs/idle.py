@@ -1,4 +1,6 @@
-"""Opens sessions that say nothing: `idle HOST PORT COUNT` writes "ready" when all have heard the hello, and ends with its stdin."""
+"""Opens sessions that say nothing: `idle HOST PORT COUNT` writes "ready" when all have heard the
+hello, and ends with its stdin.
+"""
 
 from __future__ import annotations
 

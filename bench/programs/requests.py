@@ -1,6 +1,8 @@
-"""Gets one small file over and over: `requests HOST PORT NAME COUNT one|new library|raw`, and tells how long that took.
+"""Gets one small file over and over: `requests HOST PORT NAME COUNT one|new library|raw`, and tells
+how long that took.
 
-`library` uses the Python client, which parses, verifies and copies; `raw` only counts frames, which measures the server.
+`library` uses the Python client, which parses, verifies and copies; `raw` only counts frames, which
+measures the server.
 """
 
 from __future__ import annotations

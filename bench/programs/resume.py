@@ -1,6 +1,7 @@
 """Cuts a transfer and goes on with it: `resume get|put HOST PORT KEPT_BYTES NAME LOCAL`.
 
-Tells the time from connecting again to the first new byte, and from there to the end. The transfer itself verifies the content.
+Tells the time from connecting again to the first new byte, and from there to the end. The transfer
+itself verifies the content.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ async def cut(make: Callable[[Step], Coroutine[Any, Any, None]], kept: int) -> N
         await task
 
 
-async def measure(verb: str, address: tuple[str, int], kept: int, name: str, local: str) -> dict[str, float]:
+async def measure(
+    verb: str, address: tuple[str, int], kept: int, name: str, local: str
+) -> dict[str, float]:
     def make(step: Step) -> Coroutine[Any, Any, None]:
         return transfer(verb, address, name, local, step)
 
@@ -66,4 +69,6 @@ async def measure(verb: str, address: tuple[str, int], kept: int, name: str, loc
 
 if __name__ == "__main__":
     verb, host, port, kept, name, local = sys.argv[1:]
-    sys.stdout.write(json.dumps(asyncio.run(measure(verb, (host, int(port)), int(kept), name, local))) + "\n")
+    sys.stdout.write(
+        json.dumps(asyncio.run(measure(verb, (host, int(port)), int(kept), name, local))) + "\n"
+    )

@@ -1,1 +1,3 @@
-"""Who a peer is: tokens, users with passwords, and the logins that a client has saved. A leaf, without a socket."""
+"""Who a peer is: tokens, users with passwords, and the logins that a client has saved. A leaf,
+without a socket.
+"""

@@ -22,12 +22,16 @@ NOBODY = Principal("", (), is_anonymous=True)
 
 
 def make_token() -> str:
-    """Give a secret that cannot be guessed: 32 random bytes in letters that need no quotes anywhere."""
+    """Give a secret that cannot be guessed: 32 random bytes in letters that need no quotes
+    anywhere.
+    """
     return secrets.token_urlsafe(32)
 
 
 class Login(NamedTuple):
-    """A login that was accepted: whom it stands for, and what proved it (the hash of the password, or a digest of the token)."""
+    """A login that was accepted: whom it stands for, and what proved it (the hash of the password,
+    or a digest of the token).
+    """
 
     name: str
     principal: Principal
@@ -43,14 +47,26 @@ class Admission:
         anonymous: What those may do who have not logged in; None if all must.
     """
 
-    def __init__(self, *, token: str = "", users: Mapping[str, User] | None = None, anonymous: Principal | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        token: str = "",
+        users: Mapping[str, User] | None = None,
+        anonymous: Principal | None = None,
+    ) -> None:
         self.anonymous = anonymous
-        self.refresh: Callable[[], None] = _nothing  # blocking; called before each check, to take up what has changed
-        self.changed: Callable[[], object] = _nothing  # called after each replacement, in any thread
+        self.refresh: Callable[[], None] = (
+            _nothing  # blocking; called before each check, to take up what has changed
+        )
+        self.changed: Callable[[], object] = (
+            _nothing  # called after each replacement, in any thread
+        )
         self._token = token
         self._users: Mapping[str, User] = {}
         self._principals: Mapping[str, Principal] = {}
-        self._decoys: Mapping[str, str] = {}  # for each cost that a hash of the users has, one of nothing known
+        self._decoys: Mapping[
+            str, str
+        ] = {}  # for each cost that a hash of the users has, one of nothing known
         if users is not None:
             self.replace_users(users)
 
@@ -69,10 +85,16 @@ class Admission:
     @property
     def logins(self) -> tuple[str, ...]:
         """The kinds of login that there are, as hello says them."""
-        return tuple(kind for kind, is_there in ((TOKEN_LOGIN, self._token), (USER_LOGIN, self._users)) if is_there)
+        return tuple(
+            kind
+            for kind, is_there in ((TOKEN_LOGIN, self._token), (USER_LOGIN, self._users))
+            if is_there
+        )
 
     def replace_users(self, users: Mapping[str, User]) -> bool:
-        """Take other users from now on; return whether anything is different. Logins are to be renewed. Blocking."""
+        """Take other users from now on; return whether anything is different. Logins are to be
+        renewed. Blocking.
+        """
         if users == self._users:
             return False
         examples = {cost_of(user.password): user.password for user in users.values()}
@@ -91,7 +113,9 @@ class Admission:
         return True
 
     def _principal(self, user: User) -> Principal:
-        """Return the principal of a user; the same object as before if nothing about it has changed, since sessions share it."""
+        """Return the principal of a user; the same object as before if nothing about it has
+        changed, since sessions share it.
+        """
         new = Principal(user.name, user.grants, allowance=user.allowance)
         old = self._principals.get(user.name)
         return old if old == new else new
@@ -99,8 +123,8 @@ class Admission:
     def check(self, name: str, secret: str) -> Login | None:
         """Return the login that a name and a secret make, or None. Blocking.
 
-        A wrong one takes the same time whoever was named: it is checked once at each cost that a hash of the users has, against
-        decoys where it is not the user's own.
+        A wrong one takes the same time whoever was named: it is checked once at each cost that a
+        hash of the users has, against decoys where it is not the user's own.
         """
         self.refresh()
         if not name:
@@ -116,11 +140,21 @@ class Admission:
         return None
 
     def renew(self, login: Login) -> Principal | None:
-        """Return whom an earlier login stands for now; None if the user is gone, or the password or the token is another."""
+        """Return whom an earlier login stands for now; None if the user is gone, or the password or
+        the token is another.
+        """
         if not login.name:
-            return ANYONE if self._token and hmac.compare_digest(login.proof, _digest(self._token)) else None
+            return (
+                ANYONE
+                if self._token and hmac.compare_digest(login.proof, _digest(self._token))
+                else None
+            )
         user = self._users.get(login.name)
-        return self._principals[login.name] if user is not None and user.password == login.proof else None
+        return (
+            self._principals[login.name]
+            if user is not None and user.password == login.proof
+            else None
+        )
 
 
 def _nothing() -> None:

@@ -1,6 +1,7 @@
 """Changes of the users file that keep what a person has written around them.
 
-Each change is made in the text, and then the whole is read: a text that does not hold what it should is not written.
+Each change is made in the text, and then the whole is read: a text that does not hold what it
+should is not written.
 """
 
 from __future__ import annotations
@@ -35,7 +36,10 @@ def add_user(path: str, name: str, values: Mapping[str, str | Mapping[str, str]]
     with locked(file):
         text = read_private(file)
         if name in parse_users(text, path):
-            raise BadFile(f"{path}: there is a user {escape(name)} already; ftransfer user set or passwd changes one")
+            raise BadFile(
+                f"{path}: there is a user {escape(name)} already; ftransfer user set or passwd"
+                " changes one"
+            )
         gap = "" if not text else "\n" if text.endswith("\n") else "\n\n"
         lines = [f"{key} = {_to_toml(value)}\n" for key, value in {"name": name, **values}.items()]
         new = f"{text}{gap}[[user]]\n{''.join(lines)}"
@@ -44,10 +48,12 @@ def add_user(path: str, name: str, values: Mapping[str, str | Mapping[str, str]]
 
 
 def set_values(path: str, name: str, values: Mapping[str, str | Mapping[str, str] | None]) -> User:
-    """Set what stands under some keys of a user, None for nothing; return the user as it is now. Blocking.
+    """Set what stands under some keys of a user, None for nothing; return the user as it is now.
+    Blocking.
 
     Raises:
-        BadFile: As load_users; or there is no such user; or it is written in a way that only a person can change.
+        BadFile: As load_users; or there is no such user; or it is written in a way that only a
+            person can change.
     """
     file = _real(path)
     with locked(file):
@@ -57,10 +63,17 @@ def set_values(path: str, name: str, values: Mapping[str, str | Mapping[str, str
         new = text
         for key, value in values.items():
             new = _with_value(new, number, key, value)
-        wanted = "".join(f"{key} = {_to_toml(value)}\n" for key, value in values.items() if value is not None)
+        wanted = "".join(
+            f"{key} = {_to_toml(value)}\n" for key, value in values.items() if value is not None
+        )
         keys = " and ".join(values)
-        why = f"{path}: the {keys} of {escape(name)} cannot be replaced; put it on a line of its own, or change it in an editor"
-        if re.compile(rf"^[ \t]*\[[ \t]*user\.({'|'.join(values)})\b", re.MULTILINE).search(text, *section_of(text, number)):
+        why = (
+            f"{path}: the {keys} of {escape(name)} cannot be replaced; put it on a line of its own,"
+            " or change it in an editor"
+        )
+        if re.compile(rf"^[ \t]*\[[ \t]*user\.({'|'.join(values)})\b", re.MULTILINE).search(
+            text, *section_of(text, number)
+        ):
             raise BadFile(why)
         changed = parse_users(new, path)
         if not _is_as_wanted(users, changed, name, values, wanted):
@@ -82,22 +95,37 @@ def remove_user(path: str, name: str) -> None:
         start, end = section_of(text, _number(users, name, path))
         # Comments right above the next user are about that one.
         kept = re.search(r"(?:^[ \t]*(?:#[^\n]*)?\n)*\Z", text[start:end], re.MULTILINE)
-        new = text[:start] + (text[start + kept.start() : end].lstrip("\n") if kept else "") + text[end:]
-        if parse_users(new, path) != {other: user for other, user in users.items() if other != name}:
-            raise BadFile(f"{path}: {escape(name)} cannot be removed where it stands; remove it in an editor")
+        new = (
+            text[:start]
+            + (text[start + kept.start() : end].lstrip("\n") if kept else "")
+            + text[end:]
+        )
+        if parse_users(new, path) != {
+            other: user for other, user in users.items() if other != name
+        }:
+            raise BadFile(
+                f"{path}: {escape(name)} cannot be removed where it stands; remove it in an editor"
+            )
         rewrite(file, new)
 
 
 def _number(users: Mapping[str, User], name: str, path: str) -> int:
     if name not in users:
-        raise BadFile(f"{path}: there is no user {escape(name)}; ftransfer user list {path} shows who is there")
+        raise BadFile(
+            f"{path}: there is no user {escape(name)}; ftransfer user list {path} shows who is"
+            " there"
+        )
     return list(users).index(name)
 
 
 def _with_value(text: str, number: int, key: str, value: str | Mapping[str, str] | None) -> str:
-    """Return the text with another value under a key of a user, on the line of that key or else on one below the name."""
+    """Return the text with another value under a key of a user, on the line of that key or else on
+    one below the name.
+    """
     start, end = section_of(text, number)
-    line = re.compile(rf"^([ \t]*{key}[ \t]*=[ \t]*){_VALUE}([ \t]*(?:#[^\n]*)?)$\n?", re.MULTILINE).search(text, start, end)
+    line = re.compile(
+        rf"^([ \t]*{key}[ \t]*=[ \t]*){_VALUE}([ \t]*(?:#[^\n]*)?)$\n?", re.MULTILINE
+    ).search(text, start, end)
     if line is not None:
         new = "" if value is None else f"{line[1]}{_to_toml(value)}{line[2]}\n"
         return text[: line.start()] + new + text[line.end() :]
@@ -109,17 +137,32 @@ def _with_value(text: str, number: int, key: str, value: str | Mapping[str, str]
 
 
 def _is_as_wanted(
-    before: Mapping[str, User], after: Mapping[str, User], name: str, values: Mapping[str, object], wanted: str
+    before: Mapping[str, User],
+    after: Mapping[str, User],
+    name: str,
+    values: Mapping[str, object],
+    wanted: str,
 ) -> bool:
-    """Whether the change has set what it should and nothing else: the values are read alone, beside what was there before."""
+    """Whether the change has set what it should and nothing else: the values are read alone, beside
+    what was there before.
+    """
     old, new = before[name], after.get(name)
     if new is None or {**before, name: new} != dict(after) or list(before) != list(after):
         return False
     rest = {"password": old.password, "rights": "none"}
-    filling = "".join(f"{key} = {_to_toml(text)}\n" for key, text in rest.items() if key not in values)
+    filling = "".join(
+        f"{key} = {_to_toml(text)}\n" for key, text in rest.items() if key not in values
+    )
     alone = parse_users(f"[[user]]\nname = {_to_toml(name)}\n{wanted}{filling}", "")[name]
-    amounts = {"quota": "quota_bytes", "quota_files": "quota_files", "max_file": "max_file_bytes", "rate": "rate"}
-    own = {field: getattr(alone.allowance, field) for key, field in amounts.items() if key in values}
+    amounts = {
+        "quota": "quota_bytes",
+        "quota_files": "quota_files",
+        "max_file": "max_file_bytes",
+        "rate": "rate",
+    }
+    own = {
+        field: getattr(alone.allowance, field) for key, field in amounts.items() if key in values
+    }
     return new == replace(
         old,
         password=alone.password,
@@ -136,4 +179,8 @@ def _real(path: str) -> Path:
 def _to_toml(value: str | Mapping[str, str]) -> str:
     if isinstance(value, str):
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return "{ " + ", ".join(f"{_to_toml(key)} = {_to_toml(text)}" for key, text in value.items()) + " }"
+    return (
+        "{ "
+        + ", ".join(f"{_to_toml(key)} = {_to_toml(text)}" for key, text in value.items())
+        + " }"
+    )

@@ -1,4 +1,5 @@
-"""The users file and the token file of a running server: read again when they change, or when the owner asks for it.
+"""The users file and the token file of a running server: read again when they change, or when the
+owner asks for it.
 
 A file that cannot be used leaves in place what was read before, and the log says why.
 """
@@ -28,7 +29,9 @@ _Signature = tuple[int, ...]
 
 @dataclass(slots=True)
 class _Source:
-    """One file; `take` reads it and replaces what it holds, and returns what was read, and whether that is new."""
+    """One file; `take` reads it and replaces what it holds, and returns what was read, and whether
+    that is new.
+    """
 
     what: str
     path: str
@@ -92,7 +95,9 @@ class CredentialFiles:
 
 
 def _signature(path: str) -> _Signature | None:
-    """Return what differs when a file has changed; None if it changed just now, or cannot be looked at."""
+    """Return what differs when a file has changed; None if it changed just now, or cannot be looked
+    at.
+    """
     try:
         found = os.stat(path)
     except OSError:

@@ -1,4 +1,6 @@
-"""The token of a server that was given none: made when its folder is first served, and kept, one for each folder."""
+"""The token of a server that was given none: made when its folder is first served, and kept, one
+for each folder.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ _NAME_LENGTH = 32  # hexadecimal digits: two folders never share a name
 def own_token(state: Path, folder: str, *, new: bool = False) -> tuple[str, Path]:
     """Return the token for a served folder and the file that holds it. Blocking.
 
-    The file holds the token alone, so that it can be given to --token-file. Whoever removes it gets a new token at the next start.
+    The file holds the token alone, so that it can be given to --token-file. Whoever removes it gets
+    a new token at the next start.
 
     Args:
         state: The state folder of the user.
@@ -24,7 +27,8 @@ def own_token(state: Path, folder: str, *, new: bool = False) -> tuple[str, Path
         new: Replace an earlier token.
 
     Raises:
-        BadFile: The file cannot be read or written, others may read it, or it does not hold a token.
+        BadFile: The file cannot be read or written, others may read it, or it does not hold a
+            token.
     """
     name = hashlib.sha256(os.fsencode(os.path.realpath(folder))).hexdigest()[:_NAME_LENGTH]
     path = state / _FOLDER / name

@@ -1,4 +1,6 @@
-"""Passwords -> hashes that a file may hold, by argon2 (RFC 9106). A check takes 64 MiB and some 50 ms on purpose."""
+"""Passwords -> hashes that a file may hold, by argon2 (RFC 9106). A check takes 64 MiB and some 50
+ms on purpose.
+"""
 
 from __future__ import annotations
 

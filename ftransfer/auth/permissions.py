@@ -1,8 +1,10 @@
-"""Who may do what below which name: Right, Grant and Principal, and the words in which people write rights down.
+"""Who may do what below which name: Right, Grant and Principal, and the words in which people write
+rights down.
 
-Pure. The share asks a principal before it asks its store; the answer depends on names only, never on what is on disk, so that
-it cannot tell what exists. Rights are given for a name and all below it; where several grants fit, the longest one alone counts,
-so that a narrow grant can take away what a wide one gives.
+Pure. The share asks a principal before it asks its store; the answer depends on names only, never
+on what is on disk, so that it cannot tell what exists. Rights are given for a name and all below
+it; where several grants fit, the longest one alone counts, so that a narrow grant can take away
+what a wide one gives.
 """
 
 from __future__ import annotations
@@ -29,8 +31,8 @@ class Right(Enum):
 ALL_RIGHTS = frozenset(Right)
 NO_RIGHTS: frozenset[Right] = frozenset()
 
-# What a word means. `read` brings `list`, since hardly anybody means one without the other; `get` is reading alone: one has to
-# know the name.
+# What a word means. `read` brings `list`, since hardly anybody means one without the other; `get`
+# is reading alone: one has to know the name.
 _RIGHTS_OF_WORD: Mapping[str, frozenset[Right]] = {
     **{right.value: frozenset({right}) for right in Right},
     "read": frozenset({Right.LIST, Right.READ}),
@@ -47,7 +49,8 @@ def parse_rights(words: str | Iterable[str]) -> frozenset[Right]:
     """Give the rights that some words stand for together; a text is cut at commas and spaces.
 
     Raises:
-        ValueError: A word is unknown, or there is none, or something stands beside `none`. The message is one for people.
+        ValueError: A word is unknown, or there is none, or something stands beside `none`. The
+            message is one for people.
     """
     found = words.replace(",", " ").split() if isinstance(words, str) else list(words)
     if not found:
@@ -84,8 +87,9 @@ class Grant:
 class Allowance:
     """How much one user, or all together, may have; None for no bound.
 
-    `quota_bytes` is for all that lies where a user may write, and their partials; `quota_files` for the number of files, folders
-    and links there; `max_file_bytes` for one file; `rate` is bytes a second, of content, both ways together.
+    `quota_bytes` is for all that lies where a user may write, and their partials; `quota_files` for
+    the number of files, folders and links there; `max_file_bytes` for one file; `rate` is bytes a
+    second, of content, both ways together.
     """
 
     quota_bytes: int | None = None
@@ -96,7 +100,9 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whoever a session acts for. `name` keeps partials apart and stands in logs; without a grant that fits there is no right."""
+    """Whoever a session acts for. `name` keeps partials apart and stands in logs; without a grant
+    that fits there is no right.
+    """
 
     name: str
     grants: tuple[Grant, ...]
@@ -107,7 +113,9 @@ class Principal:
         """Give the rights of the longest grant that `name` lies in."""
         best: Grant | None = None
         for grant in self.grants:
-            if name.is_within(grant.prefix) and (best is None or len(grant.prefix.parts) >= len(best.prefix.parts)):
+            if name.is_within(grant.prefix) and (
+                best is None or len(grant.prefix.parts) >= len(best.prefix.parts)
+            ):
                 best = grant
         return best.rights if best is not None else NO_RIGHTS
 
@@ -126,24 +134,44 @@ class Principal:
     def may_below(self, right: Right, folder: SafeName) -> bool:
         """Whether the right is given at the folder or at some name below it."""
         return self.may(right, folder) or any(
-            right in grant.rights and grant.prefix.is_within(folder) and self.may(right, grant.prefix) for grant in self.grants
+            right in grant.rights
+            and grant.prefix.is_within(folder)
+            and self.may(right, grant.prefix)
+            for grant in self.grants
         )
 
     def may_all_below(self, right: Right, folder: SafeName) -> bool:
         """Whether the right is given at the folder and no narrower grant takes it away below."""
         return self.may(right, folder) and all(
-            right in grant.rights or not grant.prefix.is_within(folder) or self.may(right, grant.prefix) for grant in self.grants
+            right in grant.rights
+            or not grant.prefix.is_within(folder)
+            or self.may(right, grant.prefix)
+            for grant in self.grants
         )
 
     def restricted_to(self, allowed: frozenset[Right]) -> Principal:
-        """Give the same principal with none but the `allowed` rights left, as for a share that is read-only."""
+        """Give the same principal with none but the `allowed` rights left, as for a share that is
+        read-only.
+        """
         grants = tuple(Grant(grant.prefix, grant.rights & allowed) for grant in self.grants)
         return replace(self, grants=grants)
 
     def places_to_write(self) -> tuple[SafeName, ...]:
-        """Give the names at and below which the principal may write, none of them below another, sorted."""
-        places = {grant.prefix for grant in self.grants if self.rights_at(grant.prefix) & {Right.WRITE, Right.OVERWRITE}}
-        return tuple(sorted(name for name in places if not any(name != other and name.is_within(other) for other in places)))
+        """Give the names at and below which the principal may write, none of them below another,
+        sorted.
+        """
+        places = {
+            grant.prefix
+            for grant in self.grants
+            if self.rights_at(grant.prefix) & {Right.WRITE, Right.OVERWRITE}
+        }
+        return tuple(
+            sorted(
+                name
+                for name in places
+                if not any(name != other and name.is_within(other) for other in places)
+            )
+        )
 
 
 # Whoever reaches a server that asks for no login.

@@ -1,7 +1,9 @@
-"""The servers of this user that run on this machine: each has a record, by which clients of the same user find its key and token.
+"""The servers of this user that run on this machine: each has a record, by which clients of the
+same user find its key and token.
 
-A record is a small file that its server keeps locked for as long as it runs. The system gives the lock up with the process, however
-that ends, so a record that is not locked is out of date; nothing depends on process numbers, which are used again.
+A record is a small file that its server keeps locked for as long as it runs. The system gives the
+lock up with the process, however that ends, so a record that is not locked is out of date; nothing
+depends on process numbers, which are used again.
 """
 
 from __future__ import annotations
@@ -21,14 +23,16 @@ from ftransfer.system.private_files import locked
 _FOLDER = "running"
 _MAX_BYTES = 64 * 1024
 _ANY_ADDRESS = ("0.0.0.0", "::")
-# Which boot of which machine, and which network of it: a state folder may be shared, and an address means nothing elsewhere.
+# Which boot of which machine, and which network of it: a state folder may be shared, and an address
+# means nothing elsewhere.
 _BOOT, _NETWORK = "/proc/sys/kernel/random/boot_id", "/proc/self/ns/net"
 
 
 class RunningServer(NamedTuple):
     """What a server tells the clients of its own user.
 
-    `fingerprint` is that of its certificate, "" if it speaks in plain; `token` opens the share, "" if it has to be given.
+    `fingerprint` is that of its certificate, "" if it speaks in plain; `token` opens the share, ""
+    if it has to be given.
     """
 
     addresses: Sequence[tuple[str, int]]
@@ -39,15 +43,19 @@ class RunningServer(NamedTuple):
         return f"RunningServer({self.addresses!r})"  # no secret in a trace
 
     def listens_on(self, host: str, port: int, own_host: str) -> bool:
-        """Whether a connection to an address arrives at this server; `own_host` is the address of the connection's own end."""
+        """Whether a connection to an address arrives at this server; `own_host` is the address of
+        the connection's own end.
+        """
         is_here = is_loopback(host) or host == own_host
         return any(
-            port == own_port and (host == address or (is_here and address in _ANY_ADDRESS)) for address, own_port in self.addresses
+            port == own_port and (host == address or (is_here and address in _ANY_ADDRESS))
+            for address, own_port in self.addresses
         )
 
 
 class Registration:
-    """A server's record. Made by `open`, before the server gives up its access to files; whoever opened it closes it.
+    """A server's record. Made by `open`, before the server gives up its access to files; whoever
+    opened it closes it.
 
     All methods block.
     """
@@ -66,12 +74,15 @@ class Registration:
         """
         folder = state / _FOLDER
         path = folder / f"{os.getpid()}-{os.urandom(8).hex()}"
-        # Under a lock of their own: a record that is new and not locked yet must not be taken for one that is out of date.
+        # Under a lock of their own: a record that is new and not locked yet must not be taken for
+        # one that is out of date.
         with locked(folder):
             try:
                 folder.mkdir(mode=0o700, exist_ok=True)
                 _remove_outdated(folder)
-                fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+                fd = os.open(
+                    path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+                )
                 fcntl.flock(fd, fcntl.LOCK_EX)
             except OSError as error:
                 raise BadFile(f"{path}: it cannot be written: {error.strerror}") from error
@@ -85,7 +96,9 @@ class Registration:
         os.pwrite(self._fd, data, 0)
 
     def close(self) -> None:
-        """Remove the record. In a process that may not remove files any more it is emptied; the next server removes it."""
+        """Remove the record. In a process that may not remove files any more it is emptied; the
+        next server removes it.
+        """
         with contextlib.suppress(OSError):
             os.ftruncate(self._fd, 0)
             os.unlink(self._path)

@@ -1,6 +1,8 @@
-"""Logins that a user has saved: one JSON object on each line of a file that only its owner may read.
+"""Logins that a user has saved: one JSON object on each line of a file that only its owner may
+read.
 
-Each is bound to the proof with which its server was trusted, and is given to nobody else who answers at that address.
+Each is bound to the proof with which its server was trusted, and is given to nobody else who
+answers at that address.
 """
 
 from __future__ import annotations
@@ -62,11 +64,15 @@ class SavedLogins:
                 if not all(isinstance(text, str) for text in asdict(login).values()):
                     raise TypeError
             except (ValueError, KeyError, TypeError) as error:
-                raise BadFile(f"{self.path}: line {number} is not a saved login; remove it and log in again") from error
+                raise BadFile(
+                    f"{self.path}: line {number} is not a saved login; remove it and log in again"
+                ) from error
             saved[canonical_address(login.address)] = login
         if saved:
             warn_if_readable(str(self.path), "the saved logins")
         return saved
 
     def _write(self, saved: dict[str, SavedLogin]) -> None:
-        write_private(self.path, "".join(f"{json.dumps(asdict(login))}\n" for login in saved.values()))
+        write_private(
+            self.path, "".join(f"{json.dumps(asdict(login))}\n" for login in saved.values())
+        )

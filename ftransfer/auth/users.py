@@ -1,4 +1,5 @@
-"""The users file: TOML that a person edits, or `ftransfer user`. A mistake in it is told with its line and column.
+"""The users file: TOML that a person edits, or `ftransfer user`. A mistake in it is told with its
+line and column.
 
 [[user]]
 name = "ann"
@@ -27,7 +28,12 @@ from ftransfer.system.private_files import read_private, warn_if_readable
 from ftransfer.units import parse_count, parse_rate, parse_size
 
 _NEEDED = ("name", "password", "rights")
-_AMOUNTS = {"quota": parse_size, "quota_files": parse_count, "max_file": parse_size, "rate": parse_rate}
+_AMOUNTS = {
+    "quota": parse_size,
+    "quota_files": parse_count,
+    "max_file": parse_size,
+    "rate": parse_rate,
+}
 _KEYS = (*_NEEDED, *_AMOUNTS)
 _MAX_NAME = 64
 
@@ -43,7 +49,9 @@ class User:
 
 
 class _Mistake(Exception):
-    """A value that cannot be used: of the table with this number, under this key; `word` stands there literally."""
+    """A value that cannot be used: of the table with this number, under this key; `word` stands
+    there literally.
+    """
 
     def __init__(self, message: str, number: int, key: str | None = None, word: str = "") -> None:
         super().__init__(message)
@@ -56,7 +64,8 @@ def load_users(path: str) -> dict[str, User]:
     """Read a users file, and warn of one that everybody may read. Blocking.
 
     Raises:
-        BadFile: It cannot be read, or others may change it; or it has a mistake, which is told with line and column.
+        BadFile: It cannot be read, or others may change it; or it has a mistake, which is told with
+            line and column.
     """
     if not Path(path).exists():
         raise BadFile(f"{path}: there is no such file; ftransfer user add {path} NAME makes it")
@@ -74,8 +83,11 @@ def parse_users(text: str, path: str) -> dict[str, User]:
     except tomllib.TOMLDecodeError as error:
         raise BadFile(_syntax(str(error), text, path)) from error
     except (ValueError, RecursionError) as error:
-        # A number of thousands of digits, a thousand brackets: tomllib has no word of its own for them, nor a place.
-        raise BadFile(f"{path}: a number is too long, or brackets are nested too deeply; it must be TOML") from error
+        # A number of thousands of digits, a thousand brackets: tomllib has no word of its own for
+        # them, nor a place.
+        raise BadFile(
+            f"{path}: a number is too long, or brackets are nested too deeply; it must be TOML"
+        ) from error
     try:
         return _users(document)
     except _Mistake as mistake:
@@ -102,7 +114,11 @@ def _users(document: Mapping[str, Any]) -> dict[str, User]:
 def _user(number: int, table: Mapping[str, Any]) -> User:
     for key in table:
         if key not in _KEYS:
-            raise _Mistake(f"{escape(key)} is not known; the keys of a user are {', '.join(_KEYS)}", number, key)
+            raise _Mistake(
+                f"{escape(key)} is not known; the keys of a user are {', '.join(_KEYS)}",
+                number,
+                key,
+            )
     for key in _NEEDED:
         if key not in table:
             raise _Mistake(f"this user has no {key}", number)
@@ -110,7 +126,9 @@ def _user(number: int, table: Mapping[str, Any]) -> User:
     if why := why_no_name(name):
         raise _Mistake(why, number, "name")
     if not isinstance(password, str) or not is_hash(password):
-        raise _Mistake("the password is not a hash; ftransfer user passwd writes one", number, "password")
+        raise _Mistake(
+            "the password is not a hash; ftransfer user passwd writes one", number, "password"
+        )
     return User(name, password, _grants(number, table["rights"]), _allowance(number, table))
 
 
@@ -119,7 +137,10 @@ def why_no_name(name: object) -> str:
     if not isinstance(name, str) or not name:
         return "a name is a text that is not empty"
     if len(name) > _MAX_NAME or not name.isprintable() or name != name.strip():
-        return f"a name is printable, at most {_MAX_NAME} characters, and does not begin or end with a space"
+        return (
+            f"a name is printable, at most {_MAX_NAME} characters, and does not begin or end with a"
+            " space"
+        )
     return ""
 
 
@@ -143,9 +164,18 @@ def _grants(number: int, rights: object) -> tuple[Grant, ...]:
 
 def _allowance(number: int, table: Mapping[str, Any]) -> Allowance:
     found = {key: _amount(number, key, table[key]) for key in _AMOUNTS if key in table}
-    allowance = Allowance(found.get("quota"), found.get("max_file"), found.get("rate"), found.get("quota_files"))
-    if allowance.quota_bytes is not None and (allowance.max_file_bytes or 0) > allowance.quota_bytes:
-        raise _Mistake(f"max_file {table['max_file']} is more than quota {table['quota']} allows", number, "max_file")
+    allowance = Allowance(
+        found.get("quota"), found.get("max_file"), found.get("rate"), found.get("quota_files")
+    )
+    if (
+        allowance.quota_bytes is not None
+        and (allowance.max_file_bytes or 0) > allowance.quota_bytes
+    ):
+        raise _Mistake(
+            f"max_file {table['max_file']} is more than quota {table['quota']} allows",
+            number,
+            "max_file",
+        )
     return allowance
 
 
@@ -160,7 +190,9 @@ def _amount(number: int, key: str, value: object) -> int:
 
 
 def _words(words: object) -> str | Sequence[str]:
-    if isinstance(words, str) or (isinstance(words, list) and all(isinstance(word, str) for word in words)):
+    if isinstance(words, str) or (
+        isinstance(words, list) and all(isinstance(word, str) for word in words)
+    ):
         return words
     raise ValueError("rights are words in a text, or a list of words")
 
@@ -171,12 +203,17 @@ _HEADER = re.compile(r"^[ \t]*\[\[[ \t]*user[ \t]*\]\]", re.MULTILINE)
 
 
 def _place(text: str, mistake: _Mistake) -> tuple[int, int]:
-    """Give the line and column, from 1, of what a mistake is about; if it cannot be found, of its [[user]]."""
+    """Give the line and column, from 1, of what a mistake is about; if it cannot be found, of its
+    [[user]].
+    """
     start, end = section_of(text, mistake.number)
     found = start
     if mistake.key is not None:
-        quoted = rf"""(?:"{re.escape(mistake.key)}"|'{re.escape(mistake.key)}'|{re.escape(mistake.key) or "(?!)"})"""
-        if at := re.compile(rf"(?:^|[\s{{,.\[]){quoted}(?=[ \t]*[=.\]])", re.MULTILINE).search(text, start, end):
+        key = re.escape(mistake.key)
+        quoted = rf"""(?:"{key}"|'{key}'|{key or "(?!)"})"""
+        if at := re.compile(rf"(?:^|[\s{{,.\[]){quoted}(?=[ \t]*[=.\]])", re.MULTILINE).search(
+            text, start, end
+        ):
             found = at.start() + len(at[0]) - len(at[0].lstrip(" \t\r\n{,.["))
             if mistake.word and (word := text.find(mistake.word, at.end(), end)) >= 0:
                 found = word
@@ -185,7 +222,10 @@ def _place(text: str, mistake: _Mistake) -> tuple[int, int]:
 
 def section_of(text: str, number: int) -> tuple[int, int]:
     """Return where the table of a user begins and ends; of a number below 0, the whole text."""
-    headers = [found.start() + len(found[0]) - len(found[0].lstrip(" \t")) for found in _HEADER.finditer(text)]
+    headers = [
+        found.start() + len(found[0]) - len(found[0].lstrip(" \t"))
+        for found in _HEADER.finditer(text)
+    ]
     if not 0 <= number < len(headers):
         return 0, len(text)
     return headers[number], headers[number + 1] if number + 1 < len(headers) else len(text)

@@ -1,4 +1,6 @@
-"""Under which address others reach this machine: for the line to hand on, where a server listens on all of them."""
+"""Under which address others reach this machine: for the line to hand on, where a server listens on
+all of them.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ def own_address(host: str) -> str:
     if host not in ("0.0.0.0", "::"):
         return host
     # Of IPv4 first: it is listened on in either case, and shorter to read out.
-    found = _towards_the_world(socket.AF_INET) or (_towards_the_world(socket.AF_INET6) if host == "::" else "")
+    found = _towards_the_world(socket.AF_INET) or (
+        _towards_the_world(socket.AF_INET6) if host == "::" else ""
+    )
     return found or _of_interfaces() or socket.gethostname()
 
 
@@ -32,7 +36,9 @@ def _towards_the_world(family: socket.AddressFamily) -> str:
 
 
 def _of_interfaces() -> str:
-    """Give the first address of an interface that is not loopback, for a machine without a way out."""
+    """Give the first address of an interface that is not loopback, for a machine without a way
+    out.
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         for _, name in socket.if_nameindex():
             with contextlib.suppress(OSError):

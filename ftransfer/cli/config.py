@@ -1,7 +1,8 @@
 """`serve --config FILE`: a TOML file in which every flag has a key, read anew on SIGHUP.
 
-The keys are the flags themselves, with _ for -: there is no second list that could fall behind. What is on the command line comes
-before what is in the file. A mistake is one line with file, line and column.
+The keys are the flags themselves, with _ for -: there is no second list that could fall behind.
+What is on the command line comes before what is in the file. A mistake is one line with file, line
+and column.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ _MAX_BYTES = 1 << 20
 
 
 def read_config(path: str, context: Any) -> dict[str, Any]:
-    """Read a file and check each value as if it were given on the command line; give the values by the names of the parameters.
+    """Read a file and check each value as if it were given on the command line; give the values by
+    the names of the parameters.
 
     Args:
         context: Typer's context of the command.
@@ -38,8 +40,12 @@ def read_config(path: str, context: Any) -> dict[str, Any]:
         raise WrongUsage(_toml_mistake(path, text, str(error))) from error
     except (ValueError, RecursionError) as error:
         # tomllib has no word of its own for these, nor a place.
-        raise WrongUsage(f"{escape(path)}: is not TOML: a number is too long, or brackets are nested too deeply") from error
-    options = {option.name: option for option in context.command.params if option.name not in _NOT_IN_FILE}
+        raise WrongUsage(
+            f"{escape(path)}: is not TOML: a number is too long, or brackets are nested too deeply"
+        ) from error
+    options = {
+        option.name: option for option in context.command.params if option.name not in _NOT_IN_FILE
+    }
     return {key: _checked(path, text, key, value, options, context) for key, value in found.items()}
 
 
@@ -52,7 +58,13 @@ def _take_config(context: typer.Context, path: str | None) -> str | None:
 ConfigFile = Annotated[
     str | None,
     # Eager: the other parameters look for their defaults in what it reads.
-    typer.Option(metavar="FILE", callback=_take_config, is_eager=True, help="Read flags from a TOML file.", show_default=False),
+    typer.Option(
+        metavar="FILE",
+        callback=_take_config,
+        is_eager=True,
+        help="Read flags from a TOML file.",
+        show_default=False,
+    ),
 ]
 
 
@@ -66,7 +78,9 @@ def _text_of(path: str) -> str:
     except UnicodeDecodeError as error:
         raise WrongUsage(f"{escape(path)}: is not UTF-8") from error
     except (OSError, ValueError) as error:
-        raise WrongUsage(f"{escape(path)}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        raise WrongUsage(
+            f"{escape(path)}: cannot be read: {getattr(error, 'strerror', None) or error}"
+        ) from error
 
 
 def _toml_mistake(path: str, text: str, message: str) -> str:
@@ -77,13 +91,17 @@ def _toml_mistake(path: str, text: str, message: str) -> str:
     return f"{escape(path)}:{line}:{column}: is not TOML: {escape(what[:1].lower() + what[1:])}"
 
 
-def _checked(path: str, text: str, key: str, value: Any, options: Mapping[str, Any], context: Any) -> Any:
+def _checked(
+    path: str, text: str, key: str, value: Any, options: Mapping[str, Any], context: Any
+) -> Any:
     line, column = position_of(text, key)
     where = f"{escape(path)}:{line}:{column}"
     option = options.get(key)
     if option is None:
         near = difflib.get_close_matches(key.replace("-", "_"), options, 1)
-        hint = f"; did you mean {near[0]}?" if near else f"; the keys are {', '.join(sorted(options))}"
+        hint = (
+            f"; did you mean {near[0]}?" if near else f"; the keys are {', '.join(sorted(options))}"
+        )
         raise WrongUsage(f"{where}: unknown key {escape(key)}{hint}")
     value = _of_type(where, key, value, option)
     if option.callback is not None:
@@ -126,7 +144,9 @@ def _takes(wanted: Any, option: Any) -> bool:
 
 
 def position_of(text: str, key: str) -> tuple[int, int]:
-    """Give the line and column, from 1, at which a key of the top level (or a table of that name) stands in a TOML text."""
+    """Give the line and column, from 1, at which a key of the top level (or a table of that name)
+    stands in a TOML text.
+    """
     quoted = "|".join(re.escape(form) for form in (key, f'"{key}"', f"'{key}'"))
     found = re.search(rf"^[ \t]*\[*[ \t]*({quoted})[ \t]*[=.\]]", text, re.MULTILINE)
     if found is None:

@@ -31,7 +31,9 @@ A script stops at its first failure and gives its exit code. Lines that begin wi
 
 
 def connect(host: Host, port: Port, name: As = "") -> None:
-    """Open a shell on a share. Without a terminal it carries out the lines that it reads from stdin."""
+    """Open a shell on a share. Without a terminal it carries out the lines that it reads from
+    stdin.
+    """
     if sys.stdin is None:
         raise WrongUsage("stdin is closed; connect reads its commands from there")
     is_interactive = sys.stdin.isatty()
@@ -43,7 +45,9 @@ async def _connect(host: str, port: int, name: str, *, is_interactive: bool) -> 
     from ftransfer.shell.context import RemoteConnection, ShellContext
 
     width = (lambda: shutil.get_terminal_size().columns) if sys.stdout.isatty() else None
-    console = Console(sys.stdout, sys.stderr, width=width, shows_progress=is_interactive and sys.stderr.isatty())
+    console = Console(
+        sys.stdout, sys.stderr, width=width, shows_progress=is_interactive and sys.stderr.isatty()
+    )
     refused: list[RequestError] = []
     async with connection_to(host, port, name=name, on_name_refused=refused.append) as share:
         shell = ShellContext(RemoteConnection(share, console.note), console, Path.cwd())  # noqa: ASYNC240 - asks the kernel only

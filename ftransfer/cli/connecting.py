@@ -23,8 +23,10 @@ def connection_to(
     """Give the connection, to be entered.
 
     Args:
-        retries: How often a broken transfer is tried again without progress; None: for as long as the rules of the library say.
-        durable: Whether what is received, or sent, is brought to the disk before it is said to be there.
+        retries: How often a broken transfer is tried again without progress; None: for as long as
+            the rules of the library say.
+        durable: Whether what is received, or sent, is brought to the disk before it is said to be
+            there.
         name: What we are called there; "" for user@host.
         on_name_refused: Called if the server does not take the name, in place of an error.
     """
@@ -36,5 +38,12 @@ def connection_to(
     # What an interrupted command leaves is gone on with when it is run again.
     security = chosen_way().security()
     return connect(
-        host, port, retry=rules, security=security, durable=durable, keep_cancelled=True, name=name, on_name_refused=on_name_refused
+        host,
+        port,
+        retry=rules,
+        security=security,
+        durable=durable,
+        keep_cancelled=True,
+        name=name,
+        on_name_refused=on_name_refused,
     )

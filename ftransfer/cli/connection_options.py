@@ -1,4 +1,6 @@
-"""The way to a server: options that every command with HOST and PORT takes, from the command line and the environment."""
+"""The way to a server: options that every command with HOST and PORT takes, from the command line
+and the environment.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,12 @@ class ConnectionOptions(NamedTuple):
 
     def check(self) -> None:
         """Raise WrongUsage if one option contradicts another, or makes no sense."""
-        needs_tls = {"--tls": self.tls, "--fingerprint": self.fingerprint, "--ca": self.ca, "--cert": self.cert}
+        needs_tls = {
+            "--tls": self.tls,
+            "--fingerprint": self.fingerprint,
+            "--ca": self.ca,
+            "--cert": self.cert,
+        }
         for option, given in needs_tls.items():
             if self.plain and given:
                 raise WrongUsage(f"--plain and {option} contradict each other; choose one")
@@ -54,7 +61,9 @@ class ConnectionOptions(NamedTuple):
             try:
                 parse_fingerprint(self.fingerprint)
             except ValueError as error:
-                raise WrongUsage(f"--fingerprint {printable(self.fingerprint[:80])}: {error}") from error
+                raise WrongUsage(
+                    f"--fingerprint {printable(self.fingerprint[:80])}: {error}"
+                ) from error
 
     def security(self) -> Security:
         """Give what the library is told.
@@ -94,22 +103,45 @@ def chosen_way() -> ConnectionOptions:
 def _way_of(
     tls: Annotated[bool, Option("--tls", help="Encrypt, also on this machine.")] = False,
     plain: Annotated[bool, Option("--plain", help="Do not encrypt, even over a network.")] = False,
-    fingerprint: Annotated[str, Option(metavar="F", help="The server's key must have this fingerprint.", show_default=False)] = "",
-    ca: Annotated[
-        str, Option(metavar="FILE", help="File of CAs to trust, or system for those of the system.", show_default=False)
+    fingerprint: Annotated[
+        str,
+        Option(
+            metavar="F", help="The server's key must have this fingerprint.", show_default=False
+        ),
     ] = "",
-    cert: Annotated[str, Option(metavar="FILE", help="Certificate to show to the server.", show_default=False)] = "",
-    key: Annotated[str, Option(metavar="FILE", help="Its key, if it is in another file.", show_default=False)] = "",
-    user: Annotated[str, Option(metavar="NAME", help="Log in under this name.", show_default=False)] = "",
+    ca: Annotated[
+        str,
+        Option(
+            metavar="FILE",
+            help="File of CAs to trust, or system for those of the system.",
+            show_default=False,
+        ),
+    ] = "",
+    cert: Annotated[
+        str, Option(metavar="FILE", help="Certificate to show to the server.", show_default=False)
+    ] = "",
+    key: Annotated[
+        str, Option(metavar="FILE", help="Its key, if it is in another file.", show_default=False)
+    ] = "",
+    user: Annotated[
+        str, Option(metavar="NAME", help="Log in under this name.", show_default=False)
+    ] = "",
     token_file: Annotated[
-        str, Option(metavar="FILE", help="File with the token or password; or FTRANSFER_TOKEN holds it.", show_default=False)
+        str,
+        Option(
+            metavar="FILE",
+            help="File with the token or password; or FTRANSFER_TOKEN holds it.",
+            show_default=False,
+        ),
     ] = "",
 ) -> ConnectionOptions:
     return ConnectionOptions(tls, plain, fingerprint, ca, cert, key, user, token_file)
 
 
 def over_way(function: Callable[..., object]) -> Callable[..., object]:
-    """Give a command that takes the options of the way behind its own, and asks for a secret if one is wanted."""
+    """Give a command that takes the options of the way behind its own, and asks for a secret if one
+    is wanted.
+    """
     own = inspect.signature(function, eval_str=True)
     shared = inspect.signature(_way_of, eval_str=True).parameters
 

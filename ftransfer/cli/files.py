@@ -15,7 +15,15 @@ from ftransfer.cli.runtime.running import run
 from ftransfer.cli.runtime.streams import only_show
 from ftransfer.client.paths import from_root
 from ftransfer.shell.attempts import Attempts
-from ftransfer.shell.formatting import checksum_line, explain, partial_line, partials_line, removed_line, short_name, stat_lines
+from ftransfer.shell.formatting import (
+    checksum_line,
+    explain,
+    partial_line,
+    partials_line,
+    removed_line,
+    short_name,
+    stat_lines,
+)
 from ftransfer.shell.targets import into_folder_if_one
 
 if TYPE_CHECKING:
@@ -60,7 +68,9 @@ Examples:
   ftransfer partials --clear localhost 9021 backup.tar
 """
 
-Names = Annotated[list[str], Argument(metavar="NAME", help="Files or folders in the share.", show_default=False)]
+Names = Annotated[
+    list[str], Argument(metavar="NAME", help="Files or folders in the share.", show_default=False)
+]
 
 
 def stat(host: Host, port: Port, names: Names, as_json: Json = False) -> None:
@@ -89,7 +99,9 @@ def mkdir(
     host: Host,
     port: Port,
     names: Names,
-    parents: Annotated[bool, Option("--parents", "-p", help="Folders above too; no error if it is there.")] = False,
+    parents: Annotated[
+        bool, Option("--parents", "-p", help="Folders above too; no error if it is there.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Make folders in the share."""
@@ -105,8 +117,12 @@ def mv(
     host: Host,
     port: Port,
     old: Annotated[str, Argument(metavar="OLD", help="The file or folder to move.")],
-    new: Annotated[str, Argument(metavar="NEW", help="Its new name; NEW/ moves it into that folder.")],
-    force: Annotated[bool, Option("--force", "-f", help="Replace a file that has the new name.")] = False,
+    new: Annotated[
+        str, Argument(metavar="NEW", help="Its new name; NEW/ moves it into that folder.")
+    ],
+    force: Annotated[
+        bool, Option("--force", "-f", help="Replace a file that has the new name.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Move or rename a file or folder within the share, in one step."""
@@ -118,7 +134,11 @@ def mv(
             return to
 
         to = await into_folder_if_one(client, move, target, name.rstrip("/").rsplit("/", 1)[-1])
-        return json.dumps({"name": name, "did": "moved", "to": to}) if as_json else f"moved {short_name(name)} to {short_name(to)}"
+        return (
+            json.dumps({"name": name, "did": "moved", "to": to})
+            if as_json
+            else f"moved {short_name(name)} to {short_name(to)}"
+        )
 
     run(_each(host, port, [old], one))
 
@@ -127,14 +147,20 @@ def rm(
     host: Host,
     port: Port,
     names: Names,
-    recursive: Annotated[bool, Option("--recursive", "-r", help="Folders with all their content.")] = False,
+    recursive: Annotated[
+        bool, Option("--recursive", "-r", help="Folders with all their content.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Remove files and folders from the share, for good."""
 
     async def one(client: Client, name: str) -> str:
         count = await client.remove(name, recursive=recursive)
-        return json.dumps({"name": name, "did": "removed", "removed": count}) if as_json else removed_line(name, count)
+        return (
+            json.dumps({"name": name, "did": "removed", "removed": count})
+            if as_json
+            else removed_line(name, count)
+        )
 
     run(_each(host, port, names, one))
 
@@ -142,10 +168,20 @@ def rm(
 def partials(
     host: Host,
     port: Port,
-    path: Annotated[str, Argument(metavar="PATH", help="Only those of this file, or below this folder.")] = "",
-    clear: Annotated[bool, Option("--clear", help="Remove them, but none that is running.")] = False,
+    path: Annotated[
+        str, Argument(metavar="PATH", help="Only those of this file, or below this folder.")
+    ] = "",
+    clear: Annotated[
+        bool, Option("--clear", help="Remove them, but none that is running.")
+    ] = False,
     older: Annotated[
-        str, Option("--older", metavar="AGE", help="Only those untouched for so long: 90s, 12h, 7d.", show_default=False)
+        str,
+        Option(
+            "--older",
+            metavar="AGE",
+            help="Only those untouched for so long: 90s, 12h, 7d.",
+            show_default=False,
+        ),
     ] = "0",
     as_json: Json = False,
 ) -> None:
@@ -158,8 +194,11 @@ def partials(
     note(partials_line(found, cleared=clear))
 
 
-async def _each(host: str, port: int, names: Sequence[str], one: Callable[[Client, str], Awaitable[str]]) -> None:
-    """Do something to each name and print what it gives; an error of one does not keep the others from it.
+async def _each(
+    host: str, port: int, names: Sequence[str], one: Callable[[Client, str], Awaitable[str]]
+) -> None:
+    """Do something to each name and print what it gives; an error of one does not keep the others
+    from it.
 
     Raises:
         SomeFailed: Some of several failed, which has been told.
@@ -174,11 +213,18 @@ async def _each(host: str, port: int, names: Sequence[str], one: Callable[[Clien
     attempts.finish()
 
 
-async def _partials(host: str, port: int, path: str, *, clear: bool, older_s: int) -> Sequence[Partial]:
+async def _partials(
+    host: str, port: int, path: str, *, clear: bool, older_s: int
+) -> Sequence[Partial]:
     async with connection_to(host, port) as client:
         return await (client.clear_partials if clear else client.partials)(path, older_s=older_s)
 
 
 def _partial_record(partial: Partial) -> dict[str, object]:
-    record: dict[str, object] = {"name": partial.name, "kept": partial.kept, "size": partial.size, "mtime_ns": partial.mtime_ns}
+    record: dict[str, object] = {
+        "name": partial.name,
+        "kept": partial.kept,
+        "size": partial.size,
+        "mtime_ns": partial.mtime_ns,
+    }
     return record | ({"owner": partial.owner} if partial.owner else {})

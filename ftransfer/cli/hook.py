@@ -33,7 +33,9 @@ class Hook:
             raise WrongUsage(f"--exec: there is no program {printable(self._words[0])}")
 
     async def run(self, event: LiveEvent, path: str) -> None:
-        """Run it, and wait until it has ended; a failure is told, and is no reason to watch no more."""
+        """Run it, and wait until it has ended; a failure is told, and is no reason to watch no
+        more.
+        """
         program = printable(self._words[0])
         try:
             process = await asyncio.create_subprocess_exec(
@@ -64,7 +66,9 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 
 def environment(event: LiveEvent, path: str) -> dict[str, str]:
-    """Give the environment of the command: the user's own without what is meant for us, secrets above all, and the event."""
+    """Give the environment of the command: the user's own without what is meant for us, secrets
+    above all, and the event.
+    """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
     told = {"EVENT": event_to_notice(event).what, "NAME": "", "PATH": ""}
     if isinstance(event, Change):
@@ -82,7 +86,9 @@ def environment(event: LiveEvent, path: str) -> dict[str, str]:
 
 
 def _as_value(text: str) -> str:
-    """Give text that an environment can hold; a server may say anything where no name is asked for."""
+    """Give text that an environment can hold; a server may say anything where no name is asked
+    for.
+    """
     try:
         return text if b"\0" not in os.fsencode(text) else escape(text)
     except UnicodeEncodeError:

@@ -1,4 +1,6 @@
-"""The flags of `serve` that bound what others may do: their words, what contradicts what, and the objects that they stand for."""
+"""The flags of `serve` that bound what others may do: their words, what contradicts what, and the
+objects that they stand for.
+"""
 
 from __future__ import annotations
 
@@ -46,16 +48,27 @@ _TIME: dict[str, Any] = {"callback": _amount(parse_time, 0.1), "metavar": "TIME"
 MaxSessions = Annotated[int, Option(callback=_count, help="Sessions at once.")]
 MaxSourceSessions = Annotated[
     int | None,
-    Option(callback=_count, help="Sessions at once from one address or IPv6 /64; 256, and for loopback no bound of its own."),
+    Option(
+        callback=_count,
+        help=(
+            "Sessions at once from one address or IPv6 /64; 256, and for loopback no bound of its"
+            " own."
+        ),
+    ),
 ]
-MaxUnproven = Annotated[int, Option(callback=_count, help="Of these, such as have not yet logged in or said a command.")]
+MaxUnproven = Annotated[
+    int, Option(callback=_count, help="Of these, such as have not yet logged in or said a command.")
+]
 TrustFrom = Annotated[
     list[str] | None,
     Option(
         "--trust-from",
         metavar="ADDRESS",
         callback=_check_networks,
-        help="An address or network without a cap of its own and without penalties, as of a load balancer; may be repeated.",
+        help=(
+            "An address or network without a cap of its own and without penalties, as of a load"
+            " balancer; may be repeated."
+        ),
         show_default=False,
     ),
 ]
@@ -65,25 +78,50 @@ LineTime = Annotated[str, Option(**_TIME, help="From the first byte of a command
 IdleTime = Annotated[str, Option(**_TIME, help="How long a session may stay without a command.")]
 StallTime = Annotated[str, Option(**_TIME, help="How long a transfer may stand still.")]
 QuietTime = Annotated[str, Option(**_TIME, help="How long a transfer may live on heartbeats.")]
-StallDetector = Annotated[str, Option(**{**_SIZE, "show_default": True}, help="What a transfer must move in each stall time.")]
-MaxLine = Annotated[str, Option(**{**_SIZE, "callback": _amount(parse_size, 1024)}, help="The longest command line; 64K.")]
-MaxFrame = Annotated[str, Option(**{**_SIZE, "callback": _amount(parse_size, 65536)}, help="The largest frame; 4M.")]
+StallDetector = Annotated[
+    str,
+    Option(**{**_SIZE, "show_default": True}, help="What a transfer must move in each stall time."),
+]
+MaxLine = Annotated[
+    str,
+    Option(
+        **{**_SIZE, "callback": _amount(parse_size, 1024)}, help="The longest command line; 64K."
+    ),
+]
+MaxFrame = Annotated[
+    str, Option(**{**_SIZE, "callback": _amount(parse_size, 65536)}, help="The largest frame; 4M.")
+]
 Quota = Annotated[str | None, Option(**_SIZE, help="All files and partials together, at most.")]
-UserQuota = Annotated[str | None, Option(**_SIZE, help="The same for what lies where one user may write.")]
-QuotaFiles = Annotated[str | None, Option(**_FILES, help="The number of files, folders and links together, at most.")]
-UserQuotaFiles = Annotated[str | None, Option(**_FILES, help="The same for what lies where one user may write.")]
-KeepFree = Annotated[str | None, Option(**_SIZE, help="Leave so much of the disk free, and room for files.")]
+UserQuota = Annotated[
+    str | None, Option(**_SIZE, help="The same for what lies where one user may write.")
+]
+QuotaFiles = Annotated[
+    str | None, Option(**_FILES, help="The number of files, folders and links together, at most.")
+]
+UserQuotaFiles = Annotated[
+    str | None, Option(**_FILES, help="The same for what lies where one user may write.")
+]
+KeepFree = Annotated[
+    str | None, Option(**_SIZE, help="Leave so much of the disk free, and room for files.")
+]
 MaxFile = Annotated[str | None, Option(**_SIZE, help="The largest file that may be put.")]
-Rate = Annotated[str | None, Option(**_RATE, help="Bytes a second for all sessions together, such as 10M.")]
-UserRate = Annotated[str | None, Option(**_RATE, help="The same for each user; without a login, for each address.")]
+Rate = Annotated[
+    str | None, Option(**_RATE, help="Bytes a second for all sessions together, such as 10M.")
+]
+UserRate = Annotated[
+    str | None, Option(**_RATE, help="The same for each user; without a login, for each address.")
+]
 SessionRate = Annotated[str | None, Option(**_RATE, help="The same for each session.")]
-AuditFile = Annotated[str | None, Option(metavar="FILE", help="Record who did what, a JSON line for each.", show_default=False)]
+AuditFile = Annotated[
+    str | None,
+    Option(metavar="FILE", help="Record who did what, a JSON line for each.", show_default=False),
+]
 
 # What is read anew on SIGHUP; all else needs a restart.
 RELOADED = frozenset(
-    "max_sessions max_source_sessions max_unproven trust_from handshake_time login_time line_time idle_time stall_time quiet_time "
-    "least_progress max_line max_frame quota user_quota quota_files user_quota_files keep_free max_file rate user_rate "
-    "session_rate".split()
+    "max_sessions max_source_sessions max_unproven trust_from handshake_time login_time line_time"
+    " idle_time stall_time quiet_time least_progress max_line max_frame quota user_quota"
+    " quota_files user_quota_files keep_free max_file rate user_rate session_rate".split()
 )
 
 _ADVICE = "choose one"
@@ -91,7 +129,14 @@ _EXCLUSIVE = (
     ("read_only", "drop_box", "one takes no file, the other nothing else"),
     *(
         (("read_only", name, "nothing can be put, so there is nothing to bound"))
-        for name in ("quota", "user_quota", "quota_files", "user_quota_files", "keep_free", "max_file")
+        for name in (
+            "quota",
+            "user_quota",
+            "quota_files",
+            "user_quota_files",
+            "keep_free",
+            "max_file",
+        )
     ),
 )
 # The first may not be more than the second; only what was given counts.
@@ -112,17 +157,22 @@ def refuse_contradictions(values: Mapping[str, Any], given: Callable[[str], str]
     """Refuse flags that cannot both be meant.
 
     Args:
-        given: Name of a parameter -> how the user said it ("--quota", "quota in FILE"), "" if it is the default.
+        given: Name of a parameter -> how the user said it ("--quota", "quota in FILE"), "" if it is
+            the default.
 
     Raises:
         WrongUsage: It names both.
     """
     for one, other, why in _EXCLUSIVE:
         if values.get(one) and values.get(other) and given(one) and given(other):
-            raise WrongUsage(f"{given(one)} and {given(other)} contradict each other: {why}; {_ADVICE}")
+            raise WrongUsage(
+                f"{given(one)} and {given(other)} contradict each other: {why}; {_ADVICE}"
+            )
     for less, more, parse in _ORDERED:
         if given(less) and given(more) and parse(str(values[less])) > parse(str(values[more])):
-            wanted = f"{given(less)} {values[less]} is more than {given(more)} {values[more]} allows"
+            wanted = (
+                f"{given(less)} {values[less]} is more than {given(more)} {values[more]} allows"
+            )
             raise WrongUsage(f"{wanted}; raise the one or lower the other")
 
 
@@ -162,7 +212,10 @@ def bounds_of(values: Mapping[str, Any]) -> QuotaLimits:
             quota_files=_count_of(values["quota_files"]),
             max_file_bytes=_size(values["max_file"]),
         ),
-        each=Allowance(quota_bytes=_size(values["user_quota"]), quota_files=_count_of(values["user_quota_files"])),
+        each=Allowance(
+            quota_bytes=_size(values["user_quota"]),
+            quota_files=_count_of(values["user_quota_files"]),
+        ),
         keep_free_bytes=_size(values["keep_free"]),
     )
 
@@ -170,7 +223,9 @@ def bounds_of(values: Mapping[str, Any]) -> QuotaLimits:
 def rates_of(values: Mapping[str, Any]) -> RateBounds:
     from ftransfer.service.bandwidth import RateBounds
 
-    return RateBounds(_rate(values["rate"]), _rate(values["user_rate"]), _rate(values["session_rate"]))
+    return RateBounds(
+        _rate(values["rate"]), _rate(values["user_rate"]), _rate(values["session_rate"])
+    )
 
 
 def _size(text: str | None) -> int | None:

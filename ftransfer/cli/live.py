@@ -51,8 +51,9 @@ Examples:
   ftransfer watch --get ./incoming localhost 9021 incoming
   ftransfer watch --get ./incoming --exec ./process.sh localhost 9021 incoming
 
---exec finds in its environment: FTRANSFER_EVENT (created, changed, moved, removed, rescan or missed), FTRANSFER_NAME,
-FTRANSFER_OLD, FTRANSFER_KIND, FTRANSFER_SIZE, FTRANSFER_DIGEST, FTRANSFER_BY, and with --get FTRANSFER_PATH, the local file.
+--exec finds in its environment: FTRANSFER_EVENT (created, changed, moved, removed, rescan or
+missed), FTRANSFER_NAME, FTRANSFER_OLD, FTRANSFER_KIND, FTRANSFER_SIZE, FTRANSFER_DIGEST,
+FTRANSFER_BY, and with --get FTRANSFER_PATH, the local file.
 Of your own environment it finds nothing that begins with FTRANSFER_: FTRANSFER_TOKEN is not for it.
 """
 
@@ -66,7 +67,9 @@ Text = Annotated[str, Argument(metavar="TEXT", help="One line of text.")]
 
 
 def who(host: Host, port: Port, as_json: Json = False) -> None:
-    """List who is connected. Each line says who, from where, since when, and what is being transferred."""
+    """List who is connected. Each line says who, from where, since when, and what is being
+    transferred.
+    """
     from ftransfer.shell.people import presence_lines, presence_record
 
     only_show()
@@ -83,7 +86,10 @@ def say(host: Host, port: Port, text: Text, name: As = "", as_json: Json = False
 def tell(
     host: Host,
     port: Port,
-    to: Annotated[str, Argument(metavar="NAME", help="Whom: a name that who shows, without its ?, or #NUMBER.")],
+    to: Annotated[
+        str,
+        Argument(metavar="NAME", help="Whom: a name that who shows, without its ?, or #NUMBER."),
+    ],
     text: Text,
     name: As = "",
     as_json: Json = False,
@@ -97,14 +103,31 @@ def tell(
 def watch(
     host: Host,
     port: Port,
-    path: Annotated[str, Argument(metavar="PATH", help="Folder or file in the share.", show_default=False)] = "",
-    dest: Annotated[str, Option("--get", metavar="DEST", help="Keep this folder up to date with PATH.", show_default=False)] = "",
-    delete: Annotated[bool, Option("--delete", help="With --get: remove from DEST what goes there.")] = False,
-    command: Annotated[str, Option("--exec", metavar="CMD", help="Run a command for each event.", show_default=False)] = "",
+    path: Annotated[
+        str, Argument(metavar="PATH", help="Folder or file in the share.", show_default=False)
+    ] = "",
+    dest: Annotated[
+        str,
+        Option(
+            "--get",
+            metavar="DEST",
+            help="Keep this folder up to date with PATH.",
+            show_default=False,
+        ),
+    ] = "",
+    delete: Annotated[
+        bool, Option("--delete", help="With --get: remove from DEST what goes there.")
+    ] = False,
+    command: Annotated[
+        str,
+        Option("--exec", metavar="CMD", help="Run a command for each event.", show_default=False),
+    ] = "",
     name: As = "",
     as_json: Json = False,
 ) -> None:
-    """Say what changes, a line for each file, until interrupted. Begins again by itself when the connection was lost."""
+    """Say what changes, a line for each file, until interrupted. Begins again by itself when the
+    connection was lost.
+    """
     if delete and not dest:
         raise WrongUsage("--delete is about the folder that --get names")
     told = _Told(_hook_of(command), as_json=as_json)
@@ -114,13 +137,18 @@ def watch(
 
 
 def chat(host: Host, port: Port, name: As = "") -> None:
-    """Hear what others say and do, and answer. Without a terminal it says the lines that it reads from stdin."""
+    """Hear what others say and do, and answer. Without a terminal it says the lines that it reads
+    from stdin.
+    """
     if sys.stdin is None:
         raise WrongUsage("stdin is closed; chat reads from there what to say")
     is_interactive = sys.stdin.isatty()
     refused: list[RequestError] = []
     connection = connection_to(host, port, name=name, on_name_refused=refused.append)
-    run(_chat(connection, host, refused, is_interactive=is_interactive), keeps_interrupt=is_interactive)
+    run(
+        _chat(connection, host, refused, is_interactive=is_interactive),
+        keeps_interrupt=is_interactive,
+    )
 
 
 async def _who(connection: Connection) -> list[Presence]:
@@ -158,7 +186,9 @@ class _Told:
         self._as_json = as_json
 
     async def event(self, event: LiveEvent, path: str) -> None:
-        """Tell of an event; `path` is the local file it is about, if any. Waits until the command has ended."""
+        """Tell of an event; `path` is the local file it is about, if any. Waits until the command
+        has ended.
+        """
         from ftransfer.shell.people import event_line, event_record
 
         sys.stdout.write(f"{event_record(event) if self._as_json else event_line(event)}\n")
@@ -170,13 +200,18 @@ class _Told:
         note(f"ftransfer: {explain(error)}")
 
 
-async def _watch(connection: Connection, path: str, dest: str, told: _Told, *, delete: bool) -> None:
+async def _watch(
+    connection: Connection, path: str, dest: str, told: _Told, *, delete: bool
+) -> None:
     async with connection as client:
         if dest:
             await _follow(client, path, dest, told, delete=delete)
             return
         async with client.watching(path) as events:
-            note(f"watching /{printable(path.strip('/'))} as session #{client.hello.session}; Ctrl-C ends it")
+            note(
+                f"watching /{printable(path.strip('/'))} as session #{client.hello.session}; Ctrl-C"
+                " ends it"
+            )
             async for event in events:
                 await told.event(event, "")
 
@@ -184,12 +219,16 @@ async def _watch(connection: Connection, path: str, dest: str, told: _Told, *, d
 async def _follow(client: Client, path: str, dest: str, told: _Told, *, delete: bool) -> None:
     from ftransfer.client.trees.mirror import Mirror
 
-    follower = Mirror(client, path, dest, delete=delete, on_event=told.event, on_failure=told.failure)
+    follower = Mirror(
+        client, path, dest, delete=delete, on_event=told.event, on_failure=told.failure
+    )
     note(f"keeping {printable(dest)} up to date with /{printable(path.strip('/'))}; Ctrl-C ends it")
     await follower.run()
 
 
-async def _chat(connection: Connection, host: str, refused: list[RequestError], *, is_interactive: bool) -> None:
+async def _chat(
+    connection: Connection, host: str, refused: list[RequestError], *, is_interactive: bool
+) -> None:
     from ftransfer.shell.chat import HELP, chat, typed_lines
     from ftransfer.shell.console import Console
     from ftransfer.shell.live_view import LiveView

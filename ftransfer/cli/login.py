@@ -1,4 +1,6 @@
-"""login and logout: a secret that is kept for one server, so that it need not be given each time."""
+"""login and logout: a secret that is kept for one server, so that it need not be given each
+time.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,8 @@ Examples:
   ftransfer login server.example 9021 --user ann
   ftransfer login server.example 9021 --token-file token.txt
 
-The secret is asked for, or comes from FTRANSFER_TOKEN, --token-file or a pipe. It is kept in a file for you alone,
-and sent to that server only, as long as it shows the same key.
+The secret is asked for, or comes from FTRANSFER_TOKEN, --token-file or a pipe. It is kept in a file
+for you alone, and sent to that server only, as long as it shows the same key.
 """
 
 LOGOUT_EXAMPLES = """\b

@@ -39,13 +39,16 @@ def parse_age(text: str) -> int:
     try:
         return int(parse_time(text))
     except ValueError as error:
-        raise WrongUsage(f"{printable(text)} is not an age; write for example 90s, 15m, 12h or 7d") from error
+        raise WrongUsage(
+            f"{printable(text)} is not an age; write for example 90s, 15m, 12h or 7d"
+        ) from error
 
 
 def checked_by(check: Callable[[str], object]) -> Callable[[str | None], str | None]:
     """Make a callback for a flag that refuses what `check` raises for; the text stays text.
 
-    So what is wrong with a flag is told before anything is done, and in the configuration file with its place.
+    So what is wrong with a flag is told before anything is done, and in the configuration file with
+    its place.
 
     Args:
         check: Raises ValueError or WrongUsage with a message for people.
@@ -68,22 +71,49 @@ def _check_count(count: int | None) -> int | None:
     return count
 
 
-Host = Annotated[str, Argument(metavar="HOST", help="Name or address of the server.", callback=strip_brackets)]
+Host = Annotated[
+    str, Argument(metavar="HOST", help="Name or address of the server.", callback=strip_brackets)
+]
 Port = Annotated[int, Argument(metavar="PORT", help="Its port.", callback=_check_port)]
 Json = Annotated[bool, Option("--json", help="Write results as JSON, one object on each line.")]
-As = Annotated[str, Option("--as", metavar="NAME", help="What you are called there; else user@host.", show_default=False)]
+As = Annotated[
+    str,
+    Option(
+        "--as",
+        metavar="NAME",
+        help="What you are called there; else user@host.",
+        show_default=False,
+    ),
+]
 Retries = Annotated[
     int | None,
     Option(
         "--retries",
         metavar="N",
         callback=_check_count,
-        help="Give up after N tries without progress; 0 for no second try. Without it: after five minutes.",
+        help=(
+            "Give up after N tries without progress; 0 for no second try. Without it: after five"
+            " minutes."
+        ),
     ),
 ]
-NoFsync = Annotated[bool, Option("--no-fsync", help="Do not wait for the disk; a power cut may cost the file.")]
-Offset = Annotated[int, Option("--offset", metavar="N", callback=_check_count, help="Begin at this byte.", show_default=False)]
-Length = Annotated[int | None, Option("--length", metavar="N", callback=_check_count, help="Receive at most N bytes.")]
+NoFsync = Annotated[
+    bool, Option("--no-fsync", help="Do not wait for the disk; a power cut may cost the file.")
+]
+Offset = Annotated[
+    int,
+    Option(
+        "--offset",
+        metavar="N",
+        callback=_check_count,
+        help="Begin at this byte.",
+        show_default=False,
+    ),
+]
+Length = Annotated[
+    int | None,
+    Option("--length", metavar="N", callback=_check_count, help="Receive at most N bytes."),
+]
 Streams = Annotated[
     int | None,
     Option(

@@ -1,4 +1,6 @@
-"""What a command leaves behind: results as text or JSON lines, an error as one line, an exit code."""
+"""What a command leaves behind: results as text or JSON lines, an error as one line, an exit
+code.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,15 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ftransfer.errors import AuthError, BadFile, ChannelError, DigestMismatch, FtransferError, ProtocolError, ServerStopping
+from ftransfer.errors import (
+    AuthError,
+    BadFile,
+    ChannelError,
+    DigestMismatch,
+    FtransferError,
+    ProtocolError,
+    ServerStopping,
+)
 from ftransfer.shell.errors import Interrupted, ScriptFailed, SomeFailed, WrongUsage
 from ftransfer.shell.formatting import entry_line, explain, receipt_line
 from ftransfer.storage.base import FILE, Entry
@@ -30,7 +40,11 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (DigestMismatch, NOT_VERIFIED),
     (AuthError, NOT_TRUSTED),
     (ChannelError, NO_CONNECTION),
-    (ProtocolError, NO_CONNECTION),  # nothing more can be said over a connection that is out of step
+    # Nothing more can be said over a connection that is out of step
+    (
+        ProtocolError,
+        NO_CONNECTION,
+    ),
     (ServerStopping, NO_CONNECTION),
 )
 

@@ -7,7 +7,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ftransfer.cli.config import read_config
-from ftransfer.cli.limit_options import RELOADED, bounds_of, limits_of, rates_of, refuse_contradictions, trusted_of
+from ftransfer.cli.limit_options import (
+    RELOADED,
+    bounds_of,
+    limits_of,
+    rates_of,
+    refuse_contradictions,
+    trusted_of,
+)
 from ftransfer.names import escape
 from ftransfer.shell.errors import WrongUsage
 
@@ -20,7 +27,8 @@ log = logging.getLogger("ftransfer.server")
 
 
 class Settings:
-    """The values of all flags of `serve`: from the command line, else from the file, else the defaults.
+    """The values of all flags of `serve`: from the command line, else from the file, else the
+    defaults.
 
     Args:
         context: Typer's context of the command.
@@ -35,7 +43,9 @@ class Settings:
         refuse_contradictions(self.values, self._given)
 
     def reload(self, server: Server, share: Share, audit: Audit | None) -> None:
-        """Read the file anew and set what can be set while the server runs; a mistake leaves all as it was, and is logged."""
+        """Read the file anew and set what can be set while the server runs; a mistake leaves all as
+        it was, and is logged.
+        """
         if audit is not None:
             audit.reopen()
         if self._path is None:
@@ -55,17 +65,24 @@ class Settings:
         server.limiter.trusted = trusted_of(self.values)
         server.rates.change(rates_of(self.values))
         share.quota.bounds = bounds_of(self.values)
-        fixed = sorted(name for name in before if name not in RELOADED and before[name] != self.values[name])
+        fixed = sorted(
+            name for name in before if name not in RELOADED and before[name] != self.values[name]
+        )
         log.info("settings: read from %s", escape(self._path))
         if fixed:
-            log.warning("settings: not taken up: %s cannot change while the server runs; restart it", ", ".join(fixed))
+            log.warning(
+                "settings: not taken up: %s cannot change while the server runs; restart it",
+                ", ".join(fixed),
+            )
 
     def _value(self, name: str, found: Mapping[str, Any]) -> Any:
         if name in self._on_line or name in ("folder", "config"):
             return self.values[name]
         if name in found:
             return found[name]
-        return next(option.default for option in self._context.command.params if option.name == name)
+        return next(
+            option.default for option in self._context.command.params if option.name == name
+        )
 
     def _given(self, name: str) -> str:
         if name in self._on_line:

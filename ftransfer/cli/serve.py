@@ -45,15 +45,16 @@ Examples:
   ftransfer serve ./inbox --drop-box
   ftransfer serve /tmp/scratch --no-fsync --keep-partials 1d
   ftransfer serve ./share --host 0.0.0.0 --port 9021    # encrypted; what others need is printed
-  ftransfer serve ./share --anonymous all               # without a login, also for other users of this machine
+  ftransfer serve ./share --anonymous all   # without a login, also for other users of this machine
   ftransfer serve ./share --host 0.0.0.0 --users users.toml
   ftransfer serve ./share --port 0        # any free port; the first line says which
   ftransfer serve ./share --quota 50G --keep-free 10G --rate 20M --audit /var/log/ftransfer.log
   ftransfer serve ./share --config /etc/ftransfer.toml
 
 
-Sizes are written 500M, 10G or 10GB (K, M, G, T: powers of 1024; KB, MB, GB: of 1000), times 30s, 15m or 1h30m.
-Every flag has its key in the file for --config: --max-file 2G is max_file = "2G". SIGHUP reads that file anew.
+Sizes are written 500M, 10G or 10GB (K, M, G, T: powers of 1024; KB, MB, GB: of 1000), times 30s,
+15m or 1h30m. Every flag has its key in the file for --config: --max-file 2G is max_file = "2G".
+SIGHUP reads that file anew.
 
 SIGINT (Ctrl-C) and SIGTERM let running transfers finish for ten seconds; a second one cuts them.
 """
@@ -63,33 +64,70 @@ def serve(
     context: typer.Context,
     folder: Annotated[str, Argument(metavar="FOLDER", help="The folder to share.")],
     host: Annotated[
-        str, Option(callback=strip_brackets, help="Address to listen on; :: for all, 0.0.0.0 for all of IPv4.")
+        str,
+        Option(
+            callback=strip_brackets,
+            help="Address to listen on; :: for all, 0.0.0.0 for all of IPv4.",
+        ),
     ] = "127.0.0.1",
-    port: Annotated[int, Option(callback=check_listening_port, help="Port to listen on; 0 for any free one.")] = 9021,
+    port: Annotated[
+        int, Option(callback=check_listening_port, help="Port to listen on; 0 for any free one.")
+    ] = 9021,
     read_only: Annotated[bool, Option("--read-only", help="Refuse every change.")] = False,
-    drop_box: Annotated[bool, Option("--drop-box", help="Let others put new files, and see nothing.")] = False,
+    drop_box: Annotated[
+        bool, Option("--drop-box", help="Let others put new files, and see nothing.")
+    ] = False,
     hide: serving.Hide = None,
     hide_nothing: serving.HideNothing = False,
     yes_really: serving.YesReally = False,
     no_fsync: Annotated[
-        bool, Option("--no-fsync", help="Do not wait for the disk, and say so: for folders that may be lost.")
+        bool,
+        Option(
+            "--no-fsync", help="Do not wait for the disk, and say so: for folders that may be lost."
+        ),
     ] = False,
     keep_partials: Annotated[
         str,
-        Option(metavar="AGE", callback=checked_by(parse_age), help="How long interrupted uploads are kept, to be resumed."),
+        Option(
+            metavar="AGE",
+            callback=checked_by(parse_age),
+            help="How long interrupted uploads are kept, to be resumed.",
+        ),
     ] = "7d",
-    welcome: Annotated[str, Option(help="What users are greeted with; else the folder's name.", show_default=False)] = "",
+    welcome: Annotated[
+        str, Option(help="What users are greeted with; else the folder's name.", show_default=False)
+    ] = "",
     lock_down: LockDown = None,
     tls: Annotated[
-        str, Option(metavar="auto|on|off", callback=checked_by(check_tls), help="auto encrypts wherever others can reach.")
+        str,
+        Option(
+            metavar="auto|on|off",
+            callback=checked_by(check_tls),
+            help="auto encrypts wherever others can reach.",
+        ),
     ] = "auto",
-    cert: Annotated[str, Option(metavar="FILE", help="Certificate to show; else one is made.", show_default=False)] = "",
-    key: Annotated[str, Option(metavar="FILE", help="Its key, if it is in another file.", show_default=False)] = "",
+    cert: Annotated[
+        str,
+        Option(metavar="FILE", help="Certificate to show; else one is made.", show_default=False),
+    ] = "",
+    key: Annotated[
+        str, Option(metavar="FILE", help="Its key, if it is in another file.", show_default=False)
+    ] = "",
     client_ca: Annotated[
-        str, Option(metavar="FILE", help="Clients must show a certificate from these authorities.", show_default=False)
+        str,
+        Option(
+            metavar="FILE",
+            help="Clients must show a certificate from these authorities.",
+            show_default=False,
+        ),
     ] = "",
     users: Annotated[
-        str, Option(metavar="FILE", help="Users with passwords and rights (ftransfer user).", show_default=False)
+        str,
+        Option(
+            metavar="FILE",
+            help="Users with passwords and rights (ftransfer user).",
+            show_default=False,
+        ),
     ] = "",
     anonymous: Annotated[
         str,
@@ -100,8 +138,16 @@ def serve(
             show_default=False,
         ),
     ] = "",
-    token_file: Annotated[str, Option(metavar="FILE", help="File with the token that opens the share.", show_default=False)] = "",
-    new_token: Annotated[bool, Option("--new-token", help="Make another token, in place of the one that the server kept.")] = False,
+    token_file: Annotated[
+        str,
+        Option(
+            metavar="FILE", help="File with the token that opens the share.", show_default=False
+        ),
+    ] = "",
+    new_token: Annotated[
+        bool,
+        Option("--new-token", help="Make another token, in place of the one that the server kept."),
+    ] = False,
     config: ConfigFile = None,
     audit: bounds.AuditFile = None,
     quota: bounds.Quota = None,
@@ -127,7 +173,9 @@ def serve(
     max_line: bounds.MaxLine = "64K",
     max_frame: bounds.MaxFrame = "4M",
 ) -> None:
-    """Share one folder. The first line on stdout is `listening on HOST:PORT`; the log goes to stderr."""
+    """Share one folder. The first line on stdout is `listening on HOST:PORT`; the log goes to
+    stderr.
+    """
     from ftransfer.cli.reloading import Settings
 
     _dump_no_core()
@@ -135,17 +183,31 @@ def serve(
     guarding = GuardOptions(tls, cert, key, client_ca, users, anonymous, token_file, new_token)
     guarding.check()
     keep_partials_s = parse_age(settings.values["keep_partials"])
-    own = {"--users": users, "--token-file": token_file, "--cert": cert, "--key": key, "--audit": audit, "--config": config}
+    own = {
+        "--users": users,
+        "--token-file": token_file,
+        "--cert": cert,
+        "--key": key,
+        "--audit": audit,
+        "--config": config,
+    }
     serving.refuse_secrets(folder, own, yes_really=yes_really)
     guard = ServerSecurity.build(guarding, host, folder)
-    records = audit if audit is not None and os.path.isdir(os.path.dirname(os.path.abspath(audit))) else None
+    records = (
+        audit
+        if audit is not None and os.path.isdir(os.path.dirname(os.path.abspath(audit)))
+        else None
+    )
     # Before the first thread, and after the last complaint.
     lock = close_lock(lock_down, folder, changed=[records], read=[config, *guard.files])
     raise typer.Exit(run(_serve(settings, guard, keep_partials_s, lock), keeps_interrupt=True))
 
 
-async def _serve(settings: Settings, guard: ServerSecurity, keep_partials_s: float, lock: str) -> int:
-    # The first two are for later: when they are needed, there may be no descriptor left to import them with.
+async def _serve(
+    settings: Settings, guard: ServerSecurity, keep_partials_s: float, lock: str
+) -> int:
+    # The first two are for later: when they are needed, there may be no descriptor left to import
+    # them with.
     import aiofiles.threadpool  # noqa: F401
 
     import ftransfer.storage.local.bulk_read  # noqa: F401
@@ -217,7 +279,8 @@ async def _serve(settings: Settings, guard: ServerSecurity, keep_partials_s: flo
 
 
 async def _refuse_rights_by_folder(store: LocalStore, share: Share, guard: ServerSecurity) -> None:
-    """Refuse rights that a name gives, where another spelling of the name leads to the same place. Raises WrongUsage.
+    """Refuse rights that a name gives, where another spelling of the name leads to the same place.
+    Raises WrongUsage.
 
     Users who come later with such rights may do nothing.
     """
@@ -228,14 +291,17 @@ async def _refuse_rights_by_folder(store: LocalStore, share: Share, guard: Serve
             if spelling := await store.other_spelling(grant.prefix):
                 shown = escape(str(grant.prefix))
                 raise WrongUsage(
-                    f"{escape(principal.name)}: rights for /{shown} would not hold: this file system takes {escape(spelling)} "
-                    "for the same name; give rights for the whole share, or serve a file system that tells names apart"
+                    f"{escape(principal.name)}: rights for /{shown} would not hold: this file"
+                    f" system takes {escape(spelling)} for the same name; give rights for the whole"
+                    " share, or serve a file system that tells names apart"
                 )
     share.folds_names = await store.folds_names()
 
 
 class _Troubles:
-    """What asyncio itself meets, as a connection that cannot be taken for want of a descriptor: a line each, not a traceback."""
+    """What asyncio itself meets, as a connection that cannot be taken for want of a descriptor: a
+    line each, not a traceback.
+    """
 
     def __init__(self) -> None:
         self._last = ("", float("-inf"))
@@ -250,7 +316,9 @@ class _Troubles:
 
 
 async def _reload(guard: ServerSecurity, server: Server, asked: asyncio.Queue[None]) -> None:
-    """Read certificate, users and token again whenever it is asked for; and users and token when they have changed."""
+    """Read certificate, users and token again whenever it is asked for; and users and token when
+    they have changed.
+    """
     while True:
         try:
             async with asyncio.timeout(_LOOK_AT_FILES_S):
@@ -291,8 +359,12 @@ async def _stop(server: Server, signals: asyncio.Queue[None]) -> int:
     return INTERRUPTED
 
 
-def _announce(addresses: list[tuple[str, int]], guard: ServerSecurity, values: Mapping[str, Any]) -> None:
-    """Say where the server is, and how to reach it; to a person at a terminal also what it shares, and how to stop it."""
+def _announce(
+    addresses: list[tuple[str, int]], guard: ServerSecurity, values: Mapping[str, Any]
+) -> None:
+    """Say where the server is, and how to reach it; to a person at a terminal also what it shares,
+    and how to stop it.
+    """
     for host, port in addresses:
         sys.stdout.write(f"listening on {_bracketed(host)}:{port}\n")
     sys.stdout.flush()
@@ -312,7 +384,9 @@ def _bracketed(host: str) -> str:
 
 
 def _allow_many_descriptors() -> None:
-    """Take all the descriptors that the system grants: the usual soft limit would stop at some hundred sessions."""
+    """Take all the descriptors that the system grants: the usual soft limit would stop at some
+    hundred sessions.
+    """
     with contextlib.suppress(ImportError, OSError, ValueError):
         import resource
 

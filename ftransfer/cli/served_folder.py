@@ -1,4 +1,6 @@
-"""What `serve` may serve: no folder with the owner's own secrets, and of any folder not the names that are hidden."""
+"""What `serve` may serve: no folder with the owner's own secrets, and of any folder not the names
+that are hidden.
+"""
 
 from __future__ import annotations
 
@@ -39,10 +41,18 @@ Hide = Annotated[
     ),
 ]
 HideNothing = Annotated[
-    bool, Option("--hide-nothing", help="Show also what is hidden by default: .ssh, .env*, *.pem, .git and other secrets.")
+    bool,
+    Option(
+        "--hide-nothing",
+        help="Show also what is hidden by default: .ssh, .env*, *.pem, .git and other secrets.",
+    ),
 ]
 YesReally = Annotated[
-    bool, Option("--yes-really", help="Serve also /, your home folder, or a folder with the server's own secrets.")
+    bool,
+    Option(
+        "--yes-really",
+        help="Serve also /, your home folder, or a folder with the server's own secrets.",
+    ),
 ]
 
 
@@ -76,14 +86,25 @@ def refuse_secrets(folder: str, own_files: Mapping[str, str | None], *, yes_real
     elif _holds(root, [str(state_folder())]):
         why = "holds the keys and tokens of ftransfer"
     else:
-        why = next((f"holds the file of {option}" for option, path in own_files.items() if path and _holds(root, [path])), "")
+        why = next(
+            (
+                f"holds the file of {option}"
+                for option, path in own_files.items()
+                if path and _holds(root, [path])
+            ),
+            "",
+        )
     if why:
         raise WrongUsage(f"{escape(folder)}: {why}; serve another folder, or say --yes-really")
 
 
 def _holds(root: Path, paths: Iterable[str]) -> bool:
     """Whether one of the paths, or what it leads to, is the folder or below it."""
-    return any(Path(found).is_relative_to(root) for path in paths for found in (os.path.abspath(path), os.path.realpath(path)))
+    return any(
+        Path(found).is_relative_to(root)
+        for path in paths
+        for found in (os.path.abspath(path), os.path.realpath(path))
+    )
 
 
 def who_may_what(values: Mapping[str, Any], options: GuardOptions) -> str:
@@ -99,8 +120,14 @@ def who_may_what(values: Mapping[str, Any], options: GuardOptions) -> str:
     if options.users:
         who.append(f"users may what {escape(options.users)} says")
     if options.anonymous:
-        who.append(f"everybody else may {options.anonymous}" if who else f"everybody who can connect may {options.anonymous}")
+        who.append(
+            f"everybody else may {options.anonymous}"
+            if who
+            else f"everybody who can connect may {options.anonymous}"
+        )
     hidden = "nothing is hidden" if hiding_of(values) is None else "secrets are hidden"
     if values["hide"]:
-        hidden = f"hidden: {', '.join(map(escape, values['hide']))}" + ("" if values["hide_nothing"] else " and secrets")
+        hidden = f"hidden: {', '.join(map(escape, values['hide']))}" + (
+            "" if values["hide_nothing"] else " and secrets"
+        )
     return f"{'; '.join(who)}; {hidden}"

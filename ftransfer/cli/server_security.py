@@ -1,4 +1,6 @@
-"""serve's options for encryption and logins -> what the server shows, whom it lets in, and the lines to hand on."""
+"""serve's options for encryption and logins -> what the server shows, whom it lets in, and the
+lines to hand on.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,8 @@ class GuardOptions:
             raise WrongUsage("--key is for the certificate that --cert names; give both")
         if self.new_token and not self.makes_token:
             raise WrongUsage(
-                "--new-token is for a server that makes its own token; leave out --token-file, --users and --anonymous"
+                "--new-token is for a server that makes its own token; leave out --token-file,"
+                " --users and --anonymous"
             )
 
     def anonymous_principal(self) -> Principal | None:
@@ -76,7 +79,9 @@ class GuardOptions:
 
 @dataclass(slots=True)
 class ServerSecurity:
-    """How a server is protected. `token` is its own, which is kept in the file `token_path`; "" if it has none."""
+    """How a server is protected. `token` is its own, which is kept in the file `token_path`; "" if
+    it has none.
+    """
 
     options: GuardOptions
     is_local: bool
@@ -104,18 +109,28 @@ class ServerSecurity:
 
         is_local = listens_on_loopback_only(host)
         # A certificate that was given is there to be shown.
-        is_encrypted = options.tls == "on" or (options.tls == "auto" and bool(not is_local or options.cert or options.client_ca))
+        is_encrypted = options.tls == "on" or (
+            options.tls == "auto" and bool(not is_local or options.cert or options.client_ca)
+        )
         wants_login = bool(options.users or options.token_file or options.makes_token)
         if wants_login and not is_encrypted and not is_local:
             raise WrongUsage(
-                "--tls off would send logins in plain over the network; leave it out, or open the share to all with --anonymous"
+                "--tls off would send logins in plain over the network; leave it out, or open the"
+                " share to all with --anonymous"
             )
         tls = _tls(options) if is_encrypted else None
         if options.makes_token:
             token, path = own_token(state_folder(), folder, new=options.new_token)
             admission = Admission(token=token)
             return cls(
-                options, is_local, tls, admission, CredentialFiles(admission), token, path, Registration.open(state_folder())
+                options,
+                is_local,
+                tls,
+                admission,
+                CredentialFiles(admission),
+                token,
+                path,
+                Registration.open(state_folder()),
             )
         admission = _admission(options)
         credentials = CredentialFiles(admission, users=options.users, token=options.token_file)
@@ -165,10 +180,15 @@ class ServerSecurity:
                 f"others need the token in {self.token_path}; --new-token makes another",
             ]
         if self.token:
-            # The token by itself: on a command line it would stay in the shell's history, and be seen in the list of processes.
-            return [f"log in with: {command_line('login', *address, *options)}", f"token: {self.token}"]
+            # The token by itself: on a command line it would stay in the shell's history, and be
+            # seen in the list of processes.
+            return [
+                f"log in with: {command_line('login', *address, *options)}",
+                f"token: {self.token}",
+            ]
         if self.options.token_file:
-            return [f"connect with: {command_line('connect', *address, *options, '--token-file', self.options.token_file)}"]
+            options = [*options, "--token-file", self.options.token_file]
+            return [f"connect with: {command_line('connect', *address, *options)}"]
         if self.options.users:
             return [f"log in with: {command_line('login', *address, *options, '--user', 'NAME')}"]
         return [

@@ -1,4 +1,6 @@
-"""sync --watch: a folder and a folder of the share are kept in step, either way: compared, then again after each change."""
+"""sync --watch: a folder and a folder of the share are kept in step, either way: compared, then
+again after each change.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ from ftransfer.watch.watcher import FolderWatcher
 if TYPE_CHECKING:
     from ftransfer.client.client import Client
 
-# Changes come in flocks; so long after the last of one, at the latest so long after the first, the folders are compared.
+# Changes come in flocks; so long after the last of one, at the latest so long after the first, the
+# folders are compared.
 _QUIET_S = 0.3
 _LONGEST_S = 3.0
 _LOOK_S = 1.0  # how often it is looked whether the path still leads to the folder that is watched
@@ -25,7 +28,9 @@ _LOOK_S = 1.0  # how often it is looked whether the path still leads to the fold
 Wait = Callable[[], Awaitable[object]]
 
 
-async def keep_in_step(client: Client, direction: str, source: str, copy: Callable[[], Awaitable[None]]) -> None:
+async def keep_in_step(
+    client: Client, direction: str, source: str, copy: Callable[[], Awaitable[None]]
+) -> None:
     """Copy, wait for changes in the source, and copy again, until cancelled.
 
     Raises:
@@ -35,7 +40,11 @@ async def keep_in_step(client: Client, direction: str, source: str, copy: Callab
     is_there, said = False, ""
     while True:
         try:
-            async with _remote_changes(client, source) if direction == "get" else _local_changes(source) as next_change:
+            async with (
+                _remote_changes(client, source)
+                if direction == "get"
+                else _local_changes(source) as next_change
+            ):
                 await copy()
                 if not is_there:
                     note(f"watching {printable(source)}; Ctrl-C ends it")
@@ -81,9 +90,13 @@ async def _remote_changes(client: Client, path: str) -> AsyncIterator[Wait]:
 
 @contextlib.asynccontextmanager
 async def _local_changes(folder: str) -> AsyncIterator[Wait]:
-    """Watch a folder by its name: when another one gets the name, by whatever way, that is watched from then on."""
+    """Watch a folder by its name: when another one gets the name, by whatever way, that is watched
+    from then on.
+    """
     changes: asyncio.Queue[Change | Rescan] = asyncio.Queue()
-    staying = asyncio.create_task(_stay_with(await _Watch.start(folder, changes.put_nowait), changes.put_nowait))
+    staying = asyncio.create_task(
+        _stay_with(await _Watch.start(folder, changes.put_nowait), changes.put_nowait)
+    )
 
     async def next_change() -> None:
         getting = asyncio.create_task(changes.get())
@@ -102,7 +115,9 @@ async def _local_changes(folder: str) -> AsyncIterator[Wait]:
 
 
 async def _stay_with(watch: _Watch, tell: Callable[[Change | Rescan], None]) -> None:
-    """Replace a watch whenever its path no longer leads to its folder, and stop the last one when cancelled."""
+    """Replace a watch whenever its path no longer leads to its folder, and stop the last one when
+    cancelled.
+    """
     try:
         while True:
             await asyncio.sleep(_LOOK_S)
@@ -134,7 +149,9 @@ class _Watch:
             await watcher.start(tell)
         except OSError as error:
             await store.close()
-            raise StoreFailed(f"{folder}: cannot be watched: {error.strerror or error}", name=folder) from error
+            raise StoreFailed(
+                f"{folder}: cannot be watched: {error.strerror or error}", name=folder
+            ) from error
         except BaseException:
             await store.close()
             raise

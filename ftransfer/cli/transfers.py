@@ -86,8 +86,8 @@ def get(
 ) -> None:
     """Receive files, verified. Each appears under its name when it is complete, not before.
 
-    Of several names the last is the folder to write to. With -r whole folders; with a pattern like '*.csv' (in quotes, so that the
-    server's names are meant) all files that match.
+    Of several names the last is the folder to write to. With -r whole folders; with a pattern like
+    '*.csv' (in quotes, so that the server's names are meant) all files that match.
     """
     operands = get_operands([name, *(more or [])], look)
     part = _Part(offset, length)
@@ -96,12 +96,19 @@ def get(
     if streams and (part or recursive or is_stream):
         raise WrongUsage("--streams is for one whole file that goes to a file; leave it out")
     if is_stream and (recursive or is_glob(operands.sources[0])):
-        raise WrongUsage("only one file can be written to stdout; name it, or choose a folder to write to")
+        raise WrongUsage(
+            "only one file can be written to stdout; name it, or choose a folder to write to"
+        )
     if part and not is_one_file:
-        raise WrongUsage("--offset and --length are for a part of one file; name just that, without -r")
+        raise WrongUsage(
+            "--offset and --length are for a part of one file; name just that, without -r"
+        )
     connection = connection_to(host, port, retries=retries, durable=not no_fsync)
     getting = _Getting(operands.dest or ".", part, streams, recursive=recursive, as_json=as_json)
-    run(_each(connection, operands.sources, getting.get, as_json=as_json), patience_s=_patience_s(operands.dest))
+    run(
+        _each(connection, operands.sources, getting.get, as_json=as_json),
+        patience_s=_patience_s(operands.dest),
+    )
 
 
 class _Part(NamedTuple):
@@ -138,12 +145,19 @@ class _Getting(NamedTuple):
         with _progress() as bar:
             if self.dest == STREAM:
                 try:
-                    receipt = await client.get_to(name, content_output(), offset=offset, length=length, progress=bar.callback)
+                    receipt = await client.get_to(
+                        name, content_output(), offset=offset, length=length, progress=bar.callback
+                    )
                 except OSError as error:
                     raise output_failed(error) from error
             else:
                 receipt = await client.get(
-                    name, self.dest, offset=offset, length=length, streams=self.streams or None, progress=bar.callback
+                    name,
+                    self.dest,
+                    offset=offset,
+                    length=length,
+                    streams=self.streams or None,
+                    progress=bar.callback,
                 )
         text = receipt_text(receipt, "get", as_json=self.as_json)
         if self.dest != STREAM:
@@ -160,26 +174,41 @@ def put(
         list[str] | None,
         Argument(
             metavar="[FILE...] [NAME]",
-            help="More of them; a last word that is no file here is its name in the share, or a folder there.",
+            help=(
+                "More of them; a last word that is no file here is its name in the share, or a"
+                " folder there."
+            ),
             show_default=False,
         ),
     ] = None,
-    name: Annotated[str, Option("--as", metavar="NAME", help="Send one file under this name.", show_default=False)] = "",
+    name: Annotated[
+        str,
+        Option("--as", metavar="NAME", help="Send one file under this name.", show_default=False),
+    ] = "",
     recursive: Recursive = False,
-    if_absent: Annotated[bool, Option("--if-absent", help="Refuse if something has the name.")] = False,
+    if_absent: Annotated[
+        bool, Option("--if-absent", help="Refuse if something has the name.")
+    ] = False,
     if_match: Annotated[
         str,
-        Option("--if-match", metavar="DIGEST", help="Refuse unless that is the content there.", show_default=False),
+        Option(
+            "--if-match",
+            metavar="DIGEST",
+            help="Refuse unless that is the content there.",
+            show_default=False,
+        ),
     ] = "",
     streams: Streams = None,
     retries: Retries = None,
     no_fsync: NoFsync = False,
     as_json: Json = False,
 ) -> None:
-    """Send files. A put is done when the server has verified the content and has it on disk. With -r whole folders.
+    """Send files. A put is done when the server has verified the content and has it on disk. With
+    -r whole folders.
 
-    A last word that is no file here is the name of the one file before it, or the folder there for all of them. What is here as
-    well is one more file to send, never a name for another one; --as NAME says that it is one.
+    A last word that is no file here is the name of the one file before it, or the folder there for
+    all of them. What is here as well is one more file to send, never a name for another one; --as
+    NAME says that it is one.
     """
     operands = _operands([file, *(more or [])], name, recursive=recursive, is_one=bool(if_match))
     conditions = _Conditions(if_absent, if_match.lower())
@@ -188,11 +217,16 @@ def put(
     if streams and (recursive or is_stream):
         raise WrongUsage("--streams is for one whole file; leave it out")
     if recursive and (conditions != _Conditions() or no_fsync):
-        raise WrongUsage("--if-absent, --if-match and --no-fsync are for one file, and -r is for folders; choose one")
+        raise WrongUsage(
+            "--if-absent, --if-match and --no-fsync are for one file, and -r is for folders;"
+            " choose one"
+        )
     if if_match and len(operands.sources) > 1:
         raise WrongUsage("--if-match is for one file; put them one after the other")
     if is_stream and (not operands.dest or operands.dest.endswith("/")):
-        raise WrongUsage("what comes from stdin needs a name; usage: ftransfer put HOST PORT - NAME")
+        raise WrongUsage(
+            "what comes from stdin needs a name; usage: ftransfer put HOST PORT - NAME"
+        )
     if len(operands.sources) == 1 and not is_stream and not recursive:
         check_sendable(operands.sources[0])
     connection = connection_to(host, port, retries=retries, durable=not no_fsync)
@@ -202,7 +236,9 @@ def put(
 
 
 def _operands(words: Sequence[str], name: str, *, recursive: bool, is_one: bool) -> Operands:
-    """Sort the words of a put. With a `name`, or if it `is_one` file for another reason, there is no choice to make."""
+    """Sort the words of a put. With a `name`, or if it `is_one` file for another reason, there is
+    no choice to make.
+    """
     if name:
         if len(words) > 1:
             raise WrongUsage("--as is the name of one file; leave it out, or name one file")
@@ -238,15 +274,23 @@ class _Putting(NamedTuple):
         last = own_name(file)
         if not dest or dest.endswith("/"):
             return await self._store(client, file, f"{dest}{last}")
-        return await into_folder_if_one(client, lambda name: self._store(client, file, name), dest, last)
+        return await into_folder_if_one(
+            client, lambda name: self._store(client, file, name), dest, last
+        )
 
     async def _store(self, client: Client, file: str, name: str) -> None:
         with _progress() as bar:
             if file == STREAM:
-                receipt = await client.put_from(content_input(), name, progress=bar.callback, **self.conditions._asdict())
+                receipt = await client.put_from(
+                    content_input(), name, progress=bar.callback, **self.conditions._asdict()
+                )
             else:
                 receipt = await client.put(
-                    file, name, progress=bar.callback, streams=self.streams or None, **self.conditions._asdict()
+                    file,
+                    name,
+                    progress=bar.callback,
+                    streams=self.streams or None,
+                    **self.conditions._asdict(),
                 )
         _write(f"{receipt_text(receipt, 'put', as_json=self.as_json)}\n")
 
@@ -260,18 +304,26 @@ class _Conditions(NamedTuple):
 
 def _check_conditions(conditions: _Conditions) -> None:
     if conditions.if_absent and conditions.if_match:
-        raise WrongUsage("--if-absent wants nothing under the name and --if-match something; choose one")
+        raise WrongUsage(
+            "--if-absent wants nothing under the name and --if-match something; choose one"
+        )
     if conditions.if_match and not is_digest(conditions.if_match):
-        raise WrongUsage("--if-match takes the 64 hexadecimal digits that ftransfer checksum and b3sum print")
+        raise WrongUsage(
+            "--if-match takes the 64 hexadecimal digits that ftransfer checksum and b3sum print"
+        )
 
 
 def dir_(
     host: Host,
     port: Port,
-    path: Annotated[str, Argument(metavar="PATH", help="Folder in the share.", show_default=False)] = "",
+    path: Annotated[
+        str, Argument(metavar="PATH", help="Folder in the share.", show_default=False)
+    ] = "",
     as_json: Json = False,
 ) -> None:
-    """List a folder. Each line gives the kind, the size in bytes, the time of the last change, and the name."""
+    """List a folder. Each line gives the kind, the size in bytes, the time of the last change, and
+    the name.
+    """
     only_show()
     run(_dir(connection_to(host, port), path, as_json=as_json))
 
@@ -302,9 +354,13 @@ async def _each(
 
 
 async def _dir(connection: Connection, path: str, *, as_json: bool) -> None:
-    async with connection as client, contextlib.aclosing(in_order(client.iter_dir(path))) as batches:
+    async with (
+        connection as client,
+        contextlib.aclosing(in_order(client.iter_dir(path))) as batches,
+    ):
         async for entries in batches:
-            # In a thread, since a pager may take its time, and the connection has to be kept alive meanwhile.
+            # In a thread, since a pager may take its time, and the connection has to be kept alive
+            # meanwhile.
             await asyncio.to_thread(_write, entries_text(entries, as_json=as_json))
 
 

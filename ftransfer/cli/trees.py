@@ -38,7 +38,9 @@ class Direction(StrEnum):
     put = "put"
 
 
-Recursive = Annotated[bool, Option("--recursive", "-r", help="The whole folder; only what differs is moved.")]
+Recursive = Annotated[
+    bool, Option("--recursive", "-r", help="The whole folder; only what differs is moved.")
+]
 
 
 def sync(
@@ -47,19 +49,35 @@ def sync(
     direction: Annotated[Direction, Argument(metavar="get|put", help="From the server, or to it.")],
     source: Annotated[str, Argument(metavar="SOURCE", help="The folder to copy.")],
     dest: Annotated[str, Argument(metavar="DEST", help="The folder that becomes like it.")],
-    delete: Annotated[bool, Option("--delete", help="Remove from DEST what SOURCE does not have.")] = False,
-    dry_run: Annotated[bool, Option("--dry-run", "-n", help="Only say what would be done.")] = False,
-    checksum: Annotated[bool, Option("--checksum", "-c", help="Compare by content, not by size and time.")] = False,
-    links: Annotated[bool, Option("--links", help="Copy links as links, not as what they lead to.")] = False,
-    include: Annotated[list[str] | None, Option("--include", metavar="PATTERN", help="Included even if --exclude matches.")] = None,
-    exclude: Annotated[
-        list[str] | None, Option("--exclude", metavar="PATTERN", help="Leave out; patterns as in a .gitignore.")
+    delete: Annotated[
+        bool, Option("--delete", help="Remove from DEST what SOURCE does not have.")
+    ] = False,
+    dry_run: Annotated[
+        bool, Option("--dry-run", "-n", help="Only say what would be done.")
+    ] = False,
+    checksum: Annotated[
+        bool, Option("--checksum", "-c", help="Compare by content, not by size and time.")
+    ] = False,
+    links: Annotated[
+        bool, Option("--links", help="Copy links as links, not as what they lead to.")
+    ] = False,
+    include: Annotated[
+        list[str] | None,
+        Option("--include", metavar="PATTERN", help="Included even if --exclude matches."),
     ] = None,
-    watch: Annotated[bool, Option("--watch", help="Go on, and do it again after each change in SOURCE.")] = False,
+    exclude: Annotated[
+        list[str] | None,
+        Option("--exclude", metavar="PATTERN", help="Leave out; patterns as in a .gitignore."),
+    ] = None,
+    watch: Annotated[
+        bool, Option("--watch", help="Go on, and do it again after each change in SOURCE.")
+    ] = False,
     retries: Retries = None,
     as_json: Json = False,
 ) -> None:
-    """Make one folder like another, either way. Only what differs is moved, verified; what is there twice is not touched."""
+    """Make one folder like another, either way. Only what differs is moved, verified; what is there
+    twice is not touched.
+    """
     connection = connection_to(host, port, retries=retries)
     options = _options(delete, dry_run, checksum, links, include or [], exclude or [])
     if watch:
@@ -70,7 +88,15 @@ def sync(
     run(_sync(connection, direction.value, source, dest, options, as_json=as_json))
 
 
-async def _sync(connection: Connection, direction: str, source: str, dest: str, options: TreeOptions, *, as_json: bool) -> None:
+async def _sync(
+    connection: Connection,
+    direction: str,
+    source: str,
+    dest: str,
+    options: TreeOptions,
+    *,
+    as_json: bool,
+) -> None:
     async with connection as client:
         await copy_tree(client, direction, source, dest, options, as_json=as_json)
 
@@ -93,12 +119,17 @@ async def get_pattern(client: Client, pattern: str, dest: str, *, as_json: bool)
     await copy_tree(client, "match", pattern, dest, _options(), as_json=as_json)
 
 
-async def copy_tree(client: Client, direction: str, source: str, dest: str, options: TreeOptions, *, as_json: bool) -> None:
-    """Copy, report each name as it is done (JSON, dry runs, failures) and the counts at the end; fails if a name failed."""
+async def copy_tree(
+    client: Client, direction: str, source: str, dest: str, options: TreeOptions, *, as_json: bool
+) -> None:
+    """Copy, report each name as it is done (JSON, dry runs, failures) and the counts at the end;
+    fails if a name failed.
+    """
     told = _Told(as_json=as_json, dry_run=options.dry_run)
     report = await _copy(client, direction, source, dest, options, told)
     _write_total(report, direction, as_json=as_json)
-    # A name may have failed in one attempt and not in the next: only the report knows what has come of all of them.
+    # A name may have failed in one attempt and not in the next: only the report knows what has come
+    # of all of them.
     if not report.is_complete and told.error is not None:
         raise SomeFailed(report.failed, told.error, left_out=report.left_out + report.kept)
 
@@ -111,7 +142,15 @@ def _write_total(report: TreeReport, direction: str, *, as_json: bool, when: str
     sys.stdout.flush()
 
 
-async def _keep(connection: Connection, direction: str, source: str, dest: str, options: TreeOptions, *, as_json: bool) -> None:
+async def _keep(
+    connection: Connection,
+    direction: str,
+    source: str,
+    dest: str,
+    options: TreeOptions,
+    *,
+    as_json: bool,
+) -> None:
     """Copy at once and after each change, and say each time what was done."""
     from ftransfer.cli.sync_watch import keep_in_step
 
@@ -121,7 +160,9 @@ async def _keep(connection: Connection, direction: str, source: str, dest: str, 
             copying = client.get_tree if direction == "get" else client.put_tree
             with ProgressBar(sys.stderr, is_shown=sys.stderr.isatty()) as bar:
                 told = _Told(as_json=as_json, dry_run=False)
-                report = await copying(source, dest, options=options, on_item=told, progress=bar.callback)
+                report = await copying(
+                    source, dest, options=options, on_item=told, progress=bar.callback
+                )
             _write_total(report, direction, as_json=as_json, when=time.strftime("%H:%M:%S "))
 
         await keep_in_step(client, direction, source, copy)
@@ -156,17 +197,25 @@ def _record(item: TreeItem) -> dict[str, object]:
     return record
 
 
-async def _copy(client: Client, direction: str, source: str, dest: str, options: TreeOptions, told: _Told) -> TreeReport:
+async def _copy(
+    client: Client, direction: str, source: str, dest: str, options: TreeOptions, told: _Told
+) -> TreeReport:
     with ProgressBar(sys.stderr, is_shown=sys.stderr.isatty()) as bar:
         if direction == "get -r":
             from ftransfer.client.trees.destination import destination_of
 
             dest = await destination_of(source, dest)
         if direction in ("get", "get -r"):
-            return await client.get_tree(source, dest, options=options, on_item=told, progress=bar.callback)
+            return await client.get_tree(
+                source, dest, options=options, on_item=told, progress=bar.callback
+            )
         if direction == "match":
-            return await client.get_matching(source, dest, options=options, on_item=told, progress=bar.callback)
-        return await client.put_tree(source, dest, options=options, on_item=told, progress=bar.callback)
+            return await client.get_matching(
+                source, dest, options=options, on_item=told, progress=bar.callback
+            )
+        return await client.put_tree(
+            source, dest, options=options, on_item=told, progress=bar.callback
+        )
 
 
 def _options(
@@ -183,5 +232,9 @@ def _options(
     try:
         wanted = selection(include or [], exclude or [])
     except ValueError as error:
-        raise WrongUsage(f"a pattern is not valid: {error}; patterns are those of a .gitignore") from error
-    return TreeOptions(delete=delete, dry_run=dry_run, checksum=checksum, links=links, wanted=wanted)
+        raise WrongUsage(
+            f"a pattern is not valid: {error}; patterns are those of a .gitignore"
+        ) from error
+    return TreeOptions(
+        delete=delete, dry_run=dry_run, checksum=checksum, links=links, wanted=wanted
+    )

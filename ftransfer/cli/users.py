@@ -21,8 +21,9 @@ from ftransfer.shell.errors import WrongUsage
 from ftransfer.system.private_files import read_piped_secret
 
 _RIGHTS = """\
-Rights are words with commas between: list, read (with list), get (without), write (new files), overwrite, delete, change (all of
-these), drop-box (write alone), say, watch, all, none. FOLDER=WORDS gives other ones for a folder and what is below it.
+Rights are words with commas between: list, read (with list), get (without), write (new files),
+overwrite, delete, change (all of these), drop-box (write alone), say, watch, all, none.
+FOLDER=WORDS gives other ones for a folder and what is below it.
 """
 
 USER_ADD_EXAMPLES = f"""\b
@@ -75,7 +76,10 @@ UserName = Annotated[str, Argument(metavar="NAME", help="The name of the user.")
 Rights = Annotated[
     list[str] | None,
     Option(
-        "--rights", metavar="[FOLDER=]WORDS", help="What the user may do, in the whole share or below a folder.", show_default=False
+        "--rights",
+        metavar="[FOLDER=]WORDS",
+        help="What the user may do, in the whole share or below a folder.",
+        show_default=False,
     ),
 ]
 
@@ -87,10 +91,17 @@ def _amount(what: str) -> Any:
 Quota = Annotated[str | None, _amount("How much may lie where the user may write")]
 QuotaFiles = Annotated[
     str | None,
-    Option(metavar="COUNT", help="How many files, folders and links may lie there; none for no bound.", show_default=False),
+    Option(
+        metavar="COUNT",
+        help="How many files, folders and links may lie there; none for no bound.",
+        show_default=False,
+    ),
 ]
 MaxFile = Annotated[str | None, _amount("How large one file may be")]
-UserRate = Annotated[str | None, Option(metavar="RATE", help="Bytes a second; none for no bound.", show_default=False)]
+UserRate = Annotated[
+    str | None,
+    Option(metavar="RATE", help="Bytes a second; none for no bound.", show_default=False),
+]
 
 
 @users.command("add", cls=QuickCommand, epilog=USER_ADD_EXAMPLES)
@@ -104,7 +115,9 @@ def user_add(
     max_file: MaxFile = None,
     rate: UserRate = None,
 ) -> None:
-    """Add a user to the file, which is made if it is not there; without --rights, one who may read."""
+    """Add a user to the file, which is made if it is not there; without --rights, one who may
+    read.
+    """
     from ftransfer.auth.editing import add_user
     from ftransfer.auth.passwords import hash_password
     from ftransfer.auth.users import why_no_name
@@ -133,7 +146,9 @@ def user_set(
 
     values = _values(rights, quota, quota_files, max_file, rate)
     if not values:
-        raise WrongUsage("nothing to set; give --rights, --quota, --quota-files, --max-file or --rate")
+        raise WrongUsage(
+            "nothing to set; give --rights, --quota, --quota-files, --max-file or --rate"
+        )
     set_values(file, name, values)
     note(f"{escape(name)} is changed; {_WHEN}")
 
@@ -170,13 +185,21 @@ def user_list(file: UsersFile, as_json: Json = False) -> None:
     for user in load_users(file).values():
         rights = {f"/{grant.prefix}": format_rights(grant.rights) for grant in user.grants}
         own = user.allowance
-        given = {"quota": own.quota_bytes, "quota_files": own.quota_files, "max_file": own.max_file_bytes, "rate": own.rate}
+        given = {
+            "quota": own.quota_bytes,
+            "quota_files": own.quota_files,
+            "max_file": own.max_file_bytes,
+            "rate": own.rate,
+        }
         bounds = {key: value for key, value in given.items() if value is not None}
         if as_json:
             line = json.dumps({"name": user.name, "rights": rights, **bounds})
         else:
             words = [f"{escape(folder)} {words}" for folder, words in rights.items()]
-            words += [f"{key} {value if key == 'quota_files' else format_size(value)}" for key, value in bounds.items()]
+            words += [
+                f"{key} {value if key == 'quota_files' else format_size(value)}"
+                for key, value in bounds.items()
+            ]
             line = "  ".join([escape(user.name), *words])
         sys.stdout.write(f"{line}\n")
 
@@ -193,14 +216,23 @@ def _new_password() -> str:
     from ftransfer.auth.passwords import MIN_LENGTH
 
     if len(password) < MIN_LENGTH:
-        raise WrongUsage(f"the password is too short, at least {MIN_LENGTH} characters are needed; nothing was changed")
+        raise WrongUsage(
+            f"the password is too short, at least {MIN_LENGTH} characters are needed; nothing was"
+            " changed"
+        )
     return password
 
 
 def _values(
-    rights: Sequence[str] | None, quota: str | None, quota_files: str | None, max_file: str | None, rate: str | None
+    rights: Sequence[str] | None,
+    quota: str | None,
+    quota_files: str | None,
+    max_file: str | None,
+    rate: str | None,
 ) -> dict[str, str | Mapping[str, str] | None]:
-    """Return what was given, under the keys of the users file; None for what is to be taken away."""
+    """Return what was given, under the keys of the users file; None for what is to be taken
+    away.
+    """
     from ftransfer.units import parse_count, parse_rate, parse_size
 
     values: dict[str, str | Mapping[str, str] | None] = {}
@@ -244,4 +276,7 @@ def _checked_rights(given: Sequence[str]) -> str | Mapping[str, str]:
 def _may(rights: str | Mapping[str, str] | None) -> str:
     assert rights is not None  # they were given
     by_folder = {"/": rights} if isinstance(rights, str) else rights
-    return " and ".join(f"{words} in {'the whole share' if place == '/' else escape(place)}" for place, words in by_folder.items())
+    return " and ".join(
+        f"{words} in {'the whole share' if place == '/' else escape(place)}"
+        for place, words in by_folder.items()
+    )

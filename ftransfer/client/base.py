@@ -31,5 +31,7 @@ class Commands:
     async def _another(self) -> ClientSession:
         raise NotImplementedError
 
-    async def _ask(self, verb: str, argument: str = "", options: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+    async def _ask(
+        self, verb: str, argument: str = "", options: Mapping[str, Any] | None = None
+    ) -> Mapping[str, Any]:
         return await self._once(lambda session: session.ask(verb, argument, options))

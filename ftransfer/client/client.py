@@ -1,6 +1,8 @@
-"""The library's face: `async with connect(host, port) as client`, then dir, get and put as coroutines.
+"""The library's face: `async with connect(host, port) as client`, then dir, get and put as
+coroutines.
 
-A client outlives its connections: a transfer that is cut is tried again on a new one and goes on where it stood.
+A client outlives its connections: a transfer that is cut is tried again on a new one and goes on
+where it stood.
 """
 
 from __future__ import annotations
@@ -46,18 +48,23 @@ class connect:  # noqa: N801 - reads as the verb that it is: async with connect(
         retry: When a broken transfer is tried again.
         on_notice: Called on the loop with each event of the live layer.
         name: What we are called there; by default user@host.
-        on_name_refused: Called if the server does not take `name`, in place of an error: we are user@host then.
+        on_name_refused: Called if the server does not take `name`, in place of an error: we are
+            user@host then.
         security: Whether to encrypt, whom to trust, and who the user is.
-        direct: Whether bytes may be moved between socket and files in threads, where the platform can.
-        durable: Whether what is received is synced to disk before a get is done, and a server asked to do so before a put is.
-        keep_cancelled: Whether a cancelled get leaves its partial behind to be gone on with; else nothing is left.
+        direct: Whether bytes may be moved between socket and files in threads, where the platform
+            can.
+        durable: Whether what is received is synced to disk before a get is done, and a server asked
+            to do so before a put is.
+        keep_cancelled: Whether a cancelled get leaves its partial behind to be gone on with; else
+            nothing is left.
 
     Raises (on entering):
         CannotConnect: Nobody answers there, or not an ftransfer server.
         NotTrusted: It is not the server that it should be, or the way to it is not encrypted.
         NotAuthorised: It wants another login, or any.
         Busy: The server has no room.
-        NameTaken, BadArgument: Somebody there is called `name` already, or no session can be called that.
+        NameTaken, BadArgument: Somebody there is called `name` already, or no session can be called
+        that.
     """
 
     def __init__(
@@ -92,15 +99,21 @@ class connect:  # noqa: N801 - reads as the verb that it is: async with connect(
         await self._client.open()
         return self._client
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         await self._client.close()
 
 
 class Client(FileCommands, Transfers, People):
-    """A user of one share. Made by `connect`; after the end of its `async with` every command raises LocalProtocolError.
+    """A user of one share. Made by `connect`; after the end of its `async with` every command
+    raises LocalProtocolError.
 
-    A client has one connection, over which its commands run one after the other: `dir` waits for the end of a `get` that runs. For
-    several transfers at once, use a client for each.
+    A client has one connection, over which its commands run one after the other: `dir` waits for
+    the end of a `get` that runs. For several transfers at once, use a client for each.
     """
 
     def __init__(
@@ -166,7 +179,11 @@ class Client(FileCommands, Transfers, People):
         if self._session is None or self._session.is_over:
             is_first = self._session is None
             session = await ClientSession.open(
-                self.address, self._limits, security=self._security, on_notice=self._notice, direct=self._direct
+                self.address,
+                self._limits,
+                security=self._security,
+                on_notice=self._notice,
+                direct=self._direct,
             )
             try:
                 await self._take_place(session, is_first=is_first)
@@ -178,7 +195,9 @@ class Client(FileCommands, Transfers, People):
 
     async def _another(self) -> ClientSession:
         """Make one more connection, for a part of a transfer."""
-        session = await ClientSession.open(self.address, self._limits, security=self._security, direct=self._direct)
+        session = await ClientSession.open(
+            self.address, self._limits, security=self._security, direct=self._direct
+        )
         try:
             await self._help(session, self.hello)
         except BaseException:
@@ -192,7 +211,9 @@ class Client(FileCommands, Transfers, People):
             self._on_notice(notice)
 
     async def _once(self, command: Callable[[ClientSession], Awaitable[T]]) -> T:
-        """Run a command in its turn. If it leaves the stream out of step (broken, cancelled), the connection is given up."""
+        """Run a command in its turn. If it leaves the stream out of step (broken, cancelled), the
+        connection is given up.
+        """
         async with self._lock:
             session = await self._connected()
             try:
@@ -208,7 +229,8 @@ class Client(FileCommands, Transfers, People):
         command: Callable[[ClientSession, Callable[[int, int | None], None]], Awaitable[T]],
         progress: ProgressCallback | None,
     ) -> T:
-        """Run a transfer, and again on a new connection whenever it is cut, as the rules for retries allow.
+        """Run a transfer, and again on a new connection whenever it is cut, as the rules for
+        retries allow.
 
         Args:
             command: Called with the session and with a function to tell how far it is.
@@ -253,13 +275,16 @@ class Client(FileCommands, Transfers, People):
     async def iter_dir(
         self, path: RemoteName = "", *, recursive: bool = False, links: bool = False
     ) -> AsyncIterator[Sequence[Entry]]:
-        """Give the entries of a folder in batches as they come, so that a folder of a million takes no memory.
+        """Give the entries of a folder in batches as they come, so that a folder of a million takes
+        no memory.
 
-        No other command of this client can run until the listing has been read to its end; one that is left early costs the
-        connection, and the next command makes a new one.
+        No other command of this client can run until the listing has been read to its end; one that
+        is left early costs the connection, and the next command makes a new one.
         """
         below = share_path(path)
-        options = {key: True for key, wanted in (("recursive", recursive), ("links", links)) if wanted}
+        options = {
+            key: True for key, wanted in (("recursive", recursive), ("links", links)) if wanted
+        }
         async with self._lock:
             session = await self._connected()
             try:
@@ -279,7 +304,11 @@ class Client(FileCommands, Transfers, People):
         """Give the server's verbs as (usage, summary)."""
         values = await self._ask("help")
         rows = values.get("verbs")
-        return [(str(row.get("usage")), str(row.get("summary"))) for row in rows or [] if isinstance(row, dict)]
+        return [
+            (str(row.get("usage")), str(row.get("summary")))
+            for row in rows or []
+            if isinstance(row, dict)
+        ]
 
     # Trees.
 
@@ -292,7 +321,8 @@ class Client(FileCommands, Transfers, People):
         on_item: OnItem | None = None,
         progress: ProgressCallback | None = None,
     ) -> TreeReport:
-        """Make the local folder `dest` like the folder `path` of the share ("/" is all of it); only what differs is moved.
+        """Make the local folder `dest` like the folder `path` of the share ("/" is all of it); only
+        what differs is moved.
 
         Args:
             on_item: Called with what became of each name.
@@ -300,7 +330,8 @@ class Client(FileCommands, Transfers, People):
         Raises:
             NotFound, NotAFolder: There is no such folder.
             NameRefused: `dest` is empty, or `path` is and things may be removed.
-            FtransferError: What ended the whole; failures of single names are in the report instead.
+            FtransferError: What ended the whole; failures of single names are in the report
+                instead.
         """
         from ftransfer.client.trees import commands as tree_commands
 
@@ -315,7 +346,8 @@ class Client(FileCommands, Transfers, People):
         on_item: OnItem | None = None,
         progress: ProgressCallback | None = None,
     ) -> TreeReport:
-        """Receive all files that match a pattern into the folder `dest`: `*`, `?` and `[…]` within a name, `**` for any folders.
+        """Receive all files that match a pattern into the folder `dest`: `*`, `?` and `[…]` within
+        a name, `**` for any folders.
 
         Raises:
             NotFound: No file matches. FtransferError: As get_tree.
@@ -333,7 +365,9 @@ class Client(FileCommands, Transfers, People):
         on_item: OnItem | None = None,
         progress: ProgressCallback | None = None,
     ) -> TreeReport:
-        """Make the folder `path` of the share like a local one; only what differs is moved. Raises as get_tree."""
+        """Make the folder `path` of the share like a local one; only what differs is moved. Raises
+        as get_tree.
+        """
         from ftransfer.client.trees import commands as tree_commands
 
         return await tree_commands.put_tree(self, folder, path, options, on_item, progress)

@@ -1,4 +1,6 @@
-"""Whose turn it is on one connection: commands, one after the other, and in the time between them whoever reads events."""
+"""Whose turn it is on one connection: commands, one after the other, and in the time between them
+whoever reads events.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ from types import TracebackType
 
 
 class CommandLock:
-    """A lock for commands (`async with turn`), which a reader holds only while no command wants it (`async with turn.idle()`)."""
+    """A lock for commands (`async with turn`), which a reader holds only while no command wants it
+    (`async with turn.idle()`).
+    """
 
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
@@ -28,7 +32,12 @@ class CommandLock:
             self._leave()
             raise
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._lock.release()
         self._leave()
 

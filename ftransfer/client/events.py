@@ -1,6 +1,8 @@
-"""What a client is told: its wishes (to listen, to watch), which outlive a connection, and the events that come in.
+"""What a client is told: its wishes (to listen, to watch), which outlive a connection, and the
+events that come in.
 
-One task reads events while no command runs, and connects again when the connection is lost while somebody waits for events.
+One task reads events while no command runs, and connects again when the connection is lost while
+somebody waits for events.
 """
 
 from __future__ import annotations
@@ -14,7 +16,14 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from ftransfer.client.command_lock import CommandLock
 from ftransfer.client.retry import Backoff, RetryRules
 from ftransfer.client.session import ClientSession
-from ftransfer.errors import Busy, ChannelError, FtransferError, NotFound, RemoteProtocolError, ServerStopping
+from ftransfer.errors import (
+    Busy,
+    ChannelError,
+    FtransferError,
+    NotFound,
+    RemoteProtocolError,
+    ServerStopping,
+)
 from ftransfer.names import SafeName
 from ftransfer.protocol.live import Change, LiveEvent, Missed, Rescan, event_from_notice, is_below
 from ftransfer.protocol.replies import Notice
@@ -81,7 +90,9 @@ class Live:
         connect: Gives the session to use, a new one if the last is over. Called in our turn.
     """
 
-    def __init__(self, lock: CommandLock, connect: Callable[[], Awaitable[ClientSession]], rules: RetryRules) -> None:
+    def __init__(
+        self, lock: CommandLock, connect: Callable[[], Awaitable[ClientSession]], rules: RetryRules
+    ) -> None:
         self._lock = lock
         self._connect = connect
         self._rules = rules
@@ -93,7 +104,9 @@ class Live:
     # What comes in.
 
     def receive(self, notice: Notice) -> None:
-        """Hand an event to all that want it. One that makes no sense ends every wait for events: the server cannot be trusted."""
+        """Hand an event to all that want it. One that makes no sense ends every wait for events:
+        the server cannot be trusted.
+        """
         try:
             event = event_from_notice(notice)
         except FtransferError as error:
@@ -125,10 +138,16 @@ class Live:
 
     @contextlib.asynccontextmanager
     async def watching(self, path: SafeName) -> AsyncGenerator[Inbox, None]:
-        """Give the changes below a folder from now on, and Rescan or Missed where some may not have been told."""
+        """Give the changes below a folder from now on, and Rescan or Missed where some may not have
+        been told.
+        """
 
         def wants(event: LiveEvent) -> bool:
-            return is_below(event, path) if isinstance(event, Change) else isinstance(event, (Rescan, Missed))
+            return (
+                is_below(event, path)
+                if isinstance(event, Change)
+                else isinstance(event, (Rescan, Missed))
+            )
 
         key = str(path) or "/"
         async with self._open(wants) as inbox:
@@ -159,14 +178,18 @@ class Live:
                 await self.close()
 
     async def _retract(self, verb: str, argument: str) -> None:
-        """Tell the server that no more events are wanted; if that cannot be told there is no need to."""
+        """Tell the server that no more events are wanted; if that cannot be told there is no need
+        to.
+        """
         with contextlib.suppress(FtransferError):
             async with self._lock:
                 session = await self._connect()
                 await session.ask(verb, argument)
 
     async def restore(self, session: ClientSession) -> None:
-        """Say on a new connection what is wanted. What has happened in between is told as a Rescan."""
+        """Say on a new connection what is wanted. What has happened in between is told as a
+        Rescan.
+        """
         if self._listeners:
             await session.ask("listen")
         for key in list(self._watched):

@@ -1,4 +1,6 @@
-"""Looking after the files of a share: what is there, what is in it, and changes to names and attributes."""
+"""Looking after the files of a share: what is there, what is in it, and changes to names and
+attributes.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from ftransfer.transfer.records import described_from_wire
 
 
 class Checksum(NamedTuple):
-    """What is in a file: `size` bytes whose BLAKE3 in hexadecimal is `digest`, the same as b3sum prints."""
+    """What is in a file: `size` bytes whose BLAKE3 in hexadecimal is `digest`, the same as b3sum
+    prints.
+    """
 
     name: str
     size: int
@@ -41,25 +45,31 @@ class FileCommands(Commands):
         """Give the digest of a file, which the server computes if it does not know it.
 
         Raises:
-            NotFound, NotAFile, Forbidden, NameRefused, and ChannelError; SourceChanged if it was written to meanwhile.
+            NotFound, NotAFile, Forbidden, NameRefused, and ChannelError; SourceChanged if it was
+            written to meanwhile.
         """
         safe = share_name(name)
         return checksum_from_wire(await self._ask("checksum", str(safe)))
 
     async def mkdir(self, name: RemoteName, *, parents: bool = False) -> None:
-        """Make a folder. With `parents`, missing ones above are made too, and it is no error if it is there already.
+        """Make a folder. With `parents`, missing ones above are made too, and it is no error if it
+        is there already.
 
         Raises:
-            AlreadyThere, NotFound (the folder above), NotAFolder, Forbidden, ReadOnly, NameRefused, and ChannelError.
+            AlreadyThere, NotFound (the folder above), NotAFolder, Forbidden, ReadOnly, NameRefused,
+            and ChannelError.
         """
-        await self._ask("mkdir", str(share_path(name)) or "/", {"parents": True} if parents else None)
+        await self._ask(
+            "mkdir", str(share_path(name)) or "/", {"parents": True} if parents else None
+        )
 
     async def rename(self, old: RemoteName, new: RemoteName, *, replace: bool = False) -> None:
         """Move a file or folder within the share, in one step. A link is moved itself.
 
         Raises:
             AlreadyThere: Something has the new name, and `replace` is false.
-            NotFound, NotAFile, NotAFolder, FolderNotEmpty, Forbidden, ReadOnly, NameRefused, and ChannelError.
+            NotFound, NotAFile, NotAFolder, FolderNotEmpty, Forbidden, ReadOnly, NameRefused, and
+            ChannelError.
         """
         options: dict[str, Any] = {"to": str(share_path(new)) or "/"}
         if replace:
@@ -67,12 +77,14 @@ class FileCommands(Commands):
         await self._ask("mv", str(share_path(old)) or "/", options)
 
     async def remove(self, name: RemoteName, *, recursive: bool = False) -> int:
-        """Remove a file or folder; give how many things went. A link is removed itself. A name that ends in "/" is a folder's.
+        """Remove a file or folder; give how many things went. A link is removed itself. A name that
+        ends in "/" is a folder's.
 
         Raises:
             NotAFolder: The name ends in "/" and is that of a file.
             FolderNotEmpty: A folder with content, and `recursive` is false.
-            NotFound, NotAFile (a fifo or device), Forbidden, ReadOnly, NameRefused, and ChannelError.
+            NotFound, NotAFile (a fifo or device), Forbidden, ReadOnly, NameRefused, and
+            ChannelError.
         """
         asked = str(share_path(name)) or "/"
         if os.fsdecode(name).endswith("/") and asked != "/":
@@ -80,18 +92,25 @@ class FileCommands(Commands):
         values = await self._ask("rm", asked, {"recursive": True} if recursive else None)
         return take_count(values, "removed")
 
-    async def set_attributes(self, name: RemoteName, *, mtime_ns: int | None = None, mode: int | None = None) -> None:
-        """Set the time of last change (nanoseconds since 1970) or the permission bits of a file or folder.
+    async def set_attributes(
+        self, name: RemoteName, *, mtime_ns: int | None = None, mode: int | None = None
+    ) -> None:
+        """Set the time of last change (nanoseconds since 1970) or the permission bits of a file or
+        folder.
 
         Raises:
-            NotFound, NotAFile (a fifo or device), Forbidden, ReadOnly, NameRefused, and ChannelError.
+            NotFound, NotAFile (a fifo or device), Forbidden, ReadOnly, NameRefused, and
+            ChannelError.
         """
         given = {"mtime_ns": mtime_ns, "mode": mode}
         options = {key: value for key, value in given.items() if value is not None}
         await self._ask("setstat", str(share_path(name)) or "/", options)
 
-    async def partials(self, path: RemoteName = "", *, older_s: int = 0, source: str = "") -> list[Partial]:
-        """Give the uploads that were cut off, oldest first; their `source` is known to their senders only.
+    async def partials(
+        self, path: RemoteName = "", *, older_s: int = 0, source: str = ""
+    ) -> list[Partial]:
+        """Give the uploads that were cut off, oldest first; their `source` is known to their
+        senders only.
 
         Args:
             path: Those of this name, or below this folder.
@@ -100,7 +119,9 @@ class FileCommands(Commands):
         """
         return await self._partials(path, _chosen(older_s, source))
 
-    async def clear_partials(self, path: RemoteName = "", *, older_s: int = 0, source: str = "") -> list[Partial]:
+    async def clear_partials(
+        self, path: RemoteName = "", *, older_s: int = 0, source: str = ""
+    ) -> list[Partial]:
         """Remove such uploads, but none that is running just now; give those removed.
 
         Raises:
@@ -117,7 +138,9 @@ def _chosen(older_s: int, source: str) -> dict[str, Any]:
     return {**({"older_s": older_s} if older_s else {}), **({"source": source} if source else {})}
 
 
-async def ask_partials(session: ClientSession, below: str, options: Mapping[str, Any] | None = None) -> list[Partial]:
+async def ask_partials(
+    session: ClientSession, below: str, options: Mapping[str, Any] | None = None
+) -> list[Partial]:
     """Have the server list uploads that are not complete; see docs/protocol.md section 7.4."""
     found: list[Partial] = []
     await session.say("partials", below, options)

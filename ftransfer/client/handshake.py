@@ -1,4 +1,6 @@
-"""From an address to a server that has greeted: the connection, plain or encrypted, and the first frame."""
+"""From an address to a server that has greeted: the connection, plain or encrypted, and the first
+frame.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +23,11 @@ from ftransfer.transport.channel import Channel
 PROTOCOL = 1
 NO_LOGIN, MUST_LOG_IN = "none", "required"  # of hello's key "auth"
 
-# On this machine a server that speaks in plain has greeted by then; one that speaks TLS waits for us to begin.
+# On this machine a server that speaks in plain has greeted by then; one that speaks TLS waits for
+# us to begin.
 _PLAIN_ANSWER_S = 0.3
-# Over a network it takes longer. After this it is found out whether the server waits for TLS, while its greeting may still come.
+# Over a network it takes longer. After this it is found out whether the server waits for TLS, while
+# its greeting may still come.
 _PLAIN_ANSWER_FAR_S = 1.5
 _PROBE_S = 3.0
 
@@ -40,24 +44,32 @@ class Address(NamedTuple):
 
 def is_login_due(hello: Hello, security: Security) -> bool:
     """Whether a secret will be said to a server, or asked for."""
-    return hello.auth == MUST_LOG_IN or (hello.auth != NO_LOGIN and bool(security.user or security.secret))
+    return hello.auth == MUST_LOG_IN or (
+        hello.auth != NO_LOGIN and bool(security.user or security.secret)
+    )
 
 
 class ClosedEarly(CannotConnect):
     """The server closed the connection before its greeting; `reason` is what the socket said."""
 
-    def __init__(self, address: Address, link: Transport, reason: BaseException | None = None) -> None:
+    def __init__(
+        self, address: Address, link: Transport, reason: BaseException | None = None
+    ) -> None:
         hint = "; perhaps it wants a client certificate (--cert)" if link.encrypted else ""
         super().__init__(f"{address} closed the connection before its greeting{hint}")
         self.reason = reason
 
 
-async def greet(address: Address, limits: Limits, security: Security, *, direct: bool = True) -> tuple[Channel, Hello]:
-    """Connect, encrypt unless plain is in order, make sure who answers, and hear the server's hello.
+async def greet(
+    address: Address, limits: Limits, security: Security, *, direct: bool = True
+) -> tuple[Channel, Hello]:
+    """Connect, encrypt unless plain is in order, make sure who answers, and hear the server's
+    hello.
 
     Raises:
         CannotConnect: Nobody answers there, or not an ftransfer server.
-        NotTrusted, TlsRequired, NotAuthorised: The server is not the one that it should be, or one side does not encrypt.
+        NotTrusted, TlsRequired, NotAuthorised: The server is not the one that it should be, or one
+        side does not encrypt.
         Busy: The server has no room.
     """
     arrival = _Arrival(address, limits, security, direct=direct)
@@ -70,7 +82,9 @@ async def greet(address: Address, limits: Limits, security: Security, *, direct:
 class _Arrival:
     """One attempt to reach a server, over one connection or two."""
 
-    def __init__(self, address: Address, limits: Limits, security: Security, *, direct: bool) -> None:
+    def __init__(
+        self, address: Address, limits: Limits, security: Security, *, direct: bool
+    ) -> None:
         self._address = address
         self._limits = limits
         self._security = security
@@ -85,19 +99,26 @@ class _Arrival:
         with _aborted_on_error(link):
             is_known = await run_job(io_pool(), lambda: self._speaks_tls(link))
             if is_known and security.tls == "off":
-                raise NotTrusted(f"{self._address} is known by its key, and is not spoken to in plain; leave out --plain")
+                raise NotTrusted(
+                    f"{self._address} is known by its key, and is not spoken to in plain; leave out"
+                    " --plain"
+                )
         if is_known:
             return await self.hear_private(link)
         return await (self.hear_plain(link) if security.tls == "off" else self.hear_either(link))
 
     def _speaks_tls(self, link: Transport) -> bool:
-        """Whether a server at this address has shown a key before, or is one of our own that has one. Blocking."""
+        """Whether a server at this address has shown a key before, or is one of our own that has
+        one. Blocking.
+        """
         from ftransfer.client.known_servers import expects_tls
 
         return expects_tls(link, self._address, self._security)
 
     async def keep_key(self, hello: Hello) -> None:
-        """Expect a key that is new from now on. Where a login is wanted, it is kept when somebody vouches for it."""
+        """Expect a key that is new from now on. Where a login is wanted, it is kept when somebody
+        vouches for it.
+        """
         if not self._new_key or is_login_due(hello, self._security):
             return
         from ftransfer.client.known_servers import keep_first
@@ -112,34 +133,50 @@ class _Arrival:
             async with asyncio.timeout(limits.connect_s):
                 return await dial(address.host, address.port, direct=self._direct)
         except TimeoutError as error:
-            raise CannotConnect(f"{address} does not answer within {limits.connect_s:.0f} s") from error
+            raise CannotConnect(
+                f"{address} does not answer within {limits.connect_s:.0f} s"
+            ) from error
         except (OSError, OverflowError, UnicodeError) as error:
             raise CannotConnect(_why_not(error, address)) from error
 
     async def hear_private(self, link: Transport) -> tuple[Channel, Hello]:
         """Encrypt, decide whether to trust, and hear the hello."""
-        from ftransfer.client.trust import certificate_refused, make_private  # what speaks in plain does not pay for them
+        # What speaks in plain does not pay for them
+        from ftransfer.client.trust import (
+            certificate_refused,
+            make_private,
+        )
 
         with _aborted_on_error(link):
-            self._new_key = await make_private(link, self._address, self._security, self._limits.connect_s)
+            self._new_key = await make_private(
+                link, self._address, self._security, self._limits.connect_s
+            )
             try:
                 return await self._hello(link)
             except ClosedEarly as error:
-                # A client knows that its certificate is refused only by what comes after the handshake.
+                # A client knows that its certificate is refused only by what comes after the
+                # handshake.
                 raise certificate_refused(error.reason, str(self._address)) or error from error
 
     async def hear_plain(self, link: Transport) -> tuple[Channel, Hello]:
-        """Hear the hello in plain. If it is late, find out whether the server waits for TLS, so that the user need not wait."""
+        """Hear the hello in plain. If it is late, find out whether the server waits for TLS, so
+        that the user need not wait.
+        """
         with _aborted_on_error(link):
             try:
-                if not await self._is_speaking(link, _PLAIN_ANSWER_FAR_S) and await self._waits_for_tls():
+                if (
+                    not await self._is_speaking(link, _PLAIN_ANSWER_FAR_S)
+                    and await self._waits_for_tls()
+                ):
                     raise TlsRequired("the port speaks TLS only")
                 return await self._hello(link)
             except TlsRequired as error:
                 raise TlsRequired(f"{self._address} speaks TLS only; leave out --plain") from error
 
     async def hear_either(self, link: Transport) -> tuple[Channel, Hello]:
-        """Hear the hello in plain or, if there is none soon, encrypted over a second connection. To go up is always safe."""
+        """Hear the hello in plain or, if there is none soon, encrypted over a second connection. To
+        go up is always safe.
+        """
         with _aborted_on_error(link):
             try:
                 if await self._is_speaking(link, _PLAIN_ANSWER_S):
@@ -150,7 +187,9 @@ class _Arrival:
             return await self._hear_first(link)
 
     async def _hear_first(self, link: Transport) -> tuple[Channel, Hello]:
-        """Hear whichever comes: the late greeting of a slow server, or that of one which speaks TLS."""
+        """Hear whichever comes: the late greeting of a slow server, or that of one which speaks
+        TLS.
+        """
 
         async def connect_privately() -> tuple[Channel, Hello]:
             return await self.hear_private(await self.connect())
@@ -160,7 +199,8 @@ class _Arrival:
         heard: tuple[Channel, Hello] | None = None
         try:
             await asyncio.wait([plain, private], return_when=asyncio.FIRST_COMPLETED)
-            # That it cannot be reached in one way says nothing of the other. Whom not to trust is final.
+            # That it cannot be reached in one way says nothing of the other. Whom not to trust is
+            # final.
             if plain.done():
                 heard = await (private if isinstance(plain.exception(), TlsRequired) else plain)
             else:
@@ -194,7 +234,9 @@ class _Arrival:
         except CannotConnect:
             return False
         try:
-            return await handshake_succeeds(link, self._address.host, min(_PROBE_S, self._limits.connect_s))
+            return await handshake_succeeds(
+                link, self._address.host, min(_PROBE_S, self._limits.connect_s)
+            )
         finally:
             link.abort()
 
@@ -240,7 +282,8 @@ async def _hear_hello(channel: Channel, address: Address, limits: Limits) -> Hel
         raise CannotConnect(f"{address} did not greet as an ftransfer server does")
     if event.protocol != PROTOCOL:
         raise CannotConnect(
-            f"{address} speaks protocol {event.protocol}; this client speaks {PROTOCOL}; update the older of the two"
+            f"{address} speaks protocol {event.protocol}; this client speaks {PROTOCOL}; update the"
+            " older of the two"
         )
     return event
 
@@ -255,4 +298,7 @@ def _why_not(error: Exception, address: Address) -> str:
     if isinstance(error, OverflowError):
         return f"{address.port} is not a port; ports are 1 to 65535"
     number = getattr(error, "errno", None)
-    return f"cannot connect to {address}: {os.strerror(number) if isinstance(number, int) and number > 0 else error}"
+    return (
+        f"cannot connect to {address}:"
+        f" {os.strerror(number) if isinstance(number, int) and number > 0 else error}"
+    )

@@ -1,6 +1,8 @@
-"""What is known of a server: the key that it showed on earlier visits, and the record of one that our own user runs here.
+"""What is known of a server: the key that it showed on earlier visits, and the record of one that
+our own user runs here.
 
-From this it follows whether it may be spoken to, in plain or at all, and whether it may be told a secret.
+From this it follows whether it may be spoken to, in plain or at all, and whether it may be told a
+secret.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ _KNOWN_HOSTS = "known_hosts"
 
 
 def check_key(link: Transport, address: Address, security: Security) -> str:
-    """Compare the fingerprint of a server with the one that is asked for, or known; return one that is new. Blocking.
+    """Compare the fingerprint of a server with the one that is asked for, or known; return one that
+    is new. Blocking.
 
     Raises:
         NotTrusted: It is another one, or cannot be compared.
@@ -40,7 +43,8 @@ def check_key(link: Transport, address: Address, security: Security) -> str:
             raise NotTrusted(f"{address} cannot be checked: {error}") from error
         if shown != wanted:
             raise NotTrusted(
-                f"{address} shows the key {shown}, not {wanted}; ask its owner which is right, send nothing until then"
+                f"{address} shows the key {shown}, not {wanted}; ask its owner which is right, send"
+                " nothing until then"
             )
     if security.fingerprint or own_server(link, address.port, security) is not None:
         with contextlib.suppress(BadFile):  # it is vouched for, this time and perhaps each time
@@ -53,16 +57,20 @@ def check_key(link: Transport, address: Address, security: Security) -> str:
 
 
 def expects_tls(link: Transport, address: Address, security: Security) -> bool:
-    """Whether a fresh connection leads to a server that speaks TLS, as far as we know. Blocking. Raises NotTrusted.
+    """Whether a fresh connection leads to a server that speaks TLS, as far as we know. Blocking.
+    Raises NotTrusted.
 
-    A server of our own that runs there says so itself; else it is enough that one has shown a key before.
+    A server of our own that runs there says so itself; else it is enough that one has shown a key
+    before.
     """
     server = find_running(_state(security), link.peer_host, address.port, link.own_host)
     return bool(server.fingerprint) if server is not None else is_known(address, security)
 
 
 def is_known(address: Address, security: Security) -> bool:
-    """Whether a server has shown a key at this address before: it is not spoken to in plain again. Blocking. Raises NotTrusted."""
+    """Whether a server has shown a key at this address before: it is not spoken to in plain again.
+    Blocking. Raises NotTrusted.
+    """
     return _known_key(address, security) is not None
 
 
@@ -75,7 +83,9 @@ def is_confirmed(address: Address, shown: str, security: Security) -> bool:
 
 
 def keep_first(address: Address, shown: str, security: Security) -> None:
-    """Expect the key that a server shows from now on, though nobody has vouched for it. Blocking. Raises NotTrusted."""
+    """Expect the key that a server shows from now on, though nobody has vouched for it. Blocking.
+    Raises NotTrusted.
+    """
     with _reported(address):
         wanted = _known_hosts(security).remember_first(str(address), shown).fingerprint
     _compare(shown, wanted, address)
@@ -91,7 +101,9 @@ def shown_by(link: Transport) -> str:
 
 
 def own_server(link: Transport, port: int, security: Security) -> RunningServer | None:
-    """Return the server of our own user to which a connection leads, if it shows the key that it should. Blocking."""
+    """Return the server of our own user to which a connection leads, if it shows the key that it
+    should. Blocking.
+    """
     server = find_running(_state(security), link.peer_host, port, link.own_host)
     return server if server is not None and server.fingerprint == shown_by(link) else None
 
@@ -108,7 +120,8 @@ def _state(security: Security) -> Path:
 
 def _known_key(address: Address, security: Security) -> KnownKey | None:
     if not os.path.lexists(_state(security) / _KNOWN_HOSTS):
-        return None  # most who only speak to their own machine know nobody, and need not import what reads it
+        # Most who only speak to their own machine know nobody, and need not import what reads it
+        return None
     with _reported(address):
         return _known_hosts(security).find(str(address))
 
@@ -118,12 +131,15 @@ def _reported(address: Address) -> Iterator[None]:
     try:
         yield
     except BadFile as error:
-        raise NotTrusted(f"{address} cannot be compared with an earlier visit: {error}; or give --fingerprint") from error
+        raise NotTrusted(
+            f"{address} cannot be compared with an earlier visit: {error}; or give --fingerprint"
+        ) from error
 
 
 def _compare(shown: str, wanted: str, address: Address) -> None:
     if shown != wanted:
         raise NotTrusted(
-            f"{address} shows another key than before: {shown}, not {wanted}; somebody may be in between. "
-            "If its owner says that the new one is right, connect once with --fingerprint and that one"
+            f"{address} shows another key than before: {shown}, not {wanted}; somebody may be in"
+            " between. If its owner says that the new one is right, connect once with"
+            " --fingerprint and that one"
         )

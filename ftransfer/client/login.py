@@ -1,5 +1,6 @@
-"""Saying who we are, once it is certain to whom. The secret is that of the caller, or that of a server of our own on this machine,
-or the one that was saved for this server."""
+"""Saying who we are, once it is certain to whom. The secret is that of the caller, or that of a
+server of our own on this machine, or the one that was saved for this server.
+"""
 
 from __future__ import annotations
 
@@ -67,9 +68,14 @@ async def log_in(session: ClientSession, security: Security, *, only_given: bool
 def _login_needed(session: ClientSession, user: str) -> LoginNeeded:
     address, logins = str(session.address), session.hello.logins
     names = "--user NAME and " if logins == ("user",) and not user else ""
-    owner = "; if another user runs it, ask for its token" if logins == ("token",) and session.channel.link.is_local else ""
+    owner = (
+        "; if another user runs it, ask for its token"
+        if logins == ("token",) and session.channel.link.is_local
+        else ""
+    )
     return LoginNeeded(
-        f"{address} wants a login; give {names}the secret in FTRANSFER_TOKEN or with --token-file, or log in once{owner}",
+        f"{address} wants a login; give {names}the secret in FTRANSFER_TOKEN or with --token-file,"
+        f" or log in once{owner}",
         address=address,
         logins=logins,
         user=user,
@@ -79,13 +85,18 @@ def _login_needed(session: ClientSession, user: str) -> LoginNeeded:
 def _find(session: ClientSession, security: Security) -> _Login:
     """Return the login that the caller need not give. Blocking."""
     link, port = session.channel.link, session.address.port
-    if not security.user and (server := own_server(link, port, security)) is not None and server.token:
+    if (
+        not security.user
+        and (server := own_server(link, port, security)) is not None
+        and server.token
+    ):
         return _Login("", server.token, _OWN)
     return _saved(session, security)
 
 
 def _check_may_hear(session: ClientSession, security: Security, origin: str) -> None:
-    """Refuse to say a secret to a server for which nobody has vouched; and in plain to all but a process of our own user or root.
+    """Refuse to say a secret to a server for which nobody has vouched; and in plain to all but a
+    process of our own user or root.
 
     Blocking.
 
@@ -96,23 +107,38 @@ def _check_may_hear(session: ClientSession, security: Security, origin: str) -> 
     if link.encrypted:
         shown = shown_by(link)
         # An own server and a saved login are found by the key that the server shows.
-        if origin == _GIVEN and not is_confirmed(address, shown, security) and own_server(link, address.port, security) is None:
+        if (
+            origin == _GIVEN
+            and not is_confirmed(address, shown, security)
+            and own_server(link, address.port, security) is None
+        ):
             raise UnknownServer(
-                f"{address} shows the key {shown}, for which nobody has vouched: no secret is sent to it. "
-                f"If its owner says that it is the right one, add --fingerprint {shown}",
+                f"{address} shows the key {shown}, for which nobody has vouched: no secret is sent"
+                f" to it. If its owner says that it is the right one, add --fingerprint {shown}",
                 address=str(address),
                 fingerprint=shown,
             )
         return
     if not link.is_local:
-        raise NotTrusted(f"{address}: a secret is not sent in plain over a network; leave out --plain")
+        raise NotTrusted(
+            f"{address}: a secret is not sent in plain over a network; leave out --plain"
+        )
     listener = link.peer_user()
     # Where the system cannot tell whose process it is, the record of a server of our own counts.
-    if listener in (os.geteuid(), _ROOT) or (listener is None and origin == _OWN) or security.tls == "off":
+    if (
+        listener in (os.geteuid(), _ROOT)
+        or (listener is None and origin == _OWN)
+        or security.tls == "off"
+    ):
         return
-    whose = "a process of unknown user" if listener is None else f"a process of another user ({_name_of(listener)})"
+    whose = (
+        "a process of unknown user"
+        if listener is None
+        else f"a process of another user ({_name_of(listener)})"
+    )
     raise NotTrusted(
-        f"{address} is {whose}: no secret is sent to it in plain; have it started with --tls on, or add --plain if you trust it"
+        f"{address} is {whose}: no secret is sent to it in plain; have it started with --tls on, or"
+        " add --plain if you trust it"
     )
 
 
@@ -126,10 +152,14 @@ def _name_of(user: int) -> str:
 
 
 def save_login(session: ClientSession, security: Security) -> None:
-    """Keep the login that a session was opened with, for this server alone. Blocking. Raises BadFile."""
+    """Keep the login that a session was opened with, for this server alone. Blocking. Raises
+    BadFile.
+    """
     from ftransfer.auth.saved import SavedLogin
 
-    login = SavedLogin(str(session.address), _proof(session, security), security.user, security.secret)
+    login = SavedLogin(
+        str(session.address), _proof(session, security), security.user, security.secret
+    )
     saved_logins(security).keep(login)
 
 
@@ -144,7 +174,11 @@ def _saved(session: ClientSession, security: Security) -> _Login:
     """Return the login that is saved for this server, or one without a secret. Blocking."""
     try:
         login = saved_logins(security).find(str(session.address))
-        if login is not None and login.proof == _proof(session, security) and security.user in ("", login.user):
+        if (
+            login is not None
+            and login.proof == _proof(session, security)
+            and security.user in ("", login.user)
+        ):
             return _Login(login.user, login.secret, _KEPT)
     except BadFile as error:
         raise NotAuthorised(f"the saved logins cannot be used: {error}") from error
@@ -152,7 +186,9 @@ def _saved(session: ClientSession, security: Security) -> _Login:
 
 
 def _proof(session: ClientSession, security: Security) -> str:
-    """Return what makes us sure of the server: whoever cannot show the same is another one. Blocking. Raises BadFile."""
+    """Return what makes us sure of the server: whoever cannot show the same is another one.
+    Blocking. Raises BadFile.
+    """
     if security.ca:
         from ftransfer.tls.contexts import authority_of
 

@@ -1,4 +1,6 @@
-"""Paths as callers give them: of this machine as text (importing pathlib takes as long as receiving a small file), of the share."""
+"""Paths as callers give them: of this machine as text (importing pathlib takes as long as receiving
+a small file), of the share.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +21,17 @@ def normalise_path(path: str | os.PathLike[str]) -> str:
     """
     text = os.fspath(path)
     if "\0" in text:
-        raise NotFound(f"{escape(text)}: a path cannot hold a NUL character; check its spelling", name=text)
+        raise NotFound(
+            f"{escape(text)}: a path cannot hold a NUL character; check its spelling", name=text
+        )
     parts = "/".join(part for part in text.split("/") if part not in ("", "."))
     return f"/{parts}" if text.startswith("/") else parts or "."
 
 
 def share_name(name: RemoteName) -> SafeName:
-    """Give the name that a caller means; a "/" at the beginning is the root of the share. Raises as names.parse_name."""
+    """Give the name that a caller means; a "/" at the beginning is the root of the share. Raises as
+    names.parse_name.
+    """
     return parse_name(from_root(name))
 
 
@@ -35,6 +41,8 @@ def share_path(path: RemoteName) -> SafeName:
 
 
 def from_root(name: RemoteName) -> str:
-    """Give what a caller calls a thing in the share as the wire has it: without "/" at the beginning. "/" stays."""
+    """Give what a caller calls a thing in the share as the wire has it: without "/" at the
+    beginning. "/" stays.
+    """
     text = os.fsdecode(name)
     return text.lstrip("/") or text[:1]

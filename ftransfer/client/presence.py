@@ -24,7 +24,9 @@ FEATURE = "live"
 
 
 class Delivery(NamedTuple):
-    """What became of a message: its number within this session, and how many sessions it went to."""
+    """What became of a message: its number within this session, and how many sessions it went
+    to.
+    """
 
     number: int
     received: int
@@ -37,8 +39,8 @@ class People(Commands):
         self._live = live
         self._name = name
         self._on_name_refused = on_name_refused
-        # With it a new connection takes the place of an old one that the server still believes to be there, and further ones belong
-        # to the first. Nobody else can guess it.
+        # With it a new connection takes the place of an old one that the server still believes to
+        # be there, and further ones belong to the first. Nobody else can guess it.
         self._token = os.urandom(8).hex()
 
     async def _take_place(self, session: ClientSession, *, is_first: bool) -> None:
@@ -60,7 +62,9 @@ class People(Commands):
         await self._live.restore(session)
 
     async def _help(self, helper: ClientSession, leader: Hello) -> None:
-        """Say on a further connection that it belongs to a transfer of ours: it is nobody else, for whoever looks."""
+        """Say on a further connection that it belongs to a transfer of ours: it is nobody else, for
+        whoever looks.
+        """
         if FEATURE in helper.hello.features:
             await helper.introduce({"of": leader.session, "token": self._token})
 
@@ -76,7 +80,11 @@ class People(Commands):
         """
         values = await self._ask("as", name, {"token": self._token} if name else self._who_we_are())
         self._name = name
-        return Person(take_count(values, "session"), take(values, "name", str), take(values, "verified", bool, False))
+        return Person(
+            take_count(values, "session"),
+            take(values, "name", str),
+            take(values, "verified", bool, False),
+        )
 
     async def who(self) -> list[Presence]:
         """Give the sessions that are connected now, in the order in which they came.
@@ -114,7 +122,9 @@ class People(Commands):
         return _delivery(await self._ask("tell", name, {"text": text}))
 
     def listening(self) -> AbstractAsyncContextManager[Inbox]:
-        """Listen for a while: `async with client.listening() as events`. Nothing is left out from the beginning of the block on."""
+        """Listen for a while: `async with client.listening() as events`. Nothing is left out from
+        the beginning of the block on.
+        """
         return self._live.listening()
 
     def watching(self, path: RemoteName = "") -> AbstractAsyncContextManager[Inbox]:
@@ -122,19 +132,22 @@ class People(Commands):
         return self._live.watching(share_path(path))
 
     async def listen(self) -> AsyncGenerator[LiveEvent, None]:
-        """Give what others say and who comes and goes, for as long as wanted, across lost connections.
+        """Give what others say and who comes and goes, for as long as wanted, across lost
+        connections.
 
         Other commands may be used meanwhile. Close it (contextlib.aclosing) when it is left.
 
         Raises:
-            ChannelError: The server cannot be reached any more, for longer than the rules for retries allow.
+            ChannelError: The server cannot be reached any more, for longer than the rules for
+                retries allow.
         """
         async with self.listening() as events:
             while True:
                 yield await events.take()
 
     async def watch(self, path: RemoteName = "") -> AsyncGenerator[LiveEvent, None]:
-        """Give each Change below a folder of the share, and a Rescan or Missed where the server could not tell them all.
+        """Give each Change below a folder of the share, and a Rescan or Missed where the server
+        could not tell them all.
 
         Otherwise as listen.
 

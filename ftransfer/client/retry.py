@@ -1,4 +1,6 @@
-"""When a broken transfer is tried again: exponential back-off with jitter, for as long as the rules allow."""
+"""When a broken transfer is tried again: exponential back-off with jitter, for as long as the rules
+allow.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,10 @@ from ftransfer.transfer.records import Receipt
 
 
 class RetryRules(NamedTuple):
-    """How long to go on. `tries` counts attempts after the first one without progress (None: any number); `quiet_s` is the time in
-    seconds without a new byte after which it ends; waits grow from `first_s` to `longest_s`."""
+    """How long to go on. `tries` counts attempts after the first one without progress (None: any
+    number); `quiet_s` is the time in seconds without a new byte after which it ends; waits grow
+    from `first_s` to `longest_s`.
+    """
 
     tries: int | None = None
     quiet_s: float = 300.0
@@ -34,10 +38,13 @@ class Backoff:
 
     Args:
         clock: Gives seconds that never go back.
-        dice: Gives 0 to 1; the jitter keeps a hundred clients from coming back to a restarted server at the same moment.
+        dice: Gives 0 to 1; the jitter keeps a hundred clients from coming back to a restarted
+            server at the same moment.
     """
 
-    def __init__(self, rules: RetryRules, clock: Callable[[], float], dice: Callable[[], float] = _roll) -> None:
+    def __init__(
+        self, rules: RetryRules, clock: Callable[[], float], dice: Callable[[], float] = _roll
+    ) -> None:
         self._rules = rules
         self._clock = clock
         self._dice = dice
@@ -63,7 +70,8 @@ class Backoff:
 
 
 async def restart_once(attempt: Callable[[], Awaitable[Receipt]]) -> Receipt:
-    """Run a transfer; run it again, from the start, if it does not verify and went on with a part that was kept. That is gone then.
+    """Run a transfer; run it again, from the start, if it does not verify and went on with a part
+    that was kept. That is gone then.
 
     Raises:
         DigestMismatch: What came from the start, in one go, does not verify either.

@@ -1,4 +1,6 @@
-"""What a client asks of the way to a server: encrypted or not, who must be at the other end, who the client is."""
+"""What a client asks of the way to a server: encrypted or not, who must be at the other end, who
+the client is.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +17,19 @@ OnNewServer = Callable[[str, str], None]
 class Security(NamedTuple):
     """How far a server is trusted, and what it is told about the user.
 
-    The server is trusted if it shows the certificate with `fingerprint`; or, with `ca`, one from an authority that names the host;
-    or, with neither, the one that it showed when it was first seen. Nothing that is secret is sent before that.
+    The server is trusted if it shows the certificate with `fingerprint`; or, with `ca`, one from an
+    authority that names the host; or, with neither, the one that it showed when it was first seen.
+    Nothing that is secret is sent before that.
 
     Args:
-        tls: "auto" encrypts except to this machine itself, where both are tried; "on" always; "off" never.
+        tls: "auto" encrypts except to this machine itself, where both are tried; "on" always; "off"
+            never.
         fingerprint: As the server prints it; in hexadecimal digits as well.
         ca: A PEM file with authorities, or "system" for those of the operating system.
         certificate, key: PEM files with what this client shows, for servers that ask for it.
         user: The name to log in with; "" with a token.
-        secret: The token or password; "" for the saved login of that server, if there is one. Never sent in plain off this machine.
+        secret: The token or password; "" for the saved login of that server, if there is one. Never
+            sent in plain off this machine.
         state: The folder with the known servers and saved logins; by default that of the user.
     """
 
@@ -39,7 +44,9 @@ class Security(NamedTuple):
     on_new_server: OnNewServer | None = None
 
     def __repr__(self) -> str:
-        return f"Security(tls={self.tls!r}, user={self.user!r})"  # no secret is to be found in a log
+        return (
+            f"Security(tls={self.tls!r}, user={self.user!r})"  # no secret is to be found in a log
+        )
 
     @property
     def wants_tls(self) -> bool:

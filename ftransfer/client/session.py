@@ -1,4 +1,6 @@
-"""One connection to a server, from its hello to its end. The client's commands are spoken over it; it knows nothing of retries."""
+"""One connection to a server, from its hello to its end. The client's commands are spoken over it;
+it knows nothing of retries.
+"""
 
 from __future__ import annotations
 
@@ -26,18 +28,28 @@ from ftransfer.errors import (
 from ftransfer.limits import LEAST_LIMITS, Limits
 from ftransfer.protocol.commands import Command
 from ftransfer.protocol.connection import Event, InputEnded, Payload
-from ftransfer.protocol.replies import HEARTBEAT, ErrorReply, Hello, Listing, Notice, Reply, take_count
+from ftransfer.protocol.replies import (
+    HEARTBEAT,
+    ErrorReply,
+    Hello,
+    Listing,
+    Notice,
+    Reply,
+    take_count,
+)
 from ftransfer.protocol.state import State
 from ftransfer.transport.channel import Channel
 
 # However short the pauses are that a server wants: it must not make us send without end.
 _LEAST_HEARTBEAT_S = 0.1
-# Commands that may be on their way at once. At 50 ms to the server and back that is some five thousand in a second.
+# Commands that may be on their way at once. At 50 ms to the server and back that is some five
+# thousand in a second.
 _WINDOW = 256
 # After these the server says nothing more in the session.
 _ENDINGS = (ChannelError, ProtocolError, LineTooLong, Busy, ServerStopping, InternalError)
 
-# Whose answer may need work that takes long: the server reads whole files, or removes trees, and says meanwhile that it is there.
+# Whose answer may need work that takes long: the server reads whole files, or removes trees, and
+# says meanwhile that it is there.
 _WORKING = frozenset(("checksum", "rm", "put", "part", "mput", "mv"))
 
 Asked = tuple[str, str, Mapping[str, Any]]  # verb, argument, options
@@ -45,17 +57,22 @@ OnNotice = Callable[[Notice], None]
 
 
 class ClientSession:
-    """A connected session. Commands are spoken one after the other; after any ChannelError or ProtocolError it is over.
+    """A connected session. Commands are spoken one after the other; after any ChannelError or
+    ProtocolError it is over.
 
-    `path_s` is how long the way to the server and back takes, in seconds; 0.0 if the system does not tell.
+    `path_s` is how long the way to the server and back takes, in seconds; 0.0 if the system does
+    not tell.
     """
 
-    def __init__(self, address: Address, channel: Channel, hello: Hello, on_notice: OnNotice | None) -> None:
+    def __init__(
+        self, address: Address, channel: Channel, hello: Hello, on_notice: OnNotice | None
+    ) -> None:
         self.address = address
         self.channel = channel
         self.connection = channel.connection
         self.hello = hello
-        # Measured now, before anything keeps either end busy: later a server that bounds its rate looks like a long path.
+        # Measured now, before anything keeps either end busy: later a server that bounds its rate
+        # looks like a long path.
         self.path_s = channel.link.least_round_trip_s
         self.is_over = False
         self._on_notice = on_notice
@@ -73,7 +90,9 @@ class ClientSession:
         direct: bool = True,
         only_given: bool = False,
     ) -> ClientSession:
-        """Connect, make sure who answers, hear the server's hello, and log in. Takes and raises as greet and log_in."""
+        """Connect, make sure who answers, hear the server's hello, and log in. Takes and raises as
+        greet and log_in.
+        """
         channel, hello = await greet(address, limits, security, direct=direct)
         try:
             channel.limits = channel.connection.peer_limits = _within(limits, hello)
@@ -99,14 +118,22 @@ class ClientSession:
 
     @property
     def is_in_step(self) -> bool:
-        """Whether the next thing to come is the answer to the next command: nothing of an answer has been left unread."""
+        """Whether the next thing to come is the answer to the next command: nothing of an answer
+        has been left unread.
+        """
         connection = self.connection
-        return not self.is_over and connection.payload_left == 0 and connection.state in (State.READY, State.ANSWERING)
+        return (
+            not self.is_over
+            and connection.payload_left == 0
+            and connection.state in (State.READY, State.ANSWERING)
+        )
 
     # Speaking.
 
     async def introduce(self, options: Mapping[str, Any]) -> None:
-        """Say who we are, without waiting for the answer: it is read together with that of the first command."""
+        """Say who we are, without waiting for the answer: it is read together with that of the
+        first command.
+        """
         await self.channel.send(self.connection.send_command(Command("as", "", options)))
         self._introducing = True
 
@@ -118,33 +145,45 @@ class ClientSession:
         except RequestError:
             return  # the server does not care who we are
 
-    async def say(self, verb: str, argument: str = "", options: Mapping[str, Any] | None = None) -> None:
+    async def say(
+        self, verb: str, argument: str = "", options: Mapping[str, Any] | None = None
+    ) -> None:
         """Send a command; its answer is then read with `answer` or `reply`."""
         self._expect(verb)
-        await self.channel.send(self.connection.send_command(Command(verb, argument, options or {})))
+        await self.channel.send(
+            self.connection.send_command(Command(verb, argument, options or {}))
+        )
 
     def _expect(self, verb: str) -> None:
         limits = self.channel.limits
         self._quiet_s = limits.work_s if verb in _WORKING else limits.quiet_s
         self.channel.begin_transfer()
 
-    async def ask(self, verb: str, argument: str = "", options: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+    async def ask(
+        self, verb: str, argument: str = "", options: Mapping[str, Any] | None = None
+    ) -> Mapping[str, Any]:
         """Send a command that is answered by a reply alone, and give the reply."""
         await self.say(verb, argument, options)
         return await self.reply()
 
-    async def ask_many(self, commands: Iterable[Asked]) -> AsyncGenerator[Mapping[str, Any] | FtransferError, None]:
-        """Send commands that are answered by a reply alone, ahead of their answers; give each one's reply, or its error, in order.
+    async def ask_many(
+        self, commands: Iterable[Asked]
+    ) -> AsyncGenerator[Mapping[str, Any] | FtransferError, None]:
+        """Send commands that are answered by a reply alone, ahead of their answers; give each one's
+        reply, or its error, in order.
 
-        Round trips do not add up: a window of commands is on its way while answers come in. If the generator is left before its end
-        (close it with contextlib.aclosing), the connection is given up.
+        Round trips do not add up: a window of commands is on its way while answers come in. If the
+        generator is left before its end (close it with contextlib.aclosing), the connection is
+        given up.
 
         Raises:
-            Closed, TimedOut, RemoteProtocolError and what else ends a session: whether the commands that have no answer yet were
+            Closed, TimedOut, RemoteProtocolError and what else ends a session: whether the commands
+            that have no answer yet were
             carried out is not known.
         """
         room = asyncio.Semaphore(_WINDOW)
-        said: asyncio.Queue[LineTooLong | bool] = asyncio.Queue()  # in order: sent (True), not sent because, no more (False)
+        # In order: sent (True), not sent because, no more (False)
+        said: asyncio.Queue[LineTooLong | bool] = asyncio.Queue()
         sending = asyncio.create_task(self._say_ahead(iter(commands), room, said))
         sending.add_done_callback(lambda _: said.put_nowait(False))
         answered = 0
@@ -163,7 +202,12 @@ class ClientSession:
             if not self.is_between_commands:
                 self.abort()
 
-    async def _say_ahead(self, commands: Iterator[Asked], room: asyncio.Semaphore, said: asyncio.Queue[LineTooLong | bool]) -> None:
+    async def _say_ahead(
+        self,
+        commands: Iterator[Asked],
+        room: asyncio.Semaphore,
+        said: asyncio.Queue[LineTooLong | bool],
+    ) -> None:
         more = True
         while more:
             await room.acquire()
@@ -172,7 +216,8 @@ class ClientSession:
                 self._expect(verb)
                 try:
                     lines.append(self.connection.send_command(Command(verb, argument, options)))
-                    # Said before it is sent: its answer must be read even while the rest does not fit into the socket.
+                    # Said before it is sent: its answer must be read even while the rest does not
+                    # fit into the socket.
                     said.put_nowait(True)
                 except LineTooLong as error:
                     said.put_nowait(error)
@@ -184,7 +229,9 @@ class ClientSession:
             if lines:
                 await self.channel.send(*lines)
 
-    async def outcome_of(self, verb: str, argument: str, options: Mapping[str, Any]) -> Mapping[str, Any] | FtransferError:
+    async def outcome_of(
+        self, verb: str, argument: str, options: Mapping[str, Any]
+    ) -> Mapping[str, Any] | FtransferError:
         """As `ask`, and give the error if the command fails. Raises what ends the session."""
         await self.say(verb, argument, options)
         return await self.outcome()
@@ -201,7 +248,8 @@ class ClientSession:
     # Listening.
 
     async def answer(self) -> Event:
-        """Give the next event that is part of an answer; notices are handed on, and a listing of nothing is passed over.
+        """Give the next event that is part of an answer; notices are handed on, and a listing of
+        nothing is passed over.
 
         Raises:
             FtransferError: What the server's error frame says.
@@ -219,10 +267,14 @@ class ClientSession:
                 deadline = loop.time() + self._quiet_s
             elif loop.time() >= deadline:
                 self.abort()
-                raise TimedOut(f"{self.address} has sent nothing but signs of life for {self._quiet_s:.0f} s")
+                raise TimedOut(
+                    f"{self.address} has sent nothing but signs of life for {self._quiet_s:.0f} s"
+                )
 
     def sort(self, event: Event) -> Event | None:
-        """Give an event of an answer back, hand a notice on (None), and raise what an error frame or the end stands for."""
+        """Give an event of an answer back, hand a notice on (None), and raise what an error frame
+        or the end stands for.
+        """
         match event:
             case Notice(what=what):
                 if what != HEARTBEAT and self._on_notice is not None:
@@ -244,9 +296,13 @@ class ClientSession:
         return event.values
 
     def out_of_turn(self, event: Event) -> RemoteProtocolError:
-        """End the connection, and give the error to raise for an event that does not belong here."""
+        """End the connection, and give the error to raise for an event that does not belong
+        here.
+        """
         self.abort()
-        what = event.kind.name.lower() if isinstance(event, Payload) else type(event).__name__.lower()
+        what = (
+            event.kind.name.lower() if isinstance(event, Payload) else type(event).__name__.lower()
+        )
         return RemoteProtocolError(f"{self.address} sent {what} out of turn")
 
     async def listen(self) -> None:
@@ -272,9 +328,12 @@ class ClientSession:
                 async with asyncio.timeout(self.channel.limits.close_s):
                     if not self.is_between_commands:
                         await self.ask("close")
-                    # The end of our input between two commands says that we go. All that we asked is answered, so nothing is waited
-                    # for where the socket is ours; a transport of asyncio's takes its time.
-                    await self.channel.link.close(0.0 if self.channel.moves_files else self.channel.limits.close_s)
+                    # The end of our input between two commands says that we go. All that we asked
+                    # is answered, so nothing is waited for where the socket is ours; a transport of
+                    # asyncio's takes its time.
+                    await self.channel.link.close(
+                        0.0 if self.channel.moves_files else self.channel.limits.close_s
+                    )
         finally:
             self.abort()  # also when cancelled meanwhile
         await asyncio.sleep(0)  # the turn of the loop in which the transport lets go of the socket
@@ -286,18 +345,22 @@ class ClientSession:
 
 
 def require_count(values: Mapping[str, Any], key: str, came: int) -> None:
-    """Compare how many things came with the number in the reply: an answer that does not add up must not be acted on.
+    """Compare how many things came with the number in the reply: an answer that does not add up
+    must not be acted on.
 
     Raises:
         RemoteProtocolError: Another number was announced, or none.
     """
     announced = take_count(values, key)
     if announced != came:
-        raise RemoteProtocolError(f'the server announced {announced} as "{key}" and {came} came; run the command again')
+        raise RemoteProtocolError(
+            f'the server announced {announced} as "{key}" and {came} came; run the command again'
+        )
 
 
 def _within(limits: Limits, hello: Hello) -> Limits:
-    """Return our limits, narrowed to the sizes that the server takes, and to the pauses that it puts up with.
+    """Return our limits, narrowed to the sizes that the server takes, and to the pauses that it
+    puts up with.
 
     Raises:
         RemoteProtocolError: It takes less than every server must.
@@ -306,7 +369,9 @@ def _within(limits: Limits, hello: Hello) -> Limits:
     def least(name: str, own: int) -> int:
         said = int(hello.limits.get(name, own))
         if said < LEAST_LIMITS[name]:
-            raise RemoteProtocolError(f"announces {name} {said}; every server must take {LEAST_LIMITS[name]}")
+            raise RemoteProtocolError(
+                f"announces {name} {said}; every server must take {LEAST_LIMITS[name]}"
+            )
         return min(said, own)
 
     return limits._replace(
@@ -314,5 +379,8 @@ def _within(limits: Limits, hello: Hello) -> Limits:
         max_chunk_bytes=least("max_chunk_bytes", limits.max_chunk_bytes),
         max_json_bytes=least("max_json_bytes", limits.max_json_bytes),
         max_items=least("max_items", limits.max_items),
-        heartbeat_s=min(limits.heartbeat_s, max(_LEAST_HEARTBEAT_S, hello.limits.get("heartbeat_s", limits.heartbeat_s))),
+        heartbeat_s=min(
+            limits.heartbeat_s,
+            max(_LEAST_HEARTBEAT_S, hello.limits.get("heartbeat_s", limits.heartbeat_s)),
+        ),
     )

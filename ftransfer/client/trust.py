@@ -1,4 +1,6 @@
-"""From a plain connection to one whose other end is known: the handshake, and what to say of one that fails."""
+"""From a plain connection to one whose other end is known: the handshake, and what to say of one
+that fails.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +21,21 @@ if TYPE_CHECKING:
 # What OpenSSL says of an answer that is not TLS at all, or not this version of it.
 _NO_TLS = frozenset(
     (
-        *("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "BAD_RECORD_TYPE", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"),
+        *(
+            "WRONG_VERSION_NUMBER",
+            "HTTP_REQUEST",
+            "BAD_RECORD_TYPE",
+            "RECORD_LAYER_FAILURE",
+            "PACKET_LENGTH_TOO_LONG",
+        ),
         "SSLV3_ALERT_UNEXPECTED_MESSAGE",  # so says a plain port of ours
     )
 )
-_OLD_TLS = frozenset(("UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "NO_PROTOCOLS_AVAILABLE"))
-# How a server of ours refuses a client: these alerts come after the handshake, which for the client has succeeded by then.
+_OLD_TLS = frozenset(
+    ("UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "NO_PROTOCOLS_AVAILABLE")
+)
+# How a server of ours refuses a client: these alerts come after the handshake, which for the client
+# has succeeded by then.
 _ALERTS_ON_CERTIFICATES = (
     "CERTIFICATE_REQUIRED",
     "UNKNOWN_CA",
@@ -39,11 +50,14 @@ class SpeaksNoTls(NotTrusted):
     """The server answered, and not in TLS."""
 
 
-async def make_private(link: Transport, address: Address, security: Security, timeout_s: float) -> str:
+async def make_private(
+    link: Transport, address: Address, security: Security, timeout_s: float
+) -> str:
     """Encrypt a fresh connection and check who is at its other end.
 
     Returns:
-        The fingerprint of a server that is seen for the first time, to be kept with `keep_first`; "" for one that is known.
+        The fingerprint of a server that is seen for the first time, to be kept with `keep_first`;
+        "" for one that is known.
 
     Raises:
         SpeaksNoTls, NotTrusted: It is not encrypted, or not with whom it should be.
@@ -56,17 +70,27 @@ async def make_private(link: Transport, address: Address, security: Security, ti
     except ssl.SSLCertVerificationError as error:
         why = error.verify_message
         raise NotTrusted(
-            f"the certificate of {address} is not valid: {why}; --fingerprint trusts one certificate by itself"
+            f"the certificate of {address} is not valid: {why}; --fingerprint trusts one"
+            " certificate by itself"
         ) from error
     except ssl.SSLError as error:
-        raise await run_job(io_pool(), functools.partial(_broken_handshake, error, address, security)) from error
+        raise await run_job(
+            io_pool(), functools.partial(_broken_handshake, error, address, security)
+        ) from error
     except (Closed, TimedOut) as error:
-        raise CannotConnect(f"{address} does not complete the TLS handshake; does it speak TLS, and is it that port?") from error
-    return "" if security.ca else await run_job(io_pool(), lambda: check_key(link, address, security))
+        raise CannotConnect(
+            f"{address} does not complete the TLS handshake; does it speak TLS, and is it that"
+            " port?"
+        ) from error
+    return (
+        "" if security.ca else await run_job(io_pool(), lambda: check_key(link, address, security))
+    )
 
 
 async def handshake_succeeds(link: Transport, host: str, timeout_s: float) -> bool:
-    """Whether a fresh connection can be encrypted, whoever is at its other end; nothing may be said over it."""
+    """Whether a fresh connection can be encrypted, whoever is at its other end; nothing may be said
+    over it.
+    """
     context = await run_job(io_pool(), client_context)
     try:
         await link.start_tls(context, server_side=False, hostname=host, timeout_s=timeout_s)
@@ -84,24 +108,36 @@ def _broken_handshake(error: ssl.SSLError, address: Address, security: Security)
     if reason in _NO_TLS:
         if security.fingerprint or security.ca or is_known(address, security):
             return SpeaksNoTls(
-                f"{address} does not answer in TLS, and it is known by its key; somebody may be in its place: ask its owner"
+                f"{address} does not answer in TLS, and it is known by its key; somebody may be in"
+                " its place: ask its owner"
             )
         return SpeaksNoTls(
-            f"{address} does not answer in TLS; have it started with --tls on, or use --plain if the way there is safe"
+            f"{address} does not answer in TLS; have it started with --tls on, or use --plain if"
+            " the way there is safe"
         )
     if reason in _OLD_TLS:
-        return NotTrusted(f"{address} does not speak TLS 1.3; update the server, or the proxy in front of it")
+        return NotTrusted(
+            f"{address} does not speak TLS 1.3; update the server, or the proxy in front of it"
+        )
     if (refused := certificate_refused(error, str(address))) is not None:
         return refused
-    return CannotConnect(f"the TLS handshake with {address} failed: {reason.replace('_', ' ').lower() or error}")
+    return CannotConnect(
+        f"the TLS handshake with {address} failed: {reason.replace('_', ' ').lower() or error}"
+    )
 
 
 def certificate_refused(error: BaseException | None, address: str) -> NotAuthorised | None:
-    """Give what to tell the user if a server has ended the connection for want of a certificate that it accepts, else None."""
+    """Give what to tell the user if a server has ended the connection for want of a certificate
+    that it accepts, else None.
+    """
     reason = (getattr(error, "reason", None) or "") if isinstance(error, ssl.SSLError) else ""
     if not reason.endswith(_ALERTS_ON_CERTIFICATES):
         return None
     if reason.endswith("CERTIFICATE_REQUIRED"):
-        return NotAuthorised(f"{address} asks for a client certificate; give one with --cert and --key")
+        return NotAuthorised(
+            f"{address} asks for a client certificate; give one with --cert and --key"
+        )
     word = reason.partition("ALERT_")[2].replace("_", " ").lower()
-    return NotAuthorised(f"{address} does not accept the client certificate ({word}); ask its owner for one")
+    return NotAuthorised(
+        f"{address} does not accept the client certificate ({word}); ask its owner for one"
+    )

@@ -1,7 +1,7 @@
 """The grammar of the client's lines: one table row for each verb; line bytes <-> Command.
 
-`verb [argument] LF`. Plain form: the rest of the line is the argument as it is. Structured form: the argument is a JSON string,
-which one JSON object of options may follow.
+`verb [argument] LF`. Plain form: the rest of the line is the argument as it is. Structured form:
+the argument is a JSON string, which one JSON object of options may follow.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ class Body(Enum):
 
 
 class Verb(NamedTuple):
-    """One row of the grammar. `argument` is "" for none, "[X]" for an optional one, "X" for a required one.
+    """One row of the grammar. `argument` is "" for none, "[X]" for an optional one, "X" for a
+    required one.
 
     An option's type is int (0 to 2**63 - 1), str or bool; `needs` are options that must be there.
     """
@@ -77,21 +78,51 @@ VERBS: Mapping[str, Verb] = {
         Verb("dir", "[PATH]", "list a folder", _DIR_OPTIONS),
         Verb("get", "NAME", "receive a file", {"offset": int, "length": int, "identity": str}),
         Verb("put", "NAME", "send a file; its frames follow", _PUT_OPTIONS, body=Body.FILE),
-        Verb("part", "NAME", "send a part of a file", _PART_OPTIONS, needs=tuple(_PART_OPTIONS), body=Body.FILE),
         Verb(
-            "mget", "[PATH]", "receive many small files; their names follow", {"recursive": bool, "others": bool}, body=Body.NAMES
+            "part",
+            "NAME",
+            "send a part of a file",
+            _PART_OPTIONS,
+            needs=tuple(_PART_OPTIONS),
+            body=Body.FILE,
+        ),
+        Verb(
+            "mget",
+            "[PATH]",
+            "receive many small files; their names follow",
+            {"recursive": bool, "others": bool},
+            body=Body.NAMES,
         ),
         Verb("mput", "", "send many small files; packs follow", body=Body.PACKS),
         Verb("stat", "NAME", "describe a file or folder"),
         Verb("checksum", "NAME", "give the digest of a file"),
         Verb("mkdir", "NAME", "make a folder", {"parents": bool}),
-        Verb("mv", "NAME", "move or rename a file or folder", {"to": str, "replace": bool, "over": bool}, needs=("to",)),
-        Verb("rm", "NAME", "remove a file or folder", {"recursive": bool}),
-        Verb("setstat", "NAME", "set the time or mode of a file or folder", {"mtime_ns": int, "mode": int}),
         Verb(
-            "partials", "[PATH]", "list uploads that were cut off, or remove them", {"clear": bool, "older_s": int, "source": str}
+            "mv",
+            "NAME",
+            "move or rename a file or folder",
+            {"to": str, "replace": bool, "over": bool},
+            needs=("to",),
         ),
-        Verb("as", "[NAME]", "say what this session is called", {"user": str, "host": str, "token": str, "of": int}),
+        Verb("rm", "NAME", "remove a file or folder", {"recursive": bool}),
+        Verb(
+            "setstat",
+            "NAME",
+            "set the time or mode of a file or folder",
+            {"mtime_ns": int, "mode": int},
+        ),
+        Verb(
+            "partials",
+            "[PATH]",
+            "list uploads that were cut off, or remove them",
+            {"clear": bool, "older_s": int, "source": str},
+        ),
+        Verb(
+            "as",
+            "[NAME]",
+            "say what this session is called",
+            {"user": str, "host": str, "token": str, "of": int},
+        ),
         Verb("who", "", "list who is connected"),
         Verb("say", "TEXT", "say something to all who listen"),
         Verb("tell", "NAME", "say something to one: tell NAME TEXT", {"text": str}),
@@ -109,11 +140,14 @@ ALIASES: Mapping[str, str] = {"exit": "close", "quit": "close", "ls": "dir"}
 _MAX_INTEGER = 2**63 - 1
 _TIMES = frozenset(("mtime_ns",))  # there are files from before 1970
 _MAX_WORD_BYTES = 256
-_WORDS = frozenset(("source", "upload", "identity", "token"))  # of one side's choice, which the other keeps
+# Of one side's choice, which the other keeps
+_WORDS = frozenset(("source", "upload", "identity", "token"))
 
 
 class Command(NamedTuple):
-    """A line, understood. `argument` may hold surrogate escapes; it is not yet checked as a name."""
+    """A line, understood. `argument` may hold surrogate escapes; it is not yet checked as a
+    name.
+    """
 
     verb: str
     argument: str = ""
@@ -132,7 +166,8 @@ class Command(NamedTuple):
 class BadLine(NamedTuple):
     """A line that could not be understood; `error` is the answer to it.
 
-    `in_step` is false if frames that cannot be told from lines may follow, so that the session must end.
+    `in_step` is false if frames that cannot be told from lines may follow, so that the session must
+    end.
     """
 
     error: FtransferError
@@ -150,15 +185,23 @@ def parse_line(line: bytes) -> Command | BadLine:
             text = line.removesuffix(b"\r").decode()
         except UnicodeDecodeError as error:
             word = line.split(b" ", 1)[0].decode("utf-8", "replace").lower()
-            raise BadArgument('the line is not UTF-8; write other bytes as \\udcXX in the form: verb "name"') from error
+            raise BadArgument(
+                'the line is not UTF-8; write other bytes as \\udcXX in the form: verb "name"'
+            ) from error
         word, _, rest = text.partition(" ")
         word = word.lower()
         verb = VERBS.get(ALIASES.get(word, word))
         if verb is None:
-            raise UnknownVerb(f"unknown verb {escape(word[:40])!s}; try help" if word else "an empty line; try help")
+            raise UnknownVerb(
+                f"unknown verb {escape(word[:40])!s}; try help"
+                if word
+                else "an empty line; try help"
+            )
         argument, options = _parse_structured(rest) if rest.startswith('"') else (rest, {})
         _check(verb, argument, options)
-        return Command(verb.word, argument, {key: options[key] for key in verb.options if key in options})
+        return Command(
+            verb.word, argument, {key: options[key] for key in verb.options if key in options}
+        )
     except (BadArgument, UnknownVerb) as error:
         verb = VERBS.get(ALIASES.get(word, word))
         return BadLine(error, in_step=verb is None or verb.body is Body.NONE)
@@ -173,7 +216,9 @@ def _parse_structured(text: str) -> tuple[str, dict[str, Any]]:
             raise ValueError("no space before the options")
         options = decoder.decode(rest) if rest else {}
     except (ValueError, RecursionError) as error:
-        raise BadArgument('the argument is not a JSON string with options: verb "name" {"key": value}') from error
+        raise BadArgument(
+            'the argument is not a JSON string with options: verb "name" {"key": value}'
+        ) from error
     if not isinstance(argument, str) or not isinstance(options, dict):
         raise BadArgument("what follows the name is not a JSON object")
     return argument, options
@@ -198,15 +243,22 @@ def _check(verb: Verb, argument: str, options: dict[str, Any]) -> None:
         elif type(value) is not wanted:
             raise BadArgument(f'the option "{key}" of {verb.word} is not of type {wanted.__name__}')
         elif key in _TIMES and verb.body is Body.FILE and isinstance(value, int):
-            options[key] = clamp_time(value)  # an odd date of a file is no reason to refuse the file
-        elif isinstance(value, int) and not (-_MAX_INTEGER if key in _TIMES else 0) <= value <= _MAX_INTEGER:
+            # An odd date of a file is no reason to refuse the file
+            options[key] = clamp_time(value)
+        elif (
+            isinstance(value, int)
+            and not (-_MAX_INTEGER if key in _TIMES else 0) <= value <= _MAX_INTEGER
+        ):
             raise BadArgument(f'the option "{key}" of {verb.word} is out of range')
         elif key in _WORDS and len(str(value).encode("utf-8", "surrogatepass")) > _MAX_WORD_BYTES:
-            raise BadArgument(f'the option "{key}" of {verb.word} is longer than {_MAX_WORD_BYTES} bytes')
+            raise BadArgument(
+                f'the option "{key}" of {verb.word} is longer than {_MAX_WORD_BYTES} bytes'
+            )
 
 
 def format_command(command: Command) -> bytes:
-    """Give the line, with its LF: the plain form where it can hold the argument, else the structured one.
+    """Give the line, with its LF: the plain form where it can hold the argument, else the
+    structured one.
 
     Raises:
         LocalProtocolError: The verb is unknown.
@@ -228,5 +280,6 @@ def _is_plain(argument: str) -> bool:
         argument.isprintable()
         and not argument.startswith(('"', " "))
         and not argument.endswith(" ")
-        and not argument.rpartition(" ")[2].startswith(("HTTP/", "RTSP/", "SIP/", "ICAP/"))  # protocol.foreign
+        # Protocol.foreign
+        and not argument.rpartition(" ")[2].startswith(("HTTP/", "RTSP/", "SIP/", "ICAP/"))
     )

@@ -1,7 +1,7 @@
 """One end of a session: bytes in -> events; commands, replies and headers -> bytes out.
 
-Composes framing, commands, replies and state. It never sees a payload of data or packs in bulk: when such a frame begins it says
-how many bytes follow, and the channel moves them past it.
+Composes framing, commands, replies and state. It never sees a payload of data or packs in bulk:
+when such a frame begins it says how many bytes follow, and the channel moves them past it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,13 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from ftransfer.digest import Digest, digest_of
-from ftransfer.errors import FtransferError, LineTooLong, LocalProtocolError, ProtocolError, RemoteProtocolError
+from ftransfer.errors import (
+    FtransferError,
+    LineTooLong,
+    LocalProtocolError,
+    ProtocolError,
+    RemoteProtocolError,
+)
 from ftransfer.limits import Limits
 from ftransfer.protocol.commands import BadLine, Body, Command, format_command, parse_line
 from ftransfer.protocol.framing import (
@@ -49,7 +55,9 @@ class Role(Enum):
 
 
 class Payload(NamedTuple):
-    """A data or pack frame begins; its payload of `length` bytes must be taken before the next event."""
+    """A data or pack frame begins; its payload of `length` bytes must be taken before the next
+    event.
+    """
 
     kind: Kind
     length: int
@@ -63,7 +71,12 @@ class InputEnded(NamedTuple):
 
 Event = Command | BadLine | JsonValue | Payload | InputEnded
 
-_STEP_OF_BODY = {Body.NONE: Step.COMMAND, Body.FILE: Step.PUT, Body.NAMES: Step.MGET, Body.PACKS: Step.MPUT}
+_STEP_OF_BODY = {
+    Body.NONE: Step.COMMAND,
+    Body.FILE: Step.PUT,
+    Body.NAMES: Step.MGET,
+    Body.PACKS: Step.MPUT,
+}
 _FROM_SERVER = {
     Kind.HELLO: Step.HELLO,
     Kind.META: Step.META,
@@ -84,7 +97,8 @@ _FROM_CLIENT = {
     Kind.FINISH: Step.FINISH,
     Kind.ERROR: Step.ABORT,
 }
-# Where the server listens for a line, and where for frames. Elsewhere it has the word, and what comes ahead waits.
+# Where the server listens for a line, and where for frames. Elsewhere it has the word, and what
+# comes ahead waits.
 _LINE_STATES = frozenset((State.READY,))
 _FRAME_STATES = frozenset((State.RECEIVING, State.PULLING, State.PUSHING, State.DISCARDING))
 # Where a client has more to send before the server listens for a line again.
@@ -94,8 +108,8 @@ _UNFINISHED_STATES = _FRAME_STATES | {State.OFFERED}
 class Connection:
     """The protocol of one session, for either end.
 
-    Feed what the socket gives to `receive_bytes`, then call `next_event` until it gives None. The methods named after messages
-    give the bytes to send. Not for use from two threads at once.
+    Feed what the socket gives to `receive_bytes`, then call `next_event` until it gives None. The
+    methods named after messages give the bytes to send. Not for use from two threads at once.
     """
 
     def __init__(self, role: Role, limits: Limits) -> None:
@@ -104,16 +118,19 @@ class Connection:
         self.peer_limits = limits  # what may be sent; a client sets it to what the server takes
         self.state = State.GREETING
         self.payload_left = 0  # bytes of the frame that has begun which have not been taken yet
-        self.last_payload = 0  # the length of the last frame of content that came; an error after it takes its word back
+        # The length of the last frame of content that came; an error after it takes its word back
+        self.last_payload = 0
         self._buffer = bytearray()
         self._scanned = 0  # how far the buffer has been searched for the end of a line
         self._header: Header | None = None
         self._ended = False
         self._is_ours = False  # the peer has said a command: it speaks this protocol
-        # What a file began with: the line of a put, or the meta of a get. The end of the file gives its digest.
+        # What a file began with: the line of a put, or the meta of a get. The end of the file gives
+        # its digest.
         self._head_sent = b""
         self._head_heard = b""
-        # Client: of the commands sent ahead of their turn, few, the states that they will be in when it comes.
+        # Client: of the commands sent ahead of their turn, few, the states that they will be in
+        # when it comes.
         self._ahead: list[State] = []
 
     # What comes in.
@@ -125,7 +142,8 @@ class Connection:
         self._buffer += data
 
     def next_event(self) -> Event | None:
-        """Give the next event, or None if more bytes are needed, or if it is the server's turn to speak and this is the server.
+        """Give the next event, or None if more bytes are needed, or if it is the server's turn to
+        speak and this is the server.
 
         Raises:
             RemoteProtocolError: The peer broke the rules; the session cannot go on.
@@ -158,11 +176,15 @@ class Connection:
             if found is not None:
                 raise found
         finally:
-            del found  # an error that its own frame knows would keep the whole session until the garbage collector comes
+            # An error that its own frame knows would keep the whole session until the garbage
+            # collector comes
+            del found
 
     @property
     def wanted(self) -> int:
-        """How many bytes the next frame's event still needs, so that nothing after it need be taken from the socket."""
+        """How many bytes the next frame's event still needs, so that nothing after it need be taken
+        from the socket.
+        """
         size = HEADER_SIZE if self._header is None else self._header.length
         return max(0, size - len(self._buffer))
 
@@ -186,7 +208,9 @@ class Connection:
         return self._ended
 
     def take_payload(self, at_most: int) -> bytes:
-        """Give bytes of the payload that has begun, as far as they came in with its header; b"" if none are left here."""
+        """Give bytes of the payload that has begun, as far as they came in with its header; b"" if
+        none are left here.
+        """
         count = min(at_most, self.payload_left, len(self._buffer))
         taken = bytes(self._buffer[:count])
         del self._buffer[:count]
@@ -218,7 +242,9 @@ class Connection:
         self._head_heard = line.removesuffix(b"\r")
         command = parse_line(line)
         self._is_ours = self._is_ours or isinstance(command, Command)
-        self._advance(Step.COMMAND if isinstance(command, BadLine) else _step_of(command), remote=True)
+        self._advance(
+            Step.COMMAND if isinstance(command, BadLine) else _step_of(command), remote=True
+        )
         return command
 
     def _next_frame(self) -> JsonValue | Payload | None:
@@ -228,7 +254,9 @@ class Connection:
             self._header = decode_header(self._buffer[:HEADER_SIZE], self.limits)
             del self._buffer[:HEADER_SIZE]
             # Out of turn is said at the header, before a payload that nobody wants is taken in.
-            self._following(self.state, self._step_from_peer(self._header.kind), RemoteProtocolError)
+            self._following(
+                self.state, self._step_from_peer(self._header.kind), RemoteProtocolError
+            )
         header = self._header
         if header.kind in BULK:
             self._header = None
@@ -252,7 +280,9 @@ class Connection:
     def _step_from_peer(self, kind: Kind) -> Step:
         step = (_FROM_SERVER if self.role is Role.CLIENT else _FROM_CLIENT).get(kind)
         if step is None:
-            raise RemoteProtocolError(f"a {self.role.value} is not sent frames of kind {kind.value.decode()}")
+            raise RemoteProtocolError(
+                f"a {self.role.value} is not sent frames of kind {kind.value.decode()}"
+            )
         return step
 
     # What goes out. Each method gives the bytes to send.
@@ -261,15 +291,20 @@ class Connection:
         return self._send_json(Step.HELLO, encode_hello(hello))
 
     def send_command(self, command: Command) -> bytes:
-        """Give the line. A client may send commands ahead, with their frames; each takes its turn when the one before is answered.
+        """Give the line. A client may send commands ahead, with their frames; each takes its turn
+        when the one before is answered.
 
         Raises:
             LineTooLong: The line is above the cap; nothing has changed.
-            LocalProtocolError: The command before has frames that must be sent first: the server would take the line for one.
+            LocalProtocolError: The command before has frames that must be sent first: the server
+                would take the line for one.
         """
         line = format_command(command)
         if len(line) > self.peer_limits.max_line_bytes + 1:
-            raise LineTooLong(f"the command is longer than the {self.peer_limits.max_line_bytes} bytes that the server takes")
+            raise LineTooLong(
+                f"the command is longer than the {self.peer_limits.max_line_bytes} bytes that the"
+                " server takes"
+            )
         if self.said in _UNFINISHED_STATES:
             raise LocalProtocolError("what belongs to the last command has not been sent yet")
         self._head_sent = line[:-1] if command.body is Body.FILE else b""
@@ -287,17 +322,23 @@ class Connection:
     def send_data_header(self, length: int) -> bytes:
         """Give the header of a data frame; `length` bytes of content must follow."""
         if length > self.peer_limits.max_chunk_bytes:
-            raise LocalProtocolError(f"a chunk of {length} bytes is above the cap of {self.peer_limits.max_chunk_bytes}")
+            raise LocalProtocolError(
+                f"a chunk of {length} bytes is above the cap of {self.peer_limits.max_chunk_bytes}"
+            )
         self._advance(self._own(Step.DATA_DOWN, Step.DATA_UP))
         return encode_header(Kind.DATA, length)
 
     def send_end(self, end: End) -> bytes:
-        """Give the end of a file. It says what the file began with: our meta, or our line, if there was one."""
+        """Give the end of a file. It says what the file began with: our meta, or our line, if there
+        was one.
+        """
         end = End(end.size, end.digest, digest_of(self._head_sent) if self._head_sent else "")
         return self._send_json(self._own(Step.END_DOWN, Step.END_UP), encode_end(end))
 
     def has_right_head(self, end: End) -> bool:
-        """Whether the file that has ended came with the name and attributes with which it was sent; a peer need not say."""
+        """Whether the file that has ended came with the name and attributes with which it was sent;
+        a peer need not say.
+        """
         return end.head in ("", digest_of(self._head_heard))
 
     def send_list(self, items: Sequence[Any]) -> bytes:
@@ -307,8 +348,12 @@ class Connection:
             LocalProtocolError: It is above the cap for a frame; send it in halves.
         """
         if self.role is Role.CLIENT and len(items) > self.peer_limits.max_items:
-            raise LocalProtocolError(f"{len(items)} names are above the cap of {self.peer_limits.max_items}")
-        return self._send_json(self._own(Step.LISTING, Step.NAMES), encode_json(Kind.LISTING, items))
+            raise LocalProtocolError(
+                f"{len(items)} names are above the cap of {self.peer_limits.max_items}"
+            )
+        return self._send_json(
+            self._own(Step.LISTING, Step.NAMES), encode_json(Kind.LISTING, items)
+        )
 
     def send_pack(
         self, columns: Mapping[str, Sequence[Any]], contents: Sequence[bytes | memoryview]
@@ -330,7 +375,9 @@ class Connection:
         return self._send_json(Step.REPLY, encode_json(Kind.REPLY, values))
 
     def send_error(self, error: FtransferError) -> bytes:
-        """Give the error that ends the command; from a client, the word that the file it sends will not be completed."""
+        """Give the error that ends the command; from a client, the word that the file it sends will
+        not be completed.
+        """
         return self._send_json(self._own(Step.ERROR, Step.ABORT), encode_error(error))
 
     def send_last_error(self, error: FtransferError) -> bytes:
@@ -344,7 +391,9 @@ class Connection:
     def _send_json(self, step: Step, frame: bytes) -> bytes:
         size = len(frame) - HEADER_SIZE
         if size > self.peer_limits.max_json_bytes:
-            raise LocalProtocolError(f"a payload of {size} bytes is above the cap of {self.peer_limits.max_json_bytes}")
+            raise LocalProtocolError(
+                f"a payload of {size} bytes is above the cap of {self.peer_limits.max_json_bytes}"
+            )
         self._advance(step)
         return frame
 
@@ -355,7 +404,9 @@ class Connection:
 
     @property
     def said(self) -> State:
-        """The state as far as this side has spoken: that of the last command sent ahead, or the present one."""
+        """The state as far as this side has spoken: that of the last command sent ahead, or the
+        present one.
+        """
         return self._ahead[-1] if self._ahead else self.state
 
     @property
@@ -367,7 +418,9 @@ class Connection:
         if self._ahead and not remote:
             self._ahead[-1] = self._following(self._ahead[-1], step, LocalProtocolError)
             return
-        self.state = self._following(self.state, step, RemoteProtocolError if remote else LocalProtocolError)
+        self.state = self._following(
+            self.state, step, RemoteProtocolError if remote else LocalProtocolError
+        )
         if self.state is State.READY and self._ahead:
             self.state = self._ahead.pop(0)
 

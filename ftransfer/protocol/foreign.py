@@ -1,7 +1,9 @@
-"""Peers that speak another protocol: how the first line shows it, and one sentence for them in their own.
+"""Peers that speak another protocol: how the first line shows it, and one sentence for them in
+their own.
 
-A line protocol is within reach of whatever can be made to send text to a port: a web page through a browser, a server through a
-URL that it fetches. Their first line is not theirs to choose, so the first line decides, before anything behind it counts.
+A line protocol is within reach of whatever can be made to send text to a port: a web page through a
+browser, a server through a URL that it fetches. Their first line is not theirs to choose, so the
+first line decides, before anything behind it counts.
 """
 
 from __future__ import annotations
@@ -12,27 +14,47 @@ from collections.abc import Callable
 from ftransfer.errors import RemoteProtocolError
 from ftransfer.protocol.commands import ALIASES, VERBS
 
-_SENTENCE = "this is an ftransfer server, and does not speak {}; connect with: ftransfer connect HOST PORT"
+_SENTENCE = (
+    "this is an ftransfer server, and does not speak {}; connect with: ftransfer connect HOST PORT"
+)
 _OTHER = "the protocol of this client"
 
-# How a request of HTTP and its relatives ends. Such a line is none of ours, even if its method is one of our verbs.
+# How a request of HTTP and its relatives ends. Such a line is none of ours, even if its method is
+# one of our verbs.
 _VERSION = re.compile(rb" (HTTP|RTSP|SIP|ICAP)/\d+(\.\d+)?$")
 # HTTP 0.9, whose methods are verbs of ours: in capitals, with a path or a URL.
 _TARGET = re.compile(rb"(GET|PUT) +(/|[a-z]+://)")
 # What a person may have typed: whoever misses a verb of ours is told so, and tries again.
 _TYPED = re.compile(rb"[a-z]+")
 # Words of other protocols. Those that their clients also write in small letters come first.
-_SMALL = {b"ehlo": "SMTP", b"helo": "SMTP", b"lhlo": "LMTP", b"user": "FTP", b"starttls": "SMTP", b"capabilities": "NNTP"}
+_SMALL = {
+    b"ehlo": "SMTP",
+    b"helo": "SMTP",
+    b"lhlo": "LMTP",
+    b"user": "FTP",
+    b"starttls": "SMTP",
+    b"capabilities": "NNTP",
+}
 _WORDS = {
-    **dict.fromkeys(b"HEAD POST DELETE OPTIONS PATCH TRACE CONNECT PROPFIND PROPPATCH MKCOL COPY MOVE LOCK PRI".split(), "HTTP"),
+    **dict.fromkeys(
+        (
+            b"HEAD POST DELETE OPTIONS PATCH TRACE CONNECT PROPFIND PROPPATCH MKCOL COPY MOVE LOCK"
+            b" PRI"
+        ).split(),
+        "HTTP",
+    ),
     **dict.fromkeys(b"USER PASS ACCT AUTH FEAT SYST OPTS CWD PASV EPSV".split(), "FTP"),
     **dict.fromkeys(b"MAIL RCPT DATA RSET NOOP VRFY".split(), "SMTP"),
     **dict.fromkeys(b"PING HELLO CONFIG SET INFO EVAL".split(), "Redis"),
     **dict.fromkeys(b"NICK CAP JOIN".split(), "IRC"),
 }
-_IMAP = re.compile(rb"[A-Za-z]+\d+ +(CAPABILITY|LOGIN|NOOP|AUTHENTICATE|STARTTLS|ID)\b", re.IGNORECASE)
+_IMAP = re.compile(
+    rb"[A-Za-z]+\d+ +(CAPABILITY|LOGIN|NOOP|AUTHENTICATE|STARTTLS|ID)\b", re.IGNORECASE
+)
 # A line with numbers, and then content that somebody else may have chosen.
-_STORING = re.compile(rb"(set|add|replace|append|prepend|cas) (\S+ )?\d+ \d+ \d+( \d+)?( noreply)?$")
+_STORING = re.compile(
+    rb"(set|add|replace|append|prepend|cas) (\S+ )?\d+ \d+ \d+( \d+)?( noreply)?$"
+)
 
 
 class ForeignProtocol(RemoteProtocolError):
@@ -48,7 +70,9 @@ class ForeignProtocol(RemoteProtocolError):
 
 
 def foreign_in(data: bytes | bytearray) -> ForeignProtocol | None:
-    """Look at what came first, whole or in part; give what it shows, or None if it is a line of ours or may become one."""
+    """Look at what came first, whole or in part; give what it shows, or None if it is a line of
+    ours or may become one.
+    """
     found, end, _ = bytes(data).partition(b"\n")
     line = found.removesuffix(b"\r")
     if not line or (not end and line[:1].isalpha()):
@@ -91,20 +115,26 @@ def _plain(sentence: str, line: bytes) -> bytes:
 def _http(sentence: str, line: bytes) -> bytes:
     body = f"{sentence}\n".encode()
     head = (
-        "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n"
-        f"Cache-Control: no-store\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain;"
+        " charset=utf-8\r\nX-Content-Type-Options: nosniff\r\nCache-Control:"
+        f" no-store\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )
     return head.encode() + (b"" if line.startswith(b"HEAD ") else body)
 
 
 def _tls(sentence: str, line: bytes) -> bytes:
-    return b"\x15\x03\x03\x00\x02\x02\x0a"  # a fatal alert: unexpected_message (RFC 8446, section 6)
+    return (  # a fatal alert: unexpected_message (RFC 8446, section 6)
+        b"\x15\x03\x03\x00\x02\x02\x0a"
+    )
 
 
 def _ssh(sentence: str, line: bytes) -> bytes:
-    """Identify, and say why the connection ends, which the client shows (RFC 4253, sections 4.2, 6 and 11.1)."""
+    """Identify, and say why the connection ends, which the client shows (RFC 4253, sections 4.2, 6
+    and 11.1).
+    """
     text = sentence.encode()
-    payload = b"\x01" + (11).to_bytes(4) + len(text).to_bytes(4) + text + bytes(4)  # disconnect, by application
+    # Disconnect, by application
+    payload = b"\x01" + (11).to_bytes(4) + len(text).to_bytes(4) + text + bytes(4)
     padding = 8 - (len(payload) + 5) % 8 + 8  # to a multiple of 8, and at least 4
     packet = (len(payload) + padding + 1).to_bytes(4) + bytes([padding]) + payload + bytes(padding)
     return b"SSH-2.0-ftransfer\r\n" + packet

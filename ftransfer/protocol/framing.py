@@ -1,6 +1,7 @@
 """Frames: a header of five bytes (kind, length), then the payload.
 
-The innermost part of the protocol. It decides on headers only; payloads of data and pack frames are moved past it by the channel.
+The innermost part of the protocol. It decides on headers only; payloads of data and pack frames are
+moved past it by the channel.
 """
 
 from __future__ import annotations
@@ -71,7 +72,9 @@ def decode_header(data: bytes | bytearray | memoryview, limits: Limits) -> Heade
         raise RemoteProtocolError(f"a frame of unknown kind 0x{letter[0]:02x}")
     cap = limits.max_chunk_bytes if kind in BULK else limits.max_json_bytes
     if length > cap:
-        raise RemoteProtocolError(f"a frame of kind {letter.decode()} says {length} bytes; the cap is {cap}")
+        raise RemoteProtocolError(
+            f"a frame of kind {letter.decode()} says {length} bytes; the cap is {cap}"
+        )
     return Header(kind, length)
 
 
@@ -79,16 +82,21 @@ def encode_json(kind: Kind, value: Any, limits: Limits | None = None) -> bytes:
     """Give a whole frame that carries JSON.
 
     Raises:
-        LocalProtocolError: The payload is above limits.max_json_bytes; a list can be sent in halves.
+        LocalProtocolError: The payload is above limits.max_json_bytes; a list can be sent in
+            halves.
     """
     payload = dump_json(value)
     if limits is not None and len(payload) > limits.max_json_bytes:
-        raise LocalProtocolError(f"JSON of {len(payload)} bytes is above the cap of {limits.max_json_bytes}")
+        raise LocalProtocolError(
+            f"JSON of {len(payload)} bytes is above the cap of {limits.max_json_bytes}"
+        )
     return _HEADER.pack(kind.value, len(payload)) + payload
 
 
 def dump_json(value: Any) -> bytes:
-    """Give compact UTF-8 JSON; bytes of names that are not UTF-8 stay `\\udcXX` escapes, which every JSON parser reads."""
+    """Give compact UTF-8 JSON; bytes of names that are not UTF-8 stay `\\udcXX` escapes, which
+    every JSON parser reads.
+    """
     try:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
     except UnicodeEncodeError:
@@ -109,9 +117,11 @@ def load_json(payload: bytes | bytearray | memoryview, what: str) -> Any:
 
 
 def refuse_crowd(payload: bytes | bytearray | memoryview, most: int, what: str) -> None:
-    """Refuse JSON with more than `most` strings or commas outside of them, before it is decoded: to look costs next to nothing.
+    """Refuse JSON with more than `most` strings or commas outside of them, before it is decoded: to
+    look costs next to nothing.
 
-    Decoding takes time by the number of values, on the event loop, and a frame has room for a quarter of a million.
+    Decoding takes time by the number of values, on the event loop, and a frame has room for a
+    quarter of a million.
 
     Raises:
         RemoteProtocolError: There are more.
@@ -130,9 +140,11 @@ _MOST_COLUMNS = 16  # of an index: twice as many as there are today
 
 
 class Pack(NamedTuple):
-    """Many small files in one payload. The lists of `columns` are all as long as `contents`; what is in them is not yet checked.
+    """Many small files in one payload. The lists of `columns` are all as long as `contents`; what
+    is in them is not yet checked.
 
-    `contents` are views of the payload, and `digest` is that of the index as it came, which it matches.
+    `contents` are views of the payload, and `digest` is that of the index as it came, which it
+    matches.
     """
 
     columns: dict[str, list[Any]]
@@ -150,21 +162,29 @@ def encode_pack(
         contents: The bytes of the items, in the same order.
 
     Raises:
-        LocalProtocolError: The payload would be above limits.max_chunk_bytes, its index above limits.max_json_bytes, or the items
-            more than limits.max_items.
+        LocalProtocolError: The payload would be above limits.max_chunk_bytes, its index above
+            limits.max_json_bytes, or the items more than limits.max_items.
 
     Source: docs/protocol.md section 8.
     """
     if len(contents) > limits.max_items:
-        raise LocalProtocolError(f"a pack of {len(contents)} items is above the cap of {limits.max_items}")
+        raise LocalProtocolError(
+            f"a pack of {len(contents)} items is above the cap of {limits.max_items}"
+        )
     index = dump_json(columns)
     if len(index) > limits.max_json_bytes:
-        raise LocalProtocolError(f"an index of {len(index)} bytes is above the cap of {limits.max_json_bytes}")
+        raise LocalProtocolError(
+            f"an index of {len(index)} bytes is above the cap of {limits.max_json_bytes}"
+        )
     length = _PACK_HEAD.size + len(index) + sum(map(len, contents))
     if length > limits.max_chunk_bytes:
-        raise LocalProtocolError(f"a pack of {length} bytes is above the cap of {limits.max_chunk_bytes}")
+        raise LocalProtocolError(
+            f"a pack of {length} bytes is above the cap of {limits.max_chunk_bytes}"
+        )
     digest = digest_of(index)
-    head = _HEADER.pack(Kind.PACK.value, length) + _PACK_HEAD.pack(len(index), bytes.fromhex(digest))
+    head = _HEADER.pack(Kind.PACK.value, length) + _PACK_HEAD.pack(
+        len(index), bytes.fromhex(digest)
+    )
     return [head + index, *contents], digest
 
 
@@ -173,8 +193,9 @@ def decode_pack(payload: bytes | bytearray | memoryview, limits: Limits = DEFAUL
 
     Raises:
         DigestMismatch: The index is not the one that was sent.
-        RemoteProtocolError: The index is above limits.max_json_bytes, has more than limits.max_items items, or is not an object of
-            lists of one length, or its sizes do not add up to the payload.
+        RemoteProtocolError: The index is above limits.max_json_bytes, has more than
+            limits.max_items items, or is not an object of lists of one length, or its sizes do not
+            add up to the payload.
     """
     view = memoryview(payload)
     if len(view) < _PACK_HEAD.size:
@@ -184,23 +205,33 @@ def decode_pack(payload: bytes | bytearray | memoryview, limits: Limits = DEFAUL
     if start > len(view):
         raise RemoteProtocolError("the index of a pack is longer than the pack")
     if length > limits.max_json_bytes:
-        raise RemoteProtocolError(f"the index of a pack says {length} bytes; the cap is {limits.max_json_bytes}")
+        raise RemoteProtocolError(
+            f"the index of a pack says {length} bytes; the cap is {limits.max_json_bytes}"
+        )
     index = view[_PACK_HEAD.size : start]
     digest = digest_of(index)
     if digest != expected.hex():
         raise DigestMismatch(
-            "the names of a pack are not those that were sent; run the command again", expected=expected.hex(), actual=digest
+            "the names of a pack are not those that were sent; run the command again",
+            expected=expected.hex(),
+            actual=digest,
         )
     refuse_crowd(index, _MOST_COLUMNS * (limits.max_items + 1), "the index of a pack")
     columns = load_json(index, "the index of a pack")
-    if not isinstance(columns, dict) or not all(isinstance(values, list) for values in columns.values()):
+    if not isinstance(columns, dict) or not all(
+        isinstance(values, list) for values in columns.values()
+    ):
         raise RemoteProtocolError("the index of a pack is not an object of lists")
     sizes = columns.get("size", [])
     if any(len(values) != len(sizes) for values in columns.values()):
         raise RemoteProtocolError("the lists in the index of a pack are not of one length")
     if len(sizes) > limits.max_items:
         raise RemoteProtocolError(f"a pack has {len(sizes)} items; the most is {limits.max_items}")
-    if not set(map(type, sizes)) <= {int} or min(sizes, default=0) < 0 or sum(sizes) != len(view) - start:
+    if (
+        not set(map(type, sizes)) <= {int}
+        or min(sizes, default=0) < 0
+        or sum(sizes) != len(view) - start
+    ):
         raise RemoteProtocolError("the sizes in the index of a pack do not add up to its contents")
     contents = []
     for size in sizes:

@@ -1,6 +1,8 @@
-"""The records of the live layer <-> their JSON objects: who is here, what was said, what has changed.
+"""The records of the live layer <-> their JSON objects: who is here, what was said, what has
+changed.
 
-Pure, and used by both ends. Whatever is read here comes from a peer: types are checked, and so are the names of files.
+Pure, and used by both ends. Whatever is read here comes from a peer: types are checked, and so are
+the names of files.
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ class Person(NamedTuple):
 
 
 class Activity(NamedTuple):
-    """A transfer under way: `moved` of `total` bytes (None: not known), at `rate` bytes a second on average."""
+    """A transfer under way: `moved` of `total` bytes (None: not known), at `rate` bytes a second on
+    average.
+    """
 
     verb: str
     name: str
@@ -53,7 +57,9 @@ class Activity(NamedTuple):
 
 
 class Presence(NamedTuple):
-    """One session in the answer to `who`. `address` is "" where the viewer may not see it; `idle_s` is 0 while it transfers."""
+    """One session in the answer to `who`. `address` is "" where the viewer may not see it; `idle_s`
+    is 0 while it transfers.
+    """
 
     person: Person
     address: str
@@ -65,7 +71,9 @@ class Presence(NamedTuple):
 
 
 class Attendance(NamedTuple):
-    """Somebody came ("joined"), went ("left"), or goes by another name now ("named"; `old` is the one before)."""
+    """Somebody came ("joined"), went ("left"), or goes by another name now ("named"; `old` is the
+    one before).
+    """
 
     what: str
     person: Person
@@ -74,7 +82,9 @@ class Attendance(NamedTuple):
 
 
 class Message(NamedTuple):
-    """What somebody said. `number` counts the messages of that session; `is_private` if it went to one session only."""
+    """What somebody said. `number` counts the messages of that session; `is_private` if it went to
+    one session only.
+    """
 
     person: Person
     time_ns: int
@@ -86,7 +96,8 @@ class Message(NamedTuple):
 class Change(NamedTuple):
     """A file or folder that appeared, changed, moved (from `old`) or went.
 
-    `person` and `digest` are known for what a client has put; None and "" for what somebody did in the folder by hand.
+    `person` and `digest` are known for what a client has put; None and "" for what somebody did in
+    the folder by hand.
     """
 
     what: str
@@ -101,7 +112,9 @@ class Change(NamedTuple):
 
 
 class Rescan(NamedTuple):
-    """The server could not follow every change below `path` and has compared listings; the differences come as changes."""
+    """The server could not follow every change below `path` and has compared listings; the
+    differences come as changes.
+    """
 
     path: str
     why: str
@@ -224,7 +237,12 @@ def event_from_notice(notice: Notice) -> LiveEvent | None:
     values = notice.values
     match notice.what:
         case "joined" | "left" | "named":
-            return Attendance(notice.what, _person(values), take_time(values, "time_ns"), take(values, "old", str, ""))
+            return Attendance(
+                notice.what,
+                _person(values),
+                take_time(values, "time_ns"),
+                take(values, "old", str, ""),
+            )
         case "said":
             return Message(
                 _person(values),
@@ -236,7 +254,9 @@ def event_from_notice(notice: Notice) -> LiveEvent | None:
         case "change":
             return _change(values)
         case "rescan":
-            return Rescan(str(parse_path(take(values, "path", str, ""))), take(values, "why", str, ""))
+            return Rescan(
+                str(parse_path(take(values, "path", str, ""))), take(values, "why", str, "")
+            )
         case "missed":
             return Missed(take_count(values, "count"))
         case _:
@@ -262,12 +282,20 @@ def _change(values: Mapping[str, Any]) -> Change | None:
 
 
 def _person(value: Mapping[str, Any]) -> Person:
-    return Person(take_count(value, "session"), take(value, "name", str, ""), take(value, "verified", bool, False))
+    return Person(
+        take_count(value, "session"),
+        take(value, "name", str, ""),
+        take(value, "verified", bool, False),
+    )
 
 
 def is_below(change: Change, folder: SafeName) -> bool:
-    """Whether a change is about a name that is `folder` or lies below it; a move counts on both sides."""
+    """Whether a change is about a name that is `folder` or lies below it; a move counts on both
+    sides.
+    """
     if folder.is_root:
         return True
     path = str(folder)
-    return any(name == path or name.startswith(f"{path}/") for name in (change.name, change.old) if name)
+    return any(
+        name == path or name.startswith(f"{path}/") for name in (change.name, change.old) if name
+    )

@@ -1,4 +1,6 @@
-"""The payloads of JSON frames <-> values. Unknown keys are ignored; a known key of the wrong type is a protocol error."""
+"""The payloads of JSON frames <-> values. Unknown keys are ignored; a known key of the wrong type
+is a protocol error.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,10 @@ T = TypeVar("T")
 
 
 class Hello(NamedTuple):
-    """What a server says first. `limits` holds sizes in bytes and times in seconds by name; `features` are words; `auth`
-    says whether a login is wanted: "none", "optional" or "required"; `logins` which kinds there are: "token", "user"."""
+    """What a server says first. `limits` holds sizes in bytes and times in seconds by name;
+    `features` are words; `auth` says whether a login is wanted: "none", "optional" or "required";
+    `logins` which kinds there are: "token", "user".
+    """
 
     protocol: int
     server: str
@@ -32,8 +36,9 @@ class Hello(NamedTuple):
 class Meta(NamedTuple):
     """Before a file: what it is, and the offset of the first byte that follows.
 
-    From the server before the data of a get. As the answer to a put that waits, only `offset`, `restarted` and `upload` count.
-    `length` is how many bytes follow, for a get. `upload` is the word with which parts of a put are sent, or "".
+    From the server before the data of a get. As the answer to a put that waits, only `offset`,
+    `restarted` and `upload` count. `length` is how many bytes follow, for a get. `upload` is the
+    word with which parts of a put are sent, or "".
     """
 
     name: str = ""
@@ -48,9 +53,11 @@ class Meta(NamedTuple):
 
 
 class End(NamedTuple):
-    """After a file: its size in bytes and the digest of its whole content (or of the part, if a part was asked for).
+    """After a file: its size in bytes and the digest of its whole content (or of the part, if a
+    part was asked for).
 
-    `head` is the digest of what came before the content, the meta of a get or the line of a put; "" if it was not said.
+    `head` is the digest of what came before the content, the meta of a get or the line of a put; ""
+    if it was not said.
     """
 
     size: int
@@ -81,7 +88,9 @@ class Reply(NamedTuple):
 
 
 class ErrorReply(NamedTuple):
-    """The command was not carried out; or, from the client, the file that is being sent will not be completed."""
+    """The command was not carried out; or, from the client, the file that is being sent will not be
+    completed.
+    """
 
     code: str
     message: str
@@ -99,7 +108,8 @@ class Notice(NamedTuple):
 
 
 HEARTBEAT = "heartbeat"
-# The feature of a server that takes a file in parts over several connections (docs/protocol.md section 7.3).
+# The feature of a server that takes a file in parts over several connections (docs/protocol.md
+# section 7.3).
 PARTS = "parts"
 
 
@@ -160,7 +170,9 @@ def encode_notice(notice: Notice) -> bytes:
 
 def _decode_hello(value: dict[str, Any]) -> Hello:
     limits = take(value, "limits", dict, {})
-    features, logins, hides = (take(value, key, list, []) for key in ("features", "logins", "hides"))
+    features, logins, hides = (
+        take(value, key, list, []) for key in ("features", "logins", "hides")
+    )
     return Hello(
         protocol=take(value, "protocol", int),
         server=take(value, "server", str, ""),
@@ -171,7 +183,11 @@ def _decode_hello(value: dict[str, Any]) -> Hello:
         logins=tuple(word for word in logins if isinstance(word, str)),
         features=tuple(word for word in features if isinstance(word, str)),
         hides=tuple(pattern for pattern in hides if isinstance(pattern, str)),
-        limits={key: number for key, number in limits.items() if type(number) in (int, float) and 0 <= number < 2**63},
+        limits={
+            key: number
+            for key, number in limits.items()
+            if type(number) in (int, float) and 0 <= number < 2**63
+        },
     )
 
 
@@ -194,7 +210,9 @@ def _decode_end(value: dict[str, Any]) -> End:
 
 
 def _decode_error(value: dict[str, Any]) -> ErrorReply:
-    return ErrorReply(take(value, "code", str), take(value, "message", str, ""), take(value, "name", str, ""))
+    return ErrorReply(
+        take(value, "code", str), take(value, "message", str, ""), take(value, "name", str, "")
+    )
 
 
 def _decode_notice(value: dict[str, Any]) -> Notice:
@@ -211,7 +229,10 @@ _OBJECTS: Mapping[Kind, Callable[[dict[str, Any]], JsonValue]] = {
     Kind.ERROR: _decode_error,
     Kind.EVENT: _decode_notice,
 }
-_LISTS: Mapping[Kind, Callable[[list[Any]], JsonValue]] = {Kind.LISTING: Listing, Kind.OUTCOMES: Outcomes}
+_LISTS: Mapping[Kind, Callable[[list[Any]], JsonValue]] = {
+    Kind.LISTING: Listing,
+    Kind.OUTCOMES: Outcomes,
+}
 
 
 def decode_payload(kind: Kind, payload: bytes | bytearray | memoryview) -> JsonValue:
@@ -259,5 +280,7 @@ def take_count(value: Mapping[str, Any], key: str, default: int = _NOTHING) -> i
 
 
 def take_time(value: Mapping[str, Any], key: str) -> int:
-    """As take, for nanoseconds since 1970; before it they are negative. One out of range is brought into it."""
+    """As take, for nanoseconds since 1970; before it they are negative. One out of range is brought
+    into it.
+    """
     return clamp_time(take(value, key, int, 0))

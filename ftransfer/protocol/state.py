@@ -29,7 +29,9 @@ class State(Enum):
 
 
 class Step(Enum):
-    """A message. `put` and the like are the client's lines; `-up` is from the client, `-down` from the server."""
+    """A message. `put` and the like are the client's lines; `-up` is from the client, `-down` from
+    the server.
+    """
 
     HELLO = "hello"
     COMMAND = "command"

@@ -1,7 +1,8 @@
-"""When the others hear that somebody has come or gone: of those who listen or stay, not of every script that says one command.
+"""When the others hear that somebody has come or gone: of those who listen or stay, not of every
+script that says one command.
 
-A client whose connection was lost comes back with the same word (the token of `as`). Then nobody has gone and nobody has come; so
-the end of a session with such a word is told only after a moment.
+A client whose connection was lost comes back with the same word (the token of `as`). Then nobody
+has gone and nobody has come; so the end of a session with such a word is told only after a moment.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ class AttendanceNews:
         tell: Passes one on to all others who listen: what, whom it is about, and the name before.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, tell: Callable[[str, Person, str], None]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, tell: Callable[[str, Person, str], None]
+    ) -> None:
         self._loop = loop
         self._tell = tell
         self._gone: dict[tuple[str, str], _Gone] = {}  # by user and token
@@ -74,16 +77,22 @@ class AttendanceNews:
         key = (participant.user, participant.token)
         if (before := self._gone.pop(key, None)) is not None:
             before.timer.cancel()
-        self._gone[key] = _Gone(participant.person, participant.earlier, self._loop.call_later(RETURN_S, self._has_gone, key))
+        self._gone[key] = _Gone(
+            participant.person,
+            participant.earlier,
+            self._loop.call_later(RETURN_S, self._has_gone, key),
+        )
 
     def _has_gone(self, key: tuple[str, str]) -> None:
         self._tell(LEFT, self._gone.pop(key).person, "")
 
     def take_over(self, participant: Participant, participants: Iterable[Participant]) -> str:
-        """Let a session that brings a token stand for whoever had it before: the same client; give the name that it had there.
+        """Let a session that brings a token stand for whoever had it before: the same client; give
+        the name that it had there.
 
         Args:
-            participants: All that are taken. An older one with the token is perhaps only not noticed to be dead.
+            participants: All that are taken. An older one with the token is perhaps only not
+                noticed to be dead.
         """
         name = participant.person.name
         participant.is_quiet = False

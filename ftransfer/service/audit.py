@@ -1,8 +1,9 @@
 """A record of who did what: one JSON object on each line of a file, written in a thread of its own.
 
-A leaf. Sessions hand records over and go on; the thread writes what has come together, and flushes. A full disk or a missing folder
-stops nothing: it is logged once, the records that were lost are counted, and the count is written when writing works again.
-JSON's own escapes keep a record on its line: a name can hold any byte and forge nothing.
+A leaf. Sessions hand records over and go on; the thread writes what has come together, and flushes.
+A full disk or a missing folder stops nothing: it is logged once, the records that were lost are
+counted, and the count is written when writing works again. JSON's own escapes keep a record on its
+line: a name can hold any byte and forge nothing.
 """
 
 from __future__ import annotations
@@ -54,20 +55,34 @@ class Audit:
         return cls(path, now)
 
     def record(self, event: str, **fields: Any) -> None:
-        """Hand a record over; fields that are None are left out. Never blocks, never raises for the disk's sake."""
-        moment = datetime.fromtimestamp(self._now(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        values = {"time": moment, "event": event, **{key: value for key, value in fields.items() if value is not None}}
+        """Hand a record over; fields that are None are left out. Never blocks, never raises for the
+        disk's sake.
+        """
+        moment = (
+            datetime.fromtimestamp(self._now(), UTC)
+            .isoformat(timespec="milliseconds")
+            .replace("+00:00", "Z")
+        )
+        values = {
+            "time": moment,
+            "event": event,
+            **{key: value for key, value in fields.items() if value is not None},
+        }
         if self._waiting.qsize() >= _MAX_WAITING:
             self._note_lost(1)
             return
         self._waiting.put(_line(values))
 
     def reopen(self) -> None:
-        """Open the file anew, after it was moved away by log rotation. What was handed over before goes into the old one."""
+        """Open the file anew, after it was moved away by log rotation. What was handed over before
+        goes into the old one.
+        """
         self._waiting.put(_REOPEN)
 
     def flush(self, timeout_s: float) -> bool:
-        """Wait until what was handed over has been written; whether it has. For the end and for tests."""
+        """Wait until what was handed over has been written; whether it has. For the end and for
+        tests.
+        """
         done = threading.Event()
         self._waiting.put(done)
         return done.wait(timeout_s)
@@ -127,7 +142,11 @@ class Audit:
 
     def _complain(self, error: OSError) -> None:
         if not self._is_failing:
-            log.error("the audit file %s cannot be written: %s; records are being lost", self._path, error.strerror)
+            log.error(
+                "the audit file %s cannot be written: %s; records are being lost",
+                self._path,
+                error.strerror,
+            )
         self._is_failing = True
 
 
@@ -136,7 +155,9 @@ def _open(path: str) -> int:
 
 
 def _write_all(handle: int, data: bytes) -> None:
-    """Write whole lines or nothing: what a full disk took of a line is taken back, so that the next one is not glued to it."""
+    """Write whole lines or nothing: what a full disk took of a line is taken back, so that the next
+    one is not glued to it.
+    """
     before = os.fstat(handle).st_size
     view = memoryview(data)
     try:

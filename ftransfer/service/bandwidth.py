@@ -11,7 +11,9 @@ from ftransfer.service.throttle import Bucket, Throttle
 
 @dataclass(frozen=True, slots=True)
 class RateBounds:
-    """Bytes of content a second, both ways together; None for no bound. A user's own allowance comes before `each_user`."""
+    """Bytes of content a second, both ways together; None for no bound. A user's own allowance
+    comes before `each_user`.
+    """
 
     all: int | None = None
     each_user: int | None = None
@@ -19,7 +21,9 @@ class RateBounds:
 
 
 def owner_of(principal: Principal, source: str) -> str:
-    """Give the key under which what a session takes is counted: those without a name count as one user for each source."""
+    """Give the key under which what a session takes is counted: those without a name count as one
+    user for each source.
+    """
     return f"source {source}" if principal.is_anonymous else f"user {principal.name}"
 
 

@@ -1,4 +1,6 @@
-"""Who watches what, and the way of a change to those who may know of it. The folder is watched only while somebody asks for it."""
+"""Who watches what, and the way of a change to those who may know of it. The folder is watched only
+while somebody asks for it.
+"""
 
 from __future__ import annotations
 
@@ -73,8 +75,13 @@ class Changes:
         """
         if self._watcher is None:
             raise UnknownVerb("this server does not watch its folder")
-        if len(participant.watches) >= self._limits.max_watches and str(path) not in participant.watches:
-            raise BadArgument(f"a session watches at most {self._limits.max_watches} paths; unwatch one")
+        if (
+            len(participant.watches) >= self._limits.max_watches
+            and str(path) not in participant.watches
+        ):
+            raise BadArgument(
+                f"a session watches at most {self._limits.max_watches} paths; unwatch one"
+            )
         async with self._starting:
             if not self._is_running:
                 try:
@@ -82,7 +89,8 @@ class Changes:
                 except OSError as error:
                     why = error.strerror or str(error)
                     raise StoreFailed(
-                        f"the folder cannot be watched: {why}; the system's limits for inotify may be too low"
+                        f"the folder cannot be watched: {why}; the system's limits for inotify may"
+                        " be too low"
                     ) from error
                 self._is_running = True
             self._hub.deal_out()
@@ -130,7 +138,8 @@ class Changes:
     ) -> AsyncIterator[Callable[[Entry, str], None] | None]:
         """Hold the watcher off some names while a client's files are published there.
 
-        Gives what is to be called with the entry and digest of each that was; None if nobody watches.
+        Gives what is to be called with the entry and digest of each that was; None if nobody
+        watches.
         """
         watcher = self._watcher if self._is_running else None
         if watcher is None:
@@ -143,7 +152,17 @@ class Changes:
             if existed and entry.kind == FOLDER:
                 return
             what = CHANGED if existed else CREATED
-            self._hear(Change(what, entry.name, entry.kind, entry.size, entry.mtime_ns, digest, person=participant.person))
+            self._hear(
+                Change(
+                    what,
+                    entry.name,
+                    entry.kind,
+                    entry.size,
+                    entry.mtime_ns,
+                    digest,
+                    person=participant.person,
+                )
+            )
 
         held = watcher.hold(names)
         try:
@@ -153,7 +172,9 @@ class Changes:
 
     @contextlib.asynccontextmanager
     async def modifying(self, participant: Participant, *paths: str) -> AsyncIterator[None]:
-        """Hold the watcher off while a client moves or removes something there, then look what it was and tell it as theirs."""
+        """Hold the watcher off while a client moves or removes something there, then look what it
+        was and tell it as theirs.
+        """
         watcher = self._watcher if self._is_running else None
         if watcher is None:
             yield
@@ -195,7 +216,9 @@ class Changes:
 
 
 def _uncovered(event: Change | Rescan, hiding: HiddenNames) -> Change | Rescan | None:
-    """Give what may be told of an event where some names are hidden: of a move, perhaps one side only."""
+    """Give what may be told of an event where some names are hidden: of a move, perhaps one side
+    only.
+    """
     if isinstance(event, Rescan):
         return None if _is_hidden(event.path, hiding) else event
     is_hidden = _is_hidden(event.name, hiding)
@@ -203,7 +226,11 @@ def _uncovered(event: Change | Rescan, hiding: HiddenNames) -> Change | Rescan |
         return None if is_hidden else event
     if _is_hidden(event.old, hiding):
         return None if is_hidden else event._replace(what=CREATED, old="")
-    return event._replace(what=REMOVED, name=event.old, old="", size=0, mtime_ns=0) if is_hidden else event
+    return (
+        event._replace(what=REMOVED, name=event.old, old="", size=0, mtime_ns=0)
+        if is_hidden
+        else event
+    )
 
 
 def _is_hidden(name: str, hiding: HiddenNames) -> bool:
@@ -211,7 +238,9 @@ def _is_hidden(name: str, hiding: HiddenNames) -> bool:
 
 
 class Debouncer:
-    """Changes of one name that follow each other within `merge_s` are told as one: the first at once, then the latest state."""
+    """Changes of one name that follow each other within `merge_s` are told as one: the first at
+    once, then the latest state.
+    """
 
     def __init__(self, merge_s: float, tell: Callable[[Change], None]) -> None:
         self._merge_s = merge_s
@@ -238,7 +267,9 @@ class Debouncer:
                 self._waiting[change.name] = merged
 
     def _flush_related(self, change: Change) -> None:
-        """Tell first what waits for a folder above, and, if this is a folder, below: the order of these counts."""
+        """Tell first what waits for a folder above, and, if this is a folder, below: the order of
+        these counts.
+        """
         if not self._waiting:
             return
         name = change.name
@@ -253,7 +284,9 @@ class Debouncer:
             timer.cancel()
 
     def _merged(self, told: Change, change: Change) -> Change | None:
-        """Give what `change` is to those who were told `told`; None if it is nothing new to them."""
+        """Give what `change` is to those who were told `told`; None if it is nothing new to
+        them.
+        """
         if change.what == REMOVED:
             return None if told.what == REMOVED else change
         return change._replace(what=CREATED if told.what == REMOVED else CHANGED)

@@ -1,10 +1,13 @@
-"""Who may come in: caps on sessions, for all and for each source, and sources that are refused for a while.
+"""Who may come in: caps on sessions, for all and for each source, and sources that are refused for
+a while.
 
-A session is *unproven* until it has logged in or, where no login is asked for, has said a first command. Connections that say
-nothing are cheap to make by the thousand, so the unproven have a cap of their own. When it is reached, the oldest has to go, first
-of a source that has more than its part of them: the flood displaces itself. When all places are taken, a session of the source
-with the most of them goes: one that is not proven, else the one that has been idle longest, else one that waits for its login.
-Those that are proven go only for somebody of the same source, or of one with fewer. What carries out a command is never displaced.
+A session is *unproven* until it has logged in or, where no login is asked for, has said a first
+command. Connections that say nothing are cheap to make by the thousand, so the unproven have a cap
+of their own. When it is reached, the oldest has to go, first of a source that has more than its
+part of them: the flood displaces itself. When all places are taken, a session of the source with
+the most of them goes: one that is not proven, else the one that has been idle longest, else one
+that waits for its login. Those that are proven go only for somebody of the same source, or of one
+with fewer. What carries out a command is never displaced.
 """
 
 from __future__ import annotations
@@ -15,12 +18,21 @@ from collections.abc import Callable
 from ftransfer.errors import Busy
 from ftransfer.limits import Limits
 from ftransfer.service.networks import Networks
-from ftransfer.service.penalties import NETWORK_FACTOR, Offence, Penalties, is_loopback, network_of, source_of
+from ftransfer.service.penalties import (
+    NETWORK_FACTOR,
+    Offence,
+    Penalties,
+    is_loopback,
+    network_of,
+    source_of,
+)
 
-# Where no cap for a source is given. One household or company behind one address stays below it; a machine's own address is
-# left to the cap on all, since every user, tunnel and proxy of the machine comes from there.
+# Where no cap for a source is given. One household or company behind one address stays below it; a
+# machine's own address is left to the cap on all, since every user, tunnel and proxy of the machine
+# comes from there.
 _MAX_OF_SOURCE = 256
-# A source that has more than this part of all unproven sessions is a flood; one with a few may just have many users.
+# A source that has more than this part of all unproven sessions is a flood; one with a few may just
+# have many users.
 _PARTS = 8
 
 
@@ -29,7 +41,15 @@ class Slot:
 
     __slots__ = ("_limiter", "cut", "is_proven", "is_trusted", "network", "number", "source")
 
-    def __init__(self, gate: ConnectionLimiter, number: int, source: str, cut: Callable[[], None], *, is_trusted: bool) -> None:
+    def __init__(
+        self,
+        gate: ConnectionLimiter,
+        number: int,
+        source: str,
+        cut: Callable[[], None],
+        *,
+        is_trusted: bool,
+    ) -> None:
         self.number = number  # in the order of coming
         self.source = source
         self.network = network_of(source)
@@ -60,13 +80,17 @@ class Slot:
 
 
 class ConnectionLimiter:
-    """The places of one server. Pure: `now` is its clock. `limits` and `trusted` can be set anew at any time.
+    """The places of one server. Pure: `now` is its clock. `limits` and `trusted` can be set anew at
+    any time.
 
     Args:
-        trusted: Networks from which nothing is refused for others' sake: they have no cap of their own, and no penalties.
+        trusted: Networks from which nothing is refused for others' sake: they have no cap of their
+            own, and no penalties.
     """
 
-    def __init__(self, limits: Limits, now: Callable[[], float], trusted: Networks | None = None) -> None:
+    def __init__(
+        self, limits: Limits, now: Callable[[], float], trusted: Networks | None = None
+    ) -> None:
         self.limits = limits
         self.trusted = trusted or Networks()
         self.penalties = Penalties(now)
@@ -76,7 +100,9 @@ class ConnectionLimiter:
         self._of_network: Counter[str] = Counter()
         # What each slot does now; in each, the one that has done so for longest comes first.
         self._unproven: dict[Slot, None] = {}
-        self._checking: dict[Slot, None] = {}  # not proven, and its command is carried out: a login is being checked
+        self._checking: dict[
+            Slot, None
+        ] = {}  # not proven, and its command is carried out: a login is being checked
         self._idle: dict[Slot, None] = {}
 
     @property
@@ -84,8 +110,13 @@ class ConnectionLimiter:
         return len(self._unproven)
 
     def refusal(self, host: str) -> Busy | None:
-        """Say why a connection from there is not let in, or None. Makes room by cutting another session if need be."""
-        if host not in self.trusted and (refusal := self._refusal_of_source(source_of(host))) is not None:
+        """Say why a connection from there is not let in, or None. Makes room by cutting another
+        session if need be.
+        """
+        if (
+            host not in self.trusted
+            and (refusal := self._refusal_of_source(source_of(host))) is not None
+        ):
             return refusal
         if len(self._unproven) >= self.limits.max_unproven:
             self._displace_unproven()
@@ -101,7 +132,9 @@ class ConnectionLimiter:
             return Busy(f"too many failures from your address; try again in {left_s:.0f} s")
         most = self._max_of(source)
         network = network_of(source)
-        if self._of_source[source] >= most or (network and self._of_network[network] >= NETWORK_FACTOR * most):
+        if self._of_source[source] >= most or (
+            network and self._of_network[network] >= NETWORK_FACTOR * most
+        ):
             return Busy(f"your address has its {most} sessions; close one, or try again later")
         return None
 
@@ -149,19 +182,32 @@ class ConnectionLimiter:
         return self.limits.max_sessions if is_loopback(source) else _MAX_OF_SOURCE
 
     def _displace_unproven(self) -> None:
-        """Cut the oldest unproven session: of a source that has more than its part of them, else of all."""
+        """Cut the oldest unproven session: of a source that has more than its part of them, else of
+        all.
+        """
         ((source, count),) = Counter(slot.source for slot in self._unproven).most_common(1)
         is_flood = count > max(1, self.limits.max_unproven // _PARTS)
         # By its coming, since one that says something from time to time is put behind the others.
-        self._cut(min((slot for slot in self._unproven if slot.source == source or not is_flood), key=lambda one: one.number))
+        self._cut(
+            min(
+                (slot for slot in self._unproven if slot.source == source or not is_flood),
+                key=lambda one: one.number,
+            )
+        )
 
     def _displace_for(self, source: str) -> None:
-        """Cut a session that carries out no command, to make room for one of this source, if it may have it."""
+        """Cut a session that carries out no command, to make room for one of this source, if it may
+        have it.
+        """
         sizes = self._of_source
         waiting = [*self._idle, *self._checking]
-        may_go = [*self._unproven, *(one for one in waiting if one.source == source or sizes[one.source] > sizes[source])]
+        may_go = [
+            *self._unproven,
+            *(one for one in waiting if one.source == source or sizes[one.source] > sizes[source]),
+        ]
         if may_go:
-            self._cut(max(may_go, key=lambda one: sizes[one.source]))  # the first of those that are equal
+            # The first of those that are equal
+            self._cut(max(may_go, key=lambda one: sizes[one.source]))
 
     def _cut(self, slot: Slot) -> None:
         self.leave(slot)

@@ -1,8 +1,9 @@
-"""The digests of a share's files, so far as they are known, and the computing of those that are not.
+"""The digests of a share's files, so far as they are known, and the computing of those that are
+not.
 
-A get of a file that was put, sent or checked before need not hash it again. What is kept can be trusted because of one rule: it is
-remembered for the file as it was described before it was read, and only if that description was old enough by then for any later
-change to show in it.
+A get of a file that was put, sent or checked before need not hash it again. What is kept can be
+trusted because of one rule: it is remembered for the file as it was described before it was read,
+and only if that description was old enough by then for any later change to show in it.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ from ftransfer.transfer.running_digest import STEP_BYTES, RunningDigest
 
 _MAX_OWNERS = 1024  # of whom it is remembered what they have spent, as long as it matters
 _CAPACITY = 32_768  # about 15 MB
-# File systems note times in ticks: 10 ms for most, 2 s for FAT. Two changes within a tick look like one.
+# File systems note times in ticks: 10 ms for most, 2 s for FAT. Two changes within a tick look like
+# one.
 _TICK_NS = 2_500_000_000
-# A program that writes through a memory map may change content without changing times. What that spoils is spoilt for so long only.
+# A program that writes through a memory map may change content without changing times. What that
+# spoils is spoilt for so long only.
 _MAX_AGE_NS = 3_600_000_000_000
 
 _Stamp = tuple[str, int, int, int]
@@ -44,7 +47,9 @@ class DigestCache:
         return len(self._known)
 
     def find(self, entry: Entry) -> Digest | None:
-        """Give the digest of the file that `entry` has just been found to describe, if it is known."""
+        """Give the digest of the file that `entry` has just been found to describe, if it is
+        known.
+        """
         known = self._known.get(entry.name)
         if known is None:
             return None
@@ -58,8 +63,8 @@ class DigestCache:
     def read(self, entry: Entry, digest: Digest, opened_ns: int) -> None:
         """Remember the digest of what was read from a file.
 
-        Whatever has changed it since it was opened has set its ctime to then or later. So if the ctime in `entry` was past by then,
-        no changed file is ever taken for this one.
+        Whatever has changed it since it was opened has set its ctime to then or later. So if the
+        ctime in `entry` was past by then, no changed file is ever taken for this one.
 
         Args:
             entry: The file as it was when it was opened.
@@ -70,8 +75,9 @@ class DigestCache:
     def published(self, entry: Entry, digest: Digest) -> None:
         """Remember the digest of what a put has just published.
 
-        Its ctime is that of the rename, thus always new. But nobody could write to the file before, and whoever writes to it now
-        sets its mtime to now: if the mtime that the put gave it is past, the change shows.
+        Its ctime is that of the rename, thus always new. But nobody could write to the file before,
+        and whoever writes to it now sets its mtime to now: if the mtime that the put gave it is
+        past, the change shows.
         """
         self._remember(entry, digest, entry.mtime_ns, self.now_ns())
 
@@ -104,7 +110,9 @@ class HashBudget:
     def spend(self, count: int) -> None:
         """Say that `count` bytes are being hashed."""
         earliest_s = self._clock() - self._burst_s
-        self._paid_until_s = max(earliest_s, max(self._paid_until_s, earliest_s) + count / self._rate)
+        self._paid_until_s = max(
+            earliest_s, max(self._paid_until_s, earliest_s) + count / self._rate
+        )
 
     @property
     def is_full(self) -> bool:
@@ -119,8 +127,8 @@ class HashBudget:
 class DigestService:
     """What all sessions of a server share: the cache, and the few places for computing.
 
-    Whoever asks is an owner: a principal at a source. Owners take turns, a step each; of what one of them wants, what has the least
-    left goes first. A step is paid for before it is done.
+    Whoever asks is an owner: a principal at a source. Owners take turns, a step each; of what one
+    of them wants, what has the least left goes first. A step is paid for before it is done.
 
     Args:
         clock: Gives seconds that never go back; the loop's own by default.
@@ -160,7 +168,8 @@ class DigestService:
                 return known
             async with self._turns.take(owner, size) as turn:
                 while running.position < size:
-                    known = self.cache.find(reader.entry)  # perhaps another session wanted the same one
+                    # Perhaps another session wanted the same one
+                    known = self.cache.find(reader.entry)
                     if known is not None:
                         return known
                     await self._step(running, size, self._allowance_of(owner))
@@ -180,7 +189,8 @@ class DigestService:
         try:
             await running.step(size)
         finally:
-            allowance.spend(running.position - began_at - paid)  # what it had no time for is given back
+            # What it had no time for is given back
+            allowance.spend(running.position - began_at - paid)
 
     def _may_go(self, owner: str) -> bool:
         wait_s = self._allowance_of(owner).wait_s()
@@ -197,6 +207,8 @@ class DigestService:
         allowance = self._allowances.get(owner)
         if allowance is None:
             if len(self._allowances) >= _MAX_OWNERS:
-                self._allowances = {name: other for name, other in self._allowances.items() if not other.is_full}
+                self._allowances = {
+                    name: other for name, other in self._allowances.items() if not other.is_full
+                }
             allowance = self._allowances[owner] = HashBudget(self._limits, self._clock)
         return allowance

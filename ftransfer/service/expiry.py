@@ -1,4 +1,6 @@
-"""Uploads that were cut off and that nobody has gone on with: they are kept for some days, and then their room is given back."""
+"""Uploads that were cut off and that nobody has gone on with: they are kept for some days, and then
+their room is given back.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ async def expire_partials(
     now_ns: Callable[[], int] = time.time_ns,
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> NoReturn:
-    """Remove the partials that have not grown for `keep_s` seconds, now and then every hour, until cancelled.
+    """Remove the partials that have not grown for `keep_s` seconds, now and then every hour, until
+    cancelled.
 
     Those that are being written stay. A store that fails is tried again in the next hour.
     """
@@ -35,7 +38,11 @@ async def expire_partials(
             log.warning("old partial uploads cannot be removed: %s", error)
         else:
             if gone:
-                log.info("%d old partial uploads removed, %d bytes freed", len(gone), sum(partial.kept for partial in gone))
+                log.info(
+                    "%d old partial uploads removed, %d bytes freed",
+                    len(gone),
+                    sum(partial.kept for partial in gone),
+                )
         await pause(_INTERVAL_S)
 
 

@@ -1,4 +1,6 @@
-"""Connections that belong to one transfer: to the others they are one session, their leader, with the sum of what they move."""
+"""Connections that belong to one transfer: to the others they are one session, their leader, with
+the sum of what they move.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ if TYPE_CHECKING:
 
 
 class SharedGet:
-    """What the connections of one client have received of one file, in segments. (A put in parts is counted by the put itself.)"""
+    """What the connections of one client have received of one file, in segments. (A put in parts is
+    counted by the put itself.)
+    """
 
     def __init__(self) -> None:
         self.name = ""
@@ -23,7 +27,9 @@ class SharedGet:
         self.size: int | None = None  # of the whole file
 
     def note(self, command: Command, began_at: float, moved: int, size: int | None) -> None:
-        """Count what a command has moved, when it has ended; or learn from one that runs what is moved."""
+        """Count what a command has moved, when it has ended; or learn from one that runs what is
+        moved.
+        """
         if command.verb != "get":
             return
         if command.argument != self.name:
@@ -32,7 +38,9 @@ class SharedGet:
         self.size = self.size if size is None else size
 
 
-def join_leader(participant: Participant, number: int, token: str, participants: Mapping[int, Participant]) -> None:
+def join_leader(
+    participant: Participant, number: int, token: str, participants: Mapping[int, Participant]
+) -> None:
     """Make a session a helper of another one of the same client.
 
     Raises:
@@ -66,4 +74,6 @@ def leave_leader(participant: Participant) -> None:
 
 
 def _is_same(token: str, said: str) -> bool:
-    return bool(token) and hmac.compare_digest(token.encode("utf-8", "surrogatepass"), said.encode("utf-8", "surrogatepass"))
+    return bool(token) and hmac.compare_digest(
+        token.encode("utf-8", "surrogatepass"), said.encode("utf-8", "surrogatepass")
+    )

@@ -1,7 +1,8 @@
 """Who is here, and what they say to each other: one hub for each server.
 
-Sessions take a participant when they connect and leave it when they end. Whoever listens gets an outbox; an event is encoded once and put
-into each outbox that wants it, which never waits. Changes of files may be many: they are put there in rounds.
+Sessions take a participant when they connect and leave it when they end. Whoever listens gets an
+outbox; an event is encoded once and put into each outbox that wants it, which never waits. Changes
+of files may be many: they are put there in rounds.
 """
 
 from __future__ import annotations
@@ -38,13 +39,15 @@ from ftransfer.transport.channel import Channel
 
 log = logging.getLogger("ftransfer.server")
 
-# Outboxes are emptied in rounds, at least so many seconds for each listener apart: a flood of events then costs each listener one
-# write a round, and a twentieth of a core in all. A single event goes out at once.
+# Outboxes are emptied in rounds, at least so many seconds for each listener apart: a flood of
+# events then costs each listener one write a round, and a twentieth of a core in all. A single
+# event goes out at once.
 _ROUND_S_PER_LISTENER = 0.001
 _LONGEST_ROUND_S = 0.2
 # A session that has said nothing yet is shown to others when it is so old.
 _ARRIVING_S = 1.0
-# When so many changes wait, they are put into the outboxes before the round is due: what is bounded are the outboxes.
+# When so many changes wait, they are put into the outboxes before the round is due: what is bounded
+# are the outboxes.
 _ROUND_CHANGES = 64
 
 
@@ -58,7 +61,9 @@ class Member(Protocol):
     total: int | None  # of how many, if that is known
     size: int | None  # of the whole file that it gives a part of
     principal: Principal  # whom it acts for
-    began_at: float  # when it, or the last one before, began or ended; on the clock of the event loop
+    began_at: (
+        float  # when it, or the last one before, began or ended; on the clock of the event loop
+    )
 
 
 @dataclass(eq=False)
@@ -89,7 +94,9 @@ class Participant:
         return "" if principal.is_anonymous else principal.name
 
     def is_called(self, name: str) -> bool:
-        """Whether it is meant by a name as `who` shows it, or by the number of this session or of an earlier one."""
+        """Whether it is meant by a name as `who` shows it, or by the number of this session or of
+        an earlier one.
+        """
         if name in (f"#{number}" for number in (self.person.session, *self.earlier)):
             return True
         return bool(self.person.name) and name in (self.person.name, f"?{self.person.name}")
@@ -128,7 +135,9 @@ class Hub:
         return participant.pace
 
     def join(self, participant: Participant) -> None:
-        """Take a participant. The others hear of it if the session listens, or stays after its first command (AttendanceNews)."""
+        """Take a participant. The others hear of it if the session listens, or stays after its
+        first command (AttendanceNews).
+        """
         self._participants[participant.member.number] = participant
         if self._pulse is None:
             self._pulse = self._loop.call_later(self._pulse_s, self._look_around)
@@ -152,16 +161,22 @@ class Hub:
         self._news.came(participant)
 
     def help(self, participant: Participant, number: int, token: str) -> None:
-        """Let a session belong to another one of the same client, with which it shares a transfer. Raises as join_leader."""
+        """Let a session belong to another one of the same client, with which it shares a transfer.
+        Raises as join_leader.
+        """
         join_leader(participant, number, token, self._participants)
 
-    def introduce(self, participant: Participant, name: str, *, token: str = "", is_unique: bool = True) -> None:
+    def introduce(
+        self, participant: Participant, name: str, *, token: str = "", is_unique: bool = True
+    ) -> None:
         """Set what a session is called.
 
         Args:
-            token: A word that only this client knows: a session that brings it takes the name over from an older one, which is the
-                same client's and perhaps only not noticed to be dead.
-            is_unique: Refuse a name that somebody else has. A session that is logged in goes by the name of its login in any case.
+            token: A word that only this client knows: a session that brings it takes the name over
+                from an older one, which is the same client's and perhaps only not noticed to be
+                dead.
+            is_unique: Refuse a name that somebody else has. A session that is logged in goes by the
+                name of its login in any case.
 
         Raises:
             BadArgument: The name is too long, or could not be printed or typed.
@@ -176,23 +191,34 @@ class Hub:
             for other in self._participants.values():
                 if other is not participant and other.person.name.casefold() == name.casefold():
                     if not (token and other.token == token):
-                        raise NameTaken(f"somebody here is called {name} already; choose another name", name=name)
+                        raise NameTaken(
+                            f"somebody here is called {name} already; choose another name",
+                            name=name,
+                        )
                     other.person = other.person._replace(name="")
         participant.token = token
-        old = self._news.take_over(participant, self._participants.values()) if token else participant.person.name
+        old = (
+            self._news.take_over(participant, self._participants.values())
+            if token
+            else participant.person.name
+        )
         participant.person = participant.person._replace(name=name, verified=bool(user))
         self._news.came(participant)
         self._news.named(participant, old)
 
     def _tell_attendance(self, what: str, person: Person, old: str) -> None:
         event = Attendance(what, person, self._clock_ns(), old)
-        self.tell_all(event, lambda other: other.is_listening and other.person.session != person.session)
+        self.tell_all(
+            event, lambda other: other.is_listening and other.person.session != person.session
+        )
 
     def _look_around(self) -> None:
-        """Send heartbeats to listeners, and cut the sessions whose machine has not answered for long though something was sent.
+        """Send heartbeats to listeners, and cut the sessions whose machine has not answered for
+        long though something was sent.
 
-        Keepalive finds those that are gone while nothing is under way; the kernel's own patience with unanswered data is a quarter
-        of an hour. A peer that is there and does not read is no such case: its kernel answers.
+        Keepalive finds those that are gone while nothing is under way; the kernel's own patience
+        with unanswered data is a quarter of an hour. A peer that is there and does not read is no
+        such case: its kernel answers.
         """
         self._pulse = self._loop.call_later(self._pulse_s, self._look_around)
         self._news.look(self._participants.values())
@@ -219,15 +245,22 @@ class Hub:
                 participant.person,
                 member.channel.link.peer if sees_all or participant is viewer else "",
                 participant.since_ns,
-                0.0 if member.command is not None or activity is not None else self._loop.time() - member.began_at,
+                0.0
+                if member.command is not None or activity is not None
+                else self._loop.time() - member.began_at,
                 participant.is_listening,
                 participant is viewer,
                 activity,
             )
 
     def _is_arriving(self, participant: Participant) -> bool:
-        """Whether it has only just connected, and its first command may be on its way: perhaps that it helps another session."""
-        return participant.came_at is None and self._loop.time() - participant.member.began_at < _ARRIVING_S
+        """Whether it has only just connected, and its first command may be on its way: perhaps that
+        it helps another session.
+        """
+        return (
+            participant.came_at is None
+            and self._loop.time() - participant.member.began_at < _ARRIVING_S
+        )
 
     def _activity(self, participant: Participant, viewer: Principal) -> Activity | None:
         member, command = participant.member, participant.member.command
@@ -237,9 +270,13 @@ class Hub:
             return None
         spent_s = self._loop.time() - member.began_at
         rate = int(member.moved / spent_s) if spent_s > 0 else 0
-        return Activity(command.verb, _shown(command.argument, viewer), member.moved, member.total, rate)
+        return Activity(
+            command.verb, _shown(command.argument, viewer), member.moved, member.total, rate
+        )
 
-    def _shared_activity(self, participant: Participant, shared: SharedGet, viewer: Principal) -> Activity | None:
+    def _shared_activity(
+        self, participant: Participant, shared: SharedGet, viewer: Principal
+    ) -> Activity | None:
         moved = 0
         for member in (helper.member for helper in (participant, *participant.helpers)):
             if member.command is not None and member.command.verb == "get":
@@ -248,41 +285,66 @@ class Hub:
         if not shared.name:
             return None
         # A segment may come twice, over two connections.
-        moved = min(moved + shared.moved, shared.size) if shared.size is not None else moved + shared.moved
+        moved = (
+            min(moved + shared.moved, shared.size)
+            if shared.size is not None
+            else moved + shared.moved
+        )
         spent_s = self._loop.time() - shared.began_at
-        return Activity("get", _shown(shared.name, viewer), moved, shared.size, int(moved / spent_s) if spent_s > 0 else 0)
+        return Activity(
+            "get",
+            _shown(shared.name, viewer),
+            moved,
+            shared.size,
+            int(moved / spent_s) if spent_s > 0 else 0,
+        )
 
     # Talking.
 
     def say(self, participant: Participant, text: str) -> tuple[int, int]:
-        """Pass a message on to all others who listen; give its number within this session, and how many it went to."""
+        """Pass a message on to all others who listen; give its number within this session, and how
+        many it went to.
+        """
         message = self._message(participant, text, is_private=False)
-        return message.number, self.tell_all(message, lambda other: other.is_listening and other is not participant)
+        return message.number, self.tell_all(
+            message, lambda other: other.is_listening and other is not participant
+        )
 
     def tell(self, participant: Participant, to: Participant, text: str) -> tuple[int, int]:
         """As say, for one."""
         message = self._message(participant, text, is_private=True)
-        return message.number, self.tell_all(message, lambda other: other is to and other.is_listening)
+        return message.number, self.tell_all(
+            message, lambda other: other is to and other.is_listening
+        )
 
     def _message(self, participant: Participant, text: str, *, is_private: bool) -> Message:
         participant.spoken += 1
         return Message(participant.person, self._clock_ns(), text, participant.spoken, is_private)
 
     def find(self, name: str) -> Participant:
-        """Give the participant of a name, with or without the "?" that listings set before it, or of "#" with a session's number.
+        """Give the participant of a name, with or without the "?" that listings set before it, or
+        of "#" with a session's number.
 
         Raises:
             NotFound: Nobody here is called that.
             BadArgument: Several are.
         """
         found = [
-            participant for participant in self._participants.values() if participant.leader is None and participant.is_called(name)
+            participant
+            for participant in self._participants.values()
+            if participant.leader is None and participant.is_called(name)
         ]
         if len(found) > 1:
             numbers = ", ".join(f"#{participant.person.session}" for participant in found[:9])
-            raise BadArgument(f"{escape(name)}: {len(found)} sessions are called that; say which: {numbers}", name=name)
+            raise BadArgument(
+                f"{escape(name)}: {len(found)} sessions are called that; say which: {numbers}",
+                name=name,
+            )
         if not found:
-            raise NotFound(f"nobody here is called {escape(name[:100])}; who lists those who are here", name=name[:100])
+            raise NotFound(
+                f"nobody here is called {escape(name[:100])}; who lists those who are here",
+                name=name[:100],
+            )
         return found[0]
 
     # Events.
@@ -309,7 +371,9 @@ class Hub:
         return count
 
     def tell_these(self, event: LiveEvent, participants: Iterable[Participant]) -> None:
-        """Put an event into the outboxes of some, if they listen; it costs nothing for the others."""
+        """Put an event into the outboxes of some, if they listen; it costs nothing for the
+        others.
+        """
         self.deal_out()
         bundle = EncodedEvents(encode_notice(event_to_notice(event)))
         for participant in participants:
@@ -327,20 +391,25 @@ class Hub:
     def deal_out(self) -> None:
         """Put the changes that wait for the round into the outboxes.
 
-        To be called before what somebody watches is changed, so that each is told what it watched when it happened.
+        To be called before what somebody watches is changed, so that each is told what it watched
+        when it happened.
         """
         if not self._changes:
             return
         changes, self._changes = self._changes, ChangeBatch()
         for participant in self._listeners.values():
             if participant.watches and participant.outbox is not None:
-                for bundle in changes.bundles(participant.member.principal, participant.watches.values()):
+                for bundle in changes.bundles(
+                    participant.member.principal, participant.watches.values()
+                ):
                     participant.outbox.put(bundle)
 
     def _plan_round(self) -> None:
         if self._round is None:
             gap_s = min(_LONGEST_ROUND_S, _ROUND_S_PER_LISTENER * len(self._listeners))
-            self._round = self._loop.call_at(max(self._loop.time(), self._round_at + gap_s), self._start_round)
+            self._round = self._loop.call_at(
+                max(self._loop.time(), self._round_at + gap_s), self._start_round
+            )
 
     def _start_round(self) -> None:
         self._round = None
@@ -366,4 +435,6 @@ def _check_label(name: str, limits: Limits) -> None:
         what = "control characters, quotes or backslashes, and no blank at either end"
         raise BadArgument(f"{escape(name)}: the name of a session has no {what}")
     if name.startswith("#"):
-        raise BadArgument(f"{name}: a # at the beginning stands for the number of a session; choose another name")
+        raise BadArgument(
+            f"{name}: a # at the beginning stands for the number of a session; choose another name"
+        )

@@ -1,6 +1,8 @@
-"""What a peer can make the server write down, bounded: so many lines in a second, then only their number.
+"""What a peer can make the server write down, bounded: so many lines in a second, then only their
+number.
 
-One line costs the sender a byte and the owner's disk a hundred. What was done in the share is recorded all the same, each time.
+One line costs the sender a byte and the owner's disk a hundred. What was done in the share is
+recorded all the same, each time.
 """
 
 from __future__ import annotations
@@ -20,9 +22,11 @@ _MAX_SOURCES = 1024
 
 
 class LineBound:
-    """Lets so many lines a second through. `say_more` is called with how many were left out, when the second is over.
+    """Lets so many lines a second through. `say_more` is called with how many were left out, when
+    the second is over.
 
-    A crowd makes one for each of a thousand addresses, so it is a base class: to keep a function in each would cost as much again.
+    A crowd makes one for each of a thousand addresses, so it is a base class: to keep a function in
+    each would cost as much again.
     """
 
     __slots__ = ("_ends_at", "_left_out", "_loop", "_timer", "_written")
@@ -81,7 +85,9 @@ class _RecordBound(LineBound):
 
 
 class Journal(LineBound):
-    """The log, and the owner's record if one is kept, as far as one session or one source may fill them."""
+    """The log, and the owner's record if one is kept, as far as one session or one source may fill
+    them.
+    """
 
     __slots__ = ("_audit", "_records", "about")
 
@@ -91,7 +97,9 @@ class Journal(LineBound):
         self._audit = audit
         self._records: _RecordBound | None = None  # made when there is something to count
 
-    def note(self, text: str, *arguments: object, level: int = logging.INFO, exc_info: bool = False) -> bool:
+    def note(
+        self, text: str, *arguments: object, level: int = logging.INFO, exc_info: bool = False
+    ) -> bool:
         """Write a line into the log, or count it; whether it was written."""
         is_admitted = self.admits()
         if is_admitted:
@@ -125,7 +133,9 @@ class Journal(LineBound):
 
 
 class Journals:
-    """A journal for each source, for what is written of its connections: who comes again and again is a new session each time."""
+    """A journal for each source, for what is written of its connections: who comes again and again
+    is a new session each time.
+    """
 
     def __init__(self, audit: Audit | None) -> None:
         self._audit = audit
@@ -149,7 +159,9 @@ class Journals:
         self._sweeping = asyncio.get_running_loop().call_later(_WINDOW_S * 1.5, self._sweep)
 
     def _sweep(self) -> None:
-        """Forget those of which nothing is remembered any more: a crowd that has gone should leave nothing behind."""
+        """Forget those of which nothing is remembered any more: a crowd that has gone should leave
+        nothing behind.
+        """
         self._sweeping = None
         for source in [source for source, journal in self._journals.items() if journal.is_over]:
             del self._journals[source]

@@ -1,7 +1,9 @@
-"""The queue of logins that are being checked, each of which takes a core and much memory: few at a time, and everybody in turn.
+"""The queue of logins that are being checked, each of which takes a core and much memory: few at a
+time, and everybody in turn.
 
-Sources take turns, so that one which guesses by the hundred holds up itself. Within a source, sessions that have failed less come
-first, and then the latest: who comes behind a crowd of guesses from the same address is not behind all of them.
+Sources take turns, so that one which guesses by the hundred holds up itself. Within a source,
+sessions that have failed less come first, and then the latest: who comes behind a crowd of guesses
+from the same address is not behind all of them.
 """
 
 from __future__ import annotations
@@ -27,8 +29,11 @@ class LoginQueue:
 
     def __init__(self, at_once: int = _AT_ONCE) -> None:
         self._free = at_once
-        self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="ftransfer-login")  # it starts none until there is a job
-        self._waiting: dict[str, list[_Waiting]] = {}  # heaps by source; the source whose turn is next comes first
+        # It starts none until there is a job
+        self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="ftransfer-login")
+        self._waiting: dict[
+            str, list[_Waiting]
+        ] = {}  # heaps by source; the source whose turn is next comes first
         self._count = itertools.count()
 
     async def run(self, source: str, failures: int, check: Callable[[], T]) -> T:

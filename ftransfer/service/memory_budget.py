@@ -1,9 +1,10 @@
 """How much content the sessions of a server hold in memory, all of them together.
 
-A leaf. A session asks before it takes content in; where there is no room it waits, its peer's bytes stay unread, and TCP does the
-rest. Nobody waits while holding what others wait for, but for its own peer or disk: so there is no deadlock. An owner (a user, or
-an address) gets at most two thirds of what the others leave, so that there is room for one more; those who wait take turns by
-owner. A peer that keeps others waiting and hardly moves is cut.
+A leaf. A session asks before it takes content in; where there is no room it waits, its peer's bytes
+stay unread, and TCP does the rest. Nobody waits while holding what others wait for, but for its own
+peer or disk: so there is no deadlock. An owner (a user, or an address) gets at most two thirds of
+what the others leave, so that there is room for one more; those who wait take turns by owner. A
+peer that keeps others waiting and hardly moves is cut.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from types import TracebackType
 from typing import NamedTuple, Protocol
 
 _PART_OF_REST = 2 / 3
-# While others wait, a peer for which memory is held must move so many bytes within so many seconds, again and again.
+# While others wait, a peer for which memory is held must move so many bytes within so many seconds,
+# again and again.
 _LEAST_BYTES = 64 * 1024
 _PATIENCE_S = 4.0
 _LOOK_S = 1.0
-# To store a pack is mostly work for the interpreter: more threads would hand its lock to and fro, and the event loop waits for it.
+# To store a pack is mostly work for the interpreter: more threads would hand its lock to and fro,
+# and the event loop waits for it.
 _STORED_AT_ONCE = 2
 
 
@@ -34,7 +37,9 @@ class Peer(Protocol):
 class Reservation:
     """Memory that may be used until it is released. Use it in a `with`, or release it."""
 
-    def __init__(self, budget: MemoryBudget, owner: str, count: int, peer: Peer | None, now: float) -> None:
+    def __init__(
+        self, budget: MemoryBudget, owner: str, count: int, peer: Peer | None, now: float
+    ) -> None:
         self.count = count
         self.owner = owner
         self._budget = budget
@@ -68,7 +73,12 @@ class Reservation:
     def __enter__(self) -> Reservation:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.release()
 
 
@@ -89,7 +99,8 @@ class MemoryBudget:
         self._held_by: Counter[str] = Counter()
         self._held = 0
         self._out: set[Reservation] = set()
-        self._waiting: OrderedDict[str, deque[_Waiting]] = OrderedDict()  # the owner whose turn it is comes first
+        # The owner whose turn it is comes first
+        self._waiting: OrderedDict[str, deque[_Waiting]] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -102,7 +113,9 @@ class MemoryBudget:
             return None
         return self._take(owner, count, peer)
 
-    async def reserve(self, owner: str, count: int, peer: Peer | None = None, *, is_proven: bool = False) -> Reservation:
+    async def reserve(
+        self, owner: str, count: int, peer: Peer | None = None, *, is_proven: bool = False
+    ) -> Reservation:
         """Reserve memory, waiting for it in turn. `peer` is cut if it keeps others waiting.
 
         Those that are `proven` to make good use of it come before the others of their owner.
@@ -189,7 +202,9 @@ class MemoryBudget:
     def _look(self) -> None:
         """Cut those that keep others waiting and hardly move."""
         self._timer = None
-        is_full = any(self._is_within_limit(owner, queue[0].size) for owner, queue in self._waiting.items())
+        is_full = any(
+            self._is_within_limit(owner, queue[0].size) for owner, queue in self._waiting.items()
+        )
         for reservation in list(self._out):
             if is_full or reservation.owner in self._waiting:
                 reservation.cut_if_slow(self._now())
@@ -199,16 +214,18 @@ class MemoryBudget:
 class ContentMemory:
     """What the sessions of a server share, in budgets for whatever content there is.
 
-    Packs, and the groups that are sent as packs, wait for room; so do lists of names. Blocks do not wait: where there is no room
-    for a large one, a small one does. What no budget has is for the smallest blocks, one for each session (a quarter), and for
-    rooms that are kept to be used again (jobs.room).
+    Packs, and the groups that are sent as packs, wait for room; so do lists of names. Blocks do not
+    wait: where there is no room for a large one, a small one does. What no budget has is for the
+    smallest blocks, one for each session (a quarter), and for rooms that are kept to be used again
+    (jobs.room).
     """
 
     def __init__(self, total: int) -> None:
         self.packs = MemoryBudget(total * 3 // 8)
         self.names = MemoryBudget(total // 16)
         self.blocks = MemoryBudget(total // 8)
-        self.storing = asyncio.Semaphore(_STORED_AT_ONCE)  # packs that are held until they are stored
+        # Packs that are held until they are stored
+        self.storing = asyncio.Semaphore(_STORED_AT_ONCE)
 
     @property
     def held(self) -> int:

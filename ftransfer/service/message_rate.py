@@ -1,4 +1,6 @@
-"""How fast one session may speak: at first as it likes, then slowed, and refused if it goes on and on. Pure: the clock is given."""
+"""How fast one session may speak: at first as it likes, then slowed, and refused if it goes on and
+on. Pure: the clock is given.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ from ftransfer.limits import Limits
 
 
 class MessageRateLimit:
-    """Two buckets: words beyond those in the small one, which refills faster, wait; with the large one empty they are refused."""
+    """Two buckets: words beyond those in the small one, which refills faster, wait; with the large
+    one empty they are refused.
+    """
 
     def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
         self._slow = _Bucket(limits.say_burst, limits.say_per_s, clock)

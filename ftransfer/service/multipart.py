@@ -1,6 +1,8 @@
-"""The uploads that run: whose content comes in parts over several sessions, which word stands for which, and which one is newest.
+"""The uploads that run: whose content comes in parts over several sessions, which word stands for
+which, and which one is newest.
 
-A leaf above storage. The word cannot be guessed, ends with the upload, and is worth nothing to another user.
+A leaf above storage. The word cannot be guessed, ends with the upload, and is worth nothing to
+another user.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ _WORD_BYTES = 18
 
 
 class OpenUpload(NamedTuple):
-    """An upload that takes parts. `arrived` is called on the loop with the length of each that is in place."""
+    """An upload that takes parts. `arrived` is called on the loop with the length of each that is
+    in place.
+    """
 
     writer: Writer
     owner: str
@@ -33,8 +37,12 @@ class MultipartUploads:
         self._newest: dict[tuple[str, SafeName, str], Callable[[], object]] = {}
 
     @contextlib.contextmanager
-    def newest(self, owner: str, name: SafeName, source: str, superseded: Callable[[], object]) -> Iterator[None]:
-        """Be the newest upload of this source while the block runs: the one before is told, and this one if another follows."""
+    def newest(
+        self, owner: str, name: SafeName, source: str, superseded: Callable[[], object]
+    ) -> Iterator[None]:
+        """Be the newest upload of this source while the block runs: the one before is told, and
+        this one if another follows.
+        """
         key = (owner, name, source)
         if (older := self._newest.get(key)) is not None:
             older()
@@ -63,5 +71,9 @@ class MultipartUploads:
         """
         upload = self._of_word.get(word)
         if upload is None or (upload.writer.name, upload.owner) != (name, owner):
-            raise NotFound(f"{escape(str(name))}: there is no such upload, or it has ended; put the file again", name=str(name))
+            raise NotFound(
+                f"{escape(str(name))}: there is no such upload, or it has ended; put the file"
+                " again",
+                name=str(name),
+            )
         return upload

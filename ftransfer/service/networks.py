@@ -1,4 +1,6 @@
-"""Addresses and networks that an owner names: "192.0.2.7", "10.0.0.0/8", "2001:db8::/32". A leaf."""
+"""Addresses and networks that an owner names: "192.0.2.7", "10.0.0.0/8", "2001:db8::/32". A
+leaf.
+"""
 
 from __future__ import annotations
 
@@ -37,4 +39,6 @@ def _parse(text: str) -> Network:
     try:
         return ipaddress.ip_network(text.strip(), strict=False)
     except ValueError:
-        raise ValueError(f"{text!r} is no address or network; write for example 192.0.2.7 or 10.0.0.0/8") from None
+        raise ValueError(
+            f"{text!r} is no address or network; write for example 192.0.2.7 or 10.0.0.0/8"
+        ) from None

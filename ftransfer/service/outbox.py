@@ -1,7 +1,7 @@
 """What waits to be told to one listening session, and the task that tells it.
 
-Bounded in bytes. A session that does not read holds up neither who speaks nor who else listens: what finds no room is counted, and
-the count is said, in its place, when there is room again.
+Bounded in bytes. A session that does not read holds up neither who speaks nor who else listens:
+what finds no room is counted, and the count is said, in its place, when there is room again.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ class Outbox:
 
     def put(self, bundle: EncodedEvents) -> None:
         """Take events in, or count them as missed. They are sent after the next `wake`."""
-        # While any have been missed nothing is taken in, so that the gap stays where it is until it has been told.
+        # While any have been missed nothing is taken in, so that the gap stays where it is until it
+        # has been told.
         if self.missed or self._held_bytes + len(bundle.frames) > self._limits.max_outbox_bytes:
             self.missed += bundle.count
             return
@@ -67,8 +68,14 @@ class Outbox:
         await stop_task(self._task)
 
     def beat(self) -> None:
-        """Say that we live, if nothing has been sent for limits.heartbeat_s. Called now and then."""
-        if not self._waiting and not self._is_sending and self._loop.time() - self._sent_at >= self._limits.heartbeat_s:
+        """Say that we live, if nothing has been sent for limits.heartbeat_s. Called now and
+        then.
+        """
+        if (
+            not self._waiting
+            and not self._is_sending
+            and self._loop.time() - self._sent_at >= self._limits.heartbeat_s
+        ):
             self.put(_HEARTBEAT)
             self.wake()
 
@@ -77,7 +84,8 @@ class Outbox:
             while True:
                 frames = self._take()
                 if not frames:
-                    # Without a timeout, which would cost more than the wait: the heartbeat is the hub's to remember.
+                    # Without a timeout, which would cost more than the wait: the heartbeat is the
+                    # hub's to remember.
                     self._filled.clear()
                     await self._filled.wait()
                     continue
@@ -86,12 +94,15 @@ class Outbox:
                 self._is_sending = False
                 self._sent_at = self._loop.time()
         except ChannelError:
-            self._channel.abort()  # wakes the session, which may have been waiting for its peer's next line
+            # Wakes the session, which may have been waiting for its peer's next line
+            self._channel.abort()
         except FtransferError:
             return  # the session has said its last word
 
     def _take(self) -> list[bytes]:
-        """Give the next frames to send; when the last that had room are among them, with the count of those that had none."""
+        """Give the next frames to send; when the last that had room are among them, with the count
+        of those that had none.
+        """
         frames: list[bytes] = []
         size = 0
         while self._waiting and len(frames) < _BATCH_FRAMES and size < _BATCH_BYTES:

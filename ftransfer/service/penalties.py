@@ -1,7 +1,8 @@
 """Sources that misbehave are refused for a while: longer each time, forgotten with time.
 
-Pure: the clock is passed in. After the manner of OpenSSH's PerSourcePenalties. A single slip costs nothing that anybody would
-notice, since a penalty is imposed only when enough have come together. Memory is bounded: at most `max_sources` are remembered.
+Pure: the clock is passed in. After the manner of OpenSSH's PerSourcePenalties. A single slip costs
+nothing that anybody would notice, since a penalty is imposed only when enough have come together.
+Memory is bounded: at most `max_sources` are remembered.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from enum import Enum
 
 
 class Offence(Enum):
-    """What a source can do wrong; the value is the seconds that the first one costs. Each further one costs twice the last."""
+    """What a source can do wrong; the value is the seconds that the first one costs. Each further
+    one costs twice the last.
+    """
 
     LOGIN = 4.0  # a wrong name, password or token: refused after the third
     PROTOCOL = 3.0  # the rules of the wire were broken: after the third
@@ -22,8 +25,9 @@ class Offence(Enum):
 
 
 def source_of(host: str) -> str:
-    """Give what counts as one source: an IPv4 address, the /64 of an IPv6 address, which one household or machine has as a whole;
-    or the text itself if it is no address."""
+    """Give what counts as one source: an IPv4 address, the /64 of an IPv6 address, which one
+    household or machine has as a whole; or the text itself if it is no address.
+    """
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
@@ -37,7 +41,9 @@ def source_of(host: str) -> str:
 
 
 def network_of(source: str) -> str:
-    """Return the /48 that the /64 of a source lies in: one customer may have so many of them; "" for all other sources."""
+    """Return the /48 that the /64 of a source lies in: one customer may have so many of them; ""
+    for all other sources.
+    """
     if not source.endswith("/64"):
         return ""
     return str(ipaddress.ip_network(source).supernet(new_prefix=48))
@@ -55,9 +61,10 @@ def is_loopback(source: str) -> bool:
 class Scale:
     """How hard penalties are.
 
-    `threshold_s`: nothing is refused before so much has come together. `max_s`: no penalty is longer. `forget_s`: after so long
-    without an offence, the next one is the first again. `growth`: what each one costs more than the one before. `share`: what part
-    of the seconds of an Offence counts.
+    `threshold_s`: nothing is refused before so much has come together. `max_s`: no penalty is
+    longer. `forget_s`: after so long without an offence, the next one is the first again. `growth`:
+    what each one costs more than the one before. `share`: what part of the seconds of an Offence
+    counts.
     """
 
     threshold_s: float = 15.0
@@ -70,8 +77,9 @@ class Scale:
 # So much more may come from a /48, or be held against it, than from one /64.
 NETWORK_FACTOR = 16
 
-# All users of a machine, and every tunnel and proxy on it, come from one loopback address: one of them must not lock the others
-# out. A flat tenth of a second each still bounds a guesser there to a few attempts a second.
+# All users of a machine, and every tunnel and proxy on it, come from one loopback address: one of
+# them must not lock the others out. A flat tenth of a second each still bounds a guesser there to a
+# few attempts a second.
 LOOPBACK_SCALE = Scale(threshold_s=30.0, max_s=60.0, growth=1.0, share=0.1)
 _MAX_DOUBLINGS = 16
 
@@ -91,7 +99,9 @@ class Penalties:
         now: Seconds on any clock that does not go back.
     """
 
-    def __init__(self, now: Callable[[], float], scale: Scale | None = None, *, max_sources: int = 10_000) -> None:
+    def __init__(
+        self, now: Callable[[], float], scale: Scale | None = None, *, max_sources: int = 10_000
+    ) -> None:
         self.scale = scale or Scale()
         self._now = now
         self._max_sources = max_sources
@@ -101,7 +111,9 @@ class Penalties:
         return len(self._records)
 
     def add(self, source: str, offence: Offence) -> float:
-        """Hold an offence against a source and its network; give for how many seconds it is refused now (0: not yet)."""
+        """Hold an offence against a source and its network; give for how many seconds it is refused
+        now (0: not yet).
+        """
         self._add(source, offence, 1)
         if network := network_of(source):
             self._add(network, offence, 1 / NETWORK_FACTOR)
@@ -113,7 +125,9 @@ class Penalties:
         record = self._records.pop(source, None)
         if record is None or now - record.last > scale.forget_s:
             record = _Record(now, now, 0, is_refused=False)
-        cost = part * offence.value * scale.share * scale.growth ** min(record.count, _MAX_DOUBLINGS)
+        cost = (
+            part * offence.value * scale.share * scale.growth ** min(record.count, _MAX_DOUBLINGS)
+        )
         record.until = min(max(record.until, now) + min(cost, scale.max_s), now + scale.max_s)
         record.last = now
         record.count += part
@@ -122,7 +136,9 @@ class Penalties:
         self._records[source] = record
 
     def left_s(self, source: str) -> float:
-        """Give for how many more seconds a source is refused, for itself or its network; 0 if it is not."""
+        """Give for how many more seconds a source is refused, for itself or its network; 0 if it is
+        not.
+        """
         network = network_of(source)
         return max(self._left_s(source), self._left_s(network) if network else 0.0)
 
@@ -140,7 +156,9 @@ class Penalties:
         return LOOPBACK_SCALE if is_loopback(source) else self.scale
 
     def _make_room(self) -> None:
-        """Forget what is over; or else, when there are too many, the source that has been quiet for longest."""
+        """Forget what is over; or else, when there are too many, the source that has been quiet for
+        longest.
+        """
         if len(self._records) < self._max_sources:
             return
         now = self._now()

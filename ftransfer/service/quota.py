@@ -1,8 +1,9 @@
-"""How much may still be put into a share: quotas of bytes and of files, the largest file, the room that is to stay free.
+"""How much may still be put into a share: quotas of bytes and of files, the largest file, the room
+that is to stay free.
 
-What is there is known by a ledger (ledger.py): a put costs no walk. A put that would be refused is counted anew first. An upload
-is admitted if it would fit as a whole; what it claims from then on is what has come and a bounded piece more, so that nobody locks
-others out by an announcement.
+What is there is known by a ledger (ledger.py): a put costs no walk. A put that would be refused is
+counted anew first. An upload is admitted if it would fit as a whole; what it claims from then on is
+what has come and a bounded piece more, so that nobody locks others out by an announcement.
 """
 
 from __future__ import annotations
@@ -19,7 +20,17 @@ from ftransfer.digest import Digest
 from ftransfer.errors import FtransferError, NotFound, QuotaFull
 from ftransfer.names import ROOT, SafeName, escape
 from ftransfer.service.quota_ledger import NOTHING, Claim, Ledger, Part, Scope, Total
-from ftransfer.storage.base import FOLDER, Entry, SmallFile, Space, Store, UploadSpec, Usage, Writer, usage_of
+from ftransfer.storage.base import (
+    FOLDER,
+    Entry,
+    SmallFile,
+    Space,
+    Store,
+    UploadSpec,
+    Usage,
+    Writer,
+    usage_of,
+)
 from ftransfer.storage.base import Part as FilePart
 from ftransfer.system.threads import stop_task
 from ftransfer.units import format_size
@@ -28,17 +39,20 @@ from ftransfer.units import format_size
 _FREE_S = 0.5
 # Below this, a look at the free room of so long ago is good enough.
 _FREE_IS_CHEAP = 8 << 20
-# Of what is announced and has not come, all uploads of one user together claim at most this part of what is left ...
+# Of what is announced and has not come, all uploads of one user together claim at most this part of
+# what is left ...
 _AHEAD_PART = 10
-# ... but so many bytes in any case, and no more than these. What has not grown for so long claims nothing ahead.
+# ... but so many bytes in any case, and no more than these. What has not grown for so long claims
+# nothing ahead.
 _LEAST_AHEAD = 1 << 20
 _MOST_AHEAD = 1 << 30
 _LAPSE_S = 60.0
-# A quota of bytes allows one thing for so many of them, and so many in any case, where no number of files is given: a file of one
-# byte takes more of a disk than that byte.
+# A quota of bytes allows one thing for so many of them, and so many in any case, where no number of
+# files is given: a file of one byte takes more of a disk than that byte.
 _BYTES_FOR_A_THING = 1024
 _LEAST_THINGS = 1024
-# For so many bytes that are kept free, one thing more stays possible, but no more than a part of all.
+# For so many bytes that are kept free, one thing more stays possible, but no more than a part of
+# all.
 _FREE_BYTES_FOR_A_THING = 16_384
 _FREE_THINGS_PART = 20
 
@@ -49,8 +63,8 @@ _EVERYWHERE: Scope = (ROOT,)
 class QuotaLimits:
     """What the owner of a share allows; None for no bound.
 
-    `all` is for everybody together, `each` for each user who has no allowance of their own; `keep_free_bytes` is to stay free on
-    the file system.
+    `all` is for everybody together, `each` for each user who has no allowance of their own;
+    `keep_free_bytes` is to stay free on the file system.
     """
 
     all: Allowance = Allowance()
@@ -59,7 +73,9 @@ class QuotaLimits:
 
 
 class _Quota(NamedTuple):
-    """A bound on what lies at a place, of which `total` is there. `owner` is None if it is for all together."""
+    """A bound on what lies at a place, of which `total` is there. `owner` is None if it is for all
+    together.
+    """
 
     place: Scope
     owner: str | None
@@ -75,12 +91,18 @@ class _Quota(NamedTuple):
         if not self.holds(total, wanted):
             whose = "the share's quota" if self.owner is None else "your quota"
             is_bytes = self.bytes is not None and total.used.bytes + wanted.bytes > self.bytes
-            most = format_size(self.bytes) if is_bytes and self.bytes is not None else f"{self.things} files and folders"
+            most = (
+                format_size(self.bytes)
+                if is_bytes and self.bytes is not None
+                else f"{self.things} files and folders"
+            )
             raise _full(name, f"does not fit into {whose} of {most}")
 
 
 class QuotaTracker:
-    """The account of one store. `close` ends what keeps it fresh; without a bound nothing is counted at all."""
+    """The account of one store. `close` ends what keeps it fresh; without a bound nothing is
+    counted at all.
+    """
 
     def __init__(self, store: Store, bounds: QuotaLimits | None = None) -> None:
         self.bounds = bounds or QuotaLimits()
@@ -88,7 +110,8 @@ class QuotaTracker:
         self._ledger = Ledger(store)
         self._space = Space(0)  # when it was last looked at, less what has been claimed since
         self._space_at = -1e9
-        self._deciding = threading.Lock()  # from a look at what is left to the claim: uploads grow in threads
+        # From a look at what is left to the claim: uploads grow in threads
+        self._deciding = threading.Lock()
         self._task: asyncio.Task[None] | None = None
 
     def is_bounded(self, principal: Principal) -> bool:
@@ -96,7 +119,9 @@ class QuotaTracker:
         return bool(quota) or most is not None or self.bounds.keep_free_bytes is not None
 
     def invalidate(self) -> None:
-        """Take note that something was removed or moved: before a put is refused, the tree is counted anew."""
+        """Take note that something was removed or moved: before a put is refused, the tree is
+        counted anew.
+        """
         self._ledger.invalidate()
 
     async def close(self) -> None:
@@ -105,7 +130,9 @@ class QuotaTracker:
 
     # Uploads.
 
-    async def open_write(self, store: Store, principal: Principal, name: SafeName, announced: UploadSpec) -> Writer:
+    async def open_write(
+        self, store: Store, principal: Principal, name: SafeName, announced: UploadSpec
+    ) -> Writer:
         """Begin an upload if it fits. Raises QuotaFull, and as Store.open_write."""
         if not self.is_bounded(principal):
             return await store.open_write(name, announced)
@@ -126,9 +153,15 @@ class QuotaTracker:
         return _MeteredWriter(self, principal, claim, claim.writer)
 
     def _same_upload(self, claim: Claim) -> Claim | None:
-        """Return an older attempt at an upload that is still under way, and that needed as much room."""
+        """Return an older attempt at an upload that is still under way, and that needed as much
+        room.
+        """
         key = (claim.name, claim.owner, claim.source, claim.size)
-        others = (other for other in self._ledger.claims if (other.name, other.owner, other.source, other.size) == key)
+        others = (
+            other
+            for other in self._ledger.claims
+            if (other.name, other.owner, other.source, other.size) == key
+        )
         return next(others, None) if claim.source else None
 
     async def _admit_upload(self, store: Store, principal: Principal, claim: Claim) -> None:
@@ -138,16 +171,22 @@ class QuotaTracker:
         claim.kept = min(await self._kept(store, claim), size)
         whole = Usage(1, 1) if claim.size is None else usage_of(size)
         kept = usage_of(claim.kept) if claim.kept else NOTHING
-        await self._look_at_space(0.0 if size - claim.kept > _FREE_IS_CHEAP or claim.size is None else _FREE_S)
+        await self._look_at_space(
+            0.0 if size - claim.kept > _FREE_IS_CHEAP or claim.size is None else _FREE_S
+        )
         totals = await self._totals(principal, whole - kept)
         with self._deciding:
             for quota, total in totals:
-                quota.refuse(claim.name, total, whole - kept if quota.owner in (None, claim.owner) else whole)
+                quota.refuse(
+                    claim.name, total, whole - kept if quota.owner in (None, claim.owner) else whole
+                )
             self._refuse_space(claim.name, whole - kept)
             if claim.size == 0:
                 usage = whole
             else:
-                usage = Usage(claim.kept + min(size - claim.kept, self._most_ahead(claim.owner, totals)), 1)
+                usage = Usage(
+                    claim.kept + min(size - claim.kept, self._most_ahead(claim.owner, totals)), 1
+                )
             claim.parts = [(claim.name, usage)]
             self._claim(claim)
 
@@ -158,11 +197,15 @@ class QuotaTracker:
 
     def _most_ahead(self, owner: str, totals: Sequence[tuple[_Quota, Total]]) -> int:
         """Return how many bytes that have not come yet an upload of this user may claim."""
-        left = [quota.bytes - total.used.bytes for quota, total in totals if quota.bytes is not None]
+        left = [
+            quota.bytes - total.used.bytes for quota, total in totals if quota.bytes is not None
+        ]
         if self.bounds.keep_free_bytes is not None:
             left.append(self._space.free_bytes - self.bounds.keep_free_bytes)
         most = max(_LEAST_AHEAD, min(_MOST_AHEAD, min(left, default=0) // _AHEAD_PART))
-        return max(0, most - sum(claim.ahead for claim in self._ledger.claims if claim.owner == owner))
+        return max(
+            0, most - sum(claim.ahead for claim in self._ledger.claims if claim.owner == owner)
+        )
 
     def grow(self, principal: Principal, claim: Claim, size: int) -> None:
         """Let an upload claim bytes up to `size`, in any thread. Raises QuotaFull."""
@@ -178,13 +221,18 @@ class QuotaTracker:
             self._take_space(more)
 
     def end(self, claim: Claim, left_bytes: int | None) -> None:
-        """End the claim of an upload that has left so many bytes behind, as a file or a partial; None for nothing at all."""
+        """End the claim of an upload that has left so many bytes behind, as a file or a partial;
+        None for nothing at all.
+        """
         self._ledger.end(claim, [] if left_bytes is None else [(claim.name, usage_of(left_bytes))])
 
     # Many small things at once.
 
-    async def write_small(self, store: Store, principal: Principal, files: Sequence[SmallFile]) -> Sequence[FtransferError | None]:
-        """Publish the files of a pack that fit; QuotaFull for each that does not. Gives as Store.write_small.
+    async def write_small(
+        self, store: Store, principal: Principal, files: Sequence[SmallFile]
+    ) -> Sequence[FtransferError | None]:
+        """Publish the files of a pack that fit; QuotaFull for each that does not. Gives as
+        Store.write_small.
 
         The pack is one claim, whatever the number of its files.
         """
@@ -193,7 +241,10 @@ class QuotaTracker:
         self._keep_fresh()
         names = [SafeName(tuple(file.name.split("/"))) for file in files]
         costs = [usage_of(len(file.data)) for file in files]
-        known = {ROOT, *(name for name, file in zip(names, files, strict=True) if file.kind == FOLDER)}
+        known = {
+            ROOT,
+            *(name for name, file in zip(names, files, strict=True) if file.kind == FOLDER),
+        }
         above = await self._missing(store, {name.parent for name in names}, known)
         await self._look_at_space(_FREE_S)
         totals = await self._totals(principal, _sum(above) + sum(costs, NOTHING))
@@ -209,26 +260,43 @@ class QuotaTracker:
                 except QuotaFull as error:
                     refused[index] = error
             items = [
-                (name.parent, cost) for index, (name, cost) in enumerate(zip(names, costs, strict=True)) if index not in refused
+                (name.parent, cost)
+                for index, (name, cost) in enumerate(zip(names, costs, strict=True))
+                if index not in refused
             ]
             claim = Claim(principal.name, [*above, *_by_folder(items)])
             self._claim(claim)
         try:
-            written = await store.write_small([file for index, file in enumerate(files) if index not in refused])
+            written = await store.write_small(
+                [file for index, file in enumerate(files) if index not in refused]
+            )
         except BaseException:
             self._ledger.end(claim, claim.parts)  # some of it may be there
             raise
-        self._ledger.end(claim, [*above, *_by_folder(item for item, error in zip(items, written, strict=True) if error is None)])
+        self._ledger.end(
+            claim,
+            [
+                *above,
+                *_by_folder(
+                    item for item, error in zip(items, written, strict=True) if error is None
+                ),
+            ],
+        )
         rest = iter(written)
         return [refused[index] if index in refused else next(rest) for index in range(len(files))]
 
-    async def make_folder(self, store: Store, principal: Principal, name: SafeName, *, parents: bool) -> None:
+    async def make_folder(
+        self, store: Store, principal: Principal, name: SafeName, *, parents: bool
+    ) -> None:
         """Make a folder, if it fits. Raises QuotaFull, and as Store.make_folder."""
         if not self.is_bounded(principal):
             await store.make_folder(name, parents=parents)
             return
         self._keep_fresh()
-        claim = Claim(principal.name, await self._missing(store, {name}, {ROOT}) if parents else [(name, usage_of(0))])
+        claim = Claim(
+            principal.name,
+            await self._missing(store, {name}, {ROOT}) if parents else [(name, usage_of(0))],
+        )
         await self._look_at_space(_FREE_S)
         wanted = _sum(claim.parts)
         totals = await self._totals(principal, wanted)
@@ -246,7 +314,9 @@ class QuotaTracker:
             raise
         self._ledger.end(claim, claim.parts)
 
-    async def _missing(self, store: Store, folders: Iterable[SafeName], known: set[SafeName]) -> list[Part]:
+    async def _missing(
+        self, store: Store, folders: Iterable[SafeName], known: set[SafeName]
+    ) -> list[Part]:
         """Return what the folders take that would have to be made for these."""
         missing = []
         for folder in folders:
@@ -270,9 +340,18 @@ class QuotaTracker:
         files = each.quota_files if own.quota_files is None else own.quota_files
         quotas = []
         if all_.quota_bytes is not None or all_.quota_files is not None:
-            quotas.append(_Quota(_EVERYWHERE, None, all_.quota_bytes, _most_things(all_.quota_bytes, all_.quota_files)))
+            quotas.append(
+                _Quota(
+                    _EVERYWHERE,
+                    None,
+                    all_.quota_bytes,
+                    _most_things(all_.quota_bytes, all_.quota_files),
+                )
+            )
         if size is not None or files is not None:
-            quotas.append(_Quota(principal.places_to_write(), principal.name, size, _most_things(size, files)))
+            quotas.append(
+                _Quota(principal.places_to_write(), principal.name, size, _most_things(size, files))
+            )
         return quotas
 
     async def _totals(self, principal: Principal, wanted: Usage) -> list[tuple[_Quota, Total]]:
@@ -303,10 +382,20 @@ class QuotaTracker:
         if keep is None:
             return
         if self._space.free_bytes - wanted.bytes < keep:
-            raise _full(name, f"does not fit: {format_size(keep)} of the server's disk are kept free")
-        keep_things = min(keep // _FREE_BYTES_FOR_A_THING, self._space.all_things // _FREE_THINGS_PART)
-        if self._space.free_things is not None and self._space.free_things - wanted.things < keep_things:
-            raise _full(name, f"does not fit: room for {keep_things} files is kept free on the server's disk")
+            raise _full(
+                name, f"does not fit: {format_size(keep)} of the server's disk are kept free"
+            )
+        keep_things = min(
+            keep // _FREE_BYTES_FOR_A_THING, self._space.all_things // _FREE_THINGS_PART
+        )
+        if (
+            self._space.free_things is not None
+            and self._space.free_things - wanted.things < keep_things
+        ):
+            raise _full(
+                name,
+                f"does not fit: room for {keep_things} files is kept free on the server's disk",
+            )
 
     def _claim(self, claim: Claim) -> None:
         self._ledger.add(claim)
@@ -329,7 +418,9 @@ class QuotaTracker:
             self._task = asyncio.get_running_loop().create_task(self._refresh())
 
     async def _refresh(self) -> None:
-        """Count anew now and then; look at the free room while something grows; let claims lapse that do not grow."""
+        """Count anew now and then; look at the free room while something grows; let claims lapse
+        that do not grow.
+        """
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(_FREE_S)
@@ -343,7 +434,9 @@ class QuotaTracker:
 class _MeteredWriter:
     """A Writer whose bytes are in the account. See base.Writer."""
 
-    def __init__(self, quota: QuotaTracker, principal: Principal, claim: Claim, writer: Writer) -> None:
+    def __init__(
+        self, quota: QuotaTracker, principal: Principal, claim: Claim, writer: Writer
+    ) -> None:
         self.name = writer.name
         self.kept = writer.kept
         self.restarted = writer.restarted
@@ -352,7 +445,8 @@ class _MeteredWriter:
         self._principal = principal
         self._claim = claim
         self._writer = writer
-        self._in_parts = writer.kept  # bytes that have come, or are to come in parts that were begun
+        # Bytes that have come, or are to come in parts that were begun
+        self._in_parts = writer.kept
 
     @property
     def reserved(self) -> int:
@@ -416,7 +510,9 @@ class _MeteredWriter:
 
 
 def _most_things(quota_bytes: int | None, quota_files: int | None) -> int:
-    """Return how many things a quota allows; some number follows from the bytes, where none is given."""
+    """Return how many things a quota allows; some number follows from the bytes, where none is
+    given.
+    """
     if quota_files is not None or quota_bytes is None:
         return quota_files or 0
     return max(_LEAST_THINGS, quota_bytes // _BYTES_FOR_A_THING)

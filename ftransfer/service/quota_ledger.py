@@ -1,7 +1,9 @@
-"""How much lies at some places of a share: what the last walk has counted, and a running account of what has come since.
+"""How much lies at some places of a share: what the last walk has counted, and a running account of
+what has come since.
 
-A leaf above storage. The account errs on the safe side: what it may count twice until the next walk, it never forgets. Totals are
-kept, not summed anew: to ask what is used costs the same whatever is under way.
+A leaf above storage. The account errs on the safe side: what it may count twice until the next
+walk, it never forgets. Totals are kept, not summed anew: to ask what is used costs the same
+whatever is under way.
 """
 
 from __future__ import annotations
@@ -14,8 +16,8 @@ from dataclasses import dataclass, field
 from ftransfer.names import ROOT, SafeName
 from ftransfer.storage.base import Store, Usage, Writer, usage_of
 
-# A walk is not begun again before so many times its own duration have passed: it takes at most a twentieth of one thread; half of
-# one if something has changed since, and a put depends on it.
+# A walk is not begun again before so many times its own duration have passed: it takes at most a
+# twentieth of one thread; half of one if something has changed since, and a put depends on it.
 _REST = 20
 _REST_IF_CHANGED = 2
 # A put waits so long for that rather than be refused.
@@ -31,7 +33,8 @@ NOTHING = Usage()
 class Claim:
     """What somebody is about to put: `parts` name where it goes, and how much there.
 
-    For an upload that is one part, of which `kept` bytes are there from an older attempt; what it claims may grow.
+    For an upload that is one part, of which `kept` bytes are there from an older attempt; what it
+    claims may grow.
     """
 
     owner: str
@@ -40,7 +43,11 @@ class Claim:
     size: int | None = None  # as announced
     kept: int = 0
     writer: Writer | None = None
-    seen_at: tuple[int, float] = (-1, 0.0)  # how many bytes there were when that last changed, and when that was
+    # How many bytes there were when that last changed, and when that was
+    seen_at: tuple[int, float] = (
+        -1,
+        0.0,
+    )
 
     @property
     def name(self) -> SafeName:
@@ -70,7 +77,8 @@ class Claim:
 
 @dataclass(eq=False, slots=True)
 class Total:
-    """What lies at one place. `walked` by the last walk; `added` since it began; `pending` is claimed and not in either.
+    """What lies at one place. `walked` by the last walk; `added` since it began; `pending` is
+    claimed and not in either.
 
     `seen` has how much of a claim is in `walked`; each place is walked at times of its own.
     """
@@ -95,7 +103,9 @@ class Total:
 
 
 class Ledger:
-    """The totals of one store, and the claims on it. `grow` may be called in any thread, all else on the loop."""
+    """The totals of one store, and the claims on it. `grow` may be called in any thread, all else
+    on the loop.
+    """
 
     def __init__(self, store: Store) -> None:
         self.claims: set[Claim] = set()
@@ -143,7 +153,9 @@ class Ledger:
                     total.pending += more
 
     def lapse(self, before_s: float, now_s: float) -> None:
-        """Let the claims of uploads that have not grown since a time be no more than what has come."""
+        """Let the claims of uploads that have not grown since a time be no more than what has
+        come.
+        """
         for claim in [claim for claim in self.claims if claim.ahead]:
             came, at_s = claim.seen_at
             if came != claim.came:
@@ -186,18 +198,28 @@ class Ledger:
                     total.seen[newer] = total.seen.pop(older)
 
     def invalidate(self) -> None:
-        """Take note that something was removed or replaced: before a put is refused, the tree is counted anew."""
+        """Take note that something was removed or replaced: before a put is refused, the tree is
+        counted anew.
+        """
         for total in self._totals.values():
             total.has_changed = True
 
     def _totals_at(self, name: SafeName) -> list[Total]:
-        """Return the totals whose place a name lies in: each is found at one of the folders above it."""
-        return [total for depth in range(len(name.parts) + 1) for total in self._at.get(SafeName(name.parts[:depth]), ())]
+        """Return the totals whose place a name lies in: each is found at one of the folders above
+        it.
+        """
+        return [
+            total
+            for depth in range(len(name.parts) + 1)
+            for total in self._at.get(SafeName(name.parts[:depth]), ())
+        ]
 
     @staticmethod
     def _kept(total: Total, claim: Claim) -> Usage:
         """Return how much of an upload an older attempt has left where it is counted."""
-        return usage_of(claim.kept) if claim.kept and total.owner in (None, claim.owner) else NOTHING
+        return (
+            usage_of(claim.kept) if claim.kept and total.owner in (None, claim.owner) else NOTHING
+        )
 
     # Walks.
 
@@ -216,21 +238,26 @@ class Ledger:
             under_way = {claim for claim in self.claims if claim.writer is not None}
             seen = {claim: usage_of(claim.came) for claim in under_way}
             if total.owner is not None and ROOT not in total.place:
-                # What is under way lies elsewhere, and is not counted there: what ends meanwhile is added as a whole.
+                # What is under way lies elsewhere, and is not counted there: what ends meanwhile is
+                # added as a whole.
                 seen = dict.fromkeys(under_way, NOTHING)
                 self._sum_pending(total, seen)
             walked = await self._walk(total, under_way)
             total.walked, total.walked_at, total.took_s = walked, began, loop.time() - began
             total.added -= added_before
             # What has ended is in `added` as well, until the next walk.
-            self._sum_pending(total, {claim: usage for claim, usage in seen.items() if claim in self.claims})
+            self._sum_pending(
+                total, {claim: usage for claim, usage in seen.items() if claim in self.claims}
+            )
 
     async def _walk(self, total: Total, under_way: set[Claim]) -> Usage:
         walked = NOTHING
         for folder in total.place:
             walked += await self._store.usage(folder)
         if total.owner is not None and ROOT not in total.place:
-            keys = {(str(claim.name), claim.source) for claim in under_way if claim.owner == total.owner}
+            keys = {
+                (str(claim.name), claim.source) for claim in under_way if claim.owner == total.owner
+            }
             for partial in await self._store.partials():
                 if partial.owner == total.owner and (partial.name, partial.source) not in keys:
                     walked += usage_of(partial.kept)
@@ -238,7 +265,11 @@ class Ledger:
 
     def _sum_pending(self, total: Total, seen: dict[Claim, Usage]) -> None:
         with self._lock:
-            total.seen = {claim: usage for claim, usage in seen.items() if usage != NOTHING and total.covers(claim.name)}
+            total.seen = {
+                claim: usage
+                for claim, usage in seen.items()
+                if usage != NOTHING and total.covers(claim.name)
+            }
             total.pending = NOTHING
             for claim in self.claims:
                 for name, usage in claim.parts:

@@ -1,4 +1,6 @@
-"""A store as its owner offers it: what holds for everybody. Each user goes in by a view of their own (view.py)."""
+"""A store as its owner offers it: what holds for everybody. Each user goes in by a view of their
+own (view.py).
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,8 @@ class Share:
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.store = store
-        self.folds_names = False  # the file system takes other spellings for a name: rights by folder would not hold
+        # The file system takes other spellings for a name: rights by folder would not hold
+        self.folds_names = False
         self.read_only = read_only
         self.drop_box = drop_box
         self.hiding = hiding
@@ -53,7 +56,9 @@ class Share:
         return self.store.durable
 
     def view(self, principal: Principal = ANYONE, source: str = "") -> ShareView:
-        """Give the share as a principal may use it. From each source, it has turns of its own for long work."""
+        """Give the share as a principal may use it. From each source, it has turns of its own for
+        long work.
+        """
         if self.folds_names and not principal.is_uniform:
             principal = principal.restricted_to(NO_RIGHTS)
         if self.drop_box:

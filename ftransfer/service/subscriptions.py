@@ -1,7 +1,8 @@
 """Changes on their way to those who watch: what each may know of them, in bytes that are made once.
 
-What a session is told follows from its interest alone: the paths that it watches, and whom it acts for. So the work for a change
-grows with the number of interests, which are few, and not with that of the listeners: these get a reference to a whole round.
+What a session is told follows from its interest alone: the paths that it watches, and whom it acts
+for. So the work for a change grows with the number of interests, which are few, and not with that
+of the listeners: these get a reference to a whole round.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from ftransfer.service.outbox import EncodedEvents
 from ftransfer.service.watched_paths import key_range
 from ftransfer.storage.base import FOLDER
 
-# No more in one bundle, so that an outbox has room for several: it takes a bundle in as a whole or not at all.
+# No more in one bundle, so that an outbox has room for several: it takes a bundle in as a whole or
+# not at all.
 _BUNDLE_BYTES = 16 * 1024
 
 
@@ -26,7 +28,9 @@ class ChangeBatch:
 
     def __init__(self) -> None:
         self._news: list[_VisibleChange] = []
-        self._keys: list[tuple[bytes, int]] = []  # each name that a change is about, with the place of that change; in order
+        self._keys: list[
+            tuple[bytes, int]
+        ] = []  # each name that a change is about, with the place of that change; in order
         self._bundles: dict[tuple[object, ...], list[EncodedEvents]] = {}
 
     def __len__(self) -> int:
@@ -42,7 +46,11 @@ class ChangeBatch:
 
     def bundles(self, principal: Principal, folders: Collection[SafeName]) -> list[EncodedEvents]:
         """Give what somebody who watches these folders is told, in order."""
-        interest = (id(principal), *folders)  # by identity, which is cheaper than to hash all grants: sessions share principals
+        # By identity, which is cheaper than to hash all grants: sessions share principals
+        interest = (
+            id(principal),
+            *folders,
+        )
         bundles = self._bundles.get(interest)
         if bundles is None:
             frames = (news.as_seen(principal, folders) for news in self._concerning(folders))
@@ -50,7 +58,9 @@ class ChangeBatch:
         return bundles
 
     def _concerning(self, folders: Collection[SafeName]) -> Iterator[_VisibleChange]:
-        """Give the changes in some folders, in order: most are in none of those that a session watches."""
+        """Give the changes in some folders, in order: most are in none of those that a session
+        watches.
+        """
         if any(folder.is_root for folder in folders):
             return iter(self._news)
         places: set[int] = set()
@@ -75,7 +85,9 @@ def _bundled(frames: Iterable[bytes]) -> Iterator[EncodedEvents]:
 
 
 class _VisibleChange:
-    """One change, in the up to three forms in which it may be seen, encoded when somebody sees them."""
+    """One change, in the up to three forms in which it may be seen, encoded when somebody sees
+    them.
+    """
 
     def __init__(self, change: Change) -> None:
         self._change = change
@@ -89,7 +101,10 @@ class _VisibleChange:
         """Give the frame for one interest, or nothing."""
         if self._change.what != MOVED:
             return self._frame(self._change) if _may_see(self._change, principal, folders) else b""
-        sees_old, sees_new = _may_see(self._went, principal, folders), _may_see(self._came, principal, folders)
+        sees_old, sees_new = (
+            _may_see(self._went, principal, folders),
+            _may_see(self._came, principal, folders),
+        )
         if sees_old and sees_new:
             return self._frame(self._change)
         if sees_old:
@@ -108,4 +123,8 @@ def _may_see(change: Change, principal: Principal, folders: Collection[SafeName]
     if not any(is_below(change, folder) for folder in folders):
         return False
     name = SafeName(tuple(change.name.split("/")))
-    return principal.may_below(Right.LIST, name) if change.kind == FOLDER else principal.may(Right.LIST, name)
+    return (
+        principal.may_below(Right.LIST, name)
+        if change.kind == FOLDER
+        else principal.may(Right.LIST, name)
+    )

@@ -1,8 +1,10 @@
-"""Bandwidth: buckets of bytes that fill at a rate, and what a session takes from them before it moves content.
+"""Bandwidth: buckets of bytes that fill at a rate, and what a session takes from them before it
+moves content.
 
-A leaf. A bucket hands out its bytes as slots in time, first come first served. A session asks for a small quantum, waits for its
-slot, moves the bytes, and asks again; so those that share a bucket get equal parts, however greedy one is. Without a rate nothing
-is asked, nothing waits, and content moves in jobs as large as ever.
+A leaf. A bucket hands out its bytes as slots in time, first come first served. A session asks for a
+small quantum, waits for its slot, moves the bytes, and asks again; so those that share a bucket get
+equal parts, however greedy one is. Without a rate nothing is asked, nothing waits, and content
+moves in jobs as large as ever.
 """
 
 from __future__ import annotations

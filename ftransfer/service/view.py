@@ -1,9 +1,10 @@
 """One user's way into a share: every verb asks here, and nowhere else, what its principal may do.
 
-Wire text comes in, checked names go to the store. Two rules keep hidden things hidden. Whether a name may be seen is decided from
-the name alone, before the store is asked, and what may not be seen gets the sentence of what does not exist. And a principal whose
-rights are not the same everywhere is served by a store that follows no links, since a link could lead from where they may go to
-where they may not.
+Wire text comes in, checked names go to the store. Two rules keep hidden things hidden. Whether a
+name may be seen is decided from the name alone, before the store is asked, and what may not be seen
+gets the sentence of what does not exist. And a principal whose rights are not the same everywhere
+is served by a store that follows no links, since a link could lead from where they may go to where
+they may not.
 """
 
 from __future__ import annotations
@@ -13,7 +14,16 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 
 from ftransfer.auth.permissions import Principal, Right
-from ftransfer.errors import AlreadyThere, Forbidden, FtransferError, NameRefused, NotAFile, NotAFolder, NotFound, ReadOnly
+from ftransfer.errors import (
+    AlreadyThere,
+    Forbidden,
+    FtransferError,
+    NameRefused,
+    NotAFile,
+    NotAFolder,
+    NotFound,
+    ReadOnly,
+)
 from ftransfer.limits import DEFAULT_LIMITS, Limits
 from ftransfer.names import ROOT, SafeName, check_told, escape, parse_name, parse_path
 from ftransfer.service.multipart import MultipartUploads, OpenUpload
@@ -67,7 +77,8 @@ class ShareView:
         self._is_uniform = principal.is_uniform
         self.owner = f"{principal.name}\0{source}"  # of long work
         self._hiding = hiding
-        # Where more than the last part of a name decides, a link could give another name to what is hidden by its own.
+        # Where more than the last part of a name decides, a link could give another name to what is
+        # hidden by its own.
         may_follow = self._is_uniform and (hiding is None or hiding.looks_at_last)
         store = store if may_follow else store.without_links()
         self._whole_store = store.on_behalf_of(self.owner)
@@ -90,33 +101,49 @@ class ShareView:
         after: str = "",
         until: str = "",
     ) -> AsyncGenerator[Sequence[Entry], None]:
-        """Give the entries below a folder that may be seen, in batches; of a recursive listing those in the range from `after` to
-        `until`, names relative to the folder. Close it if it is left early. Raises as Store.scan, and NameRefused."""
+        """Give the entries below a folder that may be seen, in batches; of a recursive listing
+        those in the range from `after` to `until`, names relative to the folder. Close it if it is
+        left early. Raises as Store.scan, and NameRefused.
+        """
         folder = parse_path(path, self._limits)
         within = Range(*(bound and check_told(bound) for bound in (after, until)))
         if not self._may_list(folder):
             return
-        batches = self._store.scan(folder, recursive=recursive, links=links, others=others, within=within)
+        batches = self._store.scan(
+            folder, recursive=recursive, links=links, others=others, within=within
+        )
         async with contextlib.aclosing(batches):
             async for batch in batches:
-                seen = batch if self._is_uniform else [entry for entry in batch if self._is_listed(entry)]
+                seen = (
+                    batch
+                    if self._is_uniform
+                    else [entry for entry in batch if self._is_listed(entry)]
+                )
                 if seen:
                     yield seen
 
-    async def lines(self, path: str, *, links: bool = False, others: bool = False) -> AsyncGenerator[Sequence[str], None]:
+    async def lines(
+        self, path: str, *, links: bool = False, others: bool = False
+    ) -> AsyncGenerator[Sequence[str], None]:
         """Give the same as lines, names relative to the folder (Store.lines). Raises as `list`."""
         folder = parse_path(path, self._limits)
         if not self._is_uniform:
-            async with contextlib.aclosing(self.scan(path, recursive=True, links=links, others=others)) as batches:
+            async with contextlib.aclosing(
+                self.scan(path, recursive=True, links=links, others=others)
+            ) as batches:
                 async for batch in batches:
                     yield lines_of(batch, folder)
         elif self._may_list(folder):
-            async with contextlib.aclosing(self._store.lines(folder, links=links, others=others)) as groups:
+            async with contextlib.aclosing(
+                self._store.lines(folder, links=links, others=others)
+            ) as groups:
                 async for lines in groups:
                     yield lines
 
     def _may_list(self, folder: SafeName) -> bool:
-        """Whether there is anything to list. Raises what hides a folder from who may see nothing below it."""
+        """Whether there is anything to list. Raises what hides a folder from who may see nothing
+        below it.
+        """
         if self._covers(folder):
             raise _not_found(folder)
         if self.principal.may_below(Right.LIST, folder):
@@ -137,7 +164,9 @@ class ShareView:
         name = parse_path(path, self._limits)
         if self._may_see(name):
             return await self._store.stat(name)
-        if self._covers(name) or not any(self.principal.may_below(right, name) for right in _SEEING):
+        if self._covers(name) or not any(
+            self.principal.may_below(right, name) for right in _SEEING
+        ):
             raise _not_found(name)
         entry = await self._store.stat(name)
         if entry.kind != FOLDER:
@@ -152,7 +181,11 @@ class ShareView:
 
     async def read_small(self, names: Sequence[SafeName], room_bytes: int) -> Sequence[SmallItem]:
         """Read small files for a pack. Gives as Store.read_small."""
-        if self._is_uniform and self.principal.may(Right.READ, ROOT) and not any(map(self._covers, names)):
+        if (
+            self._is_uniform
+            and self.principal.may(Right.READ, ROOT)
+            and not any(map(self._covers, names))
+        ):
             return await self._store.read_small(names, room_bytes)
         wanted = [name for name in names if self._may_be_packed(name)]
         read = iter(await self._store.read_small(wanted, room_bytes) if wanted else ())
@@ -179,7 +212,9 @@ class ShareView:
             async for batch in batches:
                 if left_out := [entry for entry in batch if entry.kind == OTHER]:
                     yield left_out
-                names = [parse_name(entry.name, self._limits) for entry in batch if entry.kind != OTHER]
+                names = [
+                    parse_name(entry.name, self._limits) for entry in batch if entry.kind != OTHER
+                ]
                 while names:
                     items = await self.read_small(names[:max_items], room_bytes)
                     names = names[len(items) :]
@@ -187,11 +222,17 @@ class ShareView:
 
     def _may_be_packed(self, name: SafeName) -> bool:
         # The folders on the way to what may be seen belong to a tree as well.
-        return not self._covers(name) and (self.principal.may(Right.READ, name) or self.principal.may_below(Right.LIST, name))
+        return not self._covers(name) and (
+            self.principal.may(Right.READ, name) or self.principal.may_below(Right.LIST, name)
+        )
 
     def _only_folder(self, name: SafeName, item: SmallItem) -> SmallItem:
-        """Give the item back, unless it is the content of a file where only a folder may be seen."""
-        if self.principal.may(Right.READ, name) or (isinstance(item, SmallFile) and item.kind == FOLDER):
+        """Give the item back, unless it is the content of a file where only a folder may be
+        seen.
+        """
+        if self.principal.may(Right.READ, name) or (
+            isinstance(item, SmallFile) and item.kind == FOLDER
+        ):
             return item
         return self._hidden(name, Right.READ)
 
@@ -202,15 +243,21 @@ class ShareView:
     # Changing.
 
     def refuse_batch(self, *rights: Right) -> None:
-        """Refuse a batch at its line if there is no name at which any of these rights is given. Raises ReadOnly, Forbidden."""
+        """Refuse a batch at its line if there is no name at which any of these rights is given.
+        Raises ReadOnly, Forbidden.
+        """
         if self._read_only and not set(rights) & set(_SEEING):
             raise ReadOnly("this share is read-only")
         if not any(map(self.principal.may_somewhere, rights)):
             words = " or ".join(right.value for right in rights)
-            raise Forbidden(f"you have no right to {words} anything; the owner of the share can give it")
+            raise Forbidden(
+                f"you have no right to {words} anything; the owner of the share can give it"
+            )
 
     async def open_write(self, name: str, announced: UploadSpec) -> Writer:
-        """Begin an upload of this principal. Raises as QuotaTracker.open_write, NameRefused and ReadOnly."""
+        """Begin an upload of this principal. Raises as QuotaTracker.open_write, NameRefused and
+        ReadOnly.
+        """
         safe = parse_name(name, self._limits)
         announced = announced._replace(owner=self.principal.name)
         rights = self._rights_to_write(safe)
@@ -234,7 +281,9 @@ class ShareView:
         return await self._store.open_read(safe)
 
     def offer_parts(self, writer: Writer, arrived: Callable[[int], None]) -> str:
-        """Let other sessions of this principal send parts of an upload; give the word that they say. To be ended in any case."""
+        """Let other sessions of this principal send parts of an upload; give the word that they
+        say. To be ended in any case.
+        """
         return self._uploads.offer(OpenUpload(writer, self.principal.name, arrived))
 
     def end_parts(self, word: str) -> None:
@@ -242,7 +291,9 @@ class ShareView:
         self._uploads.end(word)
 
     def find_upload(self, name: str, word: str) -> OpenUpload:
-        """Give an upload of this principal that takes parts. Raises NotFound, NameRefused, ReadOnly, Forbidden."""
+        """Give an upload of this principal that takes parts. Raises NotFound, NameRefused,
+        ReadOnly, Forbidden.
+        """
         safe = parse_name(name, self._limits)
         self._rights_to_write(safe)
         return self._uploads.find(word, safe, self.principal.name)
@@ -250,7 +301,9 @@ class ShareView:
     def newest_upload(
         self, name: SafeName, source: str, superseded: Callable[[], object]
     ) -> contextlib.AbstractContextManager[None]:
-        """Be told when another upload of the same source by this principal takes over. Gives as MultipartUploads.newest."""
+        """Be told when another upload of the same source by this principal takes over. Gives as
+        MultipartUploads.newest.
+        """
         return self._uploads.newest(self.principal.name, name, source, superseded)
 
     async def _open_new(self, name: SafeName, announced: UploadSpec) -> Writer:
@@ -268,29 +321,45 @@ class ShareView:
         try:
             await self._store.stat(name)
         except NotFound as error:
-            raise self._not_allowed(name, "may not be made; your rights are to replace what is there") from error
+            raise self._not_allowed(
+                name, "may not be made; your rights are to replace what is there"
+            ) from error
 
     async def write_small(self, files: Sequence[SmallFile]) -> Sequence[FtransferError | None]:
-        """Publish the files of a pack. Gives as Store.write_small; the refusal for each that is not allowed."""
-        is_free = self._is_uniform and not self._read_only and self.principal.rights_at(ROOT) >= _WRITING
+        """Publish the files of a pack. Gives as Store.write_small; the refusal for each that is not
+        allowed.
+        """
+        is_free = (
+            self._is_uniform and not self._read_only and self.principal.rights_at(ROOT) >= _WRITING
+        )
         if is_free and (self._hiding is None or not any(map(self._may_cover, files))):
-            return await self._quota.write_small(self._store, self.principal, files)  # which checks the names itself
+            # Which checks the names itself
+            return await self._quota.write_small(self._store, self.principal, files)
         checked = [await self._check_small(file) for file in files]
         allowed = [file for file in checked if isinstance(file, SmallFile)]
         written = iter(await self._quota.write_small(self._store, self.principal, allowed))
-        return [self._told(file, next(written)) if isinstance(file, SmallFile) else file for file in checked]
+        return [
+            self._told(file, next(written)) if isinstance(file, SmallFile) else file
+            for file in checked
+        ]
 
     def _may_cover(self, file: SmallFile) -> bool:
         """Whether the name of a file is hidden, or is none; or it is a link to what is hidden."""
         if file.kind == LINK and self._leads_to_hidden(file.target):
             return True
         try:
-            return self._covers(SafeName(tuple(file.name.split("/"))) if file.name.isascii() else parse_name(file.name))
+            return self._covers(
+                SafeName(tuple(file.name.split("/")))
+                if file.name.isascii()
+                else parse_name(file.name)
+            )
         except NameRefused:
             return True
 
     def _leads_to_hidden(self, target: str) -> bool:
-        """Whether a link says a hidden name. Such a link is followed for nobody here, but other programs may follow it."""
+        """Whether a link says a hidden name. Such a link is followed for nobody here, but other
+        programs may follow it.
+        """
         return self._hiding is not None and any(map(self._hiding, target.split("/")))
 
     async def _check_small(self, file: SmallFile) -> SmallFile | FtransferError:
@@ -298,7 +367,9 @@ class ShareView:
             name = parse_name(file.name, self._limits)
             rights = self._rights_to_write(name)
             if file.kind == LINK and not self._is_uniform:
-                raise self._not_allowed(name, "links may be made only by those whose rights are the same everywhere")
+                raise self._not_allowed(
+                    name, "links may be made only by those whose rights are the same everywhere"
+                )
             if file.kind == LINK and self._leads_to_hidden(file.target):
                 raise self._not_allowed(name, "the link leads to a name that this server hides")
             if Right.WRITE not in rights:
@@ -321,17 +392,26 @@ class ShareView:
             await self._quota.make_folder(self._store, self.principal, name, parents=parents)
         return name
 
-    async def set_attributes(self, path: str, *, mtime_ns: int | None = None, mode: int | None = None) -> SafeName:
-        """Set the mtime or mode of a file or folder; give its name. Raises as Store.set_attributes, NameRefused and ReadOnly."""
+    async def set_attributes(
+        self, path: str, *, mtime_ns: int | None = None, mode: int | None = None
+    ) -> SafeName:
+        """Set the mtime or mode of a file or folder; give its name. Raises as Store.set_attributes,
+        NameRefused and ReadOnly.
+        """
         name = parse_path(path, self._limits)
         self._need(Right.OVERWRITE, name)
         await self._store.set_attributes(name, mtime_ns=mtime_ns, mode=mode)
         return name
 
-    async def rename(self, old: str, new: str, *, replace: bool = False, over: bool = False) -> SafeName:
-        """Move a file or folder; give its new name. Raises as Store.rename, NameRefused and ReadOnly."""
+    async def rename(
+        self, old: str, new: str, *, replace: bool = False, over: bool = False
+    ) -> SafeName:
+        """Move a file or folder; give its new name. Raises as Store.rename, NameRefused and
+        ReadOnly.
+        """
         source, target = parse_path(old, self._limits), parse_path(new, self._limits)
-        # What is moved comes under the rights of its new place: nobody shall read there what they may not read here.
+        # What is moved comes under the rights of its new place: nobody shall read there what they
+        # may not read here.
         for right in (Right.DELETE, *_SEEING):
             self._need(right, source)
         self._need(Right.WRITE, target)
@@ -346,51 +426,76 @@ class ShareView:
         return target
 
     async def remove(self, path: str, *, recursive: bool = False) -> int:
-        """Remove a file or folder; give how many things went. Raises as Store.remove, NameRefused and ReadOnly.
+        """Remove a file or folder; give how many things went. Raises as Store.remove, NameRefused
+        and ReadOnly.
 
         A name with a "/" at the end is that of a folder; else NotAFolder is raised.
         """
         name = parse_path(path, self._limits)
         self._need(Right.DELETE, name)
         if path.endswith("/") and (await self.stat(path)).kind != FOLDER:
-            raise NotAFolder(f"{_shown(name)}: is a file; leave out the / to remove it", name=str(name))
+            raise NotAFolder(
+                f"{_shown(name)}: is a file; leave out the / to remove it", name=str(name)
+            )
         try:
             return await self._store.remove(name, recursive=recursive)
         finally:
             self._quota.invalidate()
 
     async def _refuse_to_uncover(self, source: SafeName, target: SafeName) -> None:
-        """Refuse to move a folder if something in it is hidden by its place, and would not be so at the other, or only there."""
+        """Refuse to move a folder if something in it is hidden by its place, and would not be so at
+        the other, or only there.
+        """
         if self._hiding is None or self._hiding.looks_at_last:
             return
         with contextlib.suppress(NotAFolder):
-            async with contextlib.aclosing(self._whole_store.scan(source, recursive=True, links=True)) as batches:
+            async with contextlib.aclosing(
+                self._whole_store.scan(source, recursive=True, links=True)
+            ) as batches:
                 async for batch in batches:
                     names = [SafeName(tuple(entry.name.split("/"))) for entry in batch]
-                    moved = [SafeName(target.parts + name.parts[len(source.parts) :]) for name in names]
-                    if any(self._covers(one) != self._covers(other) for one, other in zip(names, moved, strict=True)):
+                    moved = [
+                        SafeName(target.parts + name.parts[len(source.parts) :]) for name in names
+                    ]
+                    if any(
+                        self._covers(one) != self._covers(other)
+                        for one, other in zip(names, moved, strict=True)
+                    ):
                         raise Forbidden(
-                            f"{_shown(source)}: cannot be moved there, because of names that this server hides", name=str(source)
+                            f"{_shown(source)}: cannot be moved there, because of names that this"
+                            " server hides",
+                            name=str(source),
                         )
 
-    # Partials: everybody sees their own. All who have no name are one owner: of theirs, each sees those whose source they can name,
-    # which only the sender can, and those whose names they may see in any case.
+    # Partials: everybody sees their own. All who have no name are one owner: of theirs, each sees
+    # those whose source they can name, which only the sender can, and those whose names they may
+    # see in any case.
 
-    async def partials(self, path: str = "", *, older_s: int = 0, source: str = "") -> Sequence[Partial]:
-        """Give this user's uploads that are not complete, oldest first: of a name or below a folder, untouched for `older_s`."""
+    async def partials(
+        self, path: str = "", *, older_s: int = 0, source: str = ""
+    ) -> Sequence[Partial]:
+        """Give this user's uploads that are not complete, oldest first: of a name or below a
+        folder, untouched for `older_s`.
+        """
         is_meant = self._choose_partials(path, older_s, source, frozenset({Right.LIST}))
         return [partial for partial in await self._store.partials() if is_meant(partial)]
 
-    async def clear_partials(self, path: str = "", *, older_s: int = 0, source: str = "") -> Sequence[Partial]:
+    async def clear_partials(
+        self, path: str = "", *, older_s: int = 0, source: str = ""
+    ) -> Sequence[Partial]:
         """Remove such uploads, but none that is running; give those removed. Raises ReadOnly."""
         if self._read_only:
             raise _read_only(parse_path(path, self._limits))
-        is_meant = self._choose_partials(path, older_s, source, frozenset({Right.LIST, Right.DELETE}))
+        is_meant = self._choose_partials(
+            path, older_s, source, frozenset({Right.LIST, Right.DELETE})
+        )
         removed = await self._store.clear_partials(lambda partial: not is_meant(partial))
         self._quota.invalidate()
         return removed
 
-    def _choose_partials(self, path: str, older_s: int, source: str, needed: frozenset[Right]) -> Callable[[Partial], bool]:
+    def _choose_partials(
+        self, path: str, older_s: int, source: str, needed: frozenset[Right]
+    ) -> Callable[[Partial], bool]:
         below = parse_path(path, self._limits)
         latest_ns = self._now_ns() - older_s * 1_000_000_000
 
@@ -402,15 +507,23 @@ class ShareView:
         def is_meant(partial: Partial) -> bool:
             name = SafeName(tuple(partial.name.split("/")))
             is_old = not older_s or partial.mtime_ns <= latest_ns
-            return is_old and name.is_within(below) and not self._covers(name) and is_own(partial, name)
+            return (
+                is_old
+                and name.is_within(below)
+                and not self._covers(name)
+                and is_own(partial, name)
+            )
 
         return is_meant
 
     # What is missing.
 
     @contextlib.asynccontextmanager
-    async def _naming_what_is_missing(self, name: SafeName, source: SafeName | None = None) -> AsyncGenerator[None, None]:
-        """Let NotFound speak of the folder above `name` that is not there, if that is why, and if it might be seen.
+    async def _naming_what_is_missing(
+        self, name: SafeName, source: SafeName | None = None
+    ) -> AsyncGenerator[None, None]:
+        """Let NotFound speak of the folder above `name` that is not there, if that is why, and if
+        it might be seen.
 
         Args:
             source: Something else that may be missing just as well.
@@ -425,10 +538,14 @@ class ShareView:
                 raise
             makes = escape(str(name.parent))
             advice = f'mkdir -p "{makes}"' if " " in makes else f"mkdir -p {makes}"
-            raise NotFound(f"{_shown(missing)}: there is no such folder; {advice} makes it", name=str(missing)) from error
+            raise NotFound(
+                f"{_shown(missing)}: there is no such folder; {advice} makes it", name=str(missing)
+            ) from error
 
     async def _missing_above(self, name: SafeName) -> SafeName | None:
-        """Give the first folder above a name that is not there. Found by halves: a name of a thousand parts costs ten questions."""
+        """Give the first folder above a name that is not there. Found by halves: a name of a
+        thousand parts costs ten questions.
+        """
         there, missing = 0, len(name.parts)
         while missing - there > 1:
             middle = (there + missing) // 2
@@ -457,7 +574,9 @@ class ShareView:
         return not self._covers(name) and any(self.principal.may(right, name) for right in _SEEING)
 
     def _rights_to_write(self, name: SafeName) -> frozenset[Right]:
-        """Give which of WRITE and OVERWRITE there are, at least one. Raises ReadOnly, Forbidden, NotFound."""
+        """Give which of WRITE and OVERWRITE there are, at least one. Raises ReadOnly, Forbidden,
+        NotFound.
+        """
         rights = self.principal.rights_at(name) & _WRITING
         if not rights:
             raise self._hidden(name, Right.WRITE)
@@ -476,18 +595,28 @@ class ShareView:
         if self._covers(name):
             raise _covered(name) if right is Right.WRITE else _not_found(name)
         if not self.principal.may_all_below(right, name):
-            raise self._not_allowed(name, f"your right to {right.value} does not hold for all below it")
+            raise self._not_allowed(
+                name, f"your right to {right.value} does not hold for all below it"
+            )
 
     def _hidden(self, name: SafeName, right: Right) -> FtransferError:
-        """Give the refusal of a right: for what may be seen that it is not allowed, for all else that it is not there."""
+        """Give the refusal of a right: for what may be seen that it is not allowed, for all else
+        that it is not there.
+        """
         if not self._may_see(name):
             return _not_found(name)
         if self._read_only and right not in _SEEING:
             return _read_only(name)
-        return self._not_allowed(name, f"you have no right to {right.value} it; the owner of the share can give it")
+        return self._not_allowed(
+            name, f"you have no right to {right.value} it; the owner of the share can give it"
+        )
 
     def _not_allowed(self, name: SafeName, why: str) -> FtransferError:
-        return Forbidden(f"{_shown(name)}: {why}", name=str(name)) if self._may_see(name) else _not_found(name)
+        return (
+            Forbidden(f"{_shown(name)}: {why}", name=str(name))
+            if self._may_see(name)
+            else _not_found(name)
+        )
 
     def _taken(self, name: SafeName) -> AlreadyThere:
         message = "something has that name already, and you may not replace it; choose another name"
@@ -499,7 +628,10 @@ def _not_found(name: SafeName) -> NotFound:
 
 
 def _covered(name: SafeName) -> Forbidden:
-    message = "this server hides such names and stores nothing under them; choose another name, or ask the owner of the share"
+    message = (
+        "this server hides such names and stores nothing under them; choose another name, or ask"
+        " the owner of the share"
+    )
     return Forbidden(f"{_shown(name)}: {message}", name=str(name))
 
 

@@ -1,4 +1,6 @@
-"""Which sessions watch which paths, found by the folder that they lie in: what is not concerned costs nothing."""
+"""Which sessions watch which paths, found by the folder that they lie in: what is not concerned
+costs nothing.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +14,17 @@ T = TypeVar("T")
 
 
 def key_range(name: str) -> tuple[bytes, bytes]:
-    """Return the first sort key of what is a name or lies below it, and the first behind all of that."""
+    """Return the first sort key of what is a name or lies below it, and the first behind all of
+    that.
+    """
     key = sort_key(name)
     return key, key + b"\1"
 
 
 class Watched(Generic[T]):
-    """Paths, each with those who watch it. A path that is lost is told once, until it is there again."""
+    """Paths, each with those who watch it. A path that is lost is told once, until it is there
+    again.
+    """
 
     def __init__(self) -> None:
         self._keys: list[bytes] = []  # in order

@@ -1,1 +1,3 @@
-"""The interactive shell of `ftransfer connect`, which runs scripts too. The cli uses its wording, listings and progress bar."""
+"""The interactive shell of `ftransfer connect`, which runs scripts too. The cli uses its wording,
+listings and progress bar.
+"""

@@ -1,4 +1,6 @@
-"""One command for several names: each that fails is told, the others go on, and the command fails at its end."""
+"""One command for several names: each that fails is told, the others go on, and the command fails
+at its end.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ _ENDINGS = (ChannelError, ProtocolError, RequestError, WrongUsage)
 
 
 class Attempts:
-    """The account of a command over `count` names. The error of a single name is the error of the command.
+    """The account of a command over `count` names. The error of a single name is the error of the
+    command.
 
     Args:
         tell: Called with a name, as it was typed, and what it met.

@@ -1,4 +1,6 @@
-"""Changes as lines above a prompt: of many that come at once the first few, and a summary of the rest."""
+"""Changes as lines above a prompt: of many that come at once the first few, and a summary of the
+rest.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,13 @@ _LONGEST_S = 5.0  # a summary comes at the latest so long after the first change
 class ChangeLines:
     """Shows changes until `close`."""
 
-    def __init__(self, show: Callable[[str], None], *, quiet_s: float = _QUIET_S, longest_s: float = _LONGEST_S) -> None:
+    def __init__(
+        self,
+        show: Callable[[str], None],
+        *,
+        quiet_s: float = _QUIET_S,
+        longest_s: float = _LONGEST_S,
+    ) -> None:
         self._show = show
         self._quiet_s = quiet_s
         self._longest_s = longest_s

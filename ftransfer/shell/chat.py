@@ -1,4 +1,6 @@
-"""chat: nothing but what others say and do, and a line to answer. At a terminal with a prompt, else line by line."""
+"""chat: nothing but what others say and do, and a line to answer. At a terminal with a prompt, else
+line by line.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ class Speaker(Protocol):
 
 
 HELP = (
-    "what you type is said to all; /tell NAME TEXT to one; /who lists who is here; /name NAME is your name; /quit or Ctrl-D leaves"
+    "what you type is said to all; /tell NAME TEXT to one; /who lists who is here; /name NAME is"
+    " your name; /quit or Ctrl-D leaves"
 )
 
 
@@ -47,7 +50,9 @@ async def _carry_out(speaker: Speaker, text: str) -> list[str]:
     if text == "/who":
         return presence_lines(await speaker.who())
     if text.startswith("/name "):
-        return [f"you are {person_text(await speaker.introduce(text.removeprefix('/name ').strip()))}"]
+        return [
+            f"you are {person_text(await speaker.introduce(text.removeprefix('/name ').strip()))}"
+        ]
     if text.startswith("/tell "):
         name, _, words = text.removeprefix("/tell ").strip().partition(" ")
         delivery = await speaker.tell(name, words)

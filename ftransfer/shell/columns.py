@@ -1,4 +1,6 @@
-"""Names -> lines of columns that line up on a terminal, also where characters are two cells wide."""
+"""Names -> lines of columns that line up on a terminal, also where characters are two cells
+wide.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ def cells(text: str) -> int:
 
 
 def wrapped(text: str, width: int, indent: int = 0) -> str:
-    """Break a line between its words so that none is wider than `width`, unless a word is; all but the first begin with blanks."""
+    """Break a line between its words so that none is wider than `width`, unless a word is; all but
+    the first begin with blanks.
+    """
     lines: list[str] = []
     line = ""
     for word in text.split(" "):
@@ -31,7 +35,9 @@ def wrapped(text: str, width: int, indent: int = 0) -> str:
 
 
 def fitted(text: str, stream: TextIO) -> str:
-    """Break the lines of a text at words to fit the terminal that a stream goes to; as it is for any other stream."""
+    """Break the lines of a text at words to fit the terminal that a stream goes to; as it is for
+    any other stream.
+    """
     try:
         width = os.get_terminal_size(stream.fileno()).columns if stream.isatty() else 0
     except (OSError, ValueError):
@@ -40,7 +46,8 @@ def fitted(text: str, stream: TextIO) -> str:
 
 
 def in_columns(texts: Sequence[str], width: int) -> list[str]:
-    """Set texts out in as many columns as fit in `width` cells, read downwards, each column as wide as its widest text.
+    """Set texts out in as many columns as fit in `width` cells, read downwards, each column as wide
+    as its widest text.
 
     A text wider than `width` makes one column of all.
     """
@@ -61,5 +68,8 @@ def in_columns(texts: Sequence[str], width: int) -> list[str]:
 
 
 def _row(texts: Sequence[str], sizes: Sequence[int], widths: Sequence[int]) -> str:
-    padded = [text + " " * (width + _GAP - size) for text, size, width in zip(texts, sizes, widths, strict=False)]
+    padded = [
+        text + " " * (width + _GAP - size)
+        for text, size, width in zip(texts, sizes, widths, strict=False)
+    ]
     return "".join(padded).rstrip()

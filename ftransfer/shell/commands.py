@@ -45,7 +45,9 @@ Run = Callable[[ShellContext, Sequence[str], Flags], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class ShellCommand:
-    """One row. `needs` of the `arguments` must be there, the last may be `repeated`; `flags` are letters that may follow a dash."""
+    """One row. `needs` of the `arguments` must be there, the last may be `repeated`; `flags` are
+    letters that may follow a dash.
+    """
 
     words: tuple[str, ...]
     usage: str
@@ -59,7 +61,8 @@ class ShellCommand:
 
 
 async def execute(shell: ShellContext, line: str, *, is_lenient: bool = False) -> None:
-    """Carry out one typed line; an empty one, and one that begins with #, does nothing. `is_lenient` is as in split_line.
+    """Carry out one typed line; an empty one, and one that begins with #, does nothing.
+    `is_lenient` is as in split_line.
 
     Raises:
         WrongUsage: There is no such command, or it takes other arguments.
@@ -108,15 +111,22 @@ def _sort_words(command: ShellCommand, words: Sequence[str]) -> tuple[list[str],
     for word in words:
         if may_be_flag and word == "--":
             may_be_flag = False
-        elif may_be_flag and command.flags and word.startswith("-") and word != "-":  # without flags, a name may begin so
+        elif (
+            may_be_flag and command.flags and word.startswith("-") and word != "-"
+        ):  # without flags, a name may begin so
             if unknown := [letter for letter in word[1:] if letter not in command.flags]:
-                which = word if word.startswith("--") or len(word) == 2 else f"-{unknown[0]} in {word}"
+                which = (
+                    word if word.startswith("--") or len(word) == 2 else f"-{unknown[0]} in {word}"
+                )
                 raise WrongUsage(f"{command.words[0]} has no flag {escape(which)}; {usage}")
             flags.update(word[1:])
         else:
             arguments.append(word)
     if "" in arguments:
-        raise WrongUsage(f"{command.words[0]} was given an empty name; . is the current folder, and / is the top of the share")
+        raise WrongUsage(
+            f"{command.words[0]} was given an empty name; . is the current folder, and / is the top"
+            " of the share"
+        )
     if len(arguments) < command.needs:
         raise WrongUsage(f"{command.words[0]} needs more; {usage}")
     if len(arguments) > len(command.arguments) and not command.repeated:
@@ -143,7 +153,9 @@ async def _list_remote(shell: ShellContext, arguments: Sequence[str], *, is_long
             _show_entries(shell, entries, folder, is_long=is_long)
 
 
-def _show_entries(shell: ShellContext, entries: Sequence[Entry], folder: SafeName, *, is_long: bool) -> None:
+def _show_entries(
+    shell: ShellContext, entries: Sequence[Entry], folder: SafeName, *, is_long: bool
+) -> None:
     skip = len(str(folder)) + 1 if folder.parts else 0
     if is_long:
         shell.console.lines([entry_line(entry, entry.name[skip:]) for entry in entries])
@@ -156,8 +168,8 @@ def _show_entries(shell: ShellContext, entries: Sequence[Entry], folder: SafeNam
 async def _cd(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> None:
     folder = shell.remote(arguments[0] if arguments else "/")
     if folder.parts:
-        # The first entries show that it is a folder which may be read. To leave the rest costs a new connection, less than
-        # to have a million entries sent.
+        # The first entries show that it is a folder which may be read. To leave the rest costs a
+        # new connection, less than to have a million entries sent.
         async with contextlib.aclosing(shell.line.listing(folder)) as batches:
             count = 0
             async for batch in batches:
@@ -175,7 +187,9 @@ async def _pwd(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> N
 
 
 async def _lcd(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> None:
-    shell.local = await asyncio.to_thread(_checked_folder, shell.here(arguments[0] if arguments else "~"))
+    shell.local = await asyncio.to_thread(
+        _checked_folder, shell.here(arguments[0] if arguments else "~")
+    )
 
 
 async def _lpwd(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> None:
@@ -184,7 +198,9 @@ async def _lpwd(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> 
 
 async def _lls(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> None:
     folder = shell.here(arguments[0] if arguments else "")
-    _show_entries(shell, await asyncio.to_thread(_local_entries, folder), SafeName(()), is_long="l" in flags)
+    _show_entries(
+        shell, await asyncio.to_thread(_local_entries, folder), SafeName(()), is_long="l" in flags
+    )
 
 
 def _checked_folder(path: Path) -> Path:
@@ -199,7 +215,15 @@ def _local_entries(folder: Path) -> list[Entry]:
         for item in items:
             kind = LINK if item.is_symlink() else FOLDER if item.is_dir() else FILE
             status = item.stat(follow_symlinks=False)
-            entries.append(Entry(item.name, kind, status.st_size, clamp_time(status.st_mtime_ns), status.st_mode & 0o7777))
+            entries.append(
+                Entry(
+                    item.name,
+                    kind,
+                    status.st_size,
+                    clamp_time(status.st_mtime_ns),
+                    status.st_mode & 0o7777,
+                )
+            )
     return sorted(entries, key=lambda entry: entry.name)
 
 
@@ -214,7 +238,9 @@ async def _help(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> 
     indent = max(len(command.usage) for command in COMMANDS) + 2
     lines = [f"{command.usage:<{indent}}{command.summary}" for command in COMMANDS]
     width = shell.console.width
-    shell.console.lines(lines if width is None else [wrapped(line, width(), indent) for line in lines])
+    shell.console.lines(
+        lines if width is None else [wrapped(line, width(), indent) for line in lines]
+    )
     shell.console.line('Names with blanks go in quotes: get "my photo.jpg"; Tab completes them.')
 
 
@@ -225,8 +251,12 @@ async def _close(shell: ShellContext, arguments: Sequence[str], flags: Flags) ->
 _FOLDER = (Wants.REMOTE_FOLDER,)
 _REMOTE = (Wants.REMOTE,)
 COMMANDS: tuple[ShellCommand, ...] = (
-    ShellCommand(("dir",), "dir [PATH]", "list a folder of the share, with sizes and times", _dir, _FOLDER),
-    ShellCommand(("ls",), "ls [-l] [PATH]", "list the names only; -l is dir", _ls, _FOLDER, flags="l"),
+    ShellCommand(
+        ("dir",), "dir [PATH]", "list a folder of the share, with sizes and times", _dir, _FOLDER
+    ),
+    ShellCommand(
+        ("ls",), "ls [-l] [PATH]", "list the names only; -l is dir", _ls, _FOLDER, flags="l"
+    ),
     ShellCommand(
         ("get",),
         "get [-r] NAME... [DEST]",
@@ -248,7 +278,12 @@ COMMANDS: tuple[ShellCommand, ...] = (
         True,
     ),
     ShellCommand(
-        ("stat",), "stat [NAME...]", "describe a file or folder: size, time, mode, identity", files.stat, _REMOTE, repeated=True
+        ("stat",),
+        "stat [NAME...]",
+        "describe a file or folder: size, time, mode, identity",
+        files.stat,
+        _REMOTE,
+        repeated=True,
     ),
     ShellCommand(
         ("checksum",),
@@ -259,7 +294,16 @@ COMMANDS: tuple[ShellCommand, ...] = (
         1,
         repeated=True,
     ),
-    ShellCommand(("mkdir",), "mkdir [-p] NAME...", "make a folder; -p: those above it too", files.mkdir, _FOLDER, 1, "p", True),
+    ShellCommand(
+        ("mkdir",),
+        "mkdir [-p] NAME...",
+        "make a folder; -p: those above it too",
+        files.mkdir,
+        _FOLDER,
+        1,
+        "p",
+        True,
+    ),
     ShellCommand(
         ("mv",),
         "mv [-f] OLD NEW",
@@ -269,15 +313,32 @@ COMMANDS: tuple[ShellCommand, ...] = (
         2,
         "f",
     ),
-    ShellCommand(("rm",), "rm [-r] NAME...", "remove for good; -r: a folder with its content", files.rm, _REMOTE, 1, "r", True),
-    ShellCommand(("cd",), "cd [PATH]", "change the folder of the share; alone: its top", _cd, _FOLDER),
+    ShellCommand(
+        ("rm",),
+        "rm [-r] NAME...",
+        "remove for good; -r: a folder with its content",
+        files.rm,
+        _REMOTE,
+        1,
+        "r",
+        True,
+    ),
+    ShellCommand(
+        ("cd",), "cd [PATH]", "change the folder of the share; alone: its top", _cd, _FOLDER
+    ),
     ShellCommand(("pwd",), "pwd", "show the folder of the share", _pwd),
-    ShellCommand(("lcd",), "lcd [PATH]", "change the folder here; alone: home", _lcd, (Wants.LOCAL_FOLDER,)),
+    ShellCommand(
+        ("lcd",), "lcd [PATH]", "change the folder here; alone: home", _lcd, (Wants.LOCAL_FOLDER,)
+    ),
     ShellCommand(("lpwd",), "lpwd", "show the folder here", _lpwd),
-    ShellCommand(("lls",), "lls [-l] [PATH]", "list a folder here", _lls, (Wants.LOCAL_FOLDER,), flags="l"),
+    ShellCommand(
+        ("lls",), "lls [-l] [PATH]", "list a folder here", _lls, (Wants.LOCAL_FOLDER,), flags="l"
+    ),
     ShellCommand(("help", "?"), "help [COMMAND]", "show the commands", _help, (Wants.COMMAND,)),
     ShellCommand(("who",), "who", "show who is connected, and what each is doing", people.who),
-    ShellCommand(("say",), "say TEXT", "say something to all who listen", people.say, is_verbatim=True),
+    ShellCommand(
+        ("say",), "say TEXT", "say something to all who listen", people.say, is_verbatim=True
+    ),
     ShellCommand(
         ("tell",),
         "tell NAME TEXT",
@@ -286,11 +347,19 @@ COMMANDS: tuple[ShellCommand, ...] = (
         (Wants.PERSON, Wants.NOTHING),
         is_verbatim=True,
     ),
-    ShellCommand(("name",), "name [NAME]", "be called NAME; alone: user@host", people.name, (Wants.NOTHING,)),
-    ShellCommand(("watch",), "watch [PATH]", "show what changes below a folder", people.watch, _FOLDER),
+    ShellCommand(
+        ("name",), "name [NAME]", "be called NAME; alone: user@host", people.name, (Wants.NOTHING,)
+    ),
+    ShellCommand(
+        ("watch",), "watch [PATH]", "show what changes below a folder", people.watch, _FOLDER
+    ),
     ShellCommand(("unwatch",), "unwatch", "show it no more", people.unwatch),
     ShellCommand(("mute",), "mute", "do not show who comes and goes", people.mute),
     ShellCommand(("unmute",), "unmute", "show it again", people.unmute),
-    ShellCommand(("close", "exit", "quit", "bye"), "close", "leave (also: exit, quit, bye, Ctrl-D)", _close),
+    ShellCommand(
+        ("close", "exit", "quit", "bye"), "close", "leave (also: exit, quit, bye, Ctrl-D)", _close
+    ),
 )
-BY_WORD: Mapping[str, ShellCommand] = {word: command for command in COMMANDS for word in command.words}
+BY_WORD: Mapping[str, ShellCommand] = {
+    word: command for command in COMMANDS for word in command.words
+}

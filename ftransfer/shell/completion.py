@@ -1,4 +1,6 @@
-"""What Tab offers: commands, names in the share, names here. The typed text goes in, candidates come out; no terminal is needed."""
+"""What Tab offers: commands, names in the share, names here. The typed text goes in, candidates
+come out; no terminal is needed.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ _MAX_NAMES = 5_000
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What a word could become: its whole text, how it is typed in a line, and how it is shown in a menu."""
+    """What a word could become: its whole text, how it is typed in a line, and how it is shown in a
+    menu.
+    """
 
     whole: str
     typed: str
@@ -35,7 +39,9 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What Tab has to offer for the word before the cursor, which is `start` and takes the line's last `replaces` characters."""
+    """What Tab has to offer for the word before the cursor, which is `start` and takes the line's
+    last `replaces` characters.
+    """
 
     start: str
     replaces: int
@@ -43,7 +49,9 @@ class Offer:
 
     @property
     def text(self) -> str | None:
-        """What can stand for the word without a choice: the only candidate, or what all begin with. None if it is there already."""
+        """What can stand for the word without a choice: the only candidate, or what all begin with.
+        None if it is there already.
+        """
         if len(self.candidates) == 1:
             return self.candidates[0].typed
         common = os.path.commonprefix([candidate.whole for candidate in self.candidates])
@@ -59,7 +67,9 @@ class Child:
 
 
 class RemoteNames:
-    """Listings of the share, kept for some seconds, so that Tab does not ask the server each time."""
+    """Listings of the share, kept for some seconds, so that Tab does not ask the server each
+    time.
+    """
 
     def __init__(self, shell: ShellContext, clock: Callable[[], float] = time.monotonic) -> None:
         self._shell = shell
@@ -76,7 +86,8 @@ class RemoteNames:
         if folder in self._kept and self._clock() - at < _CACHE_S:
             return kept
         try:
-            # A listing that began is read to its end even if the user types on: stopping it would cost the connection.
+            # A listing that began is read to its end even if the user types on: stopping it would
+            # cost the connection.
             found = await asyncio.shield(asyncio.ensure_future(self._list(folder)))
         except (FtransferError, OSError):
             return ()  # the command itself will say what is wrong
@@ -97,12 +108,21 @@ class RemoteNames:
 async def complete(shell: ShellContext, names: RemoteNames, text: str) -> Offer:
     """Give what the word before the cursor could become. `text` is the line up to the cursor."""
     words = scan(text)
-    is_new = not words or (text[-1:] in (" ", "\t") and not words[-1].open_quote and not _is_escaped(text))
+    is_new = not words or (
+        text[-1:] in (" ", "\t") and not words[-1].open_quote and not _is_escaped(text)
+    )
     word = Word("", len(text)) if is_new else words.pop()
     if words:
-        candidates = [_candidate(child, head) for child, head in await _children(shell, names, words, word.text)]
+        candidates = [
+            _candidate(child, head)
+            for child, head in await _children(shell, names, words, word.text)
+        ]
     else:
-        candidates = [Candidate(name, f"{name} ", name) for name in sorted(BY_WORD) if name.startswith(word.text.lower())]
+        candidates = [
+            Candidate(name, f"{name} ", name)
+            for name in sorted(BY_WORD)
+            if name.startswith(word.text.lower())
+        ]
     return Offer(word.text, len(text) - word.start, candidates)
 
 
@@ -122,23 +142,36 @@ def _candidate(child: Child, head: str) -> Candidate:
     return Candidate(whole, f"{quote(whole)} ", escape(child.name))
 
 
-async def _children(shell: ShellContext, names: RemoteNames, words: Sequence[Word], typed: str) -> Sequence[tuple[Child, str]]:
+async def _children(
+    shell: ShellContext, names: RemoteNames, words: Sequence[Word], typed: str
+) -> Sequence[tuple[Child, str]]:
     """Give the children that fit, each with the part of the path that stands before it."""
     command = BY_WORD.get(words[0].text.lower())
-    position = len([word for word in words[1:] if not (command and command.flags and word.text.startswith("-"))])
+    position = len(
+        [
+            word
+            for word in words[1:]
+            if not (command and command.flags and word.text.startswith("-"))
+        ]
+    )
     if command is not None and command.repeated:
         position = min(position, len(command.arguments) - 1)
     if command is None or position >= len(command.arguments):
         return ()
     found = await _of_kind(shell, names, command.arguments[position], typed)
     if not found and command.repeated and position:
-        found = await _of_kind(shell, names, command.arguments[0], typed)  # one more of several, before the last
+        # One more of several, before the last
+        found = await _of_kind(shell, names, command.arguments[0], typed)
     return found
 
 
-async def _of_kind(shell: ShellContext, names: RemoteNames, wants: Wants, typed: str) -> Sequence[tuple[Child, str]]:
+async def _of_kind(
+    shell: ShellContext, names: RemoteNames, wants: Wants, typed: str
+) -> Sequence[tuple[Child, str]]:
     if wants is Wants.COMMAND:
-        return [(Child(row.words[0], False), "") for row in COMMANDS if row.words[0].startswith(typed)]
+        return [
+            (Child(row.words[0], False), "") for row in COMMANDS if row.words[0].startswith(typed)
+        ]
     if wants is Wants.NOTHING:
         return ()
     if wants is Wants.PERSON:
@@ -170,12 +203,16 @@ async def _people(shell: ShellContext) -> Sequence[str]:
     except FtransferError:
         return ()
     count = Counter(map(person_text, others))
-    return sorted(person_text(one) if count[person_text(one)] == 1 else f"#{one.session}" for one in others)
+    return sorted(
+        person_text(one) if count[person_text(one)] == 1 else f"#{one.session}" for one in others
+    )
 
 
 def _local_children(folder: Path) -> Sequence[Child]:
     try:
         with os.scandir(folder) as items:
-            return sorted((Child(item.name, item.is_dir()) for item in items), key=lambda child: child.name)
+            return sorted(
+                (Child(item.name, item.is_dir()) for item in items), key=lambda child: child.name
+            )
     except OSError:
         return ()

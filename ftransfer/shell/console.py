@@ -14,10 +14,18 @@ from ftransfer.shell.progress import ProgressBar
 class Console:
     """Two text streams and what is known about them.
 
-    `width` gives the cells in a line of the terminal, which can change; None if results do not go to a terminal.
+    `width` gives the cells in a line of the terminal, which can change; None if results do not go
+    to a terminal.
     """
 
-    def __init__(self, out: TextIO, err: TextIO, *, width: Callable[[], int] | None = None, shows_progress: bool = False) -> None:
+    def __init__(
+        self,
+        out: TextIO,
+        err: TextIO,
+        *,
+        width: Callable[[], int] | None = None,
+        shows_progress: bool = False,
+    ) -> None:
         self.out = out
         self.err = err
         self.width = width

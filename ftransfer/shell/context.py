@@ -1,4 +1,6 @@
-"""What a shell command works with: a connection that comes back by itself, two current folders, and the console."""
+"""What a shell command works with: a connection that comes back by itself, two current folders, and
+the console.
+"""
 
 from __future__ import annotations
 
@@ -47,12 +49,24 @@ class RemoteShare(Protocol):
 
     def iter_dir(self, path: str = "") -> AsyncIterator[Sequence[Entry]]: ...
 
-    async def get(self, name: str, dest: str | os.PathLike[str] = ".", *, progress: ProgressCallback | None = None) -> Receipt: ...
+    async def get(
+        self,
+        name: str,
+        dest: str | os.PathLike[str] = ".",
+        *,
+        progress: ProgressCallback | None = None,
+    ) -> Receipt: ...
 
-    async def get_to(self, name: str, sink: BinaryIO, *, progress: ProgressCallback | None = None) -> Receipt: ...
+    async def get_to(
+        self, name: str, sink: BinaryIO, *, progress: ProgressCallback | None = None
+    ) -> Receipt: ...
 
     async def put(
-        self, file: str | os.PathLike[str], name: str | None = None, *, progress: ProgressCallback | None = None
+        self,
+        file: str | os.PathLike[str],
+        name: str | None = None,
+        *,
+        progress: ProgressCallback | None = None,
     ) -> Receipt: ...
 
     async def get_tree(
@@ -107,7 +121,9 @@ _LISTING_TRIES = 3
 
 
 class RemoteConnection:
-    """The way to the server: one user at a time, and a word when it was lost and made again. Whoever made the client closes it."""
+    """The way to the server: one user at a time, and a word when it was lost and made again.
+    Whoever made the client closes it.
+    """
 
     def __init__(self, client: RemoteShare, note: Callable[[str], None]) -> None:
         self._client = client
@@ -129,7 +145,8 @@ class RemoteConnection:
             try:
                 yield self._client
             except asyncio.CancelledError:
-                # A transfer that is stopped takes its connection with it; the live view may have made another one already.
+                # A transfer that is stopped takes its connection with it; the live view may have
+                # made another one already.
                 self._was_left = self._client.is_closed or self._client.hello is not self._greeting
                 raise
             finally:
@@ -137,7 +154,8 @@ class RemoteConnection:
                     self._note_new_connection()
 
     async def listing(self, folder: SafeName) -> AsyncGenerator[Sequence[Entry], None]:
-        """Give the entries of a folder in batches. If the connection turns out to be dead, they are asked for on a new one.
+        """Give the entries of a folder in batches. If the connection turns out to be dead, they are
+        asked for on a new one.
 
         One that is left before its end (with aclose) costs the connection, without a word.
         """
@@ -145,13 +163,16 @@ class RemoteConnection:
             hello, has_begun = client.hello, False
             for _ in range(_LISTING_TRIES):
                 try:
-                    async with contextlib.aclosing(as_generator(client.iter_dir(str(folder)))) as batches:
+                    async with contextlib.aclosing(
+                        as_generator(client.iter_dir(str(folder)))
+                    ) as batches:
                         async for batch in batches:
                             has_begun = True
                             yield batch
                     return
                 except (ChannelError, ServerStopping):
-                    # That the server went away is often noticed only when it is asked something, long after.
+                    # That the server went away is often noticed only when it is asked something,
+                    # long after.
                     if has_begun or client.hello is not hello:
                         raise
                 except GeneratorExit:
@@ -172,15 +193,21 @@ class RemoteConnection:
 
 @dataclass
 class ShellContext:
-    """The state of one shell. `folder` is the current folder of the share, `local` that of this machine (absolute)."""
+    """The state of one shell. `folder` is the current folder of the share, `local` that of this
+    machine (absolute).
+    """
 
     line: RemoteConnection
     console: Console
     local: Path
     folder: SafeName = ROOT
-    live: LiveWatch | None = None  # what shows changes while the prompt waits; none without a terminal
+    live: LiveWatch | None = (
+        None  # what shows changes while the prompt waits; none without a terminal
+    )
     is_open: bool = True  # false when the shell is to be left
-    stopped: str = ""  # what is said of a command that Ctrl-C has stopped, if it has more to say than that
+    stopped: str = (
+        ""  # what is said of a command that Ctrl-C has stopped, if it has more to say than that
+    )
 
     @contextlib.contextmanager
     def transfer(self, command: str) -> Iterator[ProgressBar]:
@@ -215,7 +242,8 @@ class ShellContext:
 
 
 def resolve(folder: SafeName, typed: str) -> SafeName:
-    """Follow typed text from a folder of the share: `..` goes up, a `/` at the beginning starts at the top. Pure.
+    """Follow typed text from a folder of the share: `..` goes up, a `/` at the beginning starts at
+    the top. Pure.
 
     Raises:
         NameRefused: As in ShellContext.remote.
@@ -229,5 +257,8 @@ def resolve(folder: SafeName, typed: str) -> SafeName:
         elif parts:
             parts.pop()
         else:
-            raise NameRefused(f"{escape(typed)}: that is above the top of the share; cd / goes to the top", name=typed)
+            raise NameRefused(
+                f"{escape(typed)}: that is above the top of the share; cd / goes to the top",
+                name=typed,
+            )
     return parse_path("/".join(parts))

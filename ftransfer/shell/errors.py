@@ -7,7 +7,9 @@ from ftransfer.shell.formatting import explain
 
 
 class WrongUsage(FtransferError):
-    """What was typed makes no sense: an unknown command, a missing argument, a quote that is never closed."""
+    """What was typed makes no sense: an unknown command, a missing argument, a quote that is never
+    closed.
+    """
 
     code = "usage"
 
@@ -19,7 +21,9 @@ class Interrupted(FtransferError):
 
 
 class ScriptFailed(FtransferError):
-    """A line of a script could not be carried out; `cause` is what it met, `line` its number from 1."""
+    """A line of a script could not be carried out; `cause` is what it met, `line` its number from
+    1.
+    """
 
     code = "script"
 
@@ -30,16 +34,28 @@ class ScriptFailed(FtransferError):
 
 
 class SomeFailed(FtransferError):
-    """Some names failed, of a tree, or of the `total` of a command. Each has been told already; `cause` is one of their errors."""
+    """Some names failed, of a tree, or of the `total` of a command. Each has been told already;
+    `cause` is one of their errors.
+    """
 
     code = "some_failed"
 
-    def __init__(self, count: int, cause: Exception, *, total: int | None = None, left_out: int = 0) -> None:
-        """`left_out` names of a tree could not be moved or removed with it, beside the `count` that failed."""
+    def __init__(
+        self, count: int, cause: Exception, *, total: int | None = None, left_out: int = 0
+    ) -> None:
+        """`left_out` names of a tree could not be moved or removed with it, beside the `count` that
+        failed.
+        """
         if total is None and not count:
-            super().__init__(f"{left_out} {'name was' if left_out == 1 else 'names were'} left out; all else is done")
+            super().__init__(
+                f"{left_out} {'name was' if left_out == 1 else 'names were'} left out; all else is"
+                " done"
+            )
         elif total is None:
-            super().__init__(f"{count} {'name' if count == 1 else 'names'} failed; run the command again for what is left")
+            super().__init__(
+                f"{count} {'name' if count == 1 else 'names'} failed; run the command again for"
+                " what is left"
+            )
         else:
             super().__init__(f"{count} of {total} names failed")
         self.cause = cause

@@ -68,7 +68,9 @@ async def rm(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> Non
     await _each(shell, arguments, one)
 
 
-async def _each(shell: ShellContext, names: Sequence[str], one: Callable[[str], Awaitable[None]]) -> None:
+async def _each(
+    shell: ShellContext, names: Sequence[str], one: Callable[[str], Awaitable[None]]
+) -> None:
     """Do something to each name; what fails is told, and the others go on."""
     attempts = Attempts(len(names), lambda _, error: shell.console.error(error))
     for typed in names:

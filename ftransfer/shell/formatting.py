@@ -1,6 +1,7 @@
 """Values -> text for people: sizes, times, listing lines, receipts, and every error as one line.
 
-Pure. Whatever came from a peer passes through `escape` or `printable` here, so that it cannot send control sequences to a terminal.
+Pure. Whatever came from a peer passes through `escape` or `printable` here, so that it cannot send
+control sequences to a terminal.
 """
 
 from __future__ import annotations
@@ -76,7 +77,9 @@ def human_seconds(seconds: float) -> str:
 
 
 def moment(mtime_ns: int) -> str:
-    """Give a time in the local zone, always 16 columns wide; question marks if a peer named one that no calendar has."""
+    """Give a time in the local zone, always 16 columns wide; question marks if a peer named one
+    that no calendar has.
+    """
     try:
         return time.strftime("%Y-%m-%d %H:%M", time.localtime(mtime_ns // 1_000_000_000))
     except (OverflowError, ValueError, OSError):
@@ -84,7 +87,8 @@ def moment(mtime_ns: int) -> str:
 
 
 def entry_line(entry: Entry, shown: str | None = None) -> str:
-    """Give one line of a listing in columns of fixed width, so that no line has to wait for the others.
+    """Give one line of a listing in columns of fixed width, so that no line has to wait for the
+    others.
 
     `shown` stands for the whole name, for listings relative to a folder.
     """
@@ -95,7 +99,9 @@ def entry_line(entry: Entry, shown: str | None = None) -> str:
 
 
 def receipt_line(receipt: Receipt, verb: str, path: str) -> str:
-    """Say that a get or put is done. `verb` is "get" or "put", `path` the local file as the user would type it, "" for a stream."""
+    """Say that a get or put is done. `verb` is "get" or "put", `path` the local file as the user
+    would type it, "" for a stream.
+    """
     name, shown = short_name(receipt.name), ""
     if path and os.path.normpath(path) != receipt.name:
         shown = short_name(os.path.normpath(path))
@@ -121,14 +127,28 @@ def tree_line(report: TreeReport, verb: str) -> str:
     will, did = ("receive", "received") if verb == "get" else ("store", "stored")
     if report.dry_run:
         did = f"would {will}"
-    if report.unchanged and not (report.copied or report.folders or report.links or report.removed or report.failed):
+    if report.unchanged and not (
+        report.copied or report.folders or report.links or report.removed or report.failed
+    ):
         return f"nothing to {will}: {_count(report.unchanged, 'name')} up to date"
     parts = [f"{did} {_count(report.copied, 'file')}, {human_size(report.bytes)}"]
-    parts += [_count(count, what) for count, what in ((report.folders, "folder"), (report.links, "link")) if count]
-    parts += [f"{count} {what}" for count, what in ((report.removed, "removed"), (report.unchanged, "unchanged")) if count]
+    parts += [
+        _count(count, what)
+        for count, what in ((report.folders, "folder"), (report.links, "link"))
+        if count
+    ]
     parts += [
         f"{count} {what}"
-        for count, what in ((report.updated, "updated"), (report.left_out, "left out"), (report.kept, "kept"))
+        for count, what in ((report.removed, "removed"), (report.unchanged, "unchanged"))
+        if count
+    ]
+    parts += [
+        f"{count} {what}"
+        for count, what in (
+            (report.updated, "updated"),
+            (report.left_out, "left out"),
+            (report.kept, "kept"),
+        )
         if count
     ]
     if report.failed:
@@ -137,7 +157,9 @@ def tree_line(report: TreeReport, verb: str) -> str:
 
 
 def stopped_line(latest: Progress | None, command: str) -> str:
-    """Say that a transfer was stopped, and what is left of it. `command` is "get", "put -r" or the like."""
+    """Say that a transfer was stopped, and what is left of it. `command` is "get", "put -r" or the
+    like.
+    """
     if command.endswith("-r"):
         return f"stopped; the same {command} does what is left"
     at = f" at {human_size(latest.done)}" if latest is not None and latest.done else ""
@@ -152,13 +174,24 @@ def stat_lines(entry: Entry) -> list[str]:
     """Describe an entry, one property in a line."""
     rows = [("name", escape(entry.name) or "/"), ("kind", escape(entry.kind))]
     if entry.kind == "file":
-        rows.append(("size", f"{entry.size} ({human_size(entry.size)})" if entry.size > 999 else f"{entry.size}"))
-    rows += [("changed", moment(entry.mtime_ns)), ("mode", f"{entry.mode & 0o7777:04o}"), ("identity", escape(entry.identity))]
+        rows.append(
+            (
+                "size",
+                f"{entry.size} ({human_size(entry.size)})" if entry.size > 999 else f"{entry.size}",
+            )
+        )
+    rows += [
+        ("changed", moment(entry.mtime_ns)),
+        ("mode", f"{entry.mode & 0o7777:04o}"),
+        ("identity", escape(entry.identity)),
+    ]
     return [f"{label:<8}  {text}" for label, text in rows]
 
 
 def checksum_line(digest: str, name: str) -> str:
-    """Give a digest and a name as b3sum does; a backslash at the beginning says that the name is escaped."""
+    """Give a digest and a name as b3sum does; a backslash at the beginning says that the name is
+    escaped.
+    """
     shown = escape(name)
     return f"{'' if shown == name else chr(92)}{digest}  {shown}"
 
@@ -168,7 +201,9 @@ def removed_line(name: str, count: int) -> str:
 
 
 def partial_line(partial: Partial) -> str:
-    """Give one line for an upload that was cut off: bytes in place, bytes in all, time of the last one, name."""
+    """Give one line for an upload that was cut off: bytes in place, bytes in all, time of the last
+    one, name.
+    """
     size = "?" if partial.size is None else str(partial.size)
     return f"{partial.kept:>14} of {size:>14} {moment(partial.mtime_ns)} {escape(partial.name)}"
 
@@ -179,7 +214,11 @@ def partials_line(partials: Sequence[Partial], *, cleared: bool) -> str:
         return "no partial uploads" + (" removed" if cleared else "")
     noun = "partial upload" if len(partials) == 1 else "partial uploads"
     total = human_size(sum(partial.kept for partial in partials))
-    return f"{len(partials)} {noun} removed, {total} freed" if cleared else f"{len(partials)} {noun}, {total}"
+    return (
+        f"{len(partials)} {noun} removed, {total} freed"
+        if cleared
+        else f"{len(partials)} {noun}, {total}"
+    )
 
 
 def explain(error: BaseException) -> str:
@@ -191,7 +230,10 @@ def explain(error: BaseException) -> str:
         message = error.strerror
         name = short_name(str(error.filename)) if error.filename is not None else ""
     else:
-        message = f"{type(error).__name__}: {error}; this is a fault of the program, FTRANSFER_DEBUG=1 shows where"
+        message = (
+            f"{type(error).__name__}: {error}; this is a fault of the program, FTRANSFER_DEBUG=1"
+            " shows where"
+        )
     message = printable(message) or type(error).__name__
     if name and name not in message:
         message = f"{name}: {message}"
@@ -205,7 +247,11 @@ def short_name(name: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Give a sentence as one printable line. Backslashes stay, since names in it are escaped already."""
+    """Give a sentence as one printable line. Backslashes stay, since names in it are escaped
+    already.
+    """
     if text.isprintable():
         return text
-    return "".join(mark if mark == "\\" else " " if mark in "\r\n" else escape(mark) for mark in text).strip()
+    return "".join(
+        mark if mark == "\\" else " " if mark in "\r\n" else escape(mark) for mark in text
+    ).strip()

@@ -1,7 +1,9 @@
-"""Typed lines <-> words: quotes and backslash, for the prompt, for scripts and for completion. Pure.
+"""Typed lines <-> words: quotes and backslash, for the prompt, for scripts and for completion.
+Pure.
 
-Words are parted by blanks. 'single quotes' keep everything, "double quotes" know backslash before " and backslash, a backslash
-elsewhere keeps the next character, and $'...' knows what listings print for names that cannot be typed: \\n, \\t, \\x1b, \\xff.
+Words are parted by blanks. 'single quotes' keep everything, "double quotes" know backslash before "
+and backslash, a backslash elsewhere keeps the next character, and $'...' knows what listings print
+for names that cannot be typed: \\n, \\t, \\x1b, \\xff.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ _SHORT = {"n": "\n", "r": "\r", "t": "\t"}
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One word: its text, where it begins in the line, and the quote that is still open at the end of the line ("" if none)."""
+    """One word: its text, where it begins in the line, and the quote that is still open at the end
+    of the line ("" if none).
+    """
 
     text: str
     start: int
@@ -28,7 +32,8 @@ class Word:
 
 
 def split_line(line: str, *, is_lenient: bool = False) -> list[str]:
-    """Give the words of a line. If `is_lenient`, a quote that is open at its end may be one that Tab has left so, behind a folder.
+    """Give the words of a line. If `is_lenient`, a quote that is open at its end may be one that
+    Tab has left so, behind a folder.
 
     Raises:
         WrongUsage: A quote is never closed, or the line ends in a backslash.
@@ -46,7 +51,10 @@ def _is_open_folder(line: str, word: Word) -> bool:
 
 def _never_closed(quote: str) -> str:
     if quote == "\\":
-        return "the line ends in a \\, which belongs before another character; leave it out, or write it twice"
+        return (
+            "the line ends in a \\, which belongs before another character; leave it out, or write"
+            " it twice"
+        )
     return f"the quote {quote} is never closed; close it, or write \\ before it"
 
 
@@ -103,7 +111,8 @@ def _unescape(match: re.Match[str]) -> str:
     byte, short, long, other = match.groups()
     if byte:
         value = int(byte, 16)
-        return chr(value) if value < 0x80 else chr(0xDC00 + value)  # what is no text stands as a surrogate escape
+        # What is no text stands as a surrogate escape
+        return chr(value) if value < 0x80 else chr(0xDC00 + value)
     if short or long:
         value = int(short or long, 16)
         return chr(value) if value <= 0x10FFFF else match.group()
@@ -111,7 +120,9 @@ def _unescape(match: re.Match[str]) -> str:
 
 
 def quote(text: str, *, is_complete: bool = True) -> str:
-    """Give text that `split_line` reads back as one word; the closing quote is left off if more is to be typed."""
+    """Give text that `split_line` reads back as one word; the closing quote is left off if more is
+    to be typed.
+    """
     if _cannot_be_typed(text):
         opening, inner = "$'", "".join(map(_escape_mark, text))
     elif not _NEEDS_QUOTES.search(text) and text:
@@ -129,7 +140,9 @@ def _escape_mark(mark: str) -> str:
     if mark == "'":
         return "\\'"
     # U+0080 to U+00FF must not look like a byte that is no text.
-    return f"\\u{ord(mark):04x}" if "\x7f" < mark < "\u0100" and escape(mark) != mark else escape(mark)
+    return (
+        f"\\u{ord(mark):04x}" if "\x7f" < mark < "\u0100" and escape(mark) != mark else escape(mark)
+    )
 
 
 def _cannot_be_typed(text: str) -> bool:

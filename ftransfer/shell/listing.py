@@ -1,4 +1,6 @@
-"""Entries of a folder on their way to the screen: sorted as long as they are few, in the order they come when they are many."""
+"""Entries of a folder on their way to the screen: sorted as long as they are few, in the order they
+come when they are many.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +9,17 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 from ftransfer.storage.base import Entry
 
-# What is held back to be sorted. More entries than that nobody reads, and memory must not grow with their number.
+# What is held back to be sorted. More entries than that nobody reads, and memory must not grow with
+# their number.
 SORTED_ENTRIES = 10_000
 
 
-async def in_order(batches: AsyncIterator[Sequence[Entry]], limit: int = SORTED_ENTRIES) -> AsyncGenerator[Sequence[Entry], None]:
-    """Give the entries by name if there are at most `limit`, else in batches as they come. Closes `batches`."""
+async def in_order(
+    batches: AsyncIterator[Sequence[Entry]], limit: int = SORTED_ENTRIES
+) -> AsyncGenerator[Sequence[Entry], None]:
+    """Give the entries by name if there are at most `limit`, else in batches as they come. Closes
+    `batches`.
+    """
     held: list[Entry] = []
     async with contextlib.aclosing(as_generator(batches)) as source:
         async for batch in source:
@@ -27,7 +34,9 @@ async def in_order(batches: AsyncIterator[Sequence[Entry]], limit: int = SORTED_
             yield batch
 
 
-async def as_generator(batches: AsyncIterator[Sequence[Entry]]) -> AsyncGenerator[Sequence[Entry], None]:
+async def as_generator(
+    batches: AsyncIterator[Sequence[Entry]],
+) -> AsyncGenerator[Sequence[Entry], None]:
     """Give what an iterator gives, and close it at the end if it can be closed."""
     try:
         async for batch in batches:

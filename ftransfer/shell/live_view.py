@@ -1,4 +1,6 @@
-"""What is shown above the prompt while a person types: what others say, who comes and goes, what changes in watched folders."""
+"""What is shown above the prompt while a person types: what others say, who comes and goes, what
+changes in watched folders.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,8 @@ class EventSource(Protocol):
 def show_line(text: str) -> None:
     """Write a line above the one that is being typed.
 
-    While the prompt waits, sys.stdout is what patch_stdout put there; while a command runs, it is the terminal itself.
+    While the prompt waits, sys.stdout is what patch_stdout put there; while a command runs, it is
+    the terminal itself.
     """
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
@@ -55,7 +58,12 @@ class LiveView:
             self._listening = await self._start(self._source.listening())
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         await self.unwatch()
         if self._listening is not None:
             await _end(self._listening)
@@ -79,7 +87,9 @@ class LiveView:
         await started
         return task
 
-    async def _follow(self, opening: AbstractAsyncContextManager[Events], started: asyncio.Future[None]) -> None:
+    async def _follow(
+        self, opening: AbstractAsyncContextManager[Events], started: asyncio.Future[None]
+    ) -> None:
         changes = ChangeLines(self._show)
         try:
             async with opening as events:

@@ -28,4 +28,7 @@ def check_sendable(path: str | os.PathLike[str]) -> None:
         NotAFile: It is a folder.
     """
     if stat.S_ISDIR(os.stat(normalise_path(path)).st_mode):
-        raise NotAFile(f"{escape(os.fspath(path))}: is a folder; put sends one file, and put -r a folder", name=os.fspath(path))
+        raise NotAFile(
+            f"{escape(os.fspath(path))}: is a folder; put sends one file, and put -r a folder",
+            name=os.fspath(path),
+        )

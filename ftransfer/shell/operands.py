@@ -1,7 +1,9 @@
-"""The words behind `get` and `put`: which are to be moved, and where to. As with cp, the last of several is a folder. Pure.
+"""The words behind `get` and `put`: which are to be moved, and where to. As with cp, the last of
+several is a folder. Pure.
 
-The rule that matters: nothing is ever stored under the name of another file that was named too, which is what a pattern that the
-user's shell has expanded (`put *.csv`) would lead to if its second word were a new name.
+The rule that matters: nothing is ever stored under the name of another file that was named too,
+which is what a pattern that the user's shell has expanded (`put *.csv`) would lead to if its second
+word were a new name.
 """
 
 from __future__ import annotations
@@ -26,18 +28,23 @@ class Here(Enum):
 
 
 class Operands(NamedTuple):
-    """What is to be moved, and `dest` as it was typed, "" for none. `is_into` says that `dest` can only be a folder."""
+    """What is to be moved, and `dest` as it was typed, "" for none. `is_into` says that `dest` can
+    only be a folder.
+    """
 
     sources: Sequence[str]
     dest: str = ""
     is_into: bool = False
 
 
-def put_operands(words: Sequence[str], look: Callable[[str], Here], *, recursive: bool = False) -> Operands:
+def put_operands(
+    words: Sequence[str], look: Callable[[str], Here], *, recursive: bool = False
+) -> Operands:
     """Sort the words of a put.
 
-    A last word that is here as well is one more file to send; with `recursive`, also a folder. To send a file under the name of
-    another one, the caller has another way (--as, or a / before the name).
+    A last word that is here as well is one more file to send; with `recursive`, also a folder. To
+    send a file under the name of another one, the caller has another way (--as, or a / before the
+    name).
 
     Raises:
         WrongUsage: stdin beside files, or two files that would have the same name there.
@@ -50,7 +57,11 @@ def put_operands(words: Sequence[str], look: Callable[[str], Here], *, recursive
     found = Here.NOTHING if last.endswith("/") and sources else look(last)
     if not sources or found is Here.FILE or (found is Here.FOLDER and recursive):
         return Operands(_checked_sources(words), "")
-    return Operands(_checked_sources(sources), last, is_into=len(sources) > 1 or last.endswith("/") or found is Here.FOLDER)
+    return Operands(
+        _checked_sources(sources),
+        last,
+        is_into=len(sources) > 1 or last.endswith("/") or found is Here.FOLDER,
+    )
 
 
 def _checked_sources(words: Sequence[str]) -> Sequence[str]:
@@ -59,7 +70,10 @@ def _checked_sources(words: Sequence[str]) -> Sequence[str]:
     for path, word in sources.items():
         other = names.setdefault(os.path.basename(path), word)
         if other != word:
-            raise WrongUsage(f"{escape(other)} and {escape(word)} would have the same name there; put one after the other")
+            raise WrongUsage(
+                f"{escape(other)} and {escape(word)} would have the same name there; put one after"
+                " the other"
+            )
     return list(sources.values())
 
 
@@ -69,7 +83,8 @@ def own_name(path: str) -> str:
 
 
 def get_operands(words: Sequence[str], look: Callable[[str], Here]) -> Operands:
-    """Sort the words of a get: one name, a name and where to write it, or several names and the folder to write them into.
+    """Sort the words of a get: one name, a name and where to write it, or several names and the
+    folder to write them into.
 
     Raises:
         WrongUsage: The last of more than two words is no folder.
@@ -83,6 +98,7 @@ def get_operands(words: Sequence[str], look: Callable[[str], Here]) -> Operands:
         raise WrongUsage("only one file can be written to stdout; get them one after the other")
     if not last.endswith("/") and look(last) is not Here.FOLDER:
         raise WrongUsage(
-            f"{escape(last)}: the last of several names is a folder here to write them to; a name with blanks goes in quotes"
+            f"{escape(last)}: the last of several names is a folder here to write them to; a name"
+            " with blanks goes in quotes"
         )
     return Operands(sources, last, is_into=True)

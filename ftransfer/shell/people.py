@@ -1,4 +1,6 @@
-"""The live layer as text, and the commands of the shell that use it. Whatever a peer has said is escaped."""
+"""The live layer as text, and the commands of the shell that use it. Whatever a peer has said is
+escaped.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ Flags = frozenset[str]
 
 
 def person_text(person: Person) -> str:
-    """Give a name with what it is worth: "ann", "?ann" where only the client says so, "#7" without any."""
+    """Give a name with what it is worth: "ann", "?ann" where only the client says so, "#7" without
+    any.
+    """
     if not person.name:
         return f"#{person.session}"
     return escape(person.name) if person.verified else f"?{escape(person.name)}"
@@ -46,20 +50,38 @@ def presence_lines(presences: Sequence[Presence]) -> list[str]:
     """Give a line for each session, in columns."""
     rows = [_presence_row(presence) for presence in presences]
     widths = [max(len(row[column]) for row in rows) for column in range(4)] if rows else []
-    return ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]]).rstrip() for row in rows]
+    return [
+        "  ".join(
+            [*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]]
+        ).rstrip()
+        for row in rows
+    ]
 
 
 def _presence_row(presence: Presence) -> tuple[str, str, str, str, str]:
     since = time.strftime("%H:%M", time.localtime(max(0, presence.since_ns // 1_000_000_000)))
-    marks = [mark for mark, is_set in (("you", presence.is_you), ("listens", presence.is_listening)) if is_set]
+    marks = [
+        mark
+        for mark, is_set in (("you", presence.is_you), ("listens", presence.is_listening))
+        if is_set
+    ]
     activity = presence.activity
     if activity is not None:
         percent = f" {activity.percent} %" if activity.percent is not None else ""
-        doing = f"{escape(activity.verb)} {short_name(activity.name)}{percent}, {human_size(activity.rate)}/s"
+        doing = (
+            f"{escape(activity.verb)} {short_name(activity.name)}{percent},"
+            f" {human_size(activity.rate)}/s"
+        )
     else:
         doing = f"idle {human_seconds(presence.idle_s)}" if presence.idle_s >= 1 else "idle"
     number = f"#{presence.person.session}"
-    return number, person_text(presence.person), escape(presence.address) or "-", f"since {since}", ", ".join([doing, *marks])
+    return (
+        number,
+        person_text(presence.person),
+        escape(presence.address) or "-",
+        f"since {since}",
+        ", ".join([doing, *marks]),
+    )
 
 
 def event_line(event: LiveEvent) -> str:
@@ -69,7 +91,9 @@ def event_line(event: LiveEvent) -> str:
             to = " (to you)" if event.is_private else ""
             return f"{_clock(event.time_ns)} {person_text(event.person)}{to}: {escape(event.text)}"
         case Attendance(what=what, person=person, time_ns=time_ns, old=old):
-            did = {JOINED: "has come", LEFT: "has gone"}.get(what, f"is the new name of {escape(old) or f'#{person.session}'}")
+            did = {JOINED: "has come", LEFT: "has gone"}.get(
+                what, f"is the new name of {escape(old) or f'#{person.session}'}"
+            )
             return f"{_clock(time_ns)} * {person_text(person)} {did}"
         case Change():
             return _change_line(event)
@@ -80,9 +104,15 @@ def event_line(event: LiveEvent) -> str:
 
 
 def _change_line(change: Change) -> str:
-    name = f"{short_name(change.old)} -> {short_name(change.name)}" if change.what == MOVED else short_name(change.name)
+    name = (
+        f"{short_name(change.old)} -> {short_name(change.name)}"
+        if change.what == MOVED
+        else short_name(change.name)
+    )
     slash = "/" if change.kind == "dir" else ""
-    size = f", {human_size(change.size)}" if change.kind == "file" and change.what != "removed" else ""
+    size = (
+        f", {human_size(change.size)}" if change.kind == "file" and change.what != "removed" else ""
+    )
     by = f", by {person_text(change.person)}" if change.person is not None else ""
     return f"{escape(change.what):<8} {name}{slash}{size}{by}"
 
@@ -102,7 +132,9 @@ def delivery_line(number: int, received: int) -> str:
 
 
 def event_record(event: LiveEvent) -> str:
-    """Give an event as one JSON object: as on the wire, a change with its kind of change as "event"."""
+    """Give an event as one JSON object: as on the wire, a change with its kind of change as
+    "event".
+    """
     notice = event_to_notice(event)
     values: dict[str, Any] = dict(notice.values)
     what = values.pop("change") if notice.what == CHANGE else notice.what
@@ -168,7 +200,9 @@ async def unmute(shell: ShellContext, arguments: Sequence[str], flags: Flags) ->
 
 def _view(shell: ShellContext) -> LiveWatch:
     if shell.live is None:
-        raise WrongUsage("events are shown at a terminal only; for scripts there is: ftransfer watch HOST PORT")
+        raise WrongUsage(
+            "events are shown at a terminal only; for scripts there is: ftransfer watch HOST PORT"
+        )
     return shell.live
 
 

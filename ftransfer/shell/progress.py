@@ -1,4 +1,6 @@
-"""A progress line on a terminal, for transfers that take longer than half a second. What stands in it: shell/progressline.py."""
+"""A progress line on a terminal, for transfers that take longer than half a second. What stands in
+it: shell/progressline.py.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ _RATE_S = 5.0  # the rate is that of the last seconds
 class ProgressBar:
     """Shows one transfer, from `__enter__` to `__exit__`; leaves nothing on the screen.
 
-    `callback` goes to the transfer; it is None where nothing may be drawn, so that a transfer without a line loses no time.
+    `callback` goes to the transfer; it is None where nothing may be drawn, so that a transfer
+    without a line loses no time.
     """
 
     def __init__(self, stream: TextIO, *, is_shown: bool, delay_s: float = _DELAY_S) -> None:
@@ -38,7 +41,12 @@ class ProgressBar:
             self._timer = asyncio.get_running_loop().call_later(self._delay_s, self._tick)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if self._timer is not None:
             self._timer.cancel()
         if self._cells:
@@ -61,7 +69,12 @@ class ProgressBar:
         self._timer = asyncio.get_running_loop().call_later(_TICK_S, self._tick)
         if self._latest is None:
             return
-        line = progress_line(self._latest, self._rate(self._latest.done), self._width() - 1, is_plain=self._is_plain())
+        line = progress_line(
+            self._latest,
+            self._rate(self._latest.done),
+            self._width() - 1,
+            is_plain=self._is_plain(),
+        )
         text = self._wiped() + line
         self._cells = cells(line)
         self._write(text)
@@ -76,7 +89,9 @@ class ProgressBar:
         return max(0.0, (done - before) / (now - since)) if now > since else 0.0
 
     def _wiped(self) -> str:
-        """Give what clears the line, also if the terminal has become so narrow since that it takes several rows."""
+        """Give what clears the line, also if the terminal has become so narrow since that it takes
+        several rows.
+        """
         rows_above = max(0, self._cells - 1) // self._width() if self._cells else 0
         return (f"\x1b[{rows_above}A\r\x1b[J" if rows_above else "\r") + "\x1b[2K"
 

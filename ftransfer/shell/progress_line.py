@@ -1,6 +1,8 @@
-"""How far a transfer is, in one line of a terminal: name, bar, percent, files, bytes, rate, time left. Pure.
+"""How far a transfer is, in one line of a terminal: name, bar, percent, files, bytes, rate, time
+left. Pure.
 
-Where the line is too narrow the bar goes first, then the time, the bytes, the files, and most of the name; never percent and rate.
+Where the line is too narrow the bar goes first, then the time, the bytes, the files, and most of
+the name; never percent and rate.
 """
 
 from __future__ import annotations
@@ -44,7 +46,11 @@ def progress_line(progress: Progress, rate: float, width: int, *, is_plain: bool
         return text
     name = shortened(name, min(room, _NAME_CELLS[1]))
     bar_cells = min(room - cells(name) - len(_GAP), _BAR_CELLS[1])
-    bar = _bar(progress, bar_cells, is_plain=is_plain) if bar_cells >= _BAR_CELLS[0] and parts[-1] == left else ""
+    bar = (
+        _bar(progress, bar_cells, is_plain=is_plain)
+        if bar_cells >= _BAR_CELLS[0] and parts[-1] == left
+        else ""
+    )
     return _GAP.join(part for part in (name, bar, text) if part)
 
 
@@ -89,7 +95,11 @@ def _time_left(progress: Progress, rate: float) -> str:
     if seconds > _LONGEST_S:
         return ""
     minutes, rest = divmod(seconds, 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"
+    return (
+        f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+        if minutes >= 60
+        else f"{minutes}:{rest:02d}"
+    )
 
 
 def _bar(progress: Progress, size: int, *, is_plain: bool) -> str:
@@ -101,7 +111,9 @@ def _bar(progress: Progress, size: int, *, is_plain: bool) -> str:
 
 
 def shortened(text: str, size: int) -> str:
-    """Give a text in at most so many cells; what is too much is left out of its middle, since names differ at their ends."""
+    """Give a text in at most so many cells; what is too much is left out of its middle, since names
+    differ at their ends.
+    """
     if cells(text) <= size:
         return text
     tail = _first(text[::-1], (size - 1) // 2)[::-1]

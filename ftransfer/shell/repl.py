@@ -1,4 +1,6 @@
-"""The shell at a terminal: prompt, history, completion, Ctrl-C. What the commands do is in commands.py."""
+"""The shell at a terminal: prompt, history, completion, Ctrl-C. What the commands do is in
+commands.py.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +79,9 @@ class Repl:
         elif error := task.exception():
             if not isinstance(error, Exception):
                 raise error
-            if not isinstance(error, (FtransferError, OSError)) and os.environ.get("FTRANSFER_DEBUG"):
+            if not isinstance(error, (FtransferError, OSError)) and os.environ.get(
+                "FTRANSFER_DEBUG"
+            ):
                 raise error
             self._shell.console.error(error)
         self._shell.console.flush()
@@ -96,7 +100,9 @@ async def _plain(work: Coroutine[None, None, None]) -> None:
 
 @contextlib.contextmanager
 def _no_echo() -> Iterator[None]:
-    """Keep what is typed while a command runs off the screen, where it would break the progress bar; the next prompt shows it."""
+    """Keep what is typed while a command runs off the screen, where it would break the progress
+    bar; the next prompt shows it.
+    """
     try:
         mode = termios.tcgetattr(sys.stdin)
     except (termios.error, ValueError, OSError):
@@ -118,13 +124,19 @@ class _ShellCompleter(Completer):
         self._shell = shell
         self._names = names
 
-    def get_completions(self, document: Document, complete_event: CompleteEvent) -> list[Completion]:
+    def get_completions(
+        self, document: Document, complete_event: CompleteEvent
+    ) -> list[Completion]:
         return []  # the names of the share can only be had by waiting
 
-    async def get_completions_async(self, document: Document, complete_event: CompleteEvent) -> AsyncGenerator[Completion, None]:
+    async def get_completions_async(
+        self, document: Document, complete_event: CompleteEvent
+    ) -> AsyncGenerator[Completion, None]:
         offer = await complete(self._shell, self._names, document.text_before_cursor)
         for candidate in offer.candidates:
-            yield Completion(candidate.typed, start_position=-offer.replaces, display=candidate.shown)
+            yield Completion(
+                candidate.typed, start_position=-offer.replaces, display=candidate.shown
+            )
 
 
 def _key_bindings(shell: ShellContext, names: RemoteNames) -> KeyBindings:
@@ -132,7 +144,8 @@ def _key_bindings(shell: ShellContext, names: RemoteNames) -> KeyBindings:
 
     @bindings.add("tab")
     async def _complete(event: KeyPressEvent) -> None:
-        # As in bash: first what is certain, then the menu. prompt_toolkit's own way cannot set quotes around what is there.
+        # As in bash: first what is certain, then the menu. prompt_toolkit's own way cannot set
+        # quotes around what is there.
         buffer = event.current_buffer
         if buffer.complete_state is not None:
             buffer.complete_next()
@@ -156,7 +169,9 @@ def _key_bindings(shell: ShellContext, names: RemoteNames) -> KeyBindings:
 
 
 def open_history() -> History:
-    """Give the history in the user's state folder, for nobody else to read; one in memory if that cannot be written."""
+    """Give the history in the user's state folder, for nobody else to read; one in memory if that
+    cannot be written.
+    """
     path = user_state_path("ftransfer") / "history"
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,4 +1,6 @@
-"""The shell without a terminal: lines from a pipe or file are carried out as a script, which stops at the first failure."""
+"""The shell without a terminal: lines from a pipe or file are carried out as a script, which stops
+at the first failure.
+"""
 
 from __future__ import annotations
 
@@ -34,12 +36,14 @@ async def run_script(shell: ShellContext, descriptor: int) -> None:
 
 
 async def read_lines(descriptor: int) -> AsyncIterator[str]:
-    """Give the lines of a pipe, socket or file, without their ends, each as soon as it is there; the last needs no end.
+    """Give the lines of a pipe, socket or file, without their ends, each as soon as it is there;
+    the last needs no end.
 
     Raises:
         WrongUsage: A line has no end for a megabyte.
 
-    The descriptor is neither made non-blocking (others may share it) nor read in a thread (which could not be stopped).
+    The descriptor is neither made non-blocking (others may share it) nor read in a thread (which
+    could not be stopped).
     """
     held = b""
     while chunk := await _read(descriptor):

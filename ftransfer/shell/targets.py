@@ -1,4 +1,6 @@
-"""Where a file goes in the share, by the rule of cp: under the name that is given, or into the folder that has it."""
+"""Where a file goes in the share, by the rule of cp: under the name that is given, or into the
+folder that has it.
+"""
 
 from __future__ import annotations
 
@@ -22,19 +24,25 @@ async def check_folder(client: Describes, typed: str) -> None:
     """Refuse to put several files into what is no folder of the share.
 
     Args:
-        typed: Its name; one that ends in a slash is checked by the server, which may let us put and not look.
+        typed: Its name; one that ends in a slash is checked by the server, which may let us put and
+            not look.
 
     Raises:
         NotFound, NotAFolder, and what else stat raises.
     """
     if not typed.endswith("/") and (await client.stat(typed)).kind != FOLDER:
-        raise NotAFolder(f"{escape(typed)}: is a file in the share, and several files need a folder", name=typed)
+        raise NotAFolder(
+            f"{escape(typed)}: is a file in the share, and several files need a folder", name=typed
+        )
 
 
-async def into_folder_if_one(client: Describes, store: Callable[[str], Awaitable[T]], name: str, last: str) -> T:
+async def into_folder_if_one(
+    client: Describes, store: Callable[[str], Awaitable[T]], name: str, last: str
+) -> T:
     """Store something as `name`; if a folder has that name, as `last` in it.
 
-    The server is asked about the name only after it has refused, so that what is usual costs no round trip.
+    The server is asked about the name only after it has refused, so that what is usual costs no
+    round trip.
     """
     try:
         return await store(name)

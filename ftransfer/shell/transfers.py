@@ -20,7 +20,9 @@ Flags = frozenset[str]
 
 async def get(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> None:
     """Receive what is named, into the local folder or where the last word says."""
-    operands = await asyncio.to_thread(get_operands, arguments, lambda typed: look(shell.here(typed)))
+    operands = await asyncio.to_thread(
+        get_operands, arguments, lambda typed: look(shell.here(typed))
+    )
     dest = _local_dest(shell, operands.dest)
     attempts = Attempts(len(operands.sources), lambda _, error: shell.console.error(error))
     for typed in operands.sources:
@@ -61,7 +63,9 @@ async def _show(shell: ShellContext, name: SafeName) -> None:
 
 async def put(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> None:
     """Send what is named, into the current folder of the share or where the last word says."""
-    operands = await asyncio.to_thread(put_operands, arguments, lambda typed: look(shell.here(typed)), recursive="r" in flags)
+    operands = await asyncio.to_thread(
+        put_operands, arguments, lambda typed: look(shell.here(typed)), recursive="r" in flags
+    )
     if operands.is_into and "r" not in flags:
         async with shell.line.use() as client:
             await check_folder(client, _folder_typed(shell, operands.dest))
@@ -71,7 +75,9 @@ async def put(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> No
             try:
                 await _put_one(shell, shell.here(typed), operands, flags)
             except FileNotFoundError as error:
-                raise FileNotFoundError(error.errno, error.strerror, typed) from error  # as it was typed
+                raise FileNotFoundError(
+                    error.errno, error.strerror, typed
+                ) from error  # as it was typed
     attempts.finish()
 
 
@@ -98,7 +104,9 @@ async def _put_one(shell: ShellContext, file: Path, operands: Operands, flags: F
 
 
 def remote_target(shell: ShellContext, typed: str, file_name: str) -> SafeName:
-    """Give the name that a file is put under: what is typed, or below it if it can only be a folder."""
+    """Give the name that a file is put under: what is typed, or below it if it can only be a
+    folder.
+    """
     if typed.endswith("/") or typed.rpartition("/")[2] in ("", ".", ".."):
         typed = f"{typed.rstrip('/') or '/'}/{file_name}"
     return shell.remote(typed)

@@ -50,6 +50,7 @@ class _Told:
 
     def finish(self, report: TreeReport, verb: str) -> None:
         self._shell.console.line(tree_line(report, verb))
-        # A name may have failed in one attempt and not in the next: only the report knows what has come of all of them.
+        # A name may have failed in one attempt and not in the next: only the report knows what has
+        # come of all of them.
         if not report.is_complete and self._error is not None:
             raise SomeFailed(report.failed, self._error, left_out=report.left_out + report.kept)

@@ -1,7 +1,8 @@
 """The store that is a dictionary: for tests and demonstrations.
 
-It keeps the promises of base.Store as a folder on disk does, save that nothing survives it and that there are no links to follow.
-Everything happens at once on the event loop, so there are no races inside it.
+It keeps the promises of base.Store as a folder on disk does, save that nothing survives it and that
+there are no links to follow. Everything happens at once on the event loop, so there are no races
+inside it.
 """
 
 from __future__ import annotations
@@ -62,7 +63,9 @@ _serials = itertools.count(1)
 
 @dataclass(slots=True)
 class _Node:
-    """One version of a file, a folder or a link. What a name has is replaced as a whole, so an open one stays as it is."""
+    """One version of a file, a folder or a link. What a name has is replaced as a whole, so an open
+    one stays as it is.
+    """
 
     kind: str
     mtime_ns: int
@@ -72,8 +75,14 @@ class _Node:
     serial: int = field(default_factory=lambda: next(_serials))
 
     def entry(self, name: SafeName, *, identity: bool = True) -> Entry:
-        word = f"{self.serial}-{len(self.data)}-{self.mtime_ns}" if identity and self.kind != LINK else ""
-        return Entry(str(name), self.kind, len(self.data), self.mtime_ns, self.mode, word, self.target)
+        word = (
+            f"{self.serial}-{len(self.data)}-{self.mtime_ns}"
+            if identity and self.kind != LINK
+            else ""
+        )
+        return Entry(
+            str(name), self.kind, len(self.data), self.mtime_ns, self.mode, word, self.target
+        )
 
 
 @dataclass(slots=True)
@@ -95,7 +104,9 @@ class MemoryStore:
 
     durable = False
 
-    def __init__(self, *, capacity_bytes: int = _FREE_BYTES, now_ns: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self, *, capacity_bytes: int = _FREE_BYTES, now_ns: Callable[[], int] = time.time_ns
+    ) -> None:
         self.now_ns = now_ns
         self._capacity_bytes = capacity_bytes
         self._nodes: dict[SafeName, _Node] = {ROOT: _Node(FOLDER, now_ns(), 0o755)}
@@ -119,7 +130,13 @@ class MemoryStore:
         return self._node(name).entry(name)
 
     async def scan(
-        self, folder: SafeName, *, recursive: bool = False, links: bool = False, others: bool = False, within: Range = WHOLE
+        self,
+        folder: SafeName,
+        *,
+        recursive: bool = False,
+        links: bool = False,
+        others: bool = False,
+        within: Range = WHOLE,
     ) -> AsyncGenerator[Sequence[Entry], None]:
         self._folder(folder)
         entries = self._below(folder, recursive=recursive, links=links)
@@ -129,12 +146,15 @@ class MemoryStore:
             entries = (
                 entry
                 for entry in entries
-                if sort_key(entry.name[cut:]) > after and (not until or sort_key(entry.name[cut:]) <= until)
+                if sort_key(entry.name[cut:]) > after
+                and (not until or sort_key(entry.name[cut:]) <= until)
             )
         while batch := [*itertools.islice(entries, _BATCH)]:
             yield batch
 
-    async def lines(self, folder: SafeName, *, links: bool = False, others: bool = False) -> AsyncGenerator[Sequence[str], None]:
+    async def lines(
+        self, folder: SafeName, *, links: bool = False, others: bool = False
+    ) -> AsyncGenerator[Sequence[str], None]:
         async for batch in self.scan(folder, recursive=True, links=links):
             yield lines_of(batch, folder)
 
@@ -151,7 +171,9 @@ class MemoryStore:
     def _is_hidden(self, name: SafeName, depth: int) -> bool:
         """Whether a name, or a folder that it is in below the first `depth` parts, is hidden."""
         hides = self._hides
-        return hides is not None and any(hides("/".join(name.parts[:end])) for end in range(depth + 1, len(name.parts) + 1))
+        return hides is not None and any(
+            hides("/".join(name.parts[:end])) for end in range(depth + 1, len(name.parts) + 1)
+        )
 
     async def open_read(self, name: SafeName, *, whole_bytes: int = 0) -> MemoryReader:
         return MemoryReader(self, name, self._file(name))
@@ -159,7 +181,11 @@ class MemoryStore:
     async def open_write(self, name: SafeName, announced: UploadSpec) -> MemoryWriter:
         self.refuse(name, announced)
         self._folder(name.parent)
-        kept, restarted, key = _Kept(bytearray(), announced.size, self.now_ns()), False, (announced.owner, name, announced.source)
+        kept, restarted, key = (
+            _Kept(bytearray(), announced.size, self.now_ns()),
+            False,
+            (announced.owner, name, announced.source),
+        )
         if announced.source:
             older = self._writers.get(key)
             if older is not None:
@@ -181,14 +207,22 @@ class MemoryStore:
         return writer
 
     def refuse(self, name: SafeName, announced: UploadSpec) -> None:
-        """Raise if what has the name may not be replaced. Raises NotAFile, AlreadyThere, ChangedMeanwhile."""
+        """Raise if what has the name may not be replaced. Raises NotAFile, AlreadyThere,
+        ChangedMeanwhile.
+        """
         node = self._nodes.get(name)
         if node is not None and node.kind == FOLDER:
-            raise NotAFile(f"{_shown(name)}: is a folder, and a file cannot take its place", name=str(name))
+            raise NotAFile(
+                f"{_shown(name)}: is a folder, and a file cannot take its place", name=str(name)
+            )
         if node is not None and announced.if_absent:
             raise AlreadyThere(f"{_shown(name)}: something has that name already", name=str(name))
-        if announced.replaces is not None and (node is None or node.entry(name).identity != announced.replaces.identity):
-            raise ChangedMeanwhile(f"{_shown(name)}: was changed meanwhile; get it, then decide", name=str(name))
+        if announced.replaces is not None and (
+            node is None or node.entry(name).identity != announced.replaces.identity
+        ):
+            raise ChangedMeanwhile(
+                f"{_shown(name)}: was changed meanwhile; get it, then decide", name=str(name)
+            )
 
     def publish(self, name: SafeName, announced: UploadSpec, data: bytes) -> Entry:
         """Put content under a name."""
@@ -210,7 +244,11 @@ class MemoryStore:
             self._kept[key] = kept
 
     async def find_partial(self, name: SafeName, owner: str) -> Partial | None:
-        found = [partial for partial in self._dead_partials() if (partial.name, partial.owner) == (str(name), owner)]
+        found = [
+            partial
+            for partial in self._dead_partials()
+            if (partial.name, partial.owner) == (str(name), owner)
+        ]
         return found[-1] if found else None
 
     async def partials(self) -> Sequence[Partial]:
@@ -218,7 +256,10 @@ class MemoryStore:
         return sorted([*self._dead_partials(), *live], key=lambda partial: partial.mtime_ns)
 
     def _dead_partials(self) -> Sequence[Partial]:
-        return sorted((_partial_of(key, kept) for key, kept in self._kept.items()), key=lambda partial: partial.mtime_ns)
+        return sorted(
+            (_partial_of(key, kept) for key, kept in self._kept.items()),
+            key=lambda partial: partial.mtime_ns,
+        )
 
     async def clear_partials(self, keep: Callable[[Partial], bool]) -> Sequence[Partial]:
         unwanted = [partial for partial in self._dead_partials() if not keep(partial)]
@@ -226,7 +267,9 @@ class MemoryStore:
             del self._kept[(partial.owner, parse_name(partial.name), partial.source)]
         return unwanted
 
-    async def read_small(self, names: Sequence[SafeName], room_bytes: int) -> Sequence[SmallFile | Entry | FtransferError]:
+    async def read_small(
+        self, names: Sequence[SafeName], room_bytes: int
+    ) -> Sequence[SmallFile | Entry | FtransferError]:
         items: _Items = []
         left = room_bytes
         for name in names:
@@ -242,7 +285,11 @@ class MemoryStore:
                 break
             left -= len(node.data)
             digest = digest_of(node.data) if node.kind == FILE else ""
-            items.append(SmallFile(str(name), node.kind, node.mtime_ns, node.mode, node.data, digest, node.target))
+            items.append(
+                SmallFile(
+                    str(name), node.kind, node.mtime_ns, node.mode, node.data, digest, node.target
+                )
+            )
         return items
 
     async def read_tree(
@@ -275,10 +322,17 @@ class MemoryStore:
             raise NameRefused(f"{_shown(name)}: this store has no links", name=file.name)
         data = bytes(file.data)
         if digest_of(data) != file.digest:
-            message = f"{_shown(name)}: the content that came is not the content that was sent; send it again"
-            raise DigestMismatch(message, name=file.name, expected=file.digest, actual=digest_of(data))
+            message = (
+                f"{_shown(name)}: the content that came is not the content that was sent; send it"
+                " again"
+            )
+            raise DigestMismatch(
+                message, name=file.name, expected=file.digest, actual=digest_of(data)
+            )
         self._make_folders(name.parent)
-        self.publish(name, UploadSpec(mtime_ns=file.mtime_ns, mode=file.mode, if_absent=file.if_absent), data)
+        self.publish(
+            name, UploadSpec(mtime_ns=file.mtime_ns, mode=file.mode, if_absent=file.if_absent), data
+        )
 
     async def make_folder(self, name: SafeName, *, parents: bool = False) -> None:
         if parents:
@@ -294,18 +348,27 @@ class MemoryStore:
             above = SafeName(name.parts[:depth])
             node = self._nodes.setdefault(above, _Node(FOLDER, self.now_ns(), 0o755))
             if node.kind != FOLDER:
-                raise NotAFolder(f"{_shown(name)}: a part of the name is a file, not a folder", name=str(name))
+                raise NotAFolder(
+                    f"{_shown(name)}: a part of the name is a file, not a folder", name=str(name)
+                )
 
-    async def set_attributes(self, name: SafeName, *, mtime_ns: int | None = None, mode: int | None = None) -> None:
+    async def set_attributes(
+        self, name: SafeName, *, mtime_ns: int | None = None, mode: int | None = None
+    ) -> None:
         if name.is_root:
-            raise NameRefused("/: the attributes of the root of the share cannot be changed; its owner does that on the machine")
+            raise NameRefused(
+                "/: the attributes of the root of the share cannot be changed; its owner does that"
+                " on the machine"
+            )
         node = self._node(name)
         if mtime_ns is not None:
             node.mtime_ns = mtime_ns
         if mode is not None:
             node.mode = _mode_of(node.kind, mode)
 
-    async def rename(self, old: SafeName, new: SafeName, *, replace: bool = False, over: bool = False) -> None:
+    async def rename(
+        self, old: SafeName, new: SafeName, *, replace: bool = False, over: bool = False
+    ) -> None:
         if old.is_root or new.is_root:
             raise NameRefused("/: the root of the share cannot be moved or replaced")
         if new != old and new.is_within(old):
@@ -325,11 +388,18 @@ class MemoryStore:
             if not replace:
                 raise AlreadyThere(f"{_shown(new)}: something has that name already", name=str(new))
             if there.kind == FOLDER and node.kind != FOLDER:
-                raise NotAFile(f"{_shown(new)}: is a folder, and a file cannot take its place", name=str(new))
+                raise NotAFile(
+                    f"{_shown(new)}: is a folder, and a file cannot take its place", name=str(new)
+                )
             if there.kind != FOLDER and node.kind == FOLDER:
-                raise NotAFolder(f"{_shown(new)}: is a file, and a folder cannot take its place", name=str(new))
+                raise NotAFolder(
+                    f"{_shown(new)}: is a file, and a folder cannot take its place", name=str(new)
+                )
             if new != old and self._has_content(new):
-                raise FolderNotEmpty(f"{_shown(new)}: is a folder with content, which nothing can take the place of", name=str(new))
+                raise FolderNotEmpty(
+                    f"{_shown(new)}: is a folder with content, which nothing can take the place of",
+                    name=str(new),
+                )
         for name in [name for name in self._nodes if name.is_within(old)]:
             self._nodes[SafeName(new.parts + name.parts[len(old.parts) :])] = self._nodes.pop(name)
 
@@ -341,23 +411,38 @@ class MemoryStore:
             raise FolderNotEmpty(f"{_shown(name)}: {NOT_EMPTY}", name=str(name))
         within = [below for below in self._nodes if below.is_within(name)]
         hidden = [below for below in within if self._is_hidden(below, len(name.parts))]
-        gone = [below for below in within if not any(kept.is_within(below) for kept in hidden) and below not in hidden]
+        gone = [
+            below
+            for below in within
+            if not any(kept.is_within(below) for kept in hidden) and below not in hidden
+        ]
         for below in gone:
             del self._nodes[below]
         if hidden:
-            raise FolderNotEmpty(f"{_shown(name)}: holds hidden files, which stay; all else in it is removed", name=str(name))
+            raise FolderNotEmpty(
+                f"{_shown(name)}: holds hidden files, which stay; all else in it is removed",
+                name=str(name),
+            )
         return len(gone)
 
     async def usage(self, folder: SafeName = ROOT) -> Usage:
-        sizes = [len(node.data) for name, node in self._nodes.items() if name != folder and name.is_within(folder)]
+        sizes = [
+            len(node.data)
+            for name, node in self._nodes.items()
+            if name != folder and name.is_within(folder)
+        ]
         if folder.is_root:
             sizes += [len(kept.data) for kept in self._kept.values()]
             sizes += [writer.offset for writer in self._open]
         return sum(map(usage_of, sizes), Usage())
 
     async def space(self) -> Space:
-        used = sum(len(node.data) for node in self._nodes.values()) + sum(len(kept.data) for kept in self._kept.values())
-        return Space(max(0, self._capacity_bytes - used - sum(writer.offset for writer in self._open)))
+        used = sum(len(node.data) for node in self._nodes.values()) + sum(
+            len(kept.data) for kept in self._kept.values()
+        )
+        return Space(
+            max(0, self._capacity_bytes - used - sum(writer.offset for writer in self._open))
+        )
 
     async def close(self) -> None:
         for writer in [*self._open]:
@@ -406,7 +491,10 @@ class MemoryReader:
     async def check(self) -> None:
         """See base.Reader.check. A node's content never changes, but its mtime can be set."""
         if self._opened().mtime_ns != self.entry.mtime_ns:
-            raise SourceChanged(f"{_shown(self._name)}: changed while it was being sent; get it again", name=self.entry.name)
+            raise SourceChanged(
+                f"{_shown(self._name)}: changed while it was being sent; get it again",
+                name=self.entry.name,
+            )
 
     def read_blocking(self, offset: int, view: memoryview) -> int:
         data = self._opened().data[offset : offset + len(view)]
@@ -431,7 +519,14 @@ class MemoryWriter:
     supports_threads = False
     takes_parts = False
 
-    def __init__(self, store: MemoryStore, name: SafeName, announced: UploadSpec, content: _Kept, restarted: bool) -> None:
+    def __init__(
+        self,
+        store: MemoryStore,
+        name: SafeName,
+        announced: UploadSpec,
+        content: _Kept,
+        restarted: bool,
+    ) -> None:
         self.name = name
         self.announced = announced
         self.content = content
@@ -460,7 +555,9 @@ class MemoryWriter:
         size = self.announced.size
         if size is not None and self.offset + len(data) > size:
             message = f"{_shown(self.name)}: {size} bytes were announced and more came"
-            raise Truncated(message, name=str(self.name), expected=size, actual=self.offset + len(data))
+            raise Truncated(
+                message, name=str(self.name), expected=size, actual=self.offset + len(data)
+            )
         self.content.data += data
         self.offset += len(data)
 
@@ -473,8 +570,13 @@ class MemoryWriter:
     async def commit(self, digest: Digest) -> Entry:
         self._refuse_ended()
         if self.announced.size is not None and self.announced.size != self.offset:
-            message = f"{_shown(self.name)}: {self.announced.size} bytes were announced and {self.offset} came"
-            raise Truncated(message, name=str(self.name), expected=self.announced.size, actual=self.offset)
+            message = (
+                f"{_shown(self.name)}: {self.announced.size} bytes were announced and {self.offset}"
+                " came"
+            )
+            raise Truncated(
+                message, name=str(self.name), expected=self.announced.size, actual=self.offset
+            )
         replaced = self._store.has(self.name)
         entry = self._store.publish(self.name, self.announced, bytes(self.content.data))
         self.replaced = replaced
@@ -503,10 +605,15 @@ class MemoryWriter:
             raise self._ended()
 
     def _superseded(self) -> FtransferError:
-        return Superseded(f"{_shown(self.name)}: a newer upload of the same file has taken over", name=str(self.name))
+        return Superseded(
+            f"{_shown(self.name)}: a newer upload of the same file has taken over",
+            name=str(self.name),
+        )
 
     def _over(self) -> FtransferError:
-        return LocalProtocolError(f"{_shown(self.name)}: this upload has ended", name=str(self.name))
+        return LocalProtocolError(
+            f"{_shown(self.name)}: this upload has ended", name=str(self.name)
+        )
 
 
 def _partial_of(key: _Key, kept: _Kept) -> Partial:

@@ -1,7 +1,8 @@
 """OSError -> the errors of the package: the one place where it is translated.
 
-One table maps errno to class and sentence. A sentence has the name as the wire knows it, made safe to print; what the operating
-system says (real paths) goes to the log through `raise ... from`, never to a peer.
+One table maps errno to class and sentence. A sentence has the name as the wire knows it, made safe
+to print; what the operating system says (real paths) goes to the log through `raise ... from`,
+never to a peer.
 """
 
 from __future__ import annotations
@@ -41,7 +42,10 @@ _SENTENCES: dict[int, tuple[type[ShareError], str]] = {
     errno.EFBIG: (DiskFull, "the file system cannot hold a file so large"),
     errno.EISDIR: (NotAFile, IS_FOLDER),
     errno.ENAMETOOLONG: (NameRefused, "the name is too long for the file system"),
-    errno.EXDEV: (StoreFailed, "lies on another file system than the root of the share, where nothing can be moved to"),
+    errno.EXDEV: (
+        StoreFailed,
+        "lies on another file system than the root of the share, where nothing can be moved to",
+    ),
     errno.EEXIST: (AlreadyThere, "something has that name already"),
     errno.ENOTEMPTY: (FolderNotEmpty, NOT_EMPTY),
     errno.EMFILE: (StoreFailed, "too many files are open in this program; try again later"),
@@ -62,20 +66,26 @@ def translate(error: OSError, name: SafeName | str, override: Override | None = 
     """Make the error that a caller meets instead of an OSError. Raise it `from` the original.
 
     Args:
-        override: Another class and sentence for an errno, where the place knows better what it means.
+        override: Another class and sentence for an errno, where the place knows better what it
+            means.
     """
     number = error.errno or 0
     found = override.get(number) if override is not None else None
     if found is None:
         found = _SENTENCES.get(number)
     if found is None:
-        found = StoreFailed, f"the file system refused ({errno.errorcode.get(number, 'no reason given')})"
+        found = (
+            StoreFailed,
+            f"the file system refused ({errno.errorcode.get(number, 'no reason given')})",
+        )
     cls, sentence = found
     return cls(f"{shown(name)}: {sentence}", name=str(name))
 
 
 class translated:
-    """A block in which an OSError becomes the error that a caller may meet. Arguments as for translate."""
+    """A block in which an OSError becomes the error that a caller may meet. Arguments as for
+    translate.
+    """
 
     __slots__ = ("_name", "_override")
 
@@ -86,6 +96,11 @@ class translated:
     def __enter__(self) -> None:
         return None
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if isinstance(error, OSError):
             raise translate(error, self._name, self._override) from error

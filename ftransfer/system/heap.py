@@ -1,7 +1,8 @@
 """Memory that a crowd has left behind goes back to the system.
 
-The C library keeps what has been freed between blocks that are still in use, which after some thousand TLS handshakes is as much as
-the server needs by itself. glibc can be asked to hand such pages back; elsewhere nothing is done.
+The C library keeps what has been freed between blocks that are still in use, which after some
+thousand TLS handshakes is as much as the server needs by itself. glibc can be asked to hand such
+pages back; elsewhere nothing is done.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from ftransfer.system.threads import io_pool, run_job
 # So many sessions are a crowd, and it has gone when no more than this part of it is left.
 _CROWD = 64
 _PART = 4
-# What ends at one moment is freed within it; connections that are being closed may take limits.close_s for that.
+# What ends at one moment is freed within it; connections that are being closed may take
+# limits.close_s for that.
 _PAUSE_S = 2.5
 
 
@@ -42,11 +44,14 @@ class HeapTrimmer:
 
     def _begin(self) -> None:
         self._timer, self._peak = None, 0
-        gc.collect()  # on the loop, since what it frees may belong there; it empties the interpreter's own lists as well
+        # On the loop, since what it frees may belong there; it empties the interpreter's own lists
+        # as well
+        gc.collect()
         self._task = self._loop.create_task(run_job(io_pool(), self._give_back))
 
 
 def _trim() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
-        trim(0)  # in a thread: it takes some milliseconds, for which ctypes lets go of the interpreter
+        # In a thread: it takes some milliseconds, for which ctypes lets go of the interpreter
+        trim(0)

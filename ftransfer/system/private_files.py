@@ -1,4 +1,5 @@
-"""Small files that only their owner may read: keys, known hosts, saved logins. Written whole or not at all, one process at a time.
+"""Small files that only their owner may read: keys, known hosts, saved logins. Written whole or not
+at all, one process at a time.
 
 A leaf; everything here blocks.
 """
@@ -22,8 +23,14 @@ _MAX_SECRET_BYTES = 4096
 def state_folder() -> Path:
     """Give the folder of this user in which state is kept; it need not be there yet."""
     if sys.platform == "linux":
-        # As platformdirs does, whose import takes longer than all else that a client needs to trust a server on this machine.
-        return Path(os.environ.get("XDG_STATE_HOME", "").strip() or os.path.expanduser("~/.local/state")) / "ftransfer"
+        # As platformdirs does, whose import takes longer than all else that a client needs to trust
+        # a server on this machine.
+        return (
+            Path(
+                os.environ.get("XDG_STATE_HOME", "").strip() or os.path.expanduser("~/.local/state")
+            )
+            / "ftransfer"
+        )
     from platformdirs import user_state_path
 
     return user_state_path("ftransfer")
@@ -48,7 +55,8 @@ def read_private(path: Path) -> str:
 
 
 def check_private(path: str, what: str) -> None:
-    """Look at the modes of a file with secrets that somebody else reads. Nothing is said of one that is not there.
+    """Look at the modes of a file with secrets that somebody else reads. Nothing is said of one
+    that is not there.
 
     Raises:
         BadFile: Others may change it. That they may read it is a warning.
@@ -59,13 +67,19 @@ def check_private(path: str, what: str) -> None:
 
 
 def warn_if_readable(path: str, what: str) -> None:
-    """Warn of a file that everybody may read, or that belongs to somebody else; its group may, as that of a service."""
+    """Warn of a file that everybody may read, or that belongs to somebody else; its group may, as
+    that of a service.
+    """
     found = os.stat(path)
     warning = ""
     if found.st_mode & stat.S_IROTH:
-        warning = f"everybody on this machine may read {what} in it; chmod o-r {path} takes that away"
+        warning = (
+            f"everybody on this machine may read {what} in it; chmod o-r {path} takes that away"
+        )
     elif found.st_uid not in (0, os.geteuid()):
-        warning = f"it belongs to another user (uid {found.st_uid}), who may read and change {what} in it"
+        warning = (
+            f"it belongs to another user (uid {found.st_uid}), who may read and change {what} in it"
+        )
     if warning:
         import logging  # which a command that has nothing to say does without
 
@@ -79,7 +93,8 @@ def _refuse_writable(path: str, found: os.stat_result) -> None:
 
 
 def rewrite(path: Path, text: str) -> None:
-    """As write_private, but a file that is there keeps its mode, owner and group: it may be read by a service.
+    """As write_private, but a file that is there keeps its mode, owner and group: it may be read by
+    a service.
 
     Raises:
         BadFile: It cannot be written; or its owner cannot be kept.
@@ -94,7 +109,8 @@ def rewrite(path: Path, text: str) -> None:
 
 
 def write_private(path: Path, text: str, *, like: os.stat_result | None = None) -> None:
-    """Replace a file in one step, synced; whoever reads it meanwhile sees the old or the new one. The folder is made if need be.
+    """Replace a file in one step, synced; whoever reads it meanwhile sees the old or the new one.
+    The folder is made if need be.
 
     Args:
         like: Whose mode, owner and group the file gets; without it, only its owner may read it.
@@ -106,7 +122,9 @@ def write_private(path: Path, text: str, *, like: os.stat_result | None = None) 
     temp = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        fd = os.open(
+            temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+        )
         try:
             with os.fdopen(fd, "w", encoding="utf-8") as file:
                 file.write(text)
@@ -131,14 +149,16 @@ def _make_like(path: Path, fd: int, like: os.stat_result) -> None:
         except PermissionError as error:
             owner = f"uid {like.st_uid}, gid {like.st_gid}"
             raise BadFile(
-                f"{path}: it cannot be written without changing its owner ({owner}); do it as that user or as root"
+                f"{path}: it cannot be written without changing its owner ({owner}); do it as that"
+                " user or as root"
             ) from error
     os.fchmod(fd, stat.S_IMODE(like.st_mode))
 
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Keep every other process from changing a file that is locked in the same way; the lock is a file beside it.
+    """Keep every other process from changing a file that is locked in the same way; the lock is a
+    file beside it.
 
     Raises:
         BadFile: The lock cannot be made.
@@ -166,10 +186,12 @@ def read_secret(path: str) -> str:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         with os.fdopen(fd, "rb") as file:
             mode = os.fstat(fd).st_mode
-            # Asked of the open file: between a look at its name and its opening, another could take the place. A pipe, as of a
-            # shell's <(command), is nobody else's.
+            # Asked of the open file: between a look at its name and its opening, another could take
+            # the place. A pipe, as of a shell's <(command), is nobody else's.
             if mode & 0o077 and not stat.S_ISFIFO(mode):
-                raise BadFile(f"{path}: others may read this secret; chmod 600 {path} takes that away")
+                raise BadFile(
+                    f"{path}: others may read this secret; chmod 600 {path} takes that away"
+                )
             os.set_blocking(fd, True)
             data = file.read(_MAX_SECRET_BYTES + 1)
     except OSError as error:
@@ -195,5 +217,8 @@ def _line(data: bytes, where: str) -> str:
     except UnicodeDecodeError as error:
         raise BadFile(f"{where}: the secret is not text") from error
     if len(data) > _MAX_SECRET_BYTES or not (text.isprintable() or not text):
-        raise BadFile(f"{where}: the secret must be one line of printable text, of at most {_MAX_SECRET_BYTES} bytes")
+        raise BadFile(
+            f"{where}: the secret must be one line of printable text, of at most"
+            f" {_MAX_SECRET_BYTES} bytes"
+        )
     return text

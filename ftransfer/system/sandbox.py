@@ -1,8 +1,10 @@
-"""A process -> a process that can open nothing but what it was given, for good (Linux: landlock, and no new privileges).
+"""A process -> a process that can open nothing but what it was given, for good (Linux: landlock,
+and no new privileges).
 
-The last line behind names and storage/confined.py: even a fault in those cannot lead outside the share, nor start a program, nor
-connect to another machine. A lock holds for the thread that asks and for all that it starts, so it is to be closed before the first
-thread. What is open stays open. Rules go by what a path leads to now: give the folder of a file that may be replaced.
+The last line behind names and storage/confined.py: even a fault in those cannot lead outside the
+share, nor start a program, nor connect to another machine. A lock holds for the thread that asks
+and for all that it starts, so it is to be closed before the first thread. What is open stays open.
+Rules go by what a path leads to now: give the folder of a file that may be replaced.
 """
 
 from __future__ import annotations
@@ -15,28 +17,69 @@ import sys
 import sysconfig
 from collections.abc import Iterable
 
-# Before ABI 2 nothing could be renamed from one folder to another, by which every upload is published.
+# Before ABI 2 nothing could be renamed from one folder to another, by which every upload is
+# published.
 _MIN_ABI = 2
-_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same numbers on every architecture, alpha excepted
+# The same numbers on every architecture, alpha excepted
+_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = (
+    444,
+    445,
+    446,
+)
 _ASK_VERSION = 1
 _PATH_BENEATH = 1
 _PR_SET_NO_NEW_PRIVS = 38
 
-_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _REMOVE_DIR, _REMOVE_FILE = (1 << bit for bit in range(6))
-_MAKE_CHAR, _MAKE_DIR, _MAKE_REG, _MAKE_SOCK, _MAKE_FIFO, _MAKE_BLOCK, _MAKE_SYM, _REFER = (1 << bit for bit in range(6, 14))
+_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _REMOVE_DIR, _REMOVE_FILE = (
+    1 << bit for bit in range(6)
+)
+_MAKE_CHAR, _MAKE_DIR, _MAKE_REG, _MAKE_SOCK, _MAKE_FIFO, _MAKE_BLOCK, _MAKE_SYM, _REFER = (
+    1 << bit for bit in range(6, 14)
+)
 _TRUNCATE, _IOCTL_DEV = 1 << 14, 1 << 15
-_FILES = {2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}  # all rights to files that are known from an ABI on
+# All rights to files that are known from an ABI on
+_FILES = {
+    2: (1 << 14) - 1,
+    3: (1 << 15) - 1,
+    5: (1 << 16) - 1,
+}
 _READ = _READ_FILE | _READ_DIR
 # No devices, sockets or fifos, and nothing is executed.
-_CHANGE = _READ | _WRITE_FILE | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_REG | _MAKE_SYM | _REFER | _TRUNCATE
+_CHANGE = (
+    _READ
+    | _WRITE_FILE
+    | _REMOVE_DIR
+    | _REMOVE_FILE
+    | _MAKE_DIR
+    | _MAKE_REG
+    | _MAKE_SYM
+    | _REFER
+    | _TRUNCATE
+)
 _OF_A_FILE = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
 _CONNECT_TCP = 1 << 1
 _ABSTRACT_SOCKETS, _SIGNALS = 1, 2
 
-# What the C library opens to find names of hosts, the time of the day, more libraries, and authorities of certificates.
+# What the C library opens to find names of hosts, the time of the day, more libraries, and
+# authorities of certificates.
 _SYSTEM = (
-    *("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache", "/etc/ssl/openssl.cnf"),
-    *("/etc/hosts", "/etc/resolv.conf", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf", "/etc/services"),
+    *(
+        "/lib",
+        "/lib64",
+        "/usr/lib",
+        "/usr/lib64",
+        "/usr/local/lib",
+        "/etc/ld.so.cache",
+        "/etc/ssl/openssl.cnf",
+    ),
+    *(
+        "/etc/hosts",
+        "/etc/resolv.conf",
+        "/etc/nsswitch.conf",
+        "/etc/host.conf",
+        "/etc/gai.conf",
+        "/etc/services",
+    ),
     *("/etc/localtime", "/usr/share/zoneinfo", "/dev/urandom", "/proc/self"),
 )
 _DEVICES = ("/dev/null",)
@@ -60,30 +103,42 @@ def landlock_abi() -> int:
     """Give the version of landlock that this kernel offers to this process; 0 for none."""
     if sys.platform != "linux":
         return 0
-    found = _libc().syscall(ctypes.c_long(_CREATE_RULESET), None, ctypes.c_size_t(0), ctypes.c_uint32(_ASK_VERSION))
+    found = _libc().syscall(
+        ctypes.c_long(_CREATE_RULESET), None, ctypes.c_size_t(0), ctypes.c_uint32(_ASK_VERSION)
+    )
     return max(0, int(found))
 
 
 def lock_in(*, changed: Iterable[str], read: Iterable[str] = ()) -> int:
-    """Give up, for good, all access to files but these; also to run programs, and to connect by TCP.
+    """Give up, for good, all access to files but these; also to run programs, and to connect by
+    TCP.
 
     Args:
-        changed: Folders below which everything may be read and changed, but no device, socket or fifo made.
+        changed: Folders below which everything may be read and changed, but no device, socket or
+            fifo made.
         read: Files and folders to be read. What does not exist is left out, here and above.
 
     Returns:
-        The version of landlock that keeps the lock; 2 does not know of truncation, below 4 it does not keep TCP.
+        The version of landlock that keeps the lock; 2 does not know of truncation, below 4 it does
+        not keep TCP.
 
     Raises:
-        CannotLock: The kernel has no landlock, or refuses; or other threads run, which the lock would not hold.
+        CannotLock: The kernel has no landlock, or refuses; or other threads run, which the lock
+            would not hold.
     """
     abi = landlock_abi()
     if abi < _MIN_ABI:
-        raise CannotLock("this system has no landlock" if abi == 0 else f"this system has landlock {abi}, and {_MIN_ABI} is needed")
+        raise CannotLock(
+            "this system has no landlock"
+            if abi == 0
+            else f"this system has landlock {abi}, and {_MIN_ABI} is needed"
+        )
     if len(os.listdir("/proc/self/task")) != 1:
         raise CannotLock("other threads run already, which the lock would not hold")
     files = _FILES[max(known for known in _FILES if known <= abi)]
-    handled = _Ruleset(files, _CONNECT_TCP if abi >= 4 else 0, _ABSTRACT_SOCKETS | _SIGNALS if abi >= 6 else 0)
+    handled = _Ruleset(
+        files, _CONNECT_TCP if abi >= 4 else 0, _ABSTRACT_SOCKETS | _SIGNALS if abi >= 6 else 0
+    )
     size = ctypes.sizeof(handled) if abi >= 6 else 16 if abi >= 4 else 8
     rules = _call(_CREATE_RULESET, ctypes.byref(handled), ctypes.c_size_t(size), ctypes.c_uint32(0))
     try:
@@ -117,7 +172,13 @@ def _allow(rules: int, path: str, rights: int) -> None:
         if not stat.S_ISDIR(os.fstat(handle).st_mode):
             rights &= _OF_A_FILE
         rule = _Beneath(rights, handle)
-        _call(_ADD_RULE, ctypes.c_int(rules), ctypes.c_int(_PATH_BENEATH), ctypes.byref(rule), ctypes.c_uint32(0))
+        _call(
+            _ADD_RULE,
+            ctypes.c_int(rules),
+            ctypes.c_int(_PATH_BENEATH),
+            ctypes.byref(rule),
+            ctypes.c_uint32(0),
+        )
     finally:
         os.close(handle)
 

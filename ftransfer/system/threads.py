@@ -1,7 +1,7 @@
 """Blocking work in threads: run to its end even when nobody waits for it any more.
 
-A leaf. Cancelling an await does not stop a thread, so a descriptor must not be closed before its job is over: a closed number is
-given out again, and the job would write into another file.
+A leaf. Cancelling an await does not stop a thread, so a descriptor must not be closed before its
+job is over: a closed number is given out again, and the job would write into another file.
 """
 
 from __future__ import annotations
@@ -27,19 +27,23 @@ _choosing = threading.Lock()
 
 
 def io_pool() -> ThreadPoolExecutor:
-    """Give the pool in which bytes are moved between sockets, files and hashers; apart from the pools of storages, so that a slow
-    disk holds up only the transfers that use it."""
+    """Give the pool in which bytes are moved between sockets, files and hashers; apart from the
+    pools of storages, so that a slow disk holds up only the transfers that use it.
+    """
     global _movers
     if _movers is None:
         _movers = ThreadPoolExecutor(_MOVERS, thread_name_prefix="ftransfer-move")
     return _movers
 
 
-async def run_job(executor: ThreadPoolExecutor, job: Callable[[], T], stop: Callable[[], None] | None = None) -> T:
+async def run_job(
+    executor: ThreadPoolExecutor, job: Callable[[], T], stop: Callable[[], None] | None = None
+) -> T:
     """Run a blocking job in a thread and give its result.
 
-    If the await is cancelled, `stop` is called (it should make the job end soon), the job is waited for, and then the cancellation
-    goes on its way: after run_job, however it ends, the job no longer runs.
+    If the await is cancelled, `stop` is called (it should make the job end soon), the job is waited
+    for, and then the cancellation goes on its way: after run_job, however it ends, the job no
+    longer runs.
     """
     future = asyncio.get_running_loop().run_in_executor(executor, job)
     try:
@@ -60,7 +64,8 @@ async def run_job(executor: ThreadPoolExecutor, job: Callable[[], T], stop: Call
 async def stop_task(task: asyncio.Task[Any]) -> None:
     """Cancel a task and wait until it has ended; what it raises is dropped.
 
-    Not `await task`: that cannot tell the end of the task from a cancellation of the caller, who has to hear of his own.
+    Not `await task`: that cannot tell the end of the task from a cancellation of the caller, who
+    has to hear of his own.
     """
     task.cancel()
     await asyncio.wait([task])
@@ -71,8 +76,9 @@ async def stop_task(task: asyncio.Task[Any]) -> None:
 def room(size: int) -> memoryview:
     """Give `size` bytes of memory for content, in which anything may stand.
 
-    Memory that is new each time is got from the system page by page, which costs as much as filling it. So a few rooms are kept,
-    and one is given out again when nobody has a view of it any more. They are mapped: what is not used of one takes no memory.
+    Memory that is new each time is got from the system page by page, which costs as much as filling
+    it. So a few rooms are kept, and one is given out again when nobody has a view of it any more.
+    They are mapped: what is not used of one takes no memory.
     """
     with _choosing:
         for memory in _rooms:
@@ -85,22 +91,27 @@ def room(size: int) -> memoryview:
 
 
 def scratch(size: int) -> memoryview:
-    """Give a buffer of `size` bytes that belongs to this thread until its job ends. One for each thread, not for each transfer:
-    a hundred transfers in sixteen threads need sixteen buffers."""
+    """Give a buffer of `size` bytes that belongs to this thread until its job ends. One for each
+    thread, not for each transfer:
+    a hundred transfers in sixteen threads need sixteen buffers.
+    """
     buffer: bytearray | None = getattr(_scratch, "buffer", None)
     if buffer is None or len(buffer) < size:
         buffer = _scratch.buffer = bytearray(size)
     return memoryview(buffer)[:size]
 
 
-# How long a thread that wants the interpreter waits for one that does not let go of it: ten times less than Python's own 5 ms.
+# How long a thread that wants the interpreter waits for one that does not let go of it: ten times
+# less than Python's own 5 ms.
 _SWITCH_S = 0.0005
 
 
 def switch_often() -> None:
-    """Have the threads of this process, a server's, take turns at the interpreter more often than usual.
+    """Have the threads of this process, a server's, take turns at the interpreter more often than
+    usual.
 
-    A job that moves a file needs the interpreter some twenty times a megabyte. While peers that never pause keep the event loop's
-    thread busy, each of these took 5 ms: 20 such peers made a get of 1 MiB last a second in place of a tenth of it.
+    A job that moves a file needs the interpreter some twenty times a megabyte. While peers that
+    never pause keep the event loop's thread busy, each of these took 5 ms: 20 such peers made a get
+    of 1 MiB last a second in place of a tenth of it.
     """
     sys.setswitchinterval(_SWITCH_S)

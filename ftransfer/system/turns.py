@@ -1,7 +1,8 @@
 """Turns for long work: a few at once, shared fairly between those who want them.
 
-A leaf. Work of unbounded length is cut into steps of at most STEP_S, and each step waits for a turn. So nobody waits longer for a
-turn than it takes to give everybody else one, however much work one of them has.
+A leaf. Work of unbounded length is cut into steps of at most STEP_S, and each step waits for a
+turn. So nobody waits longer for a turn than it takes to give everybody else one, however much work
+one of them has.
 """
 
 from __future__ import annotations
@@ -56,7 +57,9 @@ class Turns:
         may_go: Whether an owner may have a turn now. When that has changed, `look` is to be called.
     """
 
-    def __init__(self, most: int, each: int, may_go: Callable[[str], bool] = lambda owner: True) -> None:
+    def __init__(
+        self, most: int, each: int, may_go: Callable[[str], bool] = lambda owner: True
+    ) -> None:
         self._most = most
         self._each = each
         self._may_go = may_go
@@ -100,7 +103,9 @@ class Turns:
         self.look()
 
     def _has_place(self, owner: str) -> bool:
-        return self.running < self._most and self._running[owner] < self._each and self._may_go(owner)
+        return (
+            self.running < self._most and self._running[owner] < self._each and self._may_go(owner)
+        )
 
     def look(self) -> None:
         """Give the free turns to those who wait, one owner after the other."""

@@ -1,4 +1,6 @@
-"""Contexts of OpenSSL for either end, TLS 1.3 only. What is wrong with a certificate or key file is said here, with its name."""
+"""Contexts of OpenSSL for either end, TLS 1.3 only. What is wrong with a certificate or key file is
+said here, with its name.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +17,14 @@ SYSTEM = "system"  # in place of a file: the authorities that the operating syst
 
 
 class ServerTls:
-    """What a server shows and asks for. `context` is for the next connection; `reload` makes a new one from the same files.
+    """What a server shows and asks for. `context` is for the next connection; `reload` makes a new
+    one from the same files.
 
     Args:
         certificate: PEM file with the certificate and those that lead to its authority.
         key: PEM file with its key, "" if that is in the same file.
-        client_ca: PEM file with the authorities of which clients must have a certificate; "" asks clients for none.
+        client_ca: PEM file with the authorities of which clients must have a certificate; "" asks
+            clients for none.
 
     Raises:
         BadFile: A file is missing, or is not what it should be.
@@ -41,8 +45,10 @@ class ServerTls:
         certificate, key, client_ca = self.files
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
-        context.num_tickets = 0  # sessions are long: to resume one saves nothing, and slots cost each handshake two messages
-        # Our own clients name no protocol. A browser does, and by the one that is chosen it is known before anything is said to it.
+        # Sessions are long: to resume one saves nothing, and slots cost each handshake two messages
+        context.num_tickets = 0
+        # Our own clients name no protocol. A browser does, and by the one that is chosen it is
+        # known before anything is said to it.
         context.set_alpn_protocols([HTTP])
         _load_pair(context, certificate, key)
         if client_ca:
@@ -56,8 +62,9 @@ def client_context(*, ca: str = "", certificate: str = "", key: str = "") -> ssl
     """Make a client's context. Blocking.
 
     Args:
-        ca: SYSTEM or a PEM file: the server's certificate must come from one of these authorities and name the host. "": it is not
-            checked here, and the caller has to compare its fingerprint.
+        ca: SYSTEM or a PEM file: the server's certificate must come from one of these authorities
+            and name the host. "": it is not checked here, and the caller has to compare its
+            fingerprint.
         certificate, key: What the client shows; as for a server.
 
     Raises:
@@ -78,7 +85,8 @@ def client_context(*, ca: str = "", certificate: str = "", key: str = "") -> ssl
 
 
 def authority_of(ca: str) -> str:
-    """Return what stands for the authorities that a client trusts: SYSTEM, or a digest of the file that holds them. Blocking.
+    """Return what stands for the authorities that a client trusts: SYSTEM, or a digest of the file
+    that holds them. Blocking.
 
     Raises:
         BadFile: The file cannot be read.
@@ -130,7 +138,9 @@ def _load_pair(context: ssl.SSLContext, certificate: str, key: str) -> None:
         elif getattr(error, "reason", "") == "KEY_VALUES_MISMATCH":
             why = f"the key does not belong to the certificate in {certificate}"
         else:
-            why = "there is no key in it that can be used; it must be a PEM file" + ("" if key else ", or --key must name one")
+            why = "there is no key in it that can be used; it must be a PEM file" + (
+                "" if key else ", or --key must name one"
+            )
         raise BadFile(f"{key or certificate}: {why}") from error
 
 

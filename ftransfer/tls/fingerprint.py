@@ -10,15 +10,18 @@ _SIZE = 32
 
 
 def fingerprint_of(certificate: bytes) -> str:
-    """Give the fingerprint of a certificate in DER: `SHA256:` and base64 without padding, as OpenSSH writes that of a key."""
+    """Give the fingerprint of a certificate in DER: `SHA256:` and base64 without padding, as
+    OpenSSH writes that of a key.
+    """
     import hashlib  # for a connection over TLS only
 
     return _format(hashlib.sha256(certificate).digest())
 
 
 def parse_fingerprint(text: str) -> str:
-    """Give a fingerprint in its one form. Taken as well: 64 hexadecimal digits, with or without colons between the bytes, as
-    `openssl x509 -fingerprint -sha256` prints them; and base64 with its padding.
+    """Give a fingerprint in its one form. Taken as well: 64 hexadecimal digits, with or without
+    colons between the bytes, as `openssl x509 -fingerprint -sha256` prints them; and base64 with
+    its padding.
 
     Raises:
         ValueError: It is none; the message is one for people.
@@ -28,7 +31,9 @@ def parse_fingerprint(text: str) -> str:
         body = body[len(_PREFIX) :]
     digest = _from_hex(body.replace(":", "")) or _from_base64(body)
     if digest is None:
-        raise ValueError("a fingerprint is SHA256: and 43 characters of base64, or 64 hexadecimal digits")
+        raise ValueError(
+            "a fingerprint is SHA256: and 43 characters of base64, or 64 hexadecimal digits"
+        )
     return _format(digest)
 
 
@@ -46,7 +51,11 @@ def _from_base64(body: str) -> bytes | None:
     except (binascii.Error, ValueError):
         return None
     # The last character has spare bits: another one there would mean the same bytes.
-    return digest if len(digest) == _SIZE and base64.b64encode(digest).decode().rstrip("=") == body else None
+    return (
+        digest
+        if len(digest) == _SIZE and base64.b64encode(digest).decode().rstrip("=") == body
+        else None
+    )
 
 
 def _format(digest: bytes) -> str:

@@ -1,4 +1,6 @@
-"""A server's own key and self-signed certificate, made when they are first needed and kept: what a client pins must not change."""
+"""A server's own key and self-signed certificate, made when they are first needed and kept: what a
+client pins must not change.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +10,14 @@ from pathlib import Path
 from ftransfer.system.private_files import locked, read_private, write_private
 
 _FILE = "server.pem"
-# Clients compare the fingerprint, not the dates. They are far apart, so that nobody meets the end of them.
+# Clients compare the fingerprint, not the dates. They are far apart, so that nobody meets the end
+# of them.
 _LIFETIME = datetime.timedelta(days=365 * 50)
 
 
 def own_identity(folder: Path) -> Path:
-    """Give the file that holds the key and the certificate of this user's servers; it is made if it is not there. Blocking.
+    """Give the file that holds the key and the certificate of this user's servers; it is made if it
+    is not there. Blocking.
 
     One file for both, so that they can never be from two different pairs.
 
@@ -30,7 +34,8 @@ def own_identity(folder: Path) -> Path:
 def make_identity(lifetime: datetime.timedelta = _LIFETIME, name: str = "ftransfer") -> str:
     """Give a new key and a certificate for it, both in PEM.
 
-    P-256, since each TLS 1.3 peer knows it, and a signature with it is 20 times as fast as one with RSA.
+    P-256, since each TLS 1.3 peer knows it, and a signature with it is 20 times as fast as one with
+    RSA.
     """
     # Not at the top: these cost 50 ms, and are needed once.
     from cryptography import x509

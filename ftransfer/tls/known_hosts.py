@@ -1,7 +1,8 @@
 """The keys that servers showed before: a text file with one line for each, `HOST:PORT FINGERPRINT`.
 
-It is what makes a first look lasting: whoever takes the place of a known server later shows another key. A third word,
-`unconfirmed`, marks a key that was seen, and that nobody has compared with what the owner says: no secret is sent to it.
+It is what makes a first look lasting: whoever takes the place of a known server later shows another
+key. A third word, `unconfirmed`, marks a key that was seen, and that nobody has compared with what
+the owner says: no secret is sent to it.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ class KnownHosts:
                 self._write(known | {canonical_address(address): key})
 
     def remember_first(self, address: str, fingerprint: str) -> KnownKey:
-        """Keep a fingerprint that was seen, if none is known; return what is known now: perhaps another, from a moment ago.
+        """Keep a fingerprint that was seen, if none is known; return what is known now: perhaps
+        another, from a moment ago.
 
         Raises:
             BadFile: As remember.
@@ -76,14 +78,22 @@ class KnownHosts:
                 address, text, *mark = words
                 if mark not in ([], [_UNCONFIRMED]):
                     raise ValueError
-                known[canonical_address(address)] = KnownKey(parse_fingerprint(text), is_confirmed=not mark)
+                known[canonical_address(address)] = KnownKey(
+                    parse_fingerprint(text), is_confirmed=not mark
+                )
             except ValueError as error:
                 # Passing over it would be to trust the next key that comes.
-                raise BadFile(f"{self.path}: line {number} is not HOST:PORT FINGERPRINT; mend it or remove it") from error
+                raise BadFile(
+                    f"{self.path}: line {number} is not HOST:PORT FINGERPRINT; mend it or remove it"
+                ) from error
         return known
 
     def _write(self, known: dict[str, KnownKey]) -> None:
-        lines = ["# Servers that ftransfer has trusted, each with the fingerprint of its certificate.\n"]
+        lines = [
+            "# Servers that ftransfer has trusted, each with the fingerprint of its certificate.\n"
+        ]
         for address, key in known.items():
-            lines.append(f"{address} {key.fingerprint}{'' if key.is_confirmed else ' ' + _UNCONFIRMED}\n")
+            lines.append(
+                f"{address} {key.fingerprint}{'' if key.is_confirmed else ' ' + _UNCONFIRMED}\n"
+            )
         write_private(self.path, "".join(lines))

@@ -1,4 +1,6 @@
-"""A folder of a store as a store of its own, with the same handles and rules: its links may lead anywhere in the whole store."""
+"""A folder of a store as a store of its own, with the same handles and rules: its links may lead
+anywhere in the whole store.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ Item = SmallFile | Entry | FtransferError
 
 
 class StoreBelow:
-    """See base.Store. Names are relative to `folder`, in what is asked and in what is given. It is closed with the store itself."""
+    """See base.Store. Names are relative to `folder`, in what is asked and in what is given. It is
+    closed with the store itself.
+    """
 
     def __init__(self, store: Store, folder: SafeName) -> None:
         self.durable = store.durable
@@ -41,14 +45,19 @@ class StoreBelow:
         return name[self._cut :]
 
     def _item(self, item: Item) -> Item:
-        return item if isinstance(item, FtransferError) else item._replace(name=self._relative(item.name))
+        return (
+            item
+            if isinstance(item, FtransferError)
+            else item._replace(name=self._relative(item.name))
+        )
 
     def without_links(self) -> StoreBelow:
         return StoreBelow(self._store.without_links(), self._folder)
 
     def hiding(self, hides: Hides) -> StoreBelow:
         def hides_below(name: str) -> bool:
-            return hides(self._relative(name) if name.startswith(f"{self._folder}/") else name)  # else it is a part of a link
+            # Else it is a part of a link
+            return hides(self._relative(name) if name.startswith(f"{self._folder}/") else name)
 
         return StoreBelow(self._store.hiding(hides_below), self._folder)
 
@@ -59,15 +68,25 @@ class StoreBelow:
         return (await self._store.stat(self._whole(name)))._replace(name=str(name))
 
     async def scan(
-        self, folder: SafeName, *, recursive: bool = False, links: bool = False, others: bool = False, within: Range = WHOLE
+        self,
+        folder: SafeName,
+        *,
+        recursive: bool = False,
+        links: bool = False,
+        others: bool = False,
+        within: Range = WHOLE,
     ) -> AsyncGenerator[Sequence[Entry], None]:
         whole = self._whole(folder)
-        batches = self._store.scan(whole, recursive=recursive, links=links, others=others, within=within)
+        batches = self._store.scan(
+            whole, recursive=recursive, links=links, others=others, within=within
+        )
         async with contextlib.aclosing(batches):
             async for batch in batches:
                 yield [entry._replace(name=self._relative(entry.name)) for entry in batch]
 
-    def lines(self, folder: SafeName, *, links: bool = False, others: bool = False) -> AsyncGenerator[Sequence[str], None]:
+    def lines(
+        self, folder: SafeName, *, links: bool = False, others: bool = False
+    ) -> AsyncGenerator[Sequence[str], None]:
         return self._store.lines(self._whole(folder), links=links, others=others)
 
     async def open_read(self, name: SafeName, *, whole_bytes: int = 0) -> Reader:
@@ -95,7 +114,10 @@ class StoreBelow:
         return await self._store.clear_partials(keep_whole)
 
     async def read_small(self, names: Sequence[SafeName], room_bytes: int) -> Sequence[Item]:
-        return [self._item(item) for item in await self._store.read_small([*map(self._whole, names)], room_bytes)]
+        return [
+            self._item(item)
+            for item in await self._store.read_small([*map(self._whole, names)], room_bytes)
+        ]
 
     async def read_tree(
         self, folder: SafeName, room_bytes: int, max_items: int, *, others: bool = False
@@ -106,15 +128,21 @@ class StoreBelow:
                 yield [self._item(item) for item in group]
 
     async def write_small(self, files: Sequence[SmallFile]) -> Sequence[FtransferError | None]:
-        return await self._store.write_small([file._replace(name=f"{self._folder}/{file.name}") for file in files])
+        return await self._store.write_small(
+            [file._replace(name=f"{self._folder}/{file.name}") for file in files]
+        )
 
     async def make_folder(self, name: SafeName, *, parents: bool = False) -> None:
         await self._store.make_folder(self._whole(name), parents=parents)
 
-    async def set_attributes(self, name: SafeName, *, mtime_ns: int | None = None, mode: int | None = None) -> None:
+    async def set_attributes(
+        self, name: SafeName, *, mtime_ns: int | None = None, mode: int | None = None
+    ) -> None:
         await self._store.set_attributes(self._whole(name), mtime_ns=mtime_ns, mode=mode)
 
-    async def rename(self, old: SafeName, new: SafeName, *, replace: bool = False, over: bool = False) -> None:
+    async def rename(
+        self, old: SafeName, new: SafeName, *, replace: bool = False, over: bool = False
+    ) -> None:
         await self._store.rename(self._whole(old), self._whole(new), replace=replace, over=over)
 
     async def remove(self, name: SafeName, *, recursive: bool = False) -> int:

@@ -1,7 +1,7 @@
 """Which names of a share are hidden from everybody: secrets, and what programs keep for themselves.
 
-Case is ignored, since some file systems ignore it; and a name alone decides: `secret/` hides a file of that name too, since what is
-there must not be told by the answer.
+Case is ignored, since some file systems ignore it; and a name alone decides: `secret/` hides a file
+of that name too, since what is there must not be told by the answer.
 """
 
 from __future__ import annotations
@@ -14,8 +14,32 @@ from ftransfer.names import SafeName
 
 # What nobody means to serve when it lies in a folder that is served.
 SECRETS = (
-    *(".ssh", ".gnupg", ".env*", "*.pem", "id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", "*.kdbx", "*.p12", "*.pfx"),
-    *(".git", ".hg", ".svn", ".aws", ".azure", ".kube", ".docker", ".netrc", ".pgpass", ".npmrc", ".pypirc"),
+    *(
+        ".ssh",
+        ".gnupg",
+        ".env*",
+        "*.pem",
+        "id_rsa",
+        "id_dsa",
+        "id_ecdsa",
+        "id_ed25519",
+        "*.kdbx",
+        "*.p12",
+        "*.pfx",
+    ),
+    *(
+        ".git",
+        ".hg",
+        ".svn",
+        ".aws",
+        ".azure",
+        ".kube",
+        ".docker",
+        ".netrc",
+        ".pgpass",
+        ".npmrc",
+        ".pypirc",
+    ),
     *(".git-credentials", ".htpasswd", ".bash_history", ".zsh_history", ".python_history"),
 )
 _GLOB = re.compile(r"[*?\[\\]")
@@ -25,12 +49,15 @@ Match = Callable[[str, bool], bool]
 
 
 class HiddenNames:
-    """Names that are hidden by patterns (transfer.selection.hidden_names). May be used in any thread.
+    """Names that are hidden by patterns (transfer.selection.hidden_names). May be used in any
+    thread.
 
-    Called with a name, it tells whether that is hidden, given that the folder that it is in is not; `covers` looks at the folders
-    as well. What a pattern hides, a later one with a `!` before it shows, but nothing in a folder that is hidden.
+    Called with a name, it tells whether that is hidden, given that the folder that it is in is not;
+    `covers` looks at the folders as well. What a pattern hides, a later one with a `!` before it
+    shows, but nothing in a folder that is hidden.
 
-    `looks_at_last` is true if the last part of a name alone decides, wherever it is: no pattern has a slash but at its end.
+    `looks_at_last` is true if the last part of a name alone decides, wherever it is: no pattern has
+    a slash but at its end.
     """
 
     def __init__(self, patterns: Sequence[str], match: Match) -> None:
@@ -43,15 +70,21 @@ class HiddenNames:
         self._has_glance = self.looks_at_last and all(map(_is_word, patterns))
         words = [_word_of(pattern) for pattern in patterns if not pattern.startswith(("!", "#"))]
         self._exact = frozenset(word for word in words if not _GLOB.search(word))
-        self._starts = tuple(word[:-1] for word in words if word.endswith("*") and not _GLOB.search(word[:-1]))
-        self._ends = tuple(word[1:] for word in words if word.startswith("*") and not _GLOB.search(word[1:]))
+        self._starts = tuple(
+            word[:-1] for word in words if word.endswith("*") and not _GLOB.search(word[:-1])
+        )
+        self._ends = tuple(
+            word[1:] for word in words if word.startswith("*") and not _GLOB.search(word[1:])
+        )
 
     def __call__(self, name: str) -> bool:
         if not self.looks_at_last:
             with self._lock:
                 return self._match(name.casefold(), True)
         last = name.rpartition("/")[2].casefold()
-        if self._has_glance and not (last in self._exact or last.startswith(self._starts) or last.endswith(self._ends)):
+        if self._has_glance and not (
+            last in self._exact or last.startswith(self._starts) or last.endswith(self._ends)
+        ):
             return False
         return self._match(last, True)
 
@@ -63,7 +96,9 @@ class HiddenNames:
 def _is_word(pattern: str) -> bool:
     """Whether a pattern is a word, with a star at one end at most."""
     word = _word_of(pattern)
-    has_one_end = not (_GLOB.search(word.removeprefix("*")) and _GLOB.search(word.removesuffix("*")))
+    has_one_end = not (
+        _GLOB.search(word.removeprefix("*")) and _GLOB.search(word.removesuffix("*"))
+    )
     return has_one_end or pattern.startswith(("!", "#"))
 
 

@@ -1,4 +1,6 @@
-"""Small files <-> the index of a pack frame, and the outcomes that answer one (docs/protocol.md section 8)."""
+"""Small files <-> the index of a pack frame, and the outcomes that answer one (docs/protocol.md
+section 8).
+"""
 
 from __future__ import annotations
 
@@ -14,11 +16,14 @@ from ftransfer.protocol.replies import take
 from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, SmallFile
 from ftransfer.transfer.records import entry_to_wire
 
-# A file up to this size travels packed; a larger one by itself, with resume, which costs as much as some ten files in a pack.
+# A file up to this size travels packed; a larger one by itself, with resume, which costs as much as
+# some ten files in a pack.
 MAX_PACKED_BYTES = 7 << 19
-# So much content is gathered for a pack: enough that headers cost nothing, little enough to overlap reading with sending.
+# So much content is gathered for a pack: enough that headers cost nothing, little enough to overlap
+# reading with sending.
 PACK_BYTES = MAX_PACKED_BYTES
-# What is gathered for one frame of a batch: a few hundred bytes each in an index, far below its cap even when all are long.
+# What is gathered for one frame of a batch: a few hundred bytes each in an index, far below its cap
+# even when all are long.
 MAX_ITEMS = 512
 
 
@@ -46,7 +51,9 @@ def in_frames(items: Sequence[Item], encode: Callable[[Sequence[Item]], T]) -> I
         yield from in_frames(items[half:], encode)
 
 
-def encode_files(connection: Connection, files: Sequence[SmallFile], prefix: str = "") -> tuple[list[bytes | memoryview], Digest]:
+def encode_files(
+    connection: Connection, files: Sequence[SmallFile], prefix: str = ""
+) -> tuple[list[bytes | memoryview], Digest]:
     """Give the buffers of one pack, with `prefix` before each name, and the digest of its index.
 
     Raises:
@@ -85,16 +92,21 @@ def unpack(
     """
     columns, contents, digest = decode_pack(payload, limits)
     count = len(contents)
-    names, mtimes, modes, digests = (columns.get(key, []) for key in ("name", "mtime_ns", "mode", "digest"))
+    names, mtimes, modes, digests = (
+        columns.get(key, []) for key in ("name", "mtime_ns", "mode", "digest")
+    )
     kinds, targets = columns.get("kind", [FILE] * count), columns.get("target", [""] * count)
     if not len(names) == len(mtimes) == len(modes) == len(digests) == count:
         raise RemoteProtocolError("the index of a pack lacks a list")
-    is_typed = {*map(type, names), *map(type, kinds), *map(type, digests), *map(type, targets)} <= {str}
+    is_typed = {*map(type, names), *map(type, kinds), *map(type, digests), *map(type, targets)} <= {
+        str
+    }
     if not is_typed or not {*map(type, mtimes), *map(type, modes)} <= {int}:
         raise RemoteProtocolError("the index of a pack has a value of the wrong type")
     if not _KINDS.issuperset(kinds):
         raise RemoteProtocolError("the index of a pack has an item of unknown kind")
-    if any(map(LAST_TIME_NS.__lt__, map(abs, mtimes))):  # one odd date must not keep the other files from being stored
+    # One odd date must not keep the other files from being stored
+    if any(map(LAST_TIME_NS.__lt__, map(abs, mtimes))):
         mtimes = list(map(clamp_time, mtimes))
     if rename is not None:
         names = rename(names)
@@ -104,14 +116,19 @@ def unpack(
 def should_prefetch(items: Sequence[object], *, is_local: bool) -> bool:
     """Whether the next group is to be read while this one is sent.
 
-    Not if the peer is on this machine and the files are small: then the processors are busy anyway, and what each file takes is
-    done by the interpreter, whose lock two threads would hand to and fro.
+    Not if the peer is on this machine and the files are small: then the processors are busy anyway,
+    and what each file takes is done by the interpreter, whose lock two threads would hand to and
+    fro.
     """
-    return not is_local or sum(len(item.data) for item in items if isinstance(item, SmallFile)) >= _SMALL_BYTES * len(items)
+    return not is_local or sum(
+        len(item.data) for item in items if isinstance(item, SmallFile)
+    ) >= _SMALL_BYTES * len(items)
 
 
 def receipt_of_pack(count: int, digest: Digest) -> dict[str, Any]:
-    """Give the one outcome of all items of a pack: each was stored as the index says that has this digest."""
+    """Give the one outcome of all items of a pack: each was stored as the index says that has this
+    digest.
+    """
     return {"stored": count, "index": digest}
 
 

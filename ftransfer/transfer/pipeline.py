@@ -10,11 +10,15 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-async def read_ahead(source: AsyncGenerator[T, None], pays: Callable[[T], bool] = lambda _: True) -> AsyncGenerator[T, None]:
-    """Give the items of `source`, one of them made ahead. Close it (contextlib.aclosing) if it is left before the end.
+async def read_ahead(
+    source: AsyncGenerator[T, None], pays: Callable[[T], bool] = lambda _: True
+) -> AsyncGenerator[T, None]:
+    """Give the items of `source`, one of them made ahead. Close it (contextlib.aclosing) if it is
+    left before the end.
 
     Args:
-        pays: Whether the item after this one is to be made while this one is used; else it is made after that.
+        pays: Whether the item after this one is to be made while this one is used; else it is made
+            after that.
     """
 
     async def step() -> T | None:
@@ -39,7 +43,9 @@ async def read_ahead(source: AsyncGenerator[T, None], pays: Callable[[T], bool] 
 
 @contextlib.asynccontextmanager
 async def closing(items: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
-    """Close an iterator, if it can be closed, at the end of the block: what it holds is given back then, however the block ends."""
+    """Close an iterator, if it can be closed, at the end of the block: what it holds is given back
+    then, however the block ends.
+    """
     try:
         yield items
     finally:
@@ -48,9 +54,11 @@ async def closing(items: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
 
 
 class OverlappedStep:
-    """Runs steps in their order while the caller goes on; a step begins when the one before it has ended.
+    """Runs steps in their order while the caller goes on; a step begins when the one before it has
+    ended.
 
-    One is under way and none waits, so that memory stays bounded. `finish` or `settle` it in any case.
+    One is under way and none waits, so that memory stays bounded. `finish` or `settle` it in any
+    case.
     """
 
     def __init__(self) -> None:
@@ -76,7 +84,9 @@ class OverlappedStep:
                 raise
 
     async def settle(self) -> None:
-        """Let the step under way end, whatever becomes of it: what is being published is published whole."""
+        """Let the step under way end, whatever becomes of it: what is being published is published
+        whole.
+        """
         step, self._step = self._step, None
         if step is not None:
             await asyncio.wait([step])

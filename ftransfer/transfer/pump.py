@@ -1,6 +1,8 @@
-"""Content through the channel: reader -> data frames, and data frames -> writer, with the digest on the way.
+"""Content through the channel: reader -> data frames, and data frames -> writer, with the digest on
+the way.
 
-One path for files and sockets that can be used in threads, one for everything else; memory is bounded in both, whatever the size.
+One path for files and sockets that can be used in threads, one for everything else; memory is
+bounded in both, whatever the size.
 """
 
 from __future__ import annotations
@@ -30,7 +32,13 @@ class Outlet(Protocol):
     def moves_files(self) -> bool: ...
     async def send_chunk(self, data: bytes | bytearray | memoryview) -> None: ...
     async def send_file(
-        self, source: Any, offset: int, length: int, feed: FeedAt | None, moved: Moved, proceed: Callable[[], bool]
+        self,
+        source: Any,
+        offset: int,
+        length: int,
+        feed: FeedAt | None,
+        moved: Moved,
+        proceed: Callable[[], bool],
     ) -> None: ...
 
 
@@ -66,12 +74,14 @@ async def send_content(
     moved: Moved,
     proceed: Callable[[], bool] = lambda: True,
 ) -> None:
-    """Send `length` bytes of a file from `offset` as data frames; `digest` hashes them alongside (None: it is known already).
+    """Send `length` bytes of a file from `offset` as data frames; `digest` hashes them alongside
+    (None: it is known already).
 
     `proceed` is asked before each frame; when it says no, the rest is not sent.
 
     Raises:
-        SourceChanged: The file ended early. The stream is in step, and the transfer can be given up with an error frame.
+        SourceChanged: The file ended early. The stream is in step, and the transfer can be given up
+            with an error frame.
     """
     position = offset
 
@@ -83,7 +93,9 @@ async def send_content(
         moved(count)
 
     if outlet.moves_files and reader.supports_threads:
-        await outlet.send_file(reader, offset, length, digest.feed if digest is not None else None, sent, proceed)
+        await outlet.send_file(
+            reader, offset, length, digest.feed if digest is not None else None, sent, proceed
+        )
         return
     while position < offset + length and proceed():
         data = await reader.read(position, min(outlet.block_bytes, offset + length - position))
@@ -100,7 +112,8 @@ async def receive_content(inlet: Inlet, sink: Sink, digest: RunningDigest, moved
 
     Raises:
         Truncated: More came than was announced.
-        DiskFull, QuotaFull, StoreFailed, Superseded: From the sink. The frames that follow are still in the channel.
+        DiskFull, QuotaFull, StoreFailed, Superseded: From the sink. The frames that follow are
+        still in the channel.
     """
 
     def received(count: int) -> None:
@@ -119,8 +132,12 @@ async def receive_content(inlet: Inlet, sink: Sink, digest: RunningDigest, moved
         await _receive_frame(inlet, sink, feed, received)
 
 
-async def _receive_frame(inlet: Inlet, sink: Sink, feed: Callable[[memoryview], None], received: Moved) -> None:
-    """Gather the pieces of one frame into blocks, so that there is one thread hop a block and not one a piece."""
+async def _receive_frame(
+    inlet: Inlet, sink: Sink, feed: Callable[[memoryview], None], received: Moved
+) -> None:
+    """Gather the pieces of one frame into blocks, so that there is one thread hop a block and not
+    one a piece.
+    """
     block = bytearray()
     try:
         async for piece in inlet.payload():
@@ -136,7 +153,9 @@ async def _receive_frame(inlet: Inlet, sink: Sink, feed: Callable[[memoryview], 
         await _store(sink, block, feed, received)
 
 
-async def _store(sink: Sink, block: bytearray, feed: Callable[[memoryview], None], received: Moved) -> None:
+async def _store(
+    sink: Sink, block: bytearray, feed: Callable[[memoryview], None], received: Moved
+) -> None:
     await sink.write(block)
     with memoryview(block) as view:
         feed(view)

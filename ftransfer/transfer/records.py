@@ -1,4 +1,6 @@
-"""What a transfer reports: Progress while it runs, a Receipt when it is done; and entries <-> the JSON objects of the wire."""
+"""What a transfer reports: Progress while it runs, a Receipt when it is done; and entries <-> the
+JSON objects of the wire.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +16,11 @@ from ftransfer.storage.base import FILE, FOLDER, LINK, OTHER, Entry
 class Receipt(NamedTuple):
     """A finished get or put.
 
-    `size` in bytes, `digest` BLAKE3 in hexadecimal, `mtime_ns` in nanoseconds since 1970. `durable` says that it is on disk, `kept`
-    how many bytes an earlier attempt had left, `seconds` how long it took. `restarted` says that what one had left was dropped: the
-    source has changed since, or it did not verify. `path` is the local file, "" for a stream. `replaced` says that
-    something had the name before.
+    `size` in bytes, `digest` BLAKE3 in hexadecimal, `mtime_ns` in nanoseconds since 1970. `durable`
+    says that it is on disk, `kept` how many bytes an earlier attempt had left, `seconds` how long
+    it took. `restarted` says that what one had left was dropped: the source has changed since, or
+    it did not verify. `path` is the local file, "" for a stream. `replaced` says that something had
+    the name before.
     """
 
     name: str
@@ -33,9 +36,11 @@ class Receipt(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """How far a transfer is: `done` of `total` bytes (None: not known), in the phase "transfer", "verify" or "reconnect".
+    """How far a transfer is: `done` of `total` bytes (None: not known), in the phase "transfer",
+    "verify" or "reconnect".
 
-    Of a tree, `files` of `all_files` have been done. With `is_estimate` the totals are of what has been found so far.
+    Of a tree, `files` of `all_files` have been done. With `is_estimate` the totals are of what has
+    been found so far.
     """
 
     name: str
@@ -69,7 +74,8 @@ def entry_to_wire(entry: Entry) -> dict[str, Any]:
 
 
 def entry_from_wire(value: object, below: SafeName) -> Entry:
-    """Read an entry of a listing; a server is not trusted to list only what lies `below` the folder that was asked for.
+    """Read an entry of a listing; a server is not trusted to list only what lies `below` the folder
+    that was asked for.
 
     Raises:
         NameRefused: The name is one that no share can hold.
@@ -82,12 +88,18 @@ def entry_from_wire(value: object, below: SafeName) -> Entry:
         return _other(value, check_told(name), below)
     safe = parse_name(name)
     if not safe.is_within(below) or safe == below:
-        raise RemoteProtocolError("the server lists a name that is not in the folder that was asked for")
+        raise RemoteProtocolError(
+            "the server lists a name that is not in the folder that was asked for"
+        )
     return _entry(value, safe)
 
 
-def entries_from_wire(items: Sequence[object], below: SafeName, *, relative: bool = False) -> list[Entry]:
-    """Read entries of a listing; `relative` gives their names as they are from `below` on. Raises as entry_from_wire."""
+def entries_from_wire(
+    items: Sequence[object], below: SafeName, *, relative: bool = False
+) -> list[Entry]:
+    """Read entries of a listing; `relative` gives their names as they are from `below` on. Raises
+    as entry_from_wire.
+    """
     cut = len(str(below)) + 1 if relative and not below.is_root else 0
     checked = {str(below)}  # folders, each spelled as it should be
     entries = []
@@ -102,11 +114,18 @@ def entries_from_wire(items: Sequence[object], below: SafeName, *, relative: boo
 
 
 def _plain_entry(value: dict[str, Any], checked: Container[str], cut: int) -> Entry | None:
-    """Read the entry of a file in a folder that has been checked; None if it has to be read with care. A listing may be long."""
+    """Read the entry of a file in a folder that has been checked; None if it has to be read with
+    care. A listing may be long.
+    """
     get = value.get
     name, size, mtime_ns, mode = get("name"), get("size"), get("mtime_ns"), get("mode")
     # Five keys are these four and the kind, if all of them are there.
-    if not (type(name) is str and type(size) is type(mtime_ns) is type(mode) is int and get("kind") == FILE and len(value) == 5):
+    if not (
+        type(name) is str
+        and type(size) is type(mtime_ns) is type(mode) is int
+        and get("kind") == FILE
+        and len(value) == 5
+    ):
         return None
     folder, _, last = name.rpartition("/")
     if folder not in checked or not is_plain_part(last) or len(name) > PLAIN_NAME_LENGTH:
@@ -118,7 +137,9 @@ def _plain_entry(value: dict[str, Any], checked: Container[str], cut: int) -> En
 
 def _other(value: Mapping[str, Any], name: str, below: SafeName) -> Entry:
     if not below.is_root and not name.startswith(f"{below}/"):
-        raise RemoteProtocolError("the server lists a name that is not in the folder that was asked for")
+        raise RemoteProtocolError(
+            "the server lists a name that is not in the folder that was asked for"
+        )
     return Entry(name, OTHER, 0, 0, 0, why=take(value, "why", str, ""))
 
 
@@ -134,7 +155,9 @@ def described_from_wire(value: Mapping[str, Any], name: SafeName) -> Entry:
 
 
 def _within_file(size: int) -> int:
-    """Return a size that a file can have: one odd number in a listing must not make the rest of it useless."""
+    """Return a size that a file can have: one odd number in a listing must not make the rest of it
+    useless.
+    """
     return min(max(0, size), 2**63 - 1)
 
 

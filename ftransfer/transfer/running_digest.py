@@ -1,7 +1,8 @@
-"""The digest of a file that is still moving: fed with bytes as they pass, or catching up by reading them back.
+"""The digest of a file that is still moving: fed with bytes as they pass, or catching up by reading
+them back.
 
-Resume starts to move new bytes at once because of this: the part that is already there is hashed alongside, in a job of its own,
-until it has caught up with the bytes that come in.
+Resume starts to move new bytes at once because of this: the part that is already there is hashed
+alongside, in a job of its own, until it has caught up with the bytes that come in.
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ class Content(Protocol):
 class RunningDigest:
     """The digest of `content` from byte `start` on.
 
-    `feed` takes bytes as they pass, in any thread, and ignores those that have been hashed, or are ahead of what has been; `follow`
-    starts a task that hashes what was missed as far as `allow` has been told; `finish` completes both. Close it in any case.
+    `feed` takes bytes as they pass, in any thread, and ignores those that have been hashed, or are
+    ahead of what has been; `follow` starts a task that hashes what was missed as far as `allow` has
+    been told; `finish` completes both. Close it in any case.
     """
 
     def __init__(self, content: Content, start: int = 0) -> None:
@@ -54,7 +56,9 @@ class RunningDigest:
         return self._start + self._hasher.size
 
     def feed(self, offset: int, data: bytes | bytearray | memoryview) -> None:
-        """Hash bytes that are at `offset` of the content, if they are the next ones; else they are read back later."""
+        """Hash bytes that are at `offset` of the content, if they are the next ones; else they are
+        read back later.
+        """
         if self._lock.acquire(blocking=False):
             try:
                 known = self.position - offset
@@ -129,7 +133,9 @@ class RunningDigest:
             view = scratch(_BLOCK)
             stop_at = min(end, self.position + STEP_BYTES)
             while self.position < stop_at and not (self._stopped or step.is_over):
-                count = self._content.read_blocking(self.position, view[: min(_BLOCK, stop_at - self.position)])
+                count = self._content.read_blocking(
+                    self.position, view[: min(_BLOCK, stop_at - self.position)]
+                )
                 if count == 0:
                     return False
                 self._hasher.update(view[:count])
@@ -143,7 +149,8 @@ class RunningDigest:
 
 
 async def confirm(reader: Reader, start: int, end: int, digest: Digest) -> None:
-    """Make sure that what was read of a file is what it holds. A log that has only grown meanwhile is no other file up to there.
+    """Make sure that what was read of a file is what it holds. A log that has only grown meanwhile
+    is no other file up to there.
 
     Args:
         start, end: The range that was read, in bytes.
@@ -164,7 +171,9 @@ async def confirm(reader: Reader, start: int, end: int, digest: Digest) -> None:
 
 
 async def digest_in_store(store: Store, name: SafeName) -> Digest:
-    """Give the digest of a file in a store. Raises as Store.open_read, and SourceChanged if it changes meanwhile."""
+    """Give the digest of a file in a store. Raises as Store.open_read, and SourceChanged if it
+    changes meanwhile.
+    """
     reader = await store.open_read(name)
     digest = RunningDigest(reader)
     try:

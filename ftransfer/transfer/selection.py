@@ -22,8 +22,9 @@ def everything(name: str, is_folder: bool) -> bool:
 def selection(include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Wanted:
     """Give the test for names by patterns.
 
-    What an exclude matches is out, unless an include matches it too. With includes alone, only files that match one are in, and
-    the folders on the way to them. Patterns are those of a .gitignore, relative to the root of the tree.
+    What an exclude matches is out, unless an include matches it too. With includes alone, only
+    files that match one are in, and the folders on the way to them. Patterns are those of a
+    .gitignore, relative to the root of the tree.
 
     Raises:
         ValueError: A pattern says nothing.
@@ -60,19 +61,26 @@ class _Rule(NamedTuple):
 
 
 class IgnoreRules:
-    """The lines of a .gitignore, read as git does (gitignore(5)): the last one that matches counts, and what is in a folder that
-    matches goes with it, whatever stands behind."""
+    """The lines of a .gitignore, read as git does (gitignore(5)): the last one that matches counts,
+    and what is in a folder that matches goes with it, whatever stands behind.
+    """
 
     def __init__(self, lines: Sequence[str]) -> None:
         self._rules = [rule for line in lines if (rule := _rule_of(line)) is not None]
         self._rules.reverse()
-        self._folder, self._is_folder_matched = "", False  # the last that was asked about: names mostly come folder by folder
+        # The last that was asked about: names mostly come folder by folder
+        self._folder, self._is_folder_matched = (
+            "",
+            False,
+        )
 
     def match(self, name: str, is_folder: bool) -> bool:
         name = _as_bytes(name)
         folder = name.rpartition("/")[0]
         if folder != self._folder:
-            self._is_folder_matched = any(self._match_alone(above, True) for above in _folders_down_to(folder))
+            self._is_folder_matched = any(
+                self._match_alone(above, True) for above in _folders_down_to(folder)
+            )
             self._folder = folder
         return self._is_folder_matched or self._match_alone(name, is_folder)
 
@@ -123,7 +131,9 @@ def is_glob(name: str) -> bool:
 
 
 def split_glob(pattern: str) -> tuple[str, str]:
-    """Give the folder that a pattern is below, and the pattern relative to it: "a/b/*.csv" -> ("a/b", "*.csv")."""
+    """Give the folder that a pattern is below, and the pattern relative to it: "a/b/*.csv" ->
+    ("a/b", "*.csv").
+    """
     parts = pattern.split("/")
     fixed = 0
     while fixed < len(parts) - 1 and not is_glob(parts[fixed]):

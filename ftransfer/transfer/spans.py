@@ -1,7 +1,9 @@
-"""A recursive listing in runs of a thousand entries, each with a digest: what two trees have in common is found without naming it.
+"""A recursive listing in runs of a thousand entries, each with a digest: what two trees have in
+common is found without naming it.
 
-Pure. One side makes a span of each batch of its lines (storage.base.line_of); the other cuts its own at the same names, and has to
-list only the ranges in which the digests differ. Neither holds more than a few batches.
+Pure. One side makes a span of each batch of its lines (storage.base.line_of); the other cuts its
+own at the same names, and has to list only the ranges in which the digests differ. Neither holds
+more than a few batches.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ MAX_ENTRIES = 65536
 
 
 class Span(NamedTuple):
-    """A run of so many `entries`, the last of them named `until`; `digest` is that of their lines, "" if none can be given."""
+    """A run of so many `entries`, the last of them named `until`; `digest` is that of their lines,
+    "" if none can be given.
+    """
 
     until: str
     entries: int
@@ -33,7 +37,8 @@ class Span(NamedTuple):
 def span_of(lines: Sequence[str]) -> Span:
     """Give the span of lines, of which there must be one at least."""
     text = "".join(lines)
-    # Nobody knows what is in a folder that cannot be read: its line has nothing between the two NULs, and is like no other.
+    # Nobody knows what is in a folder that cannot be read: its line has nothing between the two
+    # NULs, and is like no other.
     digest = "" if "\0\0" in text else digest_of(text.encode("utf-8", "surrogateescape"))
     return Span(_name_of(lines[-1]), len(lines), digest)
 
@@ -41,8 +46,9 @@ def span_of(lines: Sequence[str]) -> Span:
 class Differences(NamedTuple):
     """What a comparison by spans has found.
 
-    `ranges` differ; they are in order, and apart from each other. `same` entries are in none of them, alike on both sides. `told`
-    is false if the other side has nothing at all. `entries` is how many entries the other side has announced for each range.
+    `ranges` differ; they are in order, and apart from each other. `same` entries are in none of
+    them, alike on both sides. `told` is false if the other side has nothing at all. `entries` is
+    how many entries the other side has announced for each range.
     """
 
     ranges: Sequence[Range]
@@ -51,8 +57,11 @@ class Differences(NamedTuple):
     entries: Sequence[int] = ()
 
 
-async def find_differences(spans: AsyncIterator[Span], batches: AsyncIterator[Sequence[str]]) -> Differences:
-    """Compare the spans of the other side with our lines. Of these nothing is asked before the first span has come.
+async def find_differences(
+    spans: AsyncIterator[Span], batches: AsyncIterator[Sequence[str]]
+) -> Differences:
+    """Compare the spans of the other side with our lines. Of these nothing is asked before the
+    first span has come.
 
     Raises:
         RemoteProtocolError: The spans are not in order.
@@ -75,7 +84,9 @@ async def find_differences(spans: AsyncIterator[Span], batches: AsyncIterator[Se
 
 
 def _add_range(ranges: list[Range], entries: list[int], added: Range, count: int) -> None:
-    """Add a range of so many entries behind all others; one that follows upon the last becomes a part of it."""
+    """Add a range of so many entries behind all others; one that follows upon the last becomes a
+    part of it.
+    """
     if ranges and ranges[-1].until == added.after:
         added = Range(ranges.pop().after, added.until)
         count += entries.pop()
@@ -101,7 +112,11 @@ class _Lines:
 
     async def take(self, span: Span) -> bool:
         """Take the next lines if they are those of a span; whether they are."""
-        if not span.digest or not await self.fill(span.entries) or span_of(self._pending[: span.entries]) != span:
+        if (
+            not span.digest
+            or not await self.fill(span.entries)
+            or span_of(self._pending[: span.entries]) != span
+        ):
             return False
         del self._pending[: span.entries]
         return True
@@ -110,7 +125,9 @@ class _Lines:
         """Leave out the lines up to a name."""
         key = sort_key(until)
         while await self.fill(1):
-            del self._pending[: bisect_right(self._pending, key, key=lambda line: sort_key(_name_of(line)))]
+            del self._pending[
+                : bisect_right(self._pending, key, key=lambda line: sort_key(_name_of(line)))
+            ]
             if self._pending:
                 return
 
@@ -138,5 +155,7 @@ def span_from_wire(value: object) -> Span:
         raise RemoteProtocolError("a span of a listing is not an object")
     count = take_count(value, "entries")
     if not 0 < count <= MAX_ENTRIES:
-        raise RemoteProtocolError(f"a span of a listing has {count} entries, not 1 to {MAX_ENTRIES}")
+        raise RemoteProtocolError(
+            f"a span of a listing has {count} entries, not 1 to {MAX_ENTRIES}"
+        )
     return Span(check_told(take(value, "until", str)), count, take(value, "digest", str, ""))

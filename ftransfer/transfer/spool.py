@@ -1,4 +1,6 @@
-"""Lists that may be long: in memory while they are short, in an unnamed temporary file when they grow."""
+"""Lists that may be long: in memory while they are short, in an unnamed temporary file when they
+grow.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,18 @@ class Spool:
         return self.count
 
     def add(self, entry: Entry) -> None:
-        fields = [entry.name, entry.kind, entry.size, entry.mtime_ns, entry.mode, entry.identity, entry.target, 0, False, entry.why]
+        fields = [
+            entry.name,
+            entry.kind,
+            entry.size,
+            entry.mtime_ns,
+            entry.mode,
+            entry.identity,
+            entry.target,
+            0,
+            False,
+            entry.why,
+        ]
         self._end += self._file.write(json.dumps(fields).encode() + b"\n")
         self.count += 1
         self.size_bytes += entry.size

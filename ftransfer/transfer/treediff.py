@@ -1,7 +1,8 @@
 """What must be done to make one tree like another: two sorted listings side by side -> actions.
 
-Pure: it sees entries, not stores or servers. Both listings come in the order of Store.scan(recursive=True), so that memory holds
-one batch of each and the chain of folders above them, however large the trees are.
+Pure: it sees entries, not stores or servers. Both listings come in the order of
+Store.scan(recursive=True), so that memory holds one batch of each and the chain of folders above
+them, however large the trees are.
 """
 
 from __future__ import annotations
@@ -27,22 +28,32 @@ class ActionKind(Enum):
     SET = "set"  # a file of which only the mode differs
     LINK = "link"
     FOLDER = "folder"  # make it, or set its mode and mtime; comes after everything in it
-    FOLDER_IF_COPIED = "folder if copied"  # the same, if a file directly in it that is to be compared turns out to differ
-    UNLOCK = "unlock"  # a folder of the destination in which something changes, and which its owner may not change
-    STAGE = "stage"  # make it beside what has its name, and then let it take that place; what is in it needs no action
-    ENTER = "enter"  # a folder that only the destination has: what can be removed in it follows, then one of the next three
-    REMOVE = "remove"  # something that only the destination has; of a folder all that was in it has been named before
-    REMOVE_TREE = "remove tree"  # a folder that only the destination has, with all that was named since it was entered
+    # The same, if a file directly in it that is to be compared turns out to differ
+    FOLDER_IF_COPIED = "folder if copied"
+    # A folder of the destination in which something changes, and which its owner may not change
+    UNLOCK = "unlock"
+    # Make it beside what has its name, and then let it take that place; what is in it needs no
+    # action
+    STAGE = "stage"
+    # A folder that only the destination has: what can be removed in it follows, then one of the
+    # next three
+    ENTER = "enter"
+    # Something that only the destination has; of a folder all that was in it has been named before
+    REMOVE = "remove"
+    # A folder that only the destination has, with all that was named since it was entered
+    REMOVE_TREE = "remove tree"
     KEEP = "keep"  # a folder that only the destination has, and that must stay for what is in it
     REFUSE = "refuse"  # something that cannot have its name, for what the destination has there
-    UNREAD = "unread"  # a folder of the source that could not be listed: nothing is done about what is in it
-    LEAVE_OUT = "leave out"  # something of the source that cannot be moved: nothing is done about what has its name
+    # A folder of the source that could not be listed: nothing is done about what is in it
+    UNREAD = "unread"
+    # Something of the source that cannot be moved: nothing is done about what has its name
+    LEAVE_OUT = "leave out"
 
 
 class Action(NamedTuple):
-    """One step. `entry` is the source's, for UNLOCK, ENTER, REMOVE, REMOVE_TREE and KEEP the destination's; names are relative to
-    the trees' roots. `things` is how many things of the destination go with it. `why` is a reason to be told: for KEEP the name of
-    what must stay.
+    """One step. `entry` is the source's, for UNLOCK, ENTER, REMOVE, REMOVE_TREE and KEEP the
+    destination's; names are relative to the trees' roots. `things` is how many things of the
+    destination go with it. `why` is a reason to be told: for KEEP the name of what must stay.
     """
 
     doing: ActionKind
@@ -58,7 +69,8 @@ class Rules(NamedTuple):
         delete: Remove what the source does not have.
         checksum: Compare files of the same size by digest, whatever their mtimes.
         links: Copy links as links; else they count as what they lead to.
-        wanted: Whether a name takes part at all (name, is_folder); what does not is neither copied nor removed.
+        wanted: Whether a name takes part at all (name, is_folder); what does not is neither copied
+            nor removed.
     """
 
     delete: bool = False
@@ -94,7 +106,8 @@ class _Doomed:
 class Comparison:
     """The walk through two listings, or through the ranges of them that may differ.
 
-    Nothing is removed that takes no part, or that cannot be read or moved, on either side, and no folder that holds such a thing.
+    Nothing is removed that takes no part, or that cannot be read or moved, on either side, and no
+    folder that holds such a thing.
     """
 
     def __init__(self, rules: Rules) -> None:
@@ -102,13 +115,16 @@ class Comparison:
         self._rules = rules
         self._found: list[Action] = []
         self._open: list[_Open] = []  # the folders of the source above the present name
-        self._doomed: list[_Doomed] = []  # the folders above the present name that only the destination has, or that must make way
+        # The folders above the present name that only the destination has, or that must make way.
+        self._doomed: list[_Doomed] = []
         self._shielded = ""  # a name of the source below which nothing is done, on either side
 
     async def actions(
         self, source: AsyncIterator[Sequence[Entry]], there: AsyncIterator[Sequence[Entry]]
     ) -> AsyncIterator[Sequence[Action]]:
-        """Give the actions that make `there` like `source`, in one range; those that `finish` gives come after the last."""
+        """Give the actions that make `there` like `source`, in one range; those that `finish` gives
+        come after the last.
+        """
         here, other = _Cursor(source), _Cursor(there)
         while await here.fill() | await other.fill():
             self._compare_batches(here, other)
@@ -116,7 +132,8 @@ class Comparison:
                 yield self._take_found()
 
     def resume(self, folders: Sequence[Entry]) -> Sequence[Action]:
-        """Go on behind a range that is the same on both sides, in a place that lies in these folders, the outermost first.
+        """Go on behind a range that is the same on both sides, in a place that lies in these
+        folders, the outermost first.
 
         What is the same has been counted as unchanged; of these folders it is not known yet.
         """
@@ -169,7 +186,11 @@ class Comparison:
         if entry.unread or entry.kind == OTHER:
             self._shield(entry)
             self._add(ActionKind.UNREAD if entry.unread else ActionKind.LEAVE_OUT, entry)
-        elif there is not None and there.kind != entry.kind and not (there.kind == FILE and entry.kind == LINK):
+        elif (
+            there is not None
+            and there.kind != entry.kind
+            and not (there.kind == FILE and entry.kind == LINK)
+        ):
             self._clash(entry, there)
         elif entry.kind == FOLDER:
             self._enter(entry, there)
@@ -180,17 +201,25 @@ class Comparison:
         """Decide what becomes of something that the destination has in another kind."""
         if there.kind == FOLDER:
             if not self._rules.delete:
-                self._refuse(entry, "is a folder there, which is replaced only where things may be removed")
+                self._refuse(
+                    entry, "is a folder there, which is replaced only where things may be removed"
+                )
             elif there.unread or not self._rules.wanted(there.name, True):
                 self._refuse(entry, "is a folder there that cannot be read, or takes no part")
             else:
                 self._doomed.append(_Doomed(there, entry))  # until it is known what is in it
         elif there.kind == OTHER and there.why == FOLDER_LINK:
             self._refuse(
-                entry, "is a link to a folder there, through which nothing is written; remove the link, or copy to what it leads to"
+                entry,
+                "is a link to a folder there, through which nothing is written; remove the link, or"
+                " copy to what it leads to",
             )
         elif there.kind == OTHER and (there.why != DEAD_LINK or entry.kind == FOLDER):
-            self._refuse(entry, "is something there that is not replaced: a link that leads elsewhere, or no file; remove it")
+            self._refuse(
+                entry,
+                "is something there that is not replaced: a link that leads elsewhere, or no file;"
+                " remove it",
+            )
         elif not self._rules.wanted(there.name, False):
             self._refuse(entry, "is something there that takes no part")
         elif there.kind == OTHER:
@@ -210,7 +239,11 @@ class Comparison:
     def _enter(self, entry: Entry, there: Entry | None) -> None:
         if there is None:
             self._touch_parent(entry.name, ActionKind.FOLDER)
-        is_same = there is not None and _is_same_time(entry, there) and _folder_mode(entry) == _folder_mode(there)
+        is_same = (
+            there is not None
+            and _is_same_time(entry, there)
+            and _folder_mode(entry) == _folder_mode(there)
+        )
         self._open.append(_Open(entry, there, None if is_same else ActionKind.FOLDER))
 
     def _file(self, entry: Entry, there: Entry | None) -> None:
@@ -231,7 +264,11 @@ class Comparison:
             return ActionKind.COPY
         is_same_time = _is_same_time(entry, there)
         if self._rules.checksum:
-            return ActionKind.COMPARE if is_same_time and there.mode == entry.mode else ActionKind.COMPARE_AND_SET
+            return (
+                ActionKind.COMPARE
+                if is_same_time and there.mode == entry.mode
+                else ActionKind.COMPARE_AND_SET
+            )
         if not is_same_time:
             return ActionKind.COPY
         return None if there.mode == entry.mode else ActionKind.SET
@@ -243,13 +280,18 @@ class Comparison:
         self._leave(there.name)
         if not self._rules.delete:
             return
-        if there.unread or there.kind == OTHER or not self._rules.wanted(there.name, there.kind == FOLDER):
+        if (
+            there.unread
+            or there.kind == OTHER
+            or not self._rules.wanted(there.name, there.kind == FOLDER)
+        ):
             for doomed in self._doomed:
                 doomed.keeps = doomed.keeps or there.name
             if there.unread and not self._doomed:
                 self._add(ActionKind.KEEP, there, why=there.name)
             return
-        if self._doomed and self._doomed[0].source is not None:  # all of it goes with the folder that makes way
+        # All of it goes with the folder that makes way
+        if self._doomed and self._doomed[0].source is not None:
             self._doomed[0].count += 1
         elif there.kind == FOLDER:
             if there.mode & _OWNER != _OWNER:
@@ -269,7 +311,8 @@ class Comparison:
         """Note that something directly in the folder above changes, for certain or perhaps."""
         depth = name.count("/")
         if not self._doomed:
-            depth = min(depth, len(self._open))  # a folder that takes no part itself may be on the way
+            # A folder that takes no part itself may be on the way
+            depth = min(depth, len(self._open))
         if not 0 < depth <= len(self._open):
             return  # the root, whose attributes are the user's own
         above = self._open[depth - 1]
@@ -280,7 +323,9 @@ class Comparison:
             self._add(ActionKind.UNLOCK, above.there)
 
     def _leave(self, name: str) -> None:
-        """Close the folders that the walk has left: what is in them is done, so they can be set to their mtime, or removed."""
+        """Close the folders that the walk has left: what is in them is done, so they can be set to
+        their mtime, or removed.
+        """
         while self._doomed and not name.startswith(f"{self._doomed[-1].entry.name}/"):
             self._close_doomed(self._doomed.pop())
         while self._open and not name.startswith(f"{self._open[-1].entry.name}/"):
@@ -294,7 +339,9 @@ class Comparison:
         if doomed.source is not None:
             if doomed.keeps:
                 self._add(
-                    ActionKind.REFUSE, doomed.source, why=f"is a folder there that must stay, because of {escape(doomed.keeps)}"
+                    ActionKind.REFUSE,
+                    doomed.source,
+                    why=f"is a folder there that must stay, because of {escape(doomed.keeps)}",
                 )
             else:
                 self._touch_parent(doomed.source.name, ActionKind.FOLDER)
@@ -304,21 +351,33 @@ class Comparison:
             self._add(ActionKind.KEEP, doomed.entry, why=doomed.keeps)
             return
         self._touch_parent(doomed.entry.name, ActionKind.FOLDER)
-        # Where names are left out, others than those that were named may have come meanwhile: a folder goes only when it is empty.
+        # Where names are left out, others than those that were named may have come meanwhile: a
+        # folder goes only when it is empty.
         whole = self._rules.wanted is everything
-        self._add(ActionKind.REMOVE_TREE if whole else ActionKind.REMOVE, doomed.entry, doomed.count if whole else 1)
+        self._add(
+            ActionKind.REMOVE_TREE if whole else ActionKind.REMOVE,
+            doomed.entry,
+            doomed.count if whole else 1,
+        )
         if self._doomed:
             self._doomed[-1].count += doomed.count
 
 
 def _folder_mode(entry: Entry) -> int:
-    """Return the mode of a folder as far as it is kept: no store takes the bits of the owner from a folder of its own."""
+    """Return the mode of a folder as far as it is kept: no store takes the bits of the owner from a
+    folder of its own.
+    """
     return entry.mode | _OWNER
 
 
 def _is_same_time(entry: Entry, there: Entry) -> bool:
-    """Whether two times are the same, or both are before all that a file system of 32 bits can hold."""
-    return entry.mtime_ns == there.mtime_ns or max(entry.mtime_ns, there.mtime_ns) <= _FIRST_OF_32_BITS_NS
+    """Whether two times are the same, or both are before all that a file system of 32 bits can
+    hold.
+    """
+    return (
+        entry.mtime_ns == there.mtime_ns
+        or max(entry.mtime_ns, there.mtime_ns) <= _FIRST_OF_32_BITS_NS
+    )
 
 
 class _Cursor:

@@ -1,8 +1,10 @@
-"""Patterns of names -> regular expressions that take no longer than pattern and name are long, multiplied. Pure.
+"""Patterns of names -> regular expressions that take no longer than pattern and name are long,
+multiplied. Pure.
 
-The names may be those of a peer that lies, and `*a*a*a*b` in a plain translation takes a time that grows with a power for each `*`.
-But only the last `*` ever has to be tried again: for all before it the leftmost match of what follows them is as good as any, and
-stands in an atomic group. The same holds for `**` and folders.
+The names may be those of a peer that lies, and `*a*a*a*b` in a plain translation takes a time that
+grows with a power for each `*`. But only the last `*` ever has to be tried again: for all before it
+the leftmost match of what follows them is as good as any, and stands in an atomic group. The same
+holds for `**` and folders.
 """
 
 from __future__ import annotations
@@ -92,7 +94,9 @@ def _pieces(part: str, *, escapes: bool) -> Sequence[str]:
 
 
 def _bracket(part: str, at: int, *, escapes: bool) -> tuple[str, int]:
-    """Translate what stands behind a `[`; give where it ends. What has no end is a [ where nothing escapes, else no match."""
+    """Translate what stands behind a `[`; give where it ends. What has no end is a [ where nothing
+    escapes, else no match.
+    """
     begin = at
     is_negated = part[at : at + 1] in ("!", "^")
     at += is_negated

@@ -1,7 +1,9 @@
-"""A byte stream to one peer, in two forms with one face: SocketTransport, which owns a non-blocking socket and can move bytes straight
-between it and files; and StreamTransport, over asyncio's streams, for event loops and platforms where that cannot be done.
+"""A byte stream to one peer, in two forms with one face: SocketTransport, which owns a non-blocking
+socket and can move bytes straight between it and files; and StreamTransport, over asyncio's
+streams, for event loops and platforms where that cannot be done.
 
-The adapter between the operating system's sockets and the channel: OSError and ssl errors are translated here, once.
+The adapter between the operating system's sockets and the channel: OSError and ssl errors are
+translated here, once.
 """
 
 from ftransfer.transport.base import READ_SIZE, Buffer, Transport

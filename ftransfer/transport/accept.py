@@ -26,7 +26,11 @@ async def listen(host: str, number: int, backlog: int) -> list[socket.socket]:
         OSError, OverflowError: The port is taken, or none of the addresses is one of this machine.
     """
     if host in EVERYWHERE and socket.has_dualstack_ipv6():
-        return [socket.create_server(("::", number), family=socket.AF_INET6, backlog=backlog, dualstack_ipv6=True)]
+        return [
+            socket.create_server(
+                ("::", number), family=socket.AF_INET6, backlog=backlog, dualstack_ipv6=True
+            )
+        ]
     places = await _places(host if host not in EVERYWHERE else "0.0.0.0", number)
     for attempt in range(_ATTEMPTS):
         try:
@@ -50,7 +54,11 @@ def _listen_at(places: Sequence[_Place], number: int, backlog: int) -> list[sock
         for family, address in places:
             chosen = (address[0], opened[0].getsockname()[1] if opened else number, *address[2:])
             try:
-                opened.append(stack.enter_context(socket.create_server(chosen, family=family, backlog=backlog)))
+                opened.append(
+                    stack.enter_context(
+                        socket.create_server(chosen, family=family, backlog=backlog)
+                    )
+                )
             except OSError as error:
                 # A name may stand for an address of a family that this machine has not.
                 if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):

@@ -42,28 +42,41 @@ class Transport(Protocol):
         """The address of our own end, or "" if it has none."""
 
     def peer_user(self) -> int | None:
-        """Return the user whose process on this machine is at the other end, or None if that cannot be told."""
+        """Return the user whose process on this machine is at the other end, or None if that cannot
+        be told.
+        """
 
     def keep_alive(self, vanish_s: float) -> None:
-        """Have the system ask a silent peer whether it is there, so that one which is gone is noticed within `vanish_s`."""
+        """Have the system ask a silent peer whether it is there, so that one which is gone is
+        noticed within `vanish_s`.
+        """
 
     def unanswered_s(self) -> float:
-        """Give how long the peer's machine has not answered though something was sent to it; 0.0 if nothing waits for an answer."""
+        """Give how long the peer's machine has not answered though something was sent to it; 0.0 if
+        nothing waits for an answer.
+        """
 
     @property
     def round_trip_s(self) -> float:
-        """The time to the peer and back, in seconds, as the system has measured it; 0.0 if it does not tell."""
+        """The time to the peer and back, in seconds, as the system has measured it; 0.0 if it does
+        not tell.
+        """
 
     @property
     def least_round_trip_s(self) -> float:
-        """The shortest that it was: that of the path, without what waits in queues or for a busy or slowed-down peer."""
+        """The shortest that it was: that of the path, without what waits in queues or for a busy or
+        slowed-down peer.
+        """
 
     @property
     def bytes_transferred(self) -> int:
-        """How many bytes have got through so far, both ways together, as the system has counted them; 0 if it does not tell."""
+        """How many bytes have got through so far, both ways together, as the system has counted
+        them; 0 if it does not tell.
+        """
 
     async def read(self, timeout_s: float) -> bytes:
-        """Give what has come in, up to READ_SIZE bytes; b"" at the end of the stream. Nothing is lost when cancelled.
+        """Give what has come in, up to READ_SIZE bytes; b"" at the end of the stream. Nothing is
+        lost when cancelled.
 
         Raises:
             TimedOut: Nothing came within `timeout_s`.
@@ -79,17 +92,23 @@ class Transport(Protocol):
         """
 
     async def peek(self, timeout_s: float) -> bytes:
-        """Give the next byte without taking it; b"" at the end of the stream, or if this link cannot look. Raises as read."""
+        """Give the next byte without taking it; b"" at the end of the stream, or if this link
+        cannot look. Raises as read.
+        """
 
     @property
     def direct(self) -> SocketTransport | None:
         """The link itself if it can move bytes between its socket and files in threads."""
 
-    async def start_tls(self, context: ssl.SSLContext, *, server_side: bool, hostname: str, timeout_s: float) -> None:
-        """Encrypt from here on. Nothing may have been read yet, unless the peer spoke first in plain.
+    async def start_tls(
+        self, context: ssl.SSLContext, *, server_side: bool, hostname: str, timeout_s: float
+    ) -> None:
+        """Encrypt from here on. Nothing may have been read yet, unless the peer spoke first in
+        plain.
 
         Raises:
-            ssl.SSLError: The handshake failed; the caller knows what that means. Nothing more can be said over this link.
+            ssl.SSLError: The handshake failed; the caller knows what that means. Nothing more can
+            be said over this link.
             TimedOut: It took longer than `timeout_s` in all.
             Closed: The connection broke.
         """
@@ -132,19 +151,31 @@ class PeerTransport:
             liveness.keep_alive(self._kernel_socket, vanish_s)
 
     def unanswered_s(self) -> float:
-        return liveness.unanswered_s(self._kernel_socket) if self._kernel_socket is not None else 0.0
+        return (
+            liveness.unanswered_s(self._kernel_socket) if self._kernel_socket is not None else 0.0
+        )
 
     @property
     def round_trip_s(self) -> float:
-        return liveness.round_trip_s(self._kernel_socket) if self._kernel_socket is not None else 0.0
+        return (
+            liveness.round_trip_s(self._kernel_socket) if self._kernel_socket is not None else 0.0
+        )
 
     @property
     def least_round_trip_s(self) -> float:
-        return liveness.least_round_trip_s(self._kernel_socket) if self._kernel_socket is not None else 0.0
+        return (
+            liveness.least_round_trip_s(self._kernel_socket)
+            if self._kernel_socket is not None
+            else 0.0
+        )
 
     @property
     def bytes_transferred(self) -> int:
-        return liveness.bytes_transferred(self._kernel_socket) if self._kernel_socket is not None else 0
+        return (
+            liveness.bytes_transferred(self._kernel_socket)
+            if self._kernel_socket is not None
+            else 0
+        )
 
 
 def set_done(future: asyncio.Future[None]) -> None:
@@ -154,7 +185,9 @@ def set_done(future: asyncio.Future[None]) -> None:
 
 @contextlib.contextmanager
 def translated(peer: str, *, file_errors: bool = False) -> Iterator[None]:
-    """Turn what the socket raises into Closed. With `file_errors`, only what cannot have come from the file."""
+    """Turn what the socket raises into Closed. With `file_errors`, only what cannot have come from
+    the file.
+    """
     try:
         yield
     except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError, TimeoutError):

@@ -1,7 +1,8 @@
 """protocol.Connection over a link: the only place where the wire's rules meet a socket.
 
-Events come out of it, messages go into it, and payloads are moved past the protocol: in threads, straight between the socket and a
-file, where the link can do that; in pieces through the loop where it cannot. Deadlines and heartbeats are kept here.
+Events come out of it, messages go into it, and payloads are moved past the protocol: in threads,
+straight between the socket and a file, where the link can do that; in pieces through the loop where
+it cannot. Deadlines and heartbeats are kept here.
 """
 
 from __future__ import annotations
@@ -18,13 +19,22 @@ from ftransfer.protocol.replies import HEARTBEAT, Notice
 from ftransfer.protocol.state import State
 from ftransfer.system.threads import io_pool, room, run_job, stop_task
 from ftransfer.transport import Buffer, SocketTransport, Transport
-from ftransfer.transport.file_io import Feed, FeedAt, FileSink, FileSource, FileToSocket, SocketToFile
+from ftransfer.transport.file_io import (
+    Feed,
+    FeedAt,
+    FileSink,
+    FileSource,
+    FileToSocket,
+    SocketToFile,
+)
 from ftransfer.transport.loop_turn import LoopTurn
 from ftransfer.transport.stall import StallDetector
 
-# After so many bytes a job goes back to the loop, so that a hundred transfers share sixteen threads fairly.
+# After so many bytes a job goes back to the loop, so that a hundred transfers share sixteen threads
+# fairly.
 _JOB_BYTES = 32 << 20
-# A peer that sends frames of hardly any content has to wait so long after some of them. Signs of life come seconds apart.
+# A peer that sends frames of hardly any content has to wait so long after some of them. Signs of
+# life come seconds apart.
 _TRICKLE_PAUSE_S = 0.01
 # TLS decrypts as it receives: a whole pack in one call would be longer than a turn.
 _RECEIVED_AT_ONCE = 256 * 1024
@@ -53,7 +63,9 @@ Moved = Callable[[int], None]  # called on the loop with how many more bytes hav
 
 
 class Channel:
-    """One end of one connection. One task receives, any task may send: what one `send` gives is never mixed with another's."""
+    """One end of one connection. One task receives, any task may send: what one `send` gives is
+    never mixed with another's.
+    """
 
     def __init__(self, link: Transport, role: Role, limits: Limits) -> None:
         self.link = link
@@ -68,7 +80,8 @@ class Channel:
         self._loop = asyncio.get_running_loop()
         self._sent_at = self._loop.time()
         self._turn = LoopTurn()
-        # A client does not cut a server that is slow, only one that sends nothing at all; what is slow may be its own path.
+        # A client does not cut a server that is slow, only one that sends nothing at all; what is
+        # slow may be its own path.
         least = limits if role is Role.SERVER else limits._replace(least_bytes=1)
         self._least = StallDetector(least, self._loop.time)
 
@@ -80,13 +93,17 @@ class Channel:
     # Receiving.
 
     async def next_data_event(self) -> Event:
-        """As next_event, while a transfer runs: the peer must make progress within limits.stall_s."""
+        """As next_event, while a transfer runs: the peer must make progress within
+        limits.stall_s.
+        """
         event = await self.next_event(self.limits.stall_s)
         self._check_progress(0, is_mid_frame=False)
         return event
 
     def begin_transfer(self, quiet_s: float | None = None) -> None:
-        """Watch the peer's progress from now on; it may send nothing but heartbeats for `quiet_s` (default: limits.quiet_s)."""
+        """Watch the peer's progress from now on; it may send nothing but heartbeats for `quiet_s`
+        (default: limits.quiet_s).
+        """
         self._least.begin(quiet_s)
 
     def note_progress(self, count: int) -> None:
@@ -111,7 +128,9 @@ class Channel:
         self._least.excuse(seconds)
 
     async def _came(self, count: int) -> None:
-        """Count bytes of a payload that have come, whichever way: against the least progress, and against the bandwidth."""
+        """Count bytes of a payload that have come, whichever way: against the least progress, and
+        against the bandwidth.
+        """
         self._check_progress(count, is_mid_frame=self.connection.payload_left > 0)
         await self._paced(count)
 
@@ -123,8 +142,9 @@ class Channel:
         """Give the next event from the peer.
 
         Raises:
-            TimedOut: No line was complete within `timeout_s`; one took longer than limits.line_s; or, of a frame, nothing came for
-                `timeout_s`, or too little. The clock decides, not the wait: a peer that always has bytes ready gains nothing.
+            TimedOut: No line was complete within `timeout_s`; one took longer than limits.line_s;
+                or, of a frame, nothing came for `timeout_s`, or too little. The clock decides, not
+                the wait: a peer that always has bytes ready gains nothing.
             Closed: The connection broke. (That the peer sends no more is an event: InputEnded.)
             RemoteProtocolError: The peer broke the rules.
         """
@@ -147,7 +167,10 @@ class Channel:
                     line_deadline = line_deadline or now + self.limits.line_s
                     timeout_s = min(timeout_s, line_deadline - now)
                     if timeout_s <= 0:
-                        raise TimedOut(f"{self.link.peer} did not finish its line within {self.limits.line_s:.0f} s")
+                        raise TimedOut(
+                            f"{self.link.peer} did not finish its line within"
+                            f" {self.limits.line_s:.0f} s"
+                        )
                 if self.reserve is not None and held is None and self.connection.is_mid_frame:
                     if (wanted := self.connection.wanted) > _LARGE_FRAME:
                         held = await self.reserve(wanted)
@@ -188,7 +211,9 @@ class Channel:
         return data
 
     async def whole_payload(self) -> memoryview:
-        """Give the payload that has begun as one buffer; its length is bounded by limits.max_chunk_bytes."""
+        """Give the payload that has begun as one buffer; its length is bounded by
+        limits.max_chunk_bytes.
+        """
         whole = room(self.connection.payload_left)
         position = 0
         if self.link.direct is not None:
@@ -222,9 +247,11 @@ class Channel:
             pass
 
     async def drain(self, sink: FileSink, feed: Feed, moved: Moved) -> Event:
-        """Receive data frames into a file in threads, until another event comes; give that event. Begins within a data frame.
+        """Receive data frames into a file in threads, until another event comes; give that event.
+        Begins within a data frame.
 
-        Events of the live layer that come between (heartbeats) are given to whoever called, like any other event.
+        Events of the live layer that come between (heartbeats) are given to whoever called, like
+        any other event.
 
         After cancellation no job runs any more; what was written is whole up to the sink's offset.
 
@@ -255,7 +282,9 @@ class Channel:
                 await asyncio.sleep(_TRICKLE_PAUSE_S)
             if inflow.would_block:
                 try:
-                    await direct.wait_readable(self.limits.stall_s, self.connection.payload_left or 1)
+                    await direct.wait_readable(
+                        self.limits.stall_s, self.connection.payload_left or 1
+                    )
                 except TimedOut as error:
                     stalled = error  # unless something has come that was too little to be woken for
 
@@ -275,7 +304,8 @@ class Channel:
             self._sent_at = self._loop.time()
 
     async def send_notices(self, frames: Sequence[bytes]) -> None:
-        """Send event frames that are encoded already. There is no deadline: a listener may pause for as long as it likes.
+        """Send event frames that are encoded already. There is no deadline: a listener may pause
+        for as long as it likes.
 
         Raises:
             LocalProtocolError: The session is over.
@@ -294,7 +324,9 @@ class Channel:
         self._check_progress(count, is_mid_frame=False)
 
     async def hold_content(self, count: int, *buffers: Buffer) -> None:
-        """As send_content, for what is followed by another `send` at once: it goes out with that, in one call and one packet."""
+        """As send_content, for what is followed by another `send` at once: it goes out with that,
+        in one call and one packet.
+        """
         await self._paced(count)
         self._held += buffers
         self._check_progress(count, is_mid_frame=False)
@@ -307,19 +339,28 @@ class Channel:
             count = await self._take(min(len(view), self.limits.max_chunk_bytes))
             piece, view = view[:count], view[count:]
             async with self._sending:
-                await self.link.write([self.connection.send_data_header(len(piece)), piece], self.limits.stall_s)
+                await self.link.write(
+                    [self.connection.send_data_header(len(piece)), piece], self.limits.stall_s
+                )
                 self._sent_at = self._loop.time()
 
     async def send_file(
-        self, source: FileSource, offset: int, length: int, feed: FeedAt | None, moved: Moved, proceed: Callable[[], bool]
+        self,
+        source: FileSource,
+        offset: int,
+        length: int,
+        feed: FeedAt | None,
+        moved: Moved,
+        proceed: Callable[[], bool],
     ) -> None:
-        """Send a part of a file as data frames, in threads, as long as `proceed` is true before each frame.
+        """Send a part of a file as data frames, in threads, as long as `proceed` is true before
+        each frame.
 
         `feed`, if there is one, gets the bytes as they pass.
 
         Raises:
-            SourceChanged, or what the source raises: It ended early or failed. The stream is in step: the last frame was filled
-                up with zeros.
+            SourceChanged, or what the source raises: It ended early or failed. The stream is in
+                step: the last frame was filled up with zeros.
             TimedOut, Closed.
         """
         direct = self.link.direct
@@ -350,7 +391,8 @@ class Channel:
 
     @contextlib.asynccontextmanager
     async def heartbeats(self) -> AsyncIterator[None]:
-        """While the block runs, say that we live whenever nothing else was sent for limits.heartbeat_s.
+        """While the block runs, say that we live whenever nothing else was sent for
+        limits.heartbeat_s.
 
         Raises:
             Closed, TimedOut: The peer is gone, and took no heartbeat. The block was cancelled.
@@ -377,7 +419,8 @@ class Channel:
             await stop_task(beat)
 
     async def _cancel_between_frames(self, beat: asyncio.Task[None]) -> None:
-        # Half a heartbeat would put the stream out of step, and OpenSSL must be given again what it has begun to send.
+        # Half a heartbeat would put the stream out of step, and OpenSSL must be given again what it
+        # has begun to send.
         async with self._sending:
             beat.cancel()
 
@@ -385,7 +428,9 @@ class Channel:
         while True:
             quiet_s = self._loop.time() - self._sent_at
             if quiet_s < self.limits.heartbeat_s or self._sending.locked():
-                await asyncio.sleep(max(self.limits.heartbeat_s - quiet_s, self.limits.heartbeat_s / 4))
+                await asyncio.sleep(
+                    max(self.limits.heartbeat_s - quiet_s, self.limits.heartbeat_s / 4)
+                )
                 continue
             await self._send_heartbeat()
             self._sent_at = self._loop.time()

@@ -1,4 +1,6 @@
-"""A connection that has just been made -> a link, before its first byte is read: it stays in the socket, where TLS can find it."""
+"""A connection that has just been made -> a link, before its first byte is read: it stays in the
+socket, where TLS can find it.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from ftransfer.transport.sockets import SocketTransport
 from ftransfer.transport.streams import StreamTransport
 
 
-def take_over(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, direct: bool) -> Transport:
+def take_over(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, direct: bool
+) -> Transport:
     """Make a link of a connection, in the callback that asyncio calls as it is made.
 
     Args:
@@ -39,7 +43,8 @@ async def dial(host: str, port: int, *, direct: bool = True) -> Transport:
     loop = asyncio.get_running_loop()
     links: list[Transport] = []
 
-    # The callback runs as the connection is made: a server that speaks at once cannot slip a byte past it.
+    # The callback runs as the connection is made: a server that speaks at once cannot slip a byte
+    # past it.
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         links.append(take_over(reader, writer, direct=direct))
 

@@ -1,6 +1,8 @@
-"""What a thread does for a transfer: bytes from the socket into a file, or from a file to the socket, until the socket would block.
+"""What a thread does for a transfer: bytes from the socket into a file, or from a file to the
+socket, until the socket would block.
 
-Between two runs the channel waits on the event loop, decides whether to go on, and says how far it is.
+Between two runs the channel waits on the event loop, decides whether to go on, and says how far it
+is.
 """
 
 from __future__ import annotations
@@ -16,22 +18,28 @@ from ftransfer.protocol.framing import Kind
 from ftransfer.system.threads import scratch
 from ftransfer.transport import SocketTransport
 
-# One write or hash call of a job. Larger falls out of the processor's cache, smaller costs more calls; 1 MiB was measured best.
+# One write or hash call of a job. Larger falls out of the processor's cache, smaller costs more
+# calls; 1 MiB was measured best.
 _BLOCK = 1 << 20
-# The same where bytes are read, hashed or encrypted, and sent: they should be in the cache from the first to the last.
+# The same where bytes are read, hashed or encrypted, and sent: they should be in the cache from the
+# first to the last.
 _COPIED = _BLOCK // 4
-# A socket that would block is waited for in the thread for so long: on a fast network that is shorter than the way to the loop and
-# back, which costs more than moving the bytes. Few threads may do so, and not for ever, so that a crowd still finds free ones.
+# A socket that would block is waited for in the thread for so long: on a fast network that is
+# shorter than the way to the loop and back, which costs more than moving the bytes. Few threads may
+# do so, and not for ever, so that a crowd still finds free ones.
 _LINGER_S = 0.01
 _RUN_S = 0.1
-# Frames of hardly any content are work for the interpreter, which the loop's thread waits for: after so many, or one of no content
-# at all, a job goes back to it. Less than this in a job is hardly any.
+# Frames of hardly any content are work for the interpreter, which the loop's thread waits for:
+# after so many, or one of no content at all, a job goes back to it. Less than this in a job is
+# hardly any.
 _MOST_FRAMES = 64
 _LEAST_BYTES = 64 * 1024
 _lingering = threading.BoundedSemaphore(4)
 
-Feed = Callable[[memoryview], None]  # called in the job's thread with the bytes that were just written
-FeedAt = Callable[[int, memoryview], None]  # the same for bytes that were read, with their offset in the file
+# Called in the job's thread with the bytes that were just written
+Feed = Callable[[memoryview], None]
+# The same for bytes that were read, with their offset in the file
+FeedAt = Callable[[int, memoryview], None]
 
 
 class FileSource(Protocol):
@@ -79,9 +87,13 @@ class CopyJob:
 
 
 class SocketToFile(CopyJob):
-    """Socket -> hasher -> file, until the socket would block. It reads the headers between data frames by itself."""
+    """Socket -> hasher -> file, until the socket would block. It reads the headers between data
+    frames by itself.
+    """
 
-    def __init__(self, connection: Connection, link: SocketTransport, sink: FileSink, feed: Feed) -> None:
+    def __init__(
+        self, connection: Connection, link: SocketTransport, sink: FileSink, feed: Feed
+    ) -> None:
         super().__init__(link)
         self._connection = connection
         self._sink = sink
@@ -91,7 +103,9 @@ class SocketToFile(CopyJob):
         self.budget = 0  # bytes that may be moved before the job goes back to the loop
 
     def run(self) -> Event | None:
-        """Move bytes; give the event that ends the data, or None if the loop should wait or call again."""
+        """Move bytes; give the event that ends the data, or None if the loop should wait or call
+        again.
+        """
         view = scratch(_BLOCK)
         self.would_block = False
         left = self.budget
@@ -107,7 +121,9 @@ class SocketToFile(CopyJob):
             if event is not None and not (isinstance(event, Payload) and event.kind is Kind.DATA):
                 return event
             is_empty = isinstance(event, Payload) and event.length == 0
-            self.is_trickle = is_empty or (frames >= _MOST_FRAMES and self.budget - left < _LEAST_BYTES)
+            self.is_trickle = is_empty or (
+                frames >= _MOST_FRAMES and self.budget - left < _LEAST_BYTES
+            )
         return None
 
     def _next_event(self, view: memoryview) -> Event | None:
@@ -128,7 +144,9 @@ class SocketToFile(CopyJob):
         filled = len(early)
         view[:filled] = early
         while filled < len(view) and connection.payload_left and not self._stopped:
-            count = self._receive_into(view[filled : filled + min(len(view) - filled, connection.payload_left)])
+            count = self._receive_into(
+                view[filled : filled + min(len(view) - filled, connection.payload_left)]
+            )
             if count is None:
                 break
             if count == 0:
@@ -160,12 +178,18 @@ class SocketToFile(CopyJob):
 class FileToSocket(CopyJob):
     """File -> socket, one data frame after the other.
 
-    Content that must be looked at anyway, to hash or to encrypt it, is read and sent from memory: that is cheaper than sendfile and
-    reading it once more. So it is for a peer on the same machine, who then finds it in the cache. All other content goes
-    by sendfile.
+    Content that must be looked at anyway, to hash or to encrypt it, is read and sent from memory:
+    that is cheaper than sendfile and reading it once more. So it is for a peer on the same machine,
+    who then finds it in the cache. All other content goes by sendfile.
     """
 
-    def __init__(self, link: SocketTransport, source: FileSource, feed: FeedAt | None, block_bytes: int = _COPIED) -> None:
+    def __init__(
+        self,
+        link: SocketTransport,
+        source: FileSource,
+        feed: FeedAt | None,
+        block_bytes: int = _COPIED,
+    ) -> None:
         super().__init__(link)
         self._block_bytes = min(_COPIED, block_bytes)
         self._source = source
@@ -184,10 +208,18 @@ class FileToSocket(CopyJob):
         self._left = count
 
     def run(self) -> bool:
-        """Move bytes, until the frame is complete or the socket would block; whether it is complete."""
+        """Move bytes, until the frame is complete or the socket would block; whether it is
+        complete.
+        """
         self._begin()
         while (self._header or self._left) and not self._stopped:
-            sent = self._send_header() if self._header else self._send_copied() if self._copies else self._send_direct()
+            sent = (
+                self._send_header()
+                if self._header
+                else self._send_copied()
+                if self._copies
+                else self._send_direct()
+            )
             if sent is None and not self._linger(self._link.wait_writable_now):
                 return False
         return not self._left
@@ -202,7 +234,8 @@ class FileToSocket(CopyJob):
         try:
             sent = self._link.send_from_file(self._source.fileno(), self._offset, self._left)
         except OSError:
-            # A file system without sendfile; or a disk that fails, of which the source's own reading will say more.
+            # A file system without sendfile; or a disk that fails, of which the source's own
+            # reading will say more.
             self._copies = True
             return 0
         if sent == 0:
@@ -235,9 +268,8 @@ class FileToSocket(CopyJob):
                 self.failure = error
         if count == 0:
             self.is_short = True
-            return memoryview(
-                bytes(min(self._left, self._block_bytes))
-            )  # zeros keep the stream in step until the error can be said
+            # Zeros keep the stream in step until the error can be said
+            return memoryview(bytes(min(self._left, self._block_bytes)))
         if self._feed is not None:
             self._feed(self._offset, block[:count])
         self._offset += count

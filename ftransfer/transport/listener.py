@@ -1,4 +1,6 @@
-"""The open port: it takes connections and hands them over as links, of which nothing has been read yet."""
+"""The open port: it takes connections and hands them over as links, of which nothing has been read
+yet.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from ftransfer.transport.congestion import disable_pacing
 from ftransfer.transport.dial import take_over
 
 _BACKLOG = 1024
-# Taken in one turn of the loop, which is what asyncio means by a backlog: a crowd that comes at once is not all in memory at once.
+# Taken in one turn of the loop, which is what asyncio means by a backlog: a crowd that comes at
+# once is not all in memory at once.
 _TAKEN_AT_ONCE = 16
 
 
@@ -27,11 +30,14 @@ class Listener:
         self._servers: list[asyncio.Server] = []
 
     @classmethod
-    async def open(cls, host: str, number: int, taken: Callable[[Transport], None], *, direct: bool = True) -> Listener:
+    async def open(
+        cls, host: str, number: int, taken: Callable[[Transport], None], *, direct: bool = True
+    ) -> Listener:
         """Listen on a port.
 
         Args:
-            host: Address or host name; "" or "::" for all addresses of the machine, those of IPv4 too.
+            host: Address or host name; "" or "::" for all addresses of the machine, those of IPv4
+                too.
             number: 0 for any free port, the same at all addresses; `addresses` says which.
             taken: Called on the loop with each new connection, which it is to close.
             direct: Whether the links may be SocketLinks, where the platform can.
@@ -45,7 +51,9 @@ class Listener:
             if is_loopback(port.addresses[-1][0]):
                 disable_pacing(sock)
             with sock.dup() as same:  # asyncio listens with a backlog of its own
-                port._servers.append(await asyncio.start_server(port._take, sock=sock, backlog=_TAKEN_AT_ONCE))
+                port._servers.append(
+                    await asyncio.start_server(port._take, sock=sock, backlog=_TAKEN_AT_ONCE)
+                )
                 same.listen(_BACKLOG)
         return port
 
@@ -61,7 +69,8 @@ class Listener:
         servers, self._servers = self._servers, []
         if not servers:
             return
-        # asyncio forgets a connection that it has accepted but not announced yet when the server closes: let those arrive first.
+        # asyncio forgets a connection that it has accepted but not announced yet when the server
+        # closes: let those arrive first.
         loop = asyncio.get_running_loop()
         for server in servers:
             for listening in server.sockets:

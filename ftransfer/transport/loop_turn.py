@@ -1,7 +1,9 @@
-"""One connection's turn of the event loop, so that nobody has it for long while others wait. A leaf.
+"""One connection's turn of the event loop, so that nobody has it for long while others wait. A
+leaf.
 
-A read or a write does not suspend while bytes, or room for them, are there: a peer that sends without pause would keep the loop.
-And one for which the server has to wait a moment now and then is back in each round, so what is used is counted over rounds.
+A read or a write does not suspend while bytes, or room for them, are there: a peer that sends
+without pause would keep the loop. And one for which the server has to wait a moment now and then is
+back in each round, so what is used is counted over rounds.
 """
 
 from __future__ import annotations
@@ -11,8 +13,9 @@ from weakref import WeakKeyDictionary
 
 # Whoever does not pause has the loop for so long at a time. Giving it up costs some 20 us.
 _TURN_S = 0.00025
-# A round of the loop in which so many connections have a turn, and which takes so long, is crowded. Then one that has used it a lot
-# stays away for as long as leaves half of the loop to those who want it now and then: they need many turns for one transfer.
+# A round of the loop in which so many connections have a turn, and which takes so long, is crowded.
+# Then one that has used it a lot stays away for as long as leaves half of the loop to those who
+# want it now and then: they need many turns for one transfer.
 _CROWD = 4
 _CROWDED_S = 0.002
 _MUCH_S = 0.00025
@@ -60,7 +63,9 @@ class LoopTurn:
         self._used_s = 0.0  # lately, as far as it can be seen: from one question to the next
 
     async def take(self) -> None:
-        """Give the loop to the others, if this connection has used its turn up, or a lot of it while many want it."""
+        """Give the loop to the others, if this connection has used its turn up, or a lot of it
+        while many want it.
+        """
         now, rounds = self._loop.time(), self._rounds
         passed_s, self._asked = now - self._asked, now
         if self._round == rounds.number:  # the loop has run nothing else since

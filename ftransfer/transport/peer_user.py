@@ -1,7 +1,8 @@
-"""Whose process is at the other end of a connection within this machine: what must be known before a secret is said in plain.
+"""Whose process is at the other end of a connection within this machine: what must be known before
+a secret is said in plain.
 
-A leaf. The kernel is asked for the one socket with the same two addresses turned round (Linux: sock_diag(7)), which takes as long
-whether the machine has ten connections or ten thousand.
+A leaf. The kernel is asked for the one socket with the same two addresses turned round (Linux:
+sock_diag(7)), which takes as long whether the machine has ten connections or ten thousand.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ _NLM_F_REQUEST = 1
 _ESTABLISHED = 1
 _HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, sender
 _REQUEST = struct.Struct("=BBBBI")  # family, protocol, extensions, padding, states
-_ADDRESSES = struct.Struct("!HH16s16s")  # ports and addresses: of the socket that is looked for, then of its peer
+# Ports and addresses: of the socket that is looked for, then of its peer
+_ADDRESSES = struct.Struct("!HH16s16s")
 _NO_COOKIE = struct.pack("=III", 0, 0xFFFFFFFF, 0xFFFFFFFF)  # on any interface, with any identity
 _STATE_AT = _HEADER.size + 1
-_OWNER_AT = _HEADER.size + 4 + _ADDRESSES.size + len(_NO_COOKIE) + 12  # behind expiry and the two queues
+# Behind expiry and the two queues
+_OWNER_AT = _HEADER.size + 4 + _ADDRESSES.size + len(_NO_COOKIE) + 12
 _OWNER = struct.Struct("=II")  # user, inode
 _PEER_CREDENTIALS = struct.Struct("=3i")  # process, user, group
 
@@ -36,19 +39,33 @@ class NamedSocket(Protocol):
 
 
 def user_of_peer(sock: NamedSocket) -> int | None:
-    """Return the user whose process holds the other end of a connection within this machine, or None if that cannot be told.
+    """Return the user whose process holds the other end of a connection within this machine, or
+    None if that cannot be told.
 
-    It is the user as whom the process accepted the connection. A connection that nobody has accepted yet, or that its process has
-    closed, has no user: the kernel would say 0 for it, so it is told by its missing inode. So ask only when the peer has spoken.
-    None also if the other end is on another machine or in another network namespace, and where the system has no such question.
+    It is the user as whom the process accepted the connection. A connection that nobody has
+    accepted yet, or that its process has closed, has no user: the kernel would say 0 for it, so it
+    is told by its missing inode. So ask only when the peer has spoken. None also if the other end
+    is on another machine or in another network namespace, and where the system has no such
+    question.
     """
     with contextlib.suppress(OSError, AttributeError, struct.error):
         if sock.family == socket.AF_UNIX:
-            return int(_PEER_CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size))[1])
+            return int(
+                _PEER_CREDENTIALS.unpack(
+                    sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size)
+                )[1]
+            )
         (host, port), (own_host, own_port) = sock.getpeername()[:2], sock.getsockname()[:2]
-        packed = [socket.inet_pton(sock.family, text.partition("%")[0]).ljust(16, b"\0") for text in (host, own_host)]
+        packed = [
+            socket.inet_pton(sock.family, text.partition("%")[0]).ljust(16, b"\0")
+            for text in (host, own_host)
+        ]
         addresses = _ADDRESSES.pack(port, own_port, *packed)
-        answer = _ask(_REQUEST.pack(sock.family, socket.IPPROTO_TCP, 0, 0, 1 << _ESTABLISHED) + addresses + _NO_COOKIE)
+        answer = _ask(
+            _REQUEST.pack(sock.family, socket.IPPROTO_TCP, 0, 0, 1 << _ESTABLISHED)
+            + addresses
+            + _NO_COOKIE
+        )
         user, inode = _OWNER.unpack_from(answer, _OWNER_AT)
         # Where no such connection is found the kernel shows the socket that listens there.
         if answer[_STATE_AT] == _ESTABLISHED and inode:
@@ -57,10 +74,13 @@ def user_of_peer(sock: NamedSocket) -> int | None:
 
 
 def _ask(question: bytes) -> bytes:
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG) as kernel:
+    with socket.socket(
+        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG
+    ) as kernel:
         size = _HEADER.size + len(question)
         kernel.send(_HEADER.pack(size, _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, 0, 0) + question)
-        answer = kernel.recv(4096, socket.MSG_DONTWAIT)  # the kernel answers within the call of send
+        # The kernel answers within the call of send
+        answer = kernel.recv(4096, socket.MSG_DONTWAIT)
     if _HEADER.unpack_from(answer)[1] != _SOCK_DIAG_BY_FAMILY:
         raise OSError("there is no such connection")
     return answer

@@ -15,9 +15,11 @@ from typing import Any
 from ftransfer.errors import Closed, TimedOut
 from ftransfer.transport.base import READ_SIZE, Buffer, PeerTransport, set_done, translated
 
-# The loop is not woken for less than this while a payload is awaited: below, the wake-ups cost more than the bytes.
+# The loop is not woken for less than this while a payload is awaited: below, the wake-ups cost more
+# than the bytes.
 _LOW_WATER = 256 * 1024
-# Nor, over a network, for more than this part of the receive buffer, which holds the system's own books as well.
+# Nor, over a network, for more than this part of the receive buffer, which holds the system's own
+# books as well.
 _PART_OF_BUFFER = 8
 # And if they do not come within this time, for whatever is there.
 _LOW_WATER_S = 1.0
@@ -29,7 +31,8 @@ _NO_LOCK = contextlib.nullcontext()
 class SocketTransport(PeerTransport):
     """A non-blocking socket that is watched by the event loop and used from threads.
 
-    OpenSSL objects must not be used from two threads at once, so every call on an encrypted socket holds a lock; no call blocks.
+    OpenSSL objects must not be used from two threads at once, so every call on an encrypted socket
+    holds a lock; no call blocks.
     """
 
     def __init__(self, sock: socket.socket, address: object) -> None:
@@ -44,7 +47,9 @@ class SocketTransport(PeerTransport):
         self._low_water = 1
         self._closed = False
         self._lock: contextlib.AbstractContextManager[Any] = _NO_LOCK
-        self._unsent: Buffer | None = None  # what OpenSSL has begun to send: it must be given the same again
+        self._unsent: Buffer | None = (
+            None  # what OpenSSL has begun to send: it must be given the same again
+        )
         self._waiting: set[asyncio.Future[None]] = set()
 
     @property
@@ -60,7 +65,12 @@ class SocketTransport(PeerTransport):
     async def read(self, timeout_s: float) -> bytes:
         while True:
             with translated(self.peer):
-                with contextlib.suppress(BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError), self._lock:
+                with (
+                    contextlib.suppress(
+                        BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError
+                    ),
+                    self._lock,
+                ):
                     return self._socket.recv(READ_SIZE)
             await self.wait_readable(timeout_s)
 
@@ -88,21 +98,29 @@ class SocketTransport(PeerTransport):
                 pending[first] = pending[first][sent:]
 
     async def wait_readable(self, timeout_s: float, expected: int = 1) -> None:
-        """Wait until bytes can be taken from the socket; the loop is not woken for much less than `expected` of them."""
+        """Wait until bytes can be taken from the socket; the loop is not woken for much less than
+        `expected` of them.
+        """
         if expected > 1 and not self.encrypted:
             patience_s = min(_LOW_WATER_S, timeout_s / 2)
             self._set_low_water(min(expected, _LOW_WATER))
             with contextlib.suppress(TimedOut):
-                return await self._wait(self._loop.add_reader, self._loop.remove_reader, patience_s, "sent nothing")
+                return await self._wait(
+                    self._loop.add_reader, self._loop.remove_reader, patience_s, "sent nothing"
+                )
             timeout_s -= patience_s  # the peer is slow, or dead: from now on a single byte tells
         self._set_low_water(1)
-        return await self._wait(self._loop.add_reader, self._loop.remove_reader, timeout_s, "sent nothing")
+        return await self._wait(
+            self._loop.add_reader, self._loop.remove_reader, timeout_s, "sent nothing"
+        )
 
     async def wait_writable(self, timeout_s: float) -> None:
         """Wait until the socket takes bytes."""
         await self._wait(self._loop.add_writer, self._loop.remove_writer, timeout_s, "took nothing")
 
-    async def start_tls(self, context: ssl.SSLContext, *, server_side: bool, hostname: str, timeout_s: float) -> None:
+    async def start_tls(
+        self, context: ssl.SSLContext, *, server_side: bool, hostname: str, timeout_s: float
+    ) -> None:
         self._socket = context.wrap_socket(
             self._socket,
             server_side=server_side,
@@ -120,20 +138,31 @@ class SocketTransport(PeerTransport):
                 self._socket.do_handshake()
                 return
             except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as pause:
-                wait = self.wait_readable if isinstance(pause, ssl.SSLWantReadError) else self.wait_writable
+                wait = (
+                    self.wait_readable
+                    if isinstance(pause, ssl.SSLWantReadError)
+                    else self.wait_writable
+                )
             except (ConnectionError, ssl.SSLEOFError) as error:
-                raise Closed(f"{self.peer} closed the connection during the TLS handshake") from error
+                raise Closed(
+                    f"{self.peer} closed the connection during the TLS handshake"
+                ) from error
             except ssl.SSLError:
                 raise
             except OSError as error:
-                raise Closed(f"the connection to {self.peer} was lost: {error.strerror or error}") from error
+                raise Closed(
+                    f"the connection to {self.peer} was lost: {error.strerror or error}"
+                ) from error
             left_s = deadline - self._loop.time()
             try:
-                if left_s <= 0:  # whoever always has another byte ready would not be found out by the wait
+                # Whoever always has another byte ready would not be found out by the wait
+                if left_s <= 0:
                     raise TimedOut("")
                 await wait(left_s)
             except TimedOut as error:
-                raise TimedOut(f"{self.peer} did not finish the TLS handshake within {timeout_s:.0f} s") from error
+                raise TimedOut(
+                    f"{self.peer} did not finish the TLS handshake within {timeout_s:.0f} s"
+                ) from error
 
     async def close(self, timeout_s: float) -> None:
         if self._closed:
@@ -141,9 +170,11 @@ class SocketTransport(PeerTransport):
         with contextlib.suppress(OSError, Closed, TimedOut):
             if isinstance(self._socket, ssl.SSLSocket):
                 with contextlib.suppress(ssl.SSLError, ValueError), self._lock:
-                    self._socket.unwrap()  # says that this is the end; what the peer says to it is not waited for
-            # Half-close, then read to the end: closing with unread input would send a reset, which can overtake the last words.
-            # An encrypted socket is a plain one from here on, since what still comes is thrown away.
+                    # Says that this is the end; what the peer says to it is not waited for
+                    self._socket.unwrap()
+            # Half-close, then read to the end: closing with unread input would send a reset, which
+            # can overtake the last words. An encrypted socket is a plain one from here on, since
+            # what still comes is thrown away.
             self._socket.shutdown(socket.SHUT_WR)
             deadline = self._loop.time() + timeout_s
             while (left := deadline - self._loop.time()) > 0:
@@ -163,13 +194,18 @@ class SocketTransport(PeerTransport):
                 future.set_exception(Closed("the connection was closed"))
         self._socket.close()
 
-    async def _wait(self, add: Callable[..., Any], remove: Callable[..., Any], timeout_s: float, what: str) -> None:
+    async def _wait(
+        self, add: Callable[..., Any], remove: Callable[..., Any], timeout_s: float, what: str
+    ) -> None:
         if self._closed:
             raise Closed("the connection was closed")
         future: asyncio.Future[None] = self._loop.create_future()
-        # By its number: where a socket is not yet watched, the loop would write down what it is, with all its addresses.
+        # By its number: where a socket is not yet watched, the loop would write down what it is,
+        # with all its addresses.
         add(self._socket.fileno(), set_done, future)
-        timer = self._loop.call_later(max(0.0, timeout_s), _expire, future, f"{self.peer} {what} for {timeout_s:.0f} s")
+        timer = self._loop.call_later(
+            max(0.0, timeout_s), _expire, future, f"{self.peer} {what} for {timeout_s:.0f} s"
+        )
         self._waiting.add(future)
         try:
             await future
@@ -178,12 +214,18 @@ class SocketTransport(PeerTransport):
             timer.cancel()
             if not self._closed:
                 remove(self._socket.fileno())
-            del future  # which may hold the exception that holds this frame: the link would wait for the garbage collector
+            # Which may hold the exception that holds this frame: the link would wait for the
+            # garbage collector
+            del future
 
     def _set_low_water(self, count: int) -> None:
         if count > 1 and not self.is_local:
-            # Asked for more than its buffer takes, the kernel enlarges that, and holds the window there: a long path never fills.
-            count = min(count, self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // _PART_OF_BUFFER)
+            # Asked for more than its buffer takes, the kernel enlarges that, and holds the window
+            # there: a long path never fills.
+            count = min(
+                count,
+                self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // _PART_OF_BUFFER,
+            )
         if count != self._low_water:
             with contextlib.suppress(OSError, AttributeError):  # not on every platform
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
@@ -207,7 +249,9 @@ class SocketTransport(PeerTransport):
         return bool(poll.poll(timeout_s * 1000))
 
     def receive_into(self, view: memoryview) -> int | None:
-        """Take bytes from the socket; 0 at the end of the stream, None if there are none now. Raises Closed."""
+        """Take bytes from the socket; 0 at the end of the stream, None if there are none now.
+        Raises Closed.
+        """
         with translated(self.peer):
             try:
                 if isinstance(self._socket, ssl.SSLSocket):
@@ -235,27 +279,33 @@ class SocketTransport(PeerTransport):
     def send(self, buffers: Sequence[Buffer], *, more: bool = False) -> int | None:
         """Give bytes to the socket; how many it took, or None if it takes none now. Raises Closed.
 
-        `more` says that others follow at once, so that a header does not travel in a packet of its own.
+        `more` says that others follow at once, so that a header does not travel in a packet of its
+        own.
         """
         with translated(self.peer):
             try:
                 with self._lock:
                     if self.encrypted:
                         return self._send_encrypted(buffers[0])
-                    return self._socket.sendmsg(buffers[:_MOST_BUFFERS], [], getattr(socket, "MSG_MORE", 0) if more else 0)
+                    return self._socket.sendmsg(
+                        buffers[:_MOST_BUFFERS], [], getattr(socket, "MSG_MORE", 0) if more else 0
+                    )
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 return None
 
     def _send_encrypted(self, buffer: Buffer) -> int:
         if self._unsent is not None and self._unsent is not buffer:
-            raise Closed(f"the connection to {self.peer} was cut in the middle of a message")  # who wrote it was cancelled
+            # Who wrote it was cancelled
+            raise Closed(f"the connection to {self.peer} was cut in the middle of a message")
         self._unsent = buffer
         sent = self._socket.send(buffer)
         self._unsent = None
         return sent
 
     def send_from_file(self, fd: int, offset: int, count: int) -> int | None:
-        """Send bytes of a file without copying them through this process; as `send`, and 0 at the end of the file. Not for TLS."""
+        """Send bytes of a file without copying them through this process; as `send`, and 0 at the
+        end of the file. Not for TLS.
+        """
         with translated(self.peer, file_errors=True):
             try:
                 return os.sendfile(self._socket.fileno(), fd, offset, count)

@@ -1,7 +1,8 @@
 """Least progress: how slow a peer may be in the middle of a transfer before it is cut.
 
-Pure: the clock is passed in. In each window so many bytes must move. A peer that has nothing to send yet says so with empty frames,
-and so may be below that between two frames; but not within one, whose bytes it has announced, and not for ever.
+Pure: the clock is passed in. In each window so many bytes must move. A peer that has nothing to
+send yet says so with empty frames, and so may be below that between two frames; but not within one,
+whose bytes it has announced, and not for ever.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ class StallDetector:
         self.begin()
 
     def begin(self, quiet_s: float | None = None) -> None:
-        """Begin anew. `quiet_s`: how long heartbeats alone may come this time; else limits.quiet_s."""
+        """Begin anew. `quiet_s`: how long heartbeats alone may come this time; else
+        limits.quiet_s.
+        """
         self._quiet_s = self._limits.quiet_s if quiet_s is None else quiet_s
         self._began = self._now()
         self._bytes = 0
@@ -52,6 +55,8 @@ class StallDetector:
                 raise TimedOut(f"{peer} moved only {self._bytes} bytes in {limits.stall_s:.0f} s")
             self._quiet_since = self._began if self._quiet_since is None else self._quiet_since
             if now - self._quiet_since >= self._quiet_s:
-                raise TimedOut(f"{peer} has sent hardly more than heartbeats for {self._quiet_s:.0f} s")
+                raise TimedOut(
+                    f"{peer} has sent hardly more than heartbeats for {self._quiet_s:.0f} s"
+                )
         self._began = now
         self._bytes = 0

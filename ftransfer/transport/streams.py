@@ -19,12 +19,17 @@ class StreamTransport(PeerTransport):
         super().__init__(writer.get_extra_info("socket"), writer.get_extra_info("peername"))
         self._reader = reader
         self._writer = writer
-        self._plain = (reader, writer)  # under TLS no longer used, but their finalisers would end the transport
+        # Under TLS no longer used, but their finalisers would end the transport
+        self._plain = (
+            reader,
+            writer,
+        )
         self._is_reading = False
         assert isinstance(writer.transport, asyncio.Transport)
         self._transport = writer.transport
         self._transport.pause_reading()
-        # Python up to 3.11.3 begins to read after the callback of a new connection, though it was paused there.
+        # Python up to 3.11.3 begins to read after the callback of a new connection, though it was
+        # paused there.
         asyncio.get_running_loop().call_soon(self._pause_again)
 
     def _pause_again(self) -> None:
@@ -72,11 +77,14 @@ class StreamTransport(PeerTransport):
 
     async def write(self, buffers: Sequence[Buffer], timeout_s: float) -> None:
         async with self._deadline(timeout_s, "took nothing"):
-            # Not writelines: in Python 3.12 and 3.13 `drain` does not wait after it, and on a closed transport it fails.
+            # Not writelines: in Python 3.12 and 3.13 `drain` does not wait after it, and on a
+            # closed transport it fails.
             self._writer.write(b"".join(buffers))
             await self._writer.drain()
 
-    async def start_tls(self, context: ssl.SSLContext, *, server_side: bool, hostname: str, timeout_s: float) -> None:
+    async def start_tls(
+        self, context: ssl.SSLContext, *, server_side: bool, hostname: str, timeout_s: float
+    ) -> None:
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader(loop=loop)
         protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
@@ -94,7 +102,9 @@ class StreamTransport(PeerTransport):
                 timeout_s,
             )
         except TimeoutError as error:
-            raise TimedOut(f"{self.peer} did not finish the TLS handshake within {timeout_s:.0f} s") from error
+            raise TimedOut(
+                f"{self.peer} did not finish the TLS handshake within {timeout_s:.0f} s"
+            ) from error
         except (ConnectionError, ssl.SSLEOFError) as error:
             raise Closed(f"{self.peer} closed the connection during the TLS handshake") from error
         if transport is None:  # closed while the handshake ended
@@ -113,14 +123,16 @@ class StreamTransport(PeerTransport):
                     while True:
                         if not await self._reader.read(READ_SIZE):
                             break
-                        await asyncio.sleep(0)  # a peer that sends without pause would keep the loop
+                        # A peer that sends without pause would keep the loop
+                        await asyncio.sleep(0)
         self._writer.close()
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._writer.wait_closed()
 
     def abort(self) -> None:
-        with contextlib.suppress(AttributeError):  # of Python up to 3.11.3, for an encrypted transport that has ended
+        # Of Python up to 3.11.3, for an encrypted transport that has ended
+        with contextlib.suppress(AttributeError):
             self._writer.transport.abort()
 
     @contextlib.asynccontextmanager

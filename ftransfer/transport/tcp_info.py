@@ -1,6 +1,8 @@
-"""Whether the machine at the other end of a socket still answers: keepalive while nothing is under way, TCP's own record else.
+"""Whether the machine at the other end of a socket still answers: keepalive while nothing is under
+way, TCP's own record else.
 
-A leaf. TCP_USER_TIMEOUT would be simpler, but it also cuts a peer that is there and only does not read for a while.
+A leaf. TCP_USER_TIMEOUT would be simpler, but it also cuts a peer that is there and only does not
+read for a while.
 """
 
 from __future__ import annotations
@@ -11,10 +13,12 @@ import struct
 from typing import Protocol
 
 _QUESTIONS = 5
-# struct tcp_info of Linux: eight bytes (the fourth: probes of a closed window that went unanswered), then 32-bit numbers.
+# struct tcp_info of Linux: eight bytes (the fourth: probes of a closed window that went
+# unanswered), then 32-bit numbers.
 _TCP_INFO = struct.Struct("=8B16I")
 _PROBES, _UNACKED, _LAST_ACK_MS, _ROUND_TRIP_US = 3, 12, 20, 23
-_TCP_COUNTS = struct.Struct("=120x2Q")  # bytes that the peer has acknowledged, and bytes that have come from it
+# Bytes that the peer has acknowledged, and bytes that have come from it
+_TCP_COUNTS = struct.Struct("=120x2Q")
 
 _TCP_LEAST_ROUND_TRIP = struct.Struct("=148xI")  # in microseconds; from Linux 4.6 on
 _NOT_MEASURED = 0xFFFFFFFF
@@ -30,13 +34,16 @@ class KernelSocket(Protocol):
 
 
 def keep_alive(sock: KernelSocket, vanish_s: float) -> None:
-    """Ask a silent peer whether it is there, so often that one which is gone is noticed within `vanish_s` (at least 2)."""
+    """Ask a silent peer whether it is there, so often that one which is gone is noticed within
+    `vanish_s` (at least 2).
+    """
     if sock.family not in (socket.AF_INET, socket.AF_INET6):
         return
     quiet_s = max(1, int(vanish_s / 2))
     between_s = max(1, int((vanish_s - quiet_s) / _QUESTIONS))
     count = max(1, int((vanish_s - quiet_s) / between_s))
-    with contextlib.suppress(OSError, AttributeError):  # not on every platform; then the system's own times hold
+    # Not on every platform; then the system's own times hold
+    with contextlib.suppress(OSError, AttributeError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, quiet_s)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, between_s)
@@ -44,27 +51,35 @@ def keep_alive(sock: KernelSocket, vanish_s: float) -> None:
 
 
 def unanswered_s(sock: KernelSocket) -> float:
-    """Give how long ago the peer's kernel last answered if something that was sent waits for its answer, else 0.0."""
+    """Give how long ago the peer's kernel last answered if something that was sent waits for its
+    answer, else 0.0.
+    """
     info = _info_of(sock)
     # One probe may just have been sent; its answer is on the way.
     return info[_LAST_ACK_MS] / 1000 if info and (info[_UNACKED] or info[_PROBES] > 1) else 0.0
 
 
 def round_trip_s(sock: KernelSocket) -> float:
-    """Give the time to the peer and back in seconds, as the system has measured it; 0.0 if it does not tell."""
+    """Give the time to the peer and back in seconds, as the system has measured it; 0.0 if it does
+    not tell.
+    """
     info = _info_of(sock)
     return info[_ROUND_TRIP_US] / 1e6 if info else 0.0
 
 
 def least_round_trip_s(sock: KernelSocket) -> float:
-    """Give the shortest time to the peer and back of the last minutes: that of the path, however busy or slow either end is."""
+    """Give the shortest time to the peer and back of the last minutes: that of the path, however
+    busy or slow either end is.
+    """
     data = _ask(sock, _TCP_LEAST_ROUND_TRIP.size)
     least_us = _TCP_LEAST_ROUND_TRIP.unpack(data)[0] if data else _NOT_MEASURED
     return least_us / 1e6 if least_us != _NOT_MEASURED else round_trip_s(sock)
 
 
 def bytes_transferred(sock: KernelSocket) -> int:
-    """Give how many bytes the connection has carried, both ways together; 0 if the system does not tell."""
+    """Give how many bytes the connection has carried, both ways together; 0 if the system does not
+    tell.
+    """
     data = _ask(sock, _TCP_COUNTS.size)
     return sum(_TCP_COUNTS.unpack(data)) if data else 0
 

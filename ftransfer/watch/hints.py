@@ -1,6 +1,8 @@
-"""The operating system's word that something below a folder has changed: paths, in batches, from a thread of their own.
+"""The operating system's word that something below a folder has changed: paths, in batches, from a
+thread of their own.
 
-What all systems have in common; inotify.py speaks to Linux, portable.py to any system through a library.
+What all systems have in common; inotify.py speaks to Linux, portable.py to any system through a
+library.
 """
 
 from __future__ import annotations
@@ -20,10 +22,13 @@ class Hints(ABC):
 
     Args:
         told: Called on the event loop with each set of absolute paths.
-        failed: Called on the event loop if the watch broke off; with QueueOverflow if hints were lost.
+        failed: Called on the event loop if the watch broke off; with QueueOverflow if hints were
+            lost.
     """
 
-    def __init__(self, folder: str, told: Callable[[set[str]], None], failed: Callable[[Exception], None]) -> None:
+    def __init__(
+        self, folder: str, told: Callable[[set[str]], None], failed: Callable[[Exception], None]
+    ) -> None:
         self._folder = folder
         self._told = told
         self._failed = failed

@@ -1,7 +1,8 @@
 """The Linux kernel's word that something below a folder has changed.
 
-It speaks to inotify itself, since libraries do not pass on what must be known: that the kernel's queue was full and hints were
-lost. And it does not watch the reserved folders, where things happen by the thousand that nobody is told of.
+It speaks to inotify itself, since libraries do not pass on what must be known: that the kernel's
+queue was full and hints were lost. And it does not watch the reserved folders, where things happen
+by the thousand that nobody is told of.
 """
 
 from __future__ import annotations
@@ -18,25 +19,54 @@ from collections.abc import Callable, Iterator
 from ftransfer.names import is_reserved
 from ftransfer.watch.hints import Hints, QueueOverflow
 
-# Paths are gathered until nothing more comes for a step, at most for a bunch; the queue is emptied every few milliseconds.
+# Paths are gathered until nothing more comes for a step, at most for a bunch; the queue is emptied
+# every few milliseconds.
 _STEP_S = 0.05
 _BUNCH_S = 0.2
 _REST_S = 0.005
 _READ_BYTES = 256 * 1024
 
-_EVENT = struct.Struct("=iIII")  # watch, mask, cookie, length of the name, which follows with NULs behind it (inotify(7))
-_MODIFY, _ATTRIB, _CLOSE_WRITE, _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE = 0x2, 0x4, 0x8, 0x40, 0x80, 0x100, 0x200
+# Watch, mask, cookie, length of the name, which follows with NULs behind it (inotify(7))
+_EVENT = struct.Struct("=iIII")
+_MODIFY, _ATTRIB, _CLOSE_WRITE, _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE = (
+    0x2,
+    0x4,
+    0x8,
+    0x40,
+    0x80,
+    0x100,
+    0x200,
+)
 _DELETE_SELF, _MOVE_SELF = 0x400, 0x800
 _OVERFLOW, _IGNORED, _IS_FOLDER = 0x4000, 0x8000, 0x40000000
 _ONLY_FOLDER, _NO_FOLLOW = 0x01000000, 0x02000000
-_WANTED = _MODIFY | _ATTRIB | _CLOSE_WRITE | _MOVED_FROM | _MOVED_TO | _CREATE | _DELETE | _ONLY_FOLDER | _NO_FOLLOW
-_GONE = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ELOOP, errno.ENAMETOOLONG)  # by the time that we look, or not ours to see
+_WANTED = (
+    _MODIFY
+    | _ATTRIB
+    | _CLOSE_WRITE
+    | _MOVED_FROM
+    | _MOVED_TO
+    | _CREATE
+    | _DELETE
+    | _ONLY_FOLDER
+    | _NO_FOLLOW
+)
+# By the time that we look, or not ours to see
+_GONE = (
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EACCES,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+)
 
 
 class InotifyHints(Hints):
     """See Hints."""
 
-    def __init__(self, folder: str, told: Callable[[set[str]], None], failed: Callable[[Exception], None]) -> None:
+    def __init__(
+        self, folder: str, told: Callable[[set[str]], None], failed: Callable[[Exception], None]
+    ) -> None:
         super().__init__(folder, told, failed)
         self._stopping, self._stop = os.pipe2(os.O_CLOEXEC)
 
@@ -88,7 +118,9 @@ class _Queue:
         self.fd: int = self._check(self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC), folder)
         self._folders: dict[int, str] = {}
         try:
-            watch = self._libc.inotify_add_watch(self.fd, os.fsencode(folder), _WANTED | _DELETE_SELF | _MOVE_SELF)
+            watch = self._libc.inotify_add_watch(
+                self.fd, os.fsencode(folder), _WANTED | _DELETE_SELF | _MOVE_SELF
+            )
             self._folders[self._check(watch, folder)] = folder
             deque(self._below(folder), maxlen=0)
         except BaseException:
@@ -150,7 +182,9 @@ class _Queue:
         return True
 
     def _below(self, folder: str) -> Iterator[str]:
-        """Watch all folders below one; give the paths of what is there. Not recursive: trees may be deeper than the call stack."""
+        """Watch all folders below one; give the paths of what is there. Not recursive: trees may be
+        deeper than the call stack.
+        """
         pending = [folder]
         while pending:
             for path, is_folder in _content(pending.pop()):
@@ -159,7 +193,9 @@ class _Queue:
                     pending.append(path)
 
     def _forget(self, folder: str) -> None:
-        """Watch a folder no longer that has gone elsewhere; if that is in the share as well, it comes as a new one."""
+        """Watch a folder no longer that has gone elsewhere; if that is in the share as well, it
+        comes as a new one.
+        """
         for watch, path in list(self._folders.items()):
             if path == folder or path.startswith(f"{folder}/"):
                 del self._folders[watch]
@@ -176,6 +212,10 @@ def _content(folder: str) -> list[tuple[str, bool]]:
     """Give the paths of what is in a folder, and whether each is a folder."""
     try:
         with os.scandir(folder) as entries:
-            return [(entry.path, entry.is_dir(follow_symlinks=False)) for entry in entries if not is_reserved(entry.name)]
+            return [
+                (entry.path, entry.is_dir(follow_symlinks=False))
+                for entry in entries
+                if not is_reserved(entry.name)
+            ]
     except OSError:
         return []  # gone, or not to be listed by us: then nothing in it is served either

@@ -1,4 +1,6 @@
-"""Any system's word that something below a folder has changed, through a library: for all but Linux."""
+"""Any system's word that something below a folder has changed, through a library: for all but
+Linux.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +12,17 @@ from ftransfer.watch.hints import Hints, QueueOverflow
 # Paths are gathered until nothing more comes for a step, at most for a bunch.
 _STEP_MS = 50
 _BUNCH_MS = 200
-# The library does not say when the system has lost some. A bunch of so many may be all that was left.
+# The library does not say when the system has lost some. A bunch of so many may be all that was
+# left.
 _BUNCH_TO_DOUBT = 8_192
 
 
 class PortableHints(Hints):
     """See Hints."""
 
-    def __init__(self, folder: str, told: Callable[[set[str]], None], failed: Callable[[Exception], None]) -> None:
+    def __init__(
+        self, folder: str, told: Callable[[set[str]], None], failed: Callable[[Exception], None]
+    ) -> None:
         super().__init__(folder, told, failed)
         self._stopping = threading.Event()
 
@@ -42,7 +47,9 @@ class PortableHints(Hints):
                 force_polling=False,
             ):
                 self._call(self._take, {path for _, path in batch})
-        except Exception as error:  # the library has exceptions of its own, for a name that is not UTF-8 as well
+        except (
+            Exception
+        ) as error:  # the library has exceptions of its own, for a name that is not UTF-8 as well
             self._call(self._fail, error)
 
     def _take(self, paths: set[str]) -> None:

@@ -23,7 +23,9 @@ def stamp_of(entry: Entry) -> Stamp:
 
 
 class Snapshot:
-    """Names and stamps, folder by folder, so that a whole subtree can be taken out at once. About 300 bytes for each name."""
+    """Names and stamps, folder by folder, so that a whole subtree can be taken out at once. About
+    300 bytes for each name.
+    """
 
     def __init__(self) -> None:
         self._folders: dict[str, dict[str, Stamp]] = {"": {}}
@@ -44,7 +46,9 @@ class Snapshot:
             self._folders.setdefault(name, {})
 
     def pop(self, name: str) -> Iterator[tuple[str, Stamp]]:
-        """Take a name out, and with a folder all that is below it, which comes first. Trees may be deeper than the call stack."""
+        """Take a name out, and with a folder all that is below it, which comes first. Trees may be
+        deeper than the call stack.
+        """
         above = [(name, self.children(name))]
         while above:
             here, children = above[-1]
@@ -87,14 +91,18 @@ class Differences:
             return
         if before is None:
             self.come.append((name, now))
-        elif before != now and now.kind != FOLDER:  # a folder's own time changes with each name in it
+        elif (
+            before != now and now.kind != FOLDER
+        ):  # a folder's own time changes with each name in it
             self.changed.append((name, now))
         snapshot.set(name, now)
 
     def changes(self) -> Iterator[Change]:
-        """Give what has happened: what went, from the inside out; what moved; what came, from the outside in; what changed.
+        """Give what has happened: what went, from the inside out; what moved; what came, from the
+        outside in; what changed.
 
-        What has gone under one name and come under another is the same thing if its stamp is, and no other has that stamp.
+        What has gone under one name and come under another is the same thing if its stamp is, and
+        no other has that stamp.
         """
         went, came = _by_stamp(self.gone), _by_stamp(self.come)
         moved = {came[stamp]: name for stamp, name in went.items() if stamp in came}
@@ -104,7 +112,9 @@ class Differences:
                 yield Change(REMOVED, name, stamp.kind)
         for name, stamp in self.come:
             what = MOVED if name in moved else CREATED
-            yield Change(what, name, stamp.kind, stamp.size, stamp.mtime_ns, old=moved.get(name, ""))
+            yield Change(
+                what, name, stamp.kind, stamp.size, stamp.mtime_ns, old=moved.get(name, "")
+            )
         for name, stamp in self.changed:
             yield Change(CHANGED, name, stamp.kind, stamp.size, stamp.mtime_ns)
 

@@ -1,7 +1,8 @@
 """A folder -> Change events: the system's hints, checked against a snapshot of what was there.
 
-A hint only says where to look. What has happened is told by the comparison, so that a hint that comes twice, late or not at all (a
-full queue in the kernel) costs a look and never a wrong event; and what a client has put is in the snapshot before the hint comes.
+A hint only says where to look. What has happened is told by the comparison, so that a hint that
+comes twice, late or not at all (a full queue in the kernel) costs a look and never a wrong event;
+and what a client has put is in the snapshot before the hint comes.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ class FolderWatcher:
         check_s: How often everything is looked at, to be sure.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], store: Store, *, check_s: float = _CHECK_S) -> None:
+    def __init__(
+        self, folder: str | os.PathLike[str], store: Store, *, check_s: float = _CHECK_S
+    ) -> None:
         self._folder = os.path.realpath(folder)
         self._store = store
         self._check_s = check_s
@@ -98,9 +101,11 @@ class FolderWatcher:
     # What clients do through the server.
 
     def hold(self, names: Iterable[str]) -> list[str]:
-        """Look at these names, and what is below them, no more until `release`: whoever is at work there will say what it did.
+        """Look at these names, and what is below them, no more until `release`: whoever is at work
+        there will say what it did.
 
-        The same for folders that are not there yet and will be made for them. Give what is held: it is to be released.
+        The same for folders that are not there yet and will be made for them. Give what is held: it
+        is to be released.
         """
         held = list({name for given in names for name in self._with_new_folders(given)})
         self._held.update(held)
@@ -118,7 +123,8 @@ class FolderWatcher:
             self._woken.set()
 
     def record(self, entry: Entry, person: Person) -> bool:
-        """Take note of what a client has put, so that it is told once; whether something had the name before.
+        """Take note of what a client has put, so that it is told once; whether something had the
+        name before.
 
         The folders that were made for it are told here.
         """
@@ -168,7 +174,11 @@ class FolderWatcher:
         hints, self._hints = self._hints, None
         if hints is not None:
             hints.abandon()
-        self._why_rescan = str(error) if isinstance(error, QueueOverflow) else "the watch of the folder had to be set up again"
+        self._why_rescan = (
+            str(error)
+            if isinstance(error, QueueOverflow)
+            else "the watch of the folder had to be set up again"
+        )
         self._woken.set()
 
     async def _run(self) -> None:
@@ -180,7 +190,9 @@ class FolderWatcher:
                     await self._woken.wait()
             except TimeoutError:
                 began = loop.time()
-                await self._guarded_rescan("changes were found that the system had not told of", only_if_different=True)
+                await self._guarded_rescan(
+                    "changes were found that the system had not told of", only_if_different=True
+                )
                 check_s = max(self._check_s, (loop.time() - began) / _CHECKS_SHARE)
                 continue
             self._woken.clear()
@@ -203,7 +215,9 @@ class FolderWatcher:
             except OSError as error:
                 self._hints = None
                 log.warning("the folder cannot be watched: %s", error)
-                await self._guarded_rescan("the folder cannot be watched; it is looked through", only_if_different=True)
+                await self._guarded_rescan(
+                    "the folder cannot be watched; it is looked through", only_if_different=True
+                )
 
     def _is_held(self, name: str) -> bool:
         if not self._held:
@@ -222,7 +236,9 @@ class FolderWatcher:
             self._recorded.clear()
             now = await run_job(io_pool(), lambda: {name: self._stamp_now(name) for name in names})
             if not self._is_in_place():
-                self._why_rescan = _MOVED  # by its path there is another folder, or none: nothing can be concluded
+                self._why_rescan = (
+                    _MOVED  # by its path there is another folder, or none: nothing can be concluded
+                )
                 self._woken.set()
                 return
             differences, pause = Differences(), Pause()
@@ -241,9 +257,13 @@ class FolderWatcher:
                 await pause()
 
     async def _enter(self, folder: str, differences: Differences) -> None:
-        """Look at what is in a folder that has just appeared: the system may not have told of all of it."""
+        """Look at what is in a folder that has just appeared: the system may not have told of all
+        of it.
+        """
         try:
-            async for batch in self._store.scan(SafeName(tuple(folder.split("/"))), recursive=True, links=True):
+            async for batch in self._store.scan(
+                SafeName(tuple(folder.split("/"))), recursive=True, links=True
+            ):
                 for entry in batch:
                     if entry.name in self._recorded or self._is_held(entry.name):
                         continue
@@ -265,10 +285,15 @@ class FolderWatcher:
         return Stamp(LINK, 0, clamp_time(about.st_mtime_ns)) if stat.S_ISLNK(kind) else None
 
     def _is_in_place(self) -> bool:
-        """Whether the path still leads to the folder that is watched; what the store has open is that folder in any case."""
+        """Whether the path still leads to the folder that is watched; what the store has open is
+        that folder in any case.
+        """
         is_lost = _identity_of(self._folder) != self._identity
         if is_lost and not self._is_lost:
-            log.warning("%s: moved, removed or replaced; what has its name now is served after a restart", self._folder)
+            log.warning(
+                "%s: moved, removed or replaced; what has its name now is served after a restart",
+                self._folder,
+            )
         elif self._is_lost and not is_lost:
             self._lose(OSError(f"{self._folder} is back in its place"))
         self._is_lost = is_lost
@@ -320,7 +345,9 @@ def _identity_of(folder: str) -> tuple[int, int] | None:
 
 
 def _lstat(folder: str, name: str) -> os.stat_result:
-    """Return what lstat says of a name below a folder, also where the whole path is too long for one call. Raises OSError."""
+    """Return what lstat says of a name below a folder, also where the whole path is too long for
+    one call. Raises OSError.
+    """
     try:
         return os.lstat(os.path.join(folder, name))
     except OSError as error:

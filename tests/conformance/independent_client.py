@@ -1,6 +1,8 @@
-"""A client written from docs/protocol.md alone: a socket, a JSON parser and BLAKE3, nothing of the package. It blocks.
+"""A client written from docs/protocol.md alone: a socket, a JSON parser and BLAKE3, nothing of the
+package. It blocks.
 
-Each part names the section it follows. It shows that the document is enough; the tests beside it, that the server keeps to it.
+Each part names the section it follows. It shows that the document is enough; the tests beside it,
+that the server keeps to it.
 """
 
 from __future__ import annotations
@@ -39,7 +41,12 @@ class Client:
     def __enter__(self) -> Client:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._input.close()
         self._socket.close()
 
@@ -55,7 +62,8 @@ class Client:
             payload = self._input.read(size)
             if len(header) < 5 or len(payload) < size:
                 raise BrokenServer("it closed the connection")
-            if header[:1] != b"V":  # section 10: unknown events are ignored, and there are no others yet
+            # Section 10: unknown events are ignored, and there are no others yet
+            if header[:1] != b"V":
                 return header[:1].decode(), payload
 
     def _next_of(self, kinds: str) -> tuple[str, bytes]:
@@ -117,7 +125,9 @@ class Client:
 
     # Section 7.1: get.
 
-    def get(self, name: str, kept: bytes = b"", identity: str | None = None) -> tuple[dict[str, Any], bytes]:
+    def get(
+        self, name: str, kept: bytes = b"", identity: str | None = None
+    ) -> tuple[dict[str, Any], bytes]:
         """Give meta and the whole content, of which `kept` was received before."""
         self.command("get", name, offset=len(kept), identity=identity)
         return self.receive(kept)
@@ -171,7 +181,12 @@ class Client:
 
     def _send_end(self, content: bytes) -> None:
         digest = blake3(content).hexdigest()
-        self.send("E", json.dumps({"size": len(content), "digest": digest, "head": blake3(self._line).hexdigest()}).encode())
+        self.send(
+            "E",
+            json.dumps(
+                {"size": len(content), "digest": digest, "head": blake3(self._line).hexdigest()}
+            ).encode(),
+        )
 
     def send_data(self, content: bytes) -> None:
         step = min(4194304, self.hello["limits"].get("max_chunk_bytes", 4194304))
@@ -186,7 +201,9 @@ class Client:
     # Section 7.3: put in parts.
 
     def begin_parts(self, name: str, size: int, source: str) -> tuple[int, str]:
-        """Give the offset from which parts are wanted, and the word for them; "" if they are not taken."""
+        """Give the offset from which parts are wanted, and the word for them; "" if they are not
+        taken.
+        """
         self.command("put", name, size=size, source=source, wait=True, parts=True)
         meta = self._expect("M")
         return meta["offset"], meta.get("upload", "")
@@ -200,8 +217,12 @@ class Client:
 
     # Section 8: batches.
 
-    def mput(self, files: dict[str, bytes], arrives: Callable[[bytes], bytes] = bytes) -> dict[str, dict[str, Any]]:
-        """Send small files in one pack; give the outcome of each by name. `arrives`: what a fault makes of the index."""
+    def mput(
+        self, files: dict[str, bytes], arrives: Callable[[bytes], bytes] = bytes
+    ) -> dict[str, dict[str, Any]]:
+        """Send small files in one pack; give the outcome of each by name. `arrives`: what a fault
+        makes of the index.
+        """
         self.say(b"mput")
         columns = {
             "name": list(files),
@@ -211,7 +232,13 @@ class Client:
             "digest": [blake3(content).hexdigest() for content in files.values()],
         }
         index = json.dumps(columns).encode()
-        self.send("P", len(index).to_bytes(4, "big") + blake3(index).digest() + arrives(index) + b"".join(files.values()))
+        self.send(
+            "P",
+            len(index).to_bytes(4, "big")
+            + blake3(index).digest()
+            + arrives(index)
+            + b"".join(files.values()),
+        )
         self.send("F", b"")
         outcomes: dict[str, dict[str, Any]] = {}
         while True:
@@ -221,7 +248,10 @@ class Client:
             for outcome in json.loads(payload):
                 if "index" not in outcome:
                     outcomes[outcome["name"]] = outcome
-                elif (outcome["index"], outcome["stored"]) == (blake3(index).hexdigest(), len(files)):
+                elif (outcome["index"], outcome["stored"]) == (
+                    blake3(index).hexdigest(),
+                    len(files),
+                ):
                     outcomes.update({name: outcome for name in files})
                 else:
                     raise BrokenServer("it acknowledges what was not sent")
@@ -258,5 +288,9 @@ def _check_name(name: str) -> None:
     """Section 5: a client does not trust a server."""
     raw = name.encode("utf-8", "surrogateescape")
     parts = raw.split(b"/")
-    if len(raw) > 4096 or b"\0" in raw or any(part in (b"", b".", b"..") or len(part) > 255 for part in parts):
+    if (
+        len(raw) > 4096
+        or b"\0" in raw
+        or any(part in (b"", b".", b"..") or len(part) > 255 for part in parts)
+    ):
         raise BrokenServer(f"it lists the name {name!a}")

@@ -40,7 +40,9 @@ async def store(way: str, tmp_path: Path) -> AsyncIterator[Store]:
 
 @pytest.fixture
 async def server(way: str, store: Store) -> AsyncIterator[Server]:
-    server = await Server.start(Share(store), port=0, limits=LIMITS, direct=way != "folder through streams")
+    server = await Server.start(
+        Share(store), port=0, limits=LIMITS, direct=way != "folder through streams"
+    )
     yield server
     await server.stop(grace_s=5)
 
@@ -75,7 +77,11 @@ async def test_content_comes_back_as_it_was_sent(server: Server, size: int) -> N
         assert (receipt["name"], receipt["mtime_ns"]) == ("a", 1_700_000_000_123_456_789)
         meta, got = client.get("a")
         assert got == content
-        assert (meta["size"], meta["mtime_ns"], meta["mode"]) == (size, 1_700_000_000_123_456_789, 0o640)
+        assert (meta["size"], meta["mtime_ns"], meta["mode"]) == (
+            size,
+            1_700_000_000_123_456_789,
+            0o640,
+        )
 
     await speak(server, conversation)
 
@@ -100,13 +106,29 @@ async def test_content_comes_back_as_it_was_sent(server: Server, size: int) -> N
 async def test_names_of_all_kinds(server: Server, name: str) -> None:
     def conversation(client: Client) -> None:
         assert client.put(name, b"x")["name"] == name
-        assert [(entry["name"], entry["kind"], entry["size"]) for entry in client.dir()] == [(name, "file", 1)]
+        assert [(entry["name"], entry["kind"], entry["size"]) for entry in client.dir()] == [
+            (name, "file", 1)
+        ]
         assert client.get(name)[1] == b"x"
 
     await speak(server, conversation)
 
 
-@pytest.mark.parametrize("name", ["/etc/passwd", "../a", "a/../b", "a//b", ".", "a/", "a\0b", ".ftransfer/x", "x" * 256, "\ud800"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "/etc/passwd",
+        "../a",
+        "a/../b",
+        "a//b",
+        ".",
+        "a/",
+        "a\0b",
+        ".ftransfer/x",
+        "x" * 256,
+        "\ud800",
+    ],
+)
 async def test_names_that_climb_or_cannot_be_are_refused(server: Server, name: str) -> None:
     def conversation(client: Client) -> None:
         assert refusal(lambda: client.get(name)) == "bad_name"
@@ -156,7 +178,9 @@ async def test_commands_sent_ahead_are_answered_in_order(server: Server) -> None
         (b"dir a", "not_found"),
     ],
 )
-async def test_refused_line_leaves_the_session_as_it_was(server: Server, line: bytes, code: str) -> None:
+async def test_refused_line_leaves_the_session_as_it_was(
+    server: Server, line: bytes, code: str
+) -> None:
     def conversation(client: Client) -> None:
         client.say(line)
         assert refusal(client.reply) == code
@@ -165,8 +189,12 @@ async def test_refused_line_leaves_the_session_as_it_was(server: Server, line: b
     await speak(server, conversation)
 
 
-@pytest.mark.parametrize(("line", "code"), [(b"x" * 2_001, "line_too_long"), (b"put", "bad_argument")])
-async def test_line_after_which_nobody_knows_where_the_next_begins_ends_the_session(server: Server, line: bytes, code: str) -> None:
+@pytest.mark.parametrize(
+    ("line", "code"), [(b"x" * 2_001, "line_too_long"), (b"put", "bad_argument")]
+)
+async def test_line_after_which_nobody_knows_where_the_next_begins_ends_the_session(
+    server: Server, line: bytes, code: str
+) -> None:
     def run() -> bytes:
         with Client(*server.addresses[0]) as client:
             client.say(line)
@@ -184,8 +212,17 @@ async def test_listing_of_folders(server: Server, store: Store) -> None:
         client.put("b/c/2", b"22")
         client.put("b/1", b"1")
         client.put("a", b"")
-        assert {(entry["name"], entry["kind"]) for entry in client.dir("/")} == {("a", "file"), ("b", "dir")}
-        assert [entry["name"] for entry in client.dir(recursive=True)] == ["a", "b", "b/1", "b/c", "b/c/2"]
+        assert {(entry["name"], entry["kind"]) for entry in client.dir("/")} == {
+            ("a", "file"),
+            ("b", "dir"),
+        }
+        assert [entry["name"] for entry in client.dir(recursive=True)] == [
+            "a",
+            "b",
+            "b/1",
+            "b/c",
+            "b/c/2",
+        ]
         assert [entry["name"] for entry in client.dir("b/c/")] == ["b/c/2"]
         assert refusal(lambda: client.get("b")) == "not_a_file"
         assert refusal(lambda: list(client.dir("a"))) == "not_a_folder"
@@ -246,7 +283,8 @@ async def test_put_at_once_can_be_gone_on_with_by_one_that_waits(server: Server)
         assert client.put_waiting("a", b"0123456789", "s")["kept"] == 4
 
     def all_at_once(client: Client) -> None:
-        assert client.put("a", b"9876543210", source="s")["kept"] == 0  # from the start, whatever is there of that source
+        # From the start, whatever is there of that source
+        assert client.put("a", b"9876543210", source="s")["kept"] == 0
         assert client.get("a")[1] == b"9876543210"
 
     for what in (conversation, all_at_once):
@@ -270,7 +308,10 @@ async def test_put_in_parts_over_several_sessions(server: Server, way: str) -> N
             third.send_part("a", word, 200_000, content[200_000:])
             client.send("D", b"")
             second.send_part("a", word, 70_000, content[70_000:200_000])
-            assert refusal(lambda: third.send_part("a", word, 199_999, content[199_999:])) == "bad_offset"
+            assert (
+                refusal(lambda: third.send_part("a", word, 199_999, content[199_999:]))
+                == "bad_offset"
+            )
             assert refusal(lambda: third.send_part("b", word, 0, content[:70_000])) == "not_found"
             third.send_part("a", word, 0, content[:70_000])
             assert client.end_file(content)["kept"] == 0
@@ -305,7 +346,9 @@ async def test_put_on_conditions(server: Server) -> None:
         (3, b'{"size": 3, "digest": "00"}', "digest_mismatch"),
     ],
 )
-async def test_put_that_does_not_verify_changes_nothing(server: Server, announced: int, end: bytes, code: str) -> None:
+async def test_put_that_does_not_verify_changes_nothing(
+    server: Server, announced: int, end: bytes, code: str
+) -> None:
     def conversation(client: Client) -> None:
         client.put("a", b"old")
         client.command("put", "a", size=announced)
@@ -340,9 +383,20 @@ async def test_put_refused_in_the_middle_is_drained(server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    "frame", [b"Q\0\0\0\0", b"D\xff\xff\xff\xff", b"D\0\0\xc3\x51", b"R\0\0\0\2{}", b"L\0\0\0\2[]", b"E\0\0\0\2[]", b"E\0\0\0\1x"]
+    "frame",
+    [
+        b"Q\0\0\0\0",
+        b"D\xff\xff\xff\xff",
+        b"D\0\0\xc3\x51",
+        b"R\0\0\0\2{}",
+        b"L\0\0\0\2[]",
+        b"E\0\0\0\2[]",
+        b"E\0\0\0\1x",
+    ],
 )
-async def test_broken_frame_ends_the_session_and_leaves_nothing(server: Server, frame: bytes) -> None:
+async def test_broken_frame_ends_the_session_and_leaves_nothing(
+    server: Server, frame: bytes
+) -> None:
     def broken() -> None:
         with Client(*server.addresses[0]) as client:
             client.say(b"put a\n" + frame)
@@ -391,7 +445,10 @@ async def test_packs_go_both_ways(server: Server) -> None:
 async def test_item_that_fails_is_told_apart(server: Server) -> None:
     def conversation(client: Client) -> None:
         outcomes = client.mput({"a": b"1", "../b": b"2"})
-        assert outcomes["a"]["digest"] == blake3(b"1").hexdigest() and outcomes["../b"]["error"]["code"] == "bad_name"
+        assert (
+            outcomes["a"]["digest"] == blake3(b"1").hexdigest()
+            and outcomes["../b"]["error"]["code"] == "bad_name"
+        )
 
     await speak(server, conversation)
 

@@ -78,12 +78,21 @@ def named(text: str) -> SafeName:
     return parse_name(text)
 
 
-def small(name: str, data: bytes = b"content", *, mtime_ns: int = MTIME, mode: int = 0o644, digest: str = "") -> SmallFile:
+def small(
+    name: str,
+    data: bytes = b"content",
+    *,
+    mtime_ns: int = MTIME,
+    mode: int = 0o644,
+    digest: str = "",
+) -> SmallFile:
     return SmallFile(name, FILE, mtime_ns, mode, data, digest or digest_of(data))
 
 
 async def put(store: Store, name: str, data: bytes = b"content") -> Entry:
-    writer = await store.open_write(named(name), UploadSpec(size=len(data), mtime_ns=MTIME, mode=0o640))
+    writer = await store.open_write(
+        named(name), UploadSpec(size=len(data), mtime_ns=MTIME, mode=0o640)
+    )
     await writer.write(data)
     return await writer.commit(digest_of(data))
 
@@ -100,11 +109,15 @@ async def listing(store: Store, folder: SafeName = ROOT, *, recursive: bool = Fa
     return [entry async for batch in store.scan(folder, recursive=recursive) for entry in batch]
 
 
-async def begin(store: Store, name: str, source: str = SOURCE, *, size: int | None = 10, owner: str = "ann") -> Writer:
+async def begin(
+    store: Store, name: str, source: str = SOURCE, *, size: int | None = 10, owner: str = "ann"
+) -> Writer:
     return await store.open_write(named(name), UploadSpec(size=size, source=source, owner=owner))
 
 
-async def leave_partial(store: Store, name: str, data: bytes, source: str = SOURCE, *, owner: str = "ann") -> None:
+async def leave_partial(
+    store: Store, name: str, data: bytes, source: str = SOURCE, *, owner: str = "ann"
+) -> None:
     writer = await begin(store, name, source, owner=owner)
     await writer.write(data)
     await writer.suspend()
@@ -119,7 +132,13 @@ def is_error(result: object, kind: type[FtransferError]) -> bool:
 
 async def test_put_gives_what_get_reads(store: Store) -> None:
     entry = await put(store, "a.bin", b"hello")
-    assert (entry.name, entry.kind, entry.size, entry.mtime_ns, entry.mode) == ("a.bin", FILE, 5, MTIME, 0o640)
+    assert (entry.name, entry.kind, entry.size, entry.mtime_ns, entry.mode) == (
+        "a.bin",
+        FILE,
+        5,
+        MTIME,
+        0o640,
+    )
     assert await get(store, "a.bin") == b"hello"
     assert await store.stat(named("a.bin")) == entry
 
@@ -240,7 +259,12 @@ async def test_reader_reads_from_any_offset(store: Store, whole_bytes: int) -> N
     await put(store, "a", b"0123456789")
     reader = await store.open_read(named("a"), whole_bytes=whole_bytes)
     await reader.check()
-    assert [await reader.read(4, 3), await reader.read(7, 9), await reader.read(0, 2), await reader.read(10, 1)] == [
+    assert [
+        await reader.read(4, 3),
+        await reader.read(7, 9),
+        await reader.read(0, 2),
+        await reader.read(10, 1),
+    ] == [
         b"456",
         b"789",
         b"01",
@@ -330,7 +354,10 @@ async def test_if_absent_publishes_where_nothing_is(store: Store) -> None:
 async def test_upload_replaces_only_the_file_that_it_means(store: Store) -> None:
     await put(store, "a", b"one")
     announced = UploadSpec(size=3, replaces=await store.stat(named("a")))
-    first, second = await store.open_write(named("a"), announced), await store.open_write(named("a"), announced)
+    first, second = (
+        await store.open_write(named("a"), announced),
+        await store.open_write(named("a"), announced),
+    )
     await first.write(b"two")
     await second.write(b"six")
     await first.commit(digest_of(b"two"))
@@ -351,7 +378,13 @@ async def test_kept_upload_is_gone_on_with(store: Store) -> None:
     await leave_partial(store, "a", b"01234")
     partial = await store.find_partial(named("a"), "ann")
     assert partial is not None
-    assert (partial.name, partial.owner, partial.source, partial.kept, partial.size) == ("a", "ann", SOURCE, 5, 10)
+    assert (partial.name, partial.owner, partial.source, partial.kept, partial.size) == (
+        "a",
+        "ann",
+        SOURCE,
+        5,
+        10,
+    )
     writer = await begin(store, "a")
     assert (writer.offset, writer.kept, writer.restarted) == (5, 5, False)
     assert await writer.read(0, 100) == b"01234"
@@ -400,7 +433,9 @@ async def test_partial_larger_than_announced_is_restarted(store: Store) -> None:
 
 
 @pytest.mark.parametrize(("discard_tail", "kept"), [(0, 6), (2, 4), (100, 3)])
-async def test_doubtful_bytes_are_not_kept_those_of_earlier_attempts_are(store: Store, discard_tail: int, kept: int) -> None:
+async def test_doubtful_bytes_are_not_kept_those_of_earlier_attempts_are(
+    store: Store, discard_tail: int, kept: int
+) -> None:
     await leave_partial(store, "a", b"abc")
     writer = await begin(store, "a")
     await writer.write(b"def")
@@ -490,15 +525,38 @@ async def test_recursive_listing_is_ordered_and_depth_first(store: Store) -> Non
     for file in ("b/1", "a/x/2", "a/a", "a/z", "c", "a.d/f", "a-", "\u00e9", "\udcff"):
         await put(store, file)
     names = [entry.name for entry in await listing(store, recursive=True)]
-    assert names == ["a", "a/a", "a/x", "a/x/2", "a/z", "a-", "a.d", "a.d/f", "b", "b/1", "c", "\u00e9", "\udcff"]
+    assert names == [
+        "a",
+        "a/a",
+        "a/x",
+        "a/x/2",
+        "a/z",
+        "a-",
+        "a.d",
+        "a.d/f",
+        "b",
+        "b/1",
+        "c",
+        "\u00e9",
+        "\udcff",
+    ]
 
 
 async def test_lines_say_the_same_as_a_recursive_listing(store: Store) -> None:
     await store.make_folder(named("d/e"), parents=True)
-    await store.write_small([small(name, b"12345", mode=0o640) for name in ("d/f", "d/e/\udcff", "d/e/\u00e9", "d/e.x", "out")])
+    await store.write_small(
+        [
+            small(name, b"12345", mode=0o640)
+            for name in ("d/f", "d/e/\udcff", "d/e/\u00e9", "d/e.x", "out")
+        ]
+    )
     await store.write_small([SmallFile("d/link", LINK, MTIME, 0o777, target="f")])
     for links in (False, True):
-        listed = [entry async for batch in store.scan(named("d"), recursive=True, links=links) for entry in batch]
+        listed = [
+            entry
+            async for batch in store.scan(named("d"), recursive=True, links=links)
+            for entry in batch
+        ]
         lines = [line async for batch in store.lines(named("d"), links=links) for line in batch]
         assert lines == list(lines_of(listed, named("d")))
     assert f"f\0file 5 {MTIME} 416\0" in lines
@@ -513,17 +571,25 @@ async def test_listing_within_a_range(store: Store) -> None:
     names = ["a", "a/b", "a/b/c", "a/b/d", "a/e", "a-", "a.d", "a.d/f", "g"]
     for name in ("a/b", "a.d"):
         await store.make_folder(named(f"top/{name}"), parents=True)
-    await store.write_small([small(f"top/{name}") for name in ("a/b/c", "a/b/d", "a/e", "a-", "a.d/f", "g")])
+    await store.write_small(
+        [small(f"top/{name}") for name in ("a/b/c", "a/b/d", "a/e", "a-", "a.d/f", "g")]
+    )
     for first, after in enumerate(["", *names]):
         for last, until in enumerate([*names, ""], 1):
             batches = store.scan(named("top"), recursive=True, within=Range(after, until))
             expected = names[first : last if until else None]
-            assert [entry.name async for batch in batches for entry in batch] == [f"top/{name}" for name in expected]
+            assert [entry.name async for batch in batches for entry in batch] == [
+                f"top/{name}" for name in expected
+            ]
 
 
 async def test_bounds_of_a_range_need_not_be_there(store: Store) -> None:
     await store.write_small([small(name) for name in ("a", "c/x", "c/z", "e")])
-    for within, expected in ((Range("b", "d"), ["c", "c/x", "c/z"]), (Range("c/y", "c/zz"), ["c/z"]), (Range("a/x", "c"), ["c"])):
+    for within, expected in (
+        (Range("b", "d"), ["c", "c/x", "c/z"]),
+        (Range("c/y", "c/zz"), ["c/z"]),
+        (Range("a/x", "c"), ["c"]),
+    ):
         batches = store.scan(ROOT, recursive=True, within=within)
         assert [entry.name async for batch in batches for entry in batch] == expected
 
@@ -532,7 +598,10 @@ async def test_flat_listing_gives_one_level_with_names_from_the_root(store: Stor
     await store.make_folder(named("d/e"), parents=True)
     await put(store, "d/f", b"12345")
     entries = sorted(await listing(store, named("d")), key=lambda entry: entry.name)
-    assert [(entry.name, entry.kind, entry.size) for entry in entries] == [("d/e", FOLDER, 0), ("d/f", FILE, 5)]
+    assert [(entry.name, entry.kind, entry.size) for entry in entries] == [
+        ("d/e", FOLDER, 0),
+        ("d/f", FILE, 5),
+    ]
     assert entries[1] == Entry("d/f", FILE, 5, MTIME, 0o640)
 
 
@@ -540,9 +609,13 @@ async def test_long_listing_comes_in_batches(store: Store) -> None:
     files = [small(f"f{number:04}", b"") for number in range(2500)]
     assert not any(isinstance(result, Exception) for result in await store.write_small(files))
     for recursive in (False, True):
-        batches: list[Sequence[Entry]] = [batch async for batch in store.scan(ROOT, recursive=recursive)]
+        batches: list[Sequence[Entry]] = [
+            batch async for batch in store.scan(ROOT, recursive=recursive)
+        ]
         assert len(batches) > 1 and all(batches)
-        assert sorted(entry.name for batch in batches for entry in batch) == [file.name for file in files]
+        assert sorted(entry.name for batch in batches for entry in batch) == [
+            file.name for file in files
+        ]
 
 
 async def test_listing_given_up_early_closes_its_handles(store: Store) -> None:
@@ -574,13 +647,27 @@ async def test_tree_is_read_in_groups(store: Store) -> None:
         assert len(group) <= 8
         items += group
         # A group holds while the next one is read.
-        contents |= {item.name: bytes(item.data) for item in before if isinstance(item, SmallFile) and item.kind == FILE}
+        contents |= {
+            item.name: bytes(item.data)
+            for item in before
+            if isinstance(item, SmallFile) and item.kind == FILE
+        }
         before = group
-    contents |= {item.name: bytes(item.data) for item in before if isinstance(item, SmallFile) and item.kind == FILE}
+    contents |= {
+        item.name: bytes(item.data)
+        for item in before
+        if isinstance(item, SmallFile) and item.kind == FILE
+    }
     assert contents == {file.name: file.data for file in files}
-    assert [(item.name, item.size) for item in items if isinstance(item, Entry)] == [("t/large", 2000)]
+    assert [(item.name, item.size) for item in items if isinstance(item, Entry)] == [
+        ("t/large", 2000)
+    ]
     order = [item.name for item in items if isinstance(item, (SmallFile, Entry))]
-    assert all(order.index(name.rpartition("/")[0]) < order.index(name) for name in order if name.count("/") == 2)
+    assert all(
+        order.index(name.rpartition("/")[0]) < order.index(name)
+        for name in order
+        if name.count("/") == 2
+    )
 
 
 async def test_tree_that_is_no_folder_cannot_be_read(store: Store) -> None:
@@ -595,12 +682,19 @@ async def test_small_files_go_both_ways(store: Store) -> None:
     assert list(await store.write_small(files)) == [None] * len(files)
     for file in files:
         entry = await store.stat(named(file.name))
-        assert (entry.kind, entry.size, entry.mtime_ns, entry.mode) == (FILE, len(file.data), file.mtime_ns, file.mode)
+        assert (entry.kind, entry.size, entry.mtime_ns, entry.mode) == (
+            FILE,
+            len(file.data),
+            file.mtime_ns,
+            file.mode,
+        )
     assert list(await store.read_small([named(file.name) for file in files], 1 << 20)) == files
 
 
 async def test_small_file_that_does_not_verify_is_refused_alone(store: Store) -> None:
-    results = await store.write_small([small("a"), small("b", digest=digest_of(b"else")), small("c")])
+    results = await store.write_small(
+        [small("a"), small("b", digest=digest_of(b"else")), small("c")]
+    )
     assert is_error(results[1], DigestMismatch)
     assert [entry.name for entry in await listing(store, recursive=True)] == ["a", "c"]
 
@@ -610,16 +704,34 @@ async def test_small_folders_are_made_with_their_attributes(store: Store) -> Non
     assert not any(isinstance(result, Exception) for result in results)
     entry = await store.stat(named("x/y"))
     assert (entry.kind, entry.mtime_ns, entry.mode) == (FOLDER, MTIME, 0o750)
-    assert [item.kind for item in await store.read_small([named("x/y")], 10) if isinstance(item, SmallFile)] == [FOLDER]
+    assert [
+        item.kind
+        for item in await store.read_small([named("x/y")], 10)
+        if isinstance(item, SmallFile)
+    ] == [FOLDER]
 
 
 async def test_small_errors_do_not_stop_the_others(store: Store) -> None:
     await store.make_folder(named("folder"))
     await put(store, "file")
     results = await store.write_small(
-        [small("../up"), small("folder"), small("file/below"), small("ok"), small("", b""), small(".ftransfer/x")]
+        [
+            small("../up"),
+            small("folder"),
+            small("file/below"),
+            small("ok"),
+            small("", b""),
+            small(".ftransfer/x"),
+        ]
     )
-    assert [type(result) for result in results] == [NameRefused, NotAFile, NotAFolder, type(None), NameRefused, NameRefused]
+    assert [type(result) for result in results] == [
+        NameRefused,
+        NotAFile,
+        NotAFolder,
+        type(None),
+        NameRefused,
+        NameRefused,
+    ]
     items = await store.read_small([named("missing"), named("ok"), named("file/below")], 100)
     assert [type(item) for item in items] == [NotFound, SmallFile, NotFound]
 
@@ -684,10 +796,14 @@ async def test_set_attributes(store: Store) -> None:
         await store.set_attributes(named("missing"), mode=0o600)
 
 
-async def test_attributes_of_the_root_stay_and_no_folder_is_locked(store: Store, tmp_path: Path) -> None:
+async def test_attributes_of_the_root_stay_and_no_folder_is_locked(
+    store: Store, tmp_path: Path
+) -> None:
     await store.make_folder(named("d"))
     await store.set_attributes(named("d"), mode=0)
-    assert [result for result in await store.write_small([SmallFile("e", FOLDER, 0, 0o055)]) if result] == []
+    assert [
+        result for result in await store.write_small([SmallFile("e", FOLDER, 0, 0o055)]) if result
+    ] == []
     assert (await store.stat(named("d"))).mode == 0o700
     assert (await store.stat(named("e"))).mode == 0o755
     before = tmp_path.stat().st_mode
@@ -717,7 +833,9 @@ async def test_rename_replaces_only_when_asked(store: Store) -> None:
 
 @pytest.mark.parametrize("new", ["file", "folder"])
 @pytest.mark.parametrize("old", ["file", "folder", ""])
-async def test_rename_over_takes_the_place_of_whatever_is_there(store: Store, new: str, old: str) -> None:
+async def test_rename_over_takes_the_place_of_whatever_is_there(
+    store: Store, new: str, old: str
+) -> None:
     for name, kind in (("t/new", new), ("t/old", old)):
         if kind == "folder":
             await store.make_folder(named(f"{name}/deep"), parents=True)
@@ -794,7 +912,9 @@ async def test_usage_counts_files_and_partials(store: Store) -> None:
     assert (await store.space()).free_bytes > 0
 
 
-async def test_usage_counts_folders_and_empty_files_with_what_they_take_of_a_disk(store: Store) -> None:
+async def test_usage_counts_folders_and_empty_files_with_what_they_take_of_a_disk(
+    store: Store,
+) -> None:
     await store.make_folder(named("d/e"), parents=True)
     await put(store, "d/e/f", b"")
     assert await store.usage() == Usage(3 * THING_BYTES, 3)

@@ -1,4 +1,6 @@
-"""Batches on the wire: names are answered in order, and a client that says what is out of turn is told so at once."""
+"""Batches on the wire: names are answered in order, and a client that says what is out of turn is
+told so at once.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,11 @@ async def heard_names(peer: RawPeer) -> tuple[list[str], Any]:
 )
 async def test_names_are_answered_in_order(service: Service, asked: list[list[str]]) -> None:
     async with service.peer() as peer:
-        await peer.send(b"mget\n" + b"".join(frame(b"L", json.dumps(names).encode()) for names in asked) + frame(b"F"))
+        await peer.send(
+            b"mget\n"
+            + b"".join(frame(b"L", json.dumps(names).encode()) for names in asked)
+            + frame(b"F")
+        )
         names, reply = await heard_names(peer)
         assert names == [name for some in asked for name in some]
         assert reply["sent"] == sum(name in ("a", "b", "c", "folder") for name in names)
@@ -61,7 +67,9 @@ async def test_names_are_answered_in_order(service: Service, asked: list[list[st
 
 @pytest.mark.parametrize("count", [1, 4, 5, 50])
 @pytest.mark.parametrize("names", [b'["x"]', b"[]"])
-async def test_names_of_a_recursive_mget_are_out_of_turn(service: Service, count: int, names: bytes) -> None:
+async def test_names_of_a_recursive_mget_are_out_of_turn(
+    service: Service, count: int, names: bytes
+) -> None:
     async with service.peer() as peer:
         await peer.send(b'mget "." {"recursive":true}\n' + frame(b"L", names) * count + frame(b"F"))
         _, reply = await heard_names(peer)
@@ -74,4 +82,6 @@ async def test_recursive_mget_names_all_itself(service: Service) -> None:
     async with service.peer() as peer:
         await peer.send(b'mget "." {"recursive":true}\n' + frame(b"F"))
         names, reply = await heard_names(peer)
-        assert sorted(names) == ["a", "b", "c", "folder", "large", "larger"] and reply["failed"] == 0
+        assert (
+            sorted(names) == ["a", "b", "c", "folder", "large", "larger"] and reply["failed"] == 0
+        )

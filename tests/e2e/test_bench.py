@@ -1,4 +1,6 @@
-"""The benchmark itself, at a tiny size: that it measures, verifies, and writes down what it found."""
+"""The benchmark itself, at a tiny size: that it measures, verifies, and writes down what it
+found.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +14,30 @@ from bench.run import find_places, main
 MEMORY = Path("/dev/shm")
 
 
-@pytest.mark.skipif("tmpfs" not in find_places(MEMORY, MEMORY), reason="there is no tmpfs at /dev/shm")
-def test_a_tiny_run_measures_and_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.skipif(
+    "tmpfs" not in find_places(MEMORY, MEMORY), reason="there is no tmpfs at /dev/shm"
+)
+def test_a_tiny_run_measures_and_reports(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     result = tmp_path / "result.json"
-    words = ["--only", "put-plain-tmpfs", "--peers", "ftransfer", "bare loop*", "--scale", "0.001", "--rounds", "1"]
+    words = [
+        "--only",
+        "put-plain-tmpfs",
+        "--peers",
+        "ftransfer",
+        "bare loop*",
+        "--scale",
+        "0.001",
+        "--rounds",
+        "1",
+    ]
     assert main([*words, "--result", str(result)]) == 0
     (found,) = load(result).results
     assert [row.label for row in found.rows] == ["ftransfer", "bare loop", "bare loop, BLAKE3"]
-    assert found.missing == {} and all(len(row.samples) == 1 and row.value("GB/s") > 0 for row in found.rows)
+    assert found.missing == {} and all(
+        len(row.samples) == 1 and row.value("GB/s") > 0 for row in found.rows
+    )
     shown = capsys.readouterr().out
     assert "1 GiB put, plain, tmpfs" in shown and "bare loop, BLAKE3" in shown
 

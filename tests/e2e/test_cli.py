@@ -18,7 +18,13 @@ from tests.support.programs import PROJECT, Done, run_program, start_program, st
 from tests.support.service import Service, end_frame, fake_server, frame, free_port, raw_peer, serve
 from tests.support.stalling import stalling_server
 
-NAMES = ["射频仿真.pptx", "my holiday photo.jpg", "-leading dash", "esc\x1b[31m\nred", "bytes\udcff"]
+NAMES = [
+    "射频仿真.pptx",
+    "my holiday photo.jpg",
+    "-leading dash",
+    "esc\x1b[31m\nred",
+    "bytes\udcff",
+]
 
 
 @pytest.fixture
@@ -28,7 +34,9 @@ async def service(tmp_path: Path) -> AsyncIterator[Service]:
 
 
 async def run(service: Service, command: str, *arguments: str, stdin: bytes = b"") -> Done:
-    return await run_program(command, *service.address, *arguments, folder=service.local, stdin=stdin)
+    return await run_program(
+        command, *service.address, *arguments, folder=service.local, stdin=stdin
+    )
 
 
 # What works.
@@ -41,7 +49,11 @@ async def test_put_and_get_of_any_name(service: Service, name: str) -> None:
     put = await run(service, "put", "--json", "--", name)
     assert (put.code, put.err) == (0, "")
     receipt = json.loads(put.out)
-    assert (receipt["name"], receipt["size"], receipt["digest"]) == (name, len(content), digest_of(content))
+    assert (receipt["name"], receipt["size"], receipt["digest"]) == (
+        name,
+        len(content),
+        digest_of(content),
+    )
     assert (service.root / name).read_bytes() == content
     (service.local / name).unlink()
     get = await run(service, "get", "--json", "--", name)
@@ -120,7 +132,9 @@ async def test_what_is_not_synced_says_so(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"x")
     async with start_server(tmp_path / "share") as program:
         [address] = program.addresses
-        assert (await run_program("put", *address, "a", folder=tmp_path)).text.endswith(", verified\n")
+        assert (await run_program("put", *address, "a", folder=tmp_path)).text.endswith(
+            ", verified\n"
+        )
         unsynced = await run_program("put", "--no-fsync", *address, "a", folder=tmp_path)
         assert unsynced.text.endswith(", verified (not synced)\n")
         got = await run_program("get", "--no-fsync", *address, "a", "b", folder=tmp_path)
@@ -138,7 +152,9 @@ async def test_dir(service: Service) -> None:
     (service.root / "a").mkdir()
     (service.root / "a" / "inner\n").touch()
     top = await run(service, "dir")
-    assert [(line.split()[0], line.split()[1], line.split()[-1]) for line in top.text.splitlines()] == [
+    assert [
+        (line.split()[0], line.split()[1], line.split()[-1]) for line in top.text.splitlines()
+    ] == [
         ("dir", "-", "a"),
         ("file", "4", "b"),
     ]
@@ -150,7 +166,9 @@ async def test_dir(service: Service) -> None:
 
 async def test_terminal_that_knows_only_ascii(service: Service) -> None:
     (service.root / "射").touch()
-    done = await run_program("dir", *service.address, folder=service.local, environment={"PYTHONIOENCODING": "ascii"})
+    done = await run_program(
+        "dir", *service.address, folder=service.local, environment={"PYTHONIOENCODING": "ascii"}
+    )
     assert (done.code, done.err) == (0, "") and done.text.endswith(" \\u5c04\n")
 
 
@@ -162,7 +180,9 @@ def touch_many(folder: Path) -> None:
 async def test_reader_that_has_seen_enough(service: Service) -> None:
     await asyncio.to_thread(touch_many, service.root)  # a busy disk takes its time
     source, sink = os.pipe()
-    program = asyncio.create_task(run_program("dir", *service.address, folder=service.local, stdout=sink))
+    program = asyncio.create_task(
+        run_program("dir", *service.address, folder=service.local, stdout=sink)
+    )
     try:
         await asyncio.get_running_loop().run_in_executor(None, os.read, source, 10)
     finally:
@@ -174,13 +194,19 @@ async def test_reader_that_has_seen_enough(service: Service) -> None:
 
 _HEAVY = (
     "argon2 cryptography platformdirs prompt_toolkit pydantic rich typer watchfiles wcwidth"
-    " ftransfer.cli.serve ftransfer.cli.live ftransfer.cli.users ftransfer.gateways.native ftransfer.shell.commands"
-    " ftransfer.tls ftransfer.watch"
+    " ftransfer.cli.serve ftransfer.cli.live ftransfer.cli.users ftransfer.gateways.native"
+    " ftransfer.shell.commands ftransfer.tls ftransfer.watch"
 )
 # What the standard library and others have, and takes longer to import than to do without.
-_SLOW = "dataclasses ipaddress pathlib platform ftransfer.storage.local.bulk ftransfer.storage.local.bulk_read"
+_SLOW = (
+    "dataclasses ipaddress pathlib platform ftransfer.storage.local.bulk"
+    " ftransfer.storage.local.bulk_read"
+)
 _HEAVY_TREES = "aiofiles dataclasses pathlib random tempfile"
-_TREES = "ftransfer.client.trees.commands ftransfer.client.transfers.parallel_download ftransfer.client.trees.mirror"
+_TREES = (
+    "ftransfer.client.trees.commands ftransfer.client.transfers.parallel_download"
+    " ftransfer.client.trees.mirror"
+)
 
 
 @pytest.mark.parametrize(
@@ -241,7 +267,9 @@ sys.exit(repr(set({heavy.split()!r}) & set(sys.modules) - there))
         ("dir a", 1, "a: "),
     ],
 )
-async def test_refusals_are_one_line_with_the_name(service: Service, line: str, code: int, says: str) -> None:
+async def test_refusals_are_one_line_with_the_name(
+    service: Service, line: str, code: int, says: str
+) -> None:
     (service.root / "folder").mkdir()
     (service.root / "a").touch()
     (service.local / "a").touch()
@@ -251,7 +279,10 @@ async def test_refusals_are_one_line_with_the_name(service: Service, line: str, 
     assert done.err.startswith("ftransfer: ") and done.err.count("\n") == 1
     assert says in done.err
     assert str(service.root) not in done.err
-    assert sorted(path.name for path in service.root.iterdir() if path.name != ".ftransfer") == ["a", "folder"]
+    assert sorted(path.name for path in service.root.iterdir() if path.name != ".ftransfer") == [
+        "a",
+        "folder",
+    ]
 
 
 async def test_read_only_share(tmp_path: Path) -> None:
@@ -290,7 +321,9 @@ async def test_listener_that_never_greets(tmp_path: Path) -> None:
 
 
 HELLO = frame(b"H", b'{"protocol":1}')
-META = frame(b"M", b'{"name":"x","size":5,"mtime_ns":1,"mode":420,"identity":"i","offset":0,"length":5}')
+META = frame(
+    b"M", b'{"name":"x","size":5,"mtime_ns":1,"mode":420,"identity":"i","offset":0,"length":5}'
+)
 
 
 @pytest.mark.parametrize(
@@ -302,10 +335,21 @@ META = frame(b"M", b'{"name":"x","size":5,"mtime_ns":1,"mode":420,"identity":"i"
             4,
             "x: the content does not match",
         ),
-        (frame(b"X", b'{"code":"not_authorised","message":"log in first"}'), "dir", 5, "log in first"),
-        (frame(b"X", b'{"code":"busy","message":"the server is full; try again later"}'), "dir", 1, "full"),
         (
-            HELLO + frame(b"L", b'[{"name":"../../etc/cron.d/x","kind":"file","mtime_ns":1,"mode":420}]'),
+            frame(b"X", b'{"code":"not_authorised","message":"log in first"}'),
+            "dir",
+            5,
+            "log in first",
+        ),
+        (
+            frame(b"X", b'{"code":"busy","message":"the server is full; try again later"}'),
+            "dir",
+            1,
+            "full",
+        ),
+        (
+            HELLO
+            + frame(b"L", b'[{"name":"../../etc/cron.d/x","kind":"file","mtime_ns":1,"mode":420}]'),
             "dir",
             1,
             "../../etc/cron.d/x",
@@ -315,7 +359,9 @@ META = frame(b"M", b'{"name":"x","size":5,"mtime_ns":1,"mode":420,"identity":"i"
     ],
     ids=["digest", "login", "busy", "climbs", "frame", "closes"],
 )
-async def test_server_that_lies_or_refuses(tmp_path: Path, said: bytes, line: str, code: int, says: str) -> None:
+async def test_server_that_lies_or_refuses(
+    tmp_path: Path, said: bytes, line: str, code: int, says: str
+) -> None:
     async with fake_server(said, then_close=True) as address:
         command, *arguments = line.split()
         done = await run_program(command, *address, *arguments, folder=tmp_path)
@@ -334,7 +380,10 @@ async def test_full_output(service: Service) -> None:
 
 
 async def test_interrupt_leaves_nothing(tmp_path: Path) -> None:
-    async with stalling_server() as server, start_program("get", *server.address, "half", folder=tmp_path) as program:
+    async with (
+        stalling_server() as server,
+        start_program("get", *server.address, "half", folder=tmp_path) as program,
+    ):
         await server.stalls.wait()
         program.process.send_signal(signal.SIGINT)
         assert await program.end() == 130
@@ -343,7 +392,10 @@ async def test_interrupt_leaves_nothing(tmp_path: Path) -> None:
 
 
 async def test_interrupt_does_not_wait_for_stdin(tmp_path: Path) -> None:
-    async with stalling_server() as server, start_program("put", *server.address, "-", "name", folder=tmp_path) as program:
+    async with (
+        stalling_server() as server,
+        start_program("put", *server.address, "-", "name", folder=tmp_path) as program,
+    ):
         await server.stalls.wait()  # stdin stays open and silent
         program.process.send_signal(signal.SIGINT)
         assert await program.end() == 130
@@ -376,7 +428,10 @@ async def test_interrupt_stops_a_server_too(tmp_path: Path) -> None:
 
 
 async def test_second_signal_cuts_what_runs(tmp_path: Path) -> None:
-    async with start_server(tmp_path, "--anonymous", "all") as server, raw_peer("127.0.0.1", server.port) as peer:
+    async with (
+        start_server(tmp_path, "--anonymous", "all") as server,
+        raw_peer("127.0.0.1", server.port) as peer,
+    ):
         await peer.frame()
         await peer.send(b'put "x" {"size": 10, "wait": true}\n')
         assert (await peer.json())[0] == b"M"  # the put is under way and will never end
@@ -392,7 +447,10 @@ async def test_port_in_use(tmp_path: Path) -> None:
         port = other.getsockname()[1]
         done = await run_program("serve", tmp_path, "--port", port, folder=tmp_path)
     assert (done.code, done.out) == (1, b"")
-    assert f"cannot listen on 127.0.0.1:{port}: the port is in use" in done.err and done.err.count("\n") == 1
+    assert (
+        f"cannot listen on 127.0.0.1:{port}: the port is in use" in done.err
+        and done.err.count("\n") == 1
+    )
 
 
 @pytest.mark.parametrize("folder", ["missing", "file", "secret"])
@@ -419,7 +477,9 @@ async def test_ipv6(tmp_path: Path) -> None:
 
 
 async def test_debug_shows_where_an_error_came_from(tmp_path: Path) -> None:
-    done = await run_program("dir", "127.0.0.1", free_port(), folder=tmp_path, environment={"FTRANSFER_DEBUG": "1"})
+    done = await run_program(
+        "dir", "127.0.0.1", free_port(), folder=tmp_path, environment={"FTRANSFER_DEBUG": "1"}
+    )
     assert done.code == 3 and "Traceback" in done.err
 
 
@@ -430,7 +490,9 @@ async def test_server_takes_all_the_descriptors_that_it_may_have(tmp_path: Path)
     )
     program = [sys.executable, "-c", limits, "serve", str(tmp_path), "--port", "0"]
     quiet = asyncio.subprocess.DEVNULL
-    process = await asyncio.create_subprocess_exec(*program, stdout=asyncio.subprocess.PIPE, stderr=quiet)
+    process = await asyncio.create_subprocess_exec(
+        *program, stdout=asyncio.subprocess.PIPE, stderr=quiet
+    )
     try:
         assert process.stdout is not None
         assert (await process.stdout.readline()).startswith(b"listening on ")

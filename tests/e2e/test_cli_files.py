@@ -33,7 +33,11 @@ async def test_from_mkdir_to_rm(service: Service) -> None:
     moved = await run(service, "mv", "lab/射频", "lab/2024/")
     assert (moved.code, moved.text, moved.err) == (0, "moved lab/射频 to lab/2024/射频\n", "")
     removed = await run(service, "rm", "-r", "lab", "other")
-    assert (removed.code, removed.text, removed.err) == (0, "removed lab: 3 files and folders\nremoved other\n", "")
+    assert (removed.code, removed.text, removed.err) == (
+        0,
+        "removed lab: 3 files and folders\nremoved other\n",
+        "",
+    )
     assert list(service.root.iterdir()) == []
 
 
@@ -93,7 +97,12 @@ async def test_partials(service: Service) -> None:
     async with service.peer() as peer:
         await peer.send(b'put "big.iso" {"size": 5000, "source": "s", "wait": true}\n')
         assert (await peer.frame())[0] == b"M"
-        await peer.send(b"D\0\0\x04\0" + bytes(1024) + b"D\0\0\0\1e" + b'X\0\0\0\x1f{"code":"aborted","message":""}')
+        await peer.send(
+            b"D\0\0\x04\0"
+            + bytes(1024)
+            + b"D\0\0\0\1e"
+            + b'X\0\0\0\x1f{"code":"aborted","message":""}'
+        )
         assert await peer.error() == "aborted"
     listed = await run(service, "partials")
     assert listed.text.split()[:3] == ["1024", "of", "5000"] and listed.text.endswith(" big.iso\n")

@@ -39,7 +39,12 @@ class Place:
         return {"XDG_STATE_HOME": str(self.folder / "home")}
 
     async def run(self, *arguments: str | int | Path, stdin: bytes = b"", **variables: str) -> Done:
-        return await run_program(*arguments, folder=self.folder, stdin=stdin, environment={**self.environment, **variables})
+        return await run_program(
+            *arguments,
+            folder=self.folder,
+            stdin=stdin,
+            environment={**self.environment, **variables},
+        )
 
     def serve(self, *options: str | int) -> contextlib.AbstractAsyncContextManager[Running]:
         return start_server(self.folder / "share", *options, environment=self.environment)
@@ -59,9 +64,16 @@ async def test_printed_line_works_with_tls(place: Place) -> None:
         assert stat.S_IMODE((place.state / "server.pem").stat().st_mode) == 0o600
         done = await place.run(*words, stdin=b"get a\n")
         assert (done.code, (place.folder / "a").read_bytes()) == (0, b"content")
-        assert (await place.run("dir", *words[1:3])).code == 0  # up by itself, and the key is known by now
+        assert (
+            await place.run("dir", *words[1:3])
+        ).code == 0  # up by itself, and the key is known by now
         wrong = await place.run("dir", *words[1:3], "--fingerprint", OTHER)
-        assert wrong.code == 5 and wrong.out == b"" and "shows the key" in wrong.err and wrong.err.count("\n") == 1
+        assert (
+            wrong.code == 5
+            and wrong.out == b""
+            and "shows the key" in wrong.err
+            and wrong.err.count("\n") == 1
+        )
 
 
 async def test_token_file_and_its_line(place: Place) -> None:
@@ -74,11 +86,17 @@ async def test_token_file_and_its_line(place: Place) -> None:
         assert (await place.run(*words, stdin=b"dir\n")).code == 0
         address = words[1:3]
         assert (await place.run("dir", *address, FTRANSFER_TOKEN="t0ken")).code == 0
-        for refused in (await place.run("dir", *address), await place.run("get", *address, "a", FTRANSFER_TOKEN="wrong")):
+        for refused in (
+            await place.run("dir", *address),
+            await place.run("get", *address, "a", FTRANSFER_TOKEN="wrong"),
+        ):
             assert refused.code == 5 and refused.out == b"" and refused.err.count("\n") == 1
         token.chmod(0o644)
         readable = await place.run("dir", *address, "--token-file", str(token))
-        assert readable.code == 2 and f"{token}: others may read this secret; chmod 600" in readable.err
+        assert (
+            readable.code == 2
+            and f"{token}: others may read this secret; chmod 600" in readable.err
+        )
         server.process.terminate()
         await server.end()
         assert "t0ken" not in server.err
@@ -106,7 +124,15 @@ async def test_login_and_logout(place: Place) -> None:
 
 async def test_users_from_a_file(place: Place) -> None:
     for name, rights in (("ann", "read"), ("bob", "all")):
-        done = await place.run("user", "add", "users.toml", name, "--rights", rights, stdin=b"password-" + name.encode() + b"\n")
+        done = await place.run(
+            "user",
+            "add",
+            "users.toml",
+            name,
+            "--rights",
+            rights,
+            stdin=b"password-" + name.encode() + b"\n",
+        )
         assert (done.code, done.out) == (0, b"")
     assert (await place.run("user", "list", "users.toml")).text == "ann  / read\nbob  / all\n"
     listed = (await place.run("user", "list", "--json", "users.toml")).text.splitlines()
@@ -120,26 +146,49 @@ async def test_users_from_a_file(place: Place) -> None:
         _, words = await server.line_to_hand_on()
         assert words[-2:] == ["--user", "NAME"]
         address = words[1:3]
-        assert (await place.run("get", *address, "a", "got", "--user", "ann", FTRANSFER_TOKEN="password-ann")).code == 0
-        refused = await place.run("put", *address, "got", "b", "--user", "ann", FTRANSFER_TOKEN="password-ann")
+        assert (
+            await place.run(
+                "get", *address, "a", "got", "--user", "ann", FTRANSFER_TOKEN="password-ann"
+            )
+        ).code == 0
+        refused = await place.run(
+            "put", *address, "got", "b", "--user", "ann", FTRANSFER_TOKEN="password-ann"
+        )
         assert refused.code == 1 and not (place.folder / "share" / "b").exists()
-        assert (await place.run("put", *address, "got", "b", "--user", "bob", FTRANSFER_TOKEN="password-bob")).code == 0
-        assert (await place.run("user", "passwd", "users.toml", "ann", stdin=b"new password\n")).code == 0
+        assert (
+            await place.run(
+                "put", *address, "got", "b", "--user", "bob", FTRANSFER_TOKEN="password-bob"
+            )
+        ).code == 0
+        assert (
+            await place.run("user", "passwd", "users.toml", "ann", stdin=b"new password\n")
+        ).code == 0
         server.process.send_signal(signal.SIGHUP)
         await server.err_until("users: 2 read")
-        assert (await place.run("dir", *address, "--user", "ann", FTRANSFER_TOKEN="password-ann")).code == 5
-        assert (await place.run("dir", *address, "--user", "ann", FTRANSFER_TOKEN="new password")).code == 0
+        assert (
+            await place.run("dir", *address, "--user", "ann", FTRANSFER_TOKEN="password-ann")
+        ).code == 5
+        assert (
+            await place.run("dir", *address, "--user", "ann", FTRANSFER_TOKEN="new password")
+        ).code == 0
         (place.folder / "users.toml").write_text("[[user]]\nnam = 1\n")
         server.process.send_signal(signal.SIGHUP)
-        assert "line 2, column 1: nam is not known" in await server.err_until("users: kept, because")
-        assert (await place.run("dir", *address, "--user", "ann", FTRANSFER_TOKEN="new password")).code == 0
+        assert "line 2, column 1: nam is not known" in await server.err_until(
+            "users: kept, because"
+        )
+        assert (
+            await place.run("dir", *address, "--user", "ann", FTRANSFER_TOKEN="new password")
+        ).code == 0
 
 
 async def test_a_removed_user_is_noticed_without_a_signal(place: Place) -> None:
     path = place.folder / "users.toml"
     for name in ("ann", "bob"):
         add_user(str(path), name, {"password": HASHED, "rights": "read"})
-    async with place.serve("--users", str(path)) as server, raw_peer("127.0.0.1", server.port) as ann:
+    async with (
+        place.serve("--users", str(path)) as server,
+        raw_peer("127.0.0.1", server.port) as ann,
+    ):
         assert (await ann.frame())[0] == b"H"
         await ann.send(b'login "ann" {"secret":"password"}\n')
         while (await ann.frame())[0] != b"R":
@@ -169,7 +218,9 @@ async def test_certificate_is_renewed_on_sighup(place: Place) -> None:
         assert changed.code == 5 and "shows another key than before" in changed.err
         pem.write_text("junk")
         server.process.send_signal(signal.SIGHUP)
-        assert "there is no certificate in it" in await server.err_until("certificate: kept, because")
+        assert "there is no certificate in it" in await server.err_until(
+            "certificate: kept, because"
+        )
 
 
 async def test_secret_is_asked_for_at_a_terminal(place: Place) -> None:
@@ -178,7 +229,9 @@ async def test_secret_is_asked_for_at_a_terminal(place: Place) -> None:
     token.chmod(0o600)
     async with place.serve("--token-file", str(token)) as server:
         arguments = ("dir", "127.0.0.1", server.port)
-        async with start_at_terminal(*arguments, folder=place.folder, environment=place.environment) as terminal:
+        async with start_at_terminal(
+            *arguments, folder=place.folder, environment=place.environment
+        ) as terminal:
             await terminal.see(f"token at 127.0.0.1:{server.port}: ")
             terminal.press("t0ken\n")
             await terminal.see(" a\r")
@@ -187,12 +240,22 @@ async def test_secret_is_asked_for_at_a_terminal(place: Place) -> None:
 
 
 async def test_user_and_password_are_asked_for_at_a_terminal(place: Place) -> None:
-    assert (await place.run("user", "add", "users.toml", "ann", "--rights", "read", stdin=b"correct horse\n")).code == 0
+    assert (
+        await place.run(
+            "user", "add", "users.toml", "ann", "--rights", "read", stdin=b"correct horse\n"
+        )
+    ).code == 0
     async with place.serve("--users", str(place.folder / "users.toml")) as server:
         address = f"127.0.0.1:{server.port}"
-        for verb, sees in (("login", "logged in"), ("dir", " a\r")):  # the second one uses what the first one has kept
+        # The second one uses what the first one has kept
+        for verb, sees in (
+            ("login", "logged in"),
+            ("dir", " a\r"),
+        ):
             words = (verb, "127.0.0.1", server.port)
-            async with start_at_terminal(*words, folder=place.folder, environment=place.environment) as terminal:
+            async with start_at_terminal(
+                *words, folder=place.folder, environment=place.environment
+            ) as terminal:
                 if verb == "login":
                     await terminal.see(f"user at {address}: ")
                     terminal.press("ann\n")
@@ -201,16 +264,26 @@ async def test_user_and_password_are_asked_for_at_a_terminal(place: Place) -> No
                 await terminal.see(sees)
                 assert await terminal.end() == 0
                 assert "correct horse" not in terminal.screen and "no secret" not in terminal.screen
-        piped = await place.run("dir", "127.0.0.1", server.port, XDG_STATE_HOME=str(place.folder / "other"))
+        piped = await place.run(
+            "dir", "127.0.0.1", server.port, XDG_STATE_HOME=str(place.folder / "other")
+        )
         assert piped.code == 5 and "give --user NAME and the secret" in piped.err
 
 
 async def test_user_that_is_given_is_not_asked_for(place: Place) -> None:
-    assert (await place.run("user", "add", "users.toml", "ann", "--rights", "read", stdin=b"correct horse\n")).code == 0
+    assert (
+        await place.run(
+            "user", "add", "users.toml", "ann", "--rights", "read", stdin=b"correct horse\n"
+        )
+    ).code == 0
     async with place.serve("--users", str(place.folder / "users.toml")) as server:
         words = ("dir", "127.0.0.1", server.port, "--user", "ann")
-        async with start_at_terminal(*words, folder=place.folder, environment=place.environment) as terminal:
-            assert "user at" not in await terminal.see(f"password for ann at 127.0.0.1:{server.port}: ")
+        async with start_at_terminal(
+            *words, folder=place.folder, environment=place.environment
+        ) as terminal:
+            assert "user at" not in await terminal.see(
+                f"password for ann at 127.0.0.1:{server.port}: "
+            )
             terminal.press("correct horse\n")
             assert await terminal.end() == 0
 
@@ -226,8 +299,13 @@ async def test_login_that_is_out_of_date_can_be_kept_anew(place: Place) -> None:
         server.process.send_signal(signal.SIGHUP)
         await server.err_until("token: read")
         refused = await place.run("dir", *address)
-        assert refused.code == 5 and f"ftransfer login 127.0.0.1 {server.port} keeps another" in refused.err
-        async with start_at_terminal("login", *address, folder=place.folder, environment=place.environment) as terminal:
+        assert (
+            refused.code == 5
+            and f"ftransfer login 127.0.0.1 {server.port} keeps another" in refused.err
+        )
+        async with start_at_terminal(
+            "login", *address, folder=place.folder, environment=place.environment
+        ) as terminal:
             await terminal.see(f"token at 127.0.0.1:{server.port}: ")
             terminal.press("new\n")
             assert await terminal.end() == 0
@@ -237,9 +315,18 @@ async def test_login_that_is_out_of_date_can_be_kept_anew(place: Place) -> None:
 async def test_plain_on_a_tls_port_and_tls_on_a_plain_one(place: Place) -> None:
     async with place.serve("--tls", "on") as server:
         plain = await place.run("dir", "127.0.0.1", server.port, "--plain")
-        assert plain.code == 5 and f"127.0.0.1:{server.port} is known by its key, and is not spoken to in plain" in plain.err
-        other = await place.run("dir", "127.0.0.1", server.port, "--plain", XDG_STATE_HOME=str(place.folder / "other"))
-        assert other.code == 5 and f"127.0.0.1:{server.port} speaks TLS only; leave out --plain" in other.err
+        assert (
+            plain.code == 5
+            and f"127.0.0.1:{server.port} is known by its key, and is not spoken to in plain"
+            in plain.err
+        )
+        other = await place.run(
+            "dir", "127.0.0.1", server.port, "--plain", XDG_STATE_HOME=str(place.folder / "other")
+        )
+        assert (
+            other.code == 5
+            and f"127.0.0.1:{server.port} speaks TLS only; leave out --plain" in other.err
+        )
     async with place.serve() as server:
         tls = await place.run("dir", "127.0.0.1", server.port, "--tls")
         assert tls.code == 5 and "does not answer in TLS; have it started with --tls on" in tls.err
@@ -274,7 +361,9 @@ async def test_plain_on_a_tls_port_and_tls_on_a_plain_one(place: Place) -> None:
         ("user list u.toml", "there is no such file"),
     ],
 )
-async def test_what_makes_no_sense_is_one_line_and_code_2(place: Place, line: str, says: str) -> None:
+async def test_what_makes_no_sense_is_one_line_and_code_2(
+    place: Place, line: str, says: str
+) -> None:
     done = await place.run(*line.split(), stdin=b"password\n")
     assert (done.code, done.out) == (2, b""), done.err
     assert says in done.err and done.err.count("\n") == 1
@@ -282,10 +371,28 @@ async def test_what_makes_no_sense_is_one_line_and_code_2(place: Place, line: st
 
 async def test_users_are_changed_and_removed(place: Place) -> None:
     path = place.folder / "users.toml"
-    add = ("user", "add", path, "ann", "--rights", "read", "--rights", "/inbox=drop-box", "--quota", "1G")
+    add = (
+        "user",
+        "add",
+        path,
+        "ann",
+        "--rights",
+        "read",
+        "--rights",
+        "/inbox=drop-box",
+        "--quota",
+        "1G",
+    )
     done = await place.run(*add, stdin=b"long enough\n")
-    assert done.code == 0 and "ann may read in the whole share and write in /inbox; a server that runs" in done.err
-    assert (await place.run("user", "set", path, "ann", "--rights", "all", "--quota", "none", "--rate", "1M")).code == 0
+    assert (
+        done.code == 0
+        and "ann may read in the whole share and write in /inbox; a server that runs" in done.err
+    )
+    assert (
+        await place.run(
+            "user", "set", path, "ann", "--rights", "all", "--quota", "none", "--rate", "1M"
+        )
+    ).code == 0
     assert (await place.run("user", "list", path)).text == "ann  / all  rate 1M\n"
     assert (await place.run("user", "rm", path, "ann")).code == 0
     assert load_users(str(path)) == {}
@@ -296,7 +403,9 @@ async def test_password_that_is_too_short(place: Place, words: tuple[str, ...]) 
     add_user(str(place.folder / "users.toml"), "ann", {"password": HASHED, "rights": "read"})
     before = (place.folder / "users.toml").read_text()
     done = await place.run("user", *words, stdin=b"seven77\n")
-    assert done.code == 2 and "the password is too short, at least 8 characters are needed" in done.err
+    assert (
+        done.code == 2 and "the password is too short, at least 8 characters are needed" in done.err
+    )
     assert (place.folder / "users.toml").read_text() == before
 
 
@@ -321,19 +430,27 @@ async def test_secrets_that_others_may_change_are_refused(place: Place, option: 
 async def test_no_core_is_dumped(place: Place) -> None:
     async with place.serve() as server:
         limits = Path(f"/proc/{server.process.pid}/limits").read_text().splitlines()
-        assert next(line.split()[4:6] for line in limits if line.startswith("Max core file size")) == ["0", "0"]
+        assert next(
+            line.split()[4:6] for line in limits if line.startswith("Max core file size")
+        ) == ["0", "0"]
 
 
 async def test_users_file_with_a_mistake(place: Place) -> None:
-    (place.folder / "users.toml").write_text('[[user]]\nname = "ann"\npassword = "secret"\nrights = "read"\n')
+    (place.folder / "users.toml").write_text(
+        '[[user]]\nname = "ann"\npassword = "secret"\nrights = "read"\n'
+    )
     done = await place.run("serve", "share", "--users", "users.toml")
-    assert done.code == 2 and done.err.startswith("ftransfer: users.toml: line 3, column 1: the password is not a hash")
+    assert done.code == 2 and done.err.startswith(
+        "ftransfer: users.toml: line 3, column 1: the password is not a hash"
+    )
     assert "secret" not in done.err.replace("the password", "")
 
 
 async def test_password_of_a_user_is_typed_twice_at_a_terminal(place: Place) -> None:
     arguments = ("user", "add", "users.toml", "ann")
-    async with start_at_terminal(*arguments, folder=place.folder, environment=place.environment) as terminal:
+    async with start_at_terminal(
+        *arguments, folder=place.folder, environment=place.environment
+    ) as terminal:
         await terminal.see("password: ")
         terminal.press("password\n")
         await terminal.see("once more: ")

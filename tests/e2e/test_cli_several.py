@@ -31,8 +31,12 @@ def content(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): path.read_text() for path in found}
 
 
-@pytest.mark.parametrize("names", [["a.csv", "b.csv"], ["a.csv", "b.csv", "c.csv"], ["./c.csv", "a.csv"]])
-async def test_files_that_are_here_are_each_put_under_their_own_name(service: Service, names: list[str]) -> None:
+@pytest.mark.parametrize(
+    "names", [["a.csv", "b.csv"], ["a.csv", "b.csv", "c.csv"], ["./c.csv", "a.csv"]]
+)
+async def test_files_that_are_here_are_each_put_under_their_own_name(
+    service: Service, names: list[str]
+) -> None:
     done = await run(service, "put", *names)
     assert (done.code, done.err) == (0, "")
     own = [name.removeprefix("./") for name in names]
@@ -48,9 +52,16 @@ async def test_files_are_put_into_the_folder_named_last(service: Service, folder
 
 
 @pytest.mark.parametrize(
-    ("last", "says"), [("in", "in: "), ("in/", "in: there is no such folder; mkdir -p in makes it"), ("file", "file: is a file")]
+    ("last", "says"),
+    [
+        ("in", "in: "),
+        ("in/", "in: there is no such folder; mkdir -p in makes it"),
+        ("file", "file: is a file"),
+    ],
 )
-async def test_last_of_several_that_is_no_folder_takes_nothing(service: Service, last: str, says: str) -> None:
+async def test_last_of_several_that_is_no_folder_takes_nothing(
+    service: Service, last: str, says: str
+) -> None:
     (service.root / "file").write_text("old")
     done = await run(service, "put", "a.csv", "b.csv", last)
     assert done.code == 1 and done.out == b"" and says in done.err
@@ -91,8 +102,16 @@ async def test_each_failure_is_told_and_the_others_go_on(service: Service) -> No
 async def test_each_has_a_record(service: Service) -> None:
     done = await run(service, "put", "--json", "a.csv", "missing.csv", "b.csv")
     records = [json.loads(line) for line in done.text.splitlines()]
-    assert done.code == 1 and [record["name"] for record in records] == ["a.csv", "missing.csv", "b.csv"]
-    assert [record.get("digest") for record in records] == [digest_of(b"a.csv"), None, digest_of(b"b.csv")]
+    assert done.code == 1 and [record["name"] for record in records] == [
+        "a.csv",
+        "missing.csv",
+        "b.csv",
+    ]
+    assert [record.get("digest") for record in records] == [
+        digest_of(b"a.csv"),
+        None,
+        digest_of(b"b.csv"),
+    ]
     assert records[1]["did"] == "failed" and records[1]["error"]["code"] == "os_error"
 
 
@@ -121,8 +140,14 @@ async def test_get_of_several(service: Service) -> None:
     done = await run(service, "get", "x", "nothing", "sub/*.log", "y", "here")
     assert (done.code, content(here)) == (1, {"x": "x", "y": "y", "z.log": "sub/z.log"})
     assert done.err.splitlines()[-1] == "ftransfer: 1 of 4 names failed"
-    records = [json.loads(line) for line in (await run(service, "get", "--json", "x", "nothing", "here")).text.splitlines()]
-    assert [(record["name"], record.get("did")) for record in records] == [("x", None), ("nothing", "failed")]
+    records = [
+        json.loads(line)
+        for line in (await run(service, "get", "--json", "x", "nothing", "here")).text.splitlines()
+    ]
+    assert [(record["name"], record.get("did")) for record in records] == [
+        ("x", None),
+        ("nothing", "failed"),
+    ]
 
 
 async def test_get_of_several_never_writes_one_under_the_name_of_another(service: Service) -> None:

@@ -26,12 +26,15 @@ async def service(tmp_path: Path) -> AsyncIterator[Service]:
 
 
 async def shell(service: Service, line: str) -> tuple[int, bytes, str]:
-    """Run a line of bash in the local folder, in which $F is the program and $AT the server; give its code, stdout and stderr."""
+    """Run a line of bash in the local folder, in which $F is the program and $AT the server; give
+    its code, stdout and stderr.
+    """
     host, port = service.address
     process = await asyncio.create_subprocess_exec(
         "bash",
         "-c",
-        f"set -o pipefail; F={shlex.quote(f'{sys.executable} -m ftransfer')}; AT='{host} {port}'; {line}",
+        f"set -o pipefail; F={shlex.quote(f'{sys.executable} -m ftransfer')}; AT='{host} {port}';"
+        f" {line}",
         cwd=service.local,
         env={**os.environ, "PYTHONPATH": str(PROJECT)},
         stdin=asyncio.subprocess.DEVNULL,
@@ -50,7 +53,9 @@ async def test_folder_travels_as_a_stream_both_ways(service: Service) -> None:
     code, out, err = await shell(service, "tar c notes | $F put $AT - notes.tar")
     assert (code, err) == (0, "") and out.startswith(b"stored notes.tar: 1.4 MB")
     (service.local / "again").mkdir()
-    code, out, err = await shell(service, "$F get $AT notes.tar - | tar x -C again && diff -r notes again/notes")
+    code, out, err = await shell(
+        service, "$F get $AT notes.tar - | tar x -C again && diff -r notes again/notes"
+    )
     assert (code, out, err) == (0, b"", "")
 
 
@@ -58,7 +63,9 @@ LEFT = "ftransfer: stdout: its reader has left before everything was written\n"
 
 
 @pytest.mark.parametrize(("size", "code", "says"), [(0, 0, ""), (100, 0, ""), (30 << 20, 1, LEFT)])
-async def test_content_that_was_not_all_read_is_no_success(service: Service, size: int, code: int, says: str) -> None:
+async def test_content_that_was_not_all_read_is_no_success(
+    service: Service, size: int, code: int, says: str
+) -> None:
     content = os.urandom(min(size, 100)) * (size // 100 if size > 100 else 1)
     (service.root / "a").write_bytes(content)
     _, out, err = await shell(service, "$F get $AT a - | head -c 10; echo ${PIPESTATUS[0]} >&2")
@@ -66,8 +73,12 @@ async def test_content_that_was_not_all_read_is_no_success(service: Service, siz
 
 
 @pytest.mark.parametrize("flags", ["", "--json"])
-@pytest.mark.parametrize("line", ["put -r {} $AT tree", "sync {} $AT put tree tree", "get -r {} $AT tree there"])
-async def test_tree_is_copied_whole_though_nobody_reads_of_it(service: Service, line: str, flags: str) -> None:
+@pytest.mark.parametrize(
+    "line", ["put -r {} $AT tree", "sync {} $AT put tree tree", "get -r {} $AT tree there"]
+)
+async def test_tree_is_copied_whole_though_nobody_reads_of_it(
+    service: Service, line: str, flags: str
+) -> None:
     source = service.root if line.startswith("get") else service.local
     (source / "tree").mkdir()
     for number in range(300):
@@ -79,7 +90,9 @@ async def test_tree_is_copied_whole_though_nobody_reads_of_it(service: Service, 
     assert len(list(copied.iterdir())) == 300
 
 
-@pytest.mark.parametrize("line", ["rm $AT {}", "mkdir -p $AT {}", "printf 'rm %s\\n' {} | $F connect $AT"])
+@pytest.mark.parametrize(
+    "line", ["rm $AT {}", "mkdir -p $AT {}", "printf 'rm %s\\n' {} | $F connect $AT"]
+)
 async def test_work_goes_on_though_nobody_reads_of_it(service: Service, line: str) -> None:
     names = [f"{number}" for number in range(50)]
     if not line.startswith("mkdir"):
@@ -102,9 +115,17 @@ async def test_what_only_shows_ends_with_its_reader(service: Service, command: s
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-", "2>/dev/full"])
-@pytest.mark.parametrize("line", ["get $AT a b", "put $AT b c", "put -r $AT tree", "get -r $AT share", "dir $AT", "rm $AT a"])
+@pytest.mark.parametrize(
+    "line",
+    ["get $AT a b", "put $AT b c", "put -r $AT tree", "get -r $AT share", "dir $AT", "rm $AT a"],
+)
 async def test_closed_streams_change_nothing(service: Service, line: str, closed: str) -> None:
-    for path in (service.root / "a", service.root / "share" / "a", service.local / "b", service.local / "tree" / "c"):
+    for path in (
+        service.root / "a",
+        service.root / "share" / "a",
+        service.local / "b",
+        service.local / "tree" / "c",
+    ):
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"content")
     code, out, err = await shell(service, f"exec $F {line} {closed}")
@@ -121,12 +142,22 @@ async def test_closed_streams_change_nothing(service: Service, line: str, closed
 
 async def test_content_does_not_go_to_or_come_from_a_closed_stream(service: Service) -> None:
     (service.root / "a").write_bytes(b"content")
-    assert await shell(service, "$F get $AT a - >&-") == (2, b"", "ftransfer: stdout is closed; open it, or name a file\n")
-    assert await shell(service, "$F put $AT - b <&-") == (2, b"", "ftransfer: stdin is closed; open it, or name a file\n")
+    assert await shell(service, "$F get $AT a - >&-") == (
+        2,
+        b"",
+        "ftransfer: stdout is closed; open it, or name a file\n",
+    )
+    assert await shell(service, "$F put $AT - b <&-") == (
+        2,
+        b"",
+        "ftransfer: stdin is closed; open it, or name a file\n",
+    )
     assert not (service.root / "b").exists()
 
 
-@pytest.mark.parametrize("line", ["get $AT a -", "get $AT a b", "dir $AT", "put -r --json $AT tree", "stat $AT a"])
+@pytest.mark.parametrize(
+    "line", ["get $AT a -", "get $AT a b", "dir $AT", "put -r --json $AT tree", "stat $AT a"]
+)
 async def test_full_output_is_told_as_that_of_stdout(service: Service, line: str) -> None:
     (service.root / "a").write_bytes(b"content")
     (service.local / "tree").mkdir()
@@ -140,7 +171,9 @@ async def test_full_output_is_told_as_that_of_stdout(service: Service, line: str
 async def test_server_comes_up_without_streams(tmp_path: Path, closed: str) -> None:
     (tmp_path / "share").mkdir()
     port = free_port()
-    command = f"exec {sys.executable} -m ftransfer serve share --port {port} --anonymous all {closed}"
+    command = (
+        f"exec {sys.executable} -m ftransfer serve share --port {port} --anonymous all {closed}"
+    )
     process = await asyncio.create_subprocess_exec(
         "bash", "-c", command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(PROJECT)}
     )

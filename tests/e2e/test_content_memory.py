@@ -1,4 +1,6 @@
-"""Content in memory is bounded over all sessions: who comes later waits unread, nobody waits for ever, and the slow are cut."""
+"""Content in memory is bounded over all sessions: who comes later waits unread, nobody waits for
+ever, and the slow are cut.
+"""
 
 from __future__ import annotations
 
@@ -28,26 +30,37 @@ async def until(is_so: Callable[[], bool]) -> None:
             await asyncio.sleep(0)
 
 
-async def half_packs(service: Service, stack: contextlib.AsyncExitStack, count: int) -> list[asyncio.Task[None]]:
+async def half_packs(
+    service: Service, stack: contextlib.AsyncExitStack, count: int
+) -> list[asyncio.Task[None]]:
     """Have so many sessions send half a pack each; give the tasks that send."""
     peers = [await stack.enter_async_context(service.peer()) for _ in range(count)]
     return [asyncio.create_task(peer.send(HALF_PACK)) for peer in peers]
 
 
 @pytest.mark.parametrize("direct", [True, False], ids=["sockets", "streams"])
-async def test_half_packs_of_many_hold_no_more_than_the_budget(tmp_path: Path, direct: bool) -> None:
-    async with serve(tmp_path, limits=LIMITS, direct=direct) as service, contextlib.AsyncExitStack() as stack:
+async def test_half_packs_of_many_hold_no_more_than_the_budget(
+    tmp_path: Path, direct: bool
+) -> None:
+    async with (
+        serve(tmp_path, limits=LIMITS, direct=direct) as service,
+        contextlib.AsyncExitStack() as stack,
+    ):
         tasks = await half_packs(service, stack, 30)
         memory = service.server.memory
         await until(lambda: memory.packs.held >= CAP)
         await asyncio.wait(tasks, timeout=1)
-        assert CAP <= memory.held <= memory.packs.most + memory.names.most <= LIMITS.max_content_bytes
+        assert (
+            CAP <= memory.held <= memory.packs.most + memory.names.most <= LIMITS.max_content_bytes
+        )
         for task in tasks:
             task.cancel()
     assert memory.held == 0
 
 
-async def test_others_are_served_while_halves_of_packs_hold_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_others_are_served_while_halves_of_packs_hold_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("ftransfer.service.memory_budget._PATIENCE_S", 1.0)
     async with serve(tmp_path, limits=LIMITS) as service, contextlib.AsyncExitStack() as stack:
         (service.local / "tree").mkdir()
@@ -56,7 +69,8 @@ async def test_others_are_served_while_halves_of_packs_hold_the_memory(tmp_path:
             (service.local / "tree" / f"{number}").write_bytes(os.urandom(1 << 18))
         tasks = await half_packs(service, stack, 2)
         await until(lambda: service.server.memory.packs.held >= CAP)
-        async with service.client() as client:  # of the same address: it waits for its turn, and for those who do not move
+        # Of the same address: it waits for its turn, and for those who do not move
+        async with service.client() as client:
             await client.get("a", service.local / "b")
             assert (await client.put_tree(service.local / "tree", "tree")).copied == 20
             report = await client.get_tree("tree", service.local / "back", options=TreeOptions())
@@ -66,8 +80,13 @@ async def test_others_are_served_while_halves_of_packs_hold_the_memory(tmp_path:
 
 
 async def test_memory_that_does_not_come_is_an_error_in_time(tmp_path: Path) -> None:
-    async with serve(tmp_path, limits=LIMITS._replace(stall_s=1.0)) as service, service.peer() as peer:
-        held = await service.server.memory.packs.reserve("somebody", service.server.memory.packs.total)
+    async with (
+        serve(tmp_path, limits=LIMITS._replace(stall_s=1.0)) as service,
+        service.peer() as peer,
+    ):
+        held = await service.server.memory.packs.reserve(
+            "somebody", service.server.memory.packs.total
+        )
         await peer.send(b"mput\n" + LARGE)
         kind, value = await peer.json()
         while kind == b"V":

@@ -1,4 +1,6 @@
-"""An empty argument, mostly a variable that is not set, is wrong usage: it never stands for a whole folder."""
+"""An empty argument, mostly a variable that is not set, is wrong usage: it never stands for a whole
+folder.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,9 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-async def test_command_line_with_an_empty_argument_is_wrong_usage(service: Service, words: list[str]) -> None:
+async def test_command_line_with_an_empty_argument_is_wrong_usage(
+    service: Service, words: list[str]
+) -> None:
     command, *rest = words
     done = await run_program(command, *service.address, *rest, folder=service.local)
     assert done.code == 2 and "empty argument" in done.err and done.err.count("\n") == 1
@@ -68,10 +72,24 @@ async def test_no_server_is_needed_to_say_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ['get ""', 'get -r theirs ""', 'put "" x', 'put mine ""', 'rm -r ""', 'mv theirs ""', 'mkdir ""', 'cd ""']
+    "line",
+    [
+        'get ""',
+        'get -r theirs ""',
+        'put "" x',
+        'put mine ""',
+        'rm -r ""',
+        'mv theirs ""',
+        'mkdir ""',
+        'cd ""',
+    ],
 )
-async def test_line_of_the_shell_with_an_empty_name_is_wrong_usage(service: Service, line: str) -> None:
-    done = await run_program("connect", *service.address, folder=service.local, stdin=f"{line}\n".encode())
+async def test_line_of_the_shell_with_an_empty_name_is_wrong_usage(
+    service: Service, line: str
+) -> None:
+    done = await run_program(
+        "connect", *service.address, folder=service.local, stdin=f"{line}\n".encode()
+    )
     assert done.code == 2 and "empty name" in done.err
     assert [path.name for path in service.root.iterdir()] == ["theirs"]
 
@@ -97,7 +115,9 @@ async def test_library_refuses_empty_names_where_it_would_remove(service: Servic
 
 
 async def test_the_whole_is_meant_when_it_is_said(service: Service) -> None:
-    done = await run_program("sync", *service.address, "put", "site", "/", "--delete", folder=service.local)
+    done = await run_program(
+        "sync", *service.address, "put", "site", "/", "--delete", folder=service.local
+    )
     assert done.code == 0 and list(service.root.iterdir()) == []
     (service.root / "theirs").write_bytes(b"theirs")
     done = await run_program("sync", *service.address, "get", "/", ".", folder=service.local)

@@ -1,4 +1,6 @@
-"""A running server against those who are slow, silent, greedy or wrong; and its record of who did what."""
+"""A running server against those who are slow, silent, greedy or wrong; and its record of who did
+what.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ IMPATIENT = Limits(stall_s=1.5, least_bytes=1000, quiet_s=2.5, line_s=1.0, heart
 
 
 async def trickle(peer: RawPeer, data: bytes, every_s: float) -> bytes:
-    """Send the same bytes again and again until the server says an error or closes; give all that it says."""
+    """Send the same bytes again and again until the server says an error or closes; give all that
+    it says.
+    """
     said = asyncio.create_task(_listen(peer))
     while not said.done():
         with contextlib.suppress(ConnectionError):
@@ -50,7 +54,11 @@ async def _listen(peer: RawPeer) -> bytes:
 @DIRECT
 @pytest.mark.parametrize(
     "begin",
-    [b"", b'put "a" {"size":100000}\n' + frame(b"D", bytes(100_000))[:100], b"mput\n" + frame(b"P", bytes(100_000))[:100]],
+    [
+        b"",
+        b'put "a" {"size":100000}\n' + frame(b"D", bytes(100_000))[:100],
+        b"mput\n" + frame(b"P", bytes(100_000))[:100],
+    ],
     ids=["line", "frame", "pack"],
 )
 async def test_peer_that_trickles_is_cut(tmp_path: Path, direct: bool, begin: bytes) -> None:
@@ -62,8 +70,12 @@ async def test_peer_that_trickles_is_cut(tmp_path: Path, direct: bool, begin: by
 
 
 @DIRECT
-@pytest.mark.parametrize("beat", [frame(b"D"), frame(b"D", b"x")], ids=["heartbeats", "frames of a byte"])
-async def test_peer_that_sends_hardly_more_than_heartbeats_is_cut_in_the_end(tmp_path: Path, direct: bool, beat: bytes) -> None:
+@pytest.mark.parametrize(
+    "beat", [frame(b"D"), frame(b"D", b"x")], ids=["heartbeats", "frames of a byte"]
+)
+async def test_peer_that_sends_hardly_more_than_heartbeats_is_cut_in_the_end(
+    tmp_path: Path, direct: bool, beat: bytes
+) -> None:
     async with serve(tmp_path, limits=IMPATIENT, direct=direct) as service:
         async with service.peer() as peer:
             await peer.send(b'put "a"\n')
@@ -81,7 +93,9 @@ async def test_slow_but_steady_peer_is_served(tmp_path: Path, direct: bool) -> N
         for start in range(0, len(data), 2000):  # 2 s in all, in one frame
             await peer.send(data[start : start + 2000])
             await asyncio.sleep(0.1)  # what is tried is the passing of time itself
-        await peer.send(frame(b"E", json.dumps({"size": len(data), "digest": digest_of(data)}).encode()))
+        await peer.send(
+            frame(b"E", json.dumps({"size": len(data), "digest": digest_of(data)}).encode())
+        )
         while (said := await peer.json())[0] == b"V":
             pass  # a heartbeat
         kind, receipt = said
@@ -109,7 +123,9 @@ async def test_one_source_cannot_take_all_places(tmp_path: Path) -> None:
             pass
 
 
-async def test_source_that_breaks_the_protocol_again_and_again_is_refused_for_a_while(tmp_path: Path) -> None:
+async def test_source_that_breaks_the_protocol_again_and_again_is_refused_for_a_while(
+    tmp_path: Path,
+) -> None:
     async with serve(tmp_path) as service:
         for _ in range(1000):
             if service.server.limiter.penalties.left_s("127.0.0.1"):
@@ -123,7 +139,10 @@ async def test_source_that_breaks_the_protocol_again_and_again_is_refused_for_a_
 
 
 @DIRECT
-@pytest.mark.parametrize("bounds", [RateBounds(all=2 << 20), RateBounds(each_user=2 << 20), RateBounds(each_session=2 << 20)])
+@pytest.mark.parametrize(
+    "bounds",
+    [RateBounds(all=2 << 20), RateBounds(each_user=2 << 20), RateBounds(each_session=2 << 20)],
+)
 async def test_rate_bounds_gets_and_puts(tmp_path: Path, direct: bool, bounds: RateBounds) -> None:
     data = os.urandom(1 << 20)
     async with serve(tmp_path, direct=direct, rates=bounds) as service, service.client() as client:
@@ -135,12 +154,18 @@ async def test_rate_bounds_gets_and_puts(tmp_path: Path, direct: bool, bounds: R
         await client.get("a", service.local / "b")
         ended = clock()
         assert (service.local / "b").read_bytes() == data
-    assert between - began > 0.35 and ended - between > 0.35  # half a second each, less what is saved up
+    # Half a second each, less what is saved up
+    assert between - began > 0.35 and ended - between > 0.35
 
 
 @DIRECT
-@pytest.mark.parametrize("bounds", [RateBounds(all=2 << 20), RateBounds(each_user=2 << 20), RateBounds(each_session=2 << 20)])
-async def test_rate_bounds_trees_of_small_files(tmp_path: Path, direct: bool, bounds: RateBounds) -> None:
+@pytest.mark.parametrize(
+    "bounds",
+    [RateBounds(all=2 << 20), RateBounds(each_user=2 << 20), RateBounds(each_session=2 << 20)],
+)
+async def test_rate_bounds_trees_of_small_files(
+    tmp_path: Path, direct: bool, bounds: RateBounds
+) -> None:
     async with serve(tmp_path, direct=direct, rates=bounds) as service, service.client() as client:
         (service.local / "a").mkdir()
         for number in range(64):
@@ -151,8 +176,11 @@ async def test_rate_bounds_trees_of_small_files(tmp_path: Path, direct: bool, bo
         between = clock()
         await client.get_tree("a", service.local / "b")
         ended = clock()
-        assert sorted(path.name for path in (service.local / "b").iterdir()) == sorted(map(str, range(64)))
-    assert between - began > 0.35 and ended - between > 0.35  # half a second each, less what is saved up
+        assert sorted(path.name for path in (service.local / "b").iterdir()) == sorted(
+            map(str, range(64))
+        )
+    # Half a second each, less what is saved up
+    assert between - began > 0.35 and ended - between > 0.35
 
 
 @pytest.mark.parametrize("bounds", [RateBounds(all=4 << 20), RateBounds(each_user=4 << 20)])
@@ -177,8 +205,11 @@ async def test_sessions_share_the_rate_fairly(tmp_path: Path) -> None:
             async with service.client() as client:
                 await ready.wait()
                 await client.get("a", service.local / str(number))
-                if not are_done:  # what the server has sent, since a client sees it late on a busy machine
-                    moved_of_the_others.extend(s.moved for s in service.server.sessions if s.command is not None)
+                # What the server has sent, since a client sees it late on a busy machine
+                if not are_done:
+                    moved_of_the_others.extend(
+                        s.moved for s in service.server.sessions if s.command is not None
+                    )
                 are_done.append(None)
 
         await asyncio.gather(*(get(number) for number in range(4)))
@@ -186,16 +217,24 @@ async def test_sessions_share_the_rate_fairly(tmp_path: Path) -> None:
     assert all(moved > size // 3 for moved in moved_of_the_others)  # nobody was served first
 
 
-async def test_put_above_the_quota_is_refused_at_once_and_the_session_goes_on(tmp_path: Path) -> None:
+async def test_put_above_the_quota_is_refused_at_once_and_the_session_goes_on(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "share").mkdir()
     (tmp_path / "share/old").write_bytes(bytes(900))
-    async with serve(tmp_path, bounds=QuotaLimits(all=Allowance(quota_bytes=1000))) as service, service.client() as client:
+    async with (
+        serve(tmp_path, bounds=QuotaLimits(all=Allowance(quota_bytes=1000))) as service,
+        service.client() as client,
+    ):
         (service.local / "a").write_bytes(bytes(101))
         with pytest.raises(QuotaFull, match="does not fit into the share's quota"):
             await client.put(service.local / "a", "a")
         (service.local / "b").write_bytes(bytes(100))
         await client.put(service.local / "b", "b")
-        assert sorted(path.name for path in service.root.iterdir() if path.is_file()) == ["b", "old"]
+        assert sorted(path.name for path in service.root.iterdir() if path.is_file()) == [
+            "b",
+            "old",
+        ]
 
 
 @contextlib.asynccontextmanager
@@ -222,12 +261,17 @@ async def test_record_says_who_did_what_and_with_what_result(tmp_path: Path) -> 
             with pytest.raises(NotFound):
                 await client.get("none", service.local / "c")
         assert audit.flush(5)
-    found = [(each["event"], each.get("name"), each.get("bytes"), each.get("digest"), each["result"]) for each in records(tmp_path)]
+    found = [
+        (each["event"], each.get("name"), each.get("bytes"), each.get("digest"), each["result"])
+        for each in records(tmp_path)
+    ]
     digest = digest_of(b"hello")
     assert ("put", name, 5, digest, "ok") in found
     assert ("get", name, 5, digest, "ok") in found
     assert ("get", "none", 0, None, "not_found") in found
-    assert all(each["session"] == 1 and each["peer"].startswith("127.0.0.1:") for each in records(tmp_path))
+    assert all(
+        each["session"] == 1 and each["peer"].startswith("127.0.0.1:") for each in records(tmp_path)
+    )
 
 
 async def test_limits_and_rates_can_be_changed_while_the_server_runs() -> None:
@@ -236,7 +280,10 @@ async def test_limits_and_rates_can_be_changed_while_the_server_runs() -> None:
     try:
         server.set_limits(Limits(max_source_sessions=1))
         server.rates.change(RateBounds(all=1000))
-        async with raw_peer(*server.addresses[0]) as first, raw_peer(*server.addresses[0]) as second:
+        async with (
+            raw_peer(*server.addresses[0]) as first,
+            raw_peer(*server.addresses[0]) as second,
+        ):
             assert (await first.json())[0] == b"H"
             assert await second.error() == "busy"
             await first.send(b"help\n")

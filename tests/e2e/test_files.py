@@ -59,7 +59,13 @@ async def test_each_command_with_any_name(service: Service, name: str) -> None:
         await client.rename(inner, moved)
         await client.set_attributes(moved, mtime_ns=OLD_NS, mode=0o600)
         entry = await client.stat(moved)
-        assert (entry.name, entry.kind, entry.size, entry.mtime_ns, entry.mode) == (moved, FILE, 7, OLD_NS, 0o600)
+        assert (entry.name, entry.kind, entry.size, entry.mtime_ns, entry.mode) == (
+            moved,
+            FILE,
+            7,
+            OLD_NS,
+            0o600,
+        )
         assert await client.remove(moved) == 1
         assert await client.remove(name) == 1
     assert list(service.root.iterdir()) == []
@@ -238,7 +244,10 @@ async def test_partials_are_listed_and_cleared(service: Service) -> None:
             (service.root / "folder").mkdir(exist_ok=True)
             await leave_partial(service, name)
         found = await client.partials()
-        assert [(partial.name, partial.kept, partial.size) for partial in found] == [("a", 4, 10), ("folder/b", 4, 10)]
+        assert [(partial.name, partial.kept, partial.size) for partial in found] == [
+            ("a", 4, 10),
+            ("folder/b", 4, 10),
+        ]
         assert [partial.name for partial in await client.partials("folder")] == ["folder/b"]
         assert await client.partials(older_s=3600) == []
         assert await client.clear_partials(older_s=3600) == []
@@ -260,7 +269,9 @@ async def leave_partial(service: Service, name: str) -> None:
         await peer.send(f'put "{name}" {{"size": 10, "source": "s", "wait": true}}\n'.encode())
         assert (await peer.frame())[0] == b"M"
         # The frame before an error may have been filled up, and is not kept.
-        await peer.send(b"D\0\0\0\4abcd" + b"D\0\0\0\1e" + b'X\0\0\0\x1f{"code":"aborted","message":""}')
+        await peer.send(
+            b"D\0\0\0\4abcd" + b"D\0\0\0\1e" + b'X\0\0\0\x1f{"code":"aborted","message":""}'
+        )
         assert await peer.error() == "aborted"
 
 
@@ -284,7 +295,9 @@ async def conversation_with(service: Service, limits: Limits = DEFAULT_LIMITS) -
     return await ClientSession.open(Address(*service.address), limits, direct=service.direct)
 
 
-async def outcomes(conversation: ClientSession, commands: list[tuple[str, str, dict[str, Any]]]) -> list[Any]:
+async def outcomes(
+    conversation: ClientSession, commands: list[tuple[str, str, dict[str, Any]]]
+) -> list[Any]:
     return [outcome async for outcome in conversation.ask_many(commands)]
 
 
@@ -314,7 +327,9 @@ async def test_error_of_one_command_does_not_end_the_others(service: Service) ->
         ("rm", "a", {}),
     ]
     found = await outcomes(conversation, commands)
-    assert [type(outcome) if isinstance(outcome, FtransferError) else outcome for outcome in found] == [
+    assert [
+        type(outcome) if isinstance(outcome, FtransferError) else outcome for outcome in found
+    ] == [
         {"name": "a"},
         AlreadyThere,
         LineTooLong,
@@ -348,17 +363,24 @@ async def test_end_of_the_connection_ends_the_commands(service: Service) -> None
 
 
 async def test_no_line_is_sent_that_is_longer_than_the_server_takes(tmp_path: Path) -> None:
-    async with serve(tmp_path, limits=Limits(max_line_bytes=300)) as service, service.client() as client:
+    async with (
+        serve(tmp_path, limits=Limits(max_line_bytes=300)) as service,
+        service.client() as client,
+    ):
         await client.dir()
         with pytest.raises(LineTooLong, match="300 bytes"):
             await client.stat(f"{'x' * 147}/{'x' * 148}")
         with pytest.raises(NotFound):
             await client.stat(f"{'x' * 147}/{'x' * 147}")
-        assert [session.number for session in service.server.sessions] == [1]  # over the same connection
+        # Over the same connection
+        assert [session.number for session in service.server.sessions] == [1]
 
 
 async def test_lists_of_names_fit_into_what_the_server_takes(tmp_path: Path) -> None:
-    async with serve(tmp_path, limits=Limits(max_json_bytes=4_096)) as service, service.client() as client:
+    async with (
+        serve(tmp_path, limits=Limits(max_json_bytes=4_096)) as service,
+        service.client() as client,
+    ):
         (service.local / "tree").mkdir()
         (service.local / "tree" / "not empty").touch()  # so that files are asked for by name
         for number in range(300):

@@ -1,4 +1,6 @@
-"""To whom a secret is said: to a server for which somebody vouches, and to nobody in the place of one that is known."""
+"""To whom a secret is said: to a server for which somebody vouches, and to nobody in the place of
+one that is known.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ from tests.support.programs import Done, run_program, start_at_terminal
 from tests.support.service import Service, frame, free_port, serve
 
 TOKEN = "our-secret"
-GREETING = frame(b"H", json.dumps({"protocol": 1, "server": "x", "session": 1, "auth": "required"}).encode())
+GREETING = frame(
+    b"H", json.dumps({"protocol": 1, "server": "x", "session": 1, "auth": "required"}).encode()
+)
 REFUSAL = frame(b"X", b'{"code":"not_authorised","message":"no"}')
 
 
@@ -62,14 +66,19 @@ def state(tmp_path: Path) -> Path:
 
 
 async def run(tmp_path: Path, *words: str | int, token: str = TOKEN) -> Done:
-    environment = {"XDG_STATE_HOME": str(tmp_path / "state"), **({"FTRANSFER_TOKEN": token} if token else {})}
+    environment = {
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+        **({"FTRANSFER_TOKEN": token} if token else {}),
+    }
     return await run_program(*words, folder=tmp_path, environment=environment)
 
 
 async def fingerprint_of_server(tmp_path: Path, service: Service) -> str:
     """Give the fingerprint as a visit that is refused tells it."""
     with pytest.raises(UnknownServer) as refused:
-        async with service.client(security=Security(tls="on", secret="x", state=tmp_path / "nowhere")):
+        async with service.client(
+            security=Security(tls="on", secret="x", state=tmp_path / "nowhere")
+        ):
             pass
     return refused.value.fingerprint
 
@@ -84,7 +93,10 @@ async def test_first_visit_fails_with_the_fingerprint_to_pass(
         assert (refused.code, refused.out, refused.err.count("\n")) == (5, b"", 1), refused.err
         assert "nobody has vouched" in refused.err and "--plain" not in refused.err
     fingerprint = refused.err.split("--fingerprint ")[1].strip()
-    assert all(session.failed_logins == 0 and not session.is_admitted for session in service.server.sessions)
+    assert all(
+        session.failed_logins == 0 and not session.is_admitted
+        for session in service.server.sessions
+    )
     assert (await run(tmp_path, "dir", *service.address, "--fingerprint", fingerprint)).code == 0
     assert (await run(tmp_path, "dir", *service.address)).code == 0  # from now on it is known
 
@@ -95,12 +107,16 @@ async def test_python_is_given_the_fingerprint(service: Service, tmp_path: Path)
         async with service.client(security=security):
             pass
     assert refused.value.address == "{}:{}".format(*service.address)
-    async with service.client(security=security._replace(fingerprint=refused.value.fingerprint)) as client:
+    async with service.client(
+        security=security._replace(fingerprint=refused.value.fingerprint)
+    ) as client:
         assert [entry.name for entry in await client.dir()] == ["a"]
 
 
 async def test_visit_without_a_secret_does_not_vouch_for_a_key(tmp_path: Path) -> None:
-    async with serve(tmp_path, tls=own_tls(tmp_path), admission=Admission(token=TOKEN, anonymous=ANYONE)) as service:
+    async with serve(
+        tmp_path, tls=own_tls(tmp_path), admission=Admission(token=TOKEN, anonymous=ANYONE)
+    ) as service:
         first = await run(tmp_path, "dir", *service.address, "--tls", token="")
         assert first.code == 0 and "first visit" in first.err
         assert (await run(tmp_path, "dir", *service.address, "--tls")).code == 5
@@ -113,7 +129,9 @@ async def test_at_a_terminal_the_key_is_asked_for_and_then_the_token(
 ) -> None:
     words = ("dir", *service.address)
     fingerprint = await fingerprint_of_server(tmp_path, service)
-    async with start_at_terminal(*words, folder=tmp_path, environment={"XDG_STATE_HOME": str(tmp_path / "state")}) as terminal:
+    async with start_at_terminal(
+        *words, folder=tmp_path, environment={"XDG_STATE_HOME": str(tmp_path / "state")}
+    ) as terminal:
         await terminal.see("is not known yet; it shows the key")
         await terminal.see("[y/N] ")
         terminal.press(f"{answer}\n")
@@ -127,17 +145,25 @@ async def test_at_a_terminal_the_key_is_asked_for_and_then_the_token(
 
 @pytest.mark.parametrize("options", [(), ("--tls",), ("--plain",)])
 @pytest.mark.parametrize("confirmed", [True, False])
-async def test_impostor_in_plain_gets_nothing(tmp_path: Path, options: tuple[str, ...], *, confirmed: bool) -> None:
+async def test_impostor_in_plain_gets_nothing(
+    tmp_path: Path, options: tuple[str, ...], *, confirmed: bool
+) -> None:
     port = free_port()
     admission = Admission(token=TOKEN, anonymous=ANYONE)
     async with serve(tmp_path, tls=own_tls(tmp_path), admission=admission, port=port) as service:
         fingerprint = await fingerprint_of_server(tmp_path, service)
         way = ("--fingerprint", fingerprint) if confirmed else ("--tls",)
-        assert (await run(tmp_path, "dir", "127.0.0.1", port, *way, token=TOKEN if confirmed else "")).code == 0
+        assert (
+            await run(tmp_path, "dir", "127.0.0.1", port, *way, token=TOKEN if confirmed else "")
+        ).code == 0
     async with impostor(port) as heard:
         refused = await run(tmp_path, "dir", "127.0.0.1", port, *options)
         assert (refused.code, refused.out, refused.err.count("\n")) == (5, b"", 1), refused.err
-        assert "known by its key" in refused.err and "use --plain" not in refused.err and "add --plain" not in refused.err
+        assert (
+            "known by its key" in refused.err
+            and "use --plain" not in refused.err
+            and "add --plain" not in refused.err
+        )
         assert TOKEN.encode() not in b"".join(heard) and b"dir" not in b"".join(heard)
         security = Security(secret=TOKEN, state=state(tmp_path))
         with pytest.raises(NotTrusted):
@@ -149,7 +175,9 @@ async def test_impostor_in_plain_gets_nothing(tmp_path: Path, options: tuple[str
 async def test_whoever_gives_a_fingerprint_is_not_told_to_speak_plain(tmp_path: Path) -> None:
     port = free_port()
     async with impostor(port):
-        refused = await run(tmp_path, "dir", "127.0.0.1", port, "--fingerprint", f"SHA256:{'A' * 43}")
+        refused = await run(
+            tmp_path, "dir", "127.0.0.1", port, "--fingerprint", f"SHA256:{'A' * 43}"
+        )
         assert refused.code == 5 and "--plain" not in refused.err
 
 

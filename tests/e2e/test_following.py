@@ -1,4 +1,6 @@
-"""watch --get and sync --watch: whatever happens to the source, in whatever order the news comes, the copy ends as a fresh one."""
+"""watch --get and sync --watch: whatever happens to the source, in whatever order the news comes,
+the copy ends as a fresh one.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,13 @@ class Pair:
     async def _run(self, client: Client) -> None:
         if self._mode == "watch --get":
             follower = Mirror(
-                client, "in", self.copy, delete=self._delete, on_event=self._hear, on_failure=self._hear_failure, check_s=5
+                client,
+                "in",
+                self.copy,
+                delete=self._delete,
+                on_event=self._hear,
+                on_failure=self._hear_failure,
+                check_s=5,
             )
             await follower.run()
         options = TreeOptions(delete=self._delete)
@@ -101,20 +109,30 @@ class Pair:
         await self.until(lambda: not self.difference(), what)
 
     def difference(self) -> dict[str, tuple[object, object]]:
-        """Give what the copy has otherwise than the source; with what it has besides if nothing is removed."""
+        """Give what the copy has otherwise than the source; with what it has besides if nothing is
+        removed.
+        """
         one, other = _without_times_of_folders(self.source), _without_times_of_folders(self.copy)
         names = one.keys() | other.keys() if self._delete else one.keys()
-        return {name: (one.get(name), other.get(name)) for name in names if one.get(name) != other.get(name)}
+        return {
+            name: (one.get(name), other.get(name))
+            for name in names
+            if one.get(name) != other.get(name)
+        }
 
 
 def _without_times_of_folders(root: Path) -> dict[str, tuple[object, ...]]:
     # That a name came and went again in a folder leaves a new mtime, which nobody is told of.
-    return {name: about[:2] if about[0] == "dir" else about for name, about in picture(root).items()}
+    return {
+        name: about[:2] if about[0] == "dir" else about for name, about in picture(root).items()
+    }
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("seed", [1, 2])
-async def test_copy_ends_as_the_source_whatever_was_done(service: Service, mode: str, seed: int) -> None:
+async def test_copy_ends_as_the_source_whatever_was_done(
+    service: Service, mode: str, seed: int
+) -> None:
     pair = Pair(service, mode)
     pair.source.mkdir()
     edits = Edits(pair.source, seed)
@@ -180,7 +198,15 @@ def move_far(root: Path) -> None:
     os.rename(root / "b", root / "a" / "outer")
 
 
-EDITS = [rename_folder, swap_folders, folder_for_file, file_for_folder, rebuild, swap_root, move_far]
+EDITS = [
+    rename_folder,
+    swap_folders,
+    folder_for_file,
+    file_for_folder,
+    rebuild,
+    swap_root,
+    move_far,
+]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -226,7 +252,9 @@ async def test_nothing_is_removed_unless_it_was_asked_for(service: Service, mode
 
 
 @pytest.mark.parametrize("mode", MODES[:2])
-async def test_source_that_is_gone_when_the_connection_is_made_again_is_waited_for(service: Service, mode: str) -> None:
+async def test_source_that_is_gone_when_the_connection_is_made_again_is_waited_for(
+    service: Service, mode: str
+) -> None:
     pair = Pair(service, mode)
     write(pair.source / "a", "a")
     async with pair.running(retry=RetryRules(first_s=0.01, longest_s=0.05)):
@@ -259,9 +287,14 @@ async def test_events_are_told_with_the_path_here(pair: Pair) -> None:
         await pair.settle()
         (pair.source / "old").unlink()
         await pair.until(
-            lambda: isinstance(event := pair.events[-1][0], Change) and (event.what, event.name) == (REMOVED, "in/old")
+            lambda: (
+                isinstance(event := pair.events[-1][0], Change)
+                and (event.what, event.name) == (REMOVED, "in/old")
+            )
         )
-    told = [(event.what, event.name, path) for event, path in pair.events if isinstance(event, Change)]
+    told = [
+        (event.what, event.name, path) for event, path in pair.events if isinstance(event, Change)
+    ]
     assert told[0] == (CREATED, "in/old", str(pair.copy / "old"))
     assert (CREATED, "in/sub/new", str(pair.copy / "sub" / "new")) in told
     assert told[-1] == (REMOVED, "in/old", str(pair.copy / "old"))
@@ -343,6 +376,11 @@ async def test_what_only_a_comparison_finds_is_found_in_time(pair: Pair) -> None
     write(pair.source / "v1", "one")
     (pair.source / "current").symlink_to("v1")
     async with pair.running():
-        await pair.until(lambda: (pair.copy / "current").exists() and (pair.copy / "current").read_text() == "one")
-        write(pair.source / "v1", "one more")  # of what is behind the link, only the file itself is told
+        await pair.until(
+            lambda: (
+                (pair.copy / "current").exists() and (pair.copy / "current").read_text() == "one"
+            )
+        )
+        # Of what is behind the link, only the file itself is told
+        write(pair.source / "v1", "one more")
         await pair.until(lambda: (pair.copy / "current").read_text() == "one more")

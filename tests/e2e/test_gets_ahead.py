@@ -1,4 +1,6 @@
-"""Large files of a tree: each is asked for while the one before it comes, and published while the next one does."""
+"""Large files of a tree: each is asked for while the one before it comes, and published while the
+next one does.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ async def service(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
 
 
 @pytest.mark.parametrize("bad", sorted(TREE))
-async def test_one_that_cannot_be_published_leaves_the_others_right(service: Service, bad: str) -> None:
+async def test_one_that_cannot_be_published_leaves_the_others_right(
+    service: Service, bad: str
+) -> None:
     target = service.local / "tree"
 
     def disturb(progress: Progress) -> None:

@@ -1,4 +1,6 @@
-"""Hidden names over the wire and from the command line: what a peer is told of them, and what a tree does about them."""
+"""Hidden names over the wire and from the command line: what a peer is told of them, and what a
+tree does about them.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +39,19 @@ async def answers(peer: RawPeer, line: str) -> list[tuple[bytes, bytes]]:
 
 @pytest.mark.parametrize(
     "line",
-    ['stat ".env"', 'get ".env"', 'checksum "proj/.git/config"', 'dir "proj/.git"', 'watch "proj/.git"', 'rm ".env" {}']
-    + ['mv ".env" {"to":"x"}', 'setstat ".env" {"mode":511}', 'mget "proj/.git" {"recursive":true}'],
+    [
+        'stat ".env"',
+        'get ".env"',
+        'checksum "proj/.git/config"',
+        'dir "proj/.git"',
+        'watch "proj/.git"',
+        'rm ".env" {}',
+    ]
+    + [
+        'mv ".env" {"to":"x"}',
+        'setstat ".env" {"mode":511}',
+        'mget "proj/.git" {"recursive":true}',
+    ],
 )
 async def test_what_is_hidden_is_not_found(service: Service, line: str) -> None:
     async with service.peer() as peer:
@@ -47,11 +60,17 @@ async def test_what_is_hidden_is_not_found(service: Service, line: str) -> None:
     assert (service.root / ".env").exists()
 
 
-@pytest.mark.parametrize("line", ['put ".env" {"size":0}', 'mkdir "x/.git" {"parents":true}', 'mv "a" {"to":".env"}'])
+@pytest.mark.parametrize(
+    "line", ['put ".env" {"size":0}', 'mkdir "x/.git" {"parents":true}', 'mv "a" {"to":".env"}']
+)
 async def test_what_would_be_hidden_is_refused(service: Service, line: str) -> None:
     async with service.peer() as peer:
         [(kind, answer)] = await answers(peer, line)
-        assert kind == b"X" and json.loads(answer)["code"] == "forbidden" and b"hides such names" in answer
+        assert (
+            kind == b"X"
+            and json.loads(answer)["code"] == "forbidden"
+            and b"hides such names" in answer
+        )
 
 
 async def test_listings_and_events_do_not_tell_of_it(service: Service) -> None:
@@ -64,7 +83,10 @@ async def test_listings_and_events_do_not_tell_of_it(service: Service) -> None:
         (service.root / ".env").rename(service.root / "shown")
         (service.root / "last").write_text("last")
         told += [await peer.frame()]
-        while not all(name in (text := b"\n".join(payload for _, payload in told)) for name in (b'"last"', b'"shown"')):
+        while not all(
+            name in (text := b"\n".join(payload for _, payload in told))
+            for name in (b'"last"', b'"shown"')
+        ):
             told.append(await peer.frame())
     assert b".env" not in text and b".git" not in text and b'"proj/b"' in text
 
@@ -80,7 +102,9 @@ async def test_a_tree_with_hidden_names_is_put_but_for_these(tmp_path: Path) -> 
         done = await run_program("put", "-r", *address, "proj", folder=tmp_path)
         assert done.code == 1
         for name in (".git/config", ".git/objects/1", ".env"):
-            assert any(f"{name}: this server hides such names" in line for line in done.err.splitlines()), done.err
+            assert any(
+                f"{name}: this server hides such names" in line for line in done.err.splitlines()
+            ), done.err
         got = await run_program("get", "-r", *address, "proj", "back", folder=tmp_path)
         assert got.code == 0
     assert [path.name for path in (tmp_path / "back").iterdir()] == ["b"]
@@ -88,7 +112,9 @@ async def test_a_tree_with_hidden_names_is_put_but_for_these(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("with_dry_run", [False, True])
-async def test_a_mirror_removes_nothing_that_the_server_would_not_tell_of(tmp_path: Path, with_dry_run: bool) -> None:
+async def test_a_mirror_removes_nothing_that_the_server_would_not_tell_of(
+    tmp_path: Path, with_dry_run: bool
+) -> None:
     for name in (
         "share/proj/a",
         "share/proj/.git/config",
@@ -118,7 +144,10 @@ async def test_patterns_of_a_lying_server_do_no_harm(tmp_path: Path) -> None:
             options.sparing(patterns, ROOT)
     spared = options.sparing(("*.key",), parse_name("folder"))
     assert not spared.selects and not spared.wanted("a/b.key", False) and spared.wanted("a", False)
-    assert options.sparing((), ROOT) is options and TreeOptions().sparing(("a",), ROOT) == TreeOptions()
+    assert (
+        options.sparing((), ROOT) is options
+        and TreeOptions().sparing(("a",), ROOT) == TreeOptions()
+    )
 
 
 @pytest.mark.parametrize(
@@ -143,8 +172,14 @@ async def test_a_folder_with_secrets_of_the_owner_is_not_served(
     token.chmod(0o600)
     (tmp_path / "link").symlink_to(token)
     environment = {"HOME": str(tmp_path / "home"), "XDG_STATE_HOME": str(tmp_path / "state")}
-    done = await run_program("serve", share, "--port", 0, *options, folder=tmp_path, environment=environment)
-    assert done.code == 2 and says in done.err and done.err.endswith("; serve another folder, or say --yes-really\n")
+    done = await run_program(
+        "serve", share, "--port", 0, *options, folder=tmp_path, environment=environment
+    )
+    assert (
+        done.code == 2
+        and says in done.err
+        and done.err.endswith("; serve another folder, or say --yes-really\n")
+    )
     assert done.err.count("\n") == 1 and not list((tmp_path / "state").iterdir())
 
 

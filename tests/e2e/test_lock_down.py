@@ -16,11 +16,17 @@ from tests.support.programs import run_program, start_server
 
 HASHED = hash_password("password")
 
-needs_landlock = pytest.mark.skipif(landlock_abi() < 2, reason="this kernel has no landlock that can be used")
+needs_landlock = pytest.mark.skipif(
+    landlock_abi() < 2, reason="this kernel has no landlock that can be used"
+)
 
 
 def no_new_privileges(pid: int) -> str:
-    (line,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("NoNewPrivs:")]
+    (line,) = [
+        line
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+        if line.startswith("NoNewPrivs:")
+    ]
     return line.split()[1]
 
 
@@ -52,7 +58,9 @@ async def test_server_can_be_left_unlocked(tmp_path: Path) -> None:
         assert no_new_privileges(server.process.pid) == "0"
 
 
-def test_lock_that_is_not_to_be_had_is_an_error_only_if_it_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lock_that_is_not_to_be_had_is_an_error_only_if_it_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def refuse(**_: object) -> int:
         raise CannotLock("this system has no landlock")
 
@@ -69,8 +77,11 @@ async def test_files_that_were_replaced_are_read_again_behind_the_lock(tmp_path:
     (tmp_path / "conf").mkdir()
     users = tmp_path / "conf" / "users.toml"
     add_user(str(users), "ann", {"password": HASHED, "rights": "read"})
-    async with start_server(tmp_path / "share", "--lock-down", "--tls", "on", "--users", str(users)) as server:
-        add_user(str(users), "bob", {"password": HASHED, "rights": "read"})  # a new file in the place of the old one
+    async with start_server(
+        tmp_path / "share", "--lock-down", "--tls", "on", "--users", str(users)
+    ) as server:
+        # A new file in the place of the old one
+        add_user(str(users), "bob", {"password": HASHED, "rights": "read"})
         server.process.send_signal(signal.SIGHUP)
         line = await server.err_until("users: (2 read|kept)")
     assert "2 read" in line

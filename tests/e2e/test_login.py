@@ -1,4 +1,6 @@
-"""Logins over a real connection: nothing before it, the rights of the user after it, and the secret to nobody else."""
+"""Logins over a real connection: nothing before it, the rights of the user after it, and the secret
+to nobody else.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,15 @@ from ftransfer.client.handshake import Address
 from ftransfer.client.login import save_login, saved_logins
 from ftransfer.client.security import Security
 from ftransfer.client.session import ClientSession
-from ftransfer.errors import Forbidden, LoginNeeded, NotAuthorised, NotFound, NotTrusted, QuotaFull, UnknownServer
+from ftransfer.errors import (
+    Forbidden,
+    LoginNeeded,
+    NotAuthorised,
+    NotFound,
+    NotTrusted,
+    QuotaFull,
+    UnknownServer,
+)
 from ftransfer.limits import Limits
 from ftransfer.names import ROOT
 from ftransfer.tls.contexts import ServerTls
@@ -61,16 +71,30 @@ async def test_user_has_the_rights_of_the_file(service: Service, tmp_path: Path)
             await client.put(tmp_path / "b")
 
 
-async def test_without_a_secret_the_user_is_told_what_to_do(service: Service, tmp_path: Path) -> None:
-    with pytest.raises(LoginNeeded, match=r"wants a login; give the secret in FTRANSFER_TOKEN or with --token-file"):
+async def test_without_a_secret_the_user_is_told_what_to_do(
+    service: Service, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        LoginNeeded, match=r"wants a login; give the secret in FTRANSFER_TOKEN or with --token-file"
+    ):
         async with service.client(security=way(tmp_path)):
             pass
 
 
 @pytest.mark.parametrize(
-    ("user", "secret"), [("", "wrong"), ("", PASSWORD), ("ann", "wrong"), ("ann", TOKEN), ("bob", PASSWORD), ("ann", "")]
+    ("user", "secret"),
+    [
+        ("", "wrong"),
+        ("", PASSWORD),
+        ("ann", "wrong"),
+        ("ann", TOKEN),
+        ("bob", PASSWORD),
+        ("ann", ""),
+    ],
 )
-async def test_wrong_name_and_wrong_secret_get_the_same_answer(service: Service, user: str, secret: str) -> None:
+async def test_wrong_name_and_wrong_secret_get_the_same_answer(
+    service: Service, user: str, secret: str
+) -> None:
     async with service.peer() as peer:
         await peer.send(f"login {json.dumps(user)} {json.dumps({'secret': secret})}\n".encode())
         kind, answer = await peer.json()
@@ -78,7 +102,10 @@ async def test_wrong_name_and_wrong_secret_get_the_same_answer(service: Service,
         assert answer == {"code": "not_authorised", "message": "the name or the secret is wrong"}
 
 
-GIVES = 'dir|get a|stat a|checksum a|rm "a" {}|mkdir b|who|say hello|listen|partials|watch|unwatch|as "eve"'.split("|")
+GIVES = (
+    'dir|get a|stat a|checksum a|rm "a" {}|mkdir b|who|say hello|listen|partials|watch|unwatch|as'
+    ' "eve"'.split("|")
+)
 
 
 @pytest.mark.parametrize("line", GIVES)
@@ -109,19 +136,29 @@ async def test_third_failure_ends_the_session(service: Service) -> None:
 
 
 async def test_login_that_does_not_come_in_time_ends_the_session(tmp_path: Path) -> None:
-    async with serve(tmp_path, admission=Admission(token=TOKEN), limits=Limits(login_s=0.1)) as service, service.peer() as peer:
+    async with (
+        serve(tmp_path, admission=Admission(token=TOKEN), limits=Limits(login_s=0.1)) as service,
+        service.peer() as peer,
+    ):
         assert await peer.error() == "timed_out"
         assert await peer.is_at_end()
 
 
 async def test_login_that_makes_no_sense(service: Service) -> None:
     async with service.peer() as peer:
-        for line in (b"login", b"login " + TOKEN.encode(), b'login "ann" {"secret":5}', b'login "ann" {"secret"'):
+        for line in (
+            b"login",
+            b"login " + TOKEN.encode(),
+            b'login "ann" {"secret":5}',
+            b'login "ann" {"secret"',
+        ):
             await peer.send(line + b"\n")
             assert await peer.error() == "bad_argument"
 
 
-async def test_no_secret_and_no_failed_guess_in_the_log(service: Service, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_secret_and_no_failed_guess_in_the_log(
+    service: Service, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
     async with service.client(security=way(tmp_path, secret=TOKEN)) as client:
         await client.dir()
@@ -129,7 +166,12 @@ async def test_no_secret_and_no_failed_guess_in_the_log(service: Service, tmp_pa
         async with service.client(security=way(tmp_path, user="ann", secret=PASSWORD + "!")):
             pass
     async with service.peer() as peer:
-        for line in (f'login "{TOKEN}"', f"login {TOKEN}", f'login "ann" {{"secret":"{TOKEN}"', f'logn "" {{"secret":"{TOKEN}"}}'):
+        for line in (
+            f'login "{TOKEN}"',
+            f"login {TOKEN}",
+            f'login "ann" {{"secret":"{TOKEN}"',
+            f'logn "" {{"secret":"{TOKEN}"}}',
+        ):
             await peer.send(line.encode() + b"\n")
             await peer.error()
     assert "login failed: ann" in caplog.text and "logged in: token" in caplog.text
@@ -184,11 +226,21 @@ def as_ann(password: str = PASSWORD) -> str:
     return f'login "ann" {json.dumps({"secret": password})}'
 
 
-@pytest.mark.parametrize("users", [{}, {"ann": User("ann", hash_password(PASSWORD), ANN.grants)}], ids=["gone", "new password"])
+@pytest.mark.parametrize(
+    "users",
+    [{}, {"ann": User("ann", hash_password(PASSWORD), ANN.grants)}],
+    ids=["gone", "new password"],
+)
 @pytest.mark.parametrize("before", ["stat a", "listen", 'watch ""'])
-async def test_sessions_of_a_user_who_is_gone_end_at_once(tmp_path: Path, users: dict[str, User], before: str) -> None:
+async def test_sessions_of_a_user_who_is_gone_end_at_once(
+    tmp_path: Path, users: dict[str, User], before: str
+) -> None:
     admission = Admission(token=TOKEN, users={"ann": ANN})
-    async with serve(tmp_path, admission=admission) as service, service.peer() as ann, service.peer() as holder:
+    async with (
+        serve(tmp_path, admission=admission) as service,
+        service.peer() as ann,
+        service.peer() as holder,
+    ):
         (service.root / "a").write_bytes(b"a")
         assert [await said(ann, line) for line in (as_ann(), before)] == ["ok", "ok"]
         assert await said(holder, f'login "" {json.dumps({"secret": TOKEN})}') == "ok"
@@ -200,8 +252,16 @@ async def test_sessions_of_a_user_who_is_gone_end_at_once(tmp_path: Path, users:
 
 async def test_sessions_of_a_token_that_is_another_end_at_once(tmp_path: Path) -> None:
     admission = Admission(token=TOKEN, users={"ann": ANN})
-    async with serve(tmp_path, admission=admission) as service, service.peer() as ann, service.peer() as holder:
-        assert await said(ann, as_ann()) == await said(holder, f'login "" {json.dumps({"secret": TOKEN})}') == "ok"
+    async with (
+        serve(tmp_path, admission=admission) as service,
+        service.peer() as ann,
+        service.peer() as holder,
+    ):
+        assert (
+            await said(ann, as_ann())
+            == await said(holder, f'login "" {json.dumps({"secret": TOKEN})}')
+            == "ok"
+        )
         admission.replace_token("another")
         assert await holder.error() == "not_authorised"
         assert await holder.is_at_end()
@@ -227,14 +287,24 @@ async def test_changed_rights_hold_for_sessions_that_run(tmp_path: Path) -> None
     admission = Admission(users={"ann": ANN})
     async with serve(tmp_path, admission=admission) as service, service.peer() as ann:
         assert [await said(ann, line) for line in (as_ann(), "mkdir b")] == ["ok", "forbidden"]
-        admission.replace_users({"ann": User("ann", HASHED, (Grant(ROOT, parse_rights("change")),))})
+        admission.replace_users(
+            {"ann": User("ann", HASHED, (Grant(ROOT, parse_rights("change")),))}
+        )
         assert await said(ann, "mkdir b") == "ok"
-        admission.replace_users({"ann": User("ann", HASHED, (Grant(ROOT, parse_rights("drop-box")),))})
+        admission.replace_users(
+            {"ann": User("ann", HASHED, (Grant(ROOT, parse_rights("drop-box")),))}
+        )
         assert await said(ann, "stat b") == "not_found"
 
 
-async def test_who_puts_into_a_drop_box_is_not_shown_to_the_others_by_name_of_file(tmp_path: Path) -> None:
-    async with serve(tmp_path, drop_box=True) as service, service.peer() as one, service.peer() as other:
+async def test_who_puts_into_a_drop_box_is_not_shown_to_the_others_by_name_of_file(
+    tmp_path: Path,
+) -> None:
+    async with (
+        serve(tmp_path, drop_box=True) as service,
+        service.peer() as one,
+        service.peer() as other,
+    ):
         await one.send(b'put "evidence" {"size":2,"source":"s","wait":true}\n')
         while (await one.frame())[0] != b"M":
             pass
@@ -305,7 +375,9 @@ async def test_saved_login_is_for_the_authority_that_vouched_for_the_server(tmp_
     both, copy = tmp_path / "both.pem", tmp_path / "copy.pem"
     both.write_text(Path(one.file).read_text() + Path(other.file).read_text())
     copy.write_bytes(Path(one.file).read_bytes())
-    async with serve(tmp_path, tls=ServerTls(one.issue("server")), admission=Admission(token=TOKEN)) as service:
+    async with serve(
+        tmp_path, tls=ServerTls(one.issue("server")), admission=Admission(token=TOKEN)
+    ) as service:
         await save(service.address, way(tmp_path, secret=TOKEN, ca=one.file))
         for ca in (one.file, str(copy)):
             async with service.client(security=way(tmp_path, ca=ca)):
@@ -315,7 +387,9 @@ async def test_saved_login_is_for_the_authority_that_vouched_for_the_server(tmp_
                 pass
 
 
-async def test_saved_login_is_found_by_every_spelling_of_the_address(service: Service, tmp_path: Path) -> None:
+async def test_saved_login_is_found_by_every_spelling_of_the_address(
+    service: Service, tmp_path: Path
+) -> None:
     host, port = service.address
     await save((f"::ffff:{host}", port), way(tmp_path, secret=TOKEN))
     async with service.client(security=way(tmp_path)):
@@ -334,24 +408,35 @@ async def test_damaged_file_of_saved_logins(service: Service, tmp_path: Path) ->
 async def test_secret_is_sent_to_nobody_who_shows_another_key(tmp_path: Path) -> None:
     tls = own_tls(tmp_path)
     async with serve(tmp_path, tls=tls, admission=Admission(token=TOKEN)) as service:
-        security = way(tmp_path, tls="on", secret=TOKEN, fingerprint=fingerprint_of(b"the real one"))
+        security = way(
+            tmp_path, tls="on", secret=TOKEN, fingerprint=fingerprint_of(b"the real one")
+        )
         with pytest.raises(NotTrusted):
             async with service.client(security=security):
                 pass
-        assert all(session.failed_logins == 0 and not session.is_admitted for session in service.server.sessions)
+        assert all(
+            session.failed_logins == 0 and not session.is_admitted
+            for session in service.server.sessions
+        )
 
 
-async def test_secret_is_not_sent_in_plain_to_another_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_secret_is_not_sent_in_plain_to_another_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from ftransfer.transport.base import PeerTransport
 
     monkeypatch.setattr(PeerTransport, "is_local", False)  # the one thing that loopback cannot show
     async with fake_server(frame(b"H", b'{"protocol":1,"auth":"required"}')) as address:
-        with pytest.raises(NotTrusted, match="a secret is not sent in plain over a network; leave out --plain"):
+        with pytest.raises(
+            NotTrusted, match="a secret is not sent in plain over a network; leave out --plain"
+        ):
             async with connect(*address, security=way(tmp_path, tls="off", secret=TOKEN)):
                 pass
 
 
-async def test_to_another_machine_the_client_speaks_tls_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_to_another_machine_the_client_speaks_tls_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from ftransfer.transport.base import PeerTransport
 
     monkeypatch.setattr(PeerTransport, "is_local", False)

@@ -1,4 +1,6 @@
-"""Work of unbounded length: what it takes of the server, and that it ends with the session that wants it."""
+"""Work of unbounded length: what it takes of the server, and that it ends with the session that
+wants it.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ class OneByOne:
         return self._asked > 1
 
 
-async def test_removal_ends_with_the_session_that_wants_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_removal_ends_with_the_session_that_wants_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("ftransfer.storage.local.threads.Step", OneByOne)
     again = Turn.again
 
@@ -69,8 +73,13 @@ async def commands(peer: RawPeer, line: bytes) -> tuple[bytes, object]:
     return kind[0], json.loads(kind[1] or b"null")
 
 
-@pytest.mark.parametrize("verb", ["checksum large", 'put "large" {"size": 1, "wait": true, "if_match": "%s"}' % ("0" * 64)])
-async def test_digests_take_no_thread_of_the_store_and_two_others(tmp_path: Path, verb: str) -> None:
+@pytest.mark.parametrize(
+    "verb",
+    ["checksum large", 'put "large" {"size": 1, "wait": true, "if_match": "%s"}' % ("0" * 64)],
+)
+async def test_digests_take_no_thread_of_the_store_and_two_others(
+    tmp_path: Path, verb: str
+) -> None:
     async with metered(tmp_path) as (service, meter):
         (service.root / "large").touch()
         os.truncate(service.root / "large", LARGE)
@@ -81,13 +90,17 @@ async def test_digests_take_no_thread_of_the_store_and_two_others(tmp_path: Path
             for _ in range(20):
                 kind, _ = await commands(honest, b"stat small\n")
                 assert kind == b"R"
-            assert {kind for kind, _ in await asyncio.gather(*asked)} == {b"R" if verb.startswith("checksum") else b"X"}
+            assert {kind for kind, _ in await asyncio.gather(*asked)} == {
+                b"R" if verb.startswith("checksum") else b"X"
+            }
         assert meter.most_threads["ftransfer-move"] <= Limits().max_checksums
         assert meter.longest_s < TURN_S, meter.longest
 
 
 @pytest.mark.parametrize(("verb", "options"), [("rm", {}), ("dir", {}), ("dir", {"spans": True})])
-async def test_walks_of_one_owner_take_few_threads(tmp_path: Path, verb: str, options: dict[str, bool]) -> None:
+async def test_walks_of_one_owner_take_few_threads(
+    tmp_path: Path, verb: str, options: dict[str, bool]
+) -> None:
     async with metered(tmp_path) as (service, meter):
         for number in range(20):
             for folder in range(20):
@@ -96,7 +109,9 @@ async def test_walks_of_one_owner_take_few_threads(tmp_path: Path, verb: str, op
             meter.reset()
             words = json.dumps({"recursive": True, **options})
             lines = [f'{verb} "{number}" {words}\n'.encode() for number in range(20)]
-            answers = await asyncio.gather(*(commands(peer, line) for peer, line in zip(peers, lines, strict=True)))
+            answers = await asyncio.gather(
+                *(commands(peer, line) for peer, line in zip(peers, lines, strict=True))
+            )
         assert {kind for kind, _ in answers} == {b"R"}
         store = service.server._share.store
         assert isinstance(store, LocalStore)

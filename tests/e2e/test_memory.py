@@ -1,4 +1,6 @@
-"""What a session leaves behind in the server's memory: nothing that would wait for the garbage collector."""
+"""What a session leaves behind in the server's memory: nothing that would wait for the garbage
+collector.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def no_collector() -> Iterator[None]:
     [b"", b"a", b"close\n", b"put a\nE\0\0\0\0", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03"],
     ids=["silence", "half a line", "close", "nonsense", "half a handshake"],
 )
-async def test_a_session_that_has_ended_is_freed_at_once(tmp_path: Path, said: bytes, encrypted: bool) -> None:
+async def test_a_session_that_has_ended_is_freed_at_once(
+    tmp_path: Path, said: bytes, encrypted: bool
+) -> None:
     tls = own_tls(tmp_path) if encrypted else None
     async with serve(tmp_path, limits=HURRIED, tls=tls) as service:
         async with raw_peer(*service.address) as peer:
@@ -43,7 +47,10 @@ async def test_a_session_that_has_ended_is_freed_at_once(tmp_path: Path, said: b
             while not service.server.sessions:  # noqa: ASYNC110  # there is no event to wait for
                 await asyncio.sleep(0)
             (session,) = service.server.sessions
-            left = [weakref.ref(part) for part in (session, session.channel, session.channel.link, session.participant)]
+            left = [
+                weakref.ref(part)
+                for part in (session, session.channel, session.channel.link, session.participant)
+            ]
             del session
             while await peer.reader.read(1000):
                 pass

@@ -1,4 +1,6 @@
-"""A "/" at the beginning of a name is the root of the share, in each command of the command line."""
+"""A "/" at the beginning of a name is the root of the share, in each command of the command
+line.
+"""
 
 from __future__ import annotations
 

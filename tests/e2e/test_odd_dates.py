@@ -1,4 +1,6 @@
-"""Dates beyond what the wire can say: the thing that has one is moved with a date that can be said, and so is all beside it."""
+"""Dates beyond what the wire can say: the thing that has one is moved with a date that can be said,
+and so is all beside it.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ def make(root: Path, date: int) -> None:
 
 
 def content(root: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()
+    }
 
 
 @pytest.fixture
@@ -42,23 +46,31 @@ async def service(tmp_path: Path) -> AsyncIterator[Service]:
 @pytest.mark.parametrize("date", DATES)
 @pytest.mark.parametrize("links", [True, False])
 @pytest.mark.parametrize("there", [True, False])
-async def test_tree_with_odd_dates_is_put_and_is_then_at_rest(service: Service, date: int, links: bool, there: bool) -> None:
+async def test_tree_with_odd_dates_is_put_and_is_then_at_rest(
+    service: Service, date: int, links: bool, there: bool
+) -> None:
     make(service.local / "tree", date)
     if there:
         (service.root / "tree").mkdir()
         (service.root / "tree" / "something").touch()
     async with service.client() as client:
-        report = await client.put_tree(service.local / "tree", "tree", options=TreeOptions(links=links, delete=True))
+        report = await client.put_tree(
+            service.local / "tree", "tree", options=TreeOptions(links=links, delete=True)
+        )
         assert report.failed == 0
         assert content(service.local / "tree") == content(service.root / "tree")
-        again = await client.put_tree(service.local / "tree", "tree", options=TreeOptions(links=links, delete=True))
+        again = await client.put_tree(
+            service.local / "tree", "tree", options=TreeOptions(links=links, delete=True)
+        )
     assert (again.copied, again.folders, again.failed) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("date", DATES)
 @pytest.mark.parametrize("links", [True, False])
 @pytest.mark.parametrize("there", [True, False])
-async def test_tree_with_odd_dates_is_got_and_is_then_at_rest(service: Service, date: int, links: bool, there: bool) -> None:
+async def test_tree_with_odd_dates_is_got_and_is_then_at_rest(
+    service: Service, date: int, links: bool, there: bool
+) -> None:
     make(service.root / "tree", date)
     dest = service.local / "tree"
     if there:
@@ -73,7 +85,9 @@ async def test_tree_with_odd_dates_is_got_and_is_then_at_rest(service: Service, 
 
 
 @pytest.mark.parametrize("date", DATES)
-async def test_single_files_folders_and_listings_with_odd_dates(service: Service, date: int) -> None:
+async def test_single_files_folders_and_listings_with_odd_dates(
+    service: Service, date: int
+) -> None:
     make(service.root / "tree", date)
     async with service.client() as client:
         await client.mkdir("again")
@@ -114,10 +128,14 @@ async def test_pack_with_a_date_and_a_mode_out_of_range_is_stored(service: Servi
     index = ("{" + ",".join(f'"{key}":{value}' for key, value in columns.items()) + "}").encode()
     async with service.peer() as peer:
         await peer.send(
-            b"mput\n" + frame(b"P", len(index).to_bytes(4, "big") + blake3(index).digest() + index + b"xx") + frame(b"F")
+            b"mput\n"
+            + frame(b"P", len(index).to_bytes(4, "big") + blake3(index).digest() + index + b"xx")
+            + frame(b"F")
         )
         assert (await peer.frame())[0] == b"O"
         kind, values = await peer.json()
         assert kind == b"R" and (values["stored"], values["failed"]) == (2, 0)
-        await peer.send(b'put "c" {"size":0,"mtime_ns":-%d}\n' % 10**30 + end_frame(0, digest_of(b"")))
+        await peer.send(
+            b'put "c" {"size":0,"mtime_ns":-%d}\n' % 10**30 + end_frame(0, digest_of(b""))
+        )
         assert (await peer.json())[0] == b"R"

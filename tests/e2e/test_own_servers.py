@@ -1,4 +1,6 @@
-"""A server that was told nothing: only its own user comes in, with nothing to type; others with its token."""
+"""A server that was told nothing: only its own user comes in, with nothing to type; others with its
+token.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ from tests.support.service import fake_server, frame, raw_peer
 ANOTHER_USER = 54321
 _IMPOSTOR = """
 import json, os, socket, struct, sys
-server, heard, user = socket.create_server(("127.0.0.1", 0)), open(sys.argv[1], "ab", buffering=0), int(sys.argv[2])
+server, user = socket.create_server(("127.0.0.1", 0)), int(sys.argv[2])
+heard = open(sys.argv[1], "ab", buffering=0)
 os.setgid(user)
 os.setuid(user)
 print(server.getsockname()[1], flush=True)
@@ -41,7 +44,9 @@ while True:
 
 @contextlib.asynccontextmanager
 async def another_users_server(heard: Path) -> AsyncIterator[int]:
-    """A program of another user that greets as a server does, and writes down what it hears; gives its port."""
+    """A program of another user that greets as a server does, and writes down what it hears; gives
+    its port.
+    """
     words = (sys.executable, "-c", _IMPOSTOR, heard, ANOTHER_USER)
     process = await asyncio.create_subprocess_exec(*map(str, words), stdout=asyncio.subprocess.PIPE)
     try:
@@ -61,13 +66,24 @@ class Machine:
     def state(self, user: str) -> Path:
         return self.folder / user / "ftransfer"
 
-    def serve(self, *options: str | int, share: str = "share") -> contextlib.AbstractAsyncContextManager[Running]:
-        return start_server(self.folder / share, *options, environment={"XDG_STATE_HOME": str(self.folder / "ann")})
+    def serve(
+        self, *options: str | int, share: str = "share"
+    ) -> contextlib.AbstractAsyncContextManager[Running]:
+        return start_server(
+            self.folder / share, *options, environment={"XDG_STATE_HOME": str(self.folder / "ann")}
+        )
 
-    async def run(self, user: str, *arguments: str | int, stdin: bytes = b"", token: str = "") -> Done:
+    async def run(
+        self, user: str, *arguments: str | int, stdin: bytes = b"", token: str = ""
+    ) -> Done:
         """Run a command as a user, who has the token in the environment if there is one."""
-        environment = {"XDG_STATE_HOME": str(self.folder / user), **({"FTRANSFER_TOKEN": token} if token else {})}
-        return await run_program(*arguments, folder=self.folder, stdin=stdin, environment=environment)
+        environment = {
+            "XDG_STATE_HOME": str(self.folder / user),
+            **({"FTRANSFER_TOKEN": token} if token else {}),
+        }
+        return await run_program(
+            *arguments, folder=self.folder, stdin=stdin, environment=environment
+        )
 
     def token(self) -> str:
         (path,) = (self.state("ann") / "tokens").iterdir()
@@ -82,7 +98,9 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
-@pytest.mark.parametrize("options", [(), ("--tls", "on"), ("--host", "::1"), ("--host", "0.0.0.0"), ("--no-lock-down",)])
+@pytest.mark.parametrize(
+    "options", [(), ("--tls", "on"), ("--host", "::1"), ("--host", "0.0.0.0"), ("--no-lock-down",)]
+)
 async def test_own_user_has_nothing_to_type(machine: Machine, options: tuple[str, ...]) -> None:
     async with machine.serve(*options) as server:
         host = "::1" if "::1" in options else "127.0.0.1"
@@ -95,7 +113,9 @@ async def test_own_user_has_nothing_to_type(machine: Machine, options: tuple[str
 
 async def test_python_finds_the_token_too(machine: Machine) -> None:
     async with machine.serve() as server:
-        async with ftransfer.connect("127.0.0.1", server.port, security=Security(state=machine.state("ann"))) as client:
+        async with ftransfer.connect(
+            "127.0.0.1", server.port, security=Security(state=machine.state("ann"))
+        ) as client:
             assert [entry.name for entry in await client.dir()] == ["a"]
 
 
@@ -104,19 +124,29 @@ async def test_others_get_nothing_without_the_token(machine: Machine) -> None:
         for verb in ("get", "rm"):
             refused = await machine.run("eve", verb, "127.0.0.1", server.port, "a")
             assert (refused.code, refused.out) == (5, b"") and refused.err.count("\n") == 1
-            assert "wants a login" in refused.err and "if another user runs it, ask for its token" in refused.err
-        assert (await machine.run("eve", "dir", "127.0.0.1", server.port, token=machine.token())).code == 0
+            assert (
+                "wants a login" in refused.err
+                and "if another user runs it, ask for its token" in refused.err
+            )
+        assert (
+            await machine.run("eve", "dir", "127.0.0.1", server.port, token=machine.token())
+        ).code == 0
         assert (await machine.run("eve", "dir", "127.0.0.1", server.port, token="guess")).code == 5
 
 
 async def test_what_a_web_page_can_send_changes_nothing(machine: Machine) -> None:
-    lines = b'POST / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nrm a\nmkdir "b"\nput "c" {"size":0}\n' + frame(b"E", b'{"size":0}')
+    lines = (
+        b'POST / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nrm a\nmkdir "b"\nput "c" {"size":0}\n'
+        + frame(b"E", b'{"size":0}')
+    )
     async with machine.serve() as server, raw_peer("127.0.0.1", server.port) as peer:
         with contextlib.suppress(ConnectionError):
             await peer.send(lines)
         while await peer.frame() != (b"", b""):
             pass
-    assert [path.name for path in (machine.folder / "share").iterdir() if not path.name.startswith(".")] == ["a"]
+    assert [
+        path.name for path in (machine.folder / "share").iterdir() if not path.name.startswith(".")
+    ] == ["a"]
 
 
 async def test_share_is_opened_to_all_if_it_is_said(machine: Machine) -> None:
@@ -126,7 +156,9 @@ async def test_share_is_opened_to_all_if_it_is_said(machine: Machine) -> None:
     assert not (machine.state("ann") / "tokens").exists()
 
 
-async def test_token_is_the_same_after_a_restart_until_another_is_asked_for(machine: Machine) -> None:
+async def test_token_is_the_same_after_a_restart_until_another_is_asked_for(
+    machine: Machine,
+) -> None:
     async with machine.serve() as server:
         token, port = machine.token(), server.port
         server.process.kill()
@@ -181,13 +213,18 @@ async def test_ended_server_leaves_no_record_that_counts(machine: Machine, signa
         assert "login failed" not in server.err  # nothing was tried
 
 
-async def test_own_server_may_change_between_tls_and_plain_and_nobody_else_may(machine: Machine) -> None:
+async def test_own_server_may_change_between_tls_and_plain_and_nobody_else_may(
+    machine: Machine,
+) -> None:
     async with machine.serve("--tls", "on") as server:
         port = server.port
         assert (await machine.run("ann", "dir", "127.0.0.1", port)).code == 0
         server.process.kill()
         await server.end()
-    hello = frame(b"H", json.dumps({"protocol": 1, "server": "fake", "session": 1, "auth": "required"}).encode())
+    hello = frame(
+        b"H",
+        json.dumps({"protocol": 1, "server": "fake", "session": 1, "auth": "required"}).encode(),
+    )
     async with fake_server(hello, port=port) as (host, _):
         refused = await machine.run("ann", "dir", host, port, token="our-secret")
         assert refused.code == 5 and "known by its key" in refused.err
@@ -201,7 +238,9 @@ async def test_own_server_may_change_between_tls_and_plain_and_nobody_else_may(m
 
 @pytest.mark.root
 @pytest.mark.parametrize("way", ["variable", "file", "prompt", "saved"])
-async def test_no_secret_is_said_in_plain_to_a_process_of_another_user(machine: Machine, way: str) -> None:
+async def test_no_secret_is_said_in_plain_to_a_process_of_another_user(
+    machine: Machine, way: str
+) -> None:
     async with another_users_server(machine.folder / "heard") as port:
         options: tuple[str, ...] = ()
         if way == "file":
@@ -214,7 +253,9 @@ async def test_no_secret_is_said_in_plain_to_a_process_of_another_user(machine: 
         words: tuple[str | int, ...] = ("dir", "127.0.0.1", port, *options)
         if way == "prompt":
             environment = {"XDG_STATE_HOME": str(machine.folder / "ann")}
-            async with start_at_terminal(*words, folder=machine.folder, environment=environment) as terminal:
+            async with start_at_terminal(
+                *words, folder=machine.folder, environment=environment
+            ) as terminal:
                 await terminal.see("a process of another user")
                 assert await terminal.end() == 5
         else:
@@ -237,7 +278,10 @@ async def test_python_is_told_why_nothing_was_said(machine: Machine) -> None:
 
 
 async def test_secret_is_said_to_a_process_of_our_own(machine: Machine) -> None:
-    hello = frame(b"H", json.dumps({"protocol": 1, "server": "fake", "session": 1, "auth": "required"}).encode())
+    hello = frame(
+        b"H",
+        json.dumps({"protocol": 1, "server": "fake", "session": 1, "auth": "required"}).encode(),
+    )
     refusal = frame(b"X", b'{"code":"not_authorised","message":"no"}')
     async with fake_server(hello, refusal) as (host, port):
         refused = await machine.run("ann", "dir", host, port, token="our-secret")

@@ -33,7 +33,9 @@ async def test_drop_box_takes_new_files_and_shows_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("flags", [("--read-only", "--drop-box")])
-async def test_contradicting_flags_are_wrong_usage_naming_both(tmp_path: Path, flags: tuple[str, ...]) -> None:
+async def test_contradicting_flags_are_wrong_usage_naming_both(
+    tmp_path: Path, flags: tuple[str, ...]
+) -> None:
     done = await run_program("serve", ".", *flags, folder=tmp_path)
     assert done.code == 2
     assert all(flag in done.err for flag in flags) and done.err.count("\n") == 1
@@ -61,7 +63,9 @@ def make_share(tmp_path: Path) -> Path:
         (("--keep-free", "8000000T"), "are kept free"),
     ],
 )
-async def test_bound_on_what_may_be_put(share: Path, tmp_path: Path, flags: tuple[str, ...], says: str) -> None:
+async def test_bound_on_what_may_be_put(
+    share: Path, tmp_path: Path, flags: tuple[str, ...], says: str
+) -> None:
     async with start_server(share, *flags) as server:
         if any("files" in flag for flag in flags):
             (share / "there").touch()
@@ -74,7 +78,9 @@ async def test_bound_on_what_may_be_put(share: Path, tmp_path: Path, flags: tupl
 
 
 async def test_bounds_on_sessions_and_times(share: Path) -> None:
-    async with start_server(share, "--anonymous", "all", "--max-source-sessions", 1, "--idle-time", "2s") as server:
+    async with start_server(
+        share, "--anonymous", "all", "--max-source-sessions", 1, "--idle-time", "2s"
+    ) as server:
         async with raw_peer("127.0.0.1", server.port) as first:
             assert (await first.json())[0] == b"H"
             async with raw_peer("127.0.0.1", server.port) as second:
@@ -92,14 +98,20 @@ async def test_record_of_who_did_what(share: Path, tmp_path: Path) -> None:
         server.process.send_signal(signal.SIGTERM)
         assert await server.end() == 0
     names = [
-        [record["name"] for record in map(json.loads, path.read_text().splitlines()) if record["event"] == "put"]
+        [
+            record["name"]
+            for record in map(json.loads, path.read_text().splitlines())
+            if record["event"] == "put"
+        ]
         for path in (tmp_path / "audit.1", tmp_path / "audit.log")
     ]
     assert names == [["a b"], ["c"]]
 
 
 async def test_audit_file_that_cannot_be_opened_is_wrong_usage(share: Path, tmp_path: Path) -> None:
-    done = await run_program("serve", share, "--port", 0, "--audit", tmp_path / "none/audit.log", folder=tmp_path)
+    done = await run_program(
+        "serve", share, "--port", 0, "--audit", tmp_path / "none/audit.log", folder=tmp_path
+    )
     assert done.code == 2 and "none/audit.log: cannot be opened: No such file" in done.err
 
 
@@ -117,7 +129,10 @@ async def test_configuration_is_read_anew_on_a_signal(share: Path, tmp_path: Pat
         config.write_text('quota = "5000"\nwelcome = "good bye"\n')
         server.process.send_signal(signal.SIGHUP)
         await server.err_until("settings: read from .*serve.toml")
-        assert "not taken up: welcome cannot change while the server runs" in await server.err_until("cannot change")
+        assert (
+            "not taken up: welcome cannot change while the server runs"
+            in await server.err_until("cannot change")
+        )
         assert (await put(server, tmp_path, 2000, "a")).code == 0
 
 
@@ -132,11 +147,18 @@ async def test_command_line_comes_before_the_file(share: Path, tmp_path: Path) -
 
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
-@pytest.mark.parametrize(("host", "shown", "also"), [("[::1]", "::1", "::1"), ("::", "::", "127.0.0.1"), ("", "::", "127.0.0.1")])
+@pytest.mark.parametrize(
+    ("host", "shown", "also"),
+    [("[::1]", "::1", "::1"), ("::", "::", "127.0.0.1"), ("", "::", "127.0.0.1")],
+)
 async def test_addresses_to_listen_on(share: Path, host: str, shown: str, also: str) -> None:
     async with start_server(share, "--host", host, "--anonymous", "read") as server:
         assert server.addresses == [(shown, server.port)]
         if not host:
-            await server.err_until("--host is empty: this server listens on all addresses of the machine")
-        done = await run_program("dir", also, server.port, *(["--tls"] if shown == "::" else []), folder=share)
+            await server.err_until(
+                "--host is empty: this server listens on all addresses of the machine"
+            )
+        done = await run_program(
+            "dir", also, server.port, *(["--tls"] if shown == "::" else []), folder=share
+        )
         assert done.code == 0, done.err

@@ -21,13 +21,21 @@ def pack(*names: str, content: bytes = b"") -> bytes:
     """A pack frame of files of one content, by hand."""
     count = len(names)
     digests = [blake3(content).hexdigest()] * count
-    columns = {"name": names, "size": [len(content)] * count, "digest": digests, "mtime_ns": [0] * count, "mode": [0o644] * count}
+    columns = {
+        "name": names,
+        "size": [len(content)] * count,
+        "digest": digests,
+        "mtime_ns": [0] * count,
+        "mode": [0o644] * count,
+    }
     index = json.dumps(columns).encode()
     return frame(b"P", len(index).to_bytes(4) + blake3(index).digest() + index + content * count)
 
 
 def only(rights: str) -> Admission:
-    return Admission(anonymous=Principal("", (Grant(ROOT, parse_rights(rights)),), is_anonymous=True))
+    return Admission(
+        anonymous=Principal("", (Grant(ROOT, parse_rights(rights)),), is_anonymous=True)
+    )
 
 
 async def test_most_items_are_announced_and_kept(tmp_path: Path) -> None:

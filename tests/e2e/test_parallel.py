@@ -1,4 +1,6 @@
-"""One file over several connections: the same bytes, the same resume, the same refusal of what does not verify."""
+"""One file over several connections: the same bytes, the same resume, the same refusal of what does
+not verify.
+"""
 
 from __future__ import annotations
 

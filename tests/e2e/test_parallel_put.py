@@ -1,4 +1,6 @@
-"""One file sent over several connections: the same receipt, the same resume, the same fencing as over one."""
+"""One file sent over several connections: the same receipt, the same resume, the same fencing as
+over one.
+"""
 
 from __future__ import annotations
 
@@ -90,9 +92,15 @@ def large_file(service: Service, segments: int = 12) -> bytes:
 
 
 @pytest.mark.parametrize("position", [0, 3_000, 400_000])
-async def test_stream_that_is_cut_leaves_its_part_to_the_others(service: Service, position: int) -> None:
+async def test_stream_that_is_cut_leaves_its_part_to_the_others(
+    service: Service, position: int
+) -> None:
     data = large_file(service)
-    faults = [Faults(), Faults(up=Fault(cut_at=position, reset=True)), Faults(up=Fault(cut_at=position + 5))]
+    faults = [
+        Faults(),
+        Faults(up=Fault(cut_at=position, reset=True)),
+        Faults(up=Fault(cut_at=position + 5)),
+    ]
     async with Proxy(service.address, faults) as proxy, service.client_at(proxy.address) as client:
         await client.put(service.local / "a", streams=4)
     assert (service.root / "a").read_bytes() == data
@@ -101,7 +109,10 @@ async def test_stream_that_is_cut_leaves_its_part_to_the_others(service: Service
 async def test_where_no_further_connection_can_be_made_one_does(service: Service) -> None:
     data = large_file(service)
     none = Faults(down=Fault(cut_at=0))
-    async with Proxy(service.address, [Faults(), none, none, none]) as proxy, service.client_at(proxy.address) as client:
+    async with (
+        Proxy(service.address, [Faults(), none, none, none]) as proxy,
+        service.client_at(proxy.address) as client,
+    ):
         await client.put(service.local / "a", streams=3)
         assert (service.root / "a").read_bytes() == data
         assert len(proxy.passages) == 4
@@ -122,7 +133,9 @@ async def test_first_session_that_is_cut_is_made_again_and_goes_on(service: Serv
     async with Proxy(service.address) as proxy:
 
         def cut_once(progress: Progress) -> None:
-            if progress.done >= len(data) // 2 and not any(each.done >= len(data) // 2 for each in told):
+            if progress.done >= len(data) // 2 and not any(
+                each.done >= len(data) // 2 for each in told
+            ):
                 proxy.passages[0].cut()
             told.append(progress)
 
@@ -199,15 +212,28 @@ async def test_it_is_one_put_in_the_record(tmp_path: Path) -> None:
         await client.put(service.local / "a", streams=3)
     audit.close()
     [record] = [json.loads(line) for line in (tmp_path / "audit.log").read_text().splitlines()]
-    assert (record["event"], record["name"], record["bytes"], record["digest"]) == ("put", "a", len(data), digest_of(data))
+    assert (record["event"], record["name"], record["bytes"], record["digest"]) == (
+        "put",
+        "a",
+        len(data),
+        digest_of(data),
+    )
 
 
 async def test_it_is_encrypted_and_logged_in_on_every_connection(tmp_path: Path) -> None:
     tls = own_tls(tmp_path)
-    ann = User("ann", await asyncio.to_thread(hash_password, "word"), (Grant(ROOT, parse_rights("all")),))
+    ann = User(
+        "ann", await asyncio.to_thread(hash_password, "word"), (Grant(ROOT, parse_rights("all")),)
+    )
     async with serve(tmp_path, tls=tls, admission=Admission(users={"ann": ann})) as service:
         data = large_file(service)
-        way = Security(tls="on", state=tmp_path / "state", fingerprint=tls.fingerprint, user="ann", secret="word")
+        way = Security(
+            tls="on",
+            state=tmp_path / "state",
+            fingerprint=tls.fingerprint,
+            user="ann",
+            secret="word",
+        )
         async with service.client(security=way) as client:
             await client.put(service.local / "a", streams=2)
         assert (service.root / "a").read_bytes() == data
@@ -224,7 +250,9 @@ def part(name: str, word: str, offset: int, content: bytes, **options: Any) -> b
 
 
 async def begin(peer: RawPeer, size: int = 10, name: str = "a") -> str:
-    await peer.send(f'put "{name}" {{"size":{size},"source":"s","wait":true,"parts":true}}\n'.encode())
+    await peer.send(
+        f'put "{name}" {{"size":{size},"source":"s","wait":true,"parts":true}}\n'.encode()
+    )
     kind, meta = await peer.json()
     assert kind == b"M"
     return str(meta["upload"])
@@ -299,7 +327,9 @@ async def test_word_is_worth_nothing_to_another_user_or_without_the_right(tmp_pa
     def user(name: str, rights: str) -> User:
         return User(name, hashed, (Grant(ROOT, parse_rights(rights)),))
 
-    users = {each.name: each for each in (user("ann", "all"), user("ben", "all"), user("cat", "read"))}
+    users = {
+        each.name: each for each in (user("ann", "all"), user("ben", "all"), user("cat", "read"))
+    }
     async with serve(tmp_path, admission=Admission(users=users)) as service, service.peer() as main:
         await main.send(b'login "ann" {"secret":"word"}\n')
         await main.json()
@@ -320,6 +350,8 @@ async def test_others_see_the_name_and_not_the_word(service: Service) -> None:
         word = await begin(main)
         await peer.send(part("a", word, 0, b"0123456789")[:-80])
         people = await client.who()
-        while not any(each.activity is not None and each.activity.verb == "part" for each in people):
+        while not any(
+            each.activity is not None and each.activity.verb == "part" for each in people
+        ):
             people = await client.who()
         assert word not in repr(people)

@@ -1,4 +1,6 @@
-"""Whoever fails again and again is refused for a while, and the owner reads of it: through real sessions from other addresses."""
+"""Whoever fails again and again is refused for a while, and the owner reads of it: through real
+sessions from other addresses.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,9 @@ def records(path: Path) -> list[tuple[str, str, str]]:
     return [(record["event"], record["peer"], record["result"]) for record in found]
 
 
-async def test_failed_logins_of_one_network_are_held_against_all_of_it(tmp_path: Path, come_from: Callable[[str], None]) -> None:
+async def test_failed_logins_of_one_network_are_held_against_all_of_it(
+    tmp_path: Path, come_from: Callable[[str], None]
+) -> None:
     audit = Audit.open(str(tmp_path / "audit.log"), lambda: 0.0)
     async with serve(tmp_path, admission=Admission(token="right"), audit=audit) as service:
         for number in range(1, 4):
@@ -76,11 +80,19 @@ async def test_failed_logins_of_one_network_are_held_against_all_of_it(tmp_path:
     ]
 
 
-async def test_broken_handshakes_are_held_against_their_source(tmp_path: Path, come_from: Callable[[str], None]) -> None:
+async def test_broken_handshakes_are_held_against_their_source(
+    tmp_path: Path, come_from: Callable[[str], None]
+) -> None:
     audit = Audit.open(str(tmp_path / "audit.log"), lambda: 0.0)
     async with serve(tmp_path, tls=own_tls(tmp_path), audit=audit) as service:
         penalties = service.server.limiter.penalties
-        for said in (NO_HANDSHAKE, b"dir\n", NO_HANDSHAKE, b"dir\n"):  # TLS that is none, and a plain client
+        # TLS that is none, and a plain client
+        for said in (
+            NO_HANDSHAKE,
+            b"dir\n",
+            NO_HANDSHAKE,
+            b"dir\n",
+        ):
             come_from("192.0.2.7")
             assert not penalties.left_s("192.0.2.7")
             async with raw_peer(*service.address) as peer:
@@ -104,9 +116,14 @@ async def test_broken_handshakes_are_held_against_their_source(tmp_path: Path, c
     ]
 
 
-@pytest.mark.parametrize("line", [b'login "" {"secret": "\\ud800"}\n', b'login "\\udcff" {"secret": "x\\udc80"}\n'])
+@pytest.mark.parametrize(
+    "line", [b'login "" {"secret": "\\ud800"}\n', b'login "\\udcff" {"secret": "x\\udc80"}\n']
+)
 async def test_login_with_what_is_no_text_is_a_failed_one(tmp_path: Path, line: bytes) -> None:
-    async with serve(tmp_path, admission=Admission(token="right")) as service, raw_peer(*service.address) as peer:
+    async with (
+        serve(tmp_path, admission=Admission(token="right")) as service,
+        raw_peer(*service.address) as peer,
+    ):
         assert await greeting(peer) == "hello"
         await peer.send(line)
         assert await peer.error() == "not_authorised"
@@ -114,7 +131,9 @@ async def test_login_with_what_is_no_text_is_a_failed_one(tmp_path: Path, line: 
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
-async def test_a_connection_that_says_nothing_is_no_offence(tmp_path: Path, come_from: Callable[[str], None], reset: bool) -> None:
+async def test_a_connection_that_says_nothing_is_no_offence(
+    tmp_path: Path, come_from: Callable[[str], None], reset: bool
+) -> None:
     audit = Audit.open(str(tmp_path / "audit.log"), lambda: 0.0)
     async with serve(tmp_path, tls=own_tls(tmp_path), audit=audit) as service:
         come_from("192.0.2.8")

@@ -15,7 +15,16 @@ import pytest
 from ftransfer.client.client import Client
 from ftransfer.errors import BadArgument, NameTaken, NotFound, TooFast
 from ftransfer.limits import Limits
-from ftransfer.protocol.live import JOINED, LEFT, NAMED, Attendance, LiveEvent, Message, Missed, Person
+from ftransfer.protocol.live import (
+    JOINED,
+    LEFT,
+    NAMED,
+    Attendance,
+    LiveEvent,
+    Message,
+    Missed,
+    Person,
+)
 from tests.support.service import RawPeer, Service, serve
 
 
@@ -37,7 +46,9 @@ class Ear:
         begun = asyncio.Event()
         self._task = asyncio.create_task(self._hear(self._client.listen(), begun))
         async with asyncio.timeout(30):
-            while not any(presence.is_listening and presence.is_you for presence in await self._client.who()):
+            while not any(
+                presence.is_listening and presence.is_you for presence in await self._client.who()
+            ):
                 pass
         return self
 
@@ -64,20 +75,37 @@ class Ear:
 
 
 async def test_a_message_reaches_all_others_who_listen(service: Service) -> None:
-    async with service.client(name="ann") as ann, service.client(name="bob") as bob, service.client(name="cleo") as cleo:
-        async with service.client() as deaf, Ear(ann) as ann_hears, Ear(bob) as bob_hears, Ear(cleo) as cleo_hears:
+    async with (
+        service.client(name="ann") as ann,
+        service.client(name="bob") as bob,
+        service.client(name="cleo") as cleo,
+    ):
+        async with (
+            service.client() as deaf,
+            Ear(ann) as ann_hears,
+            Ear(bob) as bob_hears,
+            Ear(cleo) as cleo_hears,
+        ):
             first, second = await ann.say("hello"), await ann.say("射频")
             assert (first.number, first.received, second.number, second.received) == (1, 2, 2, 2)
             for ear in (bob_hears, cleo_hears):
                 message = await ear.message()
-                assert (message.person, message.text, message.number) == (Person(1, "ann"), "hello", 1)
+                assert (message.person, message.text, message.number) == (
+                    Person(1, "ann"),
+                    "hello",
+                    1,
+                )
                 assert (await ear.message()).text == "射频"
             assert (await deaf.say("to three")).received == 3
             assert (await ann_hears.message()).text == "to three"  # and not what she said herself
 
 
 async def test_tell_reaches_one(service: Service) -> None:
-    async with service.client(name="ann") as ann, service.client(name="bob") as bob, service.client(name="cleo") as cleo:
+    async with (
+        service.client(name="ann") as ann,
+        service.client(name="bob") as bob,
+        service.client(name="cleo") as cleo,
+    ):
         async with Ear(bob) as bob_hears, Ear(cleo) as cleo_hears:
             assert (await ann.tell("bob", "psst")).received == 1
             assert (await ann.tell("#3", "by number")).received == 1
@@ -113,7 +141,13 @@ async def test_who_tells_what_is_transferred(service: Service) -> None:
         async with asyncio.timeout(30):
             while (activity := (await ann.who())[1].activity) is None or not activity.moved:
                 pass
-        assert (activity.verb, activity.name, activity.moved, activity.total, activity.percent) == ("put", "slow.bin", 100, 400, 25)
+        assert (activity.verb, activity.name, activity.moved, activity.total, activity.percent) == (
+            "put",
+            "slow.bin",
+            100,
+            400,
+            25,
+        )
 
 
 async def test_coming_going_and_new_names_are_told(service: Service) -> None:
@@ -121,7 +155,11 @@ async def test_coming_going_and_new_names_are_told(service: Service) -> None:
         async with service.client(name="bob") as bob, Ear(bob):
             await bob.introduce("rob")
         seen = [await ear.next() for _ in range(3)]
-    assert [(event.what, event.person.name, event.old) for event in seen if isinstance(event, Attendance)] == [
+    assert [
+        (event.what, event.person.name, event.old)
+        for event in seen
+        if isinstance(event, Attendance)
+    ] == [
         (JOINED, "bob", ""),
         (NAMED, "rob", "bob"),
         (LEFT, "rob", ""),
@@ -140,7 +178,9 @@ async def test_a_name_that_is_taken_is_refused_and_the_session_goes_on(service: 
             assert [presence.person.name for presence in await ann.who()] == ["ann", "bea"]
 
 
-async def test_a_client_gets_its_name_back_from_a_connection_that_only_seems_to_live(service: Service) -> None:
+async def test_a_client_gets_its_name_back_from_a_connection_that_only_seems_to_live(
+    service: Service,
+) -> None:
     async with service.client(name="ann") as ann:
         async with service.peer() as ghost:
             token = ann._token
@@ -153,7 +193,11 @@ async def test_a_client_gets_its_name_back_from_a_connection_that_only_seems_to_
 
 async def test_events_come_while_a_command_runs_and_between(service: Service) -> None:
     (service.root / "large.bin").write_bytes(b"x" * (20 << 20))
-    async with service.client(name="ann") as ann, service.client(name="bob") as bob, Ear(bob) as ear:
+    async with (
+        service.client(name="ann") as ann,
+        service.client(name="bob") as bob,
+        Ear(bob) as ear,
+    ):
         getting = asyncio.create_task(bob.get("large.bin", service.local))
         await ann.say("now")
         assert (await ear.message()).text == "now"
@@ -163,11 +207,17 @@ async def test_events_come_while_a_command_runs_and_between(service: Service) ->
 
 
 async def test_listening_goes_on_after_the_connection_was_lost(service: Service) -> None:
-    async with service.client(name="ann") as ann, service.client(name="bob", retry=None) as bob, Ear(bob) as ear:
+    async with (
+        service.client(name="ann") as ann,
+        service.client(name="bob", retry=None) as bob,
+        Ear(bob) as ear,
+    ):
         session = next(session for session in service.server.sessions if session.number == 2)
         session.channel.abort()
         async with asyncio.timeout(30):
-            while not any(presence.is_listening for presence in await ann.who() if presence.person.session > 2):
+            while not any(
+                presence.is_listening for presence in await ann.who() if presence.person.session > 2
+            ):
                 pass
         await ann.say("are you there?")
         assert (await ear.message()).person.name == "ann"
@@ -195,8 +245,12 @@ BAD_LINES: list[tuple[bytes, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("line", "code"), BAD_LINES, ids=[ascii(line[:30]) for line, _ in BAD_LINES])
-async def test_bad_line_is_answered_and_the_session_goes_on(service: Service, line: bytes, code: str) -> None:
+@pytest.mark.parametrize(
+    ("line", "code"), BAD_LINES, ids=[ascii(line[:30]) for line, _ in BAD_LINES]
+)
+async def test_bad_line_is_answered_and_the_session_goes_on(
+    service: Service, line: bytes, code: str
+) -> None:
     async with service.peer() as peer:
         await peer.send(line + b"say " + b"y" * 4096 + b"\n")
         assert await peer.error() == code
@@ -214,7 +268,9 @@ async def test_who_says_too_much_is_slowed_then_refused(tmp_path: Path) -> None:
         assert await client.dir() == []
 
 
-async def test_who_changes_names_too_often_is_refused_and_words_of_others_are_heard(tmp_path: Path) -> None:
+async def test_who_changes_names_too_often_is_refused_and_words_of_others_are_heard(
+    tmp_path: Path,
+) -> None:
     limits = Limits(say_burst=3, say_per_s=50.0, say_most=6)
     async with (
         serve(tmp_path, limits=limits) as service,
@@ -223,7 +279,9 @@ async def test_who_changes_names_too_often_is_refused_and_words_of_others_are_he
         Ear(listener) as ear,
     ):
         async with service.peer() as peer:
-            await peer.send(b"listen\n" + b"".join(b"as name%d\n" % number for number in range(2000)))
+            await peer.send(
+                b"listen\n" + b"".join(b"as name%d\n" % number for number in range(2000))
+            )
             answers = [await peer.json() for _ in range(2001)]
             codes = [value["code"] for kind, value in answers if kind == b"X"]
             assert codes == ["too_fast"] * len(codes) and len(codes) > 1000
@@ -238,7 +296,11 @@ def drained(events: asyncio.Queue[LiveEvent]) -> list[LiveEvent]:
 
 async def test_a_listener_that_does_not_read_is_told_how_many_it_missed(tmp_path: Path) -> None:
     limits = Limits(max_outbox_bytes=1000, say_burst=1 << 20, say_most=1 << 20)
-    async with serve(tmp_path, limits=limits) as service, service.peer() as deaf, service.client() as speaker:
+    async with (
+        serve(tmp_path, limits=limits) as service,
+        service.peer() as deaf,
+        service.client() as speaker,
+    ):
         await deaf.send(b"listen\n")
         assert (await deaf.json())[0] == b"R"
         sent = 0
@@ -259,7 +321,9 @@ async def test_a_listener_that_does_not_read_is_told_how_many_it_missed(tmp_path
 
 
 async def count_messages(peer: RawPeer, sent: int) -> int:
-    """Read until all that were sent are accounted for, each in its place; give how many were missed."""
+    """Read until all that were sent are accounted for, each in its place; give how many were
+    missed.
+    """
     number = missed = 0
     while number < sent:
         event = await next_event(peer)
@@ -279,7 +343,9 @@ async def next_event(peer: RawPeer) -> dict[str, Any]:
     return dict(event)
 
 
-async def test_missed_events_of_a_program_that_does_not_take_them_are_counted(service: Service) -> None:
+async def test_missed_events_of_a_program_that_does_not_take_them_are_counted(
+    service: Service,
+) -> None:
     from ftransfer.client.events import Inbox
 
     inbox = Inbox(lambda event: True)
@@ -291,7 +357,11 @@ async def test_missed_events_of_a_program_that_does_not_take_them_are_counted(se
 
 async def test_the_idle_time_does_not_hold_for_a_listener(tmp_path: Path) -> None:
     limits = Limits(idle_s=1.5, heartbeat_s=0.5)
-    async with serve(tmp_path, limits=limits) as service, service.peer() as idle, service.peer() as listener:
+    async with (
+        serve(tmp_path, limits=limits) as service,
+        service.peer() as idle,
+        service.peer() as listener,
+    ):
         await listener.send(b"listen\n")
         assert (await listener.json())[0] == b"R"
         assert await idle.error() == "timed_out"

@@ -1,4 +1,6 @@
-"""Large files of a tree are sent ahead of the receipts of those before; each is still answered for by itself, and gone on with."""
+"""Large files of a tree are sent ahead of the receipts of those before; each is still answered for
+by itself, and gone on with.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,10 @@ async def service(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
 
 
 async def test_no_receipt_is_waited_for(service: Service) -> None:
-    async with Proxy(service.address, records=True) as proxy, service.client_at(proxy.address) as client:
+    async with (
+        Proxy(service.address, records=True) as proxy,
+        service.client_at(proxy.address) as client,
+    ):
         await client.put_tree(service.local / "tree", "tree")
         heard = bytes(proxy.passages[0].down.seen)
     before_receipts = heard.rindex(b"R\0", 0, heard.index(b'"kept"'))
@@ -62,7 +67,9 @@ async def test_progress_never_goes_back(service: Service) -> None:
 @pytest.mark.parametrize("bad", [{0}, {7}, {3}, {2, 3, 4}, set(range(8))], ids=str)
 async def test_those_that_are_refused_leave_the_others_right(tmp_path: Path, bad: set[int]) -> None:
     names = sorted(TREE)
-    tree = {name: TREE[name] + bytes(SIZE if number in bad else 0) for number, name in enumerate(names)}
+    tree = {
+        name: TREE[name] + bytes(SIZE if number in bad else 0) for number, name in enumerate(names)
+    }
     most = Allowance(max_file_bytes=SIZE + 100)
     async with serve(tmp_path, limits=CAP, bounds=QuotaLimits(each=most)) as service:
         make_tree(service.local / "tree", tree)
@@ -72,7 +79,10 @@ async def test_those_that_are_refused_leave_the_others_right(tmp_path: Path, bad
             assert (await client.stat("tree")).kind == "dir"
         failed = {item.name: item.error for item in items if item.did == "failed"}
         assert set(failed) == {names[number] for number in bad}
-        assert all(isinstance(error, QuotaFull) and error.name == f"tree/{name}" for name, error in failed.items())
+        assert all(
+            isinstance(error, QuotaFull) and error.name == f"tree/{name}"
+            for name, error in failed.items()
+        )
         for number, name in enumerate(names):
             assert (service.root / "tree" / name).exists() == (number not in bad)
             assert number in bad or (service.root / "tree" / name).read_bytes() == tree[name]
@@ -87,7 +97,9 @@ async def test_one_that_changes_while_it_is_sent_fails_alone(service: Service) -
 
     items: list[TreeItem] = []
     async with service.client() as client:
-        report = await client.put_tree(service.local / "tree", "tree", progress=touch, on_item=items.append)
+        report = await client.put_tree(
+            service.local / "tree", "tree", progress=touch, on_item=items.append
+        )
     (failure,) = (item for item in items if item.did == "failed")
     assert failure.name == bad and isinstance(failure.error, SourceChanged)
     assert (report.copied, report.failed) == (len(TREE) - 1, 1)
@@ -112,7 +124,11 @@ async def test_what_was_cut_is_gone_on_with(service: Service, at: float) -> None
             with pytest.raises(ChannelError):
                 await client.put_tree(service.local / "tree", "tree")
         await service.all_gone()
-        missing = sum(len(content) for name, content in TREE.items() if not (service.root / "tree" / name).exists())
+        missing = sum(
+            len(content)
+            for name, content in TREE.items()
+            if not (service.root / "tree" / name).exists()
+        )
         async with service.client_at(proxy.address) as client:
             kept = sum(partial.kept for partial in await client.partials())
             assert kept > 0
@@ -124,7 +140,10 @@ async def test_what_was_cut_is_gone_on_with(service: Service, at: float) -> None
 
 
 async def test_part_of_an_older_version_is_not_gone_on_with(service: Service) -> None:
-    async with Proxy(service.address, [Faults(up=Fault(cut_at=SIZE // 2))]) as proxy, service.client_at(proxy.address) as client:
+    async with (
+        Proxy(service.address, [Faults(up=Fault(cut_at=SIZE // 2))]) as proxy,
+        service.client_at(proxy.address) as client,
+    ):
         with pytest.raises(ChannelError):
             await client.put_tree(service.local / "tree", "tree")
         await service.all_gone()

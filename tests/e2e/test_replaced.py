@@ -15,15 +15,23 @@ async def test_receipt_says_what_was_replaced(tmp_path: Path, streams: int | Non
     async with serve(tmp_path) as service, service.client() as client:
         (service.local / "a").write_bytes(bytes(3_000_000))
         seen = [(await client.put(service.local / "a", streams=streams)).replaced for _ in range(2)]
-        seen += [(await client.get("a", service.local / "b", streams=streams)).replaced for _ in range(2)]
+        seen += [
+            (await client.get("a", service.local / "b", streams=streams)).replaced for _ in range(2)
+        ]
     assert seen == [False, True, False, True]
 
 
 async def test_user_is_told(tmp_path: Path) -> None:
     async with serve(tmp_path) as service:
         (service.root / "a").write_bytes(b"a")
-        lines = [(await run_program("get", *service.address, "a", folder=service.local)).text for _ in range(2)]
-        lines += [(await run_program("put", *service.address, "a", "b", folder=service.local)).text for _ in range(2)]
+        lines = [
+            (await run_program("get", *service.address, "a", folder=service.local)).text
+            for _ in range(2)
+        ]
+        lines += [
+            (await run_program("put", *service.address, "a", "b", folder=service.local)).text
+            for _ in range(2)
+        ]
     assert [line.partition(": ")[0] for line in lines] == [
         "received a",
         "received a (replaced the one before)",

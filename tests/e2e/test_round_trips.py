@@ -1,4 +1,6 @@
-"""A tree costs round trips for what is done with it, not for its files: over a long way they would add up to minutes."""
+"""A tree costs round trips for what is done with it, not for its files: over a long way they would
+add up to minutes.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ from tests.support.proxy import Proxy
 from tests.support.service import Service, serve
 
 FILES = 1_000
-# At 50 ms each they are half a second. What streams both ways is counted as if each side waited for the other.
+# At 50 ms each they are half a second. What streams both ways is counted as if each side waited for
+# the other.
 MOST = 10
 
 
@@ -26,8 +29,12 @@ def make_tree(root: Path) -> None:
         path.write_bytes(os.urandom(4096))
 
 
-async def turns(service: Service, command: Callable[[Client], Awaitable[TreeReport]]) -> tuple[int, TreeReport]:
-    """Run a command of a new client; give how often it may have waited for the server, and the report."""
+async def turns(
+    service: Service, command: Callable[[Client], Awaitable[TreeReport]]
+) -> tuple[int, TreeReport]:
+    """Run a command of a new client; give how often it may have waited for the server, and the
+    report.
+    """
     async with Proxy(service.address) as proxy:
         async with service.client_at(proxy.address) as client:
             report = await command(client)

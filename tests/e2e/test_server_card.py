@@ -20,11 +20,15 @@ CTRL_C = "\x03"
         (("--anonymous", "read"), "everybody who can connect may read; secrets are hidden"),
     ],
 )
-async def test_person_is_told_what_is_shared_and_how_to_stop_it(tmp_path: Path, flags: tuple[str, ...], says: str) -> None:
+async def test_person_is_told_what_is_shared_and_how_to_stop_it(
+    tmp_path: Path, flags: tuple[str, ...], says: str
+) -> None:
     share = tmp_path / "the share"
     share.mkdir()
     state = {"XDG_STATE_HOME": str(tmp_path / "state"), "XDG_CONFIG_HOME": str(tmp_path / "config")}
-    async with start_at_terminal("serve", share, "--port", 0, *flags, folder=tmp_path, environment=state) as terminal:
+    async with start_at_terminal(
+        "serve", share, "--port", 0, *flags, folder=tmp_path, environment=state
+    ) as terminal:
         await terminal.see("listening on 127.0.0.1:")
         await terminal.see("sharing /")
         await terminal.see(says)

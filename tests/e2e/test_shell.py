@@ -27,7 +27,9 @@ async def service(tmp_path: Path) -> AsyncIterator[Service]:
         yield service
 
 
-async def run_script(service: Service, script: str | bytes, *, port: int | None = None) -> tuple[int, list[str], str]:
+async def run_script(
+    service: Service, script: str | bytes, *, port: int | None = None
+) -> tuple[int, list[str], str]:
     done = await run_program(
         "connect",
         "127.0.0.1",
@@ -50,11 +52,15 @@ async def test_conversation_of_the_tutorial(tmp_path: Path) -> None:
     (local / "天线15.doc").write_bytes(paper)
     async with start_server(share) as server:
         script = "dir\nget 射频仿真.pptx\nput 天线15.doc\ndir\nclose\n"
-        done = await run_program("connect", "127.0.0.1", server.port, folder=local, stdin=script.encode())
+        done = await run_program(
+            "connect", "127.0.0.1", server.port, folder=local, stdin=script.encode()
+        )
         assert (done.code, done.err) == (0, "")
         lines = done.text.splitlines()
         assert [line.split()[-1] for line in lines[:1]] == ["射频仿真.pptx"]
-        assert lines[1].startswith("received 射频仿真.pptx: 70.0 kB") and lines[2].startswith("stored 天线15.doc: 1.0 kB")
+        assert lines[1].startswith("received 射频仿真.pptx: 70.0 kB") and lines[2].startswith(
+            "stored 天线15.doc: 1.0 kB"
+        )
         assert [line.split()[-1] for line in lines[3:]] == ["天线15.doc", "射频仿真.pptx"]
         assert (local / "射频仿真.pptx").read_bytes() == slides
         assert (share / "天线15.doc").read_bytes() == paper
@@ -89,11 +95,16 @@ async def test_script_that_does_nothing(service: Service) -> None:
 @pytest.fixture
 def at_terminal(service: Service) -> AbstractAsyncContextManager[Terminal]:
     return start_at_terminal(
-        "connect", *service.address, folder=service.local, environment={"XDG_STATE_HOME": str(service.local / "state")}
+        "connect",
+        *service.address,
+        folder=service.local,
+        environment={"XDG_STATE_HOME": str(service.local / "state")},
     )
 
 
-async def test_user_types_and_sees(service: Service, at_terminal: AbstractAsyncContextManager[Terminal]) -> None:
+async def test_user_types_and_sees(
+    service: Service, at_terminal: AbstractAsyncContextManager[Terminal]
+) -> None:
     (service.root / "photos").mkdir()
     async with at_terminal as terminal:
         await terminal.see("help lists the commands, Ctrl-D leaves")
@@ -110,7 +121,9 @@ async def test_user_types_and_sees(service: Service, at_terminal: AbstractAsyncC
         assert await terminal.end() == 0
 
 
-async def test_tab_completes_names_and_sets_quotes(service: Service, at_terminal: AbstractAsyncContextManager[Terminal]) -> None:
+async def test_tab_completes_names_and_sets_quotes(
+    service: Service, at_terminal: AbstractAsyncContextManager[Terminal]
+) -> None:
     (service.root / "my holiday photo.jpg").write_bytes(b"jpeg")
     (service.root / "射频仿真.pptx").write_bytes(b"slides")
     async with at_terminal as terminal:
@@ -127,7 +140,9 @@ async def test_tab_completes_names_and_sets_quotes(service: Service, at_terminal
     assert (service.local / "my holiday photo.jpg").read_bytes() == b"jpeg"
 
 
-async def test_ctrl_c_clears_the_line_and_ctrl_d_leaves(at_terminal: AbstractAsyncContextManager[Terminal]) -> None:
+async def test_ctrl_c_clears_the_line_and_ctrl_d_leaves(
+    at_terminal: AbstractAsyncContextManager[Terminal],
+) -> None:
     async with at_terminal as terminal:
         await terminal.see(PROMPT)
         terminal.press("get no")
@@ -144,7 +159,12 @@ async def test_ctrl_c_clears_the_line_and_ctrl_d_leaves(at_terminal: AbstractAsy
 async def test_ctrl_c_stops_the_transfer_and_not_the_shell(tmp_path: Path) -> None:
     async with (
         stalling_server() as server,
-        start_at_terminal("connect", *server.address, folder=tmp_path, environment={"XDG_STATE_HOME": str(tmp_path)}) as terminal,
+        start_at_terminal(
+            "connect",
+            *server.address,
+            folder=tmp_path,
+            environment={"XDG_STATE_HOME": str(tmp_path)},
+        ) as terminal,
     ):
         await terminal.see(PROMPT)
         terminal.press("get half" + ENTER)
@@ -167,7 +187,9 @@ async def test_ctrl_c_stops_the_transfer_and_not_the_shell(tmp_path: Path) -> No
     assert not (tmp_path / "half").exists()
 
 
-async def test_history_is_kept_for_nobody_else(service: Service, at_terminal: AbstractAsyncContextManager[Terminal]) -> None:
+async def test_history_is_kept_for_nobody_else(
+    service: Service, at_terminal: AbstractAsyncContextManager[Terminal]
+) -> None:
     async with at_terminal as terminal:
         await terminal.see(PROMPT)
         terminal.press("pwd" + ENTER)
@@ -187,7 +209,9 @@ async def test_lost_connection_is_made_again(tmp_path: Path) -> None:
     state = {"XDG_STATE_HOME": str(local)}
     async with start_server(share, environment=state) as server:
         port = server.port
-        async with start_at_terminal("connect", "127.0.0.1", port, folder=local, environment=state) as terminal:
+        async with start_at_terminal(
+            "connect", "127.0.0.1", port, folder=local, environment=state
+        ) as terminal:
             await terminal.see(PROMPT)
             server.process.terminate()
             assert await server.end() == 0

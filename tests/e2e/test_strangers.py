@@ -1,4 +1,6 @@
-"""Real programs that come to the wrong port: each shows its user the sentence that says what the port is, and changes nothing."""
+"""Real programs that come to the wrong port: each shows its user the sentence that says what the
+port is, and changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,14 @@ from tests.support.certificates import own_tls
 from tests.support.service import Service, raw_peer, serve
 
 SENTENCE = "this is an ftransfer server"
-_SSH = ["-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
+_SSH = [
+    "-o",
+    "BatchMode=yes",
+    "-o",
+    "StrictHostKeyChecking=no",
+    "-o",
+    "UserKnownHostsFile=/dev/null",
+]
 PLAIN = {
     "curl": ["curl", "-sS", "http://127.0.0.1:PORT/small"],
     "curl that writes": ["curl", "-sS", "-T", "/etc/hostname", "http://127.0.0.1:PORT/small"],
@@ -24,9 +33,19 @@ PLAIN = {
     "sftp": ["sftp", *_SSH, "-P", "PORT", "nobody@127.0.0.1"],
     "rsync": ["rsync", "rsync://127.0.0.1:PORT/"],
     "redis-cli": ["redis-cli", "-p", "PORT", "ping"],
-    "chromium": ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", "http://127.0.0.1:PORT/"],
+    "chromium": [
+        "chromium",
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--dump-dom",
+        "http://127.0.0.1:PORT/",
+    ],
 }
-POST = b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: https://evil.example\r\nContent-Length: 40\r\n\r\n"
+POST = (
+    b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: https://evil.example\r\nContent-Length:"
+    b" 40\r\n\r\n"
+)
 BODY = b"rm small\nmkdir planted\nput small\nD\x00\x00\x00\x01x\n"
 
 
@@ -36,18 +55,24 @@ async def service(tmp_path: Path) -> AsyncIterator[Service]:
         (service.root / "small").write_bytes(b"small")
         yield service
         await service.all_gone()
-        assert sorted(path.name for path in service.root.iterdir() if not path.name.startswith(".")) == ["small"]
+        assert sorted(
+            path.name for path in service.root.iterdir() if not path.name.startswith(".")
+        ) == ["small"]
         assert (service.root / "small").read_bytes() == b"small"
         assert len(service.server.limiter.penalties) == 0  # no offence
 
 
 async def run(words: Sequence[str], service: Service, folder: Path) -> str:
-    """Run a program with the server's port, and give all that it prints; skip where it is not installed."""
+    """Run a program with the server's port, and give all that it prints; skip where it is not
+    installed.
+    """
     if shutil.which(words[0]) is None:
         pytest.skip(f"{words[0]} is not installed")
     command = [word.replace("PORT", str(service.address[1])) for word in words]
     pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe, cwd=folder)
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe, cwd=folder
+    )
     try:
         async with asyncio.timeout(60):
             out, err = await process.communicate()
@@ -59,7 +84,9 @@ async def run(words: Sequence[str], service: Service, folder: Path) -> str:
 
 
 async def shows_the_sentence(words: Sequence[str], service: Service, folder: Path) -> bool:
-    """Whether a program shows it within some tries: on a busy machine its first words may come after hello."""
+    """Whether a program shows it within some tries: on a busy machine its first words may come
+    after hello.
+    """
     for _ in range(5):
         if SENTENCE in await run(words, service, folder):
             return True
@@ -67,11 +94,15 @@ async def shows_the_sentence(words: Sequence[str], service: Service, folder: Pat
 
 
 @pytest.mark.parametrize("words", PLAIN.values(), ids=PLAIN)
-async def test_program_of_another_protocol_shows_where_it_is(service: Service, tmp_path: Path, words: Sequence[str]) -> None:
+async def test_program_of_another_protocol_shows_where_it_is(
+    service: Service, tmp_path: Path, words: Sequence[str]
+) -> None:
     assert await shows_the_sentence(words, service, tmp_path)
 
 
-async def test_curl_without_a_certificate_of_ours_says_that_there_is_no_tls(service: Service, tmp_path: Path) -> None:
+async def test_curl_without_a_certificate_of_ours_says_that_there_is_no_tls(
+    service: Service, tmp_path: Path
+) -> None:
     said = await run(["curl", "-sSk", "https://127.0.0.1:PORT/"], service, tmp_path)
     assert "unexpected message" in said or "wrong version" in said  # the latter if hello was faster
 
@@ -93,8 +124,10 @@ PAGE = """<script>
 const body = new Blob([%r]);
 const tries = [];
 const request = {method: 'POST', mode: 'no-cors', body};
-for (let i = 0; i < 20; i++) tries.push(fetch('http://127.0.0.1:PORT/' + i, request).catch(() => 0));
-Promise.all(tries).then(() => { document.title = 'tried'; document.body.textContent = 'all tried'; });
+for (let i = 0; i < 20; i++)
+  tries.push(fetch('http://127.0.0.1:PORT/' + i, request).catch(() => 0));
+Promise.all(tries).then(() => { document.title = 'tried';
+  document.body.textContent = 'all tried'; });
 </script><body></body>"""
 
 
@@ -108,7 +141,9 @@ async def test_web_page_changes_nothing(service: Service, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("hello_first", [False, True], ids=["at once", "after hello"])
 @pytest.mark.parametrize("direct", [True, False], ids=["sockets", "streams"])
-async def test_body_of_a_request_is_never_carried_out(tmp_path: Path, direct: bool, hello_first: bool) -> None:
+async def test_body_of_a_request_is_never_carried_out(
+    tmp_path: Path, direct: bool, hello_first: bool
+) -> None:
     async with serve(tmp_path, direct=direct) as service:
         (service.root / "small").write_bytes(b"small")
         async with raw_peer(*service.address) as peer:
@@ -118,7 +153,9 @@ async def test_body_of_a_request_is_never_carried_out(tmp_path: Path, direct: bo
             said = await peer.reader.read()
             assert said.startswith(b"HTTP/1.1 400 ") and SENTENCE.encode() in said
         await service.all_gone()
-        assert [path.name for path in service.root.iterdir() if not path.name.startswith(".")] == ["small"]
+        assert [path.name for path in service.root.iterdir() if not path.name.startswith(".")] == [
+            "small"
+        ]
 
 
 async def test_who_says_nothing_first_is_greeted(service: Service) -> None:

@@ -1,4 +1,6 @@
-"""Further connections are opened for a long path, and never because the server is slow: by its own bound, or by what it does."""
+"""Further connections are opened for a long path, and never because the server is slow: by its own
+bound, or by what it does.
+"""
 
 from __future__ import annotations
 
@@ -22,20 +24,25 @@ async def sessions_so_far(address: tuple[str, int]) -> int:
 
 
 @pytest.mark.parametrize("size", [20_000_000])
-async def test_server_that_bounds_its_rate_is_sent_a_file_over_one_connection(tmp_path: Path, size: int) -> None:
+async def test_server_that_bounds_its_rate_is_sent_a_file_over_one_connection(
+    tmp_path: Path, size: int
+) -> None:
     assert size >= LARGE_BYTES
     (tmp_path / "share").mkdir()
     (tmp_path / "big").write_bytes(os.urandom(size))
     async with start_server(tmp_path / "share", "--rate", "20M") as server:
         address = server.addresses[0]
         async with connect(*address) as client:
-            for _ in range(2):  # by the second time the kernel has seen how long the server lets data wait
+            # By the second time the kernel has seen how long the server lets data wait
+            for _ in range(2):
                 await client.put(tmp_path / "big")
             await client.get("big", tmp_path / "copy")
         assert await sessions_so_far(address) == 1
 
 
-async def test_path_is_measured_before_anything_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_path_is_measured_before_anything_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "big").write_bytes(bytes(LARGE_BYTES))
     async with serve(tmp_path) as service, service.client() as client:
         # As under load: what the kernel says later must not count.
@@ -46,7 +53,9 @@ async def test_path_is_measured_before_anything_is_sent(tmp_path: Path, monkeypa
         assert await sessions_so_far(service.address) == 1
 
 
-async def test_long_path_is_used_over_several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_long_path_is_used_over_several(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(liveness, "least_round_trip_s", lambda sock: 0.2)
     (tmp_path / "big").write_bytes(bytes(LARGE_BYTES))
     async with serve(tmp_path) as service, service.client() as client:

@@ -1,4 +1,6 @@
-"""A put of the same source takes over from an earlier session, which is told at once, also if its client sends nothing."""
+"""A put of the same source takes over from an earlier session, which is told at once, also if its
+client sends nothing.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ async def begin(peer: RawPeer, **options: Any) -> Any:
 
 @pytest.mark.parametrize("sent", [b"", frame(b"D"), frame(b"D", CONTENT[:4]), HALF], ids=range(4))
 @pytest.mark.parametrize("parts", [False, True])
-async def test_earlier_session_is_told_at_once_and_goes_on(service: Service, sent: bytes, parts: bool) -> None:
+async def test_earlier_session_is_told_at_once_and_goes_on(
+    service: Service, sent: bytes, parts: bool
+) -> None:
     if parts and sent not in (b"", frame(b"D")):
         pytest.skip("no content comes in the session that announces parts")
     async with service.peer() as old, service.peer() as new:
@@ -43,7 +47,9 @@ async def test_earlier_session_is_told_at_once_and_goes_on(service: Service, sen
         meta = await begin(new)
         async with asyncio.timeout(30):
             assert await old.error() == "superseded"
-        await new.send(frame(b"D", CONTENT[meta["offset"] :]) + end_frame(len(CONTENT), digest_of(CONTENT)))
+        await new.send(
+            frame(b"D", CONTENT[meta["offset"] :]) + end_frame(len(CONTENT), digest_of(CONTENT))
+        )
         assert (await new.json())[0] == b"R"
         assert (service.root / "a").read_bytes() == CONTENT
         rest = frame(b"D", CONTENT)[len(HALF) :] if sent == HALF else b""
@@ -59,7 +65,11 @@ async def test_other_sources_and_names_are_left_alone(service: Service) -> None:
         await three.send(b'put "b" {"size":10,"source":"s","wait":true}\n')
         assert (await three.json())[0] == b"M"
         await one.send(frame(b"D", CONTENT) + end_frame(len(CONTENT), digest_of(CONTENT)))
-        assert (await one.json())[0] in (b"R", b"X")  # two sources of one name: the store keeps one of them
+        # Two sources of one name: the store keeps one of them
+        assert (await one.json())[0] in (
+            b"R",
+            b"X",
+        )
 
 
 async def test_session_that_was_taken_over_stops_with_the_server(service: Service) -> None:

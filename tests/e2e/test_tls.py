@@ -1,4 +1,6 @@
-"""Encrypted sessions over both kinds of link: what goes in comes out, and the client talks only to whom it should."""
+"""Encrypted sessions over both kinds of link: what goes in comes out, and the client talks only to
+whom it should.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,15 @@ from ftransfer.client.client import connect
 from ftransfer.client.retry import RetryRules
 from ftransfer.client.security import Security
 from ftransfer.digest import digest_of
-from ftransfer.errors import Busy, CannotConnect, Closed, NotAuthorised, NotTrusted, SourceChanged, TlsRequired
+from ftransfer.errors import (
+    Busy,
+    CannotConnect,
+    Closed,
+    NotAuthorised,
+    NotTrusted,
+    SourceChanged,
+    TlsRequired,
+)
 from ftransfer.limits import Limits
 from ftransfer.protocol.framing import Kind, encode_header
 from ftransfer.tls.contexts import ServerTls
@@ -53,7 +63,9 @@ async def test_any_size_goes_both_ways(service: Service, tmp_path: Path, size: i
     assert got.digest == put.digest == digest_of(data)
 
 
-async def test_the_two_kinds_of_link_understand_each_other(service: Service, tmp_path: Path) -> None:
+async def test_the_two_kinds_of_link_understand_each_other(
+    service: Service, tmp_path: Path
+) -> None:
     data = random.Random(1).randbytes(9 << 20)
     (service.root / "a").write_bytes(data)
     async with service.client(security=secure(tmp_path), direct=not service.direct) as client:
@@ -68,7 +80,9 @@ async def test_a_get_and_a_put_that_are_cut_go_on(service: Service, tmp_path: Pa
     for direction in ("get", "put"):
         async with cut_once(service.address, after_bytes=5 << 20) as address:
             security = secure(tmp_path, fingerprint=service.server._tls.fingerprint)  # type: ignore[union-attr]
-            async with connect(*address, security=security, direct=service.direct, retry=RetryRules(first_s=0.01)) as client:
+            async with connect(
+                *address, security=security, direct=service.direct, retry=RetryRules(first_s=0.01)
+            ) as client:
                 if direction == "get":
                     receipt = await client.get("a", service.local / "a")
                 else:
@@ -83,7 +97,9 @@ async def cut_once(target: tuple[str, int], after_bytes: int) -> AsyncIterator[t
     left = after_bytes
     passing: list[asyncio.Task[None]] = []
 
-    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, both: list[asyncio.StreamWriter]) -> None:
+    async def carry(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, both: list[asyncio.StreamWriter]
+    ) -> None:
         nonlocal left
         count = 0
         with contextlib.suppress(OSError):
@@ -130,18 +146,23 @@ async def test_many_clients_at_once(service: Service, tmp_path: Path) -> None:
 async def test_a_python_whose_new_connections_read_though_they_are_paused(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def add_reader(transport: Any, fd: int, callback: Callable[..., None], *arguments: object) -> None:
+    def add_reader(
+        transport: Any, fd: int, callback: Callable[..., None], *arguments: object
+    ) -> None:
         if not transport.is_closing():
             transport._loop._add_reader(fd, callback, *arguments)
 
-    monkeypatch.setattr("asyncio.selector_events._SelectorTransport._add_reader", add_reader)  # as up to 3.11.3
+    # As up to 3.11.3
+    monkeypatch.setattr("asyncio.selector_events._SelectorTransport._add_reader", add_reader)
     (service.root / "a").write_bytes(b"a")
     async with service.client(security=secure(tmp_path)) as client:
         await client.get("a", service.local / "a")
     assert (service.local / "a").read_bytes() == b"a"
 
 
-async def test_a_file_that_shrinks_is_reported_and_the_session_goes_on(service: Service, tmp_path: Path) -> None:
+async def test_a_file_that_shrinks_is_reported_and_the_session_goes_on(
+    service: Service, tmp_path: Path
+) -> None:
     (service.root / "a").write_bytes(bytes(30 << 20))
     (service.root / "b").write_bytes(b"b")
 
@@ -162,7 +183,9 @@ async def test_a_file_that_shrinks_is_reported_and_the_session_goes_on(service: 
 
 async def test_first_sight_is_told_and_pinned(service: Service, tmp_path: Path) -> None:
     seen: list[tuple[str, str]] = []
-    security = secure(tmp_path, on_new_server=lambda address, fingerprint: seen.append((address, fingerprint)))
+    security = secure(
+        tmp_path, on_new_server=lambda address, fingerprint: seen.append((address, fingerprint))
+    )
     for _ in range(2):
         async with service.client(security=security):
             pass
@@ -172,10 +195,14 @@ async def test_first_sight_is_told_and_pinned(service: Service, tmp_path: Path) 
     assert seen == [(f"{host}:{port}", known.fingerprint)]
 
 
-async def test_changed_key_is_refused_before_anything_is_said(service: Service, tmp_path: Path) -> None:
+async def test_changed_key_is_refused_before_anything_is_said(
+    service: Service, tmp_path: Path
+) -> None:
     host, port = service.address
     KnownHosts(tmp_path / "state" / "known_hosts").remember(f"{host}:{port}", OTHER)
-    with pytest.raises(NotTrusted, match=f"shows another key than before: SHA256:.*, not {OTHER}.*--fingerprint"):
+    with pytest.raises(
+        NotTrusted, match=f"shows another key than before: SHA256:.*, not {OTHER}.*--fingerprint"
+    ):
         async with service.client(security=secure(tmp_path)):
             pass
     assert KnownHosts(tmp_path / "state" / "known_hosts").find(f"{host}:{port}") == KnownKey(OTHER)
@@ -205,7 +232,9 @@ async def test_fingerprint_needs_no_state(service: Service, tmp_path: Path) -> N
     assert known is not None
     right = known.fingerprint
     (tmp_path / "file").write_text("not a folder")
-    async with service.client(security=secure(tmp_path, fingerprint=right, state=tmp_path / "file")):
+    async with service.client(
+        security=secure(tmp_path, fingerprint=right, state=tmp_path / "file")
+    ):
         pass
     with pytest.raises(NotTrusted, match="cannot be compared with an earlier visit"):
         async with service.client(security=secure(tmp_path, state=tmp_path / "file")):
@@ -223,7 +252,9 @@ async def test_certificate_of_an_authority(tmp_path: Path) -> None:
     async with serve(tmp_path, tls=ServerTls(authority.issue("server"))) as service:
         async with service.client(security=secure(tmp_path, ca=authority.file)) as client:
             assert await client.dir() == []
-        assert not (tmp_path / "state").exists()  # nothing is pinned: the certificate may be renewed
+        assert not (
+            tmp_path / "state"
+        ).exists()  # nothing is pinned: the certificate may be renewed
 
 
 @pytest.mark.parametrize(
@@ -231,16 +262,22 @@ async def test_certificate_of_an_authority(tmp_path: Path) -> None:
     [("127.0.0.1", -1, "certificate has expired"), ("10.1.2.3", 30, "IP address mismatch")],
 )
 @pytest.mark.parametrize("direct", [True, False])
-async def test_certificate_that_is_not_valid(tmp_path: Path, host: str, days: int, says: str, direct: bool) -> None:
+async def test_certificate_that_is_not_valid(
+    tmp_path: Path, host: str, days: int, says: str, direct: bool
+) -> None:
     authority = Authority(tmp_path)
     tls = ServerTls(authority.issue("server", host=host, days=days))
     async with serve(tmp_path, tls=tls, direct=direct) as service:
-        with pytest.raises(NotTrusted, match=f"the certificate of 127.0.0.1:.* is not valid: .*{says}"):
+        with pytest.raises(
+            NotTrusted, match=f"the certificate of 127.0.0.1:.* is not valid: .*{says}"
+        ):
             async with service.client(security=secure(tmp_path, ca=authority.file)):
                 pass
 
 
-async def test_certificate_of_nobody_with_the_authorities_of_the_system(service: Service, tmp_path: Path) -> None:
+async def test_certificate_of_nobody_with_the_authorities_of_the_system(
+    service: Service, tmp_path: Path
+) -> None:
     with pytest.raises(NotTrusted, match="self-signed certificate"):
         async with service.client(security=secure(tmp_path, ca="system")):
             pass
@@ -251,15 +288,25 @@ async def test_clients_must_show_a_certificate(tmp_path: Path, direct: bool) -> 
     (tmp_path / "friends").mkdir()
     friends = Authority(tmp_path / "friends")
     own_tls(tmp_path)
-    async with serve(tmp_path, tls=ServerTls(str(tmp_path / "own.pem"), client_ca=friends.file), direct=direct) as service:
-        async with service.client(security=secure(tmp_path, certificate=friends.issue("ann"))) as client:
+    async with serve(
+        tmp_path, tls=ServerTls(str(tmp_path / "own.pem"), client_ca=friends.file), direct=direct
+    ) as service:
+        async with service.client(
+            security=secure(tmp_path, certificate=friends.issue("ann"))
+        ) as client:
             assert await client.dir() == []
         # Under asyncio's own TLS the server cannot say why it leaves.
-        refused, says = (NotAuthorised, "asks for a") if direct else (CannotConnect, "perhaps it wants a")
+        refused, says = (
+            (NotAuthorised, "asks for a") if direct else (CannotConnect, "perhaps it wants a")
+        )
         with pytest.raises(refused, match=f"{says} client certificate"):
             async with service.client(security=secure(tmp_path)):
                 pass
-        refused, says = (NotAuthorised, "does not accept the") if direct else (CannotConnect, "perhaps it wants a")
+        refused, says = (
+            (NotAuthorised, "does not accept the")
+            if direct
+            else (CannotConnect, "perhaps it wants a")
+        )
         for bad in (friends.issue("late", days=-1), Authority(tmp_path).issue("stranger")):
             with pytest.raises(refused, match=f"{says} client certificate"):
                 async with service.client(security=secure(tmp_path, certificate=bad)):
@@ -312,7 +359,9 @@ async def test_a_plain_server_that_is_slow_is_waited_for(tmp_path: Path) -> None
 
     second_came = asyncio.Event()
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        async with connect(*server.sockets[0].getsockname()[:2], limits=Limits(close_s=0.1)) as client:
+        async with connect(
+            *server.sockets[0].getsockname()[:2], limits=Limits(close_s=0.1)
+        ) as client:
             assert client.hello.protocol == 1
     assert count == 2
 
@@ -343,16 +392,27 @@ async def test_silence_on_a_tls_port_is_answered_in_plain(tmp_path: Path) -> Non
 @pytest.mark.parametrize("direct", [True, False])
 async def test_tls_client_on_a_plain_port(tmp_path: Path, direct: bool) -> None:
     async with serve(tmp_path) as service:
-        with pytest.raises(NotTrusted, match="does not answer in TLS; have it started with --tls on, or use --plain"):
+        with pytest.raises(
+            NotTrusted,
+            match="does not answer in TLS; have it started with --tls on, or use --plain",
+        ):
             async with service.client(security=secure(tmp_path), direct=direct):
                 pass
-        with pytest.raises(NotTrusted, match="does not answer in TLS"):  # never down to plain when a key is asked for
-            async with service.client(security=Security(fingerprint=OTHER, state=tmp_path / "state"), direct=direct):
+        # Never down to plain when a key is asked for
+        with pytest.raises(NotTrusted, match="does not answer in TLS"):
+            async with service.client(
+                security=Security(fingerprint=OTHER, state=tmp_path / "state"), direct=direct
+            ):
                 pass
 
 
 @pytest.mark.parametrize(
-    "said", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-OpenSSH_9.2p1\r\n", b"\x15\x03\x01\x00\x02\x02\x46"]
+    "said",
+    [
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b"SSH-2.0-OpenSSH_9.2p1\r\n",
+        b"\x15\x03\x01\x00\x02\x02\x46",
+    ],
 )
 async def test_tls_client_with_something_else(tmp_path: Path, said: bytes) -> None:
     async with fake_server(said) as address:
@@ -366,9 +426,13 @@ async def test_tls_client_with_something_else(tmp_path: Path, said: bytes) -> No
 CLIENT_HELLO_BEGINS = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
 
 
-@pytest.mark.parametrize("junk", [b"\x16", CLIENT_HELLO_BEGINS, b"\x16" + b"\xff" * 600, b"\x16\x03\x01\x00\x05hello"])
+@pytest.mark.parametrize(
+    "junk", [b"\x16", CLIENT_HELLO_BEGINS, b"\x16" + b"\xff" * 600, b"\x16\x03\x01\x00\x05hello"]
+)
 @pytest.mark.parametrize("direct", [True, False])
-async def test_broken_handshake_ends_that_connection_alone(tmp_path: Path, junk: bytes, direct: bool) -> None:
+async def test_broken_handshake_ends_that_connection_alone(
+    tmp_path: Path, junk: bytes, direct: bool
+) -> None:
     hasty = Limits(handshake_s=0.3, close_s=0.3)
     async with serve(tmp_path, tls=own_tls(tmp_path), limits=hasty, direct=direct) as service:
         async with raw_peer(*service.address) as peer:
@@ -409,7 +473,10 @@ async def test_refusal_of_a_full_server_is_encrypted_as_well(tmp_path: Path) -> 
 async def test_a_message_that_was_cut_is_not_glued_to_the_next(tmp_path: Path) -> None:
     """OpenSSL keeps what it could not send, and would send it in place of the next message."""
     (tmp_path / "share").mkdir()
-    async with serve(tmp_path, tls=own_tls(tmp_path)) as service, service.client(security=secure(tmp_path)) as client:
+    async with (
+        serve(tmp_path, tls=own_tls(tmp_path)) as service,
+        service.client(security=secure(tmp_path)) as client,
+    ):
         assert client._session is not None
         channel: Channel = client._session.channel
         session = next(iter(service.server.sessions))

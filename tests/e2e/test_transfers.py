@@ -1,4 +1,6 @@
-"""The library against the real server, over both kinds of link: what goes in comes out, whatever its name and size."""
+"""The library against the real server, over both kinds of link: what goes in comes out, whatever
+its name and size.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,18 @@ NAMES = [
     " leading and trailing ",
     "a" * 255,
 ]
-SIZES = [0, 1, 65_535, 65_536, 256 * 1024, 256 * 1024 + 1, (4 << 20) - 1, 4 << 20, (4 << 20) + 1, 13 << 20]
+SIZES = [
+    0,
+    1,
+    65_535,
+    65_536,
+    256 * 1024,
+    256 * 1024 + 1,
+    (4 << 20) - 1,
+    4 << 20,
+    (4 << 20) + 1,
+    13 << 20,
+]
 
 
 def touch_all(paths: list[Path]) -> None:
@@ -108,7 +121,10 @@ async def test_put_replaces_at_once_and_only_when_complete(service: Service) -> 
     (service.local / "a").write_bytes(os.urandom(9 << 20))
     seen: list[bytes] = []
     async with service.client() as client:
-        await client.put(service.local / "a", progress=lambda p: seen.append((service.root / "a").read_bytes()[:3]))
+        await client.put(
+            service.local / "a",
+            progress=lambda p: seen.append((service.root / "a").read_bytes()[:3]),
+        )
     assert set(seen) == {b"old"}
     assert (service.root / "a").read_bytes() == (service.local / "a").read_bytes()
 
@@ -124,7 +140,8 @@ async def test_streams_go_both_ways(service: Service) -> None:
 
 
 @pytest.mark.parametrize(
-    ("offset", "length"), [(0, 0), (0, 5), (3, None), (1_000_000, 500_000), (2_999_999, 10), (3_000_000, None)]
+    ("offset", "length"),
+    [(0, 0), (0, 5), (3, None), (1_000_000, 500_000), (2_999_999, 10), (3_000_000, None)],
 )
 async def test_part_of_a_file(service: Service, offset: int, length: int | None) -> None:
     data = os.urandom(3_000_000)
@@ -212,7 +229,9 @@ async def test_file_that_changes_while_it_is_put_is_reported(service: Service) -
 
 @pytest.mark.parametrize("size", [100, 20 << 20])
 @pytest.mark.parametrize("verb", ["put", "put_tree", "get", "get_tree", "get_to", "streams"])
-async def test_log_that_grows_is_sent_as_far_as_it_went(service: Service, verb: str, size: int) -> None:
+async def test_log_that_grows_is_sent_as_far_as_it_went(
+    service: Service, verb: str, size: int
+) -> None:
     content = os.urandom(size)
     there, here = service.root / "there", service.local / "here"
     (there if verb.startswith("get") else here).mkdir()
@@ -235,12 +254,18 @@ async def test_log_that_grows_is_sent_as_far_as_it_went(service: Service, verb: 
     async with service.client() as client:
         with growing(log):
             await do[verb](client)
-    copy = sink.getvalue() if verb == "get_to" else copies.get(verb, service.root / "copy").read_bytes()
+    copy = (
+        sink.getvalue()
+        if verb == "get_to"
+        else copies.get(verb, service.root / "copy").read_bytes()
+    )
     assert len(copy) >= size and log.read_bytes().startswith(copy)
 
 
 @pytest.mark.parametrize("size", [100, 20 << 20])
-async def test_log_that_was_begun_anew_is_not_taken_for_one_that_grew(service: Service, size: int) -> None:
+async def test_log_that_was_begun_anew_is_not_taken_for_one_that_grew(
+    service: Service, size: int
+) -> None:
     log = service.local / "log"
     log.write_bytes(os.urandom(size))
 
@@ -260,8 +285,12 @@ async def test_log_that_was_begun_anew_is_not_taken_for_one_that_grew(service: S
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
-@pytest.mark.parametrize("path", ["/proc/version", "/proc/kallsyms", "/sys/kernel/mm/transparent_hugepage/enabled"])
-async def test_file_whose_size_is_not_known_is_sent_as_it_is_read(service: Service, path: str) -> None:
+@pytest.mark.parametrize(
+    "path", ["/proc/version", "/proc/kallsyms", "/sys/kernel/mm/transparent_hugepage/enabled"]
+)
+async def test_file_whose_size_is_not_known_is_sent_as_it_is_read(
+    service: Service, path: str
+) -> None:
     if not Path(path).exists():
         pytest.skip(f"no {path} here")
     async with service.client() as client:
@@ -290,7 +319,8 @@ async def test_path_that_cannot_be_is_told_as_such(service: Service, verb: str) 
 
 
 async def test_listing_of_many_names_comes_in_batches(service: Service) -> None:
-    await asyncio.to_thread(touch_all, [service.root / f"{number:04}" for number in range(3000)])  # a busy disk takes its time
+    # A busy disk takes its time
+    await asyncio.to_thread(touch_all, [service.root / f"{number:04}" for number in range(3000)])
     async with service.client() as client:
         batches = [batch async for batch in client.iter_dir()]
         assert len(batches) > 1
@@ -298,7 +328,8 @@ async def test_listing_of_many_names_comes_in_batches(service: Service) -> None:
 
 
 async def test_listing_left_early_costs_only_the_connection(service: Service) -> None:
-    await asyncio.to_thread(touch_all, [service.root / f"{number:04}" for number in range(3000)])  # a busy disk takes its time
+    # A busy disk takes its time
+    await asyncio.to_thread(touch_all, [service.root / f"{number:04}" for number in range(3000)])
     async with service.client() as client:
         batches = client.iter_dir()
         await anext(batches)

@@ -1,4 +1,6 @@
-"""Trees from the server: only what differs is moved, whatever is there already, and nothing lands outside."""
+"""Trees from the server: only what differs is moved, whatever is there already, and nothing lands
+outside.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ async def test_tree_arrives_whole_and_a_second_time_nothing_moves(service: Servi
     async with service.client() as client:
         first = await client.get_tree("tree", service.local / "tree")
         assert_same(service.root / "tree", service.local / "tree")
-        assert first.failed == 0 and first.copied == sum(content is not None for content in AWKWARD.values())
+        assert first.failed == 0 and first.copied == sum(
+            content is not None for content in AWKWARD.values()
+        )
         second = await client.get_tree("tree", service.local / "tree")
     assert (second.copied, second.folders, second.bytes, second.failed) == (0, 0, 0, 0)
     assert second.unchanged == first.copied + first.folders
@@ -60,12 +64,18 @@ async def test_few_differences_among_many_files(service: Service) -> None:
         await client.get_tree("many", service.local / "many")
         (service.root / "many" / "a" / "07" / "0377").write_bytes(b"new content")
         (service.root / "many" / "c" / "19" / "0999").unlink()
-        (service.local / "many" / "c" / "00" / "0003").rename(service.local / "many" / "c" / "00" / "more")
-        report = await client.get_tree("many", service.local / "many", options=TreeOptions(delete=True))
+        (service.local / "many" / "c" / "00" / "0003").rename(
+            service.local / "many" / "c" / "00" / "more"
+        )
+        report = await client.get_tree(
+            "many", service.local / "many", options=TreeOptions(delete=True)
+        )
         assert_same(service.root / "many", service.local / "many")
         assert (report.copied, report.removed, report.folders) == (2, 2, 3)
         assert report.unchanged == 3063 - 1 - 2 - 3
-        again = await client.put_tree(service.local / "many", "many", options=TreeOptions(delete=True))
+        again = await client.put_tree(
+            service.local / "many", "many", options=TreeOptions(delete=True)
+        )
     assert (again.copied, again.removed, again.folders, again.unchanged) == (0, 0, 0, 3062)
 
 
@@ -91,7 +101,9 @@ async def test_dry_run_changes_nothing_and_tells_what_it_would(service: Service)
     assert tree_line(report, "get").startswith(f"would receive {report.copied} files, ")
     assert [path.name for path in service.local.iterdir()] == ["extra"]
     assert ("extra", "removed") in {(item.name, item.did) for item in items}
-    assert sum(item.did == "copied" for item in items) == sum(content is not None for content in AWKWARD.values())
+    assert sum(item.did == "copied" for item in items) == sum(
+        content is not None for content in AWKWARD.values()
+    )
 
 
 async def test_file_and_folder_that_change_places(service: Service) -> None:
@@ -100,7 +112,9 @@ async def test_file_and_folder_that_change_places(service: Service) -> None:
     (service.local / "empty").write_bytes(b"a file where a folder is meant")
     async with service.client() as client:
         report = await client.get_tree("tree", service.local)
-        assert report.failed == 1, "a folder with content is not replaced unless things may be removed"
+        assert report.failed == 1, (
+            "a folder with content is not replaced unless things may be removed"
+        )
         report = await client.get_tree("tree", service.local, options=TreeOptions(delete=True))
     assert report.failed == 0
     assert_same(service.root / "tree", service.local)
@@ -122,8 +136,12 @@ async def test_links_as_links_and_as_what_they_lead_to(service: Service) -> None
     async with service.client() as client:
         await client.get_tree("tree", service.local / "followed")
         await client.get_tree("tree", service.local / "links", options=TreeOptions(links=True))
-        again = await client.get_tree("tree", service.local / "links", options=TreeOptions(links=True))
-    assert (service.local / "followed" / "link").read_bytes() == (service.root / "tree" / "a.txt").read_bytes()
+        again = await client.get_tree(
+            "tree", service.local / "links", options=TreeOptions(links=True)
+        )
+    assert (service.local / "followed" / "link").read_bytes() == (
+        service.root / "tree" / "a.txt"
+    ).read_bytes()
     assert not (service.local / "followed" / "link").is_symlink()
     assert os.readlink(service.local / "links" / "link") == "a.txt"
     assert not (service.local / "links" / "out").exists()
@@ -133,11 +151,14 @@ async def test_links_as_links_and_as_what_they_lead_to(service: Service) -> None
 async def test_glob(service: Service) -> None:
     async with service.client() as client:
         report = await client.get_matching("tree/*.txt", service.local / "top")
-        assert report.copied == 1 and [path.name for path in (service.local / "top").iterdir()] == ["a.txt"]
+        assert report.copied == 1 and [path.name for path in (service.local / "top").iterdir()] == [
+            "a.txt"
+        ]
         await client.get_matching("tree/**/*.txt", service.local / "all")
-        assert {str(path.relative_to(service.local / "all")) for path in (service.local / "all").rglob("*.txt")} == {
-            name for name in AWKWARD if name.endswith(".txt")
-        }
+        assert {
+            str(path.relative_to(service.local / "all"))
+            for path in (service.local / "all").rglob("*.txt")
+        } == {name for name in AWKWARD if name.endswith(".txt")}
         with pytest.raises(NotFound):
             await client.get_matching("tree/*.nothing", service.local)
 
@@ -187,13 +208,22 @@ LISTING = [{"name": "t/a", "kind": "file", "size": 1, "mtime_ns": 1, "mode": 420
 
 def pack(*names: str, arrives: Callable[[bytes], bytes] = bytes) -> bytes:
     values = {"name": "", "mtime_ns": 1, "mode": 420, "size": 1, "digest": digest_of(b"x")}
-    head = json.dumps({key: [value] * len(names) for key, value in values.items()} | {"name": names}).encode()
-    return frame(b"P", len(head).to_bytes(4, "big") + blake3(head).digest() + arrives(head) + b"x" * len(names))
+    head = json.dumps(
+        {key: [value] * len(names) for key, value in values.items()} | {"name": names}
+    ).encode()
+    return frame(
+        b"P",
+        len(head).to_bytes(4, "big") + blake3(head).digest() + arrives(head) + b"x" * len(names),
+    )
 
 
-@pytest.mark.parametrize("name", ["../evil", "/evil", "t/../../evil", "other/evil", "t/b", "evil", "t/.ftransfer/x", "t"])
+@pytest.mark.parametrize(
+    "name", ["../evil", "/evil", "t/../../evil", "other/evil", "t/b", "evil", "t/.ftransfer/x", "t"]
+)
 @pytest.mark.parametrize("fresh", [True, False])
-async def test_server_that_sends_other_names_writes_nothing(tmp_path: Path, name: str, fresh: bool) -> None:
+async def test_server_that_sends_other_names_writes_nothing(
+    tmp_path: Path, name: str, fresh: bool
+) -> None:
     if fresh and name == "t/b":
         pytest.skip("all of the folder was asked for")
     dest = tmp_path / "in" / "dest"
@@ -201,7 +231,9 @@ async def test_server_that_sends_other_names_writes_nothing(tmp_path: Path, name
     said = frame(b"H", b'{"protocol":1}')
     if not fresh:
         (dest / "x").touch()
-        said += frame(b"L", json.dumps(LISTING).encode()) + frame(b"R", b'{"entries":%d}' % len(LISTING))
+        said += frame(b"L", json.dumps(LISTING).encode()) + frame(
+            b"R", b'{"entries":%d}' % len(LISTING)
+        )
     async with fake_server(said + pack(name) + frame(b"R", b"{}")) as address:
         with pytest.raises(FtransferError):
             async with connect(*address, retry=NO_RETRY, limits=Limits(close_s=0.1)) as client:
@@ -211,14 +243,18 @@ async def test_server_that_sends_other_names_writes_nothing(tmp_path: Path, name
 
 
 @pytest.mark.parametrize("fresh", [True, False])
-async def test_one_bit_flipped_in_a_name_is_noticed_and_nothing_is_published(tmp_path: Path, fresh: bool) -> None:
+async def test_one_bit_flipped_in_a_name_is_noticed_and_nothing_is_published(
+    tmp_path: Path, fresh: bool
+) -> None:
     dest = tmp_path / "dest"
     dest.mkdir()
     names = ["t/a", "t/b", "t/c"]
     said = frame(b"H", b'{"protocol":1}')
     if not fresh:
         (dest / "x").touch()
-        said += frame(b"L", json.dumps([{**LISTING[0], "name": name} for name in [*names, "t/d"]]).encode())
+        said += frame(
+            b"L", json.dumps([{**LISTING[0], "name": name} for name in [*names, "t/d"]]).encode()
+        )
         said += frame(b"R", b'{"entries":4}')
     said += pack(*names, arrives=lambda head: head.replace(b"t/c", b"t/" + bytes([ord("c") ^ 7])))
     async with fake_server(said + frame(b"R", b"{}")) as address:
@@ -232,7 +268,9 @@ async def test_cancelled_tree_can_be_run_again(service: Service) -> None:
     (service.local / "x").touch()
     async with service.client() as client:
         begun = asyncio.Event()
-        task = asyncio.create_task(client.get_tree("tree", service.local, on_item=lambda item: begun.set()))
+        task = asyncio.create_task(
+            client.get_tree("tree", service.local, on_item=lambda item: begun.set())
+        )
         await begun.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

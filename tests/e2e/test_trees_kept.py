@@ -1,4 +1,6 @@
-"""What a tree keeps as it is, and what it says it has left out: modes, links, special files, and names that are not its own."""
+"""What a tree keeps as it is, and what it says it has left out: modes, links, special files, and
+names that are not its own.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ class Ways:
         self._service = service
         self._here = here
 
-    async def copy(self, options: TreeOptions | None = None, items: list[TreeItem] | None = None) -> TreeReport:
+    async def copy(
+        self, options: TreeOptions | None = None, items: list[TreeItem] | None = None
+    ) -> TreeReport:
         on_item = None if items is None else items.append
         async with self._service.client() as client:
             if self.direction == "put":
@@ -115,7 +119,9 @@ async def test_put_onto_a_link_to_a_folder_is_refused(service: Service) -> None:
         async with service.client() as client:
             with pytest.raises(NotAFile):
                 await client.put(service.local / "f", "current")
-    assert (service.root / "current").is_symlink() and list((service.root / "releases").iterdir()) == []
+    assert (service.root / "current").is_symlink() and list(
+        (service.root / "releases").iterdir()
+    ) == []
 
 
 def make_unmovable(root: Path) -> dict[str, str]:
@@ -162,14 +168,21 @@ async def test_what_is_left_out_protects_its_name(ways: Ways) -> None:
     (ways.dest / "gone").touch()
     report = await ways.copy(TreeOptions(delete=True))
     assert report.removed == 1 and not (ways.dest / "gone").exists()
-    assert all((ways.dest / name).read_bytes() == b"precious" for name in ("out", "nowhere", "fifo", "folder/x"))
+    assert all(
+        (ways.dest / name).read_bytes() == b"precious"
+        for name in ("out", "nowhere", "fifo", "folder/x")
+    )
 
 
-async def test_command_that_leaves_something_out_says_so_and_ends_with_1(ways: Ways, service: Service) -> None:
+async def test_command_that_leaves_something_out_says_so_and_ends_with_1(
+    ways: Ways, service: Service
+) -> None:
     (ways.source / "f").write_bytes(b"x")
     (ways.source / "l").symlink_to("nothing")
     words: list[str | int] = (
-        ["put", "-r", *service.address, "tree"] if ways.direction == "put" else ["get", "-r", *service.address, "tree", "tree"]
+        ["put", "-r", *service.address, "tree"]
+        if ways.direction == "put"
+        else ["get", "-r", *service.address, "tree", "tree"]
     )
     done = await run_program(*words, folder=service.local)
     assert done.code == 1 and "l: left out" in done.err and "1 left out" in done.text
@@ -189,12 +202,18 @@ async def test_folder_that_holds_what_is_excluded_is_kept_and_told(ways: Ways) -
         items: list[TreeItem] = []
         options = TreeOptions(delete=True, dry_run=dry_run, wanted=selection(exclude=["*.tmp"]))
         report = await ways.copy(options, items)
-        assert [(item.name, item.did) for item in items if item.did != "removed"] == [("gone", "kept")]
+        assert [(item.name, item.did) for item in items if item.did != "removed"] == [
+            ("gone", "kept")
+        ]
         assert (report.removed, report.kept, report.is_complete) == (1, 1, False)
-    assert (ways.dest / "gone" / "keep.tmp").exists() and not (ways.dest / "gone" / "other").exists()
+    assert (ways.dest / "gone" / "keep.tmp").exists() and not (
+        ways.dest / "gone" / "other"
+    ).exists()
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root, to be another user")
+@pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root, to be another user"
+)
 async def test_link_whose_target_cannot_be_read_now_protects_its_copy(service: Service) -> None:
     source = service.local / "tree"
     (source / ".store").mkdir(parents=True)
@@ -207,8 +226,12 @@ async def test_link_whose_target_cannot_be_read_now_protects_its_copy(service: S
         folder.chmod(folder.stat().st_mode | 0o005)
     prefix = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
     words: list[str | int] = ["sync", *service.address, "put", str(source), "tree", "--delete"]
-    done = await run_program(*words, folder=service.local, prefix=prefix, environment={"HOME": str(service.local)})
+    done = await run_program(
+        *words, folder=service.local, prefix=prefix, environment={"HOME": str(service.local)}
+    )
     if done.code == 126 or "Permission denied" in done.err:
         pytest.skip("another user cannot run this installation")
     assert done.code == 1 and "link" in done.err
-    assert (service.root / "tree" / "link").read_bytes() == b"z" and (service.root / "tree" / ".store" / "z").exists()
+    assert (service.root / "tree" / "link").read_bytes() == b"z" and (
+        service.root / "tree" / ".store" / "z"
+    ).exists()

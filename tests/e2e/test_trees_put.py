@@ -1,4 +1,6 @@
-"""Trees to the server: only what differs is moved, each group is acknowledged, and round trips do not add up."""
+"""Trees to the server: only what differs is moved, each group is acknowledged, and round trips do
+not add up.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ async def test_tree_arrives_whole_and_a_second_time_nothing_moves(service: Servi
     async with service.client() as client:
         first = await client.put_tree(service.local / "tree", "there/tree")
         assert_same(service.local / "tree", service.root / "there" / "tree")
-        assert first.failed == 0 and first.copied == sum(content is not None for content in AWKWARD.values())
+        assert first.failed == 0 and first.copied == sum(
+            content is not None for content in AWKWARD.values()
+        )
         second = await client.put_tree(service.local / "tree", "there/tree")
     assert (second.copied, second.folders, second.bytes, second.failed) == (0, 0, 0, 0)
 
@@ -45,7 +49,11 @@ async def test_tree_into_the_root_of_the_share(service: Service) -> None:
 async def test_tree_to_a_server_that_takes_small_frames(tmp_path: Path) -> None:
     async with serve(tmp_path, limits=Limits(max_chunk_bytes=50_000)) as service:
         make_tree(
-            service.local / "tree", {f"d/{size}": bytes(size) for size in (0, 100, 9_000, 15_000, 17_000, 18_000, 49_000, 60_000)}
+            service.local / "tree",
+            {
+                f"d/{size}": bytes(size)
+                for size in (0, 100, 9_000, 15_000, 17_000, 18_000, 49_000, 60_000)
+            },
         )
         async with service.client() as client:
             assert (await client.put_tree(service.local / "tree", "tree")).copied == 8
@@ -59,7 +67,9 @@ async def test_empty_tree_makes_its_folder(service: Service) -> None:
     assert (service.root / "a" / "b").is_dir()
 
 
-async def test_tree_that_is_not_there_yet_arrives_with_its_folders_as_they_are(service: Service) -> None:
+async def test_tree_that_is_not_there_yet_arrives_with_its_folders_as_they_are(
+    service: Service,
+) -> None:
     tree = service.local / "new"
     make_tree(tree, {"only/deep/large.bin": bytes(3 << 20), "closed/x": b"x", "empty": None})
     (tree / "closed").chmod(0o555)  # it must be filled before it is closed
@@ -78,7 +88,9 @@ async def test_receipts_say_what_was_stored(service: Service) -> None:
     async with service.client() as client:
         await client.put_tree(service.local / "tree", "tree", on_item=items.append)
     told = {item.name: item.digest for item in items if item.did == "copied"}
-    assert told == {name: digest_of(content) for name, content in AWKWARD.items() if content is not None}
+    assert told == {
+        name: digest_of(content) for name, content in AWKWARD.items() if content is not None
+    }
 
 
 async def test_only_what_differs_is_moved(service: Service) -> None:
@@ -92,7 +104,9 @@ async def test_only_what_differs_is_moved(service: Service) -> None:
     assert_same(service.local / "tree", service.root / "tree")
 
 
-async def test_delete_removes_what_is_not_there_and_nothing_that_takes_no_part(service: Service) -> None:
+async def test_delete_removes_what_is_not_there_and_nothing_that_takes_no_part(
+    service: Service,
+) -> None:
     (service.root / "tree" / "mine" / "deep").mkdir(parents=True)
     (service.root / "tree" / "mine" / "deep" / "x").write_bytes(b"x")
     (service.root / "tree" / "mine" / "keep.tmp").write_bytes(b"x")
@@ -123,7 +137,9 @@ async def test_file_and_folder_that_change_places(service: Service) -> None:
     (service.root / "empty").write_bytes(b"a file where a folder is meant")
     async with service.client() as client:
         report = await client.put_tree(service.local / "tree")
-        assert report.failed == 1, "a folder with content is not replaced unless things may be removed"
+        assert report.failed == 1, (
+            "a folder with content is not replaced unless things may be removed"
+        )
         report = await client.put_tree(service.local / "tree", options=TreeOptions(delete=True))
     assert report.failed == 0
     assert_same(service.local / "tree", service.root)
@@ -156,7 +172,9 @@ async def test_links_as_links(service: Service) -> None:
     (service.local / "tree" / "link").symlink_to("a.txt")
     async with service.client() as client:
         await client.put_tree(service.local / "tree", "tree", options=TreeOptions(links=True))
-        again = await client.put_tree(service.local / "tree", "tree", options=TreeOptions(links=True))
+        again = await client.put_tree(
+            service.local / "tree", "tree", options=TreeOptions(links=True)
+        )
     assert os.readlink(service.root / "tree" / "link") == "a.txt"
     assert (again.links, again.copied) == (0, 0)
 
@@ -167,8 +185,12 @@ async def test_folder_that_is_not_there(service: Service) -> None:
             await client.put_tree(service.local / "nothing", "x")
 
 
-async def test_disk_that_fails_while_a_new_tree_is_read_ends_the_command(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def failing(self: LocalStore, *_: object, **__: object) -> AsyncGenerator[Sequence[SmallFile], None]:
+async def test_disk_that_fails_while_a_new_tree_is_read_ends_the_command(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def failing(
+        self: LocalStore, *_: object, **__: object
+    ) -> AsyncGenerator[Sequence[SmallFile], None]:
         yield [SmallFile("a", FILE, 0, 0o644, b"a", digest_of(b"a"))]
         raise StoreFailed("the disk has failed")
 

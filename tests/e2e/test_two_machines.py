@@ -1,4 +1,6 @@
-"""Two machines, as two network namespaces: what a server with nothing prepared gives to those who have its line, and to others."""
+"""Two machines, as two network namespaces: what a server with nothing prepared gives to those who
+have its line, and to others.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,10 @@ import pytest
 
 from tests.support.programs import Done, Running, run_program, start_server
 
-pytestmark = [pytest.mark.root, pytest.mark.skipif(shutil.which("ip") is None, reason="needs iproute2")]
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(shutil.which("ip") is None, reason="needs iproute2"),
+]
 
 
 @dataclass
@@ -25,9 +30,16 @@ class TwoMachines:
 
     def serve(self, *options: str) -> contextlib.AbstractAsyncContextManager[Running]:
         state = {"XDG_STATE_HOME": str(self.folder / "server-home")}
-        return start_server(self.folder / "share", *options, environment=state, prefix=("ip", "netns", "exec", self.here))
+        return start_server(
+            self.folder / "share",
+            *options,
+            environment=state,
+            prefix=("ip", "netns", "exec", self.here),
+        )
 
-    async def run_there(self, *arguments: str, variables: dict[str, str] | None = None, stdin: bytes = b"") -> Done:
+    async def run_there(
+        self, *arguments: str, variables: dict[str, str] | None = None, stdin: bytes = b""
+    ) -> Done:
         return await run_program(
             *arguments,
             folder=self.folder / "local",
@@ -65,15 +77,25 @@ def machines(tmp_path: Path) -> Iterator[TwoMachines]:
             subprocess.run(["ip", "netns", "del", name], capture_output=True)
 
 
-async def test_line_of_a_server_with_nothing_prepared_works_elsewhere(machines: TwoMachines) -> None:
+async def test_line_of_a_server_with_nothing_prepared_works_elsewhere(
+    machines: TwoMachines,
+) -> None:
     async with machines.serve("--host", "0.0.0.0") as server:
         token, words = await server.line_to_hand_on()
-        assert list(token) == ["FTRANSFER_TOKEN"] and words[:2] == ["login", "10.99.7.1"] and words[3] == "--fingerprint"
+        assert (
+            list(token) == ["FTRANSFER_TOKEN"]
+            and words[:2] == ["login", "10.99.7.1"]
+            and words[3] == "--fingerprint"
+        )
         done = await machines.run_there(*words, stdin=token["FTRANSFER_TOKEN"].encode())
         assert done.code == 0, done.err
         done = await machines.run_there("connect", *words[1:3], stdin=b"get a\nput a b\n")
         assert done.code == 0, done.err
-        assert (machines.folder / "local" / "a").read_bytes() == (machines.folder / "share" / "b").read_bytes() == b"content"
+        assert (
+            (machines.folder / "local" / "a").read_bytes()
+            == (machines.folder / "share" / "b").read_bytes()
+            == b"content"
+        )
 
 
 async def test_without_the_line_nothing_is_given(machines: TwoMachines) -> None:
@@ -85,7 +107,11 @@ async def test_without_the_line_nothing_is_given(machines: TwoMachines) -> None:
             (["get", *words[1:], "a"], {}, "wants a login; give the secret in FTRANSFER_TOKEN"),
             (["get", *words[1:], "a"], {"FTRANSFER_TOKEN": "guess"}, "does not accept this login"),
             (["get", *other_key, "a"], token, "shows the key"),
-            (["get", *address, "--plain", "a"], token, "is not spoken to in plain; leave out --plain"),
+            (
+                ["get", *address, "--plain", "a"],
+                token,
+                "is not spoken to in plain; leave out --plain",
+            ),
         ):
             done = await machines.run_there(*line, variables=variables)
             assert (done.code, done.out) == (5, b""), done.err
@@ -93,7 +119,8 @@ async def test_without_the_line_nothing_is_given(machines: TwoMachines) -> None:
         assert list((machines.folder / "local").iterdir()) == []
         server.process.terminate()
         await server.end()
-        assert server.err.count(token["FTRANSFER_TOKEN"]) == 1  # in the line to hand on, and nowhere in the log
+        # In the line to hand on, and nowhere in the log
+        assert server.err.count(token["FTRANSFER_TOKEN"]) == 1
 
 
 async def test_another_key_behind_the_address_gets_nothing(machines: TwoMachines) -> None:
@@ -109,11 +136,14 @@ async def test_another_key_behind_the_address_gets_nothing(machines: TwoMachines
         assert "shows another key than before" in done.err and "--fingerprint" in done.err
         server.process.terminate()
         await server.end()
-        assert "logged in" not in server.err and "login failed" not in server.err  # no secret was sent
+        # No secret was sent
+        assert "logged in" not in server.err and "login failed" not in server.err
 
 
 async def test_plain_server_elsewhere_is_not_spoken_to_in_plain(machines: TwoMachines) -> None:
-    async with machines.serve("--host", "10.99.7.1", "--tls", "off", "--anonymous", "read") as server:
+    async with machines.serve(
+        "--host", "10.99.7.1", "--tls", "off", "--anonymous", "read"
+    ) as server:
         address = ("10.99.7.1", str(server.port))
         refused = await machines.run_there("dir", *address)
         assert (refused.code, refused.out) == (5, b"") and "does not answer in TLS" in refused.err

@@ -17,7 +17,16 @@ from ftransfer.digest import digest_of
 from ftransfer.errors import BadArgument, NameRefused, NotFound, UnknownVerb
 from ftransfer.limits import Limits
 from ftransfer.names import SafeName
-from ftransfer.protocol.live import CHANGED, CREATED, MOVED, REMOVED, Change, LiveEvent, Person, Rescan
+from ftransfer.protocol.live import (
+    CHANGED,
+    CREATED,
+    MOVED,
+    REMOVED,
+    Change,
+    LiveEvent,
+    Person,
+    Rescan,
+)
 from ftransfer.watch.watcher import FolderWatcher
 from tests.support.service import Service, serve
 
@@ -67,7 +76,9 @@ class Eye:
         return event
 
     async def told(self, count: int) -> list[tuple[str, str]]:
-        """Give so many changes as (what, name), sorted: those of one moment have no certain order."""
+        """Give so many changes as (what, name), sorted: those of one moment have no certain
+        order.
+        """
         changes = [await self.change() for _ in range(count)]
         return sorted((change.what, change.name) for change in changes)
 
@@ -86,8 +97,17 @@ async def test_a_put_is_told_once_with_digest_and_person(service: Service) -> No
         for what in (CREATED, CHANGED):
             receipt = await ann.put(service.local / "a.txt")
             change = await eye.change()
-            assert (change.what, change.name, change.kind, change.size) == (what, "a.txt", "file", 5)
-            assert (change.digest, change.mtime_ns, change.person) == (digest_of(b"hello"), receipt.mtime_ns, Person(1, "ann"))
+            assert (change.what, change.name, change.kind, change.size) == (
+                what,
+                "a.txt",
+                "file",
+                5,
+            )
+            assert (change.digest, change.mtime_ns, change.person) == (
+                digest_of(b"hello"),
+                receipt.mtime_ns,
+                Person(1, "ann"),
+            )
             await mark(service, eye)
 
 
@@ -117,7 +137,8 @@ async def test_a_tree_that_is_put_is_told_file_by_file(service: Service) -> None
         assert len({change.name for change in seen}) == 44
         files = [change for change in seen if change.kind == "file"]
         assert len(files) == 40 and all(change.digest for change in files)
-        assert {change.person for change in seen} == {Person(1, "ann")}  # the folders were made for her files
+        # The folders were made for her files
+        assert {change.person for change in seen} == {Person(1, "ann")}
         await mark(service, eye)
 
 
@@ -126,7 +147,12 @@ async def test_changes_by_hand(service: Service) -> None:
     async with service.client() as bob, Eye(bob) as eye:
         file.write_bytes(b"one")
         change = await eye.change()
-        assert (change.what, change.name, change.person, change.digest) == (CREATED, "a.txt", None, "")
+        assert (change.what, change.name, change.person, change.digest) == (
+            CREATED,
+            "a.txt",
+            None,
+            "",
+        )
         file.write_bytes(b"longer")
         change = await eye.change()
         assert (change.what, change.size) == (CHANGED, 6)
@@ -144,11 +170,17 @@ async def test_folders_by_hand_with_all_that_is_in_them(service: Service) -> Non
     (service.local / "tree" / "b").write_bytes(b"bb")
     async with service.client() as bob, Eye(bob) as eye:
         shutil.copytree(service.local / "tree", service.root / "tree")
-        assert await eye.told(4) == [(CREATED, name) for name in ("tree", "tree/b", "tree/sub", "tree/sub/a")]
+        assert await eye.told(4) == [
+            (CREATED, name) for name in ("tree", "tree/b", "tree/sub", "tree/sub/a")
+        ]
         (service.root / "tree").rename(service.root / "new")
-        assert await eye.told(4) == [(MOVED, name) for name in ("new", "new/b", "new/sub", "new/sub/a")]
+        assert await eye.told(4) == [
+            (MOVED, name) for name in ("new", "new/b", "new/sub", "new/sub/a")
+        ]
         shutil.rmtree(service.root / "new")
-        assert await eye.told(4) == [(REMOVED, name) for name in ("new", "new/b", "new/sub", "new/sub/a")]
+        assert await eye.told(4) == [
+            (REMOVED, name) for name in ("new", "new/b", "new/sub", "new/sub/a")
+        ]
 
 
 async def test_what_clients_do_to_names_is_told_as_theirs(service: Service) -> None:
@@ -221,7 +253,9 @@ async def test_share_that_is_moved_away_is_told_with_a_rescan_and_nothing_as_rem
     assert caplog.text.count("moved, removed or replaced") == 1
 
 
-async def test_share_that_is_removed_is_not_an_empty_one(service: Service, caplog: pytest.LogCaptureFixture) -> None:
+async def test_share_that_is_removed_is_not_an_empty_one(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
     (service.root / "a").write_bytes(b"a")
     async with service.client() as bob, Eye(bob) as eye:
         shutil.rmtree(service.root)
@@ -240,7 +274,10 @@ async def test_links_and_what_is_behind_them(service: Service, tmp_path: Path) -
         (tmp_path / "outside" / "secret").write_bytes(b"x")
         (service.root / "seen").write_bytes(b"x")
         seen = {await eye.change() for _ in range(2)}
-        assert {(change.name, change.kind) for change in seen} == {("link", "link"), ("seen", "file")}
+        assert {(change.name, change.kind) for change in seen} == {
+            ("link", "link"),
+            ("seen", "file"),
+        }
         await mark(service, eye)
 
 
@@ -276,7 +313,9 @@ async def test_a_check_finds_what_the_system_did_not_tell(tmp_path: Path) -> Non
         await store.close()
 
 
-async def test_a_folder_that_is_made_for_a_put_is_told_with_it_and_not_before(tmp_path: Path) -> None:
+async def test_a_folder_that_is_made_for_a_put_is_told_with_it_and_not_before(
+    tmp_path: Path,
+) -> None:
     from ftransfer.storage.local import LocalStore
 
     store = await LocalStore.open(tmp_path, durable=False)
@@ -292,7 +331,9 @@ async def test_a_folder_that_is_made_for_a_put_is_told_with_it_and_not_before(tm
         assert (await told.get()).name == "z"  # what came before it has been heard of by then
         ann = Person(1, "ann")
         assert not watcher.record(await store.stat(SafeName(("a", "b", "c"))), ann)
-        assert [(change.name, change.person) for change in (told.get_nowait(), told.get_nowait())] == [("a", ann), ("a/b", ann)]
+        assert [
+            (change.name, change.person) for change in (told.get_nowait(), told.get_nowait())
+        ] == [("a", ann), ("a/b", ann)]
         watcher.release(held)
         (tmp_path / "z").rmdir()
         assert (await told.get()).what == REMOVED
@@ -315,7 +356,11 @@ async def test_the_folder_is_watched_only_while_somebody_asks(service: Service) 
 
 async def test_bad_paths(service: Service) -> None:
     async with service.client() as bob:
-        for path, error in (("nowhere", NotFound), ("../up", NameRefused), (".ftransfer", NameRefused)):
+        for path, error in (
+            ("nowhere", NotFound),
+            ("../up", NameRefused),
+            (".ftransfer", NameRefused),
+        ):
             with pytest.raises(error):
                 async with contextlib.aclosing(bob.watch(path)) as events:
                     await anext(events)
@@ -328,7 +373,11 @@ async def test_bad_paths(service: Service) -> None:
 
 
 async def test_a_session_watches_a_few_paths(tmp_path: Path) -> None:
-    async with serve(tmp_path, limits=Limits(max_watches=1)) as service, service.client() as bob, Eye(bob):
+    async with (
+        serve(tmp_path, limits=Limits(max_watches=1)) as service,
+        service.client() as bob,
+        Eye(bob),
+    ):
         (service.root / "in").mkdir()
         with pytest.raises(BadArgument, match="at most 1 paths"):
             async with contextlib.aclosing(bob.watch("in")) as events:
@@ -345,16 +394,23 @@ async def test_a_server_without_a_watcher_says_so(tmp_path: Path) -> None:
 
 async def test_thirty_listeners_get_every_put_once_and_in_order(service: Service) -> None:
     async with contextlib.AsyncExitStack() as stack:
-        eyes = [await stack.enter_async_context(Eye(await stack.enter_async_context(service.client()))) for _ in range(30)]
+        eyes = [
+            await stack.enter_async_context(Eye(await stack.enter_async_context(service.client())))
+            for _ in range(30)
+        ]
         putter = await stack.enter_async_context(service.client())
         for number in range(100):
             (service.local / f"{number}").write_bytes(b"x")
             await putter.put(service.local / f"{number}")
         for eye in eyes:
-            assert [(await eye.change()).name for _ in range(100)] == [f"{number}" for number in range(100)]
+            assert [(await eye.change()).name for _ in range(100)] == [
+                f"{number}" for number in range(100)
+            ]
 
 
-async def test_what_happened_before_unwatch_is_told_even_if_it_was_not_yet_sent(tmp_path: Path) -> None:
+async def test_what_happened_before_unwatch_is_told_even_if_it_was_not_yet_sent(
+    tmp_path: Path,
+) -> None:
     async with serve(tmp_path) as service, service.peer() as watcher, service.peer() as writer:
         await watcher.send(b"watch\n")
         assert (await watcher.json())[0] == b"R"

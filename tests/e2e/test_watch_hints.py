@@ -25,7 +25,9 @@ OVERFLOW = "more changes at once than the system tells of"
 
 
 @pytest.fixture(params=[InotifyHints, PortableHints])
-async def service(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
+async def service(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Service]:
     """Both forms of the watch, whatever the system is."""
     monkeypatch.setattr(watcher_module, "InotifyHints", request.param)
     async with serve(tmp_path) as service:
@@ -56,7 +58,12 @@ async def test_a_folder_is_followed_where_it_goes(service: Service, tmp_path: Pa
     (tmp_path / "outside").mkdir()
     async with service.client() as bob, Eye(bob) as eye:
         os.rename(service.root / "a", service.root / "c")
-        await heard(eye, lambda event: isinstance(event, Change) and event.name == "c" and event.what in (CREATED, MOVED))
+        await heard(
+            eye,
+            lambda event: (
+                isinstance(event, Change) and event.name == "c" and event.what in (CREATED, MOVED)
+            ),
+        )
         (service.root / "c" / "b" / "new").write_bytes(b"x")
         await heard(eye, lambda event: isinstance(event, Change) and event.name == "c/b/new")
         os.rename(service.root / "c", tmp_path / "outside" / "c")
@@ -88,7 +95,9 @@ async def test_a_folder_that_is_not_there_cannot_be_watched(tmp_path: Path) -> N
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(3):
         with pytest.raises(OSError):
-            await InotifyHints(str(tmp_path / "missing"), lambda paths: None, lambda error: None).start()
+            await InotifyHints(
+                str(tmp_path / "missing"), lambda paths: None, lambda error: None
+            ).start()
     assert len(os.listdir("/proc/self/fd")) <= before + 1
 
 
@@ -108,7 +117,11 @@ def small_queue(events: int) -> Iterator[None]:
 
 @pytest.mark.root
 async def test_a_real_overflow_of_the_kernels_queue_is_told_and_made_good(tmp_path: Path) -> None:
-    async with serve(tmp_path) as service, service.client() as bob, contextlib.AsyncExitStack() as stack:
+    async with (
+        serve(tmp_path) as service,
+        service.client() as bob,
+        contextlib.AsyncExitStack() as stack,
+    ):
         eye = Eye(bob)
         with small_queue(16):
             await stack.enter_async_context(eye)

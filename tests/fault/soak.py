@@ -1,7 +1,9 @@
-"""`make soak`: twenty sessions, or a crowd, ask for each verb at its worst, beside one honest client. Who notices?
+"""`make soak`: twenty sessions, or a crowd, ask for each verb at its worst, beside one honest
+client. Who notices?
 
-Server, attackers and honest client are processes of their own. Figures are 95th percentiles of what the honest client waits for a
-`stat` and for a `get` of 1 MiB. A row above the bound makes it fail. ROWS names the attacks to try (default: all).
+Server, attackers and honest client are processes of their own. Figures are 95th percentiles of what
+the honest client waits for a `stat` and for a `get` of 1 MiB. A row above the bound makes it fail.
+ROWS names the attacks to try (default: all).
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ async def be_server(name: str, folder: str) -> None:
     store = await LocalStore.open(folder, durable=False)
     options = await asyncio.to_thread(ATTACKS[name].options)
     share = Share(store, bounds=options.pop("bounds", None))
-    server = await Server.start(share, port=0, watcher=FolderWatcher(Path(folder), store), **options)
+    server = await Server.start(
+        share, port=0, watcher=FolderWatcher(Path(folder), store), **options
+    )
     sys.stdout.write(f"{server.addresses[0][1]}\n")
     sys.stdout.flush()
     await asyncio.to_thread(sys.stdin.read)
@@ -59,7 +63,9 @@ async def be_attackers(name: str, port: str) -> None:
 @contextlib.contextmanager
 def process(role: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "tests.fault.soak", f"--{role}", *arguments]
-    running = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    running = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
     try:
         yield running
     finally:
@@ -129,7 +135,10 @@ def table(rows: dict[str, tuple[float, float, float]]) -> str:
         "| --- | ---: | ---: | ---: | ---: |",
     ]
     for name, (stat_s, get_s, memory) in rows.items():
-        lines.append(f"| {name} | {ATTACKS[name].crowd} | {stat_s * 1000:.0f} | {get_s * 1000:.0f} | {memory:.0f} |")
+        lines.append(
+            f"| {name} | {ATTACKS[name].crowd} | {stat_s * 1000:.0f} | {get_s * 1000:.0f} |"
+            f" {memory:.0f} |"
+        )
     return "\n".join(lines)
 
 
@@ -150,7 +159,9 @@ def main() -> int:
     parser.add_argument("--attackers", nargs=2)
     options = parser.parse_args()
     if options.server or options.attackers:
-        asyncio.run(be_server(*options.server) if options.server else be_attackers(*options.attackers))
+        asyncio.run(
+            be_server(*options.server) if options.server else be_attackers(*options.attackers)
+        )
         return 0
     rows = {}
     for name in options.rows:

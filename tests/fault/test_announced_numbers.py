@@ -33,8 +33,12 @@ def pack(*names: str) -> bytes:
     from blake3 import blake3
 
     columns = {"size": 1, "mtime_ns": 1, "mode": 420, "digest": digest_of(b"x")}
-    head = json.dumps({"name": names} | {key: [value] * len(names) for key, value in columns.items()}).encode()
-    return frame(b"P", len(head).to_bytes(4, "big") + blake3(head).digest() + head + b"x" * len(names))
+    head = json.dumps(
+        {"name": names} | {key: [value] * len(names) for key, value in columns.items()}
+    ).encode()
+    return frame(
+        b"P", len(head).to_bytes(4, "big") + blake3(head).digest() + head + b"x" * len(names)
+    )
 
 
 def client_at(address: tuple[str, int]) -> connect:
@@ -56,10 +60,16 @@ async def refuse_tree(said: bytes, dest: Path, options: TreeOptions | None = Non
         HELLO + reply(entries=1),
         HELLO_SPANS + listing({"until": "mine", "entries": 2}) + reply(entries=3),
         HELLO_SPANS + listing() + reply(entries=1),
-        HELLO_SPANS + listing({"until": "mine", "entries": 1}) + reply(entries=1) + listing() + reply(entries=5),
+        HELLO_SPANS
+        + listing({"until": "mine", "entries": 1})
+        + reply(entries=1)
+        + listing()
+        + reply(entries=5),
     ],
 )
-async def test_nothing_is_removed_by_a_listing_that_does_not_add_up(tmp_path: Path, said: bytes) -> None:
+async def test_nothing_is_removed_by_a_listing_that_does_not_add_up(
+    tmp_path: Path, said: bytes
+) -> None:
     (tmp_path / "mine").write_bytes(b"mine")
     await refuse_tree(said, tmp_path, TreeOptions(delete=True))
     assert (tmp_path / "mine").read_bytes() == b"mine"
@@ -69,8 +79,11 @@ async def test_nothing_is_removed_where_spans_promised_more_than_is_listed(tmp_p
     """A span of two entries, of which none is listed: what we have in their place stays."""
     (tmp_path / "mine").write_bytes(b"mine")
     (tmp_path / "more").write_bytes(b"more")
-    span = listing({"until": "more", "entries": 2, "digest": span_of(["x\0file 1 1 1\0"]).digest}) + reply(entries=2)
-    said = HELLO_SPANS + 3 * (span + reply(entries=0))  # since the source may have changed, it is asked again
+    span = listing(
+        {"until": "more", "entries": 2, "digest": span_of(["x\0file 1 1 1\0"]).digest}
+    ) + reply(entries=2)
+    # Since the source may have changed, it is asked again
+    said = HELLO_SPANS + 3 * (span + reply(entries=0))
     async with fake_server(said) as address, client_at(address) as client:
         with pytest.raises(SourceChanged):
             await client.get_tree("t", tmp_path, options=TreeOptions(delete=True))
@@ -88,7 +101,9 @@ async def test_nothing_is_removed_where_spans_promised_more_than_is_listed(tmp_p
     ],
 )
 @pytest.mark.parametrize("fresh", [True, False])
-async def test_a_tree_that_is_not_what_was_announced_is_not_done(tmp_path: Path, said: bytes, fresh: bool) -> None:
+async def test_a_tree_that_is_not_what_was_announced_is_not_done(
+    tmp_path: Path, said: bytes, fresh: bool
+) -> None:
     if not fresh:
         (tmp_path / "x").touch()
         said = listing(ENTRY) + reply(entries=1) + said
@@ -97,12 +112,23 @@ async def test_a_tree_that_is_not_what_was_announced_is_not_done(tmp_path: Path,
             await client.get_tree("t", tmp_path)
 
 
-@pytest.mark.parametrize("said", [reply(stored=2, failed=0), reply(stored=0, failed=0), reply(stored=1, failed=1), reply()])
-async def test_a_tree_that_the_server_counts_otherwise_is_not_stored(tmp_path: Path, said: bytes) -> None:
+@pytest.mark.parametrize(
+    "said",
+    [reply(stored=2, failed=0), reply(stored=0, failed=0), reply(stored=1, failed=1), reply()],
+)
+async def test_a_tree_that_the_server_counts_otherwise_is_not_stored(
+    tmp_path: Path, said: bytes
+) -> None:
     (tmp_path / "a").write_bytes(b"x")
-    error = frame(b"O", json.dumps([{"name": "t/a", "error": {"code": "forbidden", "message": "no"}}]).encode())
+    error = frame(
+        b"O",
+        json.dumps([{"name": "t/a", "error": {"code": "forbidden", "message": "no"}}]).encode(),
+    )
     nothing_there = frame(b"X", b'{"code":"not_found","message":"no"}')
-    async with fake_server(HELLO_SPANS + nothing_there + reply() + error + said) as address, client_at(address) as client:
+    async with (
+        fake_server(HELLO_SPANS + nothing_there + reply() + error + said) as address,
+        client_at(address) as client,
+    ):
         with pytest.raises(RemoteProtocolError):
             await client.put_tree(tmp_path, "t")
 
@@ -111,7 +137,9 @@ async def list_all(client: Client) -> object:
     return [batch async for batch in client.iter_dir("t")]
 
 
-@pytest.mark.parametrize("said", [listing(ENTRY) + reply(entries=7), reply(entries=1), listing(ENTRY) + reply()])
+@pytest.mark.parametrize(
+    "said", [listing(ENTRY) + reply(entries=7), reply(entries=1), listing(ENTRY) + reply()]
+)
 async def test_listings_are_counted(said: bytes) -> None:
     async with fake_server(HELLO + said) as address, client_at(address) as client:
         with pytest.raises(RemoteProtocolError):

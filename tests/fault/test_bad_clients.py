@@ -1,4 +1,6 @@
-"""What a client must not do: nothing is written, the peer reads one error, and the server goes on."""
+"""What a client must not do: nothing is written, the peer reads one error, and the server goes
+on.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +69,9 @@ async def assert_serves(service: Service) -> None:
         (b"dir ../\n", "bad_name"),
     ],
 )
-async def test_bad_line_is_answered_and_the_session_goes_on(service: Service, line: bytes, code: str) -> None:
+async def test_bad_line_is_answered_and_the_session_goes_on(
+    service: Service, line: bytes, code: str
+) -> None:
     async with service.peer() as peer:
         await peer.send(line + b"help\n")
         assert await peer.error() == code
@@ -127,7 +131,9 @@ async def test_line_without_end_is_cut_off_at_the_cap(service: Service) -> None:
         "deep",
     ],
 )
-async def test_bad_frame_ends_the_session_with_an_error(service: Service, body: bytes, code: str) -> None:
+async def test_bad_frame_ends_the_session_with_an_error(
+    service: Service, body: bytes, code: str
+) -> None:
     async with service.peer() as peer:
         await peer.send(b"put new.txt\n" + body)
         assert await peer.error() == code
@@ -147,19 +153,45 @@ async def test_data_frame_at_the_cap_is_taken(tmp_path: Path) -> None:
     ("line", "body", "code"),
     [
         (b"put new.txt\n", frame(b"D", b"hello") + end_frame(4, HELLO), "size_mismatch"),
-        (b'put "new.txt" {"size": 6}\n', frame(b"D", b"hello") + end_frame(5, HELLO), "size_mismatch"),
-        (b'put "new.txt" {"size": 4}\n', frame(b"D", b"hello") + end_frame(5, HELLO), "size_mismatch"),
-        (b"put new.txt\n", frame(b"D", b"hello") + end_frame(5, digest_of(b"hellO")), "digest_mismatch"),
+        (
+            b'put "new.txt" {"size": 6}\n',
+            frame(b"D", b"hello") + end_frame(5, HELLO),
+            "size_mismatch",
+        ),
+        (
+            b'put "new.txt" {"size": 4}\n',
+            frame(b"D", b"hello") + end_frame(5, HELLO),
+            "size_mismatch",
+        ),
+        (
+            b"put new.txt\n",
+            frame(b"D", b"hello") + end_frame(5, digest_of(b"hellO")),
+            "digest_mismatch",
+        ),
         (b"put new.txt\n", frame(b"D", b"hello") + end_frame(5, "nonsense"), "digest_mismatch"),
         (b"put new.txt\n", frame(b"D", b"hel") + frame(b"X", b'{"code":"aborted"}'), "aborted"),
         (b"put folder\n", frame(b"D", b"hello") + end_frame(5, HELLO), "not_a_file"),
         (b"put ../new.txt\n", frame(b"D", b"hello") + end_frame(5, HELLO), "bad_name"),
-        (b"put no/such/new.txt\n", frame(b"D", b"hello") + frame(b"D") + end_frame(5, HELLO), "not_found"),
-        (b'put "a.txt" {"if_absent": true}\n', frame(b"D", b"hello") + end_frame(5, HELLO), "exists"),
-        (b'put "a.txt" {"if_match": "00"}\n', frame(b"D", b"hello") + end_frame(5, HELLO), "changed"),
+        (
+            b"put no/such/new.txt\n",
+            frame(b"D", b"hello") + frame(b"D") + end_frame(5, HELLO),
+            "not_found",
+        ),
+        (
+            b'put "a.txt" {"if_absent": true}\n',
+            frame(b"D", b"hello") + end_frame(5, HELLO),
+            "exists",
+        ),
+        (
+            b'put "a.txt" {"if_match": "00"}\n',
+            frame(b"D", b"hello") + end_frame(5, HELLO),
+            "changed",
+        ),
     ],
 )
-async def test_refused_put_writes_nothing_and_the_session_goes_on(service: Service, line: bytes, body: bytes, code: str) -> None:
+async def test_refused_put_writes_nothing_and_the_session_goes_on(
+    service: Service, line: bytes, body: bytes, code: str
+) -> None:
     async with service.peer() as peer:
         await peer.send(line + body + b"help\n")
         assert await peer.error() == code
@@ -179,7 +211,9 @@ async def test_client_that_goes_away_at_any_byte_leaves_nothing(service: Service
         async with service.peer() as peer:
             await peer.send(whole[:length])
         await service.all_gone()
-    assert sorted(path.name for path in service.root.iterdir() if not path.name.startswith(".")) == ["a.txt", "folder"]
+    assert sorted(
+        path.name for path in service.root.iterdir() if not path.name.startswith(".")
+    ) == ["a.txt", "folder"]
 
 
 async def test_no_permission_on_disk_is_said(service: Service) -> None:
@@ -192,7 +226,9 @@ async def test_no_permission_on_disk_is_said(service: Service) -> None:
     (service.root / "a.txt").chmod(0o644)
 
 
-async def test_session_past_the_cap_is_told_busy_and_one_at_the_cap_is_served(service: Service) -> None:
+async def test_session_past_the_cap_is_told_busy_and_one_at_the_cap_is_served(
+    service: Service,
+) -> None:
     async with service.peer(), service.peer(), service.peer(), service.peer():
         async with raw_peer(*service.address) as peer:
             assert await peer.error() == "busy"
@@ -212,7 +248,9 @@ async def test_session_past_the_cap_is_told_busy_and_one_at_the_cap_is_served(se
     ids=["nothing", "no-more", "half-a-line", "no-frame", "no-end", "half-a-frame"],
 )
 @pytest.mark.parametrize("direct", [True, False])
-async def test_client_that_sends_nothing_is_ended_in_time(tmp_path: Path, limits: Limits, said: bytes, direct: bool) -> None:
+async def test_client_that_sends_nothing_is_ended_in_time(
+    tmp_path: Path, limits: Limits, said: bytes, direct: bool
+) -> None:
     async with serve(tmp_path, limits=limits, direct=direct) as service, service.peer() as peer:
         await peer.send(said)
         kind, value = await peer.json()

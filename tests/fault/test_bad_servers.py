@@ -27,7 +27,9 @@ from ftransfer.limits import Limits
 from tests.support.service import end_frame, fake_server, frame, free_port
 
 HELLO = frame(b"H", b'{"protocol":1}')
-META = frame(b"M", b'{"name":"x","size":5,"mtime_ns":1,"mode":420,"identity":"i","offset":0,"length":5}')
+META = frame(
+    b"M", b'{"name":"x","size":5,"mtime_ns":1,"mode":420,"identity":"i","offset":0,"length":5}'
+)
 DIGEST = digest_of(b"hello")
 SENT = frame(b"R", b'{"bytes":5}')
 PATIENT = Limits(close_s=0.1)
@@ -86,8 +88,14 @@ async def test_port_out_of_range() -> None:
             frame(b"H", b'{"protocol":1,"limits":{"max_chunk_bytes":100}}'),
             "announces max_chunk_bytes 100; every",
         ),
-        (frame(b"H", b'{"protocol":1,"limits":{"max_line_bytes":0}}'), "announces max_line_bytes 0; every server must take 256"),
-        (frame(b"H", b'{"protocol":1,"limits":{"max_json_bytes":4095}}'), "announces max_json_bytes 4095"),
+        (
+            frame(b"H", b'{"protocol":1,"limits":{"max_line_bytes":0}}'),
+            "announces max_line_bytes 0; every server must take 256",
+        ),
+        (
+            frame(b"H", b'{"protocol":1,"limits":{"max_json_bytes":4095}}'),
+            "announces max_json_bytes 4095",
+        ),
         (b"", "does not greet"),
     ],
 )
@@ -112,16 +120,40 @@ async def test_server_that_closes_before_its_greeting() -> None:
         (META + frame(b"D", b"hello") + end_frame(5, DIGEST, HELLO) + SENT, DigestMismatch),
         (META + frame(b"D", b"hello") + end_frame(5, DIGEST) + SENT, RemoteProtocolError),
         (META + frame(b"D", b"hello") + end_frame(6, DIGEST, META) + SENT, RemoteProtocolError),
-        (META + frame(b"D", b"hello") + end_frame(5, DIGEST, META) + frame(b"R", b"{}"), RemoteProtocolError),
-        (META + frame(b"D", b"hello") + end_frame(5, DIGEST, META) + frame(b"R", b'{"bytes":99}'), RemoteProtocolError),
-        (META + frame(b"D", b"hello") + end_frame(5, DIGEST, META).replace(b'"head"', b'"hfad"') + SENT, RemoteProtocolError),
+        (
+            META + frame(b"D", b"hello") + end_frame(5, DIGEST, META) + frame(b"R", b"{}"),
+            RemoteProtocolError,
+        ),
+        (
+            META
+            + frame(b"D", b"hello")
+            + end_frame(5, DIGEST, META)
+            + frame(b"R", b'{"bytes":99}'),
+            RemoteProtocolError,
+        ),
+        (
+            META
+            + frame(b"D", b"hello")
+            + end_frame(5, DIGEST, META).replace(b'"head"', b'"hfad"')
+            + SENT,
+            RemoteProtocolError,
+        ),
         (META + frame(b"D", b"hel") + end_frame(3, digest_of(b"hel"), META) + SENT, Truncated),
-        (META + frame(b"D", b"hello!") + end_frame(6, digest_of(b"hello!"), META) + SENT, Truncated),
+        (
+            META + frame(b"D", b"hello!") + end_frame(6, digest_of(b"hello!"), META) + SENT,
+            Truncated,
+        ),
         (META + frame(b"D", b"hel"), TimedOut),
         (META, TimedOut),
         (META + b"D\x00\x00\x00\x05he", TimedOut),
         (frame(b"D", b"hello"), RemoteProtocolError),
-        (META.replace(b'"x"', b'"y"') + frame(b"D", b"hello") + end_frame(5, DIGEST, META) + SENT, RemoteProtocolError),
+        (
+            META.replace(b'"x"', b'"y"')
+            + frame(b"D", b"hello")
+            + end_frame(5, DIGEST, META)
+            + SENT,
+            RemoteProtocolError,
+        ),
         (frame(b"M", b'{"name":"x","size":5,"offset":3,"length":2}'), RemoteProtocolError),
         (frame(b"M", b'{"name":"x","size":5,"offset":0,"length":6}'), RemoteProtocolError),
         (frame(b"M", b'{"name":"x","size":-5}'), RemoteProtocolError),
@@ -136,7 +168,9 @@ async def test_get_from_a_server_that_lies_writes_nothing(
     tmp_path: Path, said: bytes, error: type[FtransferError], direct: bool
 ) -> None:
     limits = Limits(stall_s=0.3, close_s=0.1) if error is TimedOut else PATIENT
-    met = await meet(HELLO + said, lambda client: client.get("x", tmp_path), direct=direct, limits=limits)
+    met = await meet(
+        HELLO + said, lambda client: client.get("x", tmp_path), direct=direct, limits=limits
+    )
     assert isinstance(met, error)
     assert not (tmp_path / "x").exists()
 
@@ -145,7 +179,12 @@ async def test_get_from_a_server_that_lies_writes_nothing(
 async def test_server_that_goes_away_at_any_byte_of_a_get(tmp_path: Path, direct: bool) -> None:
     answer = META + frame(b"D", b"hello") + end_frame(5, DIGEST, META)
     for length in range(len(answer)):
-        met = await meet(HELLO + answer[:length], lambda client: client.get("x", tmp_path), then_close=True, direct=direct)
+        met = await meet(
+            HELLO + answer[:length],
+            lambda client: client.get("x", tmp_path),
+            then_close=True,
+            direct=direct,
+        )
         assert isinstance(met, Closed)
         assert not (tmp_path / "x").exists()
 
@@ -170,11 +209,17 @@ async def test_listing_of_a_server_that_lies(entry: object, error: type[Ftransfe
     assert isinstance(await meet(said, lambda client: client.dir("in")), error)
 
 
-@pytest.mark.parametrize(("name", "size", "digest"), [("x", 5, digest_of(b"other")), ("x", 6, DIGEST), ("y", 5, DIGEST)])
-async def test_put_acknowledged_for_another_file_is_not_believed(tmp_path: Path, name: str, size: int, digest: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "size", "digest"), [("x", 5, digest_of(b"other")), ("x", 6, DIGEST), ("y", 5, DIGEST)]
+)
+async def test_put_acknowledged_for_another_file_is_not_believed(
+    tmp_path: Path, name: str, size: int, digest: str
+) -> None:
     (tmp_path / "x").write_bytes(b"hello")
     receipt = {"name": name, "size": size, "digest": digest, "mtime_ns": 1, "durable": True}
-    met = await meet(HELLO + frame(b"R", json.dumps(receipt).encode()), lambda client: client.put(tmp_path / "x"))
+    met = await meet(
+        HELLO + frame(b"R", json.dumps(receipt).encode()), lambda client: client.put(tmp_path / "x")
+    )
     assert isinstance(met, RemoteProtocolError)
 
 
@@ -182,7 +227,9 @@ async def test_cancelled_get_leaves_nothing_behind(tmp_path: Path) -> None:
     async with fake_server(HELLO + META + frame(b"D", b"hel")) as address:
         async with connect(*address) as client:
             moving = asyncio.Event()
-            task = asyncio.create_task(client.get("x", tmp_path, progress=lambda p: moving.set() if p.done else None))
+            task = asyncio.create_task(
+                client.get("x", tmp_path, progress=lambda p: moving.set() if p.done else None)
+            )
             await moving.wait()
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -197,7 +244,9 @@ PATIENT = Limits(connect_s=5, stall_s=0.3, quiet_s=0.5, work_s=0.5, close_s=0.1)
 
 @contextlib.asynccontextmanager
 async def endless_server(first: bytes, again: bytes) -> AsyncIterator[tuple[str, int]]:
-    """A server that answers with `first`, and then says `again` for ever, as often as the client takes it."""
+    """A server that answers with `first`, and then says `again` for ever, as often as the client
+    takes it.
+    """
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):

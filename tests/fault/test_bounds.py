@@ -1,6 +1,8 @@
-"""The table of bounds in docs/security.md: what each verb costs at its worst, counted while several sessions ask for it at once.
+"""The table of bounds in docs/security.md: what each verb costs at its worst, counted while several
+sessions ask for it at once.
 
-No wall clock: the longest turn on the event loop in CPU time, threads at work in each pool, bytes of content held, bytes on disk.
+No wall clock: the longest turn on the event loop in CPU time, threads at work in each pool, bytes
+of content held, bytes on disk.
 """
 
 from __future__ import annotations
@@ -55,7 +57,8 @@ def share(tmp_path: Path) -> Iterator[Path]:
     made.mkdir()
     (made / "small").write_bytes(bytes(100_000))
     yield made
-    subprocess.run(["rm", "-rf", made], check=True)  # pytest cannot remove a tree that is too deep to recurse
+    # Pytest cannot remove a tree that is too deep to recurse
+    subprocess.run(["rm", "-rf", made], check=True)
 
 
 @pytest.mark.parametrize("name", ATTACKS)
@@ -67,7 +70,11 @@ async def test_bound(tmp_path: Path, share: Path, name: str) -> None:
     async with metered(tmp_path, **options) as (service, meter), service.peer() as honest:
         meter.reset()
         async with under(attack, service.peer, attack.sessions, 1) as times, asyncio.timeout(50):
-            while times() < attack.least or meter.turns < 200 or not attack.reached(service.server.memory):
+            while (
+                times() < attack.least
+                or meter.turns < 200
+                or not attack.reached(service.server.memory)
+            ):
                 await honest_work(honest)
             assert meter.longest_s < LONGEST_S, f"{meter.longest_s:.3f} s in {meter.longest}"
             assert meter.most_threads["ftransfer-io"] <= IO_THREADS
@@ -75,11 +82,16 @@ async def test_bound(tmp_path: Path, share: Path, name: str) -> None:
             assert meter.most_threads["ftransfer-login"] <= LOGINS
             memory = service.server.memory
             rooms = KEPT_ROOMS * DEFAULT_LIMITS.max_chunk_bytes
-            assert memory.packs.most + memory.names.most + memory.blocks.most + rooms <= DEFAULT_LIMITS.max_content_bytes
+            assert (
+                memory.packs.most + memory.names.most + memory.blocks.most + rooms
+                <= DEFAULT_LIMITS.max_content_bytes
+            )
             if name == "announced sizes":
                 assert free_before - _free_bytes(tmp_path) < 1 << 30
         if name == "many files, with a quota of files":
-            assert sum(len(files) + len(folders) for _, folders, files in os.walk(service.root)) <= 510
+            assert (
+                sum(len(files) + len(folders) for _, folders, files in os.walk(service.root)) <= 510
+            )
 
 
 def _free_bytes(folder: Path) -> int:

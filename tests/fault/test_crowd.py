@@ -1,7 +1,8 @@
 """A crowd of connections that mean no good, and one honest client among them.
 
-The short form shows that the honest client is served, that all others are gone after the time that the server has announced, and
-that their memory comes back. The long form (`make soak`) has a thousand of each kind and measures what the honest client notices.
+The short form shows that the honest client is served, that all others are gone after the time that
+the server has announced, and that their memory comes back. The long form (`make soak`) has a
+thousand of each kind and measures what the honest client notices.
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ class Target:
 
 
 @contextlib.asynccontextmanager
-async def target(folder: Path, limits: dict[str, float], *, encrypted: bool) -> AsyncIterator[Target]:
+async def target(
+    folder: Path, limits: dict[str, float], *, encrypted: bool
+) -> AsyncIterator[Target]:
     share, local = folder / "share", folder / "local"
     share.mkdir()
     local.mkdir()
@@ -64,7 +67,14 @@ async def target(folder: Path, limits: dict[str, float], *, encrypted: bool) -> 
         certificate = str(folder / "own.pem")
         Path(certificate).write_text(make_identity())
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.support.crowd_server", str(share), certificate, json.dumps(limits)),
+        *(
+            sys.executable,
+            "-m",
+            "tests.support.crowd_server",
+            str(share),
+            certificate,
+            json.dumps(limits),
+        ),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         cwd=PROJECT,
@@ -81,7 +91,8 @@ async def target(folder: Path, limits: dict[str, float], *, encrypted: bool) -> 
 
 @contextlib.asynccontextmanager
 async def crowd(port: int, count: int) -> AsyncIterator[asyncio.StreamReader]:
-    """Let a crowd come, in a process of its own, so that it costs the honest client nothing but the server's time.
+    """Let a crowd come, in a process of its own, so that it costs the honest client nothing but the
+    server's time.
 
     Gives what the crowd says: a line with the seconds, once all of it is gone.
     """
@@ -106,11 +117,16 @@ async def crowd(port: int, count: int) -> AsyncIterator[asyncio.StreamReader]:
 def many_descriptors() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard == resource.RLIM_INFINITY or soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(65_536, hard) if hard != resource.RLIM_INFINITY else 65_536, hard))
+        resource.setrlimit(
+            resource.RLIMIT_NOFILE,
+            (min(65_536, hard) if hard != resource.RLIM_INFINITY else 65_536, hard),
+        )
 
 
 @pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "tls"])
-async def test_small_crowd_is_sent_away_and_the_honest_client_served(tmp_path: Path, encrypted: bool) -> None:
+async def test_small_crowd_is_sent_away_and_the_honest_client_served(
+    tmp_path: Path, encrypted: bool
+) -> None:
     times = {"idle_s": 2.0, "line_s": 2.0, "handshake_s": 2.0, "login_s": 2.0}
     limits = {**times, "max_sessions": 100, "max_unproven": 40}
     async with target(tmp_path, limits, encrypted=encrypted) as server:
@@ -126,7 +142,9 @@ async def test_small_crowd_is_sent_away_and_the_honest_client_served(tmp_path: P
 @pytest.mark.long
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "tls"])
-async def test_a_thousand_of_each_kind(tmp_path: Path, encrypted: bool, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_thousand_of_each_kind(
+    tmp_path: Path, encrypted: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
     times = {"idle_s": 20.0, "line_s": 20.0, "handshake_s": 10.0, "login_s": 20.0}
     async with target(tmp_path, times, encrypted=encrypted) as server:
         await asyncio.to_thread((server.share / "a").write_bytes, bytes(100 << 20))
@@ -143,8 +161,9 @@ async def test_a_thousand_of_each_kind(tmp_path: Path, encrypted: bool, capsys: 
         after = server.memory()
     with capsys.disabled():
         print(  # noqa: T201  # the figures are what the long form is for
-            f"\n{'tls' if encrypted else 'plain'}: get of 100 MiB alone {alone:.3f} s, amid 3000 others {amid:.3f} s "
-            f"({amid / alone:.2f}); all gone after {gone_s:.1f} s; RSS {before} -> {at_most} -> {after} KiB ({after / before:.2f})"
+            f"\n{'tls' if encrypted else 'plain'}: get of 100 MiB alone {alone:.3f} s, amid 3000"
+            f" others {amid:.3f} s ({amid / alone:.2f}); all gone after {gone_s:.1f} s; RSS"
+            f" {before} -> {at_most} -> {after} KiB ({after / before:.2f})"
         )
     assert amid <= 1.5 * alone
     assert after <= 1.15 * before

@@ -1,4 +1,6 @@
-"""Trouble on a disk, end to end: a clear error for that command, at both ends, and nothing lost that was there."""
+"""Trouble on a disk, end to end: a clear error for that command, at both ends, and nothing lost
+that was there.
+"""
 
 from __future__ import annotations
 
@@ -49,13 +51,17 @@ class FailingKernel(Kernel):
         self._fail("sync_file")
         super().sync_file(descriptor)
 
-    def open_beneath(self, folder: int, path: bytes, flags: int, *, stays_on_mount: bool = False) -> int:
+    def open_beneath(
+        self, folder: int, path: bytes, flags: int, *, stays_on_mount: bool = False
+    ) -> int:
         self._fail("open_beneath")
         return super().open_beneath(folder, path, flags, stays_on_mount=stays_on_mount)
 
 
 @contextlib.asynccontextmanager
-async def serving(root: Path, local: Path, kernel: Kernel | None = None, *, direct: bool = True) -> AsyncIterator[Service]:
+async def serving(
+    root: Path, local: Path, kernel: Kernel | None = None, *, direct: bool = True
+) -> AsyncIterator[Service]:
     store = await LocalStore.open(root, kernel=kernel)
     server = await Server.start(Share(store), port=0, direct=direct)
     try:
@@ -71,11 +77,15 @@ def kernel() -> FailingKernel:
 
 
 @pytest.fixture(params=[True, False], ids=["direct", "streams"])
-async def service(request: pytest.FixtureRequest, tmp_path: Path, kernel: FailingKernel) -> AsyncIterator[Service]:
+async def service(
+    request: pytest.FixtureRequest, tmp_path: Path, kernel: FailingKernel
+) -> AsyncIterator[Service]:
     for name in ("share", "local"):
         (tmp_path / name).mkdir()
     (tmp_path / "local" / "a").write_bytes(CONTENT)
-    async with serving(tmp_path / "share", tmp_path / "local", kernel, direct=request.param) as service:
+    async with serving(
+        tmp_path / "share", tmp_path / "local", kernel, direct=request.param
+    ) as service:
         yield service
 
 
@@ -93,7 +103,12 @@ async def service(request: pytest.FixtureRequest, tmp_path: Path, kernel: Failin
     ],
 )
 async def test_failing_call_fails_that_put_only(
-    service: Service, kernel: FailingKernel, call: str, number: int, kind: type[FtransferError], says: str
+    service: Service,
+    kernel: FailingKernel,
+    call: str,
+    number: int,
+    kind: type[FtransferError],
+    says: str,
 ) -> None:
     (service.root / "x").write_bytes(b"old")
     async with service.client() as client:
@@ -109,7 +124,9 @@ async def test_failing_call_fails_that_put_only(
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO])
-async def test_failing_call_fails_that_get_only(service: Service, kernel: FailingKernel, number: int) -> None:
+async def test_failing_call_fails_that_get_only(
+    service: Service, kernel: FailingKernel, number: int
+) -> None:
     (service.root / "x").write_bytes(CONTENT)
     async with service.client() as client:
         session = client.hello.session
@@ -124,8 +141,13 @@ async def test_failing_call_fails_that_get_only(service: Service, kernel: Failin
     assert (service.local / "x").read_bytes() == CONTENT
 
 
-async def test_part_that_is_there_stays_when_the_disk_is_full(service: Service, kernel: FailingKernel) -> None:
-    async with Proxy(service.address, [Faults(up=Fault(cut_at=2 << 20))]) as proxy, service.client_at(proxy.address) as client:
+async def test_part_that_is_there_stays_when_the_disk_is_full(
+    service: Service, kernel: FailingKernel
+) -> None:
+    async with (
+        Proxy(service.address, [Faults(up=Fault(cut_at=2 << 20))]) as proxy,
+        service.client_at(proxy.address) as client,
+    ):
         with pytest.raises(FtransferError):
             await client.put(service.local / "a")
         await service.all_gone()
@@ -166,7 +188,9 @@ async def test_full_disk_at_the_server(small_disk: Path, tmp_path: Path) -> None
         with pytest.raises(DiskFull, match="^stream: "):  # not announced: when it is full
             await client.put_from(io.BytesIO(bytes(20 << 20)), "stream")
         assert [entry.name for entry in await client.dir()] == []
-        assert (await client.put(local / "fits")).size == SIZE  # nothing of the others takes up room
+        assert (
+            await client.put(local / "fits")
+        ).size == SIZE  # nothing of the others takes up room
         assert client.hello.session == session
 
 

@@ -1,4 +1,6 @@
-"""A disk that fails while a file is sent: an error of that command, a session that goes on, no made-up byte in what is kept."""
+"""A disk that fails while a file is sent: an error of that command, a session that goes on, no
+made-up byte in what is kept.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +32,12 @@ def sabotage() -> Iterator[Sabotage]:
 
 
 @pytest.fixture(params=[True, False], ids=["direct", "streams"])
-async def service(request: pytest.FixtureRequest, tmp_path: Path, sabotage: Sabotage) -> AsyncIterator[Service]:
-    async with serve(tmp_path, direct=request.param, limits=Limits(max_chunk_bytes=CHUNK_BYTES)) as service:
+async def service(
+    request: pytest.FixtureRequest, tmp_path: Path, sabotage: Sabotage
+) -> AsyncIterator[Service]:
+    async with serve(
+        tmp_path, direct=request.param, limits=Limits(max_chunk_bytes=CHUNK_BYTES)
+    ) as service:
         yield service
 
 
@@ -40,7 +46,10 @@ async def test_get_from_a_disk_that_fails(service: Service, sabotage: Sabotage, 
     (service.root / "f").write_bytes(DATA)
     async with service.client() as client:
         session = client.hello.session
-        with sabotage.failing(fatal, errno.EIO, only=READS, lasts=True), pytest.raises(StoreFailed, match="disk reports an error"):
+        with (
+            sabotage.failing(fatal, errno.EIO, only=READS, lasts=True),
+            pytest.raises(StoreFailed, match="disk reports an error"),
+        ):
             await client.get("f", service.local / "f")
         assert not (service.local / "f").exists()
         receipt = await client.get("f", service.local / "f")
@@ -63,12 +72,16 @@ async def test_put_from_a_disk_that_fails(service: Service, sabotage: Sabotage, 
     assert (service.root / "f").read_bytes() == DATA
 
 
-async def test_file_system_without_sendfile(tmp_path: Path, sabotage: Sabotage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_file_system_without_sendfile(
+    tmp_path: Path, sabotage: Sabotage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with serve(tmp_path) as service, service.client() as client:
         (service.local / "f").write_bytes(DATA)
         os.utime(service.local / "f", ns=(1, 1))
-        await client.put(service.local / "f")  # whose digest is known from then on: nobody has to look at the content
-        monkeypatch.setattr(PeerTransport, "is_local", False)  # to this machine it is copied in any case
+        # Whose digest is known from then on: nobody has to look at the content
+        await client.put(service.local / "f")
+        # To this machine it is copied in any case
+        monkeypatch.setattr(PeerTransport, "is_local", False)
         with sabotage.failing(1, errno.EINVAL, only={"sendfile"}, lasts=True):
             await client.get("f", service.local / "g")
         assert (service.local / "g").read_bytes() == DATA
@@ -91,4 +104,6 @@ async def test_folder_that_cannot_be_listed_removes_nothing_on_the_other_side(
                         await client.get_tree("tree", service.local / "tree", options=options)
                     else:
                         await client.put_tree(service.local / "tree", "tree", options=options)
-                assert (service.root / "tree/sub/f").exists() and (service.local / "tree/sub/f").exists(), calls
+                assert (service.root / "tree/sub/f").exists() and (
+                    service.local / "tree/sub/f"
+                ).exists(), calls

@@ -1,4 +1,6 @@
-"""A listing that is open when its session ends is closed with it, not when the interpreter comes round to it."""
+"""A listing that is open when its session ends is closed with it, not when the interpreter comes
+round to it.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ class Endless(MemoryStore):
                 yield [f"{entry.name}\0" for entry in batch]
 
 
-@pytest.mark.parametrize("line", [b"dir\n", b'dir "" {"recursive":true}\n', b'dir "" {"recursive":true,"spans":true}\n'])
+@pytest.mark.parametrize(
+    "line", [b"dir\n", b'dir "" {"recursive":true}\n', b'dir "" {"recursive":true,"spans":true}\n']
+)
 @pytest.mark.parametrize("end", ["peer", "server"])
 async def test_open_listing_ends_with_its_session(line: bytes, end: str) -> None:
     store = Endless()

@@ -1,4 +1,6 @@
-"""The matrix of faults in its short form, part by part; `make faults` runs the long one. And the matrix itself: does it notice?"""
+"""The matrix of faults in its short form, part by part; `make faults` runs the long one. And the
+matrix itself: does it notice?
+"""
 
 from __future__ import annotations
 
@@ -18,13 +20,34 @@ from tests.fault.matrix.table import Row, Skipped, Tally, merged, render
 from tests.fault.matrix.wire import parse_client, parse_server
 from tests.support.service import frame
 
-_PARTS = ("kills: server", "kills: client", "cuts", "stalls", "slow", "flips", "calls", "commands", "sessions")
+_PARTS = (
+    "kills: server",
+    "kills: client",
+    "cuts",
+    "stalls",
+    "slow",
+    "flips",
+    "calls",
+    "commands",
+    "sessions",
+)
 _ROOT = Path(__file__).parents[2]
 
 
 def run_part(part: str) -> str:
-    """Run one part from a seed of its own; give its table. What it says of what is wrong is in the failure."""
-    command = [sys.executable, "-m", "tests.fault.matrix", "--short", "--workers", "2", "--only", part]
+    """Run one part from a seed of its own; give its table. What it says of what is wrong is in the
+    failure.
+    """
+    command = [
+        sys.executable,
+        "-m",
+        "tests.fault.matrix",
+        "--short",
+        "--workers",
+        "2",
+        "--only",
+        part,
+    ]
     environment = {**os.environ, "PYTHONPATH": str(_ROOT)}
     done = subprocess.run(command, cwd=_ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -65,7 +88,11 @@ def test_old_and_new_content_are_right_until_the_new_is_acknowledged(tmp_path: P
     assert made.faults([("a", digest_of(b"new"))]).lost == ["a was acknowledged"]
     assert made.unfinished() == ["a is not right in the end"]
     (tmp_path / "a").write_bytes(b"new")
-    assert (made.faults([("a", digest_of(b"new"))]).lost, made.faults().wrong, made.unfinished()) == ([], [], [])
+    assert (
+        made.faults([("a", digest_of(b"new"))]).lost,
+        made.faults().wrong,
+        made.unfinished(),
+    ) == ([], [], [])
 
 
 @pytest.mark.parametrize("data", [b"ne", b"newold", b""])
@@ -89,7 +116,9 @@ def test_name_that_goes_while_it_is_looked_at_is_not_there(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("content", [b"new", b"made up"])
-def test_any_content_under_a_name_that_nobody_meant_is_wrong(tmp_path: Path, content: bytes) -> None:
+def test_any_content_under_a_name_that_nobody_meant_is_wrong(
+    tmp_path: Path, content: bytes
+) -> None:
     made = ledger(tmp_path)
     (tmp_path / "c").write_bytes(content)
     assert len(made.faults().wrong) == 1
@@ -105,7 +134,11 @@ def test_what_is_left_in_a_hidden_place_is_seen(tmp_path: Path) -> None:
 
 
 def test_rows_of_one_case_are_added_up_and_rendered() -> None:
-    rows: list[Row] = [Tally("a", 2, 1, 2), Skipped("b", "no disk"), Tally("a", 3, 1, 2, complaints=["a: odd"])]
+    rows: list[Row] = [
+        Tally("a", 2, 1, 2),
+        Skipped("b", "no disk"),
+        Tally("a", 3, 1, 2, complaints=["a: odd"]),
+    ]
     (first, second) = merged(rows)
     assert isinstance(first, Tally) and not first.is_good
     assert (first.attempts, first.completed, first.complaints) == (5, 4, ["a: odd"])

@@ -98,7 +98,9 @@ async def test_reset_is_a_reset(listener: Listener) -> None:
 
 
 async def test_faults_are_of_one_connection_each(listener: Listener) -> None:
-    async with Proxy(listener.address, [Faults(down=Fault(cut_at=1)), Faults(down=Fault(cut_at=2))]) as proxy:
+    async with Proxy(
+        listener.address, [Faults(down=Fault(cut_at=1)), Faults(down=Fault(cut_at=2))]
+    ) as proxy:
         assert [await exchange(proxy) for _ in range(3)] == [SAID[:1], SAID[:2], SAID]
 
 

@@ -1,4 +1,6 @@
-"""A transfer that is cut goes on by itself where it stood, over a proxy that cuts to the byte; and never splices two versions."""
+"""A transfer that is cut goes on by itself where it stood, over a proxy that cuts to the byte; and
+never splices two versions.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,14 @@ import pytest
 
 from ftransfer.client.retry import NO_RETRY, RetryRules
 from ftransfer.digest import digest_of
-from ftransfer.errors import Closed, DigestMismatch, FtransferError, SourceChanged, Superseded, TimedOut
+from ftransfer.errors import (
+    Closed,
+    DigestMismatch,
+    FtransferError,
+    SourceChanged,
+    Superseded,
+    TimedOut,
+)
 from ftransfer.limits import Limits
 from ftransfer.names import SafeName
 from ftransfer.storage.base import UploadSpec
@@ -73,9 +82,13 @@ CUTS: Sequence[Sequence[int]] = [
 @pytest.mark.parametrize("cuts", CUTS, ids=str)
 async def test_get_goes_on_where_it_was_cut(service: Service, cuts: Sequence[int]) -> None:
     (service.root / "a").write_bytes(CONTENT)
-    # The greeting of the first connection is let through: what cannot be reached at the start is not tried again.
+    # The greeting of the first connection is let through: what cannot be reached at the start is
+    # not tried again.
     script = cut_down(max(cuts[0], await greeting_bytes(service) + 1), *cuts[1:])
-    async with Proxy(service.address, script) as proxy, service.client_at(proxy.address, retry=SOON) as client:
+    async with (
+        Proxy(service.address, script) as proxy,
+        service.client_at(proxy.address, retry=SOON) as client,
+    ):
         receipt = await client.get("a", service.local)
         passed = [passage.down.passed for passage in proxy.passages]
     assert (service.local / "a").read_bytes() == CONTENT
@@ -89,13 +102,17 @@ async def test_get_goes_on_where_it_was_cut(service: Service, cuts: Sequence[int
 async def test_put_goes_on_where_it_was_cut(service: Service, cuts: Sequence[int]) -> None:
     (service.local / "a").write_bytes(CONTENT)
     script = cut_up(max(cuts[0], 1), *cuts[1:])
-    async with Proxy(service.address, script) as proxy, service.client_at(proxy.address, retry=SOON) as client:
+    async with (
+        Proxy(service.address, script) as proxy,
+        service.client_at(proxy.address, retry=SOON) as client,
+    ):
         receipt = await client.put(service.local / "a")
         last = proxy.passages[-1]
     assert (service.root / "a").read_bytes() == CONTENT
     assert receipt.digest == digest_of(CONTENT) and not receipt.restarted
     assert len(proxy.passages) == len(cuts) + 1
-    # What a session had not read yet when the next one took over is sent again: only the server knows how much that is.
+    # What a session had not read yet when the next one took over is sent again: only the server
+    # knows how much that is.
     assert last.up.passed < SIZE - receipt.kept + OVERHEAD
     await service.all_gone()
     assert left_behind(service.root) == ["a"]
@@ -168,7 +185,9 @@ async def test_get_of_a_file_that_changed_meanwhile_starts_afresh(service: Servi
     path.write_bytes(CONTENT)
     async with Proxy(service.address, cut_down(3 << 20)) as proxy:
         async with service.client_at(proxy.address, retry=SOON) as client:
-            receipt = await client.get("a", service.local, progress=once_lost(lambda: path.write_bytes(OTHER)))
+            receipt = await client.get(
+                "a", service.local, progress=once_lost(lambda: path.write_bytes(OTHER))
+            )
     assert (service.local / "a").read_bytes() == OTHER
     assert receipt.restarted and receipt.kept == 0
     assert left_behind(service.local) == ["a"]
@@ -188,7 +207,10 @@ async def test_stream_of_a_file_that_changed_meanwhile_is_an_error(service: Serv
 async def test_put_of_a_file_that_changed_meanwhile_starts_afresh(service: Service) -> None:
     path = service.local / "a"
     path.write_bytes(CONTENT)
-    async with Proxy(service.address, cut_up(3 << 20)) as proxy, service.client_at(proxy.address) as client:
+    async with (
+        Proxy(service.address, cut_up(3 << 20)) as proxy,
+        service.client_at(proxy.address) as client,
+    ):
         with pytest.raises(FtransferError):
             await client.put(path)
         await service.all_gone()
@@ -203,7 +225,10 @@ async def test_put_of_a_file_that_changed_meanwhile_starts_afresh(service: Servi
 async def test_part_of_another_file_of_that_name_is_not_gone_on_with(service: Service) -> None:
     for name, content in (("one", CONTENT), ("two", OTHER)):
         (service.local / name).write_bytes(content)
-    async with Proxy(service.address, cut_up(3 << 20)) as proxy, service.client_at(proxy.address) as client:
+    async with (
+        Proxy(service.address, cut_up(3 << 20)) as proxy,
+        service.client_at(proxy.address) as client,
+    ):
         with pytest.raises(FtransferError):
             await client.put(service.local / "one", "x")
         await service.all_gone()
@@ -243,7 +268,9 @@ async def parts(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("command", ["get", "get -r", "get *"])
-async def test_old_parts_go_when_a_get_into_their_folder_ends_but_none_that_is_in_use(service: Service, command: str) -> None:
+async def test_old_parts_go_when_a_get_into_their_folder_ends_but_none_that_is_in_use(
+    service: Service, command: str
+) -> None:
     (service.root / "new").write_bytes(b"new")
     async with part(service.local, "upload", owner=""), part(service.local, "old"):
         pass
@@ -263,7 +290,10 @@ async def test_old_parts_go_when_a_get_into_their_folder_ends_but_none_that_is_i
 
 async def test_part_that_is_gone_on_with_may_be_old(service: Service) -> None:
     (service.root / "a").write_bytes(CONTENT)
-    async with Proxy(service.address, cut_down(4 << 20)) as proxy, service.client_at(proxy.address) as client:
+    async with (
+        Proxy(service.address, cut_down(4 << 20)) as proxy,
+        service.client_at(proxy.address) as client,
+    ):
         with pytest.raises(Closed):
             await client.get("a", service.local)
         make_old(service.local)
@@ -283,9 +313,14 @@ def spoiled_up() -> list[Faults]:
 
 
 @pytest.mark.parametrize("streams", [1, 3])
-async def test_get_with_a_part_that_does_not_match_starts_afresh(service: Service, streams: int) -> None:
+async def test_get_with_a_part_that_does_not_match_starts_afresh(
+    service: Service, streams: int
+) -> None:
     (service.root / "a").write_bytes(CONTENT)
-    async with Proxy(service.address, spoiled_down()) as proxy, service.client_at(proxy.address) as client:
+    async with (
+        Proxy(service.address, spoiled_down()) as proxy,
+        service.client_at(proxy.address) as client,
+    ):
         with pytest.raises(Closed):
             await client.get("a", service.local, streams=1)
         receipt = await client.get("a", service.local, streams=streams)
@@ -296,7 +331,10 @@ async def test_get_with_a_part_that_does_not_match_starts_afresh(service: Servic
 
 async def test_get_that_was_cut_after_a_flip_starts_afresh_by_itself(service: Service) -> None:
     (service.root / "a").write_bytes(CONTENT)
-    async with Proxy(service.address, spoiled_down()) as proxy, service.client_at(proxy.address, retry=SOON) as client:
+    async with (
+        Proxy(service.address, spoiled_down()) as proxy,
+        service.client_at(proxy.address, retry=SOON) as client,
+    ):
         receipt = await client.get("a", service.local)
     assert (service.local / "a").read_bytes() == CONTENT
     assert receipt.restarted and receipt.kept == 0
@@ -304,7 +342,10 @@ async def test_get_that_was_cut_after_a_flip_starts_afresh_by_itself(service: Se
 
 async def test_put_with_a_part_that_does_not_match_starts_afresh(service: Service) -> None:
     (service.local / "a").write_bytes(CONTENT)
-    async with Proxy(service.address, spoiled_up()) as proxy, service.client_at(proxy.address) as client:
+    async with (
+        Proxy(service.address, spoiled_up()) as proxy,
+        service.client_at(proxy.address) as client,
+    ):
         with pytest.raises(FtransferError):
             await client.put(service.local / "a")
         await service.all_gone()
@@ -317,12 +358,19 @@ async def test_put_with_a_part_that_does_not_match_starts_afresh(service: Servic
 
 @pytest.mark.parametrize("verb", ["get", "put"])
 async def test_large_files_of_a_tree_start_afresh_too(service: Service, verb: str) -> None:
-    here, there = (service.local / "tree", service.root) if verb == "put" else (service.root, service.local / "tree")
+    here, there = (
+        (service.local / "tree", service.root)
+        if verb == "put"
+        else (service.root, service.local / "tree")
+    )
     here.mkdir(exist_ok=True)
     for name, content in (("a", CONTENT), ("b", OTHER)):
         (here / name).write_bytes(content)
     script = spoiled_down() if verb == "get" else spoiled_up()
-    async with Proxy(service.address, script) as proxy, service.client_at(proxy.address, retry=SOON) as client:
+    async with (
+        Proxy(service.address, script) as proxy,
+        service.client_at(proxy.address, retry=SOON) as client,
+    ):
         report = await (client.get_tree("", there) if verb == "get" else client.put_tree(here))
     assert (report.copied, report.failed) == (2, 0)
     assert {name: (there / name).read_bytes() for name in "ab"} == {"a": CONTENT, "b": OTHER}
@@ -331,11 +379,17 @@ async def test_large_files_of_a_tree_start_afresh_too(service: Service, verb: st
 
 
 @pytest.mark.parametrize("verb", ["get", "put"])
-async def test_transfer_from_the_start_that_does_not_match_is_an_error_and_leaves_nothing(service: Service, verb: str) -> None:
-    source, target = (service.root, service.local) if verb == "get" else (service.local, service.root)
+async def test_transfer_from_the_start_that_does_not_match_is_an_error_and_leaves_nothing(
+    service: Service, verb: str
+) -> None:
+    source, target = (
+        (service.root, service.local) if verb == "get" else (service.local, service.root)
+    )
     (source / "a").write_bytes(CONTENT)
     fault = Fault(flip_at=1 << 20)
-    async with Proxy(service.address, [Faults(down=fault) if verb == "get" else Faults(up=fault)]) as proxy:
+    async with Proxy(
+        service.address, [Faults(down=fault) if verb == "get" else Faults(up=fault)]
+    ) as proxy:
         async with service.client_at(proxy.address, retry=SOON) as client:
             with pytest.raises(DigestMismatch):
                 await (client.get("a", target) if verb == "get" else client.put(source / "a"))
@@ -366,7 +420,9 @@ async def test_part_of_a_file_that_was_cut_after_a_flip_starts_afresh(service: S
 # Who may write.
 
 
-async def test_newer_upload_takes_over_and_the_older_one_can_write_no_more(service: Service) -> None:
+async def test_newer_upload_takes_over_and_the_older_one_can_write_no_more(
+    service: Service,
+) -> None:
     path = service.local / "a"
     path.write_bytes(CONTENT)
     async with Proxy(service.address, [Faults(up=Fault(stall_at=3 << 20))]) as proxy:
@@ -389,17 +445,28 @@ async def test_newer_upload_takes_over_and_the_older_one_can_write_no_more(servi
 
 @pytest.mark.parametrize("way", ["up", "down"])
 @pytest.mark.parametrize("verb", ["get", "put"])
-async def test_stall_ends_at_its_deadline_and_the_transfer_goes_on(tmp_path: Path, verb: str, way: str) -> None:
+async def test_stall_ends_at_its_deadline_and_the_transfer_goes_on(
+    tmp_path: Path, verb: str, way: str
+) -> None:
     async with serve(tmp_path, limits=HASTY) as service:
         # Content in its middle; else the line of the get, or what answers to that of the put.
-        places = {"get up": 5, "get down": 2 << 20, "put up": 2 << 20, "put down": await greeting_bytes(service) + 5}
+        places = {
+            "get up": 5,
+            "get down": 2 << 20,
+            "put up": 2 << 20,
+            "put down": await greeting_bytes(service) + 5,
+        }
         fault = Fault(stall_at=places[f"{verb} {way}"])
         faults = Faults(up=fault) if way == "up" else Faults(down=fault)
         (service.local / "a").write_bytes(CONTENT)
         (service.root / "b").write_bytes(CONTENT)
         async with Proxy(service.address, [faults]) as proxy:
             async with service.client_at(proxy.address, retry=SOON, limits=HASTY) as client:
-                receipt = await (client.put(service.local / "a") if verb == "put" else client.get("b", service.local))
+                receipt = await (
+                    client.put(service.local / "a")
+                    if verb == "put"
+                    else client.get("b", service.local)
+                )
             assert receipt.digest == digest_of(CONTENT)
             assert len(proxy.passages) == 2
         await service.all_gone()
@@ -418,9 +485,14 @@ async def test_stall_without_retries_is_an_error_in_time(tmp_path: Path) -> None
 # No retries.
 
 
-async def test_without_retries_the_first_cut_ends_it_and_the_next_call_goes_on(service: Service) -> None:
+async def test_without_retries_the_first_cut_ends_it_and_the_next_call_goes_on(
+    service: Service,
+) -> None:
     (service.root / "a").write_bytes(CONTENT)
-    async with Proxy(service.address, cut_down(4 << 20)) as proxy, service.client_at(proxy.address, retry=NO_RETRY) as client:
+    async with (
+        Proxy(service.address, cut_down(4 << 20)) as proxy,
+        service.client_at(proxy.address, retry=NO_RETRY) as client,
+    ):
         with pytest.raises(Closed):
             await client.get("a", service.local)
         receipt = await client.get("a", service.local)
@@ -430,7 +502,9 @@ async def test_without_retries_the_first_cut_ends_it_and_the_next_call_goes_on(s
 
 
 @pytest.mark.parametrize("command", ["get -r", "put -r", "sync get", "sync put"])
-async def test_tree_without_retries_ends_with_code_3_and_else_goes_on_by_itself(tmp_path: Path, command: str) -> None:
+async def test_tree_without_retries_ends_with_code_3_and_else_goes_on_by_itself(
+    tmp_path: Path, command: str
+) -> None:
     async with serve(tmp_path) as service:
         here, there = service.local / "tree", service.root / "tree"
         script = [*cut_up(3 << 20, 1 << 20), Faults(), *cut_up(2 << 20)]
@@ -458,7 +532,9 @@ async def test_tree_without_retries_ends_with_code_3_and_else_goes_on_by_itself(
 
 
 @pytest.mark.parametrize("verb", ["get", "put"])
-async def test_command_without_retries_ends_with_code_3_and_the_next_one_goes_on(tmp_path: Path, verb: str) -> None:
+async def test_command_without_retries_ends_with_code_3_and_the_next_one_goes_on(
+    tmp_path: Path, verb: str
+) -> None:
     async with serve(tmp_path) as service:
         (service.root / "a").write_bytes(CONTENT)
         (service.local / "b").write_bytes(CONTENT)
@@ -475,4 +551,6 @@ async def test_command_without_retries_ends_with_code_3_and_the_next_one_goes_on
             second = await run()
             assert (second.code, second.err) == (0, "")
             assert " of it from an earlier attempt, verified" in second.text
-        assert (service.local / "a" if verb == "get" else service.root / "b").read_bytes() == CONTENT
+        assert (
+            service.local / "a" if verb == "get" else service.root / "b"
+        ).read_bytes() == CONTENT

@@ -29,7 +29,9 @@ async def service(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
 
 
 class SlowSource:
-    """A pipe that gives a little, three times, and each time only after half of the time that a peer is waited for."""
+    """A pipe that gives a little, three times, and each time only after half of the time that a
+    peer is waited for.
+    """
 
     def __init__(self) -> None:
         self.pieces = [b"a" * 100, b"b" * 100, b"c" * 100]
@@ -51,7 +53,9 @@ async def test_put_may_take_longer_than_a_peer_is_waited_for(service: Service) -
 
 
 @pytest.mark.parametrize("direct", [True, False])
-async def test_client_gives_signs_of_life_as_often_as_the_server_asks(tmp_path: Path, direct: bool) -> None:
+async def test_client_gives_signs_of_life_as_often_as_the_server_asks(
+    tmp_path: Path, direct: bool
+) -> None:
     limits = Limits(stall_s=2, heartbeat_s=0.2)
 
     class Paused:
@@ -62,7 +66,10 @@ async def test_client_gives_signs_of_life_as_often_as_the_server_asks(tmp_path: 
                 threading.Event().wait(limits.stall_s * 1.5)
             return self.pieces.pop(0)
 
-    async with serve(tmp_path, limits=limits, direct=direct) as service, service.client(limits=Limits()) as client:
+    async with (
+        serve(tmp_path, limits=limits, direct=direct) as service,
+        service.client(limits=Limits()) as client,
+    ):
         await client.put_from(Paused(), "a")  # type: ignore[arg-type]  # as much of a file as a pipe is
         assert (service.root / "a").read_bytes() == b"ab"
 
@@ -94,7 +101,9 @@ async def link_and_writer() -> AsyncIterator[tuple[Transport, asyncio.StreamWrit
         await writer.wait_closed()
 
 
-async def test_one_byte_is_progress_though_many_are_awaited(link_and_writer: tuple[Transport, asyncio.StreamWriter]) -> None:
+async def test_one_byte_is_progress_though_many_are_awaited(
+    link_and_writer: tuple[Transport, asyncio.StreamWriter],
+) -> None:
     link, writer = link_and_writer
     assert isinstance(link, SocketTransport)
     writer.write(b"x")

@@ -1,4 +1,6 @@
-"""A tree that was cut or killed is run again: the same command goes on in the same folder, and a name counts once."""
+"""A tree that was cut or killed is run again: the same command goes on in the same folder, and a
+name counts once.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,10 @@ async def service(tmp_path: Path) -> AsyncIterator[Service]:
 
 
 async def cut_get(service: Service, dest: Path, faults: Faults = CUT) -> None:
-    async with Proxy(service.address, [faults]) as proxy, service.client_at(proxy.address, retry=NO_RETRY) as client:
+    async with (
+        Proxy(service.address, [faults]) as proxy,
+        service.client_at(proxy.address, retry=NO_RETRY) as client,
+    ):
         with pytest.raises(ChannelError):
             await client.get_tree("x/tree", dest)
 
@@ -52,7 +57,9 @@ async def test_get_that_was_killed_goes_on_in_the_same_folder(service: Service, 
             await killed.end()
         again = await run_program(*words, folder=service.local)
     assert (again.code, again.err) == (0, "")
-    whole = service.local / ("new" if line.endswith("new") else "new/tree" if line.endswith("/") else "tree")
+    whole = service.local / (
+        "new" if line.endswith("new") else "new/tree" if line.endswith("/") else "tree"
+    )
     assert_same(service.root / "x" / "tree", whole)
     assert not (whole / ".ftransfer").exists()
 
@@ -91,7 +98,9 @@ async def test_only_what_is_left_of_a_get_is_done(service: Service) -> None:
     assert_same(service.root / "x" / "tree", new)
 
 
-async def test_folder_that_is_made_is_an_ordinary_one_to_every_other_command(service: Service) -> None:
+async def test_folder_that_is_made_is_an_ordinary_one_to_every_other_command(
+    service: Service,
+) -> None:
     new = service.local / "new"
     await cut_get(service, new)
     assert await destination_of("x/tree/", f"{new}") == str(new)
@@ -104,7 +113,9 @@ async def test_folder_that_is_made_is_an_ordinary_one_to_every_other_command(ser
     assert {path.name for path in new.iterdir()} - {".ftransfer"} == {"c"}
 
 
-async def test_folder_that_was_there_before_is_never_taken_for_one_that_is_made(service: Service) -> None:
+async def test_folder_that_was_there_before_is_never_taken_for_one_that_is_made(
+    service: Service,
+) -> None:
     new = service.local / "new"
     new.mkdir()
     await cut_get(service, new)
@@ -129,7 +140,9 @@ async def test_get_that_was_cut_before_anything_came_leaves_no_folder(service: S
 async def test_get_with_names_that_failed_is_not_complete(service: Service) -> None:
     new, big = service.local / "new", service.root / "x" / "tree" / "z"
     async with service.client() as client:
-        report = await client.get_tree("x/tree", new, on_item=lambda item: big.unlink(missing_ok=True))
+        report = await client.get_tree(
+            "x/tree", new, on_item=lambda item: big.unlink(missing_ok=True)
+        )
         assert report.failed == 1
         assert await destination_of("x/tree", new) == str(new)
         assert (await client.get_tree("x/tree", new)).failed == 0
@@ -174,7 +187,10 @@ async def test_name_that_fails_in_each_attempt_counts_once(service: Service, ver
         make_tree(there, {"a/in the way": b"x"})
         script = [Faults(up=Fault(cut_at=SIZE // 2))]
     items: list[TreeItem] = []
-    async with Proxy(service.address, script) as proxy, service.client_at(proxy.address, retry=SOON) as client:
+    async with (
+        Proxy(service.address, script) as proxy,
+        service.client_at(proxy.address, retry=SOON) as client,
+    ):
         if verb == "get":
             report = await client.get_tree("x/tree", there, on_item=items.append)
         else:
@@ -187,7 +203,9 @@ async def test_name_that_failed_first_and_was_copied_then_has_not_failed(service
     obstacle = service.local / "tree" / "a" / "in the way"
     make_tree(service.local / "tree", {"a/in the way": b"x"})
     async with Proxy(service.address, [STALL]) as proxy:
-        async with start_program("get", "-r", *proxy.address, "x/tree", folder=service.local) as running:
+        async with start_program(
+            "get", "-r", *proxy.address, "x/tree", folder=service.local
+        ) as running:
             await running.err_until("^ftransfer: a: ")
             await proxy.passages[0].down.stalled.wait()
             obstacle.unlink()

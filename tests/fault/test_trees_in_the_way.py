@@ -1,4 +1,6 @@
-"""What stands in the way of a tree is there until what replaces it is whole: whatever happens, each name has old or new."""
+"""What stands in the way of a tree is there until what replaces it is whole: whatever happens, each
+name has old or new.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,15 @@ THERE: Mapping[str, bytes | None] = {
     "changed": b"old",
     "gone/a": b"old",
 }
-NAMES = ["file to folder", "folder to file", "link to file", "link to folder", "file to link", "folder to link", "changed"]
+NAMES = [
+    "file to folder",
+    "folder to file",
+    "link to file",
+    "link to folder",
+    "file to link",
+    "folder to link",
+    "changed",
+]
 OPTIONS = TreeOptions(delete=True, links=True)
 
 
@@ -58,11 +68,20 @@ def make(source: Path, there: Path) -> None:
 def versions(root: Path) -> dict[str, object]:
     """Give what each name has, with all that is below it; times apart, which are set last."""
     seen = {
-        name: about[:2] if about[0] == "file" else about[:1] + about[3:] if about[0] == "dir" else about
+        name: about[:2]
+        if about[0] == "file"
+        else about[:1] + about[3:]
+        if about[0] == "dir"
+        else about
         for name, about in picture(root).items()
     }
     return {
-        name: {other: about for other, about in seen.items() if other == name or other.startswith(f"{name}/")} for name in NAMES
+        name: {
+            other: about
+            for other, about in seen.items()
+            if other == name or other.startswith(f"{name}/")
+        }
+        for name in NAMES
     }
 
 
@@ -164,9 +183,13 @@ async def test_cancelled_at_any_step_leaves_old_or_new(service: Service, directi
         trees.check_whole(await trees.copy(client))
 
 
-async def test_failing_system_calls_leave_old_or_new(service: Service, direction: str, sabotage: Sabotage) -> None:
+async def test_failing_system_calls_leave_old_or_new(
+    service: Service, direction: str, sabotage: Sabotage
+) -> None:
     trees = Trees(service, direction)
-    for failing in sabotage.each_call(errno.EIO, only={"rename", "renameat2", "unlink", "rmdir", "mkdir", "symlink"}):
+    for failing in sabotage.each_call(
+        errno.EIO, only={"rename", "renameat2", "unlink", "rmdir", "mkdir", "symlink"}
+    ):
         trees.reset()
         async with service.client() as client:
             with failing, contextlib.suppress(FtransferError):

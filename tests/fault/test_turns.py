@@ -1,4 +1,6 @@
-"""Nobody gets more than a turn of the event loop, however much of his input is there already; and every deadline holds."""
+"""Nobody gets more than a turn of the event loop, however much of his input is there already; and
+every deadline holds.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,8 @@ from tests.support.certificates import own_tls
 from tests.support.meter import Meter, metered
 from tests.support.service import RawPeer, Service, frame, raw_peer, serve
 
-# A turn is a millisecond; a single command, a collection of garbage or a cold cache may add to it. Without turns it would be
-# the whole flood, of at least this many bytes.
+# A turn is a millisecond; a single command, a collection of garbage or a cold cache may add to it.
+# Without turns it would be the whole flood, of at least this many bytes.
 LONGEST_S = 0.1
 FLOOD_BYTES = 400_000
 
@@ -37,7 +39,8 @@ _ENDS = {
     Body.PACKS: frame(b"F"),
 }
 _OPTIONS = {"upload": "x", "offset": 0, "length": 1, "to": "y", "secret": "s"}
-# A refusal on the loop, for each verb, is the fastest that it can be answered; `say` and `tell` are slowed, and `close` is the end.
+# A refusal on the loop, for each verb, is the fastest that it can be answered; `say` and `tell` are
+# slowed, and `close` is the end.
 _REFUSED = "../x"
 
 
@@ -65,7 +68,16 @@ FLOODS = _PIPELINED | {
     "names that are not there": (b"mget\n", frame(b"L", b'["a"]')),
     "packs": (b"mput\n", frame(b"P", b"x")),
 }
-_FEW = [FLOODS[name] for name in ("help", "empty lines", "heartbeats in a put", "heartbeats after a refusal", "names")]
+_FEW = [
+    FLOODS[name]
+    for name in (
+        "help",
+        "empty lines",
+        "heartbeats in a put",
+        "heartbeats after a refusal",
+        "names",
+    )
+]
 
 
 @contextlib.asynccontextmanager
@@ -106,7 +118,9 @@ async def _read(peer: RawPeer) -> None:
 
 @contextlib.contextmanager
 def fair_turns(meter: Meter) -> Iterator[None]:
-    """Fail if the server has a turn in the block that is too long. A collection of what earlier tests have left would be one."""
+    """Fail if the server has a turn in the block that is too long. A collection of what earlier
+    tests have left would be one.
+    """
     gc.collect()
     gc.freeze()
     meter.reset()
@@ -125,7 +139,9 @@ async def answered(peer: RawPeer, times: int) -> None:
 
 
 @pytest.mark.parametrize(("begin", "unit"), FLOODS.values(), ids=FLOODS)
-async def test_others_are_answered_while_one_peer_says_without_end(tmp_path: Path, begin: bytes, unit: bytes) -> None:
+async def test_others_are_answered_while_one_peer_says_without_end(
+    tmp_path: Path, begin: bytes, unit: bytes
+) -> None:
     async with metered(tmp_path) as (service, meter), service.peer() as honest:
         with fair_turns(meter):
             async with flooded(service, begin, unit):
@@ -133,7 +149,9 @@ async def test_others_are_answered_while_one_peer_says_without_end(tmp_path: Pat
 
 
 @pytest.mark.parametrize(("begin", "unit"), _FEW)
-async def test_others_are_answered_through_streams_as_well(tmp_path: Path, begin: bytes, unit: bytes) -> None:
+async def test_others_are_answered_through_streams_as_well(
+    tmp_path: Path, begin: bytes, unit: bytes
+) -> None:
     async with metered(tmp_path, direct=False) as (service, meter), service.peer() as honest:
         with fair_turns(meter):
             async with flooded(service, begin, unit):
@@ -142,7 +160,9 @@ async def test_others_are_answered_through_streams_as_well(tmp_path: Path, begin
 
 @pytest.mark.parametrize("direct", [True, False], ids=["sockets", "streams"])
 @pytest.mark.parametrize(("begin", "unit"), _FEW)
-async def test_others_are_answered_over_tls_as_well(tmp_path: Path, begin: bytes, unit: bytes, direct: bool) -> None:
+async def test_others_are_answered_over_tls_as_well(
+    tmp_path: Path, begin: bytes, unit: bytes, direct: bool
+) -> None:
     async with metered(tmp_path, direct=direct, tls=own_tls(tmp_path)) as (service, meter):
         async with tls_peer(service) as honest, tls_peer(service) as peer:
             with fair_turns(meter):
@@ -164,7 +184,9 @@ async def tls_peer(service: Service) -> AsyncIterator[RawPeer]:
 
 @pytest.mark.parametrize("direct", [True, False], ids=["sockets", "streams"])
 @pytest.mark.parametrize(("begin", "unit"), _FEW)
-async def test_server_stops_while_a_peer_says_without_end(tmp_path: Path, begin: bytes, unit: bytes, direct: bool) -> None:
+async def test_server_stops_while_a_peer_says_without_end(
+    tmp_path: Path, begin: bytes, unit: bytes, direct: bool
+) -> None:
     async with serve(tmp_path, direct=direct) as service:
         async with flooded(service, begin, unit):
             async with asyncio.timeout(30):
@@ -177,7 +199,9 @@ async def test_store_that_never_suspends_holds_up_nobody() -> None:
     try:
         async with raw_peer(*server.addresses[0]) as honest, raw_peer(*server.addresses[0]) as peer:
             assert (await honest.frame())[0] == b"H"
-            await peer.send(b"".join(b"mkdir d%d\n" % number for number in range(3000)) + b"dir\n" * 3000)
+            await peer.send(
+                b"".join(b"mkdir d%d\n" % number for number in range(3000)) + b"dir\n" * 3000
+            )
             count = 0
 
             async def read() -> None:
@@ -217,7 +241,13 @@ async def last_error(peer: RawPeer) -> str:
         (b"put ../x\n", frame(b"D"), Limits(stall_s=0.1, quiet_s=0.3, close_s=0.2)),
         (b"mget\n", frame(b"L", b"[]"), Limits(stall_s=0.1, quiet_s=0.3, close_s=0.2)),
     ],
-    ids=["empty lines", "unknown verbs", "heartbeats", "heartbeats after a refusal", "lists of no names"],
+    ids=[
+        "empty lines",
+        "unknown verbs",
+        "heartbeats",
+        "heartbeats after a refusal",
+        "lists of no names",
+    ],
 )
 async def test_peer_that_says_nothing_of_use_is_ended_in_time(
     tmp_path: Path, begin: bytes, unit: bytes, limits: Limits, direct: bool
@@ -252,8 +282,13 @@ async def test_names_that_trickle_are_too_little(tmp_path: Path, direct: bool) -
 
 @DIRECT
 @pytest.mark.parametrize("line", [b"help\n", b"\n", b"dir\n"])
-async def test_before_a_login_that_must_be_few_lines_may_be_said(tmp_path: Path, line: bytes, direct: bool) -> None:
-    async with serve(tmp_path, admission=Admission(token="right"), direct=direct) as service, service.peer() as peer:
+async def test_before_a_login_that_must_be_few_lines_may_be_said(
+    tmp_path: Path, line: bytes, direct: bool
+) -> None:
+    async with (
+        serve(tmp_path, admission=Admission(token="right"), direct=direct) as service,
+        service.peer() as peer,
+    ):
         await peer.send(line * 17)
         said = [(await peer.json())[0] for _ in range(16)]
         assert said == [b"R" if line == b"help\n" else b"X"] * 16
@@ -262,14 +297,22 @@ async def test_before_a_login_that_must_be_few_lines_may_be_said(tmp_path: Path,
 
 
 async def test_lines_before_a_login_do_not_count_after_it(tmp_path: Path) -> None:
-    async with serve(tmp_path, admission=Admission(token="right")) as service, service.peer() as peer:
+    async with (
+        serve(tmp_path, admission=Admission(token="right")) as service,
+        service.peer() as peer,
+    ):
         await peer.send(b"help\n" * 15 + b'login "" {"secret":"right"}\n' + b"help\n" * 30)
         for _ in range(46):
             assert (await peer.json())[0] == b"R"
 
 
-async def test_bad_lines_before_a_login_are_held_against_the_peer_from_the_third_on(tmp_path: Path) -> None:
-    async with serve(tmp_path, admission=Admission(token="right")) as service, service.peer() as peer:
+async def test_bad_lines_before_a_login_are_held_against_the_peer_from_the_third_on(
+    tmp_path: Path,
+) -> None:
+    async with (
+        serve(tmp_path, admission=Admission(token="right")) as service,
+        service.peer() as peer,
+    ):
         penalties = service.server.limiter.penalties
         await peer.send(b"\n\n")
         assert [await peer.error() for _ in range(2)] == ["unknown_verb"] * 2
@@ -305,7 +348,9 @@ async def test_lines_of_one_session_are_counted_and_not_each_written(
     assert "more lines" in caplog.text
 
 
-async def test_connections_of_one_source_are_counted_and_not_each_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_connections_of_one_source_are_counted_and_not_each_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -315,5 +360,6 @@ async def test_connections_of_one_source_are_counted_and_not_each_written(tmp_pa
                 await peer.send(b"nope\n")
                 await peer.error()
         await service.all_gone()
-    assert len(caplog.records) <= 12 * (loop.time() - began + 2) + 100 + 10  # ten sessions in a second have lines of their own
+    # Ten sessions in a second have lines of their own
+    assert len(caplog.records) <= 12 * (loop.time() - began + 2) + 100 + 10
     assert "127.0.0.1: " in caplog.text

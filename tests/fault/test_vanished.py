@@ -1,4 +1,6 @@
-"""A peer whose machine is gone without a word: its cable is pulled, in network namespaces of the test's own."""
+"""A peer whose machine is gone without a word: its cable is pulled, in network namespaces of the
+test's own.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +28,30 @@ sys.stdin.read()
 
 @pytest.fixture
 def cable() -> Iterator[tuple[str, str]]:
-    """Two namespaces with a cable between them; gives their names. 192.0.2.1 is the server's end, for documentation only."""
+    """Two namespaces with a cable between them; gives their names. 192.0.2.1 is the server's end,
+    for documentation only.
+    """
     server, client = f"fts{os.getpid()}", f"ftc{os.getpid()}"
     made = subprocess.run(["ip", "netns", "add", server], capture_output=True, check=False)
     if made.returncode:
         pytest.skip("cannot make network namespaces here")
     try:
         run("ip", "netns", "add", client)
-        run("ip", "-n", server, "link", "add", "v0", "type", "veth", "peer", "name", "v1", "netns", client)
+        run(
+            "ip",
+            "-n",
+            server,
+            "link",
+            "add",
+            "v0",
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "v1",
+            "netns",
+            client,
+        )
         for name, link, address in ((server, "v0", "192.0.2.1/24"), (client, "v1", "192.0.2.2/24")):
             run("ip", "-n", name, "addr", "add", address, "dev", link)
             run("ip", "-n", name, "link", "set", link, "up")

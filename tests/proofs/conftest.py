@@ -23,7 +23,9 @@ def outside(tmp_path: Path) -> Iterator[Canary]:
 
 
 @pytest.fixture(params=["openat2", "walk"])
-async def view(request: pytest.FixtureRequest, tmp_path: Path, outside: Canary) -> AsyncIterator[ShareView]:
+async def view(
+    request: pytest.FixtureRequest, tmp_path: Path, outside: Canary
+) -> AsyncIterator[ShareView]:
     resolver: Resolver = request.param
     (tmp_path / "share").mkdir()
     try:

@@ -1,4 +1,5 @@
-"""Every string over a small alphabet of what is special in names, through every verb: nothing outside the share is reached.
+"""Every string over a small alphabet of what is special in names, through every verb: nothing
+outside the share is reached.
 
 `a` is a link that leads outside, so that what is let through as a name is tried as a way out, too.
 """
@@ -19,8 +20,37 @@ from ftransfer.service.view import ShareView
 from ftransfer.storage.base import FILE, FOLDER, LINK, SmallFile, UploadSpec
 from tests.support.canary import SECRET, Canary
 
-ALPHABET = (".", "..", "/", "\\", "%", "%2e", "2e", "~", "a", "\0", "\udc2e", "\udcc0\udcae", "/secret", "/outside/secret")
-MORE = ("\uff0e", "\u2215", ":", " ", "\n", "\x7f", "-", "*", "\ud800", "C:", ".ftransfer", "A", "folder")
+ALPHABET = (
+    ".",
+    "..",
+    "/",
+    "\\",
+    "%",
+    "%2e",
+    "2e",
+    "~",
+    "a",
+    "\0",
+    "\udc2e",
+    "\udcc0\udcae",
+    "/secret",
+    "/outside/secret",
+)
+MORE = (
+    "\uff0e",
+    "\u2215",
+    ":",
+    " ",
+    "\n",
+    "\x7f",
+    "-",
+    "*",
+    "\ud800",
+    "C:",
+    ".ftransfer",
+    "A",
+    "folder",
+)
 
 
 def strings(alphabet: tuple[str, ...], longest: int) -> Iterator[str]:
@@ -36,7 +66,10 @@ def assert_climbs_nowhere(name: SafeName, text: str) -> None:
     assert os.path.normpath(path or ".") == (path or "."), repr(text)
     assert not (set(name.parts) & {"", ".", ".."}), repr(text)
     raw = os.fsencode(path).split(b"/")
-    assert not any(part in (b".", b"..") or b"\0" in part or part.lower().startswith(b".ftransfer") for part in raw), repr(text)
+    assert not any(
+        part in (b".", b"..") or b"\0" in part or part.lower().startswith(b".ftransfer")
+        for part in raw
+    ), repr(text)
 
 
 def check_names(alphabet: tuple[str, ...], longest: int) -> tuple[int, int]:
@@ -76,7 +109,9 @@ async def dir_(view: ShareView, text: str) -> bytes:
 
 
 async def dir_recursive(view: ShareView, text: str) -> bytes:
-    return repr([entry async for batch in view.scan(text, recursive=True) for entry in batch]).encode()
+    return repr(
+        [entry async for batch in view.scan(text, recursive=True) for entry in batch]
+    ).encode()
 
 
 async def get(view: ShareView, text: str) -> bytes:
@@ -168,7 +203,9 @@ async def clear_partials(view: ShareView, text: str) -> bytes:
 
 def _content(items: object) -> bytes:
     assert isinstance(items, list)
-    return b"".join(bytes(item.data) if isinstance(item, SmallFile) else repr(item).encode() for item in items)
+    return b"".join(
+        bytes(item.data) if isinstance(item, SmallFile) else repr(item).encode() for item in items
+    )
 
 
 WAYS: tuple[Callable[[ShareView, str], Awaitable[bytes]], ...] = (
@@ -189,7 +226,9 @@ def set_out(share: Path) -> None:
         link.symlink_to("../outside")
 
 
-async def attempt(way: Callable[[ShareView, str], Awaitable[bytes]], view: ShareView, text: str) -> bool:
+async def attempt(
+    way: Callable[[ShareView, str], Awaitable[bytes]], view: ShareView, text: str
+) -> bool:
     try:
         found = await way(view, text)
     except FtransferError as error:
@@ -201,7 +240,11 @@ async def attempt(way: Callable[[ShareView, str], Awaitable[bytes]], view: Share
 
 
 async def through_all(
-    view: ShareView, share: Path, outside: Canary, way: Callable[[ShareView, str], Awaitable[bytes]], longest: int
+    view: ShareView,
+    share: Path,
+    outside: Canary,
+    way: Callable[[ShareView, str], Awaitable[bytes]],
+    longest: int,
 ) -> int:
     count = 0
     for text in strings(ALPHABET, longest):
@@ -216,10 +259,21 @@ async def through_all(
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 async def test_no_string_reaches_outside(
-    view: ShareView, tmp_path: Path, outside: Canary, way: Callable[[ShareView, str], Awaitable[bytes]]
+    view: ShareView,
+    tmp_path: Path,
+    outside: Canary,
+    way: Callable[[ShareView, str], Awaitable[bytes]],
 ) -> None:
     await through_all(view, tmp_path / "share", outside, way, 2)
-    for text in (f"{tmp_path}/outside/secret", "a/secret", "a/folder/secret", "./a/secret", "a/../outside/secret", "a/folder", "a"):
+    for text in (
+        f"{tmp_path}/outside/secret",
+        "a/secret",
+        "a/folder/secret",
+        "./a/secret",
+        "a/../outside/secret",
+        "a/folder",
+        "a",
+    ):
         set_out(tmp_path / "share")
         await attempt(way, view, text)
         outside.check(f"{way.__name__} of {text!r}")

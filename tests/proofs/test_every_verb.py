@@ -1,4 +1,6 @@
-"""The same strings over the wire, through every verb of the protocol's table: each is answered, and nothing outside is reached."""
+"""The same strings over the wire, through every verb of the protocol's table: each is answered, and
+nothing outside is reached.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ def conversation(word: str, text: str, options: dict[str, Any]) -> bytes:
     """Give all that a client says for one command whose names are this text."""
     verb = VERBS[word]
     options = {**{need: text for need in verb.needs}, **options}
-    line = f"{word} {json.dumps(text)} {json.dumps(options)}\n" if verb.takes_argument else f"{word}\n"
+    line = (
+        f"{word} {json.dumps(text)} {json.dumps(options)}\n" if verb.takes_argument else f"{word}\n"
+    )
     return line.encode() + _body(verb.body, text)
 
 
@@ -79,11 +83,20 @@ async def answer(peer: RawPeer) -> bytes:
 
 
 @pytest.mark.parametrize("word", TESTED)
-async def test_no_string_reaches_outside_by_any_verb(service: Service, outside: Canary, word: str) -> None:
-    for text in (*strings(ALPHABET, 1), "a/secret", "a/folder/secret", "../outside/secret", str(outside.folder / "secret")):
+async def test_no_string_reaches_outside_by_any_verb(
+    service: Service, outside: Canary, word: str
+) -> None:
+    for text in (
+        *strings(ALPHABET, 1),
+        "a/secret",
+        "a/folder/secret",
+        "../outside/secret",
+        str(outside.folder / "secret"),
+    ):
         for options in ({}, OTHER_OPTIONS.get(word, {})):
             set_out(service.root)
-            async with service.peer() as peer:  # a new one, since what cannot be kept in step is ended
+            # A new one, since what cannot be kept in step is ended
+            async with service.peer() as peer:
                 await peer.send(conversation(word, text, options))
                 assert SECRET not in await answer(peer), text
         outside.check(f"{word} {text!r}")

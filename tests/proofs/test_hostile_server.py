@@ -1,4 +1,6 @@
-"""A client against a server that lies about names: nothing is written, changed or removed outside the destination."""
+"""A client against a server that lies about names: nothing is written, changed or removed outside
+the destination.
+"""
 
 from __future__ import annotations
 
@@ -43,16 +45,29 @@ def destination(tmp_path: Path) -> Path:
 
 
 def item(name: str, kind: str = "file", **more: object) -> dict[str, object]:
-    return {"name": name, "kind": kind, "size": 1, "mtime_ns": 1, "mode": 420, "digest": digest_of(b"x"), **more}
+    return {
+        "name": name,
+        "kind": kind,
+        "size": 1,
+        "mtime_ns": 1,
+        "mode": 420,
+        "digest": digest_of(b"x"),
+        **more,
+    }
 
 
 def pack(*items: dict[str, object]) -> bytes:
     head = json.dumps(items).encode()
-    return frame(b"P", len(head).to_bytes(4, "big") + head + b"x" * sum(each["kind"] == "file" for each in items))
+    return frame(
+        b"P",
+        len(head).to_bytes(4, "big") + head + b"x" * sum(each["kind"] == "file" for each in items),
+    )
 
 
 def listing(*items: dict[str, object]) -> bytes:
-    return frame(b"L", json.dumps(items).encode()) + frame(b"R", json.dumps({"entries": len(items)}).encode())
+    return frame(b"L", json.dumps(items).encode()) + frame(
+        b"R", json.dumps({"entries": len(items)}).encode()
+    )
 
 
 def packed(*items: dict[str, object]) -> bytes:
@@ -91,10 +106,19 @@ async def meet(form: str, text: str, tmp_path: Path) -> None:
         case "packed":
             await get_tree(HELLO + listing(item(name)) + packed(item(name)), dest)
         case "listed":
-            await get_tree(HELLO + listing(item(name, "dir"), item(f"{name}/secret")) + packed(item(f"{name}/secret")), dest)
+            await get_tree(
+                HELLO
+                + listing(item(name, "dir"), item(f"{name}/secret"))
+                + packed(item(f"{name}/secret")),
+                dest,
+            )
         case "link":
             links = [item(name, "link", target="../outside"), item(f"{name}/secret")]
-            await get_tree(HELLO + listing(*links) + packed(links[1]), dest, TreeOptions(links=True, delete=True))
+            await get_tree(
+                HELLO + listing(*links) + packed(links[1]),
+                dest,
+                TreeOptions(links=True, delete=True),
+            )
         case "folder":
             await get_tree(HELLO + listing(item(name, "dir")), dest, TreeOptions(delete=True))
         case "matching":
@@ -102,8 +126,18 @@ async def meet(form: str, text: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-async def test_no_name_of_a_server_leads_out_of_the_destination(tmp_path: Path, outside: Canary, form: str) -> None:
-    for text in (*strings(ALPHABET, 1), "../../outside/secret", "../outside/new", "a/secret", "a/new", "a/folder/secret", "./a/x"):
+async def test_no_name_of_a_server_leads_out_of_the_destination(
+    tmp_path: Path, outside: Canary, form: str
+) -> None:
+    for text in (
+        *strings(ALPHABET, 1),
+        "../../outside/secret",
+        "../outside/new",
+        "a/secret",
+        "a/new",
+        "a/folder/secret",
+        "./a/x",
+    ):
         await meet(form, text, tmp_path)
         outside.check(f"{form} with the name {text!r}")
     assert everything(tmp_path) == {"dest", "outside"}
@@ -125,8 +159,12 @@ async def test_no_longer_name_of_a_server_leads_out(
         print(f" {form}: {count:,} names", end="")  # noqa: T201
 
 
-@pytest.mark.parametrize("target", ["../outside", "/etc", "..", "../outside/secret", "a/../../outside", ".ftransfer", ""])
-async def test_link_of_a_server_that_leads_out_is_not_made(tmp_path: Path, outside: Canary, target: str) -> None:
+@pytest.mark.parametrize(
+    "target", ["../outside", "/etc", "..", "../outside/secret", "a/../../outside", ".ftransfer", ""]
+)
+async def test_link_of_a_server_that_leads_out_is_not_made(
+    tmp_path: Path, outside: Canary, target: str
+) -> None:
     dest = tmp_path / "dest"
     dest.mkdir()
     (dest / "x").touch()
@@ -137,13 +175,31 @@ async def test_link_of_a_server_that_leads_out_is_not_made(tmp_path: Path, outsi
     assert not [path for path in dest.rglob("*") if path.is_symlink()]
 
 
-async def test_file_got_onto_a_planted_link_replaces_the_link(tmp_path: Path, outside: Canary) -> None:
-    """One file by name, where a link to outside has the name already: the link goes, what it led to stays."""
+async def test_file_got_onto_a_planted_link_replaces_the_link(
+    tmp_path: Path, outside: Canary
+) -> None:
+    """One file by name, where a link to outside has the name already: the link goes, what it led to
+    stays.
+    """
     dest = destination(tmp_path)
-    meta = {"name": "secret", "size": 1, "mtime_ns": 1, "mode": 420, "identity": "i", "offset": 0, "length": 1}
+    meta = {
+        "name": "secret",
+        "size": 1,
+        "mtime_ns": 1,
+        "mode": 420,
+        "identity": "i",
+        "offset": 0,
+        "length": 1,
+    }
     payload = json.dumps(meta).encode()
-    end = frame(b"E", json.dumps({"size": 1, "digest": digest_of(b"x"), "head": digest_of(payload)}).encode())
+    end = frame(
+        b"E",
+        json.dumps({"size": 1, "digest": digest_of(b"x"), "head": digest_of(payload)}).encode(),
+    )
     said = HELLO + frame(b"M", payload) + frame(b"D", b"x") + end + frame(b"R", b'{"bytes":1}')
-    async with fake_server(said) as address, connect(*address, retry=NO_RETRY, limits=LIMITS) as client:
+    async with (
+        fake_server(said) as address,
+        connect(*address, retry=NO_RETRY, limits=LIMITS) as client,
+    ):
         await client.get("secret", dest)
     assert not (dest / "secret").is_symlink() and (dest / "secret").read_bytes() == b"x"

@@ -1,4 +1,6 @@
-"""Hard links, the links of /proc, and mounts below the folder: what is served, and what stays out of reach."""
+"""Hard links, the links of /proc, and mounts below the folder: what is served, and what stays out
+of reach.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,9 @@ async def put(view: ShareView, name: str, content: bytes) -> None:
     await writer.commit(digest_of(content))
 
 
-async def test_put_and_rm_of_a_hard_link_leave_the_other_name_alone(tmp_path: Path, resolver: Resolver) -> None:
+async def test_put_and_rm_of_a_hard_link_leave_the_other_name_alone(
+    tmp_path: Path, resolver: Resolver
+) -> None:
     (tmp_path / "share").mkdir()
     (tmp_path / "other").write_bytes(b"both")
     for name in ("put", "mput", "rm", "mv"):
@@ -76,7 +80,9 @@ async def test_put_and_rm_of_a_hard_link_leave_the_other_name_alone(tmp_path: Pa
         await put(view, "onto", b"new")
         await view.rename("onto", "mv", replace=True)
         assert await get(view, "put") == await get(view, "mput") == await get(view, "mv") == b"new"
-    assert (tmp_path / "other").read_bytes() == b"both" and (tmp_path / "other").stat().st_nlink == 1
+    assert (tmp_path / "other").read_bytes() == b"both" and (
+        tmp_path / "other"
+    ).stat().st_nlink == 1
 
 
 async def test_client_cannot_make_a_hard_link_nor_a_link_that_leads_out(
@@ -98,10 +104,14 @@ async def test_client_cannot_make_a_hard_link_nor_a_link_that_leads_out(
     assert not os.path.lexists(tmp_path / "share" / "link")
 
 
-async def test_link_is_not_moved_to_where_it_would_lead_out(tmp_path: Path, outside: Canary, resolver: Resolver) -> None:
+async def test_link_is_not_moved_to_where_it_would_lead_out(
+    tmp_path: Path, outside: Canary, resolver: Resolver
+) -> None:
     (tmp_path / "share" / "deep" / "er").mkdir(parents=True)
     async with door_of(tmp_path / "share", resolver) as view:
-        (made,) = await view.write_small([SmallFile("deep/er/link", LINK, 0, 0o777, target="../../outside/secret")])
+        (made,) = await view.write_small(
+            [SmallFile("deep/er/link", LINK, 0, 0o777, target="../../outside/secret")]
+        )
         assert not isinstance(made, FtransferError)  # there it leads to share/outside/secret
         for old, new in (("deep/er/link", "deep/link"), ("deep/er", "er")):
             with pytest.raises(NameRefused, match="lead.* outside"):
@@ -112,14 +122,27 @@ async def test_link_is_not_moved_to_where_it_would_lead_out(tmp_path: Path, outs
 
 
 LED_BY_PROC = [
-    *("cwd", "cwd/etc/passwd", "root", "root/etc/passwd", "exe", "fd/0", "fd/1", "task/self/root", "ns/mnt", "ns/net"),
+    *(
+        "cwd",
+        "cwd/etc/passwd",
+        "root",
+        "root/etc/passwd",
+        "exe",
+        "fd/0",
+        "fd/1",
+        "task/self/root",
+        "ns/mnt",
+        "ns/net",
+    ),
     *("map_files", "root/proc/self/root/etc/passwd", "cwd/.", "fd"),
 ]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 async def test_links_of_proc_lead_nowhere(tmp_path: Path, resolver: Resolver) -> None:
-    """The folder of a process is full of links that go by no name: to its files, its root, its working folder."""
+    """The folder of a process is full of links that go by no name: to its files, its root, its
+    working folder.
+    """
     handle = os.open("/etc/passwd", os.O_RDONLY)
     try:
         async with door_of(f"/proc/{os.getpid()}", resolver) as view:
@@ -127,21 +150,39 @@ async def test_links_of_proc_lead_nowhere(tmp_path: Path, resolver: Resolver) ->
                 with pytest.raises(FtransferError):
                     await get(view, name)
             assert b"Umask" in await get(view, "status")  # what is no link is served
-            listed = {entry.name: entry async for batch in view.scan("", links=False) for entry in batch}
+            listed = {
+                entry.name: entry async for batch in view.scan("", links=False) for entry in batch
+            }
         assert not {"cwd", "root", "exe"} & set(listed)
     finally:
         os.close(handle)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-async def test_share_with_a_link_into_proc(tmp_path: Path, outside: Canary, resolver: Resolver) -> None:
-    for name, target in (("root", "/proc/self/root"), ("cwd", "/proc/self/cwd"), ("fd", "/proc/self/fd"), ("self", "/proc/self")):
+async def test_share_with_a_link_into_proc(
+    tmp_path: Path, outside: Canary, resolver: Resolver
+) -> None:
+    for name, target in (
+        ("root", "/proc/self/root"),
+        ("cwd", "/proc/self/cwd"),
+        ("fd", "/proc/self/fd"),
+        ("self", "/proc/self"),
+    ):
         (tmp_path / "share" / name).symlink_to(target)
     async with door_of(tmp_path / "share", resolver) as view:
-        for name in ("root", "root/etc/passwd", "cwd/pyproject.toml", "fd/0", "self/environ", "self/root/etc/passwd"):
+        for name in (
+            "root",
+            "root/etc/passwd",
+            "cwd/pyproject.toml",
+            "fd/0",
+            "self/environ",
+            "self/root/etc/passwd",
+        ):
             with pytest.raises(NotFound):
                 await get(view, name)
-        assert [entry async for batch in view.scan("", recursive=True, links=True) for entry in batch] == []
+        assert [
+            entry async for batch in view.scan("", recursive=True, links=True) for entry in batch
+        ] == []
 
 
 _MOUNTS = """
@@ -164,12 +205,16 @@ def mount(source: str, target: str, kind: str | None, flags: int) -> None:
 
 
 async def inside_mounts(base: Path, resolver: Resolver) -> None:
-    """What holds where other folders are mounted below the share; run in a mount namespace of its own."""
-    (base / "share" / "disk" / "up").symlink_to("../outside/secret")  # within the mounted folder it would lead to base/outside
+    """What holds where other folders are mounted below the share; run in a mount namespace of its
+    own.
+    """
+    # Within the mounted folder it would lead to base/outside
+    (base / "share" / "disk" / "up").symlink_to("../outside/secret")
     (base / "share" / "disk" / "in").symlink_to("../file")
     async with door_of(base / "share", resolver) as view:
         assert await get(view, "disk/file") == b"mounted"  # its owner has mounted it there
-        assert await get(view, "disk/in") == b"inside"  # by the names of the share, not of where the folder comes from
+        # By the names of the share, not of where the folder comes from
+        assert await get(view, "disk/in") == b"inside"
         for name in ("disk/up", "disk/folder/up"):
             try:
                 await get(view, name)
@@ -199,7 +244,12 @@ def test_mounts_below_the_folder(tmp_path: Path, resolver: Resolver) -> None:
     (tmp_path / "mounted" / "folder" / "up").symlink_to("../../outside/secret")
     with canary(tmp_path / "outside"):
         program = [sys.executable, "-c", _MOUNTS, str(tmp_path), resolver]
-        done = subprocess.run(["unshare", "--mount", *program], cwd=Path(__file__).parents[2], capture_output=True, timeout=15)
+        done = subprocess.run(
+            ["unshare", "--mount", *program],
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            timeout=15,
+        )
     if b"unshare failed" in done.stderr:
         pytest.skip("this system lets nobody make a mount namespace")
     assert done.returncode == 0, done.stderr.decode()

@@ -1,7 +1,9 @@
-"""Folders of a share and links to outside change places in a tight loop while every verb goes through them: nothing leaks.
+"""Folders of a share and links to outside change places in a tight loop while every verb goes
+through them: nothing leaks.
 
-The thread that swaps stands for anybody who may write to the folder beside us, another user of the machine or a client. It uses the
-exchange of two names in one step, so that there is no moment at which a check and a use could both be lucky.
+The thread that swaps stands for anybody who may write to the folder beside us, another user of the
+machine or a client. It uses the exchange of two names in one step, so that there is no moment at
+which a check and a use could both be lucky.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ HARMLESS = b"harmless"
 
 
 class Swapper:
-    """A thread that lets `view` (a folder) and `away` (a link to outside) change places, and `key` (a file) and `lure` (a link)."""
+    """A thread that lets `view` (a folder) and `away` (a link to outside) change places, and `key`
+    (a file) and `lure` (a link).
+    """
 
     def __init__(self, share: Path) -> None:
         self.turns = 0
@@ -89,7 +93,11 @@ async def get(view: ShareView, number: int) -> bytes:
 
 
 async def look(view: ShareView, number: int) -> bytes:
-    entries = [entry async for batch in view.scan(("", "view", "away")[number % 3], recursive=True) for entry in batch]
+    entries = [
+        entry
+        async for batch in view.scan(("", "view", "away")[number % 3], recursive=True)
+        for entry in batch
+    ]
     assert not any(entry.name.endswith("folder") for entry in entries)
     assert all(entry.size != len(SECRET) for entry in entries)
     entry = await view.stat(("view/secret", "key")[number % 2])
@@ -98,7 +106,9 @@ async def look(view: ShareView, number: int) -> bytes:
 
 
 async def pack(view: ShareView, number: int) -> bytes:
-    items = await view.read_small([parse_name(name) for name in ("view/secret", "key", "away/secret", "lure")], 1 << 16)
+    items = await view.read_small(
+        [parse_name(name) for name in ("view/secret", "key", "away/secret", "lure")], 1 << 16
+    )
     return b"".join(bytes(item.data) for item in items if isinstance(item, SmallFile))
 
 
@@ -112,7 +122,9 @@ async def sweep(view: ShareView, number: int) -> bytes:
 
 
 async def put(view: ShareView, number: int) -> bytes:
-    writer = await view.open_write((f"view/new{number % 8}", "key", "view/secret")[number % 3], UploadSpec(size=8))
+    writer = await view.open_write(
+        (f"view/new{number % 8}", "key", "view/secret")[number % 3], UploadSpec(size=8)
+    )
     try:
         await writer.write(HARMLESS)
         await writer.commit(digest_of(HARMLESS))
@@ -169,12 +181,17 @@ VERBS = (get, look, pack, sweep, put, unpack, move, remove, attributes, folders)
 Verb = Callable[[ShareView, int], Awaitable[bytes]]
 
 
-async def race(view: ShareView, share: Path, outside: Canary, verb: Verb, duration_s: float) -> tuple[int, int, int]:
-    """Try a verb for a time; give how often it was tried, how often it worked, and how often the names were swapped."""
+async def race(
+    view: ShareView, share: Path, outside: Canary, verb: Verb, duration_s: float
+) -> tuple[int, int, int]:
+    """Try a verb for a time; give how often it was tried, how often it worked, and how often the
+    names were swapped.
+    """
     tried = worked = 0
     end = time.monotonic() + duration_s
     with Swapper(share) as swapper:
-        while time.monotonic() < end or not worked:  # on a busy machine it may take longer until one gets through
+        # On a busy machine it may take longer until one gets through
+        while time.monotonic() < end or not worked:
             await asyncio.to_thread(set_out, share)
             tried += 1
             try:
@@ -188,7 +205,9 @@ async def race(view: ShareView, share: Path, outside: Canary, verb: Verb, durati
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)
-async def test_no_race_leads_outside(view: ShareView, tmp_path: Path, outside: Canary, verb: Verb) -> None:
+async def test_no_race_leads_outside(
+    view: ShareView, tmp_path: Path, outside: Canary, verb: Verb
+) -> None:
     tried, worked, turns = await race(view, tmp_path / "share", outside, verb, SHORT_S)
     assert tried and worked and turns, "there was no race"
 
@@ -200,7 +219,8 @@ def test_open_by_path_would_be_led_outside(tmp_path: Path) -> None:
     with canary(tmp_path / "outside", watched=False), Swapper(tmp_path / "share"):
         found = b""
         while found != SECRET:
-            with contextlib.suppress(OSError):  # realpath itself stumbles over a link that has become a folder meanwhile
+            # Realpath itself stumbles over a link that has become a folder meanwhile
+            with contextlib.suppress(OSError):
                 if os.path.realpath(path).startswith(str(tmp_path / "share")):
                     found = path.read_bytes()
 
@@ -213,4 +233,7 @@ async def test_no_long_race_leads_outside(
 ) -> None:
     tried, worked, turns = await race(view, tmp_path / "share", outside, verb, LONG_S)
     with capsys.disabled():
-        print(f" {verb.__name__}: {tried:,} attempts, {worked:,} of them done, {turns:,} swaps", end="")  # noqa: T201
+        print(  # noqa: T201
+            f" {verb.__name__}: {tried:,} attempts, {worked:,} of them done, {turns:,} swaps",
+            end="",
+        )

@@ -1,4 +1,6 @@
-"""Whatever is put, linked, moved and removed through a store, in any order: each link that was made leads inside."""
+"""Whatever is put, linked, moved and removed through a store, in any order: each link that was made
+leads inside.
+"""
 
 from __future__ import annotations
 

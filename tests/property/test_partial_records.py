@@ -1,4 +1,6 @@
-"""What may lie in the hidden place: any bytes as a record, anything but a file in its place. No upload is held up by it."""
+"""What may lie in the hidden place: any bytes as a record, anything but a file in its place. No
+upload is held up by it.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,14 @@ from ftransfer.storage.local.partials import key_of
 ANNOUNCED = UploadSpec(size=4, source="s")
 KEY = key_of("up", ANNOUNCED)
 GOOD = {"name": "up", "owner": "", "source": "s", "size": 4, "mtime_ns": None, "mode": None}
-VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.lists(st.integers(), max_size=2)
+VALUES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.lists(st.integers(), max_size=2)
+)
 RECORDS = st.one_of(
     st.binary(max_size=80),
     st.dictionaries(st.sampled_from([*sorted(GOOD), "whole"]), VALUES).map(
@@ -32,7 +41,9 @@ RECORDS = st.one_of(
 
 
 async def put_beside(folder: Path) -> None:
-    """Go through all that reads the records, then put the file that the record claims to be a part of."""
+    """Go through all that reads the records, then put the file that the record claims to be a part
+    of.
+    """
     store = await LocalStore.open(folder, durable=False)
     try:
         for partial in await store.partials():

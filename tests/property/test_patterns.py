@@ -1,4 +1,6 @@
-"""Excludes are read as git reads a .gitignore: its own program is asked about random lists of patterns and random trees."""
+"""Excludes are read as git reads a .gitignore: its own program is asked about random lists of
+patterns and random trees.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +19,27 @@ from ftransfer.transfer.selection import selection
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 
 _PARTS = ["a", "b", "build", "x.txt", "y.log", "a b", "é", "[x]", "!z"]
-_PIECES = [*_PARTS, "*", "**", "*.txt", "x.*", "?", "??", "[ab]", "[!a]", "a*", "\\!z", "\\[x]", "y.log"]
+_PIECES = [
+    *_PARTS,
+    "*",
+    "**",
+    "*.txt",
+    "x.*",
+    "?",
+    "??",
+    "[ab]",
+    "[!a]",
+    "a*",
+    "\\!z",
+    "\\[x]",
+    "y.log",
+]
 
 names = st.lists(st.sampled_from(_PARTS), min_size=1, max_size=4).map("/".join)
 patterns = st.builds(
-    lambda no, root, pieces, folder: ("!" if no else "") + ("/" if root else "") + "/".join(pieces) + ("/" if folder else ""),
+    lambda no, root, pieces, folder: (
+        ("!" if no else "") + ("/" if root else "") + "/".join(pieces) + ("/" if folder else "")
+    ),
     st.booleans(),
     st.booleans(),
     st.lists(st.sampled_from(_PIECES), min_size=1, max_size=3),
@@ -30,7 +48,9 @@ patterns = st.builds(
 
 
 def make_tree(root: Path, files: list[str]) -> list[tuple[str, bool]]:
-    """Make files, as far as they can be beside each other; give all names, and which are folders."""
+    """Make files, as far as they can be beside each other; give all names, and which are
+    folders.
+    """
     for name in files:
         try:
             (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -44,7 +64,15 @@ def ignored_by_git(root: Path, exclude: list[str], found: list[tuple[str, bool]]
     # Outside of the tree, since it must not be one of its files.
     (root.parent / "exclude").write_text("".join(f"{line}\n" for line in exclude), encoding="utf-8")
     said = subprocess.run(
-        ["git", "-c", "core.excludesFile=../exclude", "check-ignore", "--no-index", "--stdin", "-z"],
+        [
+            "git",
+            "-c",
+            "core.excludesFile=../exclude",
+            "check-ignore",
+            "--no-index",
+            "--stdin",
+            "-z",
+        ],
         cwd=root,
         input=b"".join(os.fsencode(name) + b"\0" for name, _ in found),
         capture_output=True,
@@ -64,7 +92,9 @@ def test_excludes_are_those_of_git(exclude: list[str], files: list[str]) -> None
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "tree"
         root.mkdir()
-        subprocess.run(["git", "init", "-q"], cwd=root, check=True, env={**os.environ, "GIT_TEMPLATE_DIR": ""})
+        subprocess.run(
+            ["git", "init", "-q"], cwd=root, check=True, env={**os.environ, "GIT_TEMPLATE_DIR": ""}
+        )
         found = [pair for pair in make_tree(root, files) if not pair[0].startswith(".git")]
         wanted = selection(exclude=exclude)
         out = {name for name, is_folder in found if not wanted(name, is_folder)}

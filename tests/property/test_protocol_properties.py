@@ -10,9 +10,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from ftransfer.errors import CLASS_OF_CODE, BadArgument, DigestMismatch, LocalProtocolError, RemoteProtocolError, UnknownVerb
+from ftransfer.errors import (
+    CLASS_OF_CODE,
+    BadArgument,
+    DigestMismatch,
+    LocalProtocolError,
+    RemoteProtocolError,
+    UnknownVerb,
+)
 from ftransfer.limits import DEFAULT_LIMITS, Limits
-from ftransfer.protocol.commands import ALIASES, VERBS, BadLine, Body, Command, Verb, format_command, parse_line
+from ftransfer.protocol.commands import (
+    ALIASES,
+    VERBS,
+    BadLine,
+    Body,
+    Command,
+    Verb,
+    format_command,
+    parse_line,
+)
 from ftransfer.protocol.connection import Connection, InputEnded, Role
 from ftransfer.protocol.framing import (
     BULK,
@@ -46,11 +62,19 @@ from ftransfer.protocol.state import TRANSITIONS, State, Step
 from tests.support.pair import HELLO, Content, Heard, Side
 
 # Text as it comes from file names: anything, and bytes that are not UTF-8 as U+DC80 to U+DCFF.
-TEXT = st.text(st.characters(exclude_categories=["Cs"]) | st.characters(min_codepoint=0xDC80, max_codepoint=0xDCFF), max_size=20)
+TEXT = st.text(
+    st.characters(exclude_categories=["Cs"])
+    | st.characters(min_codepoint=0xDC80, max_codepoint=0xDCFF),
+    max_size=20,
+)
 COUNT = st.integers(0, 2**63 - 1)
 TIME = st.integers(-(2**63), 2**63 - 1)
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXT,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
     max_leaves=10,
 )
@@ -58,10 +82,14 @@ OPTION_VALUES: dict[type, st.SearchStrategy[Any]] = {int: COUNT, str: TEXT, bool
 
 
 def commands_of(verb: Verb) -> st.SearchStrategy[Command]:
-    argument = (TEXT.filter(bool) if verb.needs_argument else TEXT) if verb.takes_argument else st.just("")
+    argument = (
+        (TEXT.filter(bool) if verb.needs_argument else TEXT) if verb.takes_argument else st.just("")
+    )
     values = {key: OPTION_VALUES[kind] for key, kind in verb.options.items()}
     needed = {key: values.pop(key) for key in verb.needs}
-    return st.builds(Command, st.just(verb.word), argument, st.fixed_dictionaries(needed, optional=values))
+    return st.builds(
+        Command, st.just(verb.word), argument, st.fixed_dictionaries(needed, optional=values)
+    )
 
 
 COMMANDS = st.sampled_from(sorted(VERBS)).flatmap(lambda word: commands_of(VERBS[word]))
@@ -102,7 +130,13 @@ def test_command_comes_back(command: Command) -> None:
 def test_plain_argument_is_taken_as_it_is(word: str, argument: str) -> None:
     verb = VERBS[ALIASES.get(word, word)]
     parsed = parse_line(f"{word} {argument}".encode())
-    if argument.startswith('"') or not verb.takes_argument or verb.needs or argument.endswith("\r") or not argument:
+    if (
+        argument.startswith('"')
+        or not verb.takes_argument
+        or verb.needs
+        or argument.endswith("\r")
+        or not argument
+    ):
         return
     assert parsed == Command(verb.word, argument)
 
@@ -144,15 +178,25 @@ def test_header_comes_back_or_is_above_the_cap(kind: Kind, length: int) -> None:
         with pytest.raises(RemoteProtocolError):
             decode_header(header, DEFAULT_LIMITS)
     else:
-        assert (decode_header(header, DEFAULT_LIMITS).kind, decode_header(header, DEFAULT_LIMITS).length) == (kind, length)
+        assert (
+            decode_header(header, DEFAULT_LIMITS).kind,
+            decode_header(header, DEFAULT_LIMITS).length,
+        ) == (kind, length)
 
 
 @given(st.lists(st.tuples(TEXT, st.binary(max_size=30)), max_size=6))
 def test_pack_comes_back(files: list[tuple[str, bytes]]) -> None:
-    columns: dict[str, list[Any]] = {"name": [name for name, _ in files], "size": [len(data) for _, data in files]}
+    columns: dict[str, list[Any]] = {
+        "name": [name for name, _ in files],
+        "size": [len(data) for _, data in files],
+    }
     buffers, digest = encode_pack(columns, [data for _, data in files], DEFAULT_LIMITS)
     pack = decode_pack(b"".join(map(bytes, buffers))[HEADER_SIZE:])
-    assert (pack.columns, list(map(bytes, pack.contents)), pack.digest) == (columns, [data for _, data in files], digest)
+    assert (pack.columns, list(map(bytes, pack.contents)), pack.digest) == (
+        columns,
+        [data for _, data in files],
+        digest,
+    )
 
 
 # Junk.
@@ -160,7 +204,9 @@ def test_pack_comes_back(files: list[tuple[str, bytes]]) -> None:
 
 @given(
     st.binary(max_size=60)
-    | st.tuples(st.sampled_from(sorted(VERBS)), st.binary(max_size=40)).map(lambda t: t[0].encode() + b" " + t[1])
+    | st.tuples(st.sampled_from(sorted(VERBS)), st.binary(max_size=40)).map(
+        lambda t: t[0].encode() + b" " + t[1]
+    )
 )
 def test_any_line_is_a_command_or_a_documented_error(line: bytes) -> None:
     parsed = parse_line(line)
@@ -172,22 +218,29 @@ def test_any_line_is_a_command_or_a_documented_error(line: bytes) -> None:
 
 
 @given(st.sampled_from(sorted(VERBS)), JSON, JSON)
-def test_any_structured_line_is_a_command_or_a_documented_error(word: str, argument: object, options: object) -> None:
+def test_any_structured_line_is_a_command_or_a_documented_error(
+    word: str, argument: object, options: object
+) -> None:
     parsed = parse_line(f"{word} ".encode() + dump_json(argument) + b" " + dump_json(options))
     if isinstance(parsed, Command):
-        assert all(type(parsed.options[key]) is VERBS[parsed.verb].options[key] for key in parsed.options)
+        assert all(
+            type(parsed.options[key]) is VERBS[parsed.verb].options[key] for key in parsed.options
+        )
     else:
         assert isinstance(parsed.error, BadArgument)
 
 
 KNOWN_KEYS = (
-    "name size mtime_ns mode identity offset length restarted digest code message event protocol server features limits".split()
+    "name size mtime_ns mode identity offset length restarted digest code message event protocol"
+    " server features limits".split()
 )
 
 
 @given(
     st.sampled_from([kind for kind in Kind if kind not in BULK]),
-    st.binary(max_size=40) | JSON.map(dump_json) | st.dictionaries(st.sampled_from(KNOWN_KEYS), JSON).map(dump_json),
+    st.binary(max_size=40)
+    | JSON.map(dump_json)
+    | st.dictionaries(st.sampled_from(KNOWN_KEYS), JSON).map(dump_json),
 )
 def test_any_payload_is_a_value_or_the_peers_error(kind: Kind, payload: bytes) -> None:
     try:
@@ -198,7 +251,10 @@ def test_any_payload_is_a_value_or_the_peers_error(kind: Kind, payload: bytes) -
         assert value.to_exception().code == value.code
 
 
-@given(st.binary(max_size=60) | JSON.map(dump_json).map(lambda index: len(index).to_bytes(4) + blake3(index).digest() + index))
+@given(
+    st.binary(max_size=60)
+    | JSON.map(dump_json).map(lambda index: len(index).to_bytes(4) + blake3(index).digest() + index)
+)
 def test_any_pack_is_taken_apart_or_the_peers_error(payload: bytes) -> None:
     try:
         pack = decode_pack(payload)
@@ -213,9 +269,14 @@ STARTS: list[tuple[Role, State]] = [(role, state) for role in Role for state in 
 
 @given(
     st.sampled_from(STARTS),
-    st.lists(st.binary(min_size=1, max_size=30) | st.sampled_from(list(Kind)).map(lambda kind: encode_header(kind, 9))),
+    st.lists(
+        st.binary(min_size=1, max_size=30)
+        | st.sampled_from(list(Kind)).map(lambda kind: encode_header(kind, 9))
+    ),
 )
-def test_any_input_gives_events_or_the_peers_error_in_every_state(start: tuple[Role, State], pieces: list[bytes]) -> None:
+def test_any_input_gives_events_or_the_peers_error_in_every_state(
+    start: tuple[Role, State], pieces: list[bytes]
+) -> None:
     role, state = start
     side = Side(role, SMALL)
     side.connection.state = state
@@ -236,7 +297,9 @@ def client_stream(commands: list[Command], chunks: list[bytes]) -> bytes:
         stream += format_command(command)
         match command.body:
             case Body.FILE:
-                stream += b"".join(encode_header(Kind.DATA, len(chunk)) + chunk for chunk in chunks) + encode_end(End(1, "d"))
+                stream += b"".join(
+                    encode_header(Kind.DATA, len(chunk)) + chunk for chunk in chunks
+                ) + encode_end(End(1, "d"))
             case Body.NAMES | Body.PACKS:
                 stream += encode_header(Kind.FINISH, 0)
     return stream
@@ -278,7 +341,9 @@ CHUNKS = st.lists(st.binary(max_size=30), max_size=3)
 
 
 @given(st.lists(COMMANDS, max_size=4), CHUNKS, CUTS)
-def test_a_server_hears_the_same_however_the_input_is_cut(commands: list[Command], chunks: list[bytes], cuts: list[int]) -> None:
+def test_a_server_hears_the_same_however_the_input_is_cut(
+    commands: list[Command], chunks: list[bytes], cuts: list[int]
+) -> None:
     stream = client_stream(commands, chunks)
     whole = heard_by_server([stream] if stream else [])
     assert [heard for heard in whole if isinstance(heard, Command)] == commands
@@ -287,11 +352,19 @@ def test_a_server_hears_the_same_however_the_input_is_cut(commands: list[Command
 
 
 @given(st.lists(st.tuples(METAS, CHUNKS, st.booleans()), max_size=3), CUTS)
-def test_a_client_hears_the_same_however_the_input_is_cut(answers: list[tuple[Meta, list[bytes], bool]], cuts: list[int]) -> None:
+def test_a_client_hears_the_same_however_the_input_is_cut(
+    answers: list[tuple[Meta, list[bytes], bool]], cuts: list[int]
+) -> None:
     stream = encode_hello(HELLO)
     for meta, chunks, is_good in answers:
-        stream += encode_meta(meta) + b"".join(encode_header(Kind.DATA, len(chunk)) + chunk for chunk in chunks)
-        stream += encode_end(End(1, "d")) + encode_json(Kind.REPLY, {}) if is_good else encode_error(BadArgument("x"))
+        stream += encode_meta(meta) + b"".join(
+            encode_header(Kind.DATA, len(chunk)) + chunk for chunk in chunks
+        )
+        stream += (
+            encode_end(End(1, "d")) + encode_json(Kind.REPLY, {})
+            if is_good
+            else encode_error(BadArgument("x"))
+        )
     whole = heard_by_client([stream], len(answers))
     assert sum(isinstance(heard, Reply | ErrorReply) for heard in whole) == len(answers)
     assert heard_by_client(cut(stream, cuts), len(answers)) == whole
@@ -315,7 +388,9 @@ CLIENT_STEPS = {Step.DATA_UP, Step.END_UP, Step.NAMES, Step.PACK_UP, Step.FINISH
 
 
 class ClientSession(RuleBasedStateMachine):
-    """Whatever two honest ends say and whenever it arrives: neither finds fault with the other, and each hears what was said."""
+    """Whatever two honest ends say and whenever it arrives: neither finds fault with the other, and
+    each hears what was said.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -335,9 +410,14 @@ class ClientSession(RuleBasedStateMachine):
 
     @rule(command=COMMANDS)
     def client_commands(self, command: Command) -> None:
-        owes_frames = bool(self._steps(self.client, CLIENT_STEPS)) or self.client.connection.state is State.OFFERED
+        owes_frames = (
+            bool(self._steps(self.client, CLIENT_STEPS))
+            or self.client.connection.state is State.OFFERED
+        )
         last = next((said for said in reversed(self.said_up) if isinstance(said, Command)), None)
-        waits_for_turn = last is not None and last.body is not Body.NONE and self.said_up[-1] is last
+        waits_for_turn = (
+            last is not None and last.body is not Body.NONE and self.said_up[-1] is last
+        )
         try:
             self.up += self.client.connection.send_command(command)
         except LocalProtocolError:
@@ -387,7 +467,11 @@ class ClientSession(RuleBasedStateMachine):
             State.PUSHING: Step.FINISH,
             State.DISCARDING: Step.ABORT,
         }
-        ends_down = {State.ANSWERING: Step.REPLY, State.SENDING: Step.ERROR, State.OFFERED: Step.META}
+        ends_down = {
+            State.ANSWERING: Step.REPLY,
+            State.SENDING: Step.ERROR,
+            State.OFFERED: Step.META,
+        }
         while True:
             self.bytes_reach_the_client(1_000_000)
             self.bytes_reach_the_server(1_000_000)
@@ -403,10 +487,14 @@ class ClientSession(RuleBasedStateMachine):
 
     @staticmethod
     def _steps(side: Side, own: set[Step]) -> list[Step]:
-        """Give what a side may say now. An error of the server between commands would end the session, so it is left out."""
+        """Give what a side may say now. An error of the server between commands would end the
+        session, so it is left out.
+        """
         state = side.connection.state
         return [
-            step for before, step in TRANSITIONS if before is state and step in own and (state, step) != (State.READY, Step.ERROR)
+            step
+            for before, step in TRANSITIONS
+            if before is state and step in own and (state, step) != (State.READY, Step.ERROR)
         ]
 
     def _client_says(self, step: Step, content: bytes) -> None:
@@ -421,7 +509,9 @@ class ClientSession(RuleBasedStateMachine):
         self.heard_up += self.server.listen()
 
 
-def say(connection: Connection, step: Step, content: bytes) -> tuple[Heard, list[bytes | memoryview]]:
+def say(
+    connection: Connection, step: Step, content: bytes
+) -> tuple[Heard, list[bytes | memoryview]]:
     """Take one step; give what the peer should hear, and the bytes."""
     match step:
         case Step.META:
@@ -436,13 +526,17 @@ def say(connection: Connection, step: Step, content: bytes) -> tuple[Heard, list
             buffers, _ = connection.send_pack({"size": [len(content)]}, [content])
             return Content(Kind.PACK, b"".join(map(bytes, buffers))[HEADER_SIZE:]), buffers
         case Step.OUTCOMES:
-            return Outcomes([{"name": content.hex()}]), [connection.send_outcomes([{"name": content.hex()}])]
+            return Outcomes([{"name": content.hex()}]), [
+                connection.send_outcomes([{"name": content.hex()}])
+            ]
         case Step.FINISH:
             return Finish(), [connection.send_finish()]
         case Step.REPLY:
             return Reply({"name": content.hex()}), [connection.send_reply({"name": content.hex()})]
         case Step.ERROR | Step.ABORT:
-            return ErrorReply("bad_argument", content.hex()), [connection.send_error(BadArgument(content.hex()))]
+            return ErrorReply("bad_argument", content.hex()), [
+                connection.send_error(BadArgument(content.hex()))
+            ]
         case Step.EVENT:
             notice = Notice("ping", {"event": "ping", "n": len(content)})
             return notice, [connection.send_notice(notice)]

@@ -1,6 +1,8 @@
-"""A real server over a store in memory, a client that says anything in any order, and a dictionary that knows what must be there.
+"""A real server over a store in memory, a client that says anything in any order, and a dictionary
+that knows what must be there.
 
-Whatever came before: each command ends in one reply or error, the store is what the model says, and the server goes on.
+Whatever came before: each command ends in one reply or error, the store is what the model says, and
+the server goes on.
 """
 
 from __future__ import annotations
@@ -26,14 +28,28 @@ from tests.support.service import RawPeer, end_frame, frame
 T = TypeVar("T")
 
 NAMES = st.sampled_from(["a", "b", "c", "c/a", "c/b", "c/d", "c/d/a"])
-ODD_NAMES = st.sampled_from([".", "..", "/", "a/", "a//b", "../a", "c/../a", "\0", ".ftransfer/x", "x" * 300])
+ODD_NAMES = st.sampled_from(
+    [".", "..", "/", "a/", "a//b", "../a", "c/../a", "\0", ".ftransfer/x", "x" * 300]
+)
 ANY_NAME = NAMES | ODD_NAMES
 CONTENT = st.binary(max_size=40)
 ODD_LINES = (
-    *(b"", b"get", b'get "a', b'get "a" []', b"\xff\xfe", b"nothing a", b'mv "a" {}', b'get "a" {"offset": -1}', b"GET a {"),
+    *(
+        b"",
+        b"get",
+        b'get "a',
+        b'get "a" []',
+        b"\xff\xfe",
+        b"nothing a",
+        b'mv "a" {}',
+        b'get "a" {"offset": -1}',
+        b"GET a {",
+    ),
     *(b"stat \x00", b'dir "" {"recursive": 1}', b'rm "c" {"recursive": "yes"}'),
 )
-JUNK = st.binary(max_size=60).map(lambda data: data.replace(b"\n", b" ")) | st.sampled_from(ODD_LINES)
+JUNK = st.binary(max_size=60).map(lambda data: data.replace(b"\n", b" ")) | st.sampled_from(
+    ODD_LINES
+)
 _LIMITS = Limits(idle_s=5, stall_s=5, close_s=0.2)
 _WAIT_S = 30
 
@@ -64,15 +80,24 @@ class Sessions(RuleBasedStateMachine):
     @rule(name=ANY_NAME, content=CONTENT, pieces=st.integers(1, 3))
     def put(self, name: str, content: bytes, pieces: int) -> None:
         size = max(1, -(-len(content) // pieces))
-        chunks = [frame(b"D", content[start : start + size]) for start in range(0, len(content), size)]
-        kind, value = self._say("put", name, body=b"".join(chunks) + end_frame(len(content), digest_of(content)))
+        chunks = [
+            frame(b"D", content[start : start + size]) for start in range(0, len(content), size)
+        ]
+        kind, value = self._say(
+            "put", name, body=b"".join(chunks) + end_frame(len(content), digest_of(content))
+        )
         if kind == b"R":
             assert value["digest"] == digest_of(content) and value["size"] == len(content)
             self.files[name] = content
         may = name in POOL and parent_of(name) in self.folders and name not in self.folders
         assert (kind == b"R") is may, (name, value)
 
-    @rule(name=NAMES, content=CONTENT, size=st.integers(0, 50), digest=st.sampled_from(["", "0" * 64, "x"]))
+    @rule(
+        name=NAMES,
+        content=CONTENT,
+        size=st.integers(0, 50),
+        digest=st.sampled_from(["", "0" * 64, "x"]),
+    )
     def put_that_does_not_verify(self, name: str, content: bytes, size: int, digest: str) -> None:
         kind, _ = self._say("put", name, body=frame(b"D", content) + end_frame(size, digest))
         assert kind == b"X"
@@ -95,11 +120,17 @@ class Sessions(RuleBasedStateMachine):
             "mtime_ns": [1] * len(items),
             "mode": [420] * len(items),
             "size": [len(content) for _, content, _ in items],
-            "digest": [digest_of(content) if is_right else "0" * 64 for _, content, is_right in items],
+            "digest": [
+                digest_of(content) if is_right else "0" * 64 for _, content, is_right in items
+            ],
         }
         head = json.dumps(index).encode()
         about = len(head).to_bytes(4) + bytes.fromhex(digest_of(head)) + head
-        self._send("mput", "", body=frame(b"P", about + b"".join(content for _, content, _ in items)) + frame(b"F"))
+        self._send(
+            "mput",
+            "",
+            body=frame(b"P", about + b"".join(content for _, content, _ in items)) + frame(b"F"),
+        )
         kind, value, outcomes = self._hear()
         assert kind == b"R" and value["stored"] + value["failed"] == len(items)
         if outcomes == [{"stored": len(items), "index": digest_of(head)}]:  # one for all
@@ -150,7 +181,11 @@ class Sessions(RuleBasedStateMachine):
     def rm(self, name: str, recursive: bool) -> None:
         kind, value = self._say("rm", name, {"recursive": recursive})
         if kind == b"R":
-            gone = [other for other in (*self.files, *self.folders) if other == name or other.startswith(f"{name}/")]
+            gone = [
+                other
+                for other in (*self.files, *self.folders)
+                if other == name or other.startswith(f"{name}/")
+            ]
             gone = [other.rstrip("/") for other in gone] or [name.rstrip("/")]
             for other in gone:
                 self.files.pop(other, None)
@@ -161,7 +196,9 @@ class Sessions(RuleBasedStateMachine):
         kind, _ = self._say("mv", old, {"to": new, "replace": replace})
         if kind == b"R":
             moved = {
-                name: new + name[len(old) :] for name in (*self.files, *self.folders) if name == old or name.startswith(f"{old}/")
+                name: new + name[len(old) :]
+                for name in (*self.files, *self.folders)
+                if name == old or name.startswith(f"{old}/")
             }
             files = {moved[name]: self.files.pop(name) for name in moved if name in self.files}
             folders = {moved[name] for name in moved if name in self.folders}
@@ -171,7 +208,14 @@ class Sessions(RuleBasedStateMachine):
 
     @rule(line=JUNK)
     def junk(self, line: bytes) -> None:
-        if line.split(b" ")[0].strip(b"\r").lower() in (b"close", b"exit", b"quit", b"put", b"mput", b"mget"):
+        if line.split(b" ")[0].strip(b"\r").lower() in (
+            b"close",
+            b"exit",
+            b"quit",
+            b"put",
+            b"mput",
+            b"mget",
+        ):
             return
         self._talk(line + b"\n")
         kind, _, _ = self._hear_frames()
@@ -196,8 +240,13 @@ class Sessions(RuleBasedStateMachine):
         assert self._hear_frames()[0] == b"R"
 
     async def _everything(self) -> tuple[dict[str, bytes], set[str]]:
-        # A session that was dropped may still be on its way out, and what it says last must not be waited for by the clock.
-        others = [task for session, task in self._server.sessions.items() if session.number != self._server.session_count]
+        # A session that was dropped may still be on its way out, and what it says last must not be
+        # waited for by the clock.
+        others = [
+            task
+            for session, task in self._server.sessions.items()
+            if session.number != self._server.session_count
+        ]
         if self._peer is None:
             others = list(self._server.sessions.values())
         if others:
@@ -215,12 +264,16 @@ class Sessions(RuleBasedStateMachine):
 
     # The wire.
 
-    def _say(self, verb: str, name: str, options: dict[str, Any] | None = None, body: bytes = b"") -> tuple[bytes, dict[str, Any]]:
+    def _say(
+        self, verb: str, name: str, options: dict[str, Any] | None = None, body: bytes = b""
+    ) -> tuple[bytes, dict[str, Any]]:
         self._send(verb, name, options, body)
         kind, value, _ = self._hear_frames()
         return kind, value
 
-    def _send(self, verb: str, name: str, options: dict[str, Any] | None = None, body: bytes = b"") -> None:
+    def _send(
+        self, verb: str, name: str, options: dict[str, Any] | None = None, body: bytes = b""
+    ) -> None:
         self._talk(f"{verb} {json.dumps(name)} {json.dumps(options or {})}\n".encode() + body)
 
     def _talk(self, data: bytes) -> None:
@@ -235,7 +288,11 @@ class Sessions(RuleBasedStateMachine):
 
     def _hear(self) -> tuple[bytes, dict[str, Any], list[dict[str, Any]]]:
         kind, value, frames = self._hear_frames()
-        return kind, value, [item for sort, payload in frames if sort == b"O" for item in json.loads(payload)]
+        return (
+            kind,
+            value,
+            [item for sort, payload in frames if sort == b"O" for item in json.loads(payload)],
+        )
 
     def _hear_frames(self) -> tuple[bytes, dict[str, Any], list[tuple[bytes, bytes]]]:
         async def hear() -> tuple[bytes, dict[str, Any], list[tuple[bytes, bytes]]]:

@@ -1,4 +1,6 @@
-"""No sequence of lines and frames that the protocol knows leaves a session without an answer or an end."""
+"""No sequence of lines and frames that the protocol knows leaves a session without an answer or an
+end.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,11 @@ _VALUES: dict[type, st.SearchStrategy[object]] = {
 def lines(draw: st.DrawFn) -> bytes:
     """Draw a line that the protocol allows, or nearly so."""
     verb = VERBS[draw(st.sampled_from(sorted(VERBS)))]
-    options = {key: draw(_VALUES[kind]) for key, kind in verb.options.items() if key in verb.needs or draw(st.booleans())}
+    options = {
+        key: draw(_VALUES[kind])
+        for key, kind in verb.options.items()
+        if key in verb.needs or draw(st.booleans())
+    }
     if not verb.takes_argument:
         return f"{verb.word}\n".encode()
     return f"{verb.word} {json.dumps(draw(_NAMES))} {json.dumps(options)}\n".encode()
@@ -45,16 +51,32 @@ def _pack(*names: str) -> bytes:
 
 FRAMES = st.sampled_from(
     [
-        *(frame(b"D"), frame(b"D", b"x"), frame(b"D", b"hello"), end_frame(0, digest_of(b"")), end_frame(1, digest_of(b"x"))),
+        *(
+            frame(b"D"),
+            frame(b"D", b"x"),
+            frame(b"D", b"hello"),
+            end_frame(0, digest_of(b"")),
+            end_frame(1, digest_of(b"x")),
+        ),
         *(frame(b"L", b"[]"), frame(b"L", b'["a"]'), frame(b"L", b'["a","../x","folder"]')),
         *(frame(b"P", _pack()), frame(b"P", _pack("a")), frame(b"P", _pack("folder/a", "../x"))),
         *(frame(b"F"), frame(b"X", b'{"code":"aborted","message":""}')),
     ]
 )
-SAID = st.lists(lines() | st.lists(FRAMES, max_size=8).map(b"".join) | FRAMES, max_size=8).map(b"".join)
+SAID = st.lists(lines() | st.lists(FRAMES, max_size=8).map(b"".join) | FRAMES, max_size=8).map(
+    b"".join
+)
 
 
-def _chosen(said: bytes, repeats: int, *, direct: bool, guarded: bool = False, stays: bool = False, piece: int = 0) -> bytes:
+def _chosen(
+    said: bytes,
+    repeats: int,
+    *,
+    direct: bool,
+    guarded: bool = False,
+    stays: bool = False,
+    piece: int = 0,
+) -> bytes:
     choice = repeats | direct << 2 | guarded << 3 | stays << 4 | piece << 5
     return choice.to_bytes(2, "big") + said
 
@@ -63,14 +85,30 @@ _RECURSIVE = b'mget "." {"recursive":true}\n' + frame(b"L", b'["x"]') * 6 + fram
 
 
 @given(
-    said=SAID, repeats=st.integers(0, 3), direct=st.booleans(), guarded=st.booleans(), stays=st.booleans(), piece=st.integers(0, 99)
+    said=SAID,
+    repeats=st.integers(0, 3),
+    direct=st.booleans(),
+    guarded=st.booleans(),
+    stays=st.booleans(),
+    piece=st.integers(0, 99),
 )
 @example(said=_RECURSIVE, repeats=0, direct=True, guarded=False, stays=True, piece=0)
 @example(said=_RECURSIVE, repeats=0, direct=False, guarded=False, stays=False, piece=0)
-@example(said=b"put a\n" + frame(b"D") * 500, repeats=3, direct=True, guarded=False, stays=False, piece=0)
-@example(said=b"put ../x\n" + frame(b"D") * 500, repeats=3, direct=False, guarded=False, stays=True, piece=0)
+@example(
+    said=b"put a\n" + frame(b"D") * 500, repeats=3, direct=True, guarded=False, stays=False, piece=0
+)
+@example(
+    said=b"put ../x\n" + frame(b"D") * 500,
+    repeats=3,
+    direct=False,
+    guarded=False,
+    stays=True,
+    piece=0,
+)
 @example(said=b"\n" * 4000, repeats=3, direct=True, guarded=False, stays=False, piece=0)
 @example(said=b"help\n" * 800, repeats=3, direct=False, guarded=False, stays=True, piece=0)
 @settings(deadline=None)
-def test_every_session_comes_to_an_end(said: bytes, repeats: int, direct: bool, guarded: bool, stays: bool, piece: int) -> None:
+def test_every_session_comes_to_an_end(
+    said: bytes, repeats: int, direct: bool, guarded: bool, stays: bool, piece: int
+) -> None:
     session(_chosen(said, repeats, direct=direct, guarded=guarded, stays=stays, piece=piece))

@@ -1,4 +1,6 @@
-"""Random pairs of trees: a sync reaches what it should, a dry run tells it beforehand, and a second run finds nothing to do."""
+"""Random pairs of trees: a sync reaches what it should, a dry run tells it beforehand, and a second
+run finds nothing to do.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,7 +23,14 @@ from ftransfer.transfer.selection import selection
 from tests.support.service import serve
 
 PARTS = ["a", "b", "c.tmp", "d"]
-FILE, FOLDER, LINK_IN, LINK_OUT, LINK_FOLDER, FIFO = "file", "folder", "link in", "link out", "link to folder", "fifo"
+FILE, FOLDER, LINK_IN, LINK_OUT, LINK_FOLDER, FIFO = (
+    "file",
+    "folder",
+    "link in",
+    "link out",
+    "link to folder",
+    "fifo",
+)
 EXCLUDE = ["*.tmp"]
 
 Tree = Mapping[str, tuple[str, int]]  # name to kind, and what content and time are made of
@@ -28,10 +38,15 @@ Tree = Mapping[str, tuple[str, int]]  # name to kind, and what content and time 
 names = st.lists(st.sampled_from(PARTS), min_size=1, max_size=3).map("/".join)
 kinds = st.sampled_from([FILE, FILE, FILE, FOLDER, LINK_IN, LINK_OUT, LINK_FOLDER, FIFO])
 trees = st.dictionaries(names, st.tuples(kinds, st.integers(0, 2)), max_size=7)
-plain_trees = st.dictionaries(names, st.tuples(st.sampled_from([FILE, FILE, FOLDER]), st.integers(0, 2)), max_size=7)
+plain_trees = st.dictionaries(
+    names, st.tuples(st.sampled_from([FILE, FILE, FOLDER]), st.integers(0, 2)), max_size=7
+)
 option_sets = st.builds(
     lambda delete, links, checksum, excludes: TreeOptions(
-        delete=delete, links=links, checksum=checksum, wanted=selection(exclude=EXCLUDE if excludes else ())
+        delete=delete,
+        links=links,
+        checksum=checksum,
+        wanted=selection(exclude=EXCLUDE if excludes else ()),
     ),
     st.booleans(),
     st.booleans(),
@@ -57,7 +72,9 @@ def make(root: Path, tree: Tree) -> None:
                     os.mkfifo(path)
                 case _:
                     up = "../" * name.count("/")
-                    path.symlink_to({LINK_IN: f"{up}a", LINK_OUT: "/nothing/there", LINK_FOLDER: f"{up}b"}[kind])
+                    path.symlink_to(
+                        {LINK_IN: f"{up}a", LINK_OUT: "/nothing/there", LINK_FOLDER: f"{up}b"}[kind]
+                    )
         except OSError:  # another kind of thing is in the way, or a link leads round in a circle
             continue
     for path in sorted(root.rglob("*"), reverse=True):
@@ -86,7 +103,9 @@ def picture_of(root: Path) -> dict[str, tuple[object, ...]]:
 Sync = Callable[[Client, TreeOptions], Awaitable[tuple[TreeReport, list[TreeItem]]]]
 
 
-async def both_ways(source: Tree, there: Tree, check: Callable[[Path, Path, Client, Sync], Awaitable[None]]) -> None:
+async def both_ways(
+    source: Tree, there: Tree, check: Callable[[Path, Path, Client, Sync], Awaitable[None]]
+) -> None:
     """Have two trees, and a sync from the one to the other, once in each direction."""
     for direction in ("put", "get"):
         folder = Path(tempfile.mkdtemp())
@@ -97,13 +116,15 @@ async def both_ways(source: Tree, there: Tree, check: Callable[[Path, Path, Clie
                 make(roots[0], source)
                 make(roots[1], there)
 
-                async def sync(client: Client, options: TreeOptions) -> tuple[TreeReport, list[TreeItem]]:
+                async def sync(
+                    client: Client, options: TreeOptions
+                ) -> tuple[TreeReport, list[TreeItem]]:
                     items: list[TreeItem] = []
                     if direction == "put":  # noqa: B023 - called before the next one
-                        report = await client.put_tree(here, "tree", options=options, on_item=items.append)  # noqa: B023
-                    else:
-                        report = await client.get_tree("tree", here, options=options, on_item=items.append)  # noqa: B023
-                    return report, items
+                        put = partial(client.put_tree, here, "tree")  # noqa: B023
+                        return await put(options=options, on_item=items.append), items
+                    get = partial(client.get_tree, "tree", here)  # noqa: B023
+                    return await get(options=options, on_item=items.append), items
 
                 await check(*roots, client, sync)
         finally:
@@ -121,11 +142,21 @@ FEW = settings(max_examples=10, deadline=None, suppress_health_check=[HealthChec
 @pytest.mark.timeout(120)
 @FEW
 @given(trees, trees, option_sets)
-@example({"a": (FILE, 1)}, {"a/b": (FILE, 1), "a/c.tmp": (FILE, 1)}, TreeOptions(delete=True, wanted=selection(exclude=EXCLUDE)))
+@example(
+    {"a": (FILE, 1)},
+    {"a/b": (FILE, 1), "a/c.tmp": (FILE, 1)},
+    TreeOptions(delete=True, wanted=selection(exclude=EXCLUDE)),
+)
 @example({"a/b": (FILE, 1)}, {"a": (FILE, 1)}, TreeOptions())
-@example({"a": (FILE, 1), "d/a": (FILE, 1)}, {"a": (FILE, 1), "d/a": (FILE, 1)}, TreeOptions(checksum=True))
+@example(
+    {"a": (FILE, 1), "d/a": (FILE, 1)},
+    {"a": (FILE, 1), "d/a": (FILE, 1)},
+    TreeOptions(checksum=True),
+)
 @example({"a/b": (FILE, 1)}, {"a": (LINK_FOLDER, 1), "b": (FOLDER, 1)}, TreeOptions(delete=True))
-def test_dry_run_tells_what_the_run_does_and_a_second_run_does_nothing(source: Tree, there: Tree, options: TreeOptions) -> None:
+def test_dry_run_tells_what_the_run_does_and_a_second_run_does_nothing(
+    source: Tree, there: Tree, options: TreeOptions
+) -> None:
     async def check(_: Path, other: Path, client: Client, sync: Sync) -> None:
         before = picture_of(other)
         dry, dry_items = await sync(client, options._replace(dry_run=True))
@@ -136,7 +167,9 @@ def test_dry_run_tells_what_the_run_does_and_a_second_run_does_nothing(source: T
         if any(about[0] == "link" for about in before.values()):
             return  # what a link there leads to may be another thing by now
         again, again_items = await sync(client, options)
-        assert told(again_items) == {pair: 1 for pair in told(items) if pair[1] in ("left out", "kept", "failed")}
+        assert told(again_items) == {
+            pair: 1 for pair in told(items) if pair[1] in ("left out", "kept", "failed")
+        }
         assert again.unchanged >= run.unchanged
 
     asyncio.run(both_ways(source, there, check))
@@ -157,7 +190,9 @@ def test_with_delete_the_one_becomes_the_other(source: Tree, there: Tree) -> Non
 @pytest.mark.timeout(120)
 @FEW
 @given(trees, trees, option_sets)
-def test_no_name_is_lost_that_was_not_to_go(source: Tree, there: Tree, options: TreeOptions) -> None:
+def test_no_name_is_lost_that_was_not_to_go(
+    source: Tree, there: Tree, options: TreeOptions
+) -> None:
     async def check(one: Path, other: Path, client: Client, sync: Sync) -> None:
         given_source, before = picture_of(one), picture_of(other)
         report, _ = await sync(client, options)
@@ -165,22 +200,32 @@ def test_no_name_is_lost_that_was_not_to_go(source: Tree, there: Tree, options: 
         assert picture_of(one) == given_source
         for name, about in before.items():
             if not options.wanted(name, about[0] == "dir") or about[0] == "special":
-                assert after.get(name, ())[:2] == about[:2] or about[0] == "dir", f"{name} takes no part"
+                assert after.get(name, ())[:2] == about[:2] or about[0] == "dir", (
+                    f"{name} takes no part"
+                )
                 assert name in after
             elif (
                 name not in given_source
                 and not options.delete
                 and not any(is_above(other_name, name) for other_name in given_source)
             ):
-                assert after.get(name, ())[:2] == about[:2] or about[0] == "dir", f"{name} was not to be removed"
+                assert after.get(name, ())[:2] == about[:2] or about[0] == "dir", (
+                    f"{name} was not to be removed"
+                )
                 assert name in after
-        left_out = [name for name in given_source if is_left_out(one / name, given_source[name], links=options.links)]
+        left_out = [
+            name
+            for name in given_source
+            if is_left_out(one / name, given_source[name], links=options.links)
+        ]
         for name in left_out:
             for old in before:
                 if (old == name or is_above(name, old)) and options.wanted(name, False):
                     assert old in after, f"{old} has the name of something that was left out"
         if options.delete and report.is_complete:
-            kept = {name for name, about in after.items() if options.wanted(name, about[0] == "dir")}
+            kept = {
+                name for name, about in after.items() if options.wanted(name, about[0] == "dir")
+            }
             assert kept <= {*given_source, *unseen(before)}
 
     asyncio.run(both_ways(source, there, check))
@@ -195,7 +240,9 @@ def is_left_out(path: Path, about: tuple[object, ...], *, links: bool) -> bool:
         return True
     if about[0] != "link":
         return False
-    return str(about[1]).startswith("/") or (not links and (not path.exists() or path.is_dir() or not path.is_file()))
+    return str(about[1]).startswith("/") or (
+        not links and (not path.exists() or path.is_dir() or not path.is_file())
+    )
 
 
 def unseen(before: Mapping[str, tuple[object, ...]]) -> set[str]:

@@ -1,7 +1,8 @@
-"""What a server may be asked to do at its worst, for each verb: the suite counts what it costs, `make soak` measures who notices.
+"""What a server may be asked to do at its worst, for each verb: the suite counts what it costs,
+`make soak` measures who notices.
 
-An attack is what one session says without end. It is prepared for so many sessions on disk, at a size: 1 for the suite, more for
-the soak.
+An attack is what one session says without end. It is prepared for so many sessions on disk, at a
+size: 1 for the suite, more for the soak.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from ftransfer.service.quota import QuotaLimits
 from tests.support.service import RawPeer, frame
 
 Said = Callable[[], None]  # called when the server has taken, or answered, what costs it something
-Say = Callable[[RawPeer, int, int, Said], Awaitable[None]]  # (peer, which of the sessions, size, said)
+# (peer, which of the sessions, size, said)
+Say = Callable[[RawPeer, int, int, Said], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,13 @@ class Attack:
     """`sessions` is for the suite; the soak has twenty, or `crowd` of them."""
 
     say: Say
-    prepare: Callable[[Path, int, int], None] = lambda root, sessions, size: None  # (root, sessions, size)
+    # (root, sessions, size)
+    prepare: Callable[[Path, int, int], None] = lambda root, sessions, size: None
     options: Callable[[], dict[str, Any]] = dict  # for the server
     sessions: int = 4
     crowd: int = 20
-    # Before a test of it says anything: so many answers, over all sessions, and what is true of the server's memory.
+    # Before a test of it says anything: so many answers, over all sessions, and what is true of the
+    # server's memory.
     least: int = 4
     reached: Callable[[ContentMemory], bool] = lambda memory: True
 
@@ -51,7 +55,12 @@ def pack(names: list[str], kind: str = "dir", content: bytes = b"") -> bytes:
     """A pack frame by hand."""
     count = len(names)
     digest = blake3(content).hexdigest() if kind == "file" else ""
-    columns = {"name": names, "kind": [kind] * count, "target": [""] * count, "size": [len(content)] * count}
+    columns = {
+        "name": names,
+        "kind": [kind] * count,
+        "target": [""] * count,
+        "size": [len(content)] * count,
+    }
     columns |= {"digest": [digest] * count, "mtime_ns": [0] * count, "mode": [0o755] * count}
     index = json.dumps(columns).encode()
     return frame(b"P", len(index).to_bytes(4) + blake3(index).digest() + index + content * count)
@@ -76,7 +85,8 @@ async def replies(peer: RawPeer, count: int) -> None:
         count -= kind in (b"R", b"X")
 
 
-Part = bytes | Callable[[int], bytes]  # what is said; an @ in bytes stands for the number of the session, as a function may
+# What is said; an @ in bytes stands for the number of the session, as a function may
+Part = bytes | Callable[[int], bytes]
 
 
 def filled(part: Part, number: int) -> bytes:
@@ -176,7 +186,11 @@ def tree_of_content(root: Path, sessions: int, size: int) -> None:
 
 
 def may_only_read() -> dict[str, Any]:
-    return {"admission": Admission(anonymous=Principal("", (Grant(ROOT, parse_rights("read")),), is_anonymous=True))}
+    return {
+        "admission": Admission(
+            anonymous=Principal("", (Grant(ROOT, parse_rights("read")),), is_anonymous=True)
+        )
+    }
 
 
 def quota_of_bytes() -> dict[str, Any]:
@@ -222,17 +236,29 @@ async def watch_while_folders_go(peer: RawPeer, number: int, size: int, said: Sa
 
 
 ATTACKS: dict[str, Attack] = {
-    "packs of many items": Attack(saying(lambda number: pack(many(number)), begin=b"mput\n", ahead=1), least=1),
+    "packs of many items": Attack(
+        saying(lambda number: pack(many(number)), begin=b"mput\n", ahead=1), least=1
+    ),
     "packs of many items, with a quota": Attack(
-        saying(lambda number: pack(many(number)), begin=b"mput\n", ahead=1), options=quota_of_bytes, least=1
+        saying(lambda number: pack(many(number)), begin=b"mput\n", ahead=1),
+        options=quota_of_bytes,
+        least=1,
     ),
     "packs of many items, without the right": Attack(
-        saying(lambda number: pack(many(number)), begin=b"mput\n", ahead=1), options=may_only_read, least=4
+        saying(lambda number: pack(many(number)), begin=b"mput\n", ahead=1),
+        options=may_only_read,
+        least=4,
     ),
     "many files, with a quota of files": Attack(
-        saying(lambda number: pack(many(number), "file"), begin=b"mput\n", ahead=1), options=quota_of_files, least=1
+        saying(lambda number: pack(many(number), "file"), begin=b"mput\n", ahead=1),
+        options=quota_of_files,
+        least=1,
     ),
-    "lists of names": Attack(saying(lambda number: frame(b"L", json.dumps(many(number)).encode()), begin=b"mget\n", ahead=1)),
+    "lists of names": Attack(
+        saying(
+            lambda number: frame(b"L", json.dumps(many(number)).encode()), begin=b"mget\n", ahead=1
+        )
+    ),
     "half a pack": Attack(
         once(b"mput\n" + frame(b"P", bytes(4 << 20))[: 2 << 20]),
         sessions=30,
@@ -253,13 +279,18 @@ ATTACKS: dict[str, Attack] = {
         reached=lambda memory: memory.packs.most >= 4 << 20,
     ),
     "gets that are not read": Attack(
-        once(command("get", "one")), tree_of_content, sessions=30, crowd=250, reached=lambda memory: memory.blocks.most >= 4 << 20
+        once(command("get", "one")),
+        tree_of_content,
+        sessions=30,
+        crowd=250,
+        reached=lambda memory: memory.blocks.most >= 4 << 20,
     ),
     "put if_match on a large file": Attack(
         asking(command("put", "large@", size=1, if_match="0" * 64, wait=True), ahead=1), large_files
     ),
     "rm of deep and wide trees": Attack(
-        asking(command("rm", "deep@", recursive=True), command("rm", "wide@", recursive=True)), trees_to_remove
+        asking(command("rm", "deep@", recursive=True), command("rm", "wide@", recursive=True)),
+        trees_to_remove,
     ),
     "checksum of large files": Attack(asking(command("checksum", "large@")), large_files),
     "folders that go under many watches": Attack(watch_while_folders_go, sessions=5, least=1),
@@ -272,9 +303,13 @@ ATTACKS: dict[str, Attack] = {
         ),
         deep_tree,
     ),
-    "announced sizes": Attack(once(command("put", "announced@", size=1 << 40, wait=True)), sessions=8),
+    "announced sizes": Attack(
+        once(command("put", "announced@", size=1 << 40, wait=True)), sessions=8
+    ),
     "logins": Attack(asking(command("login", "ann", secret="guess")), options=guarded),
-    "listings": Attack(asking(command("dir", "flat"), command("dir", "flat", recursive=True)), flat_tree),
+    "listings": Attack(
+        asking(command("dir", "flat"), command("dir", "flat", recursive=True)), flat_tree
+    ),
     "spans": Attack(asking(command("dir", "flat", recursive=True, spans=True)), flat_tree),
     "empty lines": Attack(saying(b"\n" * 1000)),
     "heartbeats of a put": Attack(saying(frame(b"D") * 1000, begin=b"put beats@\n"), least=0),
@@ -284,7 +319,10 @@ ATTACKS: dict[str, Attack] = {
 
 @contextlib.asynccontextmanager
 async def under(
-    attack: Attack, connect: Callable[[], contextlib.AbstractAsyncContextManager[RawPeer]], count: int, size: int
+    attack: Attack,
+    connect: Callable[[], contextlib.AbstractAsyncContextManager[RawPeer]],
+    count: int,
+    size: int,
 ) -> AsyncIterator[Callable[[], int]]:
     """Have `count` sessions attack while the block runs; a session that was ended comes again.
 

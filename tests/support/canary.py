@@ -1,4 +1,6 @@
-"""What lies outside a share, and whether anybody has touched it: told by its content, its attributes and, on Linux, by inotify."""
+"""What lies outside a share, and whether anybody has touched it: told by its content, its
+attributes and, on Linux, by inotify.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ _AT_FDCWD = -100
 
 
 class Canary:
-    """The folder `outside` with a secret in it, a folder and a file below that. Made by `canary`."""
+    """The folder `outside` with a secret in it, a folder and a file below that. Made by
+    `canary`.
+    """
 
     def __init__(self, folder: Path, *, watched: bool = True) -> None:
         self.folder = folder
@@ -26,7 +30,9 @@ class Canary:
         for name in ("secret", "folder/secret"):
             (folder / name).write_bytes(SECRET)
         self._before = self._state()
-        self._watching = _watch([folder, folder / "folder"]) if watched and sys.platform == "linux" else -1
+        self._watching = (
+            _watch([folder, folder / "folder"]) if watched and sys.platform == "linux" else -1
+        )
 
     def check(self, after: str = "") -> None:
         """Fail if anything of it was opened, made, changed or removed since the last check."""
@@ -43,7 +49,14 @@ class Canary:
         for path in sorted([self.folder, *self.folder.rglob("*")]):
             found = path.lstat()
             content = path.read_bytes() if path.is_file() else b""
-            state[str(path)] = (found.st_mode, found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size, content)
+            state[str(path)] = (
+                found.st_mode,
+                found.st_ino,
+                found.st_mtime_ns,
+                found.st_ctime_ns,
+                found.st_size,
+                content,
+            )
         return state
 
     def _events(self) -> bytes:
@@ -60,7 +73,8 @@ def canary(folder: Path, *, watched: bool = True) -> Iterator[Canary]:
     """Make the folder, and check at the end that nobody was there.
 
     Args:
-        watched: Whether it is an offence to open something there; false where the test itself goes there.
+        watched: Whether it is an offence to open something there; false where the test itself goes
+            there.
     """
     made = Canary(folder, watched=watched)
     try:
@@ -76,7 +90,9 @@ def exchange(one: str | Path, other: str | Path) -> None:
     libc = _libc()
     if not hasattr(libc, "renameat2"):
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    if libc.renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), ctypes.c_uint(_EXCHANGE)):
+    if libc.renameat2(
+        _AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), ctypes.c_uint(_EXCHANGE)
+    ):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 

@@ -33,19 +33,31 @@ class Authority:
     def __post_init__(self) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
-        builder = self._builder(self._name, self._key, days=30).add_extension(x509.BasicConstraints(True, None), critical=True)
-        self.file = self._write("ca.pem", builder.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM))
+        builder = self._builder(self._name, self._key, days=30).add_extension(
+            x509.BasicConstraints(True, None), critical=True
+        )
+        self.file = self._write(
+            "ca.pem", builder.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM)
+        )
 
     def issue(self, name: str, *, host: str = "127.0.0.1", days: int = 30) -> str:
-        """Give a PEM file with a key and a certificate for an address; with negative `days` it has expired."""
+        """Give a PEM file with a key and a certificate for an address; with negative `days` it has
+        expired.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(host))])
-        certificate = self._builder(subject, key, days).add_extension(names, critical=False).sign(self._key, hashes.SHA256())
+        certificate = (
+            self._builder(subject, key, days)
+            .add_extension(names, critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         return self._write(f"{name}.pem", private + certificate.public_bytes(Encoding.PEM))
 
-    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, days: int) -> x509.CertificateBuilder:
+    def _builder(
+        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, days: int
+    ) -> x509.CertificateBuilder:
         now = datetime.datetime.now(datetime.UTC)
         return (
             x509.CertificateBuilder()

@@ -1,6 +1,7 @@
 """Connections that mean no good, in a process of their own: PORT COUNT, so many of each kind.
 
-It says "here" when all are connected, and after how many seconds the server has closed the last of them.
+It says "here" when all are connected, and after how many seconds the server has closed the last of
+them.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ class Crowd:
     async def _come(self, host: str, act: object) -> None:
         writer = None
         try:
-            reader, writer = await asyncio.open_connection("127.0.0.1", self._port, local_addr=(host, 0))
+            reader, writer = await asyncio.open_connection(
+                "127.0.0.1", self._port, local_addr=(host, 0)
+            )
             self._connected += 1
             ended = asyncio.create_task(_read_to_end(reader))
             try:

@@ -1,4 +1,5 @@
-"""A server in a process of its own, so that its memory can be measured: FOLDER CERTIFICATE-or-"" LIMITS-as-JSON.
+"""A server in a process of its own, so that its memory can be measured: FOLDER CERTIFICATE-or-""
+LIMITS-as-JSON.
 
 It says its port on stdout and ends with its stdin.
 """

@@ -1,4 +1,6 @@
-"""Random edits of a tree by hand: what people, editors and build tools do to a folder, in any order."""
+"""Random edits of a tree by hand: what people, editors and build tools do to a folder, in any
+order.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +25,27 @@ class Edits:
         """Do so many edits; those that make no sense where they come are left out."""
         for _ in range(count):
             edit = self._random.choice(
-                [self._write, self._write, self._write, self._remove, self._rename, self._rename, self._swap, self._change_kind]
+                [
+                    self._write,
+                    self._write,
+                    self._write,
+                    self._remove,
+                    self._rename,
+                    self._rename,
+                    self._swap,
+                    self._change_kind,
+                ]
                 + ([self._rebuild, self._swap_root] if self._random.random() < 0.2 else [])
             )
             try:
                 edit()
-            except (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, OSError):
+            except (
+                FileNotFoundError,
+                FileExistsError,
+                NotADirectoryError,
+                IsADirectoryError,
+                OSError,
+            ):
                 continue
             self.done.append(edit.__name__)
 

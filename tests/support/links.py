@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 class HeldLink:
-    """See link.base.Transport. `written` is what has got through, in `writes`; `begun` is set when a write begins."""
+    """See link.base.Transport. `written` is what has got through, in `writes`; `begun` is set when
+    a write begins.
+    """
 
     peer = "nobody:0"
     peer_host = "nobody"
@@ -56,7 +58,9 @@ class HeldLink:
     async def peek(self, timeout_s: float) -> bytes:
         return await self.read(timeout_s)
 
-    async def start_tls(self, context: ssl.SSLContext, *, server_side: bool, hostname: str, timeout_s: float) -> None: ...
+    async def start_tls(
+        self, context: ssl.SSLContext, *, server_side: bool, hostname: str, timeout_s: float
+    ) -> None: ...
 
     async def close(self, timeout_s: float) -> None: ...
 

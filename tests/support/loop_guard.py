@@ -1,8 +1,9 @@
-"""Nothing may hold up the event loop, since one slow call there holds up every session: this finds who does.
+"""Nothing may hold up the event loop, since one slow call there holds up every session: this finds
+who does.
 
-What counts is the time that the processor has worked for the loop's thread, not the time that has passed: on a machine that others
-keep busy, or that stands still, the guard blames nobody. Only a call that sleeps is found by the clock, with a bound far above what
-a busy machine adds.
+What counts is the time that the processor has worked for the loop's thread, not the time that has
+passed: on a machine that others keep busy, or that stands still, the guard blames nobody. Only a
+call that sleeps is found by the clock, with a bound far above what a busy machine adds.
 """
 
 from __future__ import annotations
@@ -19,12 +20,18 @@ TICKS_ALLOWED = 200  # ten seconds in which the guard was awake and the loop was
 
 
 class LoopGuard:
-    """Asks the loop for a sign of life from a thread, and notes where the loop stands when it works for too long without one."""
+    """Asks the loop for a sign of life from a thread, and notes where the loop stands when it works
+    for too long without one.
+    """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, cpu_allowed_s: float = CPU_ALLOWED_S, ticks_allowed: int = TICKS_ALLOWED
+        self,
+        loop: asyncio.AbstractEventLoop,
+        cpu_allowed_s: float = CPU_ALLOWED_S,
+        ticks_allowed: int = TICKS_ALLOWED,
     ) -> None:
-        self.blocked_at = ""  # how long it took, and the stack of the loop's thread when it was found blocked
+        # How long it took, and the stack of the loop's thread when it was found blocked.
+        self.blocked_at = ""
         self.noticed = threading.Event()
         self._loop = loop
         self._cpu_allowed_s = cpu_allowed_s
@@ -47,14 +54,18 @@ class LoopGuard:
         ticks = 0
         self._ask()
         while not self._over.wait(TICK_S) and not self.blocked_at:
-            if self._answered.is_set() or not self._loop.is_running():  # between fixtures and tests the loop may stand
+            # Between fixtures and tests the loop may stand
+            if self._answered.is_set() or not self._loop.is_running():
                 ticks = 0
                 self._ask()
                 continue
             ticks += 1
             spent_s = time.clock_gettime(self._clock) - self._asked_at_s
             if spent_s >= self._cpu_allowed_s or ticks >= self._ticks_allowed:
-                self.blocked_at = f"{spent_s:.1f} s of CPU time, {ticks * TICK_S:.1f} s in all, at:\n{self._stack()}"
+                self.blocked_at = (
+                    f"{spent_s:.1f} s of CPU time, {ticks * TICK_S:.1f} s in all,"
+                    f" at:\n{self._stack()}"
+                )
                 self.noticed.set()
 
     def _ask(self) -> None:
@@ -72,4 +83,8 @@ class LoopGuard:
 
 def _cpu_clock(thread: int) -> int:
     """Give the clock of a thread's work; where there is none (macOS), that of the process."""
-    return time.pthread_getcpuclockid(thread) if hasattr(time, "pthread_getcpuclockid") else time.CLOCK_PROCESS_CPUTIME_ID
+    return (
+        time.pthread_getcpuclockid(thread)
+        if hasattr(time, "pthread_getcpuclockid")
+        else time.CLOCK_PROCESS_CPUTIME_ID
+    )

@@ -1,7 +1,9 @@
-"""What a server takes while a test runs against it, counted and not timed: its turns on the loop, its threads, its memory.
+"""What a server takes while a test runs against it, counted and not timed: its turns on the loop,
+its threads, its memory.
 
-A turn is what the loop runs for the server without a pause; while it lasts nobody else is served. It is counted in CPU time, so
-that a machine which others keep busy changes nothing. What the test itself does on the same loop is not counted.
+A turn is what the loop runs for the server without a pause; while it lasts nobody else is served.
+It is counted in CPU time, so that a machine which others keep busy changes nothing. What the test
+itself does on the same loop is not counted.
 """
 
 from __future__ import annotations
@@ -84,7 +86,9 @@ async def metered(folder: Path, **options: Any) -> AsyncIterator[tuple[Service, 
 
 @contextlib.contextmanager
 def traced() -> Iterator[Callable[[], int]]:
-    """Give a function that says how many bytes more than at the beginning the interpreter has held at most. It costs much time."""
+    """Give a function that says how many bytes more than at the beginning the interpreter has held
+    at most. It costs much time.
+    """
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
@@ -103,7 +107,8 @@ def _counting_run(meter: Meter) -> Callable[[Any], None]:
         try:
             return real(handle)
         finally:
-            if was_server and handle._context.get(_is_server):  # not the step of the test that has started it
+            # Not the step of the test that has started it
+            if was_server and handle._context.get(_is_server):
                 meter.note_turn(time.thread_time() - began, what)
 
     return run
@@ -112,7 +117,9 @@ def _counting_run(meter: Meter) -> Callable[[Any], None]:
 def _counting_submit(meter: Meter) -> Callable[..., Future[Any]]:
     real = ThreadPoolExecutor.submit
 
-    def submit(executor: ThreadPoolExecutor, job: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+    def submit(
+        executor: ThreadPoolExecutor, job: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> Future[Any]:
         pool = str(executor._thread_name_prefix)
 
         def counted() -> Any:

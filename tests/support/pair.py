@@ -1,4 +1,6 @@
-"""A client and a server Connection joined in memory: what one sends, the other hears, in pieces of any size."""
+"""A client and a server Connection joined in memory: what one sends, the other hears, in pieces of
+any size.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The command line as processes: one that runs to its end, a server that keeps running, and a shell at a terminal of its own."""
+"""The command line as processes: one that runs to its end, a server that keeps running, and a shell
+at a terminal of its own.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,11 @@ from pathlib import Path
 PROJECT = Path(__file__).parents[2]
 _WAIT_S = 40
 _ENVIRONMENT = {
-    **{key: value for key, value in os.environ.items() if not key.startswith(("FTRANSFER", "_FTRANSFER"))},
+    **{
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("FTRANSFER", "_FTRANSFER"))
+    },
     "PYTHONPATH": str(PROJECT),
     "PYTHONWARNINGS": "error",
 }
@@ -48,8 +54,9 @@ async def run_program(
     stdout: int | None = None,
     prefix: Sequence[str] = (),
 ) -> Done:
-    """Run `ftransfer` with arguments in a folder to its end. `stdout`: a descriptor to write to, instead of into the result;
-    `prefix`: words before the program, as of `ip netns exec`."""
+    """Run `ftransfer` with arguments in a folder to its end. `stdout`: a descriptor to write to,
+    instead of into the result; `prefix`: words before the program, as of `ip netns exec`.
+    """
     process = await asyncio.create_subprocess_exec(
         *prefix,
         *_PROGRAM,
@@ -93,8 +100,9 @@ class Running:
         raise AssertionError(f"no line matches {pattern!r} in:\n{self.err}")
 
     async def line_to_hand_on(self) -> tuple[dict[str, str], list[str]]:
-        """Give what a server tells others to do: the variable that holds its token, if it has shown one, and the words of the
-        command without the program."""
+        """Give what a server tells others to do: the variable that holds its token, if it has shown
+        one, and the words of the command without the program.
+        """
         line = await self.err_until("(connect|log in) with: ")
         words = shlex.split(line.partition(" with: ")[2])
         assert tuple(words[:3]) == _PROGRAM
@@ -112,7 +120,10 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def start_program(
-    *arguments: str | int | Path, folder: Path, environment: Mapping[str, str] | None = None, prefix: Sequence[str] = ()
+    *arguments: str | int | Path,
+    folder: Path,
+    environment: Mapping[str, str] | None = None,
+    prefix: Sequence[str] = (),
 ) -> AsyncIterator[Running]:
     process = await asyncio.create_subprocess_exec(
         *prefix,
@@ -130,11 +141,16 @@ async def start_program(
 
 @contextlib.asynccontextmanager
 async def start_server(
-    share: Path, *options: str | int, environment: Mapping[str, str] | None = None, prefix: Sequence[str] = ()
+    share: Path,
+    *options: str | int,
+    environment: Mapping[str, str] | None = None,
+    prefix: Sequence[str] = (),
 ) -> AsyncIterator[Running]:
     """Run `ftransfer serve` on a free port; it accepts connections when the block begins."""
     words = ("serve", share, "--port", 0, *options)
-    async with start_program(*words, folder=share.parent, environment=environment, prefix=prefix) as server:
+    async with start_program(
+        *words, folder=share.parent, environment=environment, prefix=prefix
+    ) as server:
         async with asyncio.timeout(_WAIT_S):
             line = await server.out_line()
         found = re.fullmatch(r"listening on (?:\[(.+)\]|(.+)):(\d+)\n", line)
@@ -188,14 +204,18 @@ class Terminal:
         os.write(self._master, keys.encode())
 
     async def see(self, text: str) -> str:
-        """Wait until text is drawn after what was seen before; give what was drawn up to its end."""
+        """Wait until text is drawn after what was seen before; give what was drawn up to its
+        end.
+        """
         try:
             async with asyncio.timeout(_WAIT_S):
                 while (at := self.screen.find(text, self._unread)) < 0:
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
-            raise AssertionError(f"{text!r} is not drawn; drawn is {self.screen[self._unread :]!r}") from None
+            raise AssertionError(
+                f"{text!r} is not drawn; drawn is {self.screen[self._unread :]!r}"
+            ) from None
         start, self._unread = self._unread, at + len(text)
         return self.screen[start : self._unread]
 
@@ -209,11 +229,16 @@ class Terminal:
 
 
 # A session leader takes the terminal on its stdin as its own, so that Ctrl-C reaches it.
-_TAKE_TERMINAL = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+_TAKE_TERMINAL = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1],"
+    " sys.argv[1:])"
+)
 
 
 @contextlib.asynccontextmanager
-async def start_at_terminal(*arguments: str | int | Path, folder: Path, environment: Mapping[str, str]) -> AsyncIterator[Terminal]:
+async def start_at_terminal(
+    *arguments: str | int | Path, folder: Path, environment: Mapping[str, str]
+) -> AsyncIterator[Terminal]:
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     try:

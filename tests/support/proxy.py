@@ -1,7 +1,9 @@
-"""A bad network between client and server: a proxy on loopback that cuts, stalls, slows down or spoils what passes, to the byte.
+"""A bad network between client and server: a proxy on loopback that cuts, stalls, slows down or
+spoils what passes, to the byte.
 
-`async with Proxy(service.address, [Faults(down=Fault(cut_at=1000))]) as proxy`, and connect to proxy.address. Each connection takes
-the next faults of the script; those after its end pass untouched.
+`async with Proxy(service.address, [Faults(down=Fault(cut_at=1000))]) as proxy`, and connect to
+proxy.address. Each connection takes the next faults of the script; those after its end pass
+untouched.
 """
 
 from __future__ import annotations
@@ -19,12 +21,15 @@ _PIECE = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What happens to one direction of a connection. Positions are in bytes from its beginning, None is never.
+    """What happens to one direction of a connection. Positions are in bytes from its beginning,
+    None is never.
 
     Args:
         cut_at: Exactly so many bytes are delivered; then the connection ends in both directions.
-        reset: It ends with a reset, as of a host that crashed, and what was not yet read may be lost. Else it is closed.
-        stall_at: So many bytes are delivered; then nothing moves in this direction until Proxy.release, and nothing ends.
+        reset: It ends with a reset, as of a host that crashed, and what was not yet read may be
+            lost. Else it is closed.
+        stall_at: So many bytes are delivered; then nothing moves in this direction until
+            Proxy.release, and nothing ends.
         flip_at: Of the byte at this position the bit `bit` arrives turned round.
         piece_bytes: Bytes travel in pieces of at most this size.
     """
@@ -50,7 +55,9 @@ class Faults:
 
 @dataclass(eq=False)
 class Flow:
-    """One direction of a connection: `passed` bytes have been delivered so far; `seen` are those, if the proxy records."""
+    """One direction of a connection: `passed` bytes have been delivered so far; `seen` are those,
+    if the proxy records.
+    """
 
     fault: Fault
     passed: int = 0
@@ -62,7 +69,8 @@ class Flow:
 class Passage:
     """One connection through the proxy. `ended` is set when both sides of it are closed.
 
-    `turns` is how often the client has spoken after it had heard something: it has waited for no more round trips than that.
+    `turns` is how often the client has spoken after it had heard something: it has waited for no
+    more round trips than that.
     """
 
     up: Flow
@@ -96,7 +104,9 @@ class Proxy:
         records: Whether all that passes is kept, in Flow.seen.
     """
 
-    def __init__(self, target: tuple[str, int], script: Iterable[Faults] = (), *, records: bool = False) -> None:
+    def __init__(
+        self, target: tuple[str, int], script: Iterable[Faults] = (), *, records: bool = False
+    ) -> None:
         self.passages: list[Passage] = []
         self.entered = asyncio.Event()  # set when there is a first connection
         self.address: tuple[str, int] = ("", 0)
@@ -113,11 +123,18 @@ class Proxy:
         self._start(self._accept())
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         for task in self._tasks:
             task.cancel()
         failures = [
-            result for result in await asyncio.gather(*self._tasks, return_exceptions=True) if isinstance(result, Exception)
+            result
+            for result in await asyncio.gather(*self._tasks, return_exceptions=True)
+            if isinstance(result, Exception)
         ]
         self._listener.close()
         if failures and error is None:
@@ -178,15 +195,22 @@ class Proxy:
             for task in (up, down, cut):
                 task.cancel()
             await asyncio.wait([up, down, cut])
-        for flow, fault, source, sink in ((up, passage.up.fault, near, far), (down, passage.down.fault, far, near)):
+        for flow, fault, source, sink in (
+            (up, passage.up.fault, near, far),
+            (down, passage.down.fault, far, near),
+        ):
             if not flow.cancelled() and flow.result() and not passage._cut.is_set():
                 if fault.reset:
                     passage.cut()
                 else:
                     await _end_gently(source, sink)
 
-    async def _flow(self, passage: Passage, flow: Flow, source: socket.socket, sink: socket.socket) -> bool:
-        """Carry one way to its end and tell the receiver that it is the end; or, if it is to be cut there, give True."""
+    async def _flow(
+        self, passage: Passage, flow: Flow, source: socket.socket, sink: socket.socket
+    ) -> bool:
+        """Carry one way to its end and tell the receiver that it is the end; or, if it is to be cut
+        there, give True.
+        """
         loop = asyncio.get_running_loop()
         fault = flow.fault
         with contextlib.suppress(OSError):
@@ -214,7 +238,11 @@ class Proxy:
 def _room(flow: Flow) -> int:
     """Give how many bytes may be taken at once, so that none of the positions is passed over."""
     fault = flow.fault
-    stops = [stop - flow.passed for stop in (fault.cut_at, fault.stall_at) if stop is not None and stop > flow.passed]
+    stops = [
+        stop - flow.passed
+        for stop in (fault.cut_at, fault.stall_at)
+        if stop is not None and stop > flow.passed
+    ]
     return min([fault.piece_bytes, *stops])
 
 
@@ -225,7 +253,8 @@ async def _end_gently(source: socket.socket, sink: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     with contextlib.suppress(OSError):
         sink.shutdown(socket.SHUT_WR)
-        # A socket that is closed with unread input is reset, and what is under way to its peer is lost: so that is read first.
+        # A socket that is closed with unread input is reset, and what is under way to its peer is
+        # lost: so that is read first.
         while await loop.sock_recv(sink, _PIECE):
             pass
 

@@ -1,8 +1,9 @@
 """The operating system under stores and links, in which the k-th call fails.
 
-While it is installed, the modules that touch files get another `os`, another FileIO and another C library: they count what is asked
-of the system, and let one call fail. So every call is reached, whoever makes it, and no list of calls has to be kept here. A fault
-that does not strike is an error of the test: `failing` and `each_call` say so by themselves.
+While it is installed, the modules that touch files get another `os`, another FileIO and another C
+library: they count what is asked of the system, and let one call fail. So every call is reached,
+whoever makes it, and no list of calls has to be kept here. A fault that does not strike is an error
+of the test: `failing` and `each_call` say so by themselves.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from ftransfer.storage.local.syscalls import Kernel
 SHORT = -1  # in the place of an errno: a write or read that does less than it was asked to
 
 _COUNTED = frozenset(
-    "open close read write pread pwrite preadv pwritev fstat stat lstat unlink rename replace link symlink readlink mkdir rmdir "
-    "listdir scandir utime fchmod chmod ftruncate fsync fdatasync dup fstatvfs lseek sendfile".split()
+    "open close read write pread pwrite preadv pwritev fstat stat lstat unlink rename replace link"
+    " symlink readlink mkdir rmdir listdir scandir utime fchmod chmod ftruncate fsync fdatasync dup"
+    " fstatvfs lseek sendfile".split()
 )
 _LIBC = frozenset({"syscall", "fallocate", "renameat2", "syncfs"})
 _WRITES = frozenset({"write", "pwrite", "sendfile"})
@@ -33,7 +35,9 @@ _READS = frozenset({"read", "pread", "preadv"})
 
 
 class Sabotage:
-    """Counts the calls; the `fatal`-th of a block fails with `number`, or all from then on. Any thread may call."""
+    """Counts the calls; the `fatal`-th of a block fails with `number`, or all from then on. Any
+    thread may call.
+    """
 
     def __init__(self) -> None:
         self.calls = 0
@@ -46,8 +50,11 @@ class Sabotage:
         self._lock = threading.Lock()
 
     @contextmanager
-    def failing(self, fatal: int, number: int, *, only: Collection[str] = (), lasts: bool = False) -> Iterator[None]:
-        """Let one call fail while the block runs: of all calls, or of `only` some; with SHORT of those that can be short.
+    def failing(
+        self, fatal: int, number: int, *, only: Collection[str] = (), lasts: bool = False
+    ) -> Iterator[None]:
+        """Let one call fail while the block runs: of all calls, or of `only` some; with SHORT of
+        those that can be short.
 
         Raises:
             AssertionError: The block made no such call.
@@ -56,8 +63,11 @@ class Sabotage:
             yield
         assert self.hit, f"the fault did not strike: there was no call {fatal}, only {self.calls}"
 
-    def each_call(self, number: int, *, only: Collection[str] = ()) -> Iterator[AbstractContextManager[None]]:
-        """Give blocks, in which the first call fails, the second, and so on, until one of them makes no further call.
+    def each_call(
+        self, number: int, *, only: Collection[str] = ()
+    ) -> Iterator[AbstractContextManager[None]]:
+        """Give blocks, in which the first call fails, the second, and so on, until one of them
+        makes no further call.
 
         Raises:
             AssertionError: Not even the first block made one.
@@ -69,10 +79,18 @@ class Sabotage:
         assert fatal > 2, "the fault never struck"
 
     @contextmanager
-    def trying(self, fatal: int, number: int, *, only: Collection[str] = (), lasts: bool = False) -> Iterator[None]:
+    def trying(
+        self, fatal: int, number: int, *, only: Collection[str] = (), lasts: bool = False
+    ) -> Iterator[None]:
         """As `failing`, for whoever looks for the last call: `hit` says whether there was one."""
         with self._lock:
-            self.calls, self.hit, self._fatal, self._number, self._armed = 0, "", fatal, number, True
+            self.calls, self.hit, self._fatal, self._number, self._armed = (
+                0,
+                "",
+                fatal,
+                number,
+                True,
+            )
             self._only, self._lasts = only, lasts
         try:
             yield
@@ -99,7 +117,11 @@ class Sabotage:
         with ExitStack() as stack:
             for name, module in list(sys.modules.items()):
                 if name.startswith(("ftransfer.storage.", "ftransfer.transport.")):
-                    for key, fake in (("os", _Os(self)), ("fcntl", _Fcntl(self)), ("FileIO", _file_class(self))):
+                    for key, fake in (
+                        ("os", _Os(self)),
+                        ("fcntl", _Fcntl(self)),
+                        ("FileIO", _file_class(self)),
+                    ):
                         if hasattr(module, key):
                             stack.enter_context(patch.object(module, key, fake))
             stack.enter_context(patch.object(Kernel, "__init__", _kernel_init(self)))

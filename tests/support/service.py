@@ -1,4 +1,6 @@
-"""A real server on a free loopback port over a real folder, and clients for it; and a peer that speaks raw bytes."""
+"""A real server on a free loopback port over a real folder, and clients for it; and a peer that
+speaks raw bytes.
+"""
 
 from __future__ import annotations
 
@@ -129,7 +131,9 @@ def frame(kind: bytes, payload: bytes = b"") -> bytes:
 
 
 def end_frame(size: int, digest: str, begun: bytes | None = None) -> bytes:
-    """Make the end of a file; `begun` is what came before its content, as a frame (meta), and gives `head`."""
+    """Make the end of a file; `begun` is what came before its content, as a frame (meta), and gives
+    `head`.
+    """
     value: dict[str, object] = {"size": size, "digest": digest}
     if begun is not None:
         value["head"] = blake3(begun[5:]).hexdigest()
@@ -148,8 +152,12 @@ async def raw_peer(host: str, port: int) -> AsyncIterator[RawPeer]:
 
 
 @contextlib.asynccontextmanager
-async def fake_server(*said: bytes, then_close: bool = False, port: int = 0) -> AsyncIterator[tuple[str, int]]:
-    """A server that says fixed bytes to whoever connects, whatever is asked, and then waits or closes."""
+async def fake_server(
+    *said: bytes, then_close: bool = False, port: int = 0
+) -> AsyncIterator[tuple[str, int]]:
+    """A server that says fixed bytes to whoever connects, whatever is asked, and then waits or
+    closes.
+    """
     ended = asyncio.Event()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -158,7 +166,8 @@ async def fake_server(*said: bytes, then_close: bool = False, port: int = 0) -> 
                 writer.write(data)
                 await writer.drain()
             if then_close:
-                # To close with something unread would reset the connection, and what was said last might be lost with it.
+                # To close with something unread would reset the connection, and what was said last
+                # might be lost with it.
                 writer.write_eof()
                 await reader.read()
             else:

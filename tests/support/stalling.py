@@ -1,4 +1,6 @@
-"""A server whose files come to a part and no further, so that a transfer can be stopped in its middle without a large file."""
+"""A server whose files come to a part and no further, so that a transfer can be stopped in its
+middle without a large file.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ _ENTRY = {"name": "half", "kind": "file", "size": SIZE, "mtime_ns": 1, "mode": 4
 
 @dataclass
 class StallingServer:
-    """`stalls` is set when a get has been answered with all that it will ever get, or a put has begun."""
+    """`stalls` is set when a get has been answered with all that it will ever get, or a put has
+    begun.
+    """
 
     address: tuple[str, int] = ("", 0)
     stalls: asyncio.Event = field(default_factory=asyncio.Event)

@@ -1,6 +1,8 @@
-"""A server that says on stdout when its first session has come, and after how many seconds without it the server noticed.
+"""A server that says on stdout when its first session has come, and after how many seconds without
+it the server noticed.
 
-Run as a program in a network namespace: python -m tests.support.vanishing ADDRESS VANISH_S. A line on stdin starts the clock.
+Run as a program in a network namespace: python -m tests.support.vanishing ADDRESS VANISH_S. A line
+on stdin starts the clock.
 """
 
 from __future__ import annotations

@@ -13,7 +13,17 @@ SPELLINGS = [
     ["xn--bcher-kva.example", "b\u00fccher.example", "B\u00dcCHER.Example."],
     ["fe80::1%eth0", "FE80:0::1%eth0"],
 ]
-DIFFERENT = ["localhost", "127.0.0.1", "::1", "fe80::1%eth0", "fe80::1%eth1", "fe80::1", "3com.example", "a..example", "a.example"]
+DIFFERENT = [
+    "localhost",
+    "127.0.0.1",
+    "::1",
+    "fe80::1%eth0",
+    "fe80::1%eth1",
+    "fe80::1",
+    "3com.example",
+    "a..example",
+    "a.example",
+]
 
 
 @pytest.mark.parametrize("spellings", SPELLINGS)
@@ -37,6 +47,8 @@ def test_port_stays(address: str, canonical: str) -> None:
     assert canonical_address(address) == canonical == canonical_address(canonical)
 
 
-@pytest.mark.parametrize("host", ["", ".", "\u00fc" * 80, "a b", "\udcff", "[::1]", "%", "1.2.3.4.5", "\0"])
+@pytest.mark.parametrize(
+    "host", ["", ".", "\u00fc" * 80, "a b", "\udcff", "[::1]", "%", "1.2.3.4.5", "\0"]
+)
 def test_what_is_no_host_is_no_error(host: str) -> None:
     assert canonical_host(canonical_host(host)) == canonical_host(host)

@@ -1,4 +1,6 @@
-"""A connection that is given up in the middle of its beginning or its end is closed, at whichever step."""
+"""A connection that is given up in the middle of its beginning or its end is closed, at whichever
+step.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ async def step(count: int) -> None:
 
 @both_links
 @pytest.mark.parametrize("ticks", range(8))
-async def test_server_that_stops_while_a_connection_arrives(tmp_path: Path, ticks: int, direct: bool) -> None:
+async def test_server_that_stops_while_a_connection_arrives(
+    tmp_path: Path, ticks: int, direct: bool
+) -> None:
     with nothing_left_open():
         async with serve(tmp_path, direct=direct) as service:
             with socket.create_connection(service.address) as peer:
@@ -93,7 +97,9 @@ async def test_conversation_that_is_cancelled_while_it_closes(tmp_path: Path, di
     with nothing_left_open():
         async with serve(tmp_path, direct=direct) as service:
             for ticks in range(1, 20):
-                conversation = await ClientSession.open(Address(*service.address), Limits(), direct=direct)
+                conversation = await ClientSession.open(
+                    Address(*service.address), Limits(), direct=direct
+                )
                 await _cancel_in_the_middle(conversation.close(), ticks)
                 del conversation
         del service

@@ -31,7 +31,10 @@ GLANCES: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("offence", OFFENCES)
 @pytest.mark.parametrize("watched", [True, False])
 def test_change_is_noticed(tmp_path: Path, offence: str, watched: bool) -> None:
-    with pytest.raises(AssertionError, match="outside"), canary(tmp_path / "outside", watched=watched) as made:
+    with (
+        pytest.raises(AssertionError, match="outside"),
+        canary(tmp_path / "outside", watched=watched) as made,
+    ):
         OFFENCES[offence](made.folder)
 
 

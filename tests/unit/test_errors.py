@@ -20,7 +20,11 @@ from ftransfer.errors import (
     from_wire,
 )
 
-CLASSES = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, FtransferError)]
+CLASSES = [
+    value
+    for value in vars(errors).values()
+    if isinstance(value, type) and issubclass(value, FtransferError)
+]
 
 
 @pytest.mark.parametrize("cls", CLASSES)

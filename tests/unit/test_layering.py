@@ -1,4 +1,6 @@
-"""Reads every import of the package and holds it against the order of the layers (docs/architecture.md)."""
+"""Reads every import of the package and holds it against the order of the layers
+(docs/architecture.md).
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "ftransfer"
 
-# From the ground up. A part may import what stands in rows above its own; parts in one row do not see each other.
+# From the ground up. A part may import what stands in rows above its own; parts in one row do not
+# see each other.
 LAYERS = (
     "errors version units digest addresses loopback",
     "limits system",
@@ -23,38 +26,41 @@ LAYERS = (
     "cli",
     "__main__",
 )
-# Above its row, storage is known by this module only, so that any back end can stand behind a share ...
+# Above its row, storage is known by this module only, so that any back end can stand behind a share
+# ...
 STORAGE_SEAM = "storage.base"
-# ... except to those who put the objects together: part -> what more of storage it may name (all: "storage").
+# ... except to those who put the objects together: part -> what more of storage it may name (all:
+# "storage").
 STORAGE_BUILDERS = {"cli": "storage", "client": "storage.local"}
-# What a row would allow and the design does not: a service knows who, what and how much, and no bytes of a wire; a gateway is no
-# client, and knows none of its siblings.
+# What a row would allow and the design does not: a service knows who, what and how much, and no
+# bytes of a wire; a gateway is no client, and knows none of its siblings.
 FORBIDDEN = {
     "service": ("transport", "protocol.connection", "protocol.framing", "protocol.replies"),
     "gateways": ("client",),
 }
 # To be gone soon: where the floor is not laid yet.
-UNFINISHED = frozenset(
-    f"service.{name}"
-    for name in "attendance changes digests expiry helpers hub journal outbox subscriptions view message_rate".split()
-)
+UNFINISHED = frozenset(f"service.{name}" for name in "helpers hub outbox subscriptions".split())
 # Who may print.
 PRINTERS = ("cli", "shell")
 # All of the standard library that the parts without I/O may use.
 PURE_PARTS = ("errors", "limits", "names", "protocol", "units", "version")
 PURE_LIBRARY = frozenset(
     (
-        "__future__ abc base64 bisect collections dataclasses enum functools itertools json operator re string struct types typing"
+        "__future__ abc base64 bisect collections dataclasses enum functools itertools json"
+        " operator re string struct types typing"
     ).split()
 )
 
 _ROW = {part: row for row, parts in enumerate(LAYERS) for part in parts.split()}
-# The package's face, ftransfer/__init__.py, re-exports from anywhere below cli; nobody inside imports from it.
+# The package's face, ftransfer/__init__.py, re-exports from anywhere below cli; nobody inside
+# imports from it.
 FACE = ""
 
 
 def module_name(path: Path) -> str:
-    """Give the dotted name below the package: "protocol.framing", "protocol" for its __init__, "" for the package's own."""
+    """Give the dotted name below the package: "protocol.framing", "protocol" for its __init__, ""
+    for the package's own.
+    """
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -72,7 +78,9 @@ def tree_of(module: str) -> ast.Module:
 
 
 def imported(tree: ast.Module) -> Iterator[str]:
-    """Give the full names of all modules that are imported anywhere in a file; also in functions and under TYPE_CHECKING."""
+    """Give the full names of all modules that are imported anywhere in a file; also in functions
+    and under TYPE_CHECKING.
+    """
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -86,7 +94,11 @@ def imported(tree: ast.Module) -> Iterator[str]:
 
 def imported_inside(tree: ast.Module) -> set[str]:
     """Give the modules of the package that are imported, without "ftransfer."."""
-    return {name.removeprefix("ftransfer").removeprefix(".") for name in imported(tree) if name.split(".")[0] == "ftransfer"}
+    return {
+        name.removeprefix("ftransfer").removeprefix(".")
+        for name in imported(tree)
+        if name.split(".")[0] == "ftransfer"
+    }
 
 
 def imported_outside(tree: ast.Module) -> set[str]:
@@ -105,10 +117,17 @@ def complaint(importer: str, wanted: str) -> str | None:
         return "a gateway knows none of its siblings"
     if mine == other:
         return None
-    if any(f"{wanted}.".startswith(f"{name}.") for name in FORBIDDEN.get(mine, ())) and importer not in UNFINISHED:
+    if (
+        any(f"{wanted}.".startswith(f"{name}.") for name in FORBIDDEN.get(mine, ()))
+        and importer not in UNFINISHED
+    ):
         return "the design forbids it"
     if _ROW[other] >= _ROW[mine]:
-        return "it stands higher" if _ROW[other] > _ROW[mine] else "parts in one row do not see each other"
+        return (
+            "it stands higher"
+            if _ROW[other] > _ROW[mine]
+            else "parts in one row do not see each other"
+        )
     if other == "storage" and wanted != STORAGE_SEAM:
         allowed = STORAGE_BUILDERS.get(mine)
         if allowed is None or not f"{wanted}.".startswith(f"{allowed}."):
@@ -132,34 +151,55 @@ def test_parts_without_io_use_only_pure_library(module: str) -> None:
     assert "open" not in called_names(tree_of(module))
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if part_of(module) not in PRINTERS])
+@pytest.mark.parametrize(
+    "module", [module for module in MODULES if part_of(module) not in PRINTERS]
+)
 def test_only_cli_and_shell_print(module: str) -> None:
     assert "print" not in called_names(tree_of(module))
     streams = {
         node.attr
         for node in ast.walk(tree_of(module))
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "sys"
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "sys"
     }
     assert not streams & {"stdout", "stderr"}
 
 
-@pytest.mark.parametrize("module", [module for module, path in MODULES.items() if path.name == "__init__.py"])
+@pytest.mark.parametrize(
+    "module", [module for module, path in MODULES.items() if path.name == "__init__.py"]
+)
 def test_init_files_only_reexport(module: str) -> None:
-    """Imports, names and types; __getattr__ and __dir__ for names that are imported when they are first used."""
+    """Imports, names and types; __getattr__ and __dir__ for names that are imported when they are
+    first used.
+    """
     for node in tree_of(module).body:
         match node:
-            case ast.Import() | ast.ImportFrom() | ast.Assign() | ast.AnnAssign() | ast.Expr(value=ast.Constant()):
+            case (
+                ast.Import()
+                | ast.ImportFrom()
+                | ast.Assign()
+                | ast.AnnAssign()
+                | ast.Expr(value=ast.Constant())
+            ):
                 pass
             case ast.If(test=ast.Name(id="TYPE_CHECKING")):
                 pass
             case ast.FunctionDef(name="__getattr__" | "__dir__"):
                 pass
             case _:
-                pytest.fail(f"{MODULES[module].name} of {module or 'ftransfer'}, line {node.lineno}: code beyond re-exports")
+                pytest.fail(
+                    f"{MODULES[module].name} of {module or 'ftransfer'}, line {node.lineno}: code"
+                    " beyond re-exports"
+                )
 
 
 def called_names(tree: ast.Module) -> set[str]:
-    return {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    return {
+        node.func.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
 
 
 @pytest.mark.parametrize(

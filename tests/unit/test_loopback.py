@@ -12,7 +12,9 @@ def test_loopback(address: str) -> None:
     assert is_loopback(address) and listens_on_loopback_only(address)
 
 
-@pytest.mark.parametrize("address", ["", "10.0.0.1", "128.0.0.1", "::", "0.0.0.0", "fe80::1", "::2", "::ffff:10.0.0.1"])
+@pytest.mark.parametrize(
+    "address", ["", "10.0.0.1", "128.0.0.1", "::", "0.0.0.0", "fe80::1", "::2", "::ffff:10.0.0.1"]
+)
 def test_elsewhere(address: str) -> None:
     assert not is_loopback(address) and not listens_on_loopback_only(address)
 

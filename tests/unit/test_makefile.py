@@ -1,4 +1,6 @@
-"""What `make` says of a Python that is too old, and what it does about a .venv that one has made."""
+"""What `make` says of a Python that is too old, and what it does about a .venv that one has
+made.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,14 @@ def python(path: Path, version: str, *, too_old: bool) -> Path:
 
 def make_venv(folder: Path, interpreter: Path) -> subprocess.CompletedProcess[str]:
     venv = folder / ".venv"
-    command = ["make", "-C", str(PROJECT), f"PYTHON={interpreter}", f"VENV={venv}", str(venv / "bin" / "python")]
+    command = [
+        "make",
+        "-C",
+        str(PROJECT),
+        f"PYTHON={interpreter}",
+        f"VENV={venv}",
+        str(venv / "bin" / "python"),
+    ]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

@@ -17,7 +17,9 @@ def work(cpu_s: float) -> None:
         pass
 
 
-async def test_turns_of_the_server_are_counted_and_those_of_the_test_are_not(tmp_path: Path) -> None:
+async def test_turns_of_the_server_are_counted_and_those_of_the_test_are_not(
+    tmp_path: Path,
+) -> None:
     async with metered(tmp_path) as (service, meter):
         work(0.2)
         async with service.peer() as peer:
@@ -38,7 +40,9 @@ async def test_threads_that_work_at_once_are_counted_by_their_pool() -> None:
     meter = Meter()
     together = Barrier(3)
     with meter.installed(), ThreadPoolExecutor(4, thread_name_prefix="four") as pool:
-        await asyncio.gather(*(asyncio.get_running_loop().run_in_executor(pool, together.wait, 30) for _ in range(3)))
+        await asyncio.gather(
+            *(asyncio.get_running_loop().run_in_executor(pool, together.wait, 30) for _ in range(3))
+        )
         assert meter.most_threads == {"four": 3}
         meter.reset()
         await asyncio.get_running_loop().run_in_executor(pool, work, 0)

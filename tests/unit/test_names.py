@@ -37,11 +37,30 @@ PIECES = st.sampled_from(
         "\ud800",
     ]
 )
-WIRE_TEXT = st.one_of(st.text(st.characters()), st.lists(st.one_of(PIECES, st.text(st.characters()))).map("".join))
+WIRE_TEXT = st.one_of(
+    st.text(st.characters()), st.lists(st.one_of(PIECES, st.text(st.characters()))).map("".join)
+)
 
 
 @pytest.mark.parametrize(
-    "text", ["a", "a/b", ".hidden", "...", "..a", "a..", "~", "a b", "-", "a\\b", "a\nb", "\u00e9", "\udcff", "C:\\x", '"']
+    "text",
+    [
+        "a",
+        "a/b",
+        ".hidden",
+        "...",
+        "..a",
+        "a..",
+        "~",
+        "a b",
+        "-",
+        "a\\b",
+        "a\nb",
+        "\u00e9",
+        "\udcff",
+        "C:\\x",
+        '"',
+    ],
 )
 def test_good_names_keep_their_parts(text: str) -> None:
     name = parse_name(text)
@@ -86,13 +105,16 @@ def test_bad_names_are_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "is_good"), [("a" * 10, True), ("a" * 11, False), ("\u00e9" * 5, True), ("\u00e9" * 5 + "a", False)]
+    ("text", "is_good"),
+    [("a" * 10, True), ("a" * 11, False), ("\u00e9" * 5, True), ("\u00e9" * 5 + "a", False)],
 )
 def test_part_is_bounded_in_bytes(text: str, is_good: bool) -> None:
     check(text, is_good)
 
 
-@pytest.mark.parametrize(("text", "is_good"), [("aaaaaaaaa/bbbbbbbbbb", True), ("aaaaaaaaaa/bbbbbbbbbb", False)])
+@pytest.mark.parametrize(
+    ("text", "is_good"), [("aaaaaaaaa/bbbbbbbbbb", True), ("aaaaaaaaaa/bbbbbbbbbb", False)]
+)
 def test_name_is_bounded_in_bytes(text: str, is_good: bool) -> None:
     check(text, is_good)
 
@@ -196,7 +218,8 @@ def test_escaped_text_cannot_harm_a_terminal(text: str) -> None:
     printed.encode("utf-8")  # no lone surrogate is left
     assert not any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in printed)
     assert not any(
-        unicodedata.bidirectional(character) in ("RLO", "LRO", "RLE", "LRE", "PDF", "RLI", "LRI", "FSI", "PDI")
+        unicodedata.bidirectional(character)
+        in ("RLO", "LRO", "RLE", "LRE", "PDF", "RLI", "LRI", "FSI", "PDI")
         for character in printed
     )
 

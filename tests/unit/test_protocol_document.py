@@ -1,4 +1,6 @@
-"""Holds docs/protocol.md against the code: its tables, its numbers, and its sample conversations."""
+"""Holds docs/protocol.md against the code: its tables, its numbers, and its sample
+conversations.
+"""
 
 from __future__ import annotations
 
@@ -36,15 +38,19 @@ from tests.support.pair import HELLO, Content, Heard, Pair, Side
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
 
-# Codes of classes that stand for a group, or for what only the client's own end can know: no server says them.
+# Codes of classes that stand for a group, or for what only the client's own end can know: no server
+# says them.
 NEVER_SENT = set(
-    "error share transfer auth channel request cannot_connect cannot_listen closed not_trusted bad_file left_out".split()
+    "error share transfer auth channel request cannot_connect cannot_listen closed not_trusted"
+    " bad_file left_out".split()
 )
 
 
 def section(title: str) -> str:
     """Give the text of one section, by its title without number."""
-    found = re.search(rf"^###? [\d.]+ {re.escape(title)}\n(.*?)(?=^###? |\Z)", DOCUMENT, re.MULTILINE | re.DOTALL)
+    found = re.search(
+        rf"^###? [\d.]+ {re.escape(title)}\n(.*?)(?=^###? |\Z)", DOCUMENT, re.MULTILINE | re.DOTALL
+    )
     assert found is not None, f"no section {title}"
     return found[1]
 
@@ -57,7 +63,10 @@ def prose(title: str) -> str:
 def table(title: str, number: int = 0) -> list[list[str]]:
     """Give the cells of a table, without its head and rule."""
     blocks = re.findall(r"(?:^\|.*\n)+", section(title), re.MULTILINE)
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in blocks[number].splitlines()[2:]]
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in blocks[number].splitlines()[2:]
+    ]
 
 
 def words(text: str) -> list[str]:
@@ -75,9 +84,14 @@ def first_words(title: str, number: int = 0) -> list[str]:
 
 def test_kinds() -> None:
     senders = {(True, False): "client", (False, True): "server", (True, True): "both"}
-    documented = {words(letter)[0]: (name, sent_by) for letter, name, sent_by, _ in table("Frames", 1)}
+    documented = {
+        words(letter)[0]: (name, sent_by) for letter, name, sent_by, _ in table("Frames", 1)
+    }
     assert documented == {
-        kind.value.decode(): (kind.name.lower(), senders[is_sent_to(Role.SERVER, kind), is_sent_to(Role.CLIENT, kind)])
+        kind.value.decode(): (
+            kind.name.lower(),
+            senders[is_sent_to(Role.SERVER, kind), is_sent_to(Role.CLIENT, kind)],
+        )
         for kind in Kind
     }
 
@@ -94,32 +108,47 @@ def is_sent_to(role: Role, kind: Kind) -> bool:
 
 def test_verbs() -> None:
     documented = {
-        words(verb)[0]: (argument, dict(re.findall(r"`(\w+)` (\w+)", options))) for verb, argument, options, _ in table("Lines")
+        words(verb)[0]: (argument, dict(re.findall(r"`(\w+)` (\w+)", options)))
+        for verb, argument, options, _ in table("Lines")
     }
     assert documented == {
-        verb.word: (verb.argument, {key: kind.__name__ for key, kind in verb.options.items()}) for verb in VERBS.values()
+        verb.word: (verb.argument, {key: kind.__name__ for key, kind in verb.options.items()})
+        for verb in VERBS.values()
     }
 
 
 def test_aliases() -> None:
-    text = re.sub(r"`(\w+)` and `(\w+)` are other words for `(\w+)`", r"`\1` for `\3`, `\2` for `\3`", prose("Lines"))
+    text = re.sub(
+        r"`(\w+)` and `(\w+)` are other words for `(\w+)`",
+        r"`\1` for `\3`, `\2` for `\3`",
+        prose("Lines"),
+    )
     assert dict(re.findall(r"`(\w+)` for `(\w+)`", text)) == ALIASES
 
 
 def test_states() -> None:
-    documented = {(State(before), Step(step)): State(after) for before, step, after in table("States")}
-    assert documented == {pair: after for pair, after in TRANSITIONS.items() if pair[1] is not Step.EVENT}
+    documented = {
+        (State(before), Step(step)): State(after) for before, step, after in table("States")
+    }
+    assert documented == {
+        pair: after for pair, after in TRANSITIONS.items() if pair[1] is not Step.EVENT
+    }
 
 
 def test_events_may_come_in_all_states_but_two() -> None:
     assert "Events may come in all states but `greeting` and `closed`." in prose("States")
-    assert {state for state, step in TRANSITIONS if step is Step.EVENT} == set(State) - {State.GREETING, State.CLOSED}
+    assert {state for state, step in TRANSITIONS if step is Step.EVENT} == set(State) - {
+        State.GREETING,
+        State.CLOSED,
+    }
 
 
 def test_error_codes() -> None:
     documented = {words(code)[0]: when for code, when in table("Errors")}
     assert documented == {
-        code: (cls.__doc__ or "").partition("\n")[0] for code, cls in CLASS_OF_CODE.items() if code not in NEVER_SENT
+        code: (cls.__doc__ or "").partition("\n")[0]
+        for code, cls in CLASS_OF_CODE.items()
+        if code not in NEVER_SENT
     }
 
 
@@ -130,7 +159,9 @@ def test_error_codes_in_the_text_are_in_the_table() -> None:
 
 
 def test_hello_keys() -> None:
-    assert first_words("Hello") == list(json.loads(encode_hello(HELLO._replace(hides=(".git",)))[HEADER_SIZE:]))
+    assert first_words("Hello") == list(
+        json.loads(encode_hello(HELLO._replace(hides=(".git",)))[HEADER_SIZE:])
+    )
 
 
 def test_announced_limits_are_limits() -> None:
@@ -140,7 +171,11 @@ def test_announced_limits_are_limits() -> None:
 
 
 def test_entry_keys() -> None:
-    entries = Entry("a", FILE, 1, 1, 1), Entry("a", LINK, 1, 1, 1, target="b"), Entry("a", FOLDER, 0, 1, 1, unread=True)
+    entries = (
+        Entry("a", FILE, 1, 1, 1),
+        Entry("a", LINK, 1, 1, 1, target="b"),
+        Entry("a", FOLDER, 0, 1, 1, unread=True),
+    )
     assert set(first_words("Listing")) == {key for entry in entries for key in entry_to_wire(entry)}
 
 
@@ -156,7 +191,9 @@ def test_attributes_in_lines() -> None:
     shown = {"SIZE": "5", "MTIME_NS": "-7", "MODE": "420", "TARGET": "b"}
     kinds = {"file": FILE, "folder": FOLDER, "link": LINK}
     for word, attributes in table("Spans", 1):
-        expected = " ".join([*words(attributes), *(shown[name] for name in re.findall("[A-Z_]+", attributes))])
+        expected = " ".join(
+            [*words(attributes), *(shown[name] for name in re.findall("[A-Z_]+", attributes))]
+        )
         line = line_of("n", kinds[word], 5, -7, 0o644, target="b")
         assert line == f"n\0{expected}\0"
 
@@ -176,25 +213,41 @@ def test_events() -> None:
 
 def test_caps() -> None:
     limits = DEFAULT_LIMITS
-    assert f"at most {limits.max_chunk_bytes} bytes, of any other {limits.max_json_bytes};" in prose("Frames")
-    assert f"longer than {limits.max_part_bytes} bytes; the whole is at most {limits.max_name_bytes} bytes" in prose("Names")
+    assert (
+        f"at most {limits.max_chunk_bytes} bytes, of any other {limits.max_json_bytes};"
+        in prose("Frames")
+    )
+    assert (
+        f"longer than {limits.max_part_bytes} bytes; the whole is at most {limits.max_name_bytes}"
+        " bytes" in prose("Names")
+    )
     assert f"begin with `{RESERVED_PREFIX}`" in prose("Names")
     assert f"A frame is a header of {HEADER_SIZE} bytes" in prose("Frames")
 
 
 def test_the_longest_name_fits_into_a_line_in_structured_form() -> None:
-    line = format_command(Command("get", "\udcff" * DEFAULT_LIMITS.max_name_bytes, {"offset": 2**63 - 1, "length": 2**63 - 1}))
+    line = format_command(
+        Command(
+            "get",
+            "\udcff" * DEFAULT_LIMITS.max_name_bytes,
+            {"offset": 2**63 - 1, "length": 2**63 - 1},
+        )
+    )
     assert len(line) < DEFAULT_LIMITS.max_line_bytes
 
 
 # Sample conversations.
 
-CONVERSATIONS = re.findall(r"^```\n(S H .*?)^```$", section("Sample conversations"), re.MULTILINE | re.DOTALL)
+CONVERSATIONS = re.findall(
+    r"^```\n(S H .*?)^```$", section("Sample conversations"), re.MULTILINE | re.DOTALL
+)
 
 
 @pytest.mark.parametrize("conversation", CONVERSATIONS, ids=range(len(CONVERSATIONS)))
 def test_sample_conversation(conversation: str) -> None:
-    """Both ends take each line and frame as it stands in the document, and would send the same themselves."""
+    """Both ends take each line and frame as it stands in the document, and would send the same
+    themselves.
+    """
     pair = Pair(greet=False)
     for line in conversation.splitlines():
         if line.startswith("C: "):
@@ -210,7 +263,8 @@ def play_line(pair: Pair, text: str) -> None:
     heard = pair.to_server(text.encode() + b"\n")
     if isinstance(command, BadLine):
         assert [type(bad) for bad in heard] == [BadLine]
-        pair.client.state = advance(pair.client.state, Step.COMMAND)  # a client of ours would not send it
+        # A client of ours would not send it
+        pair.client.state = advance(pair.client.state, Step.COMMAND)
     else:
         assert heard == [command]
         assert parse_line(pair.client.send_command(command).removesuffix(b"\n")) == command
@@ -259,7 +313,10 @@ def test_samples_use_every_kind_but_those_of_batches() -> None:
 
 def test_digests_in_the_samples_are_those_of_the_content() -> None:
     of_spans = {span_of(lines).digest for lines in (SAMPLE_LINES[:2], SAMPLE_LINES[2:])}
-    assert set(re.findall(r'"digest":"(\w+)"', DOCUMENT)) == {*map(digest_of, (b"hello", b"he", b"llo")), *of_spans}
+    assert set(re.findall(r'"digest":"(\w+)"', DOCUMENT)) == {
+        *map(digest_of, (b"hello", b"he", b"llo")),
+        *of_spans,
+    }
 
 
 # What is below www in the sample of a tree that is compared.

@@ -1,4 +1,6 @@
-"""What a user of the library sees of it: `ftransfer.<Tab>`, `help(ftransfer)`, and the calls that its docstring shows."""
+"""What a user of the library sees of it: `ftransfer.<Tab>`, `help(ftransfer)`, and the calls that
+its docstring shows.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,15 @@ from tests.support.service import serve
 
 
 def test_completion_offers_the_interface_and_nothing_else() -> None:
-    asked = "import ftransfer; print(' '.join(name for name in dir(ftransfer) if not name.startswith('_')))"
-    offered = set(subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True).stdout.split())
+    asked = (
+        "import ftransfer; print(' '.join(name for name in dir(ftransfer) if not"
+        " name.startswith('_')))"
+    )
+    offered = set(
+        subprocess.run(
+            [sys.executable, "-c", asked], capture_output=True, text=True, check=True
+        ).stdout.split()
+    )
     assert offered == {name for name in ftransfer.__all__ if not name.startswith("_")}
     assert {"connect", "Client", "Server", "TreeOptions", "errors"} <= offered
 
@@ -30,7 +39,13 @@ def test_every_name_of_the_interface_can_be_had() -> None:
 
 def test_help_shows_the_interface() -> None:
     text = pydoc.plain(pydoc.render_doc(ftransfer))
-    for wanted in ("class Client(", "class connect(", "class Server(", "class LocalStore(", "async with ftransfer.connect("):
+    for wanted in (
+        "class Client(",
+        "class connect(",
+        "class Server(",
+        "class LocalStore(",
+        "async with ftransfer.connect(",
+    ):
         assert wanted in text
 
 
@@ -47,7 +62,11 @@ async def test_calls_of_the_docstring_work(tmp_path: Path, monkeypatch: pytest.M
         (service.local / "results.csv").write_bytes(b"1,2")
         monkeypatch.chdir(service.local)
         code = compile(
-            f"import io\nimport ftransfer\n{lines}", "docstring", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True
+            f"import io\nimport ftransfer\n{lines}",
+            "docstring",
+            "exec",
+            flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT,
+            dont_inherit=True,
         )
         scope: dict[str, object] = {}
         await eval(code, scope)  # noqa: S307 - our own docstring
@@ -60,8 +79,13 @@ async def test_calls_of_the_docstring_work(tmp_path: Path, monkeypatch: pytest.M
 # A name in the share.
 
 
-@pytest.mark.parametrize("name", ["/data/x.csv", PurePosixPath("data/x.csv"), PurePosixPath("/data/x.csv"), "//data/x.csv"])
-async def test_name_may_begin_at_the_root_and_be_a_path(tmp_path: Path, name: str | PurePosixPath) -> None:
+@pytest.mark.parametrize(
+    "name",
+    ["/data/x.csv", PurePosixPath("data/x.csv"), PurePosixPath("/data/x.csv"), "//data/x.csv"],
+)
+async def test_name_may_begin_at_the_root_and_be_a_path(
+    tmp_path: Path, name: str | PurePosixPath
+) -> None:
     folder = PurePosixPath(name).parent
     async with serve(tmp_path) as service, service.client() as client:
         await client.mkdir(folder)

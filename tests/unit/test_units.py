@@ -28,14 +28,31 @@ def test_sizes(text: str, size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "G", "-1", "10X", "1e9", "1_000", "ten", "10GG", "1" * 30, "٣G", str(2**63), "9000P", "10 G B"]
+    "text",
+    [
+        "",
+        "G",
+        "-1",
+        "10X",
+        "1e9",
+        "1_000",
+        "ten",
+        "10GG",
+        "1" * 30,
+        "٣G",
+        str(2**63),
+        "9000P",
+        "10 G B",
+    ],
 )
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="no size|more than any"):
         parse_size(text)
 
 
-@pytest.mark.parametrize(("text", "rate"), [("10M", 10 << 20), ("10M/s", 10 << 20), ("500kB/s", 500_000), ("1/sec", 1)])
+@pytest.mark.parametrize(
+    ("text", "rate"), [("10M", 10 << 20), ("10M/s", 10 << 20), ("500kB/s", 500_000), ("1/sec", 1)]
+)
 def test_rates(text: str, rate: int) -> None:
     assert parse_rate(text) == rate
 
@@ -47,24 +64,40 @@ def test_what_is_no_rate_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("30", 30), ("0.5s", 0.5), ("15m", 900), ("1h30m", 5400), ("2d", 172_800), ("250ms", 0.25), ("1H", 3600)]
+    ("text", "seconds"),
+    [
+        ("30", 30),
+        ("0.5s", 0.5),
+        ("15m", 900),
+        ("1h30m", 5400),
+        ("2d", 172_800),
+        ("250ms", 0.25),
+        ("1H", 3600),
+    ],
 )
 def test_times(text: str, seconds: float) -> None:
     assert parse_time(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "m", "-5s", "1y", "1h 30m", "inf", "nan", "1e3", "5" * 30, "99999999d"])
+@pytest.mark.parametrize(
+    "text", ["", "m", "-5s", "1y", "1h 30m", "inf", "nan", "1e3", "5" * 30, "99999999d"]
+)
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="no time|longer than"):
         parse_time(text)
 
 
-@pytest.mark.parametrize(("size", "text"), [(0, "0"), (512, "512"), (10 << 30, "10G"), (3 << 29, "1.5G"), (1000, "1000")])
+@pytest.mark.parametrize(
+    ("size", "text"), [(0, "0"), (512, "512"), (10 << 30, "10G"), (3 << 29, "1.5G"), (1000, "1000")]
+)
 def test_sizes_are_shown_short(size: int, text: str) -> None:
     assert format_size(size) == text
 
 
-@pytest.mark.parametrize(("text", "count"), [("1", 1), ("5000", 5000), ("100K", 100_000), ("2 m", 2_000_000), ("1G", 10**9)])
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("1", 1), ("5000", 5000), ("100K", 100_000), ("2 m", 2_000_000), ("1G", 10**9)],
+)
 def test_numbers_of_files(text: str, count: int) -> None:
     assert parse_count(text) == count
 

@@ -1,4 +1,6 @@
-"""The program as typer has it: help, completion, wrong usage, and the commands that need a context of typer."""
+"""The program as typer has it: help, completion, wrong usage, and the commands that need a context
+of typer.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,10 @@ def _print_version(wanted: bool) -> None:
 def _start(
     context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", help="Show the version and leave.", callback=_print_version, is_eager=True)
+        bool,
+        typer.Option(
+            "--version", help="Show the version and leave.", callback=_print_version, is_eager=True
+        ),
     ] = False,
 ) -> None:
     if context.invoked_subcommand is None:
@@ -74,7 +79,9 @@ def _start(
 
 
 def run_app(arguments: Sequence[str]) -> int:
-    """Run one command and give its exit code. What a command raises comes out, save wrong usage, which is told here."""
+    """Run one command and give its exit code. What a command raises comes out, save wrong usage,
+    which is told here.
+    """
     try:
         result: object = app(list(arguments), prog_name="ftransfer", standalone_mode=False)
     except typer.Abort:

@@ -1,4 +1,6 @@
-"""The commands of `ftransfer`, where they are found, and the short way to run one: without typer."""
+"""The commands of `ftransfer`, where they are found, and the short way to run one: without
+typer.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +8,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-# In the order of the help; each with the module below cli/ that has it, and what it is called there. The examples of a command
-# stand beside it as GET_EXAMPLES.
+# In the order of the help; each with the module below cli/ that has it, and what it is called
+# there. The examples of a command stand beside it as GET_EXAMPLES.
 HOMES = {
     "serve": "serve:serve",
     "connect": "connect:connect",
@@ -50,7 +52,8 @@ def command_of(name: str) -> tuple[Any, str]:
 
 
 def refuse_empty_words(arguments: Sequence[str]) -> None:
-    """Refuse a command line that has an empty word: mostly a variable that is not set, and never to stand for a whole folder.
+    """Refuse a command line that has an empty word: mostly a variable that is not set, and never to
+    stand for a whole folder.
 
     Raises:
         WrongUsage.
@@ -59,14 +62,23 @@ def refuse_empty_words(arguments: Sequence[str]) -> None:
     if name not in HOMES or name in _LOCAL:
         return
     options = words[: words.index("--")] if "--" in words else words
-    if "" in words or any(word.startswith("--") and word.index("=") == len(word) - 1 for word in options if "=" in word):
+    if "" in words or any(
+        word.startswith("--") and word.index("=") == len(word) - 1
+        for word in options
+        if "=" in word
+    ):
         from ftransfer.shell.errors import WrongUsage
 
-        raise WrongUsage(f"{name} was given an empty argument, perhaps a variable that is not set; . and / stand for whole folders")
+        raise WrongUsage(
+            f"{name} was given an empty argument, perhaps a variable that is not set; . and / stand"
+            " for whole folders"
+        )
 
 
 def spelled_out(arguments: Sequence[str]) -> Sequence[str]:
-    """Give a command line with another word for a command as what it stands for: `help get` is `get --help`."""
+    """Give a command line with another word for a command as what it stands for: `help get` is `get
+    --help`.
+    """
     first, *rest = arguments or [""]
     if first == "help":
         return [*rest, "--help"]
@@ -74,7 +86,9 @@ def spelled_out(arguments: Sequence[str]) -> Sequence[str]:
 
 
 def run_plain(arguments: Sequence[str]) -> bool:
-    """Run a command line that raises no question; whether it was one. What the command raises comes out."""
+    """Run a command line that raises no question; whether it was one. What the command raises comes
+    out.
+    """
     name, *words = arguments or ("",)
     if name not in HOMES or name in _LOCAL:
         return False

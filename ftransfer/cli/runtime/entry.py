@@ -1,4 +1,5 @@
-"""The way in and out of the program: whatever happens inside becomes one line and an exit code here.
+"""The way in and out of the program: whatever happens inside becomes one line and an exit code
+here.
 
 It imports little, so that an interrupt while the rest is being imported ends in one line as well.
 """
@@ -18,17 +19,20 @@ _INTERRUPTED = 130
 
 def main() -> NoReturn:
     """Run the program with the arguments of the process, and end the process."""
-    gc.disable()  # nothing that is imported is garbage; until the work begins, looking for some costs 8 ms
+    # Nothing that is imported is garbage; until the work begins, looking for some costs 8 ms
+    gc.disable()
     code = run_program(sys.argv[1:])
     if os.environ.get("FTRANSFER_DEBUG"):
         sys.exit(code)  # for tools that want to hear of the end
-    # All is closed and flushed by now. To take the interpreter to pieces would cost 20 ms, and wait for threads that may be stuck
-    # in a read of stdin.
+    # All is closed and flushed by now. To take the interpreter to pieces would cost 20 ms, and wait
+    # for threads that may be stuck in a read of stdin.
     os._exit(code)
 
 
 def run_program(arguments: Sequence[str]) -> int:
-    """Run one command line and give its exit code. Never raises; stdout and stderr are flushed on return."""
+    """Run one command line and give its exit code. Never raises; stdout and stderr are flushed on
+    return.
+    """
     prepare_streams()
     try:
         code = _run(arguments)

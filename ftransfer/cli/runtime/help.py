@@ -1,4 +1,6 @@
-"""The help of a command: its examples first, then the arguments, then the options in groups, each named as people would."""
+"""The help of a command: its examples first, then the arguments, then the options in groups, each
+named as people would.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ from typing import Any
 from ftransfer.cli.limit_options import RELOADED
 
 _SECURITY = frozenset(
-    "tls plain fingerprint ca cert key user token_file client_ca users anonymous new_token trust_from lock_down".split()
+    "tls plain fingerprint ca cert key user token_file client_ca users anonymous new_token"
+    " trust_from lock_down".split()
 )
 _GROUPS = ("Arguments", "Options", "Security", "Bounds")
 # What typer says of a type, in place of a name.
@@ -33,7 +36,9 @@ def write_parameters(parameters: Iterable[Any], context: Any, formatter: Any) ->
             is_argument = parameter.param_type_name == "argument"
             shown, text = record
             shown = _TYPE.sub("" if is_argument else _named, shown)
-            rows["Arguments" if is_argument else _group_of(parameter.name)].append((shown, text.removesuffix("  [required]")))
+            rows["Arguments" if is_argument else _group_of(parameter.name)].append(
+                (shown, text.removesuffix("  [required]"))
+            )
     for group, found in rows.items():
         if found:
             with formatter.section(group):

@@ -1,6 +1,7 @@
 """The commands of the program for typer, each imported and built when it is asked for.
 
-Typer would build all of them, with all that they import, before it looks at the command line: 30 ms for each run of any of them.
+Typer would build all of them, with all that they import, before it looks at the command line: 30 ms
+for each run of any of them.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from ftransfer.cli.runtime.quick import QuickCommand
 
 
 class LazyCommands(UserDict[str, Any]):
-    """Names of commands -> typer's commands, made from commands.HOMES. To list the names imports nothing."""
+    """Names of commands -> typer's commands, made from commands.HOMES. To list the names imports
+    nothing.
+    """
 
     def __getitem__(self, name: str) -> Any:
         found = self.data[name]
@@ -37,9 +40,14 @@ def _build(name: str) -> Any:
 
 
 def for_typer(function: Callable[..., object]) -> Callable[..., object]:
-    """Give a function with typer's declarations in place of ours; what is typer's own already stays as it is."""
+    """Give a function with typer's declarations in place of ours; what is typer's own already stays
+    as it is.
+    """
     signature = inspect.signature(function, eval_str=True)
-    parameters = [parameter.replace(annotation=_typers(parameter.annotation)) for name, parameter in signature.parameters.items()]
+    parameters = [
+        parameter.replace(annotation=_typers(parameter.annotation))
+        for name, parameter in signature.parameters.items()
+    ]
 
     def command(**values: Any) -> object:
         return function(**values)
@@ -57,7 +65,9 @@ def _typers(annotation: Any) -> Any:
     settings = dict(declaration.settings)
     if check := settings.get("callback"):
         settings["callback"] = _telling(check)
-    return Annotated[annotation.__origin__, getattr(typer, declaration.maker)(*declaration.flags, **settings)]
+    return Annotated[
+        annotation.__origin__, getattr(typer, declaration.maker)(*declaration.flags, **settings)
+    ]
 
 
 def _telling(check: Callable[[Any], Any]) -> Callable[[Any], Any]:

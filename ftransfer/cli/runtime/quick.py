@@ -1,7 +1,8 @@
 """Commands of typer whose plain arguments pass without pydantic.
 
-Typer from 0.29 on imports pydantic (60 ms, more than all of ours) to turn a text into a text. Where a parameter has a slot for its
-conversion, a plain one is put there; with a typer that has no such slot these classes do nothing.
+Typer from 0.29 on imports pydantic (60 ms, more than all of ours) to turn a text into a text. Where
+a parameter has a slot for its conversion, a plain one is put there; with a typer that has no such
+slot these classes do nothing.
 """
 
 from __future__ import annotations
@@ -22,13 +23,18 @@ class QuickCommand(TyperCommand):
         return spare_pydantic(super().get_params(ctx))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        from ftransfer.cli.runtime.help import write_help  # a command that is carried out needs none
+        # A command that is carried out needs none
+        from ftransfer.cli.runtime.help import (
+            write_help,
+        )
 
         write_help(self, ctx, formatter)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         # Typer from 0.29 on writes {HOST} for what must be there; everybody else writes HOST.
-        pieces = [piece.replace("{", "").replace("}", "") for piece in super().collect_usage_pieces(ctx)]
+        pieces = [
+            piece.replace("{", "").replace("}", "") for piece in super().collect_usage_pieces(ctx)
+        ]
         # It sets [ ]... around a metavar that says by itself what may be left out and repeated.
         return [piece[1:-4] if piece.startswith("[[") else piece for piece in pieces]
 
@@ -47,11 +53,15 @@ def spare_pydantic(parameters: Iterable[Any]) -> Iterable[Any]:
         choices = [choice for choice in get_args(wanted) if choice is not type(None)]
         if isinstance(wanted, UnionType) and len(choices) == 1:
             wanted = choices[0]  # what may be left out
-        is_single = getattr(parameter, "nargs", 0) == 1 and not getattr(parameter, "multiple", False)
+        is_single = getattr(parameter, "nargs", 0) == 1 and not getattr(
+            parameter, "multiple", False
+        )
         if wanted in (str, int, bool) and is_single:
             setattr(parameter, _SLOT, _Plain(wanted, "a number"))
         elif isinstance(wanted, type) and issubclass(wanted, Enum) and is_single:
-            setattr(parameter, _SLOT, _Plain(wanted, " or ".join(choice.value for choice in wanted)))
+            setattr(
+                parameter, _SLOT, _Plain(wanted, " or ".join(choice.value for choice in wanted))
+            )
         elif wanted == list[str]:
             setattr(parameter, _SLOT, _PlainList())
     return parameters
@@ -73,4 +83,6 @@ class _Plain:
         try:
             return self._wanted(value)
         except ValueError as error:
-            raise typer.BadParameter(f"{value} is not {self._what}", ctx=ctx, param=param) from error
+            raise typer.BadParameter(
+                f"{value} is not {self._what}", ctx=ctx, param=param
+            ) from error

@@ -17,28 +17,33 @@ T = TypeVar("T")
 
 # How long an interrupted command may clean up.
 PATIENCE_S = 5.0
-# With a stream there is nothing to clean up, but a thread may sit in a read or write that nothing but the end can stop.
+# With a stream there is nothing to clean up, but a thread may sit in a read or write that nothing
+# but the end can stop.
 STREAM_PATIENCE_S = 0.3
 _INTERRUPTED = 130
 
 
-def run(work: Coroutine[Any, Any, T], *, keeps_interrupt: bool = False, patience_s: float = PATIENCE_S) -> T:
+def run(
+    work: Coroutine[Any, Any, T], *, keeps_interrupt: bool = False, patience_s: float = PATIENCE_S
+) -> T:
     """Run a command to its end.
 
-    The first SIGINT cancels it, so that it can clean up; a second one, or the end of `patience_s`, ends the process where it
-    stands. With `keeps_interrupt` the command handles SIGINT itself.
+    The first SIGINT cancels it, so that it can clean up; a second one, or the end of `patience_s`,
+    ends the process where it stands. With `keeps_interrupt` the command handles SIGINT itself.
 
     Raises:
         Interrupted: SIGINT came. (Not KeyboardInterrupt, which typer would swallow.)
     """
-    # What has been imported stays, so it need not be looked at again. entry.py has switched the collector off for the imports.
+    # What has been imported stays, so it need not be looked at again. entry.py has switched the
+    # collector off for the imports.
     if not gc.isenabled():
         gc.freeze()
         gc.enable()
     with asyncio.Runner() as runner:
         loop = runner.get_loop()
         if not os.environ.get("FTRANSFER_DEBUG"):
-            loop.set_exception_handler(lambda *_: None)  # what a command meets it raises; the rest is noise on its way out
+            # What a command meets it raises; the rest is noise on its way out
+            loop.set_exception_handler(lambda *_: None)
         if keeps_interrupt or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
             try:
                 return runner.run(work)
@@ -48,7 +53,10 @@ def run(work: Coroutine[Any, Any, T], *, keeps_interrupt: bool = False, patience
 
 
 def _run_interruptible(
-    runner: asyncio.Runner, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T], patience_s: float
+    runner: asyncio.Runner,
+    loop: asyncio.AbstractEventLoop,
+    work: Coroutine[Any, Any, T],
+    patience_s: float,
 ) -> T:
     interrupts = 0
     task: asyncio.Task[T] | None = None
@@ -71,7 +79,8 @@ def _run_interruptible(
             task.cancel()
         return await task
 
-    # Not the handler of asyncio.Runner, whose second SIGINT still waits for threads that may never end.
+    # Not the handler of asyncio.Runner, whose second SIGINT still waits for threads that may never
+    # end.
     signal.signal(signal.SIGINT, interrupt)
     try:
         return runner.run(wrapped())

@@ -1,7 +1,9 @@
-"""stdin, stdout and stderr of the program: what happens when one is closed, full, or read by nobody any more.
+"""stdin, stdout and stderr of the program: what happens when one is closed, full, or read by nobody
+any more.
 
-A command that does work goes on to its end when its output cannot be written: its reader (`| head -1`) must not decide how much of
-the work is done. A command that only shows something ends instead, as nobody looks any more.
+A command that does work goes on to its end when its output cannot be written: its reader (`| head
+-1`) must not decide how much of the work is done. A command that only shows something ends instead,
+as nobody looks any more.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ class ReaderLeft(Exception):
 
 
 class _Output(io.FileIO):
-    """A descriptor that remembers why it cannot be written; what is written after that is dropped."""
+    """A descriptor that remembers why it cannot be written; what is written after that is
+    dropped.
+    """
 
     failure: OSError | None = None
 
@@ -52,7 +56,9 @@ _stdout: _Output | None = None
 
 
 def prepare_streams() -> None:
-    """Put streams in place that outlive their readers. A closed descriptor from 0 to 2 leads nowhere, so that no file gets it."""
+    """Put streams in place that outlive their readers. A closed descriptor from 0 to 2 leads
+    nowhere, so that no file gets it.
+    """
     global _stdout, _is_only_shown
     _is_only_shown = False
     for number in range(3):
@@ -72,12 +78,16 @@ def _text(number: int, old: TextIO | None) -> tuple[TextIO, _Output]:
     # A name that the encoding lacks must not stop a listing.
     encoding = old.encoding if old is not None else "utf-8"
     is_live = number == 2 or output.isatty()
-    text = io.TextIOWrapper(io.BufferedWriter(output), encoding, errors="backslashreplace", line_buffering=is_live)
+    text = io.TextIOWrapper(
+        io.BufferedWriter(output), encoding, errors="backslashreplace", line_buffering=is_live
+    )
     return text, output
 
 
 def only_show() -> None:
-    """Say that the command does nothing but show something: it ends when nobody reads that any more."""
+    """Say that the command does nothing but show something: it ends when nobody reads that any
+    more.
+    """
     global _is_only_shown
     _is_only_shown = True
 
@@ -86,7 +96,8 @@ def finish_output() -> None:
     """Write out what is still held back.
 
     Raises:
-        OutputFailed: Something that was written to stdout is lost, and not because its reader has left.
+        OutputFailed: Something that was written to stdout is lost, and not because its reader has
+            left.
     """
     with contextlib.suppress(ReaderLeft):
         sys.stdout.flush()
@@ -120,6 +131,9 @@ def output_failed(error: OSError) -> OutputFailed:
 
 def _check_open(number: int) -> None:
     if number in _closed or getattr((sys.stdin, sys.stdout)[number], "buffer", None) is None:
-        from ftransfer.shell.errors import WrongUsage  # with which much comes; this module is there before all others
+        # With which much comes; this module is there before all others
+        from ftransfer.shell.errors import (
+            WrongUsage,
+        )
 
         raise WrongUsage(f"{_NAMES[number]} is closed; open it, or name a file")

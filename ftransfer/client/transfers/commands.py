@@ -11,7 +11,13 @@ from ftransfer.client.base import Commands
 from ftransfer.client.paths import RemoteName, normalise_path, share_name, share_path
 from ftransfer.client.retry import restart_once
 from ftransfer.client.session import ClientSession
-from ftransfer.client.transfers.download import LONG_PATH_S, RangeFile, StreamDownload, download, expire_partials
+from ftransfer.client.transfers.download import (
+    LONG_PATH_S,
+    RangeFile,
+    StreamDownload,
+    download,
+    expire_partials,
+)
 from ftransfer.client.transfers.upload import Report, source_of, upload, upload_stream
 from ftransfer.names import SafeName, parse_name
 from ftransfer.storage.base import Reader, Store
@@ -37,12 +43,15 @@ class Transfers(Commands):
     ) -> Receipt:
         """Receive a file: verified, then renamed into place, with mtime and mode.
 
-        What an earlier attempt left beside the destination is gone on with. A cancelled get leaves nothing that is half-written.
+        What an earlier attempt left beside the destination is gone on with. A cancelled get leaves
+        nothing that is half-written.
 
         Args:
             dest: A file to write, or a folder that exists, to write into under the file's own name.
-            offset, length: Only a part of the file, which becomes a file of its own; of it nothing is kept for a later attempt.
-            streams: Over how many connections; None for one on a short path, and as many as pay on a long one.
+            offset, length: Only a part of the file, which becomes a file of its own; of it nothing
+            is kept for a later attempt.
+            streams: Over how many connections; None for one on a short path, and as many as pay on
+                a long one.
 
         Raises:
             NotFound, NotAFile, Forbidden, NameRefused: The server, or the local disk, refuses.
@@ -50,7 +59,9 @@ class Transfers(Commands):
             ChannelError: The connection was lost, for longer than the rules for retries allow.
         """
         safe = share_name(name)
-        folder, file_name = await run_job(io_pool(), lambda: _split_destination(os.fspath(dest), safe))
+        folder, file_name = await run_job(
+            io_pool(), lambda: _split_destination(os.fspath(dest), safe)
+        )
         began = time.monotonic()
         store = await LocalStore.open(folder, durable=self.durable)
         try:
@@ -60,16 +71,26 @@ class Transfers(Commands):
             else:
                 receipt = await self.with_retries(
                     str(safe),
-                    lambda session, report: self._download(session, str(safe), store, target, report, streams),
+                    lambda session, report: self._download(
+                        session, str(safe), store, target, report, streams
+                    ),
                     progress,
                 )
             await expire_partials(store)
         finally:
             await store.close()
-        return receipt._replace(seconds=time.monotonic() - began, path=normalise_path(os.path.join(folder, file_name)))
+        return receipt._replace(
+            seconds=time.monotonic() - began, path=normalise_path(os.path.join(folder, file_name))
+        )
 
     async def _get_part(
-        self, name: str, store: LocalStore, target: SafeName, offset: int, length: int | None, progress: ProgressCallback | None
+        self,
+        name: str,
+        store: LocalStore,
+        target: SafeName,
+        offset: int,
+        length: int | None,
+        progress: ProgressCallback | None,
     ) -> Receipt:
         async def attempt() -> Receipt:
             async with RangeFile(store, target) as part:
@@ -81,14 +102,29 @@ class Transfers(Commands):
         return await restart_once(attempt)
 
     async def _download(
-        self, session: ClientSession, name: str, store: Store, target: SafeName, report: Report, streams: int | None
+        self,
+        session: ClientSession,
+        name: str,
+        store: Store,
+        target: SafeName,
+        report: Report,
+        streams: int | None,
     ) -> Receipt:
         if _goes_over_one(session, streams):
-            return await download(session, name, store, target, report, keep_cancelled=self.keep_cancelled)
+            return await download(
+                session, name, store, target, report, keep_cancelled=self.keep_cancelled
+            )
         from ftransfer.client.transfers.parallel_download import download_best
 
         return await download_best(
-            session, name, store, target, report, self._another, streams=streams, keep_cancelled=self.keep_cancelled
+            session,
+            name,
+            store,
+            target,
+            report,
+            self._another,
+            streams=streams,
+            keep_cancelled=self.keep_cancelled,
         )
 
     async def get_to(
@@ -102,10 +138,12 @@ class Transfers(Commands):
     ) -> Receipt:
         """Receive a file, or a part of it, into an open binary file or pipe.
 
-        The bytes are passed on as they come and verified at the end: on an error, what was written must not be used.
+        The bytes are passed on as they come and verified at the end: on an error, what was written
+        must not be used.
 
         Raises:
-            As `get`; SourceChanged if the file changed across a lost connection; OSError from the sink.
+            As `get`; SourceChanged if the file changed across a lost connection; OSError from the
+            sink.
         """
         began = time.monotonic()
         safe = str(share_name(name))
@@ -125,16 +163,19 @@ class Transfers(Commands):
         if_match: str = "",
         streams: int | None = None,
     ) -> Receipt:
-        """Send a file; on return the server has verified and published it, and synced it if the receipt says durable.
+        """Send a file; on return the server has verified and published it, and synced it if the
+        receipt says durable.
 
         Args:
-            name: The name in the share; by default the file's own. A "/" at the end means a folder to put it into.
+            name: The name in the share; by default the file's own. A "/" at the end means a folder
+                to put it into.
             if_absent: Refuse if something has that name already (AlreadyThere).
             if_match: Refuse if the content there has not this digest (ChangedMeanwhile).
             streams: As for `get`.
 
         Raises:
-            NotFound, NotAFile, Forbidden, ReadOnly, DiskFull, NameRefused: The local disk, or the server, refuses.
+            NotFound, NotAFile, Forbidden, ReadOnly, DiskFull, NameRefused: The local disk, or the
+            server, refuses.
             SourceChanged: The file changed while it was sent.
             ChannelError: The connection was lost, for longer than the rules for retries allow.
         """
@@ -142,7 +183,8 @@ class Transfers(Commands):
         target = _remote_name(os.path.basename(path), name)
         options = _conditions(if_absent, if_match, durable=self.durable)
         began = time.monotonic()
-        # The user's own links may lead anywhere: they are followed here, before the store confines names to a folder.
+        # The user's own links may lead anywhere: they are followed here, before the store confines
+        # names to a folder.
         real = await run_job(io_pool(), lambda: os.path.realpath(path))
         folder, file_name = os.path.split(real)
         store = await LocalStore.open(folder, durable=self.durable)
@@ -151,7 +193,9 @@ class Transfers(Commands):
             source = source_of(real, reader)
             receipt = await self.with_retries(
                 target,
-                lambda session, report: self._upload(session, reader, target, source, options, report, streams),
+                lambda session, report: self._upload(
+                    session, reader, target, source, options, report, streams
+                ),
                 progress,
             )
         finally:
@@ -172,7 +216,9 @@ class Transfers(Commands):
             return await upload(session, reader, name, source, options, report)
         from ftransfer.client.transfers.parallel_upload import upload_best
 
-        return await upload_best(session, reader, name, source, options, report, self._another, streams=streams)
+        return await upload_best(
+            session, reader, name, source, options, report, self._another, streams=streams
+        )
 
     async def put_from(
         self,
@@ -183,7 +229,8 @@ class Transfers(Commands):
         if_absent: bool = False,
         if_match: str = "",
     ) -> Receipt:
-        """Send what an open binary file or pipe gives until its end. A lost connection is not retried: the bytes are gone.
+        """Send what an open binary file or pipe gives until its end. A lost connection is not
+        retried: the bytes are gone.
 
         Raises:
             As `put`; OSError from the source.
@@ -196,7 +243,9 @@ class Transfers(Commands):
             if progress is not None:
                 progress(Progress(target, count, size))
 
-        receipt = await self._once(lambda session: upload_stream(session, source, target, options, report))
+        receipt = await self._once(
+            lambda session: upload_stream(session, source, target, options, report)
+        )
         return receipt._replace(seconds=time.monotonic() - began)
 
 
@@ -210,7 +259,8 @@ def _split_destination(dest: str, name: SafeName) -> tuple[str, str]:
     if not dest or dest.endswith(os.sep) or os.path.isdir(dest):
         return dest or ".", name.last
     if os.path.islink(dest):
-        dest = os.path.realpath(dest)  # as cp does: the file that the link leads to is replaced, not the link
+        # As cp does: the file that the link leads to is replaced, not the link
+        dest = os.path.realpath(dest)
     folder, file_name = os.path.split(normalise_path(dest))
     return folder or ".", file_name
 

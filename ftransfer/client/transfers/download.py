@@ -1,4 +1,6 @@
-"""One file from a server to a local file or stream, over one session. Called again on the next, it goes on where it stood."""
+"""One file from a server to a local file or stream, over one session. Called again on the next, it
+goes on where it stood.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ from ftransfer.transfer.pump import Sink, receive_content
 from ftransfer.transfer.records import Receipt
 from ftransfer.transfer.running_digest import RunningDigest
 
-# Partial downloads are kept apart from partial uploads, should a folder be served and downloaded into at once.
+# Partial downloads are kept apart from partial uploads, should a folder be served and downloaded
+# into at once.
 OWNER = "get"
 
 # From this round trip on, several connections may be quicker than one.
@@ -40,12 +43,18 @@ Report = Callable[[int, int], None]
 
 
 async def download(
-    session: ClientSession, name: str, store: Store, target: SafeName, report: Report, *, keep_cancelled: bool
+    session: ClientSession,
+    name: str,
+    store: Store,
+    target: SafeName,
+    report: Report,
+    *,
+    keep_cancelled: bool,
 ) -> Receipt:
     """Receive a file into a store, verified and published as the store does it.
 
-    What an earlier attempt left is gone on with if the file on the server is still the same; if it turns out not to match, the file
-    is received from its start.
+    What an earlier attempt left is gone on with if the file on the server is still the same; if it
+    turns out not to match, the file is received from its start.
 
     Raises:
         DigestMismatch, Truncated: The content did not verify; nothing is published or kept.
@@ -61,9 +70,11 @@ async def download(
 
 
 async def expire_partials(store: Store, *, now_ns: Callable[[], int] = time.time_ns) -> None:
-    """Remove what downloads into a store left that nobody has gone on with for some days, and nobody is at work on.
+    """Remove what downloads into a store left that nobody has gone on with for some days, and
+    nobody is at work on.
 
-    To be called when a download has ended: what that one could go on with, however old, it has. A store that fails is left alone.
+    To be called when a download has ended: what that one could go on with, however old, it has. A
+    store that fails is left alone.
     """
     latest_ns = now_ns() - int(KEEP_PARTIALS_S * 1e9)
 
@@ -78,7 +89,8 @@ async def expire_partials(store: Store, *, now_ns: Callable[[], int] = time.time
 async def receiving(
     writer: Writer, *, keep_cancelled: bool, discard_tail: Callable[[], int] = lambda: 0
 ) -> AsyncIterator[RunningDigest]:
-    """Give the digest of a local file while it is received, with what was kept hashed alongside; commit it in the block, or later.
+    """Give the digest of a local file while it is received, with what was kept hashed alongside;
+    commit it in the block, or later.
 
     If the block fails, what does not verify is dropped, and what has come so far is kept.
 
@@ -115,14 +127,17 @@ async def _kept_on_failure(
         raise
 
 
-def receipt_of_download(name: str, entry: Entry, digest: Digest, store: Store, writer: Writer) -> Receipt:
+def receipt_of_download(
+    name: str, entry: Entry, digest: Digest, store: Store, writer: Writer
+) -> Receipt:
     """Make the receipt of a file that has been published as `entry`."""
     receipt = Receipt(name, entry.size, digest, entry.mtime_ns, store.durable, writer.kept)
     return receipt._replace(restarted=writer.restarted, replaced=writer.replaced)
 
 
 class Download:
-    """One file that is asked for, then received, then published; others may be asked for in between, and come after it.
+    """One file that is asked for, then received, then published; others may be asked for in
+    between, and come after it.
 
     Args:
         begun: Whether an earlier attempt may have left a part.
@@ -150,21 +165,29 @@ class Download:
     async def ask(self) -> None:
         """Send the command, from where an earlier attempt stood."""
         partial = await self._store.find_partial(self._target, OWNER) if self._begun else None
-        self._options = {"offset": partial.kept, "identity": partial.source} if partial and partial.kept else {}
+        self._options = (
+            {"offset": partial.kept, "identity": partial.source} if partial and partial.kept else {}
+        )
         await self._session.say("get", self._name, self._options)
 
-    async def receive(self, report: Report, before_end: Callable[[], Awaitable[None]] | None = None) -> Writer:
-        """Receive the content and verify it; give it to be published. Raises as `download`; then it may be asked for again.
+    async def receive(
+        self, report: Report, before_end: Callable[[], Awaitable[None]] | None = None
+    ) -> Writer:
+        """Receive the content and verify it; give it to be published. Raises as `download`; then it
+        may be asked for again.
 
         Args:
             before_end: Awaited when all is received. If it is cancelled, so is this download.
         """
         meta = await _meta(self._session, self._name, self._options)
         writer = await self._open(meta)
-        async with receiving(writer, keep_cancelled=self._keep_cancelled, discard_tail=self._discard_tail) as digest:
+        async with receiving(
+            writer, keep_cancelled=self._keep_cancelled, discard_tail=self._discard_tail
+        ) as digest:
             if writer.offset != meta.offset:
                 raise OffsetConflict(
-                    f"{escape(self._name)}: another process works on the same download; try again", name=self._name
+                    f"{escape(self._name)}: another process works on the same download; try again",
+                    name=self._name,
                 )
             report(writer.offset, meta.size)
             self._digest = await _receive(self._session, self._name, writer, digest, meta, report)
@@ -179,13 +202,17 @@ class Download:
         return receipt_of_download(self._name, entry, self._digest, self._store, writer)
 
     def _discard_tail(self) -> int:
-        # If the server has said that it failed, the frame before may have been filled up, to keep the stream in step.
+        # If the server has said that it failed, the frame before may have been filled up, to keep
+        # the stream in step.
         return self._session.connection.last_payload if self._session.is_in_step else 0
 
     async def _open(self, meta: Meta) -> Writer:
-        announced = UploadSpec(meta.size, meta.mtime_ns, meta.mode, source=meta.identity, owner=OWNER)
+        announced = UploadSpec(
+            meta.size, meta.mtime_ns, meta.mode, source=meta.identity, owner=OWNER
+        )
         writer = await self._store.open_write(self._target, announced)
-        if writer.offset and meta.offset == 0:  # the server would not go on from there: the part is of no use
+        # The server would not go on from there: the part is of no use
+        if writer.offset and meta.offset == 0:
             await writer.abort()
             writer = await self._store.open_write(self._target, announced)
         return writer
@@ -198,32 +225,63 @@ async def _meta(session: ClientSession, name: str, options: dict[str, Any]) -> M
         raise session.out_of_turn(meta)
     if meta.name != name:
         session.abort()
-        raise RemoteProtocolError(f"{escape(name)}: the server sends another file than was asked for", name=name)
+        raise RemoteProtocolError(
+            f"{escape(name)}: the server sends another file than was asked for", name=name
+        )
     if meta.offset not in (0, options.get("offset", 0)) or meta.offset + meta.length > meta.size:
         session.abort()
-        raise RemoteProtocolError(f"{escape(name)}: the server sends a part that was not asked for", name=name)
+        raise RemoteProtocolError(
+            f"{escape(name)}: the server sends a part that was not asked for", name=name
+        )
     return meta
 
 
 async def _receive(
-    session: ClientSession, name: str, sink: Sink, digest: RunningDigest, meta: Meta, report: Report, *, is_part: bool = False
+    session: ClientSession,
+    name: str,
+    sink: Sink,
+    digest: RunningDigest,
+    meta: Meta,
+    report: Report,
+    *,
+    is_part: bool = False,
 ) -> Digest:
     """Receive the data and the end, verify, and read the reply; give the digest."""
     if meta.offset:  # the server reads what is before it as well, for the digest of the whole
         session.channel.begin_transfer(session.channel.limits.work_s)
     event: Event | None = None
     while event is None:
-        event = session.sort(await receive_content(session.channel, sink, digest, lambda count: report(sink.offset, meta.size)))
+        event = session.sort(
+            await receive_content(
+                session.channel, sink, digest, lambda count: report(sink.offset, meta.size)
+            )
+        )
     digest_here = await digest.finish(sink.offset)
     size = meta.length if is_part else meta.size
-    await check_end(session, name, meta, event, size=size, received=sink.offset - meta.offset, digest=digest_here)
+    await check_end(
+        session,
+        name,
+        meta,
+        event,
+        size=size,
+        received=sink.offset - meta.offset,
+        digest=digest_here,
+    )
     return digest_here
 
 
 async def check_end(
-    session: ClientSession, name: str, meta: Meta, event: Event, *, size: int, received: int, digest: Digest
+    session: ClientSession,
+    name: str,
+    meta: Meta,
+    event: Event,
+    *,
+    size: int,
+    received: int,
+    digest: Digest,
 ) -> None:
-    """Compare everything that the server says at the end of a get with what came, and read its reply.
+    """Compare everything that the server says at the end of a get with what came, and read its
+    reply.
 
     Args:
         event: What came after the last data frame.
@@ -233,7 +291,8 @@ async def check_end(
 
     Raises:
         Truncated, DigestMismatch: What came is not what the server sent.
-        RemoteProtocolError: The server contradicts itself, or does not say what is needed to verify the file.
+        RemoteProtocolError: The server contradicts itself, or does not say what is needed to verify
+            the file.
     """
     if not isinstance(event, End):
         raise session.out_of_turn(event)
@@ -243,9 +302,13 @@ async def check_end(
         message = f"{escape(name)}: {end} bytes were announced, {meta.offset + received} came"
         raise Truncated(message, name=name, expected=end, actual=meta.offset + received)
     if not event.head:
-        raise _contradicts(session, name, "the server does not say what its name and time were when it was sent")
+        raise _contradicts(
+            session, name, "the server does not say what its name and time were when it was sent"
+        )
     if event.size != size:
-        raise _contradicts(session, name, f"the server announced {size} bytes, and {event.size} at the end")
+        raise _contradicts(
+            session, name, f"the server announced {size} bytes, and {event.size} at the end"
+        )
     if digest != event.digest:
         await _stay_in_step(session)
         message = f"{escape(name)}: the content does not match its digest; try again"
@@ -256,7 +319,9 @@ async def check_end(
         raise DigestMismatch(message, name=name)
     sent = take_count(await session.reply(), "bytes")
     if sent != received:
-        raise _contradicts(session, name, f"the server says that it sent {sent} bytes; {received} came")
+        raise _contradicts(
+            session, name, f"the server says that it sent {sent} bytes; {received} came"
+        )
 
 
 def _contradicts(session: ClientSession, name: str, why: str) -> RemoteProtocolError:
@@ -266,7 +331,9 @@ def _contradicts(session: ClientSession, name: str, why: str) -> RemoteProtocolE
 
 
 async def _stay_in_step(session: ClientSession) -> None:
-    """Hear the reply to a get that came to nothing, so that another can follow; or end the session."""
+    """Hear the reply to a get that came to nothing, so that another can follow; or end the
+    session.
+    """
     try:
         await session.reply()
     except FtransferError:
@@ -274,7 +341,8 @@ async def _stay_in_step(session: ClientSession) -> None:
 
 
 class RangeFile:
-    """A part of a remote file, received into a local file of its own that nobody sees until `publish`. Left without, nothing stays.
+    """A part of a remote file, received into a local file of its own that nobody sees until
+    `publish`. Left without, nothing stays.
 
     The sink of a StreamDownload.
     """
@@ -288,7 +356,12 @@ class RangeFile:
         self._writer = await self._store.open_write(self._target, UploadSpec())
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if self._writer is not None:
             await self._writer.abort()
 
@@ -312,16 +385,20 @@ class _ByteSink(Protocol):
 
 
 class StreamDownload:
-    """A download into something that can only be written once, like a pipe. Attempts go on at the byte where the last one stopped.
+    """A download into something that can only be written once, like a pipe. Attempts go on at the
+    byte where the last one stopped.
 
     Args:
-        sink: Written in threads, in order; the caller closes it. What it raises (BrokenPipeError) comes out of `run`.
+        sink: Written in threads, in order; the caller closes it. What it raises (BrokenPipeError)
+            comes out of `run`.
         offset, length: A part of the file; its digest is checked instead of the whole one's.
     """
 
     supports_threads = False
 
-    def __init__(self, name: str, sink: BinaryIO | _ByteSink, *, offset: int = 0, length: int | None = None) -> None:
+    def __init__(
+        self, name: str, sink: BinaryIO | _ByteSink, *, offset: int = 0, length: int | None = None
+    ) -> None:
         self.offset = offset
         self._name = name
         self._sink = sink
@@ -329,20 +406,23 @@ class StreamDownload:
         self._written = offset  # the sink has all bytes of the file from _start to here
         self._length = length
         self._identity: str | None = None
-        # Nothing can be read back from a pipe: every byte is hashed as it passes, and the digest outlives a cut connection.
+        # Nothing can be read back from a pipe: every byte is hashed as it passes, and the digest
+        # outlives a cut connection.
         self._digest = RunningDigest(self, start=offset)
 
     async def run(self, session: ClientSession, report: Report) -> Receipt:
         """Receive what is missing.
 
         Raises:
-            SourceChanged: The file is another one since the first attempt; what was written cannot be taken back.
+            SourceChanged: The file is another one since the first attempt; what was written cannot
+                be taken back.
             DigestMismatch, Truncated: The content did not verify.
         """
         options: dict[str, Any] = {}
         if self._start or self._length is not None:
-            # The digest of a part covers what is asked for: after a cut it is asked for as a whole again, and what the sink has
-            # already is dropped. What has been hashed is what the sink was given.
+            # The digest of a part covers what is asked for: after a cut it is asked for as a whole
+            # again, and what the sink has already is dropped. What has been hashed is what the sink
+            # was given.
             self.offset = self._start
             options["length"] = 2**62 if self._length is None else self._length
         if self.offset:
@@ -353,12 +433,17 @@ class StreamDownload:
         meta = await _meta(session, self._name, options)
         if meta.offset != self.offset or self._identity not in (None, meta.identity):
             session.abort()
-            raise SourceChanged(f"{escape(self._name)}: the file on the server has changed; start again", name=self._name)
+            raise SourceChanged(
+                f"{escape(self._name)}: the file on the server has changed; start again",
+                name=self._name,
+            )
         self._identity = meta.identity
         kept = self._written - self._start
         try:
             is_part = "length" in options
-            text = await _receive(session, self._name, self, self._digest, meta, report, is_part=is_part)
+            text = await _receive(
+                session, self._name, self, self._digest, meta, report, is_part=is_part
+            )
         except DigestMismatch as error:
             error.kept = kept
             raise

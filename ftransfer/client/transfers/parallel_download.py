@@ -1,7 +1,9 @@
-"""One large file over several connections, for paths that one connection cannot fill: long ones that lose a packet now and then.
+"""One large file over several connections, for paths that one connection cannot fill: long ones
+that lose a packet now and then.
 
-The file is fetched in segments, by as many workers as pay, and put together in order: so the writer, the digest and resume are the
-same as for one connection. Memory is bounded by the segments that have come ahead of their turn.
+The file is fetched in segments, by as many workers as pay, and put together in order: so the
+writer, the digest and resume are the same as for one connection. Memory is bounded by the segments
+that have come ahead of their turn.
 """
 
 from __future__ import annotations
@@ -11,7 +13,14 @@ from collections import deque
 
 from ftransfer.client.retry import restart_once
 from ftransfer.client.session import ClientSession
-from ftransfer.client.transfers.download import OWNER, Report, check_end, download, receipt_of_download, receiving
+from ftransfer.client.transfers.download import (
+    OWNER,
+    Report,
+    check_end,
+    download,
+    receipt_of_download,
+    receiving,
+)
 from ftransfer.client.transfers.segments import ASKED_AHEAD, Segment, SegmentLength, Segments
 from ftransfer.client.transfers.workers import Connect, WorkerPool, streams_for
 from ftransfer.errors import DigestMismatch, OffsetConflict, RemoteProtocolError, SourceChanged
@@ -40,7 +49,9 @@ class _Whole:
 
     def write_blocking(self, data: memoryview) -> None:
         if len(self.data) + len(data) > self._length:
-            raise RemoteProtocolError(f"{escape(self._name)}: more came than was announced", name=self._name)
+            raise RemoteProtocolError(
+                f"{escape(self._name)}: more came than was announced", name=self._name
+            )
         self.data += data
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -63,7 +74,9 @@ class ParallelDownload:
         connect: Makes a further connection, for one worker.
     """
 
-    def __init__(self, name: str, entry: Entry, connect: Connect, streams: int, *, fixed: bool) -> None:
+    def __init__(
+        self, name: str, entry: Entry, connect: Connect, streams: int, *, fixed: bool
+    ) -> None:
         self._name = name
         self._entry = entry
         self._segments = Segments(0, entry.size, streams)
@@ -72,10 +85,20 @@ class ParallelDownload:
         self._is_digest_asked = False
         self._wanted = ""  # the digest of the whole, as the server says
 
-    async def run(self, session: ClientSession, store: Store, target: SafeName, report: Report, *, keep_cancelled: bool) -> Receipt:
+    async def run(
+        self,
+        session: ClientSession,
+        store: Store,
+        target: SafeName,
+        report: Report,
+        *,
+        keep_cancelled: bool,
+    ) -> Receipt:
         """Receive into a store. Raises as downloads.download."""
         entry = self._entry
-        announced = UploadSpec(entry.size, entry.mtime_ns, entry.mode, source=entry.identity, owner=OWNER)
+        announced = UploadSpec(
+            entry.size, entry.mtime_ns, entry.mode, source=entry.identity, owner=OWNER
+        )
         writer = await store.open_write(target, announced)
         async with receiving(writer, keep_cancelled=keep_cancelled) as digest:
             report(writer.offset, entry.size)
@@ -88,10 +111,16 @@ class ParallelDownload:
             published = await writer.commit(text)
         return receipt_of_download(self._name, published, text, store, writer)
 
-    async def _fetch(self, first: ClientSession, writer: Writer, digest: RunningDigest, report: Report) -> None:
+    async def _fetch(
+        self, first: ClientSession, writer: Writer, digest: RunningDigest, report: Report
+    ) -> None:
         self._segments.begin_at(writer.offset)
         async with self._streams as streams:
-            streams.start(first, lambda session: self._work(session, is_first=session is first), main_works=True)
+            streams.start(
+                first,
+                lambda session: self._work(session, is_first=session is first),
+                main_works=True,
+            )
             while writer.offset < self._entry.size:
                 await streams.wait_for(lambda: writer.offset in self._come)
                 data = self._come.pop(writer.offset)
@@ -108,7 +137,8 @@ class ParallelDownload:
         asked: deque[Segment] = deque()
         length, loop = SegmentLength(), asyncio.get_running_loop()
         try:
-            if not is_first and not self._is_digest_asked:  # so early that it is there when the last bytes are
+            # So early that it is there when the last bytes are
+            if not is_first and not self._is_digest_asked:
                 await self._ask_digest(session)
             while True:
                 while len(asked) < ASKED_AHEAD:
@@ -116,7 +146,11 @@ class ParallelDownload:
                     if segment is None:
                         break
                     asked.append(segment)
-                    options = {"offset": segment.offset, "length": segment.length, "identity": self._entry.identity}
+                    options = {
+                        "offset": segment.offset,
+                        "length": segment.length,
+                        "identity": self._entry.identity,
+                    }
                     await session.say("get", self._name, options)
                 if asked:
                     began = loop.time()
@@ -154,18 +188,32 @@ class ParallelDownload:
         if not isinstance(meta, Meta):
             raise session.out_of_turn(meta)
         known = self._entry
-        if (meta.identity, meta.mtime_ns, meta.mode) != (known.identity, known.mtime_ns, known.mode):
-            raise SourceChanged(f"{escape(self._name)}: the file on the server has changed; try again", name=self._name)
+        if (meta.identity, meta.mtime_ns, meta.mode) != (
+            known.identity,
+            known.mtime_ns,
+            known.mode,
+        ):
+            raise SourceChanged(
+                f"{escape(self._name)}: the file on the server has changed; try again",
+                name=self._name,
+            )
         if (meta.offset, meta.length) != (segment.offset, segment.length):
-            raise OffsetConflict(f"{escape(self._name)}: the server sends a part that was not asked for", name=self._name)
+            raise OffsetConflict(
+                f"{escape(self._name)}: the server sends a part that was not asked for",
+                name=self._name,
+            )
         whole = _Whole(segment.length, self._name)
         digest = RunningDigest(whole)
         event: Event | None = None
         while event is None:
-            event = session.sort(await receive_content(session.channel, whole, digest, lambda count: None))
+            event = session.sort(
+                await receive_content(session.channel, whole, digest, lambda count: None)
+            )
         size = segment.length
         came = await digest.finish(whole.offset)
-        await check_end(session, self._name, meta, event, size=size, received=whole.offset, digest=came)
+        await check_end(
+            session, self._name, meta, event, size=size, received=whole.offset, digest=came
+        )
         return whole.data
 
 
@@ -180,7 +228,8 @@ async def download_best(
     streams: int | None,
     keep_cancelled: bool,
 ) -> Receipt:
-    """Receive a file in the way that fits the path: over one connection, or over several. Raises as downloads.download.
+    """Receive a file in the way that fits the path: over one connection, or over several. Raises as
+    downloads.download.
 
     Args:
         streams: How many connections; None for as many as pay.

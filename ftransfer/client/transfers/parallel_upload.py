@@ -1,7 +1,9 @@
-"""One large file to a server over several connections: the mirror of client.transfers.parallel_download.
+"""One large file to a server over several connections: the mirror of
+client.transfers.parallel_download.
 
-The first connection announces the file and is given a word; the others send parts of it under that word, each acknowledged when it
-is verified and in place. Then the first says the digest of the whole, and is given the receipt as for any put.
+The first connection announces the file and is given a word; the others send parts of it under that
+word, each acknowledged when it is verified and in place. Then the first says the digest of the
+whole, and is given the receipt as for any put.
 """
 
 from __future__ import annotations
@@ -31,7 +33,15 @@ from ftransfer.client.transfers.upload import (
 )
 from ftransfer.client.transfers.workers import Connect, WorkerPool, streams_for
 from ftransfer.digest import digest_of
-from ftransfer.errors import Aborted, Busy, ChannelError, DigestMismatch, FtransferError, OffsetConflict, SourceChanged
+from ftransfer.errors import (
+    Aborted,
+    Busy,
+    ChannelError,
+    DigestMismatch,
+    FtransferError,
+    OffsetConflict,
+    SourceChanged,
+)
 from ftransfer.protocol.connection import Event
 from ftransfer.protocol.replies import PARTS, End, Meta
 from ftransfer.storage.base import Reader
@@ -50,7 +60,8 @@ async def upload_best(
     *,
     streams: int | None,
 ) -> Receipt:
-    """Send a file in the way that fits the path: over one connection, or over several. Takes and raises as uploads.upload.
+    """Send a file in the way that fits the path: over one connection, or over several. Takes and
+    raises as uploads.upload.
 
     Args:
         streams: How many connections; None for as many as pay.
@@ -63,10 +74,18 @@ async def upload_best(
 
     if count == 1 or not reader.entry.size or PARTS not in session.hello.features:
         return await in_one()
-    announced = {**announcement_of(reader), **options, "source": source, "wait": True, "parts": True}
+    announced = {
+        **announcement_of(reader),
+        **options,
+        "source": source,
+        "wait": True,
+        "parts": True,
+    }
 
     async def attempt() -> Receipt:
-        parallel = ParallelUpload(session, reader, name, connect, count, report, fixed=streams is not None)
+        parallel = ParallelUpload(
+            session, reader, name, connect, count, report, fixed=streams is not None
+        )
         try:
             return await parallel.run(announced)
         except (Busy, ChannelError):
@@ -78,7 +97,9 @@ async def upload_best(
 
 
 class ParallelUpload:
-    """One attempt at a file, with as many connections as pay, or as many as are `fixed`, beside the one that announces it."""
+    """One attempt at a file, with as many connections as pay, or as many as are `fixed`, beside the
+    one that announces it.
+    """
 
     def __init__(
         self,
@@ -99,7 +120,9 @@ class ParallelUpload:
         self._segments = Segments(0, self._size, streams)
         self._streams = WorkerPool(self._segments, connect, fixed=fixed)
         self._word = ""
-        self._start = self._done = self._told = 0  # bytes in place at the server: at first, now, as told
+        self._start = self._done = self._told = (
+            0  # bytes in place at the server: at first, now, as told
+        )
 
     async def run(self, announced: Mapping[str, Any]) -> Receipt:
         """Send what is missing."""
@@ -138,7 +161,9 @@ class ParallelUpload:
                 if failure is None:
                     if answer.done():
                         await refused(self._main, answer)
-                    await self._main.channel.send(self._main.connection.send_end(End(self._size, text)))
+                    await self._main.channel.send(
+                        self._main.connection.send_end(End(self._size, text))
+                    )
                     said = values(self._main, await answer)
         finally:
             await digest.close()
@@ -146,7 +171,9 @@ class ParallelUpload:
             raise changed(self._name) from failure
         if failure is not None:
             raise failure
-        return receipt_of(self._name, said, self._size, text, kept=meta.offset, restarted=meta.restarted)
+        return receipt_of(
+            self._name, said, self._size, text, kept=meta.offset, restarted=meta.restarted
+        )
 
     @property
     def has_moved(self) -> bool:
@@ -162,7 +189,8 @@ class ParallelUpload:
         if answer.done():
             await refused(self._main, answer)
         await give_up(self._main, why)
-        # After "aborted" the connection is in step again. If the whole way is gone, that is not waited for.
+        # After "aborted" the connection is in step again. If the whole way is gone, that is not
+        # waited for.
         with contextlib.suppress(Aborted, TimeoutError):
             async with asyncio.timeout(self._main.channel.limits.close_s):
                 await answer
@@ -186,7 +214,9 @@ class ParallelUpload:
                 answer.remove_done_callback(answered)
 
     async def _work(self, session: ClientSession) -> None:
-        """Send segments until none is left. A broken connection gives back what was not acknowledged."""
+        """Send segments until none is left. A broken connection gives back what was not
+        acknowledged.
+        """
         sent: deque[Segment] = deque()
         length, loop = SegmentLength(), asyncio.get_running_loop()
         began = loop.time()
@@ -221,7 +251,8 @@ class ParallelUpload:
         await session.channel.send(session.connection.send_end(End(len(data), digest_of(data))))
 
     async def _hear(self, session: ClientSession, segment: Segment) -> None:
-        with contextlib.suppress(OffsetConflict):  # in place already: by another worker, or the acknowledgement was lost
+        # In place already: by another worker, or the acknowledgement was lost
+        with contextlib.suppress(OffsetConflict):
             await session.reply()
         if self._segments.complete(segment):
             self._segments.in_place = self._segments.first_gap

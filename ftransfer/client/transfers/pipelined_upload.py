@@ -1,8 +1,10 @@
-"""Files that are put one after the other, each sent before the receipt of the one before it has come.
+"""Files that are put one after the other, each sent before the receipt of the one before it has
+come.
 
-So the server publishes a file while the next one fills its socket, and no round trip is waited for. The caller sends, a task takes
-the answers in; they come in order. What an earlier attempt has begun, and what is very large, is put by itself
-(client.transfers.upload), since the server is to say where to go on.
+So the server publishes a file while the next one fills its socket, and no round trip is waited for.
+The caller sends, a task takes the answers in; they come in order. What an earlier attempt has
+begun, and what is very large, is put by itself (client.transfers.upload), since the server is to
+say where to go on.
 """
 
 from __future__ import annotations
@@ -12,10 +14,24 @@ from collections.abc import Container, Iterable
 from typing import Any
 
 from ftransfer.client.session import ClientSession
-from ftransfer.client.transfers.upload import AT_ONCE_BYTES, changed, give_up, receipt_of, source_of, upload
+from ftransfer.client.transfers.upload import (
+    AT_ONCE_BYTES,
+    changed,
+    give_up,
+    receipt_of,
+    source_of,
+    upload,
+)
 from ftransfer.client.trees.run import TreeItem, TreeRun, below
 from ftransfer.digest import Digest
-from ftransfer.errors import Aborted, ChannelError, FtransferError, LineTooLong, ShareError, SourceChanged
+from ftransfer.errors import (
+    Aborted,
+    ChannelError,
+    FtransferError,
+    LineTooLong,
+    ShareError,
+    SourceChanged,
+)
 from ftransfer.names import SafeName, parse_name
 from ftransfer.protocol.commands import Command
 from ftransfer.protocol.replies import End
@@ -24,8 +40,9 @@ from ftransfer.system.threads import stop_task
 from ftransfer.transfer.pump import send_content
 from ftransfer.transfer.running_digest import RunningDigest, confirm
 
-# Up to this size a file is sent ahead. For a larger one the wait for the server's word is little beside that for its bytes; and
-# a server that does not keep what was sent without waiting makes us send so much twice, not more.
+# Up to this size a file is sent ahead. For a larger one the wait for the server's word is little
+# beside that for its bytes; and a server that does not keep what was sent without waiting makes us
+# send so much twice, not more.
 _AHEAD_BYTES = 64 << 20
 
 
@@ -44,7 +61,9 @@ class _Put:
 class PipelinedUploads:
     """Sends the large files of a tree, and reports each to the run."""
 
-    def __init__(self, session: ClientSession, store: Store, remote: SafeName, run: TreeRun) -> None:
+    def __init__(
+        self, session: ClientSession, store: Store, remote: SafeName, run: TreeRun
+    ) -> None:
         self._session = session
         self._store = store
         self._remote = remote
@@ -74,7 +93,9 @@ class PipelinedUploads:
         finally:
             await stop_task(receiving)
 
-    async def _put(self, entry: Entry, begun: Container[str], receiving: asyncio.Task[None]) -> None:
+    async def _put(
+        self, entry: Entry, begun: Container[str], receiving: asyncio.Task[None]
+    ) -> None:
         name = str(below(self._remote, entry.name))
         try:
             reader = await self._store.open_read(parse_name(entry.name))
@@ -95,7 +116,14 @@ class PipelinedUploads:
     async def _put_alone(self, shown: str, name: str, reader: Reader) -> None:
         try:
             source = source_of(shown, reader)
-            receipt = await upload(self._session, reader, name, source, {}, lambda done, _: self._run.within(shown, done))
+            receipt = await upload(
+                self._session,
+                reader,
+                name,
+                source,
+                {},
+                lambda done, _: self._run.within(shown, done),
+            )
         except FtransferError as error:
             if not self._session.is_between_commands:
                 raise
@@ -105,8 +133,13 @@ class PipelinedUploads:
 
     async def _put_ahead(self, put: _Put, reader: Reader) -> None:
         channel, connection, about = self._session.channel, self._session.connection, reader.entry
-        options: dict[str, Any] = {"size": about.size, "mtime_ns": about.mtime_ns, "mode": about.mode}
-        if about.size > AT_ONCE_BYTES:  # the server is to keep what has come, should the connection be cut
+        options: dict[str, Any] = {
+            "size": about.size,
+            "mtime_ns": about.mtime_ns,
+            "mode": about.mode,
+        }
+        # The server is to keep what has come, should the connection be cut
+        if about.size > AT_ONCE_BYTES:
             options["source"] = source_of(put.shown, reader)
         try:
             line = connection.send_command(Command("put", put.name, options))
@@ -123,7 +156,9 @@ class PipelinedUploads:
             await give_up(self._session, put.failure or Aborted("the server has refused it"))
 
     async def _send_content(self, put: _Put, reader: Reader) -> None:
-        """Send the bytes and note their digest, or why there is none; stop when the server has answered early."""
+        """Send the bytes and note their digest, or why there is none; stop when the server has
+        answered early.
+        """
         position = 0
 
         def moved(count: int) -> None:
@@ -133,7 +168,15 @@ class PipelinedUploads:
 
         digest = RunningDigest(reader)
         try:
-            await send_content(self._session.channel, reader, 0, put.size, digest, moved, lambda: not put.answered.is_set())
+            await send_content(
+                self._session.channel,
+                reader,
+                0,
+                put.size,
+                digest,
+                moved,
+                lambda: not put.answered.is_set(),
+            )
             if not put.answered.is_set():
                 put.digest = await digest.finish(put.size)
                 await confirm(reader, 0, put.size, put.digest)
@@ -157,7 +200,9 @@ class PipelinedUploads:
                 self._run.item(TreeItem(put.shown, "copied", receipt.size, receipt.digest))
 
     async def _all_answered(self, receiving: asyncio.Task[None]) -> None:
-        """Wait until nothing that was sent ahead is without an answer. Raises what ended the task that takes them in."""
+        """Wait until nothing that was sent ahead is without an answer. Raises what ended the task
+        that takes them in.
+        """
         if self._last is None:
             return
         waiting = asyncio.create_task(self._last.answered.wait())

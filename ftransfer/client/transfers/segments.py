@@ -1,7 +1,8 @@
-"""What is left of one file to move, in segments that several connections take from. Pure: it knows nothing of the connections.
+"""What is left of one file to move, in segments that several connections take from. Pure: it knows
+nothing of the connections.
 
-A connection may be slow beyond all measure, while the others wait for what it has. So whoever finds nothing else to do takes a
-segment that is under way already; whichever of the two is first counts.
+A connection may be slow beyond all measure, while the others wait for what it has. So whoever finds
+nothing else to do takes a segment that is under way already; whichever of the two is first counts.
 """
 
 from __future__ import annotations
@@ -9,14 +10,18 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
-# Large enough that its command costs nothing; towards the end of a file they become smaller, so that all workers end together.
+# Large enough that its command costs nothing; towards the end of a file they become smaller, so
+# that all workers end together.
 SEGMENT_BYTES = 512 << 10
 LEAST_SEGMENT_BYTES = 64 << 10
-# Each worker asks for its next segment before it has the present one, so that no round trip passes unused.
+# Each worker asks for its next segment before it has the present one, so that no round trip passes
+# unused.
 ASKED_AHEAD = 2
-# A worker that is slow takes smaller ones, so that each takes about so long: what is late then is little.
+# A worker that is slow takes smaller ones, so that each takes about so long: what is late then is
+# little.
 _SEGMENT_S = 0.25
-# How far ahead of the first gap may be moved: a cut loses what is behind it. From half of it on, somebody else helps with the gap.
+# How far ahead of the first gap may be moved: a cut loses what is behind it. From half of it on,
+# somebody else helps with the gap.
 AHEAD_BYTES = 48 << 20
 
 
@@ -30,7 +35,8 @@ class Segment(NamedTuple):
 class Segments:
     """A file of `size` bytes, from `start` on.
 
-    To be set as they change: `streams`, how many take from it, and `in_place`, up to where everything is where it belongs.
+    To be set as they change: `streams`, how many take from it, and `in_place`, up to where
+    everything is where it belongs.
     """
 
     def __init__(self, start: int, size: int, streams: int) -> None:
@@ -39,7 +45,9 @@ class Segments:
         self._size = size
         self._fresh = start  # from here on nobody has taken anything
         self._given_back: deque[Segment] = deque()
-        self._under_way: dict[Segment, int] = {}  # in the order in which they were taken: how many are at it
+        self._under_way: dict[
+            Segment, int
+        ] = {}  # in the order in which they were taken: how many are at it
 
     def begin_at(self, start: int) -> None:
         """Say that what is before `start` is there already; before anything is taken."""
@@ -57,16 +65,24 @@ class Segments:
     @property
     def first_gap(self) -> int:
         """Up to where everything has been completed."""
-        return min((segment.offset for segment in (*self._under_way, *self._given_back)), default=self._fresh)
+        return min(
+            (segment.offset for segment in (*self._under_way, *self._given_back)),
+            default=self._fresh,
+        )
 
     def take(self, *, is_idle: bool, at_most: int = SEGMENT_BYTES) -> Segment | None:
         """Give the next segment; None if there is none now.
 
         Args:
-            is_idle: Whether the worker has nothing else to do, so that it may be one that another worker is at.
+            is_idle: Whether the worker has nothing else to do, so that it may be one that another
+                worker is at.
             at_most: The length of a segment that suits the worker (SegmentLength).
         """
-        segment = self._given_back.popleft() if self._given_back else self._take_late() or self._take_fresh(at_most)
+        segment = (
+            self._given_back.popleft()
+            if self._given_back
+            else self._take_late() or self._take_fresh(at_most)
+        )
         if segment is None and is_idle and self.is_all_taken:
             segment = next((taken for taken, count in self._under_way.items() if count == 1), None)
         if segment is not None:
@@ -76,7 +92,11 @@ class Segments:
     def _take_late(self) -> Segment | None:
         """Give the segment that keeps all others back, if it does."""
         late = min(self._under_way, default=None)
-        if late is None or self._under_way[late] > 1 or self._fresh - late.offset < AHEAD_BYTES // 2:
+        if (
+            late is None
+            or self._under_way[late] > 1
+            or self._fresh - late.offset < AHEAD_BYTES // 2
+        ):
             return None
         return late
 
@@ -104,11 +124,15 @@ class Segments:
 
 
 class SegmentLength:
-    """How long the segments of one worker should be, in bytes, by how long it took for the last ones."""
+    """How long the segments of one worker should be, in bytes, by how long it took for the last
+    ones.
+    """
 
     def __init__(self) -> None:
         self.bytes = SEGMENT_BYTES // 2
 
     def took(self, length: int, seconds: float) -> None:
         """Hear how long it has taken to move a segment."""
-        self.bytes = min(SEGMENT_BYTES, max(LEAST_SEGMENT_BYTES, int(length * _SEGMENT_S / max(seconds, 1e-3))))
+        self.bytes = min(
+            SEGMENT_BYTES, max(LEAST_SEGMENT_BYTES, int(length * _SEGMENT_S / max(seconds, 1e-3)))
+        )

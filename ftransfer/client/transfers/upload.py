@@ -1,4 +1,6 @@
-"""One local file or stream to a server, over one session. Called again on the next, it goes on where the server stands."""
+"""One local file or stream to a server, over one session. Called again on the next, it goes on
+where the server stands.
+"""
 
 from __future__ import annotations
 
@@ -34,12 +36,15 @@ from ftransfer.transfer.running_digest import RunningDigest, confirm
 # Called with (bytes in place at the server, size of the whole or None).
 Report = Callable[[int, int | None], None]
 
-# Up to this size a file is sent without waiting for the server's word: to send it twice costs less than a round trip.
+# Up to this size a file is sent without waiting for the server's word: to send it twice costs less
+# than a round trip.
 AT_ONCE_BYTES = 256 * 1024
 
 
 def source_of(path: str, reader: Reader) -> str:
-    """Name this version of this file: another host, path, inode, size or mtime is another source."""
+    """Name this version of this file: another host, path, inode, size or mtime is another
+    source.
+    """
     words = (socket.gethostname(), path, reader.entry.identity)
     return digest_of("\0".join(words).encode("utf-8", "surrogateescape"))[:32]
 
@@ -52,12 +57,15 @@ async def upload(
     options: Mapping[str, Any],
     report: Report,
 ) -> Receipt:
-    """Send a local file; on return the server has verified, published and (if it is durable) synced it.
+    """Send a local file; on return the server has verified, published and (if it is durable) synced
+    it.
 
-    What the server kept of an earlier attempt is gone on with; if it turns out not to match, the file is sent from its start.
+    What the server kept of an earlier attempt is gone on with; if it turns out not to match, the
+    file is sent from its start.
 
     Args:
-        source: Names this version of this file; the server goes on with what it kept under the same word.
+        source: Names this version of this file; the server goes on with what it kept under the same
+            word.
         options: Further options of the put: if_absent, if_match.
 
     Raises:
@@ -68,7 +76,11 @@ async def upload(
     announced = {**announcement_of(reader), **options}
     if reader.entry.size <= AT_ONCE_BYTES:
         return await _upload_at_once(session, reader, name, announced)
-    return await restart_once(lambda: _upload_waiting(session, reader, name, {**announced, "source": source, "wait": True}, report))
+    return await restart_once(
+        lambda: _upload_waiting(
+            session, reader, name, {**announced, "source": source, "wait": True}, report
+        )
+    )
 
 
 def announcement_of(reader: Reader) -> dict[str, Any]:
@@ -85,13 +97,16 @@ async def _upload_waiting(
     try:
         return await upload_from(session, reader, name, meta, report)
     except DigestMismatch as error:
-        if not await is_unchanged(reader):  # some of it was sent before the change, and hashed after it
+        # Some of it was sent before the change, and hashed after it
+        if not await is_unchanged(reader):
             raise changed(name) from error
         error.kept = meta.offset  # the server has dropped them
         raise
 
 
-async def offered(session: ClientSession, reader: Reader, name: str, announced: Mapping[str, Any]) -> Meta:
+async def offered(
+    session: ClientSession, reader: Reader, name: str, announced: Mapping[str, Any]
+) -> Meta:
     """Announce a file, and hear from where on the server wants it."""
     await session.say("put", name, announced)
     meta = await session.answer()
@@ -103,7 +118,9 @@ async def offered(session: ClientSession, reader: Reader, name: str, announced: 
     return meta
 
 
-async def upload_from(session: ClientSession, reader: Reader, name: str, meta: Meta, report: Report) -> Receipt:
+async def upload_from(
+    session: ClientSession, reader: Reader, name: str, meta: Meta, report: Report
+) -> Receipt:
     """Send what is missing from the offset on."""
     digest = RunningDigest(reader)
     try:
@@ -113,14 +130,21 @@ async def upload_from(session: ClientSession, reader: Reader, name: str, meta: M
         values, text = await _send(session, reader, name, meta.offset, digest, report)
     finally:
         await digest.close()
-    return receipt_of(name, values, reader.entry.size, text, kept=meta.offset, restarted=meta.restarted)
+    return receipt_of(
+        name, values, reader.entry.size, text, kept=meta.offset, restarted=meta.restarted
+    )
 
 
-async def _upload_at_once(session: ClientSession, reader: Reader, name: str, announced: Mapping[str, Any]) -> Receipt:
+async def _upload_at_once(
+    session: ClientSession, reader: Reader, name: str, announced: Mapping[str, Any]
+) -> Receipt:
     """Send command, data and end in one go: one round trip in all."""
     data = await reader.read(0, AT_ONCE_BYTES + 1)
-    if len(data) != reader.entry.size and await is_unchanged(reader):  # as in /proc: only reading shows how much there is
-        return await upload_stream(session, _Stream(reader), name, _without_size(announced), lambda *_: None)
+    # As in /proc: only reading shows how much there is
+    if len(data) != reader.entry.size and await is_unchanged(reader):
+        return await upload_stream(
+            session, _Stream(reader), name, _without_size(announced), lambda *_: None
+        )
     data = data[: reader.entry.size]
     text = digest_of(data)
     try:
@@ -148,7 +172,9 @@ async def is_unchanged(reader: Reader) -> bool:
 
 def changed(name: str) -> SourceChanged:
     """Return the error to raise for a file that is no longer what was sent of it."""
-    return SourceChanged(f"{escape(name)}: the file changed while it was sent; put it again", name=name)
+    return SourceChanged(
+        f"{escape(name)}: the file changed while it was sent; put it again", name=name
+    )
 
 
 def _without_size(announced: Mapping[str, Any]) -> dict[str, Any]:
@@ -170,9 +196,16 @@ class _Stream:
 
 
 async def _send(
-    session: ClientSession, reader: Reader, name: str, offset: int, digest: RunningDigest, report: Report
+    session: ClientSession,
+    reader: Reader,
+    name: str,
+    offset: int,
+    digest: RunningDigest,
+    report: Report,
 ) -> tuple[Mapping[str, Any], Digest]:
-    """Send the data and the end; give the reply and the digest. An error that the server says meanwhile stops the sending."""
+    """Send the data and the end; give the reply and the digest. An error that the server says
+    meanwhile stops the sending.
+    """
     channel, connection = session.channel, session.connection
     size = reader.entry.size
     position = offset
@@ -186,13 +219,16 @@ async def _send(
     async with listening(session) as answer:
         async with channel.heartbeats():
             try:
-                await send_content(channel, reader, offset, size - offset, digest, moved, lambda: not answer.done())
+                await send_content(
+                    channel, reader, offset, size - offset, digest, moved, lambda: not answer.done()
+                )
                 if not answer.done():
                     text = await digest.finish(size)
                     await confirm(reader, 0, size, text)
             except (SourceChanged, ShareError) as error:
                 await give_up(session, error)
-                with contextlib.suppress(FtransferError):  # "aborted": after that the connection is in step again
+                # "aborted": after that the connection is in step again
+                with contextlib.suppress(FtransferError):
                     await answer
                 if isinstance(error, ShareError):
                     raise
@@ -210,7 +246,8 @@ async def listening(session: ClientSession) -> AsyncIterator[asyncio.Task[Event]
     try:
         yield task
     except ChannelError:
-        # A connection that breaks while we send: what the server said last explains it better than the broken pipe.
+        # A connection that breaks while we send: what the server said last explains it better than
+        # the broken pipe.
         if task.done() and not task.cancelled() and task.exception() is not None:
             await task
         raise
@@ -219,7 +256,9 @@ async def listening(session: ClientSession) -> AsyncIterator[asyncio.Task[Event]
 
 
 async def refused(session: ClientSession, answer: asyncio.Task[Event]) -> NoReturn:
-    """The server has answered before the end: with an error, after which it waits for our word that nothing more comes."""
+    """The server has answered before the end: with an error, after which it waits for our word that
+    nothing more comes.
+    """
     try:
         event = answer.result()
     except FtransferError as error:
@@ -241,8 +280,11 @@ class Readable(Protocol):
     def read(self, size: int, /) -> bytes | memoryview: ...
 
 
-async def upload_stream(session: ClientSession, stream: Readable, name: str, options: Mapping[str, Any], report: Report) -> Receipt:
-    """Send what a stream gives until its end, of a size that nobody knows yet. It cannot be tried again: the bytes are gone.
+async def upload_stream(
+    session: ClientSession, stream: Readable, name: str, options: Mapping[str, Any], report: Report
+) -> Receipt:
+    """Send what a stream gives until its end, of a size that nobody knows yet. It cannot be tried
+    again: the bytes are gone.
 
     Raises:
         OSError: The stream failed; the server was told to publish nothing.
@@ -253,7 +295,9 @@ async def upload_stream(session: ClientSession, stream: Readable, name: str, opt
     async with listening(session) as answer:
         async with channel.heartbeats():
             try:
-                while not answer.done() and (block := await run_job(io_pool(), lambda: _read_block(stream))):
+                while not answer.done() and (
+                    block := await run_job(io_pool(), lambda: _read_block(stream))
+                ):
                     hasher.update(block)
                     await channel.send_chunk(block)
                     report(hasher.size, None)
@@ -279,12 +323,24 @@ def values(session: ClientSession, event: Event) -> Mapping[str, Any]:
     return event.values
 
 
-def receipt_of(name: str, values: Mapping[str, Any], size: int, digest: str, *, kept: int = 0, restarted: bool = False) -> Receipt:
+def receipt_of(
+    name: str,
+    values: Mapping[str, Any],
+    size: int,
+    digest: str,
+    *,
+    kept: int = 0,
+    restarted: bool = False,
+) -> Receipt:
     """Make the receipt of what the server says; it must have stored what we sent."""
     if take(values, "name", str) != name:
-        raise RemoteProtocolError(f"{escape(name)}: the server acknowledges another name than was sent", name=name)
+        raise RemoteProtocolError(
+            f"{escape(name)}: the server acknowledges another name than was sent", name=name
+        )
     if take(values, "digest", str) != digest or take_count(values, "size") != size:
-        raise RemoteProtocolError(f"{escape(name)}: the server acknowledges another content than was sent", name=name)
+        raise RemoteProtocolError(
+            f"{escape(name)}: the server acknowledges another content than was sent", name=name
+        )
     return Receipt(
         take(values, "name", str),
         size,

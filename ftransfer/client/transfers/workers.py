@@ -1,6 +1,8 @@
-"""The connections that work at one file: how many there are, what each takes, and what becomes of the whole when one of them ends.
+"""The connections that work at one file: how many there are, what each takes, and what becomes of
+the whole when one of them ends.
 
-Their number grows as long as that brings more, judged by the bytes that get through over all of them in short windows.
+Their number grows as long as that brings more, judged by the bytes that get through over all of
+them in short windows.
 """
 
 from __future__ import annotations
@@ -20,9 +22,11 @@ MAX_STREAMS = 32
 # The bytes that get through are counted in windows of so many round trips.
 _WINDOW_ROUND_TRIPS = 4
 _SHORTEST_WINDOW_S = 0.1
-# More connections have paid if they brought so many times the rate, and others are tried when it has fallen by as much.
+# More connections have paid if they brought so many times the rate, and others are tried when it
+# has fallen by as much.
 _PAYS = 1.1
-# Where the round trip takes so much longer than at first, packets queue: the path is full, and more connections would find no room.
+# Where the round trip takes so much longer than at first, packets queue: the path is full, and more
+# connections would find no room.
 _QUEUING = 1.35
 # A file is large from this size on; below, one connection is as quick.
 LARGE_BYTES = 16 << 20
@@ -44,14 +48,18 @@ def streams_for(path_s: float, size: int, wanted: int | None) -> int:
 
 
 class Growth:
-    """Whether more connections would pay, judged by the rate of all together in one window after the other. Pure."""
+    """Whether more connections would pay, judged by the rate of all together in one window after
+    the other. Pure.
+    """
 
     def __init__(self) -> None:
         self._before = 0.0  # the rate with which the last ones were added
         self._last: list[float] = []  # of the last windows; one by itself says little
 
     def wants_more(self, rate: float, *, is_full: bool) -> bool:
-        """Hear the rate of one window, and whether packets queue on the path; say whether to add connections."""
+        """Hear the rate of one window, and whether packets queue on the path; say whether to add
+        connections.
+        """
         self._last = [*self._last[-2:], rate]
         if len(self._last) < 3:
             return False
@@ -64,10 +72,11 @@ class Growth:
 
 
 class WorkerPool:
-    """Workers, each with a connection, that take from the same segments; leaving the block ends them all.
+    """Workers, each with a connection, that take from the same segments; leaving the block ends
+    them all.
 
-    One that loses its connection, or that the server has no room for, leaves its work to the others. When none is left, or one
-    meets any other error, that error is the error of the whole.
+    One that loses its connection, or that the server has no room for, leaves its work to the
+    others. When none is left, or one meets any other error, that error is the error of the whole.
 
     Args:
         segments: What is to be moved, by `segments.streams` workers at first.
@@ -81,7 +90,9 @@ class WorkerPool:
         self._fixed = fixed
         self._changed = asyncio.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._links: dict[Transport, int] = {}  # how much each had carried when that was last looked at
+        self._links: dict[
+            Transport, int
+        ] = {}  # how much each had carried when that was last looked at
         self._working = 0
         self._error: FtransferError | None = None
         self._lost: FtransferError | None = None
@@ -96,7 +107,8 @@ class WorkerPool:
             await asyncio.wait(self._tasks)
 
     def start(self, main: ClientSession, work: Work, *, main_works: bool) -> None:
-        """Start the workers. With `main_works` one of them is over `main`, whose first bytes come a few round trips earlier.
+        """Start the workers. With `main_works` one of them is over `main`, whose first bytes come a
+        few round trips earlier.
 
         `work` returns when nothing is left to do, with its connection between two commands.
         """
@@ -147,7 +159,9 @@ class WorkerPool:
             del self._links[link]
 
     async def _grow(self, shortest_s: float, work: Work) -> None:
-        """Double the workers as long as the rate follows and no queue forms: on a path that is full, more would be unfair."""
+        """Double the workers as long as the rate follows and no queue forms: on a path that is
+        full, more would be unfair.
+        """
         loop = asyncio.get_running_loop()
         growth = Growth()
         window_s = max(_SHORTEST_WINDOW_S, _WINDOW_ROUND_TRIPS * shortest_s)
@@ -177,7 +191,9 @@ class WorkerPool:
     # For those who work, and who wait for them.
 
     async def take(self, *, is_idle: bool, at_most: int) -> Segment | None:
-        """Give the next segment. Who is idle waits for one: None then says that everything is where it belongs."""
+        """Give the next segment. Who is idle waits for one: None then says that everything is where
+        it belongs.
+        """
         async with self._changed:
             while True:
                 segment = self.segments.take(is_idle=is_idle, at_most=at_most)

@@ -1,4 +1,6 @@
-"""Whole trees as commands of a client: where they begin and end on the local disk, and which way of copying fits."""
+"""Whole trees as commands of a client: where they begin and end on the local disk, and which way of
+copying fits.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,13 @@ from typing import TYPE_CHECKING
 from ftransfer.client.paths import RemoteName, normalise_path, share_path
 from ftransfer.client.session import ClientSession
 from ftransfer.client.transfers.download import expire_partials
-from ftransfer.client.trees.compare import Entries, compare_listings, compare_with_server, nothing, remote_entries
+from ftransfer.client.trees.compare import (
+    Entries,
+    compare_listings,
+    compare_with_server,
+    nothing,
+    remote_entries,
+)
 from ftransfer.client.trees.count import count_local, count_remote, counted
 from ftransfer.client.trees.destination import is_empty, until_whole
 from ftransfer.client.trees.pull import pull_fresh_tree, pull_tree
@@ -48,14 +56,19 @@ async def get_tree(
     remote = share_path(path)
     run = TreeRun(options, on_item, progress)
     async with (
-        _destination(normalise_path(dest), durable=client.durable, dry_run=options.dry_run, is_copy=True) as (
+        _destination(
+            normalise_path(dest), durable=client.durable, dry_run=options.dry_run, is_copy=True
+        ) as (
             store,
             was_missing,
             root,
         ),
         until_whole(store, remote, run, is_new=was_missing) as is_ours,
     ):
-        is_plain = not (options.links or options.dry_run or options.checksum) and options.wanted is everything
+        is_plain = (
+            not (options.links or options.dry_run or options.checksum)
+            and options.wanted is everything
+        )
         is_fresh = is_plain and await is_empty(store)
 
         async def attempt(session: ClientSession) -> None:
@@ -66,8 +79,12 @@ async def get_tree(
                 if not isinstance(about, FtransferError):  # else it is what a new folder is
                     root.about = described_from_wire(about, remote)
             if is_fresh:
-                is_fresh = False  # if this attempt is cut, the next one has something to compare with
-                await pull_fresh_tree(session, store, remote, run, keep_cancelled=client.keep_cancelled)
+                is_fresh = (
+                    False  # if this attempt is cut, the next one has something to compare with
+                )
+                await pull_fresh_tree(
+                    session, store, remote, run, keep_cancelled=client.keep_cancelled
+                )
                 return
 
             async def planning(plan: Plan) -> None:
@@ -77,7 +94,9 @@ async def get_tree(
                 else:
                     await compare_with_server(plan, session, store, remote, sparing, pulls=True)
 
-            await pull_tree(session, store, remote, run, planning, keep_cancelled=client.keep_cancelled)
+            await pull_tree(
+                session, store, remote, run, planning, keep_cancelled=client.keep_cancelled
+            )
 
         async with counted(run, lambda: count_remote(client, remote, run)):
             report = await _receive(client, str(remote), store, run, attempt)
@@ -100,19 +119,25 @@ async def get_matching(
     remote = share_path(folder)
     wanted = glob_selection(rest)
     run = TreeRun(options, on_item, progress)
-    async with _destination(normalise_path(dest), durable=client.durable, dry_run=options.dry_run) as (store, was_missing, _):
+    async with _destination(
+        normalise_path(dest), durable=client.durable, dry_run=options.dry_run
+    ) as (store, was_missing, _):
         matching = Spool()
 
         async def attempt(session: ClientSession) -> None:
             if not len(matching):
                 recursive = "/" in rest or "**" in rest
-                async for entries in remote_entries(session, remote, links=False, recursive=recursive):
+                async for entries in remote_entries(
+                    session, remote, links=False, recursive=recursive
+                ):
                     for entry in entries:
                         if entry.kind == FILE and wanted(entry.name, False):
                             matching.add(entry)
                 if not len(matching):
                     raise NotFound(f"{escape(pattern)}: no file of that pattern", name=pattern)
-            there = nothing() if options.dry_run and was_missing else _already_there(store, matching)
+            there = (
+                nothing() if options.dry_run and was_missing else _already_there(store, matching)
+            )
             await pull_tree(
                 session,
                 store,
@@ -127,7 +152,12 @@ async def get_matching(
 
 
 async def get_told(
-    client: Client, store: Store, remote: SafeName, told: Told, options: TreeOptions, on_item: OnItem | None
+    client: Client,
+    store: Store,
+    remote: SafeName,
+    told: Told,
+    options: TreeOptions,
+    on_item: OnItem | None,
 ) -> TreeReport:
     """Do in a store, which is like a folder of the server, what is told to have been done there."""
     run = TreeRun(options, on_item, None)
@@ -157,13 +187,16 @@ async def put_tree(
     store = await LocalStore.open(folder, durable=client.durable)
     try:
         async with counted(run, lambda: count_local(store, run)):
-            return await _run(client, str(remote), run, lambda session: push_tree(session, store, remote, run))
+            return await _run(
+                client, str(remote), run, lambda session: push_tree(session, store, remote, run)
+            )
     finally:
         await store.close()
 
 
 def _refuse_empty(path: RemoteName, local: str | os.PathLike[str], options: TreeOptions) -> None:
-    """Refuse names that are empty by mistake, where they would stand for a whole folder that is written to or emptied.
+    """Refuse names that are empty by mistake, where they would stand for a whole folder that is
+    written to or emptied.
 
     Raises:
         NameRefused.
@@ -174,7 +207,9 @@ def _refuse_empty(path: RemoteName, local: str | os.PathLike[str], options: Tree
         raise NameRefused("the path in the share is empty; / is the whole share")
 
 
-async def _receive(client: Client, name: str, store: Store, run: TreeRun, attempt: _Attempt) -> TreeReport:
+async def _receive(
+    client: Client, name: str, store: Store, run: TreeRun, attempt: _Attempt
+) -> TreeReport:
     report = await _run(client, name, run, attempt)
     if not run.options.dry_run:
         await expire_partials(store)
@@ -183,11 +218,18 @@ async def _receive(client: Client, name: str, store: Store, run: TreeRun, attemp
 
 async def _run(client: Client, name: str, run: TreeRun, attempt: _Attempt) -> TreeReport:
     began = time.monotonic()
-    await client.with_retries(name, lambda session, report: _attempt_once(session, report, run, attempt), None)
+    await client.with_retries(
+        name, lambda session, report: _attempt_once(session, report, run, attempt), None
+    )
     return run.report._replace(seconds=time.monotonic() - began)
 
 
-async def _attempt_once(session: ClientSession, report: Callable[[int, int | None], None], run: TreeRun, attempt: _Attempt) -> None:
+async def _attempt_once(
+    session: ClientSession,
+    report: Callable[[int, int | None], None],
+    run: TreeRun,
+    attempt: _Attempt,
+) -> None:
     steps = 0
 
     def moved() -> None:
@@ -206,10 +248,12 @@ async def _destination(
 ) -> AsyncIterator[tuple[Store, bool, _Root]]:
     """Have the folder open that a tree goes into, made if it was missing; and say whether it was.
 
-    With `is_copy` one that is made is like that of the source: closed to others until it is known how that is, and set at the end.
+    With `is_copy` one that is made is like that of the source: closed to others until it is known
+    how that is, and set at the end.
 
-    If the block fails and nothing has come, what was made goes again, so that the same command finds what it found this time.
-    A dry run makes nothing: where the folder is missing, the nearest one above is opened in its place, and not looked into.
+    If the block fails and nothing has come, what was made goes again, so that the same command
+    finds what it found this time. A dry run makes nothing: where the folder is missing, the nearest
+    one above is opened in its place, and not looked into.
     """
     missing: list[str] = []
     root = _Root()
@@ -236,7 +280,9 @@ async def _destination(
     except FileExistsError as error:
         raise NotAFolder(f"{escape(path)}: is not a folder", name=path) from error
     except OSError as error:
-        raise FtransferError(f"{escape(path)}: cannot be made: {error.strerror}", name=path) from error
+        raise FtransferError(
+            f"{escape(path)}: cannot be made: {error.strerror}", name=path
+        ) from error
     store = await LocalStore.open(folder, durable=durable)
     try:
         try:
@@ -252,7 +298,9 @@ async def _destination(
 
 
 class _Root:
-    """The root of a tree that is received: what is known of it at the source, and whether all else is done."""
+    """The root of a tree that is received: what is known of it at the source, and whether all else
+    is done.
+    """
 
     def __init__(self) -> None:
         self.about: Entry | None = None
@@ -260,7 +308,9 @@ class _Root:
         self.is_done = False
 
     def set(self, folder: str) -> None:
-        """Give a folder of the command's making the mode and time of the source's. Where that is refused, it stays as it is."""
+        """Give a folder of the command's making the mode and time of the source's. Where that is
+        refused, it stays as it is.
+        """
         with contextlib.suppress(OSError):
             if self.about is not None:
                 LocalStore.set_folder(folder, mtime_ns=self.about.mtime_ns, mode=self.about.mode)

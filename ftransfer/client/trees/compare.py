@@ -1,7 +1,9 @@
-"""A local tree and one of the server's -> a plan of what is to be done to make the one like the other.
+"""A local tree and one of the server's -> a plan of what is to be done to make the one like the
+other.
 
-A server that tells spans is asked for those first: what both sides have in common is then neither sent nor looked at name by name,
-and only the ranges that differ are listed. Both sides walk at the same time.
+A server that tells spans is asked for those first: what both sides have in common is then neither
+sent nor looked at name by name, and only the ranges that differ are listed. Both sides walk at the
+same time.
 """
 
 from __future__ import annotations
@@ -21,8 +23,8 @@ from ftransfer.transfer.running_digest import digest_in_store
 from ftransfer.transfer.spans import FEATURE, Differences, Span, find_differences, span_from_wire
 from ftransfer.transfer.treediff import Comparison, Rules
 
-# Ranges that are asked for ahead, so that each does not cost a round trip; their bounds together are no longer than that, so that
-# all lines fit into what the sockets hold.
+# Ranges that are asked for ahead, so that each does not cost a round trip; their bounds together
+# are no longer than that, so that all lines fit into what the sockets hold.
 _ASKED_AHEAD = 16
 _AHEAD_CHARACTERS = 4096
 
@@ -30,9 +32,16 @@ Entries = AsyncIterator[Sequence[Entry]]
 
 
 async def compare_with_server(
-    plan: Plan, session: ClientSession, store: Store, remote: SafeName, options: TreeOptions, *, pulls: bool
+    plan: Plan,
+    session: ClientSession,
+    store: Store,
+    remote: SafeName,
+    options: TreeOptions,
+    *,
+    pulls: bool,
 ) -> None:
-    """Compare all of a store with a folder of the server; with `pulls` the server's is the source, else it is the destination.
+    """Compare all of a store with a folder of the server; with `pulls` the server's is the source,
+    else it is the destination.
 
     Raises:
         NotFound: There is no such source. (A destination that is not there is empty.)
@@ -66,11 +75,17 @@ async def compare_ranges(
         ours = store.scan(ROOT, recursive=True, links=options.links, others=True, within=within)
         theirs = _Counted(_answer(session, remote, pulls=pulls) if differences.told else nothing())
         async with closing(ours), closing(theirs.batches):
-            async for actions in comparison.actions(theirs, ours) if pulls else comparison.actions(ours, theirs):
+            async for actions in (
+                comparison.actions(theirs, ours) if pulls else comparison.actions(ours, theirs)
+            ):
                 plan.add_all(actions)
-        has_shrunk |= number < len(differences.entries) and theirs.count < differences.entries[number]
+        has_shrunk |= (
+            number < len(differences.entries) and theirs.count < differences.entries[number]
+        )
     if pulls and has_shrunk:
-        raise SourceChanged("the folder changed while it was listed; run the command again when nobody writes to it")
+        raise SourceChanged(
+            "the folder changed while it was listed; run the command again when nobody writes to it"
+        )
     plan.add_all(comparison.finish())
     plan.unchanged += comparison.unchanged + differences.same
 
@@ -101,8 +116,11 @@ async def compare_listings(plan: Plan, source: Entries, there: Entries, rules: R
     plan.unchanged += comparison.unchanged
 
 
-async def remote_entries(session: ClientSession, remote: SafeName, *, links: bool, recursive: bool = True) -> Entries:
-    """Give all entries below a folder of the server in batches, with names relative to it: in the order of comparison if recursive.
+async def remote_entries(
+    session: ClientSession, remote: SafeName, *, links: bool, recursive: bool = True
+) -> Entries:
+    """Give all entries below a folder of the server in batches, with names relative to it: in the
+    order of comparison if recursive.
 
     Raises:
         NotFound, NotAFolder, RemoteProtocolError, NameRefused.
@@ -123,8 +141,11 @@ async def nothing() -> Entries:
 async def ask_differences(
     session: ClientSession, store: Store, remote: SafeName, options: TreeOptions, *, pulls: bool
 ) -> Differences:
-    """Give the ranges of names in which a store and a folder of the server differ. Raises as compare_with_server."""
-    # DigestService of content are not in the spans, and names that take no part would make them differ.
+    """Give the ranges of names in which a store and a folder of the server differ. Raises as
+    compare_with_server.
+    """
+    # DigestService of content are not in the spans, and names that take no part would make them
+    # differ.
     if FEATURE not in session.hello.features or options.checksum or options.selects:
         return Differences([WHOLE])
     lines = read_ahead(store.lines(ROOT, links=options.links, others=True))
@@ -138,7 +159,11 @@ async def ask_differences(
 
 
 async def _spans(session: ClientSession, remote: SafeName, *, links: bool) -> AsyncIterator[Span]:
-    await session.say("dir", str(remote), {"spans": True, "recursive": True, "links": links or None, "others": True})
+    await session.say(
+        "dir",
+        str(remote),
+        {"spans": True, "recursive": True, "links": links or None, "others": True},
+    )
     count = 0
     while isinstance(event := await session.answer(), Listing):
         for item in event.items:
@@ -151,23 +176,39 @@ async def _spans(session: ClientSession, remote: SafeName, *, links: bool) -> As
 
 
 async def _ask_ahead(
-    session: ClientSession, remote: SafeName, ranges: Sequence[Range], number: int, said: int, *, links: bool
+    session: ClientSession,
+    remote: SafeName,
+    ranges: Sequence[Range],
+    number: int,
+    said: int,
+    *,
+    links: bool,
 ) -> int:
-    """Ask for the range of a number, if that has not been done, and for some of those behind it; give how many have been said."""
-    room = _AHEAD_CHARACTERS - sum(len(within.after) + len(within.until) for within in ranges[number:said])
+    """Ask for the range of a number, if that has not been done, and for some of those behind it;
+    give how many have been said.
+    """
+    room = _AHEAD_CHARACTERS - sum(
+        len(within.after) + len(within.until) for within in ranges[number:said]
+    )
     while said < len(ranges) and said < number + _ASKED_AHEAD:
         within = ranges[said]
         room -= len(within.after) + len(within.until)
         if room < 0 and said > number:
             break
         bounds = {"after": within.after or None, "until": within.until or None}
-        await session.say("dir", str(remote), {"recursive": True, "links": links or None, "others": True, **bounds})
+        await session.say(
+            "dir",
+            str(remote),
+            {"recursive": True, "links": links or None, "others": True, **bounds},
+        )
         said += 1
     return said
 
 
 async def _answer(session: ClientSession, remote: SafeName, *, pulls: bool) -> Entries:
-    """Give the entries that answer a `dir` which has been said. A destination that is not there has none."""
+    """Give the entries that answer a `dir` which has been said. A destination that is not there has
+    none.
+    """
     count = 0
     try:
         while isinstance(event := await session.answer(), Listing):
@@ -183,7 +224,9 @@ async def _answer(session: ClientSession, remote: SafeName, *, pulls: bool) -> E
 
 
 async def _folders_down_to(store: Store, name: str) -> Sequence[Entry]:
-    """Give the folders above a name, the outermost first, and what has the name if that is one. Both sides have the same there."""
+    """Give the folders above a name, the outermost first, and what has the name if that is one.
+    Both sides have the same there.
+    """
     parts, folders = name.split("/"), []
     try:
         for depth in range(1, len(parts) + 1):
@@ -196,16 +239,24 @@ async def _folders_down_to(store: Store, name: str) -> Sequence[Entry]:
     return folders
 
 
-async def compare_digests(session: ClientSession, store: Store, remote: SafeName, plan: Plan, run: TreeRun) -> None:
-    """Compare files of the same size by their digests, here and at the server; plan to copy what differs."""
-    commands: Iterator[Asked] = (("checksum", str(below(remote, entry.name)), {}) for entry, _ in plan.all_compared())
+async def compare_digests(
+    session: ClientSession, store: Store, remote: SafeName, plan: Plan, run: TreeRun
+) -> None:
+    """Compare files of the same size by their digests, here and at the server; plan to copy what
+    differs.
+    """
+    commands: Iterator[Asked] = (
+        ("checksum", str(below(remote, entry.name)), {}) for entry, _ in plan.all_compared()
+    )
     async with contextlib.aclosing(session.ask_many(commands)) as answers:
         for entry, differs_besides in plan.all_compared():
             answer = await anext(answers)
             try:
                 if isinstance(answer, FtransferError):
                     raise answer
-                is_same = await digest_in_store(store, parse_name(entry.name)) == answer.get("digest")
+                is_same = await digest_in_store(store, parse_name(entry.name)) == answer.get(
+                    "digest"
+                )
             except (ShareError, TransferError) as error:
                 run.failed(entry.name, error)
             else:

@@ -1,7 +1,8 @@
 """What a tree has in all, counted while it already moves: for the percentage that a person watches.
 
-A tree that the other side does not have yet is sent without a listing before it. If that takes longer than a moment, and somebody
-wants to know how far it is, its files are counted beside; whoever does not ask pays nothing.
+A tree that the other side does not have yet is sent without a listing before it. If that takes
+longer than a moment, and somebody wants to know how far it is, its files are counted beside;
+whoever does not ask pays nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ COUNT_AFTER_S = 1.0
 
 @contextlib.asynccontextmanager
 async def counted(run: TreeRun, count: Callable[[], Awaitable[None]]) -> AsyncGenerator[None, None]:
-    """Call `count` during the block if the block takes long, and what it is about is not known by then."""
+    """Call `count` during the block if the block takes long, and what it is about is not known by
+    then.
+    """
 
     async def later() -> None:
         await asyncio.sleep(COUNT_AFTER_S)
@@ -45,7 +48,9 @@ async def counted(run: TreeRun, count: Callable[[], Awaitable[None]]) -> AsyncGe
 
 
 async def count_remote(client: Client, remote: SafeName, run: TreeRun) -> None:
-    """Count the files below a folder of the share, over a connection of its own, which belongs to the transfer."""
+    """Count the files below a folder of the share, over a connection of its own, which belongs to
+    the transfer.
+    """
     session = await client._another()
     try:
         await _count(remote_entries(session, remote, links=False), run)

@@ -1,9 +1,11 @@
-"""A folder that a get of a tree has made is marked until it is whole, so that the same command goes on in it when it is run again.
+"""A folder that a get of a tree has made is marked until it is whole, so that the same command goes
+on in it when it is run again.
 
-As with cp, `get -r X NEW` makes NEW like X where there is no NEW, else NEW/X. After a cut there is a NEW, of the command's own
-making, and no look at its content could tell. The mark is a partial download that is never published: it lies in the hidden place,
-survives kill -9, is held by a lock while the command runs, and goes after some days, as parts do. Its source is the path on the
-server. `put -r` needs none: it takes the name that it is given, whatever is there.
+As with cp, `get -r X NEW` makes NEW like X where there is no NEW, else NEW/X. After a cut there is
+a NEW, of the command's own making, and no look at its content could tell. The mark is a partial
+download that is never published: it lies in the hidden place, survives kill -9, is held by a lock
+while the command runs, and goes after some days, as parts do. Its source is the path on the server.
+`put -r` needs none: it takes the name that it is given, whatever is there.
 """
 
 from __future__ import annotations
@@ -27,8 +29,9 @@ _MARK = SafeName((f"{RESERVED_PREFIX}-tree",))  # a name that no content can hav
 async def destination_of(path: RemoteName, dest: str | os.PathLike[str]) -> str:
     """Give the local folder that `get -r` is to make like the folder `path` of a share.
 
-    As with cp: `dest`, or what has the folder's own name in it if `dest` is a folder or ends in a slash. But a folder that an
-    earlier get of that path has made, and not finished, is `dest` itself.
+    As with cp: `dest`, or what has the folder's own name in it if `dest` is a folder or ends in a
+    slash. But a folder that an earlier get of that path has made, and not finished, is `dest`
+    itself.
 
     Raises:
         NameRefused: The path is none.
@@ -38,7 +41,9 @@ async def destination_of(path: RemoteName, dest: str | os.PathLike[str]) -> str:
     inside = normalise_path(os.path.join(folder, source.last))
     if folder.endswith(os.sep):
         return inside
-    if not await run_job(io_pool(), lambda: os.path.isdir(folder)) or await _is_unfinished(folder, source):
+    if not await run_job(io_pool(), lambda: os.path.isdir(folder)) or await _is_unfinished(
+        folder, source
+    ):
         return normalise_path(folder)
     return inside
 
@@ -57,22 +62,32 @@ async def _is_unfinished(folder: str, source: SafeName) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def until_whole(store: Store, source: SafeName, run: TreeRun, *, is_new: bool) -> AsyncIterator[bool]:
-    """Keep the mark of a folder that is new, or has one: until the block has ended with no name failed, or nothing has come at all.
+async def until_whole(
+    store: Store, source: SafeName, run: TreeRun, *, is_new: bool
+) -> AsyncIterator[bool]:
+    """Keep the mark of a folder that is new, or has one: until the block has ended with no name
+    failed, or nothing has come at all.
 
     Gives whether the folder is of the command's making, now or when it was cut.
 
     Args:
-        source: The path on the server. The root of a share has no name of its own, so that there is no doubt and no mark.
+        source: The path on the server. The root of a share has no name of its own, so that there is
+            no doubt and no mark.
     """
-    is_ours = not run.options.dry_run and (is_new or (not source.is_root and await _is_marked(store, source)))
+    is_ours = not run.options.dry_run and (
+        is_new or (not source.is_root and await _is_marked(store, source))
+    )
     if source.is_root or not is_ours:
         yield is_ours
         return
     mark = await store.open_write(_MARK, UploadSpec(source=str(source), owner=OWNER))
     try:
         # One in each run: the mark is as old as the last of them.
-        await (run_job(io_pool(), lambda: mark.write_blocking(memoryview(b"."))) if mark.supports_threads else mark.write(b"."))
+        await (
+            run_job(io_pool(), lambda: mark.write_blocking(memoryview(b".")))
+            if mark.supports_threads
+            else mark.write(b".")
+        )
         yield True
     except BaseException:
         await (mark.suspend() if await _has_content(store) else mark.abort())

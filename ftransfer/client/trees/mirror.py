@@ -1,7 +1,9 @@
-"""A local folder that follows a folder of the share: what it missed first, then each change as it is told.
+"""A local folder that follows a folder of the share: what it missed first, then each change as it
+is told.
 
-Changes of files alone are done one by one. Whatever else has happened (folders, links, a folder that was gone, events that were
-left out), the trees are compared as `sync` does, so that the folder ends as a fresh copy would, in whatever order the news came.
+Changes of files alone are done one by one. Whatever else has happened (folders, links, a folder
+that was gone, events that were left out), the trees are compared as `sync` does, so that the folder
+ends as a fresh copy would, in whatever order the news came.
 """
 
 from __future__ import annotations
@@ -19,20 +21,31 @@ from ftransfer.client.paths import RemoteName, share_path
 from ftransfer.client.trees.commands import get_told
 from ftransfer.client.trees.reported_changes import Told
 from ftransfer.client.trees.run import TreeItem, TreeOptions
-from ftransfer.errors import DigestMismatch, FtransferError, NotAFolder, NotFound, RemoteProtocolError, SourceChanged, Truncated
+from ftransfer.errors import (
+    DigestMismatch,
+    FtransferError,
+    NotAFolder,
+    NotFound,
+    RemoteProtocolError,
+    SourceChanged,
+    Truncated,
+)
 from ftransfer.names import SafeName, escape, parse_name
 from ftransfer.protocol.live import CREATED, REMOVED, Change, LiveEvent
 from ftransfer.storage.base import FILE
 from ftransfer.storage.local import LocalStore
 from ftransfer.system.threads import io_pool, run_job
 
-# Folders come and go in flocks: the trees are compared so long after the last change, at the latest so long after the first.
+# Folders come and go in flocks: the trees are compared so long after the last change, at the latest
+# so long after the first.
 _QUIET_S = 0.3
 _LONGEST_S = 3.0
-# How often the local folder is looked for; and how long after it was written to a file is tried again, should no more be told.
+# How often the local folder is looked for; and how long after it was written to a file is tried
+# again, should no more be told.
 _LOOK_S = 1.0
 _TRIES = 5
-# So long after the first change the trees are compared to be sure: of some things nobody tells, as of the file behind a link.
+# So long after the first change the trees are compared to be sure: of some things nobody tells, as
+# of the file behind a link.
 _CHECK_S = 60.0
 _CHECKS_SHARE = 0.02  # of the time may be spent on that
 
@@ -47,9 +60,11 @@ class Mirror:
 
     Args:
         delete: Remove here what is gone there, also from the time before.
-        on_event: Called after each event has been acted on, with the local path it is about, or "". What is caught up with is
-            told as created (or removed), although it may only have changed.
-        on_failure: Told of a name that could not be fetched, and why; and of a folder that is gone, on either side.
+        on_event: Called after each event has been acted on, with the local path it is about, or "".
+            What is caught up with is told as created (or removed), although it may only have
+            changed.
+        on_failure: Told of a name that could not be fetched, and why; and of a folder that is gone,
+            on either side.
         check_s: How long after a change the trees are compared to be sure.
     """
 
@@ -95,7 +110,8 @@ class Mirror:
                 except NotFound as error:
                     if not self._is_begun:
                         raise
-                    self._note_failures([TreeItem("", "failed", error=error)])  # gone while the connection was lost
+                    # Gone while the connection was lost
+                    self._note_failures([TreeItem("", "failed", error=error)])
                     await asyncio.sleep(_LOOK_S)
         finally:
             await self._leave_dest()
@@ -117,21 +133,35 @@ class Mirror:
             if not is_gone:
                 return True  # another folder has its name
             await self._leave_dest()
-            self._on_failure(NotFound(f"{escape(str(self._dest))}: the folder is gone; the next change makes it anew"))
+            self._on_failure(
+                NotFound(
+                    f"{escape(str(self._dest))}: the folder is gone; the next change makes it anew"
+                )
+            )
         changes = _changes(events)
-        return bool(events) and (is_gone or len(changes) < len(events) or not Told(self._path, changes).is_plain)
+        return bool(events) and (
+            is_gone or len(changes) < len(events) or not Told(self._path, changes).is_plain
+        )
 
     async def _compare(self, events: Sequence[LiveEvent], *, is_first: bool = False) -> None:
-        """Make the folder like the one there, and tell what was missed as if it had happened now."""
+        """Make the folder like the one there, and tell what was missed as if it had happened
+        now.
+        """
         items: list[TreeItem] = []
         began = time.monotonic()
         self._due_s = None
         try:
-            await self._client.get_tree(str(self._path), self._dest, options=TreeOptions(delete=self._delete), on_item=items.append)
+            await self._client.get_tree(
+                str(self._path),
+                self._dest,
+                options=TreeOptions(delete=self._delete),
+                on_item=items.append,
+            )
         except (NotFound, NotAFolder) as error:
             if is_first:
                 raise
-            items.append(TreeItem("", "failed", error=error))  # gone for now; it is told when it comes again
+            # Gone for now; it is told when it comes again
+            items.append(TreeItem("", "failed", error=error))
             await self._remove_what_went(Told(self._path, _changes(events)))
         else:
             await self._hold_dest()
@@ -141,7 +171,9 @@ class Mirror:
         for item in items:
             name = str(self._whole(item.name)) if item.name else str(self._path)
             if item.error is None and item.did in _KIND_OF_CHANGE and name not in told:
-                missed = Change(_KIND_OF_CHANGE[item.did], name, FILE, item.size, digest=item.digest)
+                missed = Change(
+                    _KIND_OF_CHANGE[item.did], name, FILE, item.size, digest=item.digest
+                )
                 await self._on_event(missed, str(self._dest / item.name))
         await self._tell(events, items)
 
@@ -150,8 +182,14 @@ class Mirror:
         assert self._store is not None
         items: list[TreeItem] = []
         told = Told(self._path, _changes(events))
-        await get_told(self._client, self._store, self._path, told, self._told_options, items.append)
-        errors = [item.error for item in items if item.error is not None and not isinstance(item.error, NotFound)]
+        await get_told(
+            self._client, self._store, self._path, told, self._told_options, items.append
+        )
+        errors = [
+            item.error
+            for item in items
+            if item.error is not None and not isinstance(item.error, NotFound)
+        ]
         if told.is_surprised or not all(isinstance(error, _UNRIPE) for error in errors):
             self._due_s = time.monotonic()  # something is in the way here, or was not told
         elif errors:
@@ -161,25 +199,32 @@ class Mirror:
         await self._tell(events, items)
 
     async def _remove_what_went(self, told: Told) -> None:
-        """The folder is gone there, and cannot be compared: remove what was said to be gone, and nothing else."""
+        """The folder is gone there, and cannot be compared: remove what was said to be gone, and
+        nothing else.
+        """
         if not self._delete or not told.is_root_gone:
             return
         if self._store is not None:
             told.files.clear()
-            await get_told(self._client, self._store, self._path, told, self._told_options, lambda item: None)
+            await get_told(
+                self._client, self._store, self._path, told, self._told_options, lambda item: None
+            )
         await self._leave_dest()
         with contextlib.suppress(OSError):
             await run_job(io_pool(), self._dest.rmdir)
 
     @property
     def _told_options(self) -> TreeOptions:
-        # With a selection, if one of all, a folder goes only if it is empty: of what is in it nothing was said.
+        # With a selection, if one of all, a folder goes only if it is empty: of what is in it
+        # nothing was said.
         return TreeOptions(delete=self._delete, wanted=lambda name, is_folder: True)
 
     # What is told.
 
     def _note_failures(self, items: Sequence[TreeItem]) -> None:
-        """Tell of names that could not be had, each once; and see to it that files which are being written are tried again."""
+        """Tell of names that could not be had, each once; and see to it that files which are being
+        written are tried again.
+        """
         failed = {item.name: item.error for item in items if item.error is not None}
         unripe = {name for name, error in failed.items() if isinstance(error, _UNRIPE)}
         self._tries = self._tries + 1 if unripe else 0
@@ -196,7 +241,9 @@ class Mirror:
     async def _tell(self, events: Sequence[LiveEvent], items: Sequence[TreeItem]) -> None:
         failed = {item.name for item in items if item.error is not None}
         for event in events:
-            await self._on_event(event, self._path_of(event, failed) if isinstance(event, Change) else "")
+            await self._on_event(
+                event, self._path_of(event, failed) if isinstance(event, Change) else ""
+            )
 
     def _path_of(self, change: Change, failed: set[str]) -> str:
         """Give the local path that a change is about, or "" if nothing was done about it."""

@@ -43,9 +43,11 @@ from ftransfer.transfer.pipeline import OverlappedStep
 from ftransfer.transfer.records import entry_from_wire
 from ftransfer.transfer.spool import Spool
 
-# Names that have been asked for and not answered. Enough for a long path, and a bound for the memory that they take.
+# Names that have been asked for and not answered. Enough for a long path, and a bound for the
+# memory that they take.
 _WINDOW = 8192
-# Large files that are asked for at once: the server opens the next one while the present one travels.
+# Large files that are asked for at once: the server opens the next one while the present one
+# travels.
 _ASKED_AHEAD = 2
 # A source that others write to is compared so often.
 _COMPARISONS = 3
@@ -60,14 +62,16 @@ async def pull_tree(
     *,
     keep_cancelled: bool,
 ) -> None:
-    """Make a local tree like the one below a folder of the server; on a new session it does what is left.
+    """Make a local tree like the one below a folder of the server; on a new session it does what is
+    left.
 
     Args:
         planning: Compares the two, and notes in a plan what is to be done (client.comparing).
 
     Raises:
         NotFound, NotAFolder: There is no such folder.
-        FtransferError: What ends the whole: the connection, the local disk. Failures of single names are reported to `run`.
+        FtransferError: What ends the whole: the connection, the local disk. Failures of single
+            names are reported to `run`.
     """
     options = run.options
     with Plan() as plan:
@@ -79,13 +83,16 @@ async def pull_tree(
             await tell_plan(plan, run, _lister(session, remote), options)
             return
         for entry in plan.unlocked:
-            with contextlib.suppress(FtransferError):  # where that is refused, what is written there will say so
+            # Where that is refused, what is written there will say so
+            with contextlib.suppress(FtransferError):
                 await store.set_attributes(parse_name(entry.name), mode=entry.mode | 0o700)
         await _write_links(store, plan.links, run)
         await _pull_small(session, store, remote, plan.small, run)
         await _pull_large(session, store, remote, plan.large, run, keep_cancelled=keep_cancelled)
         for entry, count in plan.staged_with_counts():
-            await _pull_over(session, store, remote, entry, count, run, keep_cancelled=keep_cancelled)
+            await _pull_over(
+                session, store, remote, entry, count, run, keep_cancelled=keep_cancelled
+            )
         for entry in plan.removed:
             await _remove(store, entry, run)
         for entry in plan.set:
@@ -95,7 +102,9 @@ async def pull_tree(
 
 def _lister(session: ClientSession, remote: SafeName) -> ListSource:
     async def listed(folder: SafeName, **how: bool) -> AsyncGenerator[Sequence[Entry], None]:
-        async for entries in remote_entries(session, SafeName(remote.parts + folder.parts), links=how["links"]):
+        async for entries in remote_entries(
+            session, SafeName(remote.parts + folder.parts), links=how["links"]
+        ):
             yield [entry._replace(name=f"{folder}/{entry.name}") for entry in entries]
 
     return listed
@@ -116,14 +125,30 @@ async def _pull_over(
     with run_below(run, entry.name) as staged:
         try:
             if entry.kind == FOLDER:
-                await _pull_beside(session, store, below(remote, entry.name), beside, entry, staged, keep_cancelled=keep_cancelled)
+                await _pull_beside(
+                    session,
+                    store,
+                    below(remote, entry.name),
+                    beside,
+                    entry,
+                    staged,
+                    keep_cancelled=keep_cancelled,
+                )
             elif entry.kind == LINK:
-                (error,) = await store.write_small([SmallFile(str(beside), LINK, entry.mtime_ns, entry.mode, target=entry.target)])
+                (error,) = await store.write_small(
+                    [SmallFile(str(beside), LINK, entry.mtime_ns, entry.mode, target=entry.target)]
+                )
                 if error is not None:
                     raise error
                 staged.item(TreeItem("", "linked"))
             else:
-                coming = Download(session, str(below(remote, entry.name)), store, beside, keep_cancelled=keep_cancelled)
+                coming = Download(
+                    session,
+                    str(below(remote, entry.name)),
+                    store,
+                    beside,
+                    keep_cancelled=keep_cancelled,
+                )
                 await coming.ask()
                 writer = await coming.receive(lambda done, _: staged.within("", done), _nothing)
                 await _publish("", coming, writer, staged)
@@ -169,7 +194,9 @@ async def _nothing() -> None:
 
 
 async def _settle(planning: Callable[[Plan], Awaitable[None]], plan: Plan) -> None:
-    """Compare, and again if the source has lost something meanwhile: what was listed in part must remove nothing."""
+    """Compare, and again if the source has lost something meanwhile: what was listed in part must
+    remove nothing.
+    """
     for tries_left in reversed(range(_COMPARISONS)):
         try:
             return await planning(plan)
@@ -180,8 +207,12 @@ async def _settle(planning: Callable[[Plan], Awaitable[None]], plan: Plan) -> No
     return None
 
 
-async def pull_fresh_tree(session: ClientSession, store: Store, remote: SafeName, run: TreeRun, *, keep_cancelled: bool) -> None:
-    """As pull_tree, into an empty folder: the server sends all that there is, without a listing first."""
+async def pull_fresh_tree(
+    session: ClientSession, store: Store, remote: SafeName, run: TreeRun, *, keep_cancelled: bool
+) -> None:
+    """As pull_tree, into an empty folder: the server sends all that there is, without a listing
+    first.
+    """
     with Plan() as plan:
         run.find(plan)
         await session.say("mget", str(remote), {"recursive": True, "others": True})
@@ -205,11 +236,16 @@ async def _set_attributes(store: Store, entry: Entry, run: TreeRun) -> None:
 
 async def _write_links(store: Store, links: Spool, run: TreeRun) -> None:
     for batch in links.batches(256):
-        files = [SmallFile(entry.name, LINK, entry.mtime_ns, entry.mode, target=entry.target) for entry in batch]
+        files = [
+            SmallFile(entry.name, LINK, entry.mtime_ns, entry.mode, target=entry.target)
+            for entry in batch
+        ]
         run.stored(files, await store.write_small(files))
 
 
-async def _pull_small(session: ClientSession, store: Store, remote: SafeName, small: Spool, run: TreeRun) -> None:
+async def _pull_small(
+    session: ClientSession, store: Store, remote: SafeName, small: Spool, run: TreeRun
+) -> None:
     if not small:
         return
     await session.say("mget")
@@ -228,11 +264,18 @@ async def _pull_small(session: ClientSession, store: Store, remote: SafeName, sm
 class _Intake:
     """The receiving side of an mget.
 
-    A server is not trusted to send only what was asked for: each name must be one that is waited for; or, where the whole folder
-    was asked for (`plan`), lie below it.
+    A server is not trusted to send only what was asked for: each name must be one that is waited
+    for; or, where the whole folder was asked for (`plan`), lie below it.
     """
 
-    def __init__(self, session: ClientSession, store: Store, remote: SafeName, run: TreeRun, plan: Plan | None) -> None:
+    def __init__(
+        self,
+        session: ClientSession,
+        store: Store,
+        remote: SafeName,
+        run: TreeRun,
+        plan: Plan | None,
+    ) -> None:
         self._session = session
         self._store = store
         self._remote = remote
@@ -254,7 +297,9 @@ class _Intake:
                 self._answered.clear()
                 await self._answered.wait()
             self._awaited.update(entry.name for entry in batch)
-            for frame in in_frames([self._prefix + entry.name for entry in batch], connection.send_list):
+            for frame in in_frames(
+                [self._prefix + entry.name for entry in batch], connection.send_list
+            ):
                 await channel.send(frame)
         await channel.send(connection.send_finish())
 
@@ -262,14 +307,16 @@ class _Intake:
         """Store what comes until the reply.
 
         Raises:
-            RemoteProtocolError: The reply announces something else than came, or files that were asked for did not come.
+            RemoteProtocolError: The reply announces something else than came, or files that were
+                asked for did not come.
         """
         channel = self._session.channel
         while True:
             event = await self._session.answer()
             match event:
                 case Payload():
-                    # While a pack is stored the next one gathers in the socket's buffer: two threads would only take turns.
+                    # While a pack is stored the next one gathers in the socket's buffer: two
+                    # threads would only take turns.
                     files, _ = unpack(await channel.whole_payload(), channel.limits, self._relative)
                     self._sent += len(files)
                     self._bytes += sum(len(file.data) for file in files)
@@ -278,8 +325,14 @@ class _Intake:
                     self._take_outcomes(items)
                 case Reply(values=values):
                     if self._awaited:
-                        raise RemoteProtocolError(f"the server left out {len(self._awaited)} of the files asked for")
-                    for key, came in (("sent", self._sent), ("failed", self._failed), ("bytes", self._bytes)):
+                        raise RemoteProtocolError(
+                            f"the server left out {len(self._awaited)} of the files asked for"
+                        )
+                    for key, came in (
+                        ("sent", self._sent),
+                        ("failed", self._failed),
+                        ("bytes", self._bytes),
+                    ):
                         require_count(values, key, came)
                     return
                 case _:
@@ -290,14 +343,18 @@ class _Intake:
         """Check names that the server says, and give them relative to the root of the tree."""
         if self._plan is None:
             for name in names:
-                if not name.startswith(self._prefix) or name[len(self._prefix) :] not in self._awaited:
+                if (
+                    not name.startswith(self._prefix)
+                    or name[len(self._prefix) :] not in self._awaited
+                ):
                     raise _not_asked_for(name)
                 self._awaited.remove(name[len(self._prefix) :])
         else:
             for name, found in zip(names, self._names.split_all(names), strict=True):
                 if isinstance(found, NameRefused):
                     raise found
-                # The folder is the same object for all names that it holds; so this looks at it once.
+                # The folder is the same object for all names that it holds; so this looks at it
+                # once.
                 if found[0] is not self._folder:
                     if not found[0].is_within(self._remote):
                         raise _not_asked_for(name)
@@ -311,7 +368,9 @@ class _Intake:
             if file.kind == LINK:
                 raise _not_asked_for(file.name)
             if self._plan is None:
-                message = f"{escape(file.name)}: has become a folder meanwhile; run the command again"
+                message = (
+                    f"{escape(file.name)}: has become a folder meanwhile; run the command again"
+                )
                 self._run.failed(file.name, SourceChanged(message, name=file.name))
                 continue
             # Folders get their mode and mtime at the end, when nothing is put into them any more.
@@ -333,9 +392,16 @@ class _Intake:
                 self._failed += 1
                 self._run.failed(name, error)
             elif self._plan is not None and "large" in item:
-                self._plan.large.add(relative_entry(entry_from_wire(item["large"], self._remote), self._remote))
+                self._plan.large.add(
+                    relative_entry(entry_from_wire(item["large"], self._remote), self._remote)
+                )
             else:
-                self._run.failed(name, RemoteProtocolError(f"{escape(name)}: the file has grown; run the command again", name=name))
+                self._run.failed(
+                    name,
+                    RemoteProtocolError(
+                        f"{escape(name)}: the file has grown; run the command again", name=name
+                    ),
+                )
 
 
 def _not_asked_for(name: str) -> RemoteProtocolError:
@@ -343,9 +409,17 @@ def _not_asked_for(name: str) -> RemoteProtocolError:
 
 
 async def _pull_large(
-    session: ClientSession, store: Store, remote: SafeName, large: Spool, run: TreeRun, *, keep_cancelled: bool
+    session: ClientSession,
+    store: Store,
+    remote: SafeName,
+    large: Spool,
+    run: TreeRun,
+    *,
+    keep_cancelled: bool,
 ) -> None:
-    """Receive files one after the other, each asked for while the one before it comes, and published while the next one does."""
+    """Receive files one after the other, each asked for while the one before it comes, and
+    published while the next one does.
+    """
     if not large:
         return
     begun = {partial.name for partial in await store.partials()}
@@ -361,7 +435,9 @@ async def _pull_large(
                     folder = name.parent
                     await store.make_folder(folder, parents=True)
                 whole, is_begun = str(below(remote, entry.name)), entry.name in begun
-                coming = Download(session, whole, store, name, keep_cancelled=keep_cancelled, begun=is_begun)
+                coming = Download(
+                    session, whole, store, name, keep_cancelled=keep_cancelled, begun=is_begun
+                )
                 await coming.ask()
                 asked.append((entry.name, coming))
             if not asked:
@@ -376,7 +452,8 @@ async def _pull_large(
                 if not session.is_in_step:
                     raise  # the connection, or our own disk: the rest would fail as well
                 if isinstance(error, DigestMismatch) and error.kept:
-                    await coming.ask()  # what was kept does not match, and is gone: from the start, then
+                    # What was kept does not match, and is gone: from the start, then
+                    await coming.ask()
                     asked.append((shown, coming))
                 else:
                     run.failed(shown, error)
@@ -407,7 +484,9 @@ async def _remove(store: Store, entry: Entry, run: TreeRun) -> None:
         run.removed(entry, count)
 
 
-async def _set_folders(store: Store, folders: Spool, run: TreeRun, *, deepest_first: bool = False) -> None:
+async def _set_folders(
+    store: Store, folders: Spool, run: TreeRun, *, deepest_first: bool = False
+) -> None:
     batches = list(folders.batches(256))
     for batch in reversed(batches) if deepest_first else batches:
         ordered = list(reversed(batch)) if deepest_first else batch

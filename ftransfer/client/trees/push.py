@@ -52,14 +52,16 @@ from ftransfer.transfer.packs import (
 from ftransfer.transfer.pipeline import read_ahead
 from ftransfer.transfer.spool import Spool
 
-_INDEX_BYTES = 32 * 1024  # the most that one item takes in the index of a pack: a long name, each byte written as six
+# The most that one item takes in the index of a pack: a long name, each byte written as six
+_INDEX_BYTES = 32 * 1024
 
 
 async def push_tree(session: ClientSession, store: Store, remote: SafeName, run: TreeRun) -> None:
     """Make a folder of the server like a local tree; on a new session it does what is left.
 
     Raises:
-        FtransferError: What ends the whole: the connection, a share that takes nothing. Failures of single names go to `run`.
+        FtransferError: What ends the whole: the connection, a share that takes nothing. Failures of
+            single names go to `run`.
     """
     options = run.options
     with Plan(min(MAX_PACKED_BYTES, session.channel.limits.max_chunk_bytes - _INDEX_BYTES)) as plan:
@@ -89,8 +91,12 @@ async def push_tree(session: ClientSession, store: Store, remote: SafeName, run:
         await _set_root(session, store, remote, run)
 
 
-async def _push_fresh(session: ClientSession, store: Store, remote: SafeName, run: TreeRun, plan: Plan) -> None:
-    """Send all that there is, where the server has nothing: each folder is walked and read in one go, with no listing before."""
+async def _push_fresh(
+    session: ClientSession, store: Store, remote: SafeName, run: TreeRun, plan: Plan
+) -> None:
+    """Send all that there is, where the server has nothing: each folder is walked and read in one
+    go, with no listing before.
+    """
     run.find(plan)
     await _make_folders(session, store, remote, plan, run)
     push = _Push(session, store, remote, run)
@@ -104,7 +110,9 @@ async def _push_fresh(session: ClientSession, store: Store, remote: SafeName, ru
     await _set_root(session, store, remote, run)
 
 
-async def _push_over(session: ClientSession, store: Store, remote: SafeName, entry: Entry, count: int, run: TreeRun) -> None:
+async def _push_over(
+    session: ClientSession, store: Store, remote: SafeName, entry: Entry, count: int, run: TreeRun
+) -> None:
     """Make something beside what has its name; only when that is complete, it takes the place."""
     beside, name = below(remote, str(name_beside(entry.name))), below(remote, entry.name)
     with run_below(run, entry.name) as staged:
@@ -128,16 +136,22 @@ async def _push_over(session: ClientSession, store: Store, remote: SafeName, ent
         staged.tell()
 
 
-async def _push_one(session: ClientSession, store: Store, beside: SafeName, entry: Entry, run: TreeRun) -> None:
+async def _push_one(
+    session: ClientSession, store: Store, beside: SafeName, entry: Entry, run: TreeRun
+) -> None:
     """Send a file or a link under another name than its own."""
     if entry.kind == LINK:
         push = _Push(session, store, beside.parent, run, told={beside.last: ""})
-        await push.packs(_given([SmallFile(beside.last, LINK, entry.mtime_ns, entry.mode, target=entry.target)]))
+        await push.packs(
+            _given([SmallFile(beside.last, LINK, entry.mtime_ns, entry.mode, target=entry.target)])
+        )
         return
     reader = await store.open_read(parse_name(entry.name))
     try:
         source = source_of(entry.name, reader)
-        receipt = await upload(session, reader, str(beside), source, {}, lambda done, _: run.within("", done))
+        receipt = await upload(
+            session, reader, str(beside), source, {}, lambda done, _: run.within("", done)
+        )
     finally:
         await reader.close()
     run.item(TreeItem("", "copied", receipt.size, receipt.digest))
@@ -147,10 +161,17 @@ async def _given(group: Group) -> AsyncGenerator[Group, None]:
     yield group
 
 
-async def _set_attributes(session: ClientSession, remote: SafeName, spool: Spool, run: TreeRun) -> None:
+async def _set_attributes(
+    session: ClientSession, remote: SafeName, spool: Spool, run: TreeRun
+) -> None:
     """Set mode and time of files whose content is right."""
     commands: Iterator[Asked] = (
-        ("setstat", str(below(remote, entry.name)), {"mtime_ns": entry.mtime_ns, "mode": entry.mode}) for entry in spool
+        (
+            "setstat",
+            str(below(remote, entry.name)),
+            {"mtime_ns": entry.mtime_ns, "mode": entry.mode},
+        )
+        for entry in spool
     )
     async with contextlib.aclosing(session.ask_many(commands)) as answers:
         for entry in spool:
@@ -164,7 +185,8 @@ async def _set_attributes(session: ClientSession, remote: SafeName, spool: Spool
 async def _unlock(session: ClientSession, remote: SafeName, plan: Plan) -> None:
     """Give the owner's bits to folders in which something changes. Their mode is set at the end."""
     commands: Iterator[Asked] = (
-        ("setstat", str(below(remote, entry.name)), {"mode": entry.mode | 0o700}) for entry in plan.unlocked
+        ("setstat", str(below(remote, entry.name)), {"mode": entry.mode | 0o700})
+        for entry in plan.unlocked
     )
     async for _ in session.ask_many(commands):
         pass  # where that is refused, what is put there will say so
@@ -174,7 +196,9 @@ Group = list[SmallFile]
 
 
 class _Sent(NamedTuple):
-    """A pack: the digest of its index, and what of it has not been acknowledged yet, as it will be told."""
+    """A pack: the digest of its index, and what of it has not been acknowledged yet, as it will be
+    told.
+    """
 
     digest: Digest
     items: deque[TreeItem]
@@ -184,7 +208,12 @@ class _Push:
     """The sending side of an mput: packs go out while outcomes come in."""
 
     def __init__(
-        self, session: ClientSession, store: Store, remote: SafeName, run: TreeRun, told: Mapping[str, str] | None = None
+        self,
+        session: ClientSession,
+        store: Store,
+        remote: SafeName,
+        run: TreeRun,
+        told: Mapping[str, str] | None = None,
     ) -> None:
         """`told`: by what other names things are told."""
         self._told = told or {}
@@ -199,7 +228,10 @@ class _Push:
     async def contents(self, plan: Plan) -> AsyncGenerator[Group, None]:
         """Give the links and the small files."""
         for batch in plan.links.batches(MAX_ITEMS):
-            yield [SmallFile(entry.name, LINK, entry.mtime_ns, entry.mode, target=entry.target) for entry in batch]
+            yield [
+                SmallFile(entry.name, LINK, entry.mtime_ns, entry.mode, target=entry.target)
+                for entry in batch
+            ]
         for batch in plan.small.batches(MAX_ITEMS):
             names = [parse_name(entry.name) for entry in batch]
             while names:
@@ -208,8 +240,12 @@ class _Push:
                 names = names[len(items) :]
 
     async def everything(self, plan: Plan) -> AsyncGenerator[Group, None]:
-        """Give all small files of the tree, and then its folders, unless large files are to come before; those go into the plan."""
-        async with contextlib.aclosing(self._store.read_tree(ROOT, plan.packed_bytes, MAX_ITEMS, others=True)) as groups:
+        """Give all small files of the tree, and then its folders, unless large files are to come
+        before; those go into the plan.
+        """
+        async with contextlib.aclosing(
+            self._store.read_tree(ROOT, plan.packed_bytes, MAX_ITEMS, others=True)
+        ) as groups:
             async for items in groups:
                 files: Group = []
                 for item in items:
@@ -230,7 +266,9 @@ class _Push:
             async for group in _folders(plan, deepest_first=True):
                 yield group
 
-    def _sort(self, names: Sequence[SafeName], items: Sequence[SmallFile | Entry | FtransferError]) -> Group:
+    def _sort(
+        self, names: Sequence[SafeName], items: Sequence[SmallFile | Entry | FtransferError]
+    ) -> Group:
         files: Group = []
         for name, item in zip(names, items, strict=False):
             if isinstance(item, SmallFile) and item.kind == FILE:
@@ -238,14 +276,20 @@ class _Push:
             elif isinstance(item, FtransferError):
                 self._run.failed(str(name), item)
             else:
-                self._run.failed(str(name), SourceChanged(f"{escape(str(name))}: changed meanwhile; run the command again"))
+                self._run.failed(
+                    str(name),
+                    SourceChanged(f"{escape(str(name))}: changed meanwhile; run the command again"),
+                )
         return files
 
     async def packs(self, groups: AsyncGenerator[Group, None]) -> None:
         """Send groups and take their outcomes in."""
         self._stored = self._failed = 0
         await self._session.say("mput")
-        sending, receiving = asyncio.create_task(self._send(groups)), asyncio.create_task(self._receive())
+        sending, receiving = (
+            asyncio.create_task(self._send(groups)),
+            asyncio.create_task(self._receive()),
+        )
         try:
             await asyncio.wait([sending, receiving], return_when=asyncio.FIRST_EXCEPTION)
             if sending.done() and not isinstance(sending.exception(), ChannelError):
@@ -260,10 +304,14 @@ class _Push:
         channel, connection = self._session.channel, self._session.connection
         async with channel.heartbeats():
             is_local = channel.link.is_local
-            async for group in read_ahead(groups, lambda group: should_prefetch(group, is_local=is_local)):
+            async for group in read_ahead(
+                groups, lambda group: should_prefetch(group, is_local=is_local)
+            ):
                 if not group:
                     continue
-                for some, buffers, digest in in_frames(group, lambda some: (some, *encode_files(connection, some, self._prefix))):
+                for some, buffers, digest in in_frames(
+                    group, lambda some: (some, *encode_files(connection, some, self._prefix))
+                ):
                     self._unanswered.append(_Sent(digest, deque(items_of(some))))
                     await channel.send(*buffers)
         await channel.send(connection.send_finish())
@@ -313,15 +361,23 @@ class _Push:
             self._unanswered.popleft()
 
     def _tell(self, *items: TreeItem) -> None:
-        self._run.items([item._replace(name=self._told.get(item.name, item.name)) for item in items] if self._told else items)
+        self._run.items(
+            [item._replace(name=self._told.get(item.name, item.name)) for item in items]
+            if self._told
+            else items
+        )
 
 
 def _not_sent() -> RemoteProtocolError:
     return RemoteProtocolError("the server acknowledges something that was not sent")
 
 
-async def _make_folders(session: ClientSession, store: Store, remote: SafeName, plan: Plan, run: TreeRun) -> None:
-    """Make the root of the tree, and the folders for large files; those for small files are made with them."""
+async def _make_folders(
+    session: ClientSession, store: Store, remote: SafeName, plan: Plan, run: TreeRun
+) -> None:
+    """Make the root of the tree, and the folders for large files; those for small files are made
+    with them.
+    """
     if not remote.is_root:
         above = [] if remote.parent.is_root else [("mkdir", str(remote.parent), {"parents": True})]
         # The second fails if it is there already; the third then if that is no folder.
@@ -333,13 +389,16 @@ async def _make_folders(session: ClientSession, store: Store, remote: SafeName, 
         if not isinstance(answers[-2], FtransferError):
             run.sets_root = True
             mode = (await store.stat(ROOT)).mode
-            await session.outcome_of("setstat", str(remote), {"mode": mode})  # before there is anything to be seen in it
+            # Before there is anything to be seen in it
+            await session.outcome_of("setstat", str(remote), {"mode": mode})
     await _make_parents(session, remote, plan)
 
 
 async def _make_parents(session: ClientSession, remote: SafeName, plan: Plan) -> None:
     wanted = (SafeName(remote.parts + parent.parts) for parent in _parents(plan))
-    async for answer in session.ask_many(("mkdir", str(name), {"parents": True}) for name in wanted):
+    async for answer in session.ask_many(
+        ("mkdir", str(name), {"parents": True}) for name in wanted
+    ):
         if isinstance(answer, FtransferError):
             raise answer
 
@@ -348,7 +407,9 @@ async def _set_root(session: ClientSession, store: Store, remote: SafeName, run:
     """Give the root of the tree its mode and time, if this command has made it."""
     if run.sets_root and not remote.is_root:
         about = await store.stat(ROOT)
-        await session.outcome_of("setstat", str(remote), {"mtime_ns": about.mtime_ns, "mode": about.mode})
+        await session.outcome_of(
+            "setstat", str(remote), {"mtime_ns": about.mtime_ns, "mode": about.mode}
+        )
 
 
 def _parents(plan: Plan) -> Iterator[SafeName]:
@@ -370,7 +431,9 @@ async def _folders(plan: Plan, *, deepest_first: bool = False) -> AsyncGenerator
         yield [SmallFile(entry.name, FOLDER, entry.mtime_ns, entry.mode) for entry in batch]
 
 
-async def _push_large(session: ClientSession, store: Store, remote: SafeName, plan: Plan, run: TreeRun) -> None:
+async def _push_large(
+    session: ClientSession, store: Store, remote: SafeName, plan: Plan, run: TreeRun
+) -> None:
     if plan.large:
         begun = {partial.name for partial in await ask_partials(session, str(remote))}
         await PipelinedUploads(session, store, remote, run).send(plan.large, begun)

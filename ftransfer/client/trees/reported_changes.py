@@ -1,4 +1,6 @@
-"""Changes that a server has told of -> a plan of what is to be done about them here, with no listing of the tree."""
+"""Changes that a server has told of -> a plan of what is to be done about them here, with no
+listing of the tree.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ from ftransfer.transfer.running_digest import digest_in_store
 
 
 class Told:
-    """What is known of the names below a folder from changes that came together: the last of each name.
+    """What is known of the names below a folder from changes that came together: the last of each
+    name.
 
     Names are relative to the folder.
     """
@@ -53,7 +56,9 @@ class Told:
                 self.moved.append((old, name, change))
 
     def _relative(self, text: str) -> str | None:
-        """Give a name relative to the folder, "" for the folder itself; None if it lies elsewhere."""
+        """Give a name relative to the folder, "" for the folder itself; None if it lies
+        elsewhere.
+        """
         name = parse_name(text)
         return "/".join(name.parts[len(self._root.parts) :]) if name.is_within(self._root) else None
 
@@ -62,7 +67,9 @@ class Told:
         yield from sorted({name.rpartition("/")[0] for name in (*self.files, *self.gone)} - {""})
 
 
-async def plan_told(plan: Plan, session: ClientSession, store: Store, remote: SafeName, told: Told, *, delete: bool) -> None:
+async def plan_told(
+    plan: Plan, session: ClientSession, store: Store, remote: SafeName, told: Told, *, delete: bool
+) -> None:
     """Note in a plan what makes the names here as they were told to be."""
     if delete:
         for old, new, change in told.moved:
@@ -70,7 +77,11 @@ async def plan_told(plan: Plan, session: ClientSession, store: Store, remote: Sa
     for name, change in told.files.items():
         here = await _find(store, name)
         told.is_surprised |= here is not None and here.kind != FILE
-        if here is None or (here.kind, here.size, here.mtime_ns) != (FILE, change.size, change.mtime_ns):
+        if here is None or (here.kind, here.size, here.mtime_ns) != (
+            FILE,
+            change.size,
+            change.mtime_ns,
+        ):
             plan.add_copy(Entry(name, FILE, change.size, change.mtime_ns, 0o600))
     for name, change in told.gone.items() if delete else ():
         here = await _find(store, name)
@@ -87,8 +98,12 @@ async def _find(store: Store, name: str) -> Entry | None:
         return None
 
 
-async def _take_over(session: ClientSession, store: Store, remote: SafeName, old: str, new: str, change: Change) -> None:
-    """Move a large file here as it was moved there, if its content is the same; else it will be fetched."""
+async def _take_over(
+    session: ClientSession, store: Store, remote: SafeName, old: str, new: str, change: Change
+) -> None:
+    """Move a large file here as it was moved there, if its content is the same; else it will be
+    fetched.
+    """
     here = await _find(store, old)
     if here is None or (here.kind, here.size) != (FILE, change.size):
         return

@@ -1,8 +1,9 @@
-"""Trees from and to a server: compare, then do only what differs. What is common to both directions.
+"""Trees from and to a server: compare, then do only what differs. What is common to both
+directions.
 
-First the two listings are compared as they stream in, and what is to be done is noted in spools; so the totals are known before
-the first byte moves. Then small files go packed in one command, larger ones by themselves with resume, and folders get their
-mtimes last.
+First the two listings are compared as they stream in, and what is to be done is noted in spools; so
+the totals are known before the first byte moves. Then small files go packed in one command, larger
+ones by themselves with resume, and folders get their mtimes last.
 """
 
 from __future__ import annotations
@@ -15,7 +16,14 @@ from itertools import chain
 from typing import NamedTuple
 
 from ftransfer.digest import Digest, digest_of
-from ftransfer.errors import AlreadyThere, FolderNotEmpty, Forbidden, FtransferError, LeftOut, RemoteProtocolError
+from ftransfer.errors import (
+    AlreadyThere,
+    FolderNotEmpty,
+    Forbidden,
+    FtransferError,
+    LeftOut,
+    RemoteProtocolError,
+)
 from ftransfer.names import SafeName, encode_name, escape, parse_name
 from ftransfer.storage.base import (
     DEAD_LINK,
@@ -42,7 +50,9 @@ _MOST_PATTERNS = 1000
 
 
 class _Spared:
-    """The names of a selection that a server does not hide: what it hides may be there, though it is not told."""
+    """The names of a selection that a server does not hide: what it hides may be there, though it
+    is not told.
+    """
 
     def __init__(self, inner: Wanted, hidden: HiddenNames, remote: SafeName) -> None:
         self.inner = inner
@@ -57,8 +67,9 @@ class _Spared:
 class TreeOptions(NamedTuple):
     """How a tree is copied.
 
-    `delete` removes what the source does not have; `dry_run` only says what would be done; `checksum` compares files of the same
-    size by digest and not by mtime; `links` copies links as links; `wanted` says which names take part (transfer.selection).
+    `delete` removes what the source does not have; `dry_run` only says what would be done;
+    `checksum` compares files of the same size by digest and not by mtime; `links` copies links as
+    links; `wanted` says which names take part (transfer.selection).
     """
 
     delete: bool = False
@@ -70,30 +81,42 @@ class TreeOptions(NamedTuple):
     @property
     def selects(self) -> bool:
         """Whether there may be names of the source that take no part."""
-        return self.wanted is not everything and not (isinstance(self.wanted, _Spared) and self.wanted.inner is everything)
+        return self.wanted is not everything and not (
+            isinstance(self.wanted, _Spared) and self.wanted.inner is everything
+        )
 
     def sparing(self, patterns: Sequence[str], remote: SafeName) -> TreeOptions:
-        """Return the options by which nothing here is removed that the server would not tell of. Raises RemoteProtocolError."""
+        """Return the options by which nothing here is removed that the server would not tell of.
+        Raises RemoteProtocolError.
+        """
         if not (self.delete and patterns) or isinstance(self.wanted, _Spared):
             return self
         try:
             hidden = hidden_names(patterns[:_MOST_PATTERNS])
         except ValueError as error:
-            raise RemoteProtocolError("the server says a pattern of hidden names that is none") from error
+            raise RemoteProtocolError(
+                "the server says a pattern of hidden names that is none"
+            ) from error
         if len(patterns) > _MOST_PATTERNS:
-            raise RemoteProtocolError(f"the server says more than {_MOST_PATTERNS} patterns of hidden names")
+            raise RemoteProtocolError(
+                f"the server says more than {_MOST_PATTERNS} patterns of hidden names"
+            )
         return self._replace(wanted=_Spared(self.wanted, hidden, remote))
 
     @property
     def rules(self) -> Rules:
-        return Rules(delete=self.delete, checksum=self.checksum, links=self.links, wanted=self.wanted)
+        return Rules(
+            delete=self.delete, checksum=self.checksum, links=self.links, wanted=self.wanted
+        )
 
 
 class TreeItem(NamedTuple):
-    """What became of one name: `did` is "copied", "updated" (its mode or time was set, and nothing sent), "linked", "made",
-    "removed"; or, and then `error` says why: "left out" (it cannot be moved), "kept" (a folder that should go) or "failed".
+    """What became of one name: `did` is "copied", "updated" (its mode or time was set, and nothing
+    sent), "linked", "made", "removed"; or, and then `error` says why: "left out" (it cannot be
+    moved), "kept" (a folder that should go) or "failed".
 
-    `name` is relative to the root of the tree, `size` in bytes, `digest` that of a file that was copied.
+    `name` is relative to the root of the tree, `size` in bytes, `digest` that of a file that was
+    copied.
     """
 
     name: str
@@ -104,7 +127,9 @@ class TreeItem(NamedTuple):
 
 
 class TreeReport(NamedTuple):
-    """What became of a tree: counts of names, bytes of content that were moved (in a dry run: would be), and seconds."""
+    """What became of a tree: counts of names, bytes of content that were moved (in a dry run: would
+    be), and seconds.
+    """
 
     copied: int = 0
     folders: int = 0
@@ -139,7 +164,9 @@ def items_of(files: Sequence[SmallFile]) -> list[TreeItem]:
 class TreeRun:
     """The account of one tree, over all attempts that it takes."""
 
-    def __init__(self, options: TreeOptions, on_item: OnItem | None, progress: ProgressCallback | None) -> None:
+    def __init__(
+        self, options: TreeOptions, on_item: OnItem | None, progress: ProgressCallback | None
+    ) -> None:
         self.options = options
         self.report = TreeReport(dry_run=options.dry_run)
         self._on_item = on_item
@@ -148,15 +175,20 @@ class TreeRun:
         self.is_finding = asyncio.Event()  # things move, and it is not known yet how much there is
         self._is_found = False  # whether all that there is stands in the plan, or has been done
         self._total = self._files = 0  # bytes and files, as far as they are known
-        self._counted: tuple[int, int] | None = None  # the files and bytes of all, if they were counted apart
+        self._counted: tuple[int, int] | None = (
+            None  # the files and bytes of all, if they were counted apart
+        )
         self._done = 0
         self._told = 0
         self._under_way = ("", 0)  # the file that is moving, and how far it was at most
         self._moved: Callable[[], None] = lambda: None
-        self.sets_root = False  # whether the root of the tree gets its mode and time: if the command has made it
+        self.sets_root = (
+            False  # whether the root of the tree gets its mode and time: if the command has made it
+        )
 
     def attempt(self, moved: Callable[[], None]) -> None:
-        """Begin an attempt. `moved` is called whenever there is progress: new bytes, or a name that is done.
+        """Begin an attempt. `moved` is called whenever there is progress: new bytes, or a name that
+        is done.
 
         What failed in the attempt before is tried again in this one, and counts as it ends here.
         """
@@ -171,7 +203,9 @@ class TreeRun:
         self.found(plan)
 
     def find(self, plan: Plan) -> None:
-        """Begin without knowing what there is: what is not done at once comes into the plan as it is found."""
+        """Begin without knowing what there is: what is not done at once comes into the plan as it
+        is found.
+        """
         self._plan, self._is_found = plan, False
         self.is_finding.set()
 
@@ -188,7 +222,10 @@ class TreeRun:
         """Say that everything is done or in the plan."""
         self._plan, self._is_found = None, True
         self.is_finding.clear()
-        self._total, self._files = self._done + plan.size_bytes, self.report.copied + plan.file_count
+        self._total, self._files = (
+            self._done + plan.size_bytes,
+            self.report.copied + plan.file_count,
+        )
 
     def item(self, item: TreeItem) -> None:
         """Say what became of one name."""
@@ -225,7 +262,10 @@ class TreeRun:
         items = items_of(files)
         if any(errors):
             told = zip(items, errors, strict=True)
-            items = [item if error is None else TreeItem(item.name, "failed", error=error) for item, error in told]
+            items = [
+                item if error is None else TreeItem(item.name, "failed", error=error)
+                for item, error in told
+            ]
         self.items(items)
 
     def removed(self, entry: Entry, count: int) -> None:
@@ -237,7 +277,9 @@ class TreeRun:
         self.item(TreeItem(name, "failed", error=error))
 
     def within(self, name: str, count: int) -> None:
-        """Say that `count` bytes of a file that is under way are in place; the first time, those of an earlier attempt."""
+        """Say that `count` bytes of a file that is under way are in place; the first time, those of
+        an earlier attempt.
+        """
         last, furthest = self._under_way
         if name != last:
             self._under_way = (name, count)
@@ -257,15 +299,30 @@ class TreeRun:
             self._files = max(files, self.report.copied + self._plan.file_count)
         is_known = self._is_found or self._counted is not None
         files = min(self._files, self.report.copied + (count > 0))
-        self._progress(Progress(name, self._told, self._total, files=files, all_files=self._files, is_estimate=not is_known))
+        self._progress(
+            Progress(
+                name,
+                self._told,
+                self._total,
+                files=files,
+                all_files=self._files,
+                is_estimate=not is_known,
+            )
+        )
 
 
 class _RunBelow(TreeRun):
-    """The account of one folder or file that is made beside its place. It is told when it is in its place."""
+    """The account of one folder or file that is made beside its place. It is told when it is in its
+    place.
+    """
 
     def __init__(self, parent: TreeRun, name: str) -> None:
         wanted = parent.options.wanted
-        inside = wanted if wanted is everything else lambda below, is_folder: wanted(f"{name}/{below}", is_folder)
+        inside = (
+            wanted
+            if wanted is everything
+            else lambda below, is_folder: wanted(f"{name}/{below}", is_folder)
+        )
         super().__init__(parent.options._replace(delete=True, wanted=inside), None, None)
         self.sets_root = True
         self._parent = parent
@@ -279,7 +336,9 @@ class _RunBelow(TreeRun):
                 self._parent.item(item._replace(name=name))
             elif item.did != "removed":  # what an earlier attempt has left beside it
                 self._done_items.add(Entry(name, item.did, item.size, 0, 0, identity=item.digest))
-        self.report = self.report._replace(failed=self.report.failed + sum(item.did == "failed" for item in items))
+        self.report = self.report._replace(
+            failed=self.report.failed + sum(item.did == "failed" for item in items)
+        )
 
     def within(self, name: str, count: int) -> None:
         self._parent.within(f"{self._name}/{name}" if name else self._name, count)
@@ -287,7 +346,9 @@ class _RunBelow(TreeRun):
     def tell(self) -> None:
         """Tell what is in its place now."""
         for batch in self._done_items.batches(256):
-            self._parent.items([TreeItem(entry.name, entry.kind, entry.size, entry.identity) for entry in batch])
+            self._parent.items(
+                [TreeItem(entry.name, entry.kind, entry.size, entry.identity) for entry in batch]
+            )
 
     def close(self) -> None:
         self._done_items.close()
@@ -304,13 +365,17 @@ def run_below(parent: TreeRun, name: str) -> Iterator[_RunBelow]:
 
 
 def name_beside(name: str) -> SafeName:
-    """Return the name under which something is made that is to take the place of what has `name`: the same each time."""
+    """Return the name under which something is made that is to take the place of what has `name`:
+    the same each time.
+    """
     safe = parse_name(name)
     return SafeName((*safe.parent.parts, f".{digest_of(encode_name(name))[:16]}.replacement"))
 
 
 class Plan:
-    """What is to be done, by kind, each in the order of the walk. Files up to `packed_bytes` travel packed."""
+    """What is to be done, by kind, each in the order of the walk. Files up to `packed_bytes` travel
+    packed.
+    """
 
     def __init__(self, packed_bytes: int = MAX_PACKED_BYTES) -> None:
         self.packed_bytes = packed_bytes
@@ -400,8 +465,13 @@ class Plan:
             self.add(action)
 
     def all_compared(self) -> Iterator[tuple[Entry, bool]]:
-        """Give the files whose digests decide, each with whether its mode or time differs besides."""
-        return chain(((entry, False) for entry in self.compared), ((entry, True) for entry in self.compared_and_set))
+        """Give the files whose digests decide, each with whether its mode or time differs
+        besides.
+        """
+        return chain(
+            ((entry, False) for entry in self.compared),
+            ((entry, True) for entry in self.compared_and_set),
+        )
 
     def add_compared(self, entry: Entry, *, is_same: bool, differs_besides: bool) -> None:
         """Note what two digests say."""
@@ -458,17 +528,28 @@ def tell_untouched(plan: Plan, run: TreeRun) -> None:
         run.item(left_out_item(entry.name, entry.why))
     for entry in plan.unread:
         shown = escape(entry.name)
-        run.failed(entry.name, Forbidden(f"{shown}: the folder cannot be read; its owner should look at it", name=entry.name))
+        run.failed(
+            entry.name,
+            Forbidden(
+                f"{shown}: the folder cannot be read; its owner should look at it", name=entry.name
+            ),
+        )
     for entry in plan.refused:
         run.failed(entry.name, AlreadyThere(f"{escape(entry.name)}: {entry.why}", name=entry.name))
     for entry in plan.kept:
-        what = "cannot be read" if entry.why == entry.name else f"holds what must stay: {escape(entry.why)}"
+        what = (
+            "cannot be read"
+            if entry.why == entry.name
+            else f"holds what must stay: {escape(entry.why)}"
+        )
         message = f"{escape(entry.name)}: is not removed: the folder {what}"
         run.item(TreeItem(entry.name, "kept", error=FolderNotEmpty(message, name=entry.name)))
 
 
 def is_whole(entry: Entry, run: TreeRun) -> bool:
-    """Whether a folder to be removed goes with all that is in it: no name in it can be one that takes no part."""
+    """Whether a folder to be removed goes with all that is in it: no name in it can be one that
+    takes no part.
+    """
     return entry.kind == FOLDER and run.options.wanted is everything
 
 
@@ -485,7 +566,12 @@ async def tell_plan(plan: Plan, run: TreeRun, source: ListSource, options: TreeO
         if count:
             run.removed(entry, count)
         await _tell_staged(entry, run, source, options)
-    for spool, did in ((plan.small, "copied"), (plan.large, "copied"), (plan.links, "linked"), (plan.set, "updated")):
+    for spool, did in (
+        (plan.small, "copied"),
+        (plan.large, "copied"),
+        (plan.links, "linked"),
+        (plan.set, "updated"),
+    ):
         for entry in spool:
             run.item(TreeItem(entry.name, did, entry.size))
     for entry in plan.removed:
@@ -494,10 +580,14 @@ async def tell_plan(plan: Plan, run: TreeRun, source: ListSource, options: TreeO
         run.item(TreeItem(entry.name, "made"))
 
 
-async def _tell_staged(entry: Entry, run: TreeRun, source: ListSource, options: TreeOptions) -> None:
+async def _tell_staged(
+    entry: Entry, run: TreeRun, source: ListSource, options: TreeOptions
+) -> None:
     """Report what would be made in the place of something of another kind."""
     if entry.kind == FOLDER:
-        async with contextlib.aclosing(source(parse_name(entry.name), recursive=True, links=options.links, others=True)) as batches:
+        async with contextlib.aclosing(
+            source(parse_name(entry.name), recursive=True, links=options.links, others=True)
+        ) as batches:
             async for batch in batches:
                 for below_it in batch:
                     if not options.wanted(below_it.name, below_it.kind == FOLDER):

@@ -1,1 +1,3 @@
-"""ftransfer's own protocol: it accepts connections, and translates lines and frames into calls of the service."""
+"""ftransfer's own protocol: it accepts connections, and translates lines and frames into calls of
+the service.
+"""

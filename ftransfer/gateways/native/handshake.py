@@ -1,4 +1,5 @@
-"""What comes before hello: the TLS handshake, and the first words of a peer that speaks another protocol.
+"""What comes before hello: the TLS handshake, and the first words of a peer that speaks another
+protocol.
 
 In the session's own task, so that one which stalls holds up nobody.
 """
@@ -22,21 +23,24 @@ if TYPE_CHECKING:
 
 _RECORD_OF_HANDSHAKE = b"\x16"  # the first byte of whoever speaks TLS (RFC 8446, section 5.1)
 
-# For so long hello is held back in plain, unless the peer speaks sooner: most peers of other protocols say their first words at
-# once (a browser, curl and ssh within 0.2 ms of the connection, rsync within 1.1 ms), and understand no answer behind a hello.
-# Where more programs want to run than there are processors, everybody takes that much longer.
+# For so long hello is held back in plain, unless the peer speaks sooner: most peers of other
+# protocols say their first words at once (a browser, curl and ssh within 0.2 ms of the connection,
+# rsync within 1.1 ms), and understand no answer behind a hello. Where more programs want to run
+# than there are processors, everybody takes that much longer.
 _FIRST_WORDS_S = 0.003
 _FIRST_WORDS_MOST_S = 0.1
 
 
 async def encrypt(link: Transport, tls: ServerTls, limits: Limits) -> bool:
-    """Encrypt a connection that has just been made; return False if the peer left without a byte, as to see who listens here.
+    """Encrypt a connection that has just been made; return False if the peer left without a byte,
+    as to see who listens here.
 
     Raises:
-        TlsRequired: The peer has spoken in plain, or said nothing at all; the link is still a plain one, so that it can be told.
+        TlsRequired: The peer has spoken in plain, or said nothing at all; the link is still a plain
+            one, so that it can be told.
         ForeignProtocol: It has spoken another protocol, in plain.
-        Closed: The peer went away, or took longer than limits.handshake_s, or does not fit: no TLS 1.3, no certificate that is
-            accepted.
+        Closed: The peer went away, or took longer than limits.handshake_s, or does not fit: no TLS
+            1.3, no certificate that is accepted.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + limits.handshake_s
@@ -51,7 +55,9 @@ async def encrypt(link: Transport, tls: ServerTls, limits: Limits) -> bool:
     if first not in (_RECORD_OF_HANDSHAKE, b""):
         raise foreign_in(await link.read(limits.handshake_s)) or _tls_required()
     try:
-        await link.start_tls(tls.context, server_side=True, hostname="", timeout_s=deadline - loop.time())
+        await link.start_tls(
+            tls.context, server_side=True, hostname="", timeout_s=deadline - loop.time()
+        )
     except ssl.SSLError as error:
         # In peace, since a reset would overtake the alert that says what was wrong.
         await link.close(limits.close_s)

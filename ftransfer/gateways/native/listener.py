@@ -47,12 +47,15 @@ if TYPE_CHECKING:
 log = logging.getLogger("ftransfer.server")
 
 PROTOCOL = 1
-# To refuse with a word takes time and, with TLS, a handshake; whoever comes beyond so many is refused without.
+# To refuse with a word takes time and, with TLS, a handshake; whoever comes beyond so many is
+# refused without.
 _MAX_REFUSALS = 64
 
 
 class Server:
-    """A share on a port. Made by `start`; whoever starts it stops it, and closes the share after that."""
+    """A share on a port. Made by `start`; whoever starts it stops it, and closes the share after
+    that.
+    """
 
     def __init__(
         self,
@@ -111,21 +114,36 @@ class Server:
         """Open the port and accept connections.
 
         Args:
-            host: Address or host name; "" or "::" for all addresses of the machine, those of IPv4 too.
+            host: Address or host name; "" or "::" for all addresses of the machine, those of IPv4
+                too.
             port: 0 for any free port; `addresses` says which.
-            watcher: What finds changes in the folder (watch.watcher.FolderWatcher); without one, nobody can watch.
-            direct: Whether bytes may be moved between sockets and files in threads, where the platform can.
+            watcher: What finds changes in the folder (watch.watcher.FolderWatcher); without one,
+                nobody can watch.
+            direct: Whether bytes may be moved between sockets and files in threads, where the
+                platform can.
             tls: What to show to clients and to ask of them; without it the port speaks in plain.
-            keep_partials_s: How long uploads that were cut off may be gone on with; then they are removed.
+            keep_partials_s: How long uploads that were cut off may be gone on with; then they are
+                removed.
             admission: Who must log in, and with what; by default nobody.
             rates: The bandwidth; `rates.change` sets another.
             audit: The owner's record of who did what; whoever opened it closes it.
-            trusted: Networks without a cap of their own and without penalties; `gate.trusted` can be set anew.
+            trusted: Networks without a cap of their own and without penalties; `gate.trusted` can
+                be set anew.
 
         Raises:
             CannotListen: The port is taken, or the address is not one of this machine.
         """
-        server = cls(share, limits, welcome, watcher, tls=tls, admission=admission, rates=rates, audit=audit, trusted=trusted)
+        server = cls(
+            share,
+            limits,
+            welcome,
+            watcher,
+            tls=tls,
+            admission=admission,
+            rates=rates,
+            audit=audit,
+            trusted=trusted,
+        )
         try:
             server._port = await Listener.open(host, port, server._accept, direct=direct)
         except (OSError, OverflowError) as error:
@@ -154,7 +172,9 @@ class Server:
         hello = self._hello(self.session_count)
         live = (self.digests, self._hub, self._changes, self.memory)
         guard = (self._tls, self._admission)
-        session = Session(self.session_count, channel, self._share, self._limits, HANDLERS, hello, *live, *guard)
+        session = Session(
+            self.session_count, channel, self._share, self._limits, HANDLERS, hello, *live, *guard
+        )
         session.slot = slot = self.limiter.enter(link.peer_host, channel.abort)
         session.logins, session.rates = self._logins, self.rates
         session.audit, session.journals = self._audit, self._journals
@@ -176,7 +196,9 @@ class Server:
         self._announced = _announced(limits)
 
     def renew_logins(self) -> None:
-        """Hold each session against the users and the token as they are now: rights change, and who is gone is cut, at once."""
+        """Hold each session against the users and the token as they are now: rights change, and who
+        is gone is cut, at once.
+        """
         for session, task in list(self._sessions.items()):
             session.renew()
             if session.is_withdrawn:
@@ -214,13 +236,19 @@ class Server:
             durable=self._share.durable,
             auth=self._admission.wants,
             logins=self._admission.logins,
-            features=("live", "watch", SPANS, PARTS) if self._changes.is_possible else ("live", SPANS, PARTS),
+            features=(
+                ("live", "watch", SPANS, PARTS)
+                if self._changes.is_possible
+                else ("live", SPANS, PARTS)
+            ),
             hides=self._share.hiding.patterns if self._share.hiding is not None else (),
             limits=self._announced,
         )
 
     async def stop(self, grace_s: float | None = None) -> None:
-        """Stop accepting, end idle sessions, let what runs finish for `grace_s` (default: limits.grace_s), then cut the rest."""
+        """Stop accepting, end idle sessions, let what runs finish for `grace_s` (default:
+        limits.grace_s), then cut the rest.
+        """
         assert self._port is not None
         await self._port.close()
         if self._expiring is not None:
@@ -248,7 +276,10 @@ def _why_not(error: Exception, host: str, port: int) -> str:
     where = f"[{host}]:{port}" if ":" in host else f"{host or '*'}:{port}"
     number = getattr(error, "errno", None)
     if number == errno.EADDRINUSE:
-        return f"cannot listen on {where}: the port is in use; choose another with --port, or 0 for any free one"
+        return (
+            f"cannot listen on {where}: the port is in use; choose another with --port, or 0 for"
+            " any free one"
+        )
     if number == errno.EACCES:
         return f"cannot listen on {where}: not allowed; choose a port from 1024 on"
     if number == errno.EADDRNOTAVAIL:

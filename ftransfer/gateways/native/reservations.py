@@ -12,20 +12,26 @@ from ftransfer.transport.channel import BLOCK_BYTES
 if TYPE_CHECKING:
     from ftransfer.gateways.native.session import Session
 
-# As large as a thread copies at once; and what is left for each of a thousand sessions when there is no room for that.
+# As large as a thread copies at once; and what is left for each of a thousand sessions when there
+# is no room for that.
 _COPIED = 256 * 1024
 _LEAST_BLOCK = 16 * 1024
 
 
 class Holding:
-    """What a session has reserved. The session releases it when the command is answered; whoever is done earlier does so before."""
+    """What a session has reserved. The session releases it when the command is answered; whoever is
+    done earlier does so before.
+    """
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._open: list[Reservation] = []
 
-    async def reserve(self, budget: MemoryBudget, count: int, *, is_proven: bool = False) -> Reservation:
-        """Reserve memory, waiting until it is this session's turn; nothing is read from its peer meanwhile.
+    async def reserve(
+        self, budget: MemoryBudget, count: int, *, is_proven: bool = False
+    ) -> Reservation:
+        """Reserve memory, waiting until it is this session's turn; nothing is read from its peer
+        meanwhile.
 
         Raises:
             Busy: There was none for limits.stall_s.
@@ -34,7 +40,11 @@ class Holding:
         began = clock()
         try:
             async with asyncio.timeout(session.limits.stall_s):
-                return self._kept(await budget.reserve(session.owner, count, session.channel.link, is_proven=is_proven))
+                return self._kept(
+                    await budget.reserve(
+                        session.owner, count, session.channel.link, is_proven=is_proven
+                    )
+                )
         except TimeoutError:
             raise Busy("the server has no memory left for content; try again later") from None
         finally:
@@ -45,7 +55,9 @@ class Holding:
         return await self.reserve(self._session.memory.names, count)
 
     def take_block(self) -> int:
-        """Have the channel move content in blocks as large as there is memory for just now; give their size."""
+        """Have the channel move content in blocks as large as there is memory for just now; give
+        their size.
+        """
         session = self._session
         size = _COPIED if session.channel.moves_files else BLOCK_BYTES
         reservation = session.memory.blocks.try_reserve(session.owner, size)

@@ -1,4 +1,6 @@
-"""One peer, from its greeting to its end: event -> handler -> reply. Errors become replies here, once."""
+"""One peer, from its greeting to its end: event -> handler -> reply. Errors become replies here,
+once.
+"""
 
 from __future__ import annotations
 
@@ -50,11 +52,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ftransfer.server")
 
-# Before a login that must be: a person who mistypes has enough, a program that sends lines without end has not.
+# Before a login that must be: a person who mistypes has enough, a program that sends lines without
+# end has not.
 _MOST_LINES = 16
 _BAD_LINES_FREE = 2  # those from the third on are held against the peer's address
 
-# What stands in the owner's record also when it was done as asked. The files of mget and mput stand there one by one.
+# What stands in the owner's record also when it was done as asked. The files of mget and mput stand
+# there one by one.
 _RECORDED = frozenset(("login", "get", "put", "mkdir", "mv", "rm", "setstat"))
 # What becomes of a part in the course of things: the put that it belongs to stands there.
 _USUAL_FOR_PARTS = frozenset(("ok", "bad_offset", "superseded", "aborted"))
@@ -65,16 +69,18 @@ Handler = Callable[["Session", Command], Awaitable[dict[str, Any]]]
 class Session:
     """The server's side of one connection.
 
-    `principal` is whom it acts for; a login sets another. `share` is the share as that principal may use it.
-    `moved` counts the bytes of content that the current command has moved, of `total` if that is known.
+    `principal` is whom it acts for; a login sets another. `share` is the share as that principal
+    may use it. `moved` counts the bytes of content that the current command has moved, of `total`
+    if that is known.
     """
 
     # So many attributes cost a thousand idle sessions more than a megabyte without.
     __slots__ = (
-        "_bad_lines", "_handlers", "_hello", "_journal", "_lines", "_login", "_login_by", "_loop", "_principal",
-        "_share", "_tls", "admission", "audit", "began_at", "changes", "channel", "command", "connection", "digest", "digests",
-        "failed_logins", "has_left", "holding", "hub", "is_admitted", "is_stopping", "is_withdrawn", "journals", "limits", "logins",
-        "memory", "moved", "number", "rates", "participant", "share", "size", "slot", "total", "__weakref__",
+        "_bad_lines", "_handlers", "_hello", "_journal", "_lines", "_login", "_login_by", "_loop",
+        "_principal", "_share", "_tls", "admission", "audit", "began_at", "changes", "channel",
+        "command", "connection", "digest", "digests", "failed_logins", "has_left", "holding", "hub",
+        "is_admitted", "is_stopping", "is_withdrawn", "journals", "limits", "logins", "memory",
+        "moved", "number", "rates", "participant", "share", "size", "slot", "total", "__weakref__",
     )  # fmt: skip
 
     def __init__(
@@ -98,7 +104,8 @@ class Session:
         self.limits = limits
         self._share = share
         self.admission = admission
-        self.is_admitted = admission.anonymous is not None  # whether commands are carried out without a login, or after one
+        # Whether commands are carried out without a login, or after one
+        self.is_admitted = admission.anonymous is not None
         self.failed_logins = 0
         self._login: Login | None = None
         self._login_by = 0.0
@@ -151,17 +158,23 @@ class Session:
 
     @property
     def owner(self) -> str:
-        """For whom shares of the server's bandwidth and memory are counted: a user, or else an address."""
+        """For whom shares of the server's bandwidth and memory are counted: a user, or else an
+        address.
+        """
         return owner_of(self._principal, source_of(self.channel.link.peer_host))
 
     def _set_pace(self) -> None:
         """Bound the session by the bandwidth of its user."""
         if self.rates is not None:
-            self.channel.pace = self.rates.throttle(self._principal, source_of(self.channel.link.peer_host))
+            self.channel.pace = self.rates.throttle(
+                self._principal, source_of(self.channel.link.peer_host)
+            )
 
     @property
     def journal(self) -> Journal:
-        """What bounds the lines that this session may have written; made when there is something to write."""
+        """What bounds the lines that this session may have written; made when there is something to
+        write.
+        """
         if self._journal is None:
             self._journal = Journal(f"{self.peer} #{self.number}", self.audit)
         return self._journal
@@ -171,9 +184,18 @@ class Session:
         self.journal.note(f"%s #%d {text}", self.peer, self.number, *arguments, level=level)
 
     def record(
-        self, event: str, name: str = "", *, to: str = "", size: int | None = None, digest: str = "", result: str = "ok"
+        self,
+        event: str,
+        name: str = "",
+        *,
+        to: str = "",
+        size: int | None = None,
+        digest: str = "",
+        result: str = "ok",
     ) -> None:
-        """Write what was done into the owner's record, if one is kept; refusals are counted if there are too many."""
+        """Write what was done into the owner's record, if one is kept; refusals are counted if
+        there are too many.
+        """
         if self.audit is not None:
             self.journal.record(
                 event,
@@ -201,7 +223,9 @@ class Session:
             self.hub.join(self.participant)
 
     def renew(self) -> None:
-        """Take up what the owner has changed: other rights hold from now on; without its user the session is to be ended."""
+        """Take up what the owner has changed: other rights hold from now on; without its user the
+        session is to be ended.
+        """
         if self._login is None:
             return
         principal = self.admission.renew(self._login)
@@ -219,7 +243,8 @@ class Session:
         self._note_coming()
         try:
             await self._serve()
-            if not self.is_stopping:  # else the peer may have nothing to say for long, and the server would wait for it
+            # Else the peer may have nothing to say for long, and the server would wait for it
+            if not self.is_stopping:
                 await self.channel.close()
             self._note_going("left")
         except ForeignProtocol as stranger:
@@ -240,21 +265,25 @@ class Session:
                 raise
             why = self._why_cut()
             self._note_going("cut: %s", why)
-            if self.connection.state is State.READY:  # idle: it can be told, and there is no unread input that would make a reset
+            # Idle: it can be told, and there is no unread input that would make a reset
+            if self.connection.state is State.READY:
                 with contextlib.suppress(ChannelError):
                     await self.channel.send(self.connection.send_last_error(why))
             raise
         except Exception:
             # The session's edge: whatever went wrong here must end this session and no other.
             self._note_going("failed", level=logging.ERROR, exc_info=True)
-            await self._say_last(InternalError("the server met a fault of its own; its log says more"))
+            await self._say_last(
+                InternalError("the server met a fault of its own; its log says more")
+            )
         finally:
             self.channel.abort()
             if self._journal is not None and self._journal.about != self._source:
                 self._journal.flush()
             await self.hub.leave(self.participant)
             await self.changes.leave(self.participant)
-            del self.participant  # which refers to the session in turn: thousands would wait for the garbage collector
+            # Which refers to the session in turn: thousands would wait for the garbage collector
+            del self.participant
 
     @property
     def _source(self) -> str:
@@ -265,12 +294,18 @@ class Session:
             return
         journal = self.journals.of(self._source)
         if not journal.note("%s #%d connected", self.peer, self.number):
-            self._journal = journal  # of a source that comes and comes not each session has lines of its own
+            self._journal = (
+                journal  # of a source that comes and comes not each session has lines of its own
+            )
 
-    def _note_going(self, text: str, *arguments: object, level: int = logging.INFO, exc_info: bool = False) -> None:
+    def _note_going(
+        self, text: str, *arguments: object, level: int = logging.INFO, exc_info: bool = False
+    ) -> None:
         if self.journals is not None:
             journal = self.journals.of(self._source)
-            journal.note(f"%s #%d {text}", self.peer, self.number, *arguments, level=level, exc_info=exc_info)
+            journal.note(
+                f"%s #%d {text}", self.peer, self.number, *arguments, level=level, exc_info=exc_info
+            )
 
     async def _serve(self) -> None:
         await self._greet()
@@ -298,7 +333,9 @@ class Session:
             await self.channel.send(self.connection.send_last_error(self._why_cut()))
 
     async def _greet(self) -> None:
-        """Encrypt, where that must be, and say hello, unless the peer's first words show that it would not understand it."""
+        """Encrypt, where that must be, and say hello, unless the peer's first words show that it
+        would not understand it.
+        """
         if self._tls is not None:
             try:
                 if not await encrypt(self.channel.link, self._tls, self.limits):
@@ -334,14 +371,21 @@ class Session:
         """Give how long to wait for the next line.
 
         Raises:
-            TimedOut: That is over. Lines that are refused do not put it off, and lines that are there already do not hide it.
+            TimedOut: That is over. Lines that are refused do not put it off, and lines that are
+                there already do not hide it.
         """
         if not self.is_admitted:
-            left_s, what = self._login_by - self._loop.time(), f"did not log in within {self.limits.login_s:.0f} s"
+            left_s, what = (
+                self._login_by - self._loop.time(),
+                f"did not log in within {self.limits.login_s:.0f} s",
+            )
         elif self.participant.wants_events:
             return float("inf")
         else:
-            left_s, what = self.began_at + self.limits.idle_s - self._loop.time(), f"said no command for {self.limits.idle_s:.0f} s"
+            left_s, what = (
+                self.began_at + self.limits.idle_s - self._loop.time(),
+                f"said no command for {self.limits.idle_s:.0f} s",
+            )
         if left_s <= 0:
             raise TimedOut(f"{self.peer} {what}")
         return left_s
@@ -402,8 +446,12 @@ class Session:
             )
 
     def _record_command(self, command: Command, result: str) -> None:
-        """Write transfers, changes, logins and refusals down; not who looked at what is theirs to see."""
-        if (result == "ok" and command.verb not in _RECORDED) or (command.verb == "part" and result in _USUAL_FOR_PARTS):
+        """Write transfers, changes, logins and refusals down; not who looked at what is theirs to
+        see.
+        """
+        if (result == "ok" and command.verb not in _RECORDED) or (
+            command.verb == "part" and result in _USUAL_FOR_PARTS
+        ):
             return
         moves = command.verb in ("get", "put")
         size, digest = (self.moved, self.digest) if moves else (None, "")
@@ -413,7 +461,9 @@ class Session:
     async def _refuse(self, error: FtransferError) -> None:
         """Say why, then drop what the client still sends of this command."""
         if not self.is_admitted and self.command is not None and self.command.body is not Body.NONE:
-            self.has_left = True  # to whoever may do nothing the server does not listen until a file of any size has ended
+            # To whoever may do nothing the server does not listen until a file of any size has
+            # ended
+            self.has_left = True
             await self.channel.send(self.connection.send_last_error(error))
             return
         await self.channel.send(self.connection.send_error(error))
@@ -428,7 +478,9 @@ class Session:
 
     def _why_cut(self) -> FtransferError:
         if self.is_withdrawn:
-            return NotAuthorised("your login does not hold any more; log in again, or ask the owner of the share")
+            return NotAuthorised(
+                "your login does not hold any more; log in again, or ask the owner of the share"
+            )
         return ServerStopping("the server is stopping")
 
     async def _answer_stranger(self, stranger: ForeignProtocol) -> None:

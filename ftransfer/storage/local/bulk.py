@@ -1,8 +1,9 @@
 """Many small files in one job: read for a pack, or verified and published from one.
 
-Per file only the calls that it cannot do without: names are opened from handles of their folders, which are resolved (confined)
-once and held. Durable groups of GROUP or more are synced with one syncfs before the renames and one round after, since a thousand
-fsyncs cost a thousand times the disk's latency; syncfs also waits for what other programs have just written to that disk.
+Per file only the calls that it cannot do without: names are opened from handles of their folders,
+which are resolved (confined) once and held. Durable groups of GROUP or more are synced with one
+syncfs before the renames and one round after, since a thousand fsyncs cost a thousand times the
+disk's latency; syncfs also waits for what other programs have just written to that disk.
 """
 
 from __future__ import annotations
@@ -19,7 +20,12 @@ from ftransfer.names import NameReader, SafeName, encode_name
 from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, SmallFile
 from ftransfer.storage.local.folders import GROUP, MAX_HELD, Folders, HeldFolder
 from ftransfer.storage.local.links import refuse_link_outside
-from ftransfer.storage.local.mutations import KIND_CLASH, folder_mode, refuse_folder_link, refuse_special_target
+from ftransfer.storage.local.mutations import (
+    KIND_CLASH,
+    folder_mode,
+    refuse_folder_link,
+    refuse_special_target,
+)
 from ftransfer.storage.local.root import READ_FLAGS, Root, entry_of, refuse_special, times_of
 from ftransfer.storage.local.staged_folder import NewFolder, can_stand_in
 from ftransfer.storage.local.staging import HiddenPlace
@@ -34,7 +40,9 @@ READ_SMALL_FLAGS = READ_FLAGS | os.O_NOFOLLOW
 _MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def read_small(root: Root, names: Iterable[SafeName], room_bytes: int) -> list[SmallFile | Entry | FtransferError]:
+def read_small(
+    root: Root, names: Iterable[SafeName], room_bytes: int
+) -> list[SmallFile | Entry | FtransferError]:
     """Read files until `room_bytes` of content are full; see Store.read_small."""
     items: list[SmallFile | Entry | FtransferError] = []
     left = room_bytes
@@ -42,7 +50,9 @@ def read_small(root: Root, names: Iterable[SafeName], room_bytes: int) -> list[S
     with Folders(root, PATH_FLAGS | os.O_DIRECTORY) as folders:
         for name in names:
             try:
-                item = _read_one(root, folders, name, shelf, room_bytes, left if items else room_bytes)
+                item = _read_one(
+                    root, folders, name, shelf, room_bytes, left if items else room_bytes
+                )
             except OSError as error:
                 items.append(_caused(translate(error, name), error))
                 continue
@@ -114,14 +124,22 @@ def read_content(handle: int, name: str, before: os.stat_result, shelf: BufferSl
         while count < size and (more := os.preadv(handle, [data[count:]], count)):
             count += more  # regular files do not read short; some network file systems do
         after = os.fstat(handle)
-        if _version(after) == _version(before):  # less than its size may have come: /sys says a page for everything
+        # Less than its size may have come: /sys says a page for everything
+        if _version(after) == _version(before):
             return SmallFile(
-                name, FILE, clamp_time(after.st_mtime_ns), after.st_mode & 0o777, data[:count], digest_of(data[:count])
+                name,
+                FILE,
+                clamp_time(after.st_mtime_ns),
+                after.st_mode & 0o777,
+                data[:count],
+                digest_of(data[:count]),
             )
         if after.st_size > 2 * size + (1 << 20):
             break  # what grows so fast is not small
         before = after
-    raise SourceChanged(f"{shown(name)}: changes while it is read; try again when nobody writes to it", name=name)
+    raise SourceChanged(
+        f"{shown(name)}: changes while it is read; try again when nobody writes to it", name=name
+    )
 
 
 def _version(found: os.stat_result) -> tuple[int, int, int]:
@@ -140,7 +158,11 @@ def _read_unsized(handle: int, name: str) -> memoryview:
         content += more
         step = _UNSIZED_BYTES
         if len(content) > _UNSIZED_BYTES:
-            raise StoreFailed(f"{shown(name)}: is large, and its file system does not say how large; put it by itself", name=name)
+            raise StoreFailed(
+                f"{shown(name)}: is large, and its file system does not say how large; put it by"
+                " itself",
+                name=name,
+            )
     return memoryview(content)
 
 
@@ -154,7 +176,9 @@ class _Staged(NamedTuple):
     source: int  # the handle of the folder that it lies in
 
 
-def write_small(root: Root, hidden: HiddenPlace, files: Sequence[SmallFile]) -> list[FtransferError | None]:
+def write_small(
+    root: Root, hidden: HiddenPlace, files: Sequence[SmallFile]
+) -> list[FtransferError | None]:
     """Verify and publish files, folders and links; see Store.write_small."""
     with Folders(root) as folders:
         group = _Group(root, hidden, folders, files)
@@ -167,9 +191,13 @@ def write_small(root: Root, hidden: HiddenPlace, files: Sequence[SmallFile]) -> 
 
 
 class _Group:
-    """What is published with one round of syncs: content first, then names, as for a single file."""
+    """What is published with one round of syncs: content first, then names, as for a single
+    file.
+    """
 
-    def __init__(self, root: Root, hidden: HiddenPlace, folders: Folders, files: Sequence[SmallFile]) -> None:
+    def __init__(
+        self, root: Root, hidden: HiddenPlace, folders: Folders, files: Sequence[SmallFile]
+    ) -> None:
         self._root = root
         self._hidden = hidden
         self._folders = folders
@@ -177,17 +205,24 @@ class _Group:
         self._syncs_each = root.durable and (len(files) < GROUP or not root.kernel.has_sync_all)
         self._syncs_group = root.durable and not self._syncs_each
         self._staged: list[_Staged] = []
-        self._made: list[tuple[int, SafeName]] = []  # folders: they get their attributes after their content
+        self._made: list[
+            tuple[int, SafeName]
+        ] = []  # folders: they get their attributes after their content
         self._temp = -1
-        self._folder: SafeName | None = None  # the last one that was seen to be there, or is new ...
+        self._folder: SafeName | None = (
+            None  # the last one that was seen to be there, or is new ...
+        )
         self._into: NewFolder | None = None  # ... and filled aside
-        self._new: dict[SafeName, tuple[NewFolder, list[tuple[int, str]]]] = {}  # with positions and names of what is in them
+        self._new: dict[
+            SafeName, tuple[NewFolder, list[tuple[int, str]]]
+        ] = {}  # with positions and names of what is in them
         self._pending = StoreFailed("not yet written")
         self.results: list[FtransferError | None] = [self._pending] * len(files)
 
     def stage(self) -> None:
         """Put everything under temporary names; after this the content is durable."""
-        # Checked by the caller already; but they come as text here, and a bad one would lead outside.
+        # Checked by the caller already; but they come as text here, and a bad one would lead
+        # outside.
         names = NameReader().split_all([file.name for file in self._files])
         for index, (file, name) in enumerate(zip(self._files, names, strict=True)):
             try:
@@ -216,16 +251,23 @@ class _Group:
         name, _, mtime_ns, mode, data, digest, _, _ = file
         actual = digest_of(data)
         if actual != digest:
-            message = f"{shown(name)}: the content that came is not the content that was sent; send it again"
+            message = (
+                f"{shown(name)}: the content that came is not the content that was sent; send it"
+                " again"
+            )
             raise DigestMismatch(message, name=name, expected=digest, actual=actual)
         if folder is not self._folder:  # files of one folder mostly come one after the other
             self._into = self._enter(folder)
             self._folder = folder
         mode &= 0o777
-        temp, temporary = (self._into.handle, last) if self._into is not None else self._new_temporary()
+        temp, temporary = (
+            (self._into.handle, last) if self._into is not None else self._new_temporary()
+        )
         try:
             handle = os.open(temporary, _MAKE, mode, dir_fd=temp)
-        except FileExistsError:  # a name for the second time: it comes after the first, in the usual way
+        except (
+            FileExistsError
+        ):  # a name for the second time: it comes after the first, in the usual way
             temp, temporary = self._new_temporary()
             handle = os.open(temporary, _MAKE, mode, dir_fd=temp)
         try:
@@ -251,12 +293,16 @@ class _Group:
             self._staged.append(_Staged(index, folder, last, temporary, temp))
 
     def _enter(self, folder: SafeName) -> NewFolder | None:
-        """Have a folder that files go into; if nothing has its name, and it inherits nothing, one that is filled aside."""
+        """Have a folder that files go into; if nothing has its name, and it inherits nothing, one
+        that is filled aside.
+        """
         if folder in self._new:
             return self._new[folder][0]
         if not folder.is_root and len(self._new) < MAX_HELD and not self._folders.holds(folder):
             parent, temp = self._folders.make(folder.parent), self._temporary_folder()
-            if not exists(folder.last, parent.handle) and can_stand_in(temp, parent.handle, parent.about):
+            if not exists(folder.last, parent.handle) and can_stand_in(
+                temp, parent.handle, parent.about
+            ):
                 new = NewFolder(temp, self._hidden.new_name())
                 self._new[folder] = (new, [])
                 return new
@@ -266,7 +312,9 @@ class _Group:
     def _stage_link(self, index: int, folder: SafeName, last: str, file: SmallFile) -> None:
         encode_name(file.target)  # raises if it is no text
         self._folders.make(folder)
-        refuse_link_outside(self._root.confined, folder, file.target, SafeName((*folder.parts, last)))
+        refuse_link_outside(
+            self._root.confined, folder, file.target, SafeName((*folder.parts, last))
+        )
         temp, temporary = self._new_temporary()
         os.symlink(file.target, temporary, dir_fd=temp)
         try:
@@ -313,8 +361,12 @@ class _Group:
         except OSError as error:
             self._fail_all(error)
 
-    def _publish_whole(self, name: SafeName, new: NewFolder, files: Sequence[tuple[int, str]]) -> bool:
-        """Give a new folder its name, with all that is in it; whether it has it: something else may have come to the name."""
+    def _publish_whole(
+        self, name: SafeName, new: NewFolder, files: Sequence[tuple[int, str]]
+    ) -> bool:
+        """Give a new folder its name, with all that is in it; whether it has it: something else may
+        have come to the name.
+        """
         try:
             parent, about = self._folders.make(name.parent), os.fstat(new.handle)
             with self._root.lock_of(parent.about, name.last):
@@ -339,11 +391,20 @@ class _Group:
         with self._root.lock_of(folder.about, last):
             file = self._files[index]
             name = SafeName((*folder_name.parts, last))
-            if not folder.is_ours and refuse_special_target(folder.handle, name) and file.kind == FILE:
+            if (
+                not folder.is_ours
+                and refuse_special_target(folder.handle, name)
+                and file.kind == FILE
+            ):
                 refuse_folder_link(self._root, name)
             rename = self._root.kernel.rename_new if file.if_absent else self._root.kernel.rename
             if file.kind == LINK:
-                self._root.links.place(file.target, folder.handle, name, lambda: rename(temporary, last, source, folder.handle))
+                self._root.links.place(
+                    file.target,
+                    folder.handle,
+                    name,
+                    lambda: rename(temporary, last, source, folder.handle),
+                )
             else:
                 rename(temporary, last, source, folder.handle)
         self.results[index] = None
@@ -360,7 +421,9 @@ class _Group:
         self.results[index] = _caused(translate(error, self._files[index].name, override), error)
 
     def _fail_all(self, error: OSError) -> None:
-        """The disk did not take the group: none of it can be answered with done, and what is not yet published shall not be."""
+        """The disk did not take the group: none of it can be answered with done, and what is not
+        yet published shall not be.
+        """
         for index, result in enumerate(self.results):
             if result is None or result is self._pending:
                 self._fail(index, error)

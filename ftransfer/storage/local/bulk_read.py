@@ -1,7 +1,8 @@
-"""A folder -> all small files below it, walked and read in one go: what is listed is read from the handle that is open anyway.
+"""A folder -> all small files below it, walked and read in one go: what is listed is read from the
+handle that is open anyway.
 
-For who wants everything. It spares each file a look at its name, a resolution of its path and a place in an order that nobody
-needs: half of what it costs to list a tree first and to read it then.
+For who wants everything. It spares each file a look at its name, a resolution of its path and a
+place in an order that nobody needs: half of what it costs to list a tree first and to read it then.
 """
 
 from __future__ import annotations
@@ -38,16 +39,22 @@ _log = logging.getLogger(__name__)
 
 Item = SmallFile | Entry | FtransferError
 
-_FIRST_ITEMS = 64  # whoever waits for the first group need not wait so long; each that follows may be twice as large
-# From this part of a group on, it ends where a folder does: to store a whole folder costs less than its files by themselves.
+# Whoever waits for the first group need not wait so long; each that follows may be twice as large
+_FIRST_ITEMS = 64
+# From this part of a group on, it ends where a folder does: to store a whole folder costs less than
+# its files by themselves.
 _NEARLY_FULL = 0.75
 _FULL = StoreFailed("not an item: the next one does not fit into this group")
 
 
 class Sweep:
-    """One reading of a tree under way. Methods block and must not overlap; whoever made it closes it."""
+    """One reading of a tree under way. Methods block and must not overlap; whoever made it closes
+    it.
+    """
 
-    def __init__(self, root: Root, folder: SafeName, room_bytes: int, *, others: bool = False) -> None:
+    def __init__(
+        self, root: Root, folder: SafeName, room_bytes: int, *, others: bool = False
+    ) -> None:
         """Open the folder. Raises OSError, NotAFolder."""
         self._root = root
         self._handle = root.open_folder(folder)
@@ -60,7 +67,9 @@ class Sweep:
         self._items = self._walk()
 
     def next_group(self, max_items: int) -> list[Item]:
-        """Give the next things: at most `max_items`, at most `room_bytes` of content, or what took a step."""
+        """Give the next things: at most `max_items`, at most `room_bytes` of content, or what took
+        a step.
+        """
         step = Step()
         self._shelf = BufferSlice(room(self._room_bytes))
         group: list[Item] = []
@@ -88,7 +97,9 @@ class Sweep:
         release(self._handle)
 
     def _walk(self) -> Generator[Item | None, None, None]:
-        """Give each folder before what is in it, and None after the files in it; siblings in the order of the file system."""
+        """Give each folder before what is in it, and None after the files in it; siblings in the
+        order of the file system.
+        """
         pending: list[tuple[str, ...]] = [()]
         while pending:
             parts = pending.pop()
@@ -104,7 +115,9 @@ class Sweep:
             try:
                 if parts:
                     found = os.fstat(handle)
-                    yield SmallFile(prefix[:-1], FOLDER, clamp_time(found.st_mtime_ns), found.st_mode & 0o777)
+                    yield SmallFile(
+                        prefix[:-1], FOLDER, clamp_time(found.st_mtime_ns), found.st_mode & 0o777
+                    )
                 yield from self._content(handle, prefix, parts, below)
                 pending += reversed(below)
                 yield None
@@ -146,7 +159,8 @@ class Sweep:
 
     def _behind_link(self, name: str) -> Iterator[Item]:
         (item,) = read_small(self._root, [SafeName(tuple(name.split("/")))], self._shelf.left)
-        if isinstance(item, (NotFound, NotAFile, NotAFolder)):  # it leads nowhere or outside, or to a fifo: no part of the tree
+        # It leads nowhere or outside, or to a fifo: no part of the tree
+        if isinstance(item, (NotFound, NotAFile, NotAFolder)):
             yield from self._other(name, SPECIAL if isinstance(item, NotAFile) else DEAD_LINK)
         elif isinstance(item, FtransferError):
             yield from self._other(name, UNREAD)
@@ -168,7 +182,13 @@ class Sweep:
                 if not stat.S_ISREG(found.st_mode):
                     return None
                 if found.st_size > self._room_bytes:
-                    return Entry(name, "file", found.st_size, clamp_time(found.st_mtime_ns), found.st_mode & 0o777)
+                    return Entry(
+                        name,
+                        "file",
+                        found.st_size,
+                        clamp_time(found.st_mtime_ns),
+                        found.st_mode & 0o777,
+                    )
                 if found.st_size > self._shelf.left:
                     return _FULL
                 return read_content(handle, name, found, self._shelf)

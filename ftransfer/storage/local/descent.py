@@ -1,7 +1,9 @@
-"""A way down into a tree and up again, by handles: no step walks from the top, and no tree is too deep.
+"""A way down into a tree and up again, by handles: no step walks from the top, and no tree is too
+deep.
 
-Only the handles of the last folders on the way are held. The way up to the others leads through "..", and ends where that is not
-the folder that the way down came from: whoever moves folders meanwhile cannot lead it outside.
+Only the handles of the last folders on the way are held. The way up to the others leads through
+"..", and ends where that is not the folder that the way down came from: whoever moves folders
+meanwhile cannot lead it outside.
 """
 
 from __future__ import annotations
@@ -73,7 +75,9 @@ class Descent:
     def _open(self, last: str) -> int:
         if self._stays_on_mount:
             try:
-                return self._kernel.open_beneath(self.handle, os.fsencode(last), FOLDER_FLAGS, stays_on_mount=True)
+                return self._kernel.open_beneath(
+                    self.handle, os.fsencode(last), FOLDER_FLAGS, stays_on_mount=True
+                )
             except OSError as error:
                 if error.errno not in (errno.ENOSYS, errno.EPERM, errno.EAGAIN):
                     raise

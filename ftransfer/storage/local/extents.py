@@ -21,7 +21,9 @@ class Extents:
         """Whether any byte from `start` to `end` (without it) is in place."""
         index = bisect_left(self._ahead, (start, start))
         near = self._ahead[max(0, index - 1) : index + 1]
-        return start < self.whole or any(start < other_end and other_start < end for other_start, other_end in near)
+        return start < self.whole or any(
+            start < other_end and other_start < end for other_start, other_end in near
+        )
 
     def add(self, start: int, end: int) -> None:
         """Say that the bytes from `start` to `end` are in place; none of them was before."""

@@ -1,4 +1,6 @@
-"""The folders that a job over many files goes through: each resolved once and held, and noted when it has changed."""
+"""The folders that a job over many files goes through: each resolved once and held, and noted when
+it has changed.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ from ftransfer.storage.local.mutations import ensure_folder
 from ftransfer.storage.local.root import Root
 from ftransfer.storage.local.syscalls import release
 
-GROUP = 8  # files, or folders, from which on one sync of the whole file system is cheaper than one for each; not measured
+# Files, or folders, from which on one sync of the whole file system is cheaper than one for each;
+# not measured
+GROUP = 8
 MAX_HELD = 64  # handles of folders
 
 
@@ -21,18 +25,22 @@ class HeldFolder:
     def __init__(self, handle: int, about: os.stat_result, is_ours: bool) -> None:
         self.handle = handle
         self.about = about
-        self.is_ours = is_ours  # made by this store, so that nothing special can be in it; it saves a look at each name
+        # Made by this store, so that nothing special can be in it; it saves a look at each name
+        self.is_ours = is_ours
         self.is_noted = False  # as changed
 
 
 class Folders:
-    """Handles of the folders that a job goes through, each resolved once; the oldest is closed when there are too many."""
+    """Handles of the folders that a job goes through, each resolved once; the oldest is closed when
+    there are too many.
+    """
 
     def __init__(self, root: Root, flags: int = 0) -> None:
         self._root = root
         self._flags = flags
         self._held: dict[tuple[str, ...], HeldFolder] = {}
-        # Handles of folders to sync, by device and inode. Not names: a link on the way may lead elsewhere by then.
+        # Handles of folders to sync, by device and inode. Not names: a link on the way may lead
+        # elsewhere by then.
         self._changed: dict[tuple[int, int], int] = {}
         self._needs_sync_all = False
 
@@ -47,11 +55,15 @@ class Folders:
 
     def open(self, name: SafeName) -> HeldFolder:
         """Open a folder for looking at names in it. Raises OSError."""
-        return self._held.get(name.parts) or self._hold(name, self._root.confined.open(name.parts, self._flags))
+        return self._held.get(name.parts) or self._hold(
+            name, self._root.confined.open(name.parts, self._flags)
+        )
 
     def make(self, name: SafeName) -> HeldFolder:
         """Open a folder for changing it, making it if it is missing. Raises OSError, NotAFolder."""
-        return self._held.get(name.parts) or self._hold(name, ensure_folder(self._root, name, self.note_handle))
+        return self._held.get(name.parts) or self._hold(
+            name, ensure_folder(self._root, name, self.note_handle)
+        )
 
     def holds(self, name: SafeName) -> bool:
         """Whether a folder is open here already."""

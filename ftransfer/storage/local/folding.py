@@ -1,7 +1,8 @@
-"""Whether a file system takes several spellings for one name: by case, by Unicode form, or by characters that it ignores.
+"""Whether a file system takes several spellings for one name: by case, by Unicode form, or by
+characters that it ignores.
 
-Rights are given for names, and names are compared as text. Where another spelling leads to the same folder, such rights would not
-hold: whoever serves a share has to know.
+Rights are given for names, and names are compared as text. Where another spelling leads to the same
+folder, such rights would not hold: whoever serves a share has to know.
 """
 
 from __future__ import annotations
@@ -30,9 +31,11 @@ def spellings(name: str) -> Iterator[str]:
 
 
 def other_spelling(root: int, name: SafeName) -> str:
-    """Return another spelling of a part of a name that leads to the same thing below an open folder; "" if there is none.
+    """Return another spelling of a part of a name that leads to the same thing below an open
+    folder; "" if there is none.
 
-    What is not there is tried with a folder that is made for that and removed. Blocking; raises OSError.
+    What is not there is tried with a folder that is made for that and removed. Blocking; raises
+    OSError.
     """
     folder = os.dup(root)
     try:
@@ -53,16 +56,24 @@ def other_spelling(root: int, name: SafeName) -> str:
 
 
 def folds_names(root: int) -> bool:
-    """Whether an open folder takes other spellings for the names in it. Blocking; raises OSError."""
+    """Whether an open folder takes other spellings for the names in it. Blocking; raises
+    OSError.
+    """
     with os.scandir(root) as found:
-        names = [item.name for item, _ in zip(found, range(_LOOKS), strict=False) if item.name.swapcase() != item.name]
+        names = [
+            item.name
+            for item, _ in zip(found, range(_LOOKS), strict=False)
+            if item.name.swapcase() != item.name
+        ]
     if names:
         return any(_same_as(name, root) for name in names)
     return bool(_tried("name", root))
 
 
 def folded_spellings(folder: int, name: str) -> bool:
-    """Whether something that is there can be reached by another spelling, or by the short name that old systems give it."""
+    """Whether something that is there can be reached by another spelling, or by the short name that
+    old systems give it.
+    """
     short = f"{name.lstrip('.')[:6].upper()}~1"
     return bool(_same_as(name, folder)) or _is_same(name, short, folder)
 
@@ -86,8 +97,9 @@ def _same_as(name: str, folder: int) -> str:
 
 
 def _is_same(name: str, spelling: str, folder: int) -> bool:
-    """Whether a spelling finds something, though no name in the folder is spelled so. Inodes do not tell: with FUSE each name has
-    its own."""
+    """Whether a spelling finds something, though no name in the folder is spelled so. Inodes do not
+    tell: with FUSE each name has its own.
+    """
     return _stat(spelling, folder) is not None and spelling not in os.listdir(folder)
 
 

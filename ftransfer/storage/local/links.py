@@ -1,9 +1,10 @@
 """The links below one root lead inside, whatever else is linked, moved or removed there.
 
-A link leads inside if its `..` come first, and are no more than the folders above it. What it names then lies below the folder that
-they lead to; if a part of that is a link, the same holds for it, from where it stands. So no combination of such links leads
-outside, and a link has to be looked at again only when it comes nearer to the root: by itself, or with a folder that it is in.
-Links that others put there may lead anywhere. They are not followed, and not moved.
+A link leads inside if its `..` come first, and are no more than the folders above it. What it names
+then lies below the folder that they lead to; if a part of that is a link, the same holds for it,
+from where it stands. So no combination of such links leads outside, and a link has to be looked at
+again only when it comes nearer to the root: by itself, or with a folder that it is in. Links that
+others put there may lead anywhere. They are not followed, and not moved.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ _LOOKS = 4  # at one folder, while links are made in it
 
 
 class Links:
-    """What makes a link, or moves a link or a folder, does it under one lock: how deep a folder lies is then certain."""
+    """What makes a link, or moves a link or a folder, does it under one lock: how deep a folder
+    lies is then certain.
+    """
 
     def __init__(self, root: int) -> None:
         self.lock = threading.Lock()
@@ -45,13 +48,17 @@ class Links:
             put()
 
     def check(self, target: str, folder: int, name: SafeName) -> None:
-        """Refuse a link that leads outside from an open folder. To be called under the lock. Raises NameRefused, OSError."""
+        """Refuse a link that leads outside from an open folder. To be called under the lock. Raises
+        NameRefused, OSError.
+        """
         climb = climb_of(target)
         if climb is None or (climb and climb > self.depth_of(folder)):
             raise leads_outside(name)
 
     def depth_of(self, folder: int) -> int:
-        """Count the folders from the root down to an open one. Raises FileNotFoundError if it has been moved outside."""
+        """Count the folders from the root down to an open one. Raises FileNotFoundError if it has
+        been moved outside.
+        """
         goal, depth, handle = _identity(self._root), 0, os.dup(folder)
         try:
             here = _identity(handle)
@@ -67,7 +74,9 @@ class Links:
 
 
 class LinksBelow:
-    """A look at the links in a folder that is to be moved nearer to the root, in steps. Whoever made it closes it."""
+    """A look at the links in a folder that is to be moved nearer to the root, in steps. Whoever
+    made it closes it.
+    """
 
     def __init__(self, links: Links, parent: int, name: SafeName, last: LinksBelow | None) -> None:
         """Begin it, under the lock.
@@ -81,7 +90,10 @@ class LinksBelow:
         """
         self._looks: int = 1 if last is None else last._looks + 1
         if self._looks > _LOOKS:
-            raise ChangedMeanwhile(f"{shown(name)}: links or folders are moved at the same time; try again", name=str(name))
+            raise ChangedMeanwhile(
+                f"{shown(name)}: links or folders are moved at the same time; try again",
+                name=str(name),
+            )
         self._name = name
         self._moves = links.moves
         self.needs = 0  # how deep the folder above must lie, for all links to lead inside ...
@@ -91,7 +103,9 @@ class LinksBelow:
         self._names = self._walk()
 
     def holds_for(self, links: Links, found: os.stat_result) -> bool:
-        """Whether it was about this folder, and nothing has been moved since. To be called under the lock."""
+        """Whether it was about this folder, and nothing has been moved since. To be called under
+        the lock.
+        """
         return links.moves == self._moves and os.path.samestat(found, os.fstat(self._folder))
 
     def go_on(self) -> bool:
@@ -100,7 +114,9 @@ class LinksBelow:
             return sum(1 for _ in islice(self._names, _STEP)) == _STEP
 
     def _walk(self) -> Generator[str, None, None]:
-        """Go through all folders, down by their names and up by `..`: a deep tree needs no more descriptors than a flat one."""
+        """Go through all folders, down by their names and up by `..`: a deep tree needs no more
+        descriptors than a flat one.
+        """
         path: list[str] = []
         levels = [(_identity(self._folder), list[str]())]
         handle = os.dup(self._folder)
@@ -151,7 +167,8 @@ def leads_outside(name: SafeName) -> NameRefused:
 
 
 def refuse_link_outside(confined: Confined, folder: SafeName, target: str, name: SafeName) -> None:
-    """Refuse a link that as things are leads outside: by its own text, or by a link on the way that others have put there.
+    """Refuse a link that as things are leads outside: by its own text, or by a link on the way that
+    others have put there.
 
     Raises:
         NameRefused.
@@ -167,7 +184,9 @@ def refuse_link_outside(confined: Confined, folder: SafeName, target: str, name:
 
 
 def _step(folder: int, last: str, flags: int = FOLDER_FLAGS) -> int:
-    """Open a folder next to an open one, through no link, and close that. Raises OSError, and then it stays open."""
+    """Open a folder next to an open one, through no link, and close that. Raises OSError, and then
+    it stays open.
+    """
     handle = os.open(last, flags | os.O_NOFOLLOW, dir_fd=folder)
     release(folder)
     return handle

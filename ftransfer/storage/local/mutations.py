@@ -1,7 +1,8 @@
 """Changes to names: making, removing and moving things below an open root.
 
-Functions, one for each change; all block and run as one job, or are work that runs in steps. Names are reached through the
-confined resolver, the last part by the handle of its folder, so that a link is changed itself and never what it leads to.
+Functions, one for each change; all block and run as one job, or are work that runs in steps. Names
+are reached through the confined resolver, the last part by the handle of its folder, so that a link
+is changed itself and never what it leads to.
 """
 
 from __future__ import annotations
@@ -12,7 +13,14 @@ import stat
 from collections.abc import Callable
 from itertools import islice
 
-from ftransfer.errors import AlreadyThere, FolderNotEmpty, NameRefused, NotAFile, NotAFolder, StoreFailed
+from ftransfer.errors import (
+    AlreadyThere,
+    FolderNotEmpty,
+    NameRefused,
+    NotAFile,
+    NotAFolder,
+    StoreFailed,
+)
 from ftransfer.names import SafeName, escape
 from ftransfer.storage.local.descent import Descent
 from ftransfer.storage.local.links import LinksBelow
@@ -25,7 +33,10 @@ from ftransfer.storage.oserrors import NOT_BESIDE, Override, shown, translated
 KIND_CLASH: Override = {
     errno.EISDIR: (NotAFile, "is a folder, and a file cannot take its place"),
     errno.ENOTDIR: (NotAFolder, "is a file, and a folder cannot take its place"),
-    errno.ENOTEMPTY: (FolderNotEmpty, "is a folder with content, which nothing can take the place of"),
+    errno.ENOTEMPTY: (
+        FolderNotEmpty,
+        "is a folder with content, which nothing can take the place of",
+    ),
     errno.EEXIST: (AlreadyThere, "something has that name already"),
 }
 
@@ -50,7 +61,8 @@ def ensure_folder(root: Root, name: SafeName, changed: Callable[[int], None] | N
     """Open a folder, making it and those above it where they are missing.
 
     Args:
-        changed: Called with the handle of each folder that got a new name, to sync it now or later; None syncs at once.
+        changed: Called with the handle of each folder that got a new name, to sync it now or later;
+            None syncs at once.
 
     Raises:
         OSError.
@@ -68,7 +80,9 @@ def ensure_folder(root: Root, name: SafeName, changed: Callable[[int], None] | N
             missing.append(there.last)
             there = there.parent
         except NotADirectoryError as error:
-            raise NotAFolder(f"{shown(name)}: a part of the name is a file, not a folder", name=str(name)) from error
+            raise NotAFolder(
+                f"{shown(name)}: a part of the name is a file, not a folder", name=str(name)
+            ) from error
     while missing:
         last = missing.pop()
         is_made = False
@@ -77,7 +91,8 @@ def ensure_folder(root: Root, name: SafeName, changed: Callable[[int], None] | N
             is_made = True
             (changed or root.sync_folder)(handle)
         except FileExistsError:
-            pass  # made by another job just now; or a link that leads nowhere, which the next line finds
+            # Made by another job just now; or a link that leads nowhere, which the next line finds
+            pass
         except BaseException:
             release(handle)
             raise
@@ -97,12 +112,22 @@ def ensure_folder(root: Root, name: SafeName, changed: Callable[[int], None] | N
 
 def set_attributes(root: Root, name: SafeName, mtime_ns: int | None, mode: int | None) -> None:
     if name.is_root:
-        raise NameRefused("/: the attributes of the root of the share cannot be changed; its owner does that on the machine")
+        raise NameRefused(
+            "/: the attributes of the root of the share cannot be changed; its owner does that on"
+            " the machine"
+        )
     with translated(name):
         handle, found = root.open_served(name)
         try:
             if mode is not None:
-                os.fchmod(handle, folder_mode(mode, found.st_mode) if stat.S_ISDIR(found.st_mode) else mode & 0o777)
+                os.fchmod(
+                    handle,
+                    (
+                        folder_mode(mode, found.st_mode)
+                        if stat.S_ISDIR(found.st_mode)
+                        else mode & 0o777
+                    ),
+                )
             if mtime_ns is not None:
                 os.utime(handle, ns=times_of(mtime_ns))
             if root.durable:
@@ -114,13 +139,18 @@ def set_attributes(root: Root, name: SafeName, mtime_ns: int | None, mode: int |
 def folder_mode(mode: int, there: int) -> int:
     """Return the permission bits to set on a folder that has the mode `there`.
 
-    A store never locks itself out: the bits of the owner, which it is, stay. Set-gid and sticky bits are no peer's to give or take.
+    A store never locks itself out: the bits of the owner, which it is, stay. Set-gid and sticky
+    bits are no peer's to give or take.
     """
     return mode & 0o777 | 0o700 | there & 0o7000
 
 
-def rename(root: Root, old: SafeName, new: SafeName, *, replace: bool, seen: LinksBelow | None = None) -> LinksBelow | None:
-    """Move a thing; give what must be looked at first, and come with as `seen`, or None when it is done."""
+def rename(
+    root: Root, old: SafeName, new: SafeName, *, replace: bool, seen: LinksBelow | None = None
+) -> LinksBelow | None:
+    """Move a thing; give what must be looked at first, and come with as `seen`, or None when it is
+    done.
+    """
     if old.is_root or new.is_root:
         raise NameRefused("/: the root of the share cannot be moved or replaced")
     if new != old and new.is_within(old):
@@ -154,7 +184,9 @@ def rename(root: Root, old: SafeName, new: SafeName, *, replace: bool, seen: Lin
 def _keep_links_inside(
     root: Root, source: int, old: SafeName, target: int, new: SafeName, seen: LinksBelow | None
 ) -> LinksBelow | None:
-    """Refuse to move what would then lead outside, under the lock; give what must be looked at before that is known."""
+    """Refuse to move what would then lead outside, under the lock; give what must be looked at
+    before that is known.
+    """
     found = os.stat(old.last, dir_fd=source, follow_symlinks=False)
     root.confined.refuse_hidden(found)
     if stat.S_ISLNK(found.st_mode):
@@ -169,14 +201,18 @@ def _keep_links_inside(
         if seen is None or not seen.holds_for(root.links, found):
             return LinksBelow(root.links, source, old, seen)
         if seen.needs > depth:
-            message = f"{shown(old)}: cannot be moved there: the link {escape(seen.needed_by)} in it would lead outside the share"
+            message = (
+                f"{shown(old)}: cannot be moved there: the link {escape(seen.needed_by)} in it"
+                " would lead outside the share"
+            )
             raise NameRefused(message, name=str(old))
     root.links.moves += 1
     return None
 
 
 def exchange(root: Root, old: SafeName, new: SafeName) -> bool:
-    """Let two things in one folder change names in one step; False if nothing has the second name, and it is to be moved there.
+    """Let two things in one folder change names in one step; False if nothing has the second name,
+    and it is to be moved there.
 
     Raises:
         NameRefused: They are not in the same folder.
@@ -210,7 +246,9 @@ def _refuse_hidden_target(root: Root, folder: int, name: SafeName) -> None:
 
 
 def refuse_special_target(folder: int, name: SafeName) -> bool:
-    """Refuse to replace a fifo, socket or device: it is not part of the share. Whether a link has the name. Raises NotAFile."""
+    """Refuse to replace a fifo, socket or device: it is not part of the share. Whether a link has
+    the name. Raises NotAFile.
+    """
     try:
         found = os.stat(name.last, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
@@ -222,13 +260,18 @@ def refuse_special_target(folder: int, name: SafeName) -> bool:
 
 
 def refuse_folder_link(root: Root, name: SafeName) -> None:
-    """Refuse to put a file in the place of a link to a folder: the link would be lost, where a folder is not. Raises NotAFile."""
+    """Refuse to put a file in the place of a link to a folder: the link would be lost, where a
+    folder is not. Raises NotAFile.
+    """
     try:
         about = root.stat(name)
     except OSError:
         return  # it leads nowhere
     if stat.S_ISDIR(about.st_mode):
-        raise NotAFile(f"{shown(name)}: is a link to a folder, and a file cannot take its place", name=str(name))
+        raise NotAFile(
+            f"{shown(name)}: is a link to a folder, and a file cannot take its place",
+            name=str(name),
+        )
 
 
 def remove(root: Root, name: SafeName, *, recursive: bool) -> Work[int]:
@@ -246,7 +289,9 @@ def remove(root: Root, name: SafeName, *, recursive: bool) -> Work[int]:
                     count, keeps = yield from _empty(root, parent, name)
                     if keeps:
                         raise FolderNotEmpty(
-                            f"{shown(name)}: holds hidden files, which stay; all else in it is removed", name=str(name)
+                            f"{shown(name)}: holds hidden files, which stay; all else in it is"
+                            " removed",
+                            name=str(name),
                         )
                 os.rmdir(name.last, dir_fd=parent)
             else:
@@ -283,10 +328,11 @@ class _Emptying:
 
 
 def _empty(root: Root, parent: int, name: SafeName) -> Work[tuple[int, bool]]:
-    """Remove everything in a folder but what is hidden, through no link and on no other mount; give how many things went, and
-    whether some have stayed.
+    """Remove everything in a folder but what is hidden, through no link and on no other mount; give
+    how many things went, and whether some have stayed.
 
-    A chunk of names at a time is held for each folder on the way down, and a bounded number of handles.
+    A chunk of names at a time is held for each folder on the way down, and a bounded number of
+    handles.
     """
     count = returns = 0
     descent = Descent(os.dup(parent), root.kernel, stays_on_mount=True)
@@ -319,7 +365,10 @@ def _empty(root: Root, parent: int, name: SafeName) -> Work[tuple[int, bool]]:
                     count += _remove_if_there(os.rmdir, level.last, descent.handle)
                 except OSError as error:
                     returns += 1
-                    if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or returns > _MOST_RETURNS:
+                    if (
+                        error.errno not in (errno.ENOTEMPTY, errno.EEXIST)
+                        or returns > _MOST_RETURNS
+                    ):
                         raise
                     levels[-1].folders.append(level.last)  # something has come into it meanwhile
             yield
@@ -330,7 +379,8 @@ def _empty(root: Root, parent: int, name: SafeName) -> Work[tuple[int, bool]]:
 def _remove_files(root: Root, folder: int, level: _Emptying) -> Work[int]:
     """Remove the files of the next chunk of a folder, and note its folders; give how many went."""
     with os.scandir(folder) as found:
-        # What is hidden stays, and is there each time that the folder is read: it counts for no chunk.
+        # What is hidden stays, and is there each time that the folder is read: it counts for no
+        # chunk.
         seen = (item for item in found if not _keeps(root, level, item.name))
         items = [(item.name, item.is_dir(follow_symlinks=False)) for item in islice(seen, _CHUNK)]
     level.is_read = len(items) < _CHUNK

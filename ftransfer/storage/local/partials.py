@@ -1,9 +1,11 @@
-"""Uploads on disk that are not complete: `<key>.data`, the bytes in place, and `<key>.json`, what they are a part of.
+"""Uploads on disk that are not complete: `<key>.data`, the bytes in place, and `<key>.json`, what
+they are a part of.
 
-The size of the data file is the number of valid bytes: they are written in order and never beyond the end, so that also after
-kill -9 nothing in it is made up. Where they come out of order, the record says how many there are without a gap. After a power cut
-the end may be zeros; the digest at the end of the transfer finds that.
-Whoever writes to a data file holds its lock (flock); one whose lock is free is dead.
+The size of the data file is the number of valid bytes: they are written in order and never beyond
+the end, so that also after kill -9 nothing in it is made up. Where they come out of order, the
+record says how many there are without a gap. After a power cut the end may be zeros; the digest at
+the end of the transfer finds that. Whoever writes to a data file holds its lock (flock); one whose
+lock is free is dead.
 """
 
 from __future__ import annotations
@@ -43,14 +45,24 @@ _LEAST_AHEAD = 1 << 20
 
 
 class Upload:
-    """The open file where the bytes of an upload lie until they are published, and the handle of the folder it is in.
+    """The open file where the bytes of an upload lie until they are published, and the handle of
+    the folder it is in.
 
-    `key` is "" for a temporary file, of which nothing is kept. `kept` bytes were there already. Up to `reserved` the file system
-    has set room aside; up to `promised` this store has, where the file system does not. `is_scattered` while its bytes are written
-    out of order, so that its record says how many of them are in place, and not the size of the file.
+    `key` is "" for a temporary file, of which nothing is kept. `kept` bytes were there already. Up
+    to `reserved` the file system has set room aside; up to `promised` this store has, where the
+    file system does not. `is_scattered` while its bytes are written out of order, so that its
+    record says how many of them are in place, and not the size of the file.
     """
 
-    def __init__(self, file: FileIO, folder: int, data: str, key: str = "", kept: int = 0, restarted: bool = False) -> None:
+    def __init__(
+        self,
+        file: FileIO,
+        folder: int,
+        data: str,
+        key: str = "",
+        kept: int = 0,
+        restarted: bool = False,
+    ) -> None:
         self.file = file
         self.folder = folder
         self.data = data
@@ -92,7 +104,8 @@ class Partials:
     def __init__(self, hidden: HiddenPlace, kernel: Kernel) -> None:
         self._hidden = hidden
         self._kernel = kernel
-        # To try a lock is to hold it for a moment; a writer of this store that came just then would think it taken.
+        # To try a lock is to hold it for a moment; a writer of this store that came just then would
+        # think it taken.
         self._mutex = threading.Lock()
         self._uploads: WeakSet[Upload] = WeakSet()
         self._promising = threading.Lock()
@@ -101,7 +114,8 @@ class Partials:
         """Make or find the file for an upload, with room for what is to come.
 
         Args:
-            taken: The same upload, taken from an older writer of this store; on an error it is kept.
+            taken: The same upload, taken from an older writer of this store; on an error it is
+                kept.
 
         Raises:
             OSError: ENOSPC if there is no room; then a new file is removed again, an old one kept.
@@ -122,7 +136,8 @@ class Partials:
         return upload
 
     def _set_room_aside(self, upload: Upload, size: int) -> None:
-        """Refuse what could not be held, and set aside the room for the next piece of it; no more than a part of what is free.
+        """Refuse what could not be held, and set aside the room for the next piece of it; no more
+        than a part of what is free.
 
         Raises:
             OSError: ENOSPC.
@@ -144,7 +159,9 @@ class Partials:
                 upload.promised = upload.kept + ahead
 
     def reserve_more(self, upload: Upload, offset: int, size: int) -> None:
-        """Set aside room for the next piece of an upload that has come so far. A hint: who writes meets what is wrong."""
+        """Set aside room for the next piece of an upload that has come so far. A hint: who writes
+        meets what is wrong.
+        """
         end = min(size, offset + AHEAD_BYTES)
         with suppress(OSError):
             if self._kernel.reserve(upload.file.fileno(), upload.reserved, end - upload.reserved):
@@ -164,24 +181,31 @@ class Partials:
             _unlink_record(upload.key, upload.folder)
 
     def keep(self, upload: Upload, size: int) -> None:
-        """Leave the first `size` bytes for a later attempt, if there are any and it is of a known source; close the file."""
+        """Leave the first `size` bytes for a later attempt, if there are any and it is of a known
+        source; close the file.
+        """
         if not upload.key or not size:
             self.drop(upload)
             return
         try:
             self.cut(upload, size)  # this gives the reserved room behind them back
-            os.fchmod(upload.file.fileno(), _MODE)  # a commit that came to nothing may have set another
+            # A commit that came to nothing may have set another
+            os.fchmod(upload.file.fileno(), _MODE)
         finally:
             release_file(upload.file)
 
     def note_whole(self, upload: Upload, whole: int) -> None:
-        """Write into the record how many bytes are in place without a gap, since others may come ahead of them from now on."""
+        """Write into the record how many bytes are in place without a gap, since others may come
+        ahead of them from now on.
+        """
         if upload.key:
             upload.is_scattered = True
             _change_record(upload.folder, upload.key, whole)
 
     def cut(self, upload: Upload, size: int) -> None:
-        """Leave the first `size` bytes, all of which are in place; the next will be written behind them."""
+        """Leave the first `size` bytes, all of which are in place; the next will be written behind
+        them.
+        """
         os.ftruncate(upload.file.fileno(), size)
         if upload.is_scattered:
             _change_record(upload.folder, upload.key, None)
@@ -227,7 +251,9 @@ class Partials:
         return removed
 
     def collect(self) -> None:
-        """Remove records without data and data without a record that killed processes left, and give reserved room back."""
+        """Remove records without data and data without a record that killed processes left, and
+        give reserved room back.
+        """
         folder = self._hidden.partials(make=False)
         if folder is None:
             return
@@ -247,14 +273,18 @@ class Partials:
         folder = self._hidden.partials(make=True)
         assert folder is not None  # it was to be made
         with self._mutex:
-            others = [other for other in _keys(folder, _prefix_of(name, announced.owner)) if other != key]
+            others = [
+                other for other in _keys(folder, _prefix_of(name, announced.owner)) if other != key
+            ]
             # A list, not a generator: each of them is to be removed, not only the first.
             restarted = any([_remove_dead(folder, other) for other in others])
             file = _open_locked(folder, key)
             if file is None:
                 return self._make_temporary()  # another process is at it
         try:
-            return Upload(file, folder, key + _DATA, key, os.fstat(file.fileno()).st_size, restarted)
+            return Upload(
+                file, folder, key + _DATA, key, os.fstat(file.fileno()).st_size, restarted
+            )
         except BaseException:
             release_file(file)
             raise
@@ -262,7 +292,9 @@ class Partials:
     def _make_temporary(self) -> Upload:
         folder = self._hidden.temp()
         data = self._hidden.new_name()
-        return Upload(FileIO(os.open(data, _CREATE | os.O_EXCL, _MODE, dir_fd=folder), "r+b"), folder, data)
+        return Upload(
+            FileIO(os.open(data, _CREATE | os.O_EXCL, _MODE, dir_fd=folder), "r+b"), folder, data
+        )
 
 
 def _open_data(folder: int, key: str, flags: int = 0) -> int:
@@ -270,7 +302,8 @@ def _open_data(folder: int, key: str, flags: int = 0) -> int:
     try:
         return os.open(key + _DATA, flags, _MODE, dir_fd=folder)
     except PermissionError:
-        # A commit that was killed between the new mode and the new name has left the mode that was announced.
+        # A commit that was killed between the new mode and the new name has left the mode that was
+        # announced.
         os.chmod(key + _DATA, _MODE, dir_fd=folder)
         return os.open(key + _DATA, flags, _MODE, dir_fd=folder)
 
@@ -286,7 +319,8 @@ def _open_locked(folder: int, key: str) -> FileIO | None:
             if links == 1:
                 return file
             if links > 1:
-                # Published by a hard link, and killed before this name went: it is the share's, not to be written any more.
+                # Published by a hard link, and killed before this name went: it is the share's, not
+                # to be written any more.
                 _unlink(key + _DATA, folder)
         except BaseException:
             release_file(file)
@@ -296,9 +330,15 @@ def _open_locked(folder: int, key: str) -> FileIO | None:
 
 
 def _take_up(folder: int, key: str, handle: int, name: str, announced: UploadSpec) -> int:
-    """Give the bytes that are in place and belong to this very source; make the record anew if it does not say so."""
+    """Give the bytes that are in place and belong to this very source; make the record anew if it
+    does not say so.
+    """
     there, is_scattered = _parse_record(folder, key)
-    if there is None or (there.name, there.owner, there.source) != (name, announced.owner, announced.source):
+    if there is None or (there.name, there.owner, there.source) != (
+        name,
+        announced.owner,
+        announced.source,
+    ):
         os.ftruncate(handle, 0)
         kept = 0
     else:
@@ -320,13 +360,21 @@ def _take_up(folder: int, key: str, handle: int, name: str, announced: UploadSpe
 
 
 def _change_record(folder: int, key: str, whole: int | None) -> None:
-    """Write a record anew with the number of bytes in place, or (None) without it: then it is the size of the file."""
+    """Write a record anew with the number of bytes in place, or (None) without it: then it is the
+    size of the file.
+    """
     try:
         record = dict(json.loads(_read_record(folder, key)))
     except (ValueError, TypeError, RecursionError) as error:
-        raise OSError(errno.EIO, os.strerror(errno.EIO)) from error  # somebody has damaged what we wrote
+        raise OSError(
+            errno.EIO, os.strerror(errno.EIO)
+        ) from error  # somebody has damaged what we wrote
     record.pop("whole", None)
-    _write_record(folder, key, json.dumps(record if whole is None else {**record, "whole": whole}).encode("ascii"))
+    _write_record(
+        folder,
+        key,
+        json.dumps(record if whole is None else {**record, "whole": whole}).encode("ascii"),
+    )
 
 
 def _write_record(folder: int, key: str, text: bytes) -> None:
@@ -348,17 +396,21 @@ def _keys(folder: int, prefix: str) -> Iterator[str]:
 
 
 def _read_partial(folder: int, key: str) -> Partial | None:
-    """Read what is known of a partial; None if it is gone, its record is damaged or cannot be read, or is no record at all."""
+    """Read what is known of a partial; None if it is gone, its record is damaged or cannot be read,
+    or is no record at all.
+    """
     try:
         return _parse_record(folder, key)[0]
     except OSError:
-        # Whatever lies in the place of one record must not keep the uploads of others from being found.
+        # Whatever lies in the place of one record must not keep the uploads of others from being
+        # found.
         return None
 
 
 def _parse_record(folder: int, key: str) -> tuple[Partial | None, bool]:
-    """Read what is known of a partial, and whether its bytes were not written in order. None if there is no record, or a damaged
-    one. Raises OSError if it cannot be read now."""
+    """Read what is known of a partial, and whether its bytes were not written in order. None if
+    there is no record, or a damaged one. Raises OSError if it cannot be read now.
+    """
     try:
         record = json.loads(_read_record(folder, key))
         found = os.stat(key + _DATA, dir_fd=folder, follow_symlinks=False)
@@ -372,7 +424,16 @@ def _parse_record(folder: int, key: str) -> tuple[Partial | None, bool]:
             clamp_time(found.st_mtime_ns),
         )
         return partial, whole is not None
-    except (FileNotFoundError, IsADirectoryError, ValueError, KeyError, TypeError, OverflowError, RecursionError, AttributeError):
+    except (
+        FileNotFoundError,
+        IsADirectoryError,
+        ValueError,
+        KeyError,
+        TypeError,
+        OverflowError,
+        RecursionError,
+        AttributeError,
+    ):
         return None, False
     except OSError as error:
         if error.errno == errno.ELOOP:  # a link
@@ -381,7 +442,9 @@ def _parse_record(folder: int, key: str) -> tuple[Partial | None, bool]:
 
 
 def _read_record(folder: int, key: str) -> bytes:
-    handle = os.open(key + RECORD, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    handle = os.open(
+        key + RECORD, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder
+    )
     try:
         return os.read(handle, _MAX_RECORD_BYTES)
     finally:

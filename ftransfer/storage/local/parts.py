@@ -1,7 +1,8 @@
 """A range of an upload that is written on its own, beside others; it counts when it is complete.
 
-Two parts may be at the same range, since whoever sends may try a slow one again elsewhere: the first that is complete is taken, and
-before it is, the other can write no more. So what is in place stays as it is, and can be hashed.
+Two parts may be at the same range, since whoever sends may try a slow one again elsewhere: the
+first that is complete is taken, and before it is, the other can write no more. So what is in place
+stays as it is, and can be hashed.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from ftransfer.names import SafeName
 from ftransfer.storage.local.threads import Jobs, UseCounter
 from ftransfer.storage.oserrors import shown, translated
 
-# One write call from a thread. For a larger one a file system on a disk takes memory in larger pieces (folios), which in a virtual
-# machine are those that it had given back to its host: 1 MiB at a time cost up to six times as much on ext4. On a tmpfs all
-# sizes cost the same.
+# One write call from a thread. For a larger one a file system on a disk takes memory in larger
+# pieces (folios), which in a virtual machine are those that it had given back to its host: 1 MiB at
+# a time cost up to six times as much on ext4. On a tmpfs all sizes cost the same.
 WRITE_BYTES = 64 * 1024
 
 
@@ -88,5 +89,7 @@ class LocalPart:
 
     def _wrong_length(self, came: int) -> Truncated:
         expected, actual = self.end - self.start, came - self.start
-        message = f"{shown(self._name)}: a part of {expected} bytes was announced, and {actual} came"
+        message = (
+            f"{shown(self._name)}: a part of {expected} bytes was announced, and {actual} came"
+        )
         return Truncated(message, name=str(self._name), expected=expected, actual=actual)

@@ -1,4 +1,6 @@
-"""One regular file of a local store, open for reading through aiofiles; or read as a whole in the job that opened it."""
+"""One regular file of a local store, open for reading through aiofiles; or read as a whole in the
+job that opened it.
+"""
 
 from __future__ import annotations
 
@@ -104,7 +106,9 @@ class LocalReader:
 
 
 class HeldReader:
-    """A small file that was read when it was opened. See base.Reader: nothing here waits, and nothing is left open."""
+    """A small file that was read when it was opened. See base.Reader: nothing here waits, and
+    nothing is left open.
+    """
 
     supports_threads = False
 
@@ -143,7 +147,9 @@ def read_whole(opened: Opened, name: str, look: Callable[[], os.stat_result]) ->
         try:
             _check_unchanged(opened, name, look)
         except SourceChanged:
-            has_only_grown = os.fstat(handle).st_size > found.st_size and os.pread(handle, len(data), 0) == data
+            has_only_grown = (
+                os.fstat(handle).st_size > found.st_size and os.pread(handle, len(data), 0) == data
+            )
             if not has_only_grown:  # as a log does
                 raise
     return HeldReader(entry_of(name, found), data)
@@ -152,8 +158,9 @@ def read_whole(opened: Opened, name: str, look: Callable[[], os.stat_result]) ->
 def _check_unchanged(opened: Opened, name: str, look: Callable[[], os.stat_result]) -> None:
     """Find out whether the bytes in the open file are those that were there when it was opened.
 
-    A file that was replaced or moved away is still whole in our descriptor. Its ctime then has changed, as by chmod; so a new
-    ctime alone counts only if none of these explains it, which is what writing and setting the mtime back looks like.
+    A file that was replaced or moved away is still whole in our descriptor. Its ctime then has
+    changed, as by chmod; so a new ctime alone counts only if none of these explains it, which is
+    what writing and setting the mtime back looks like.
     """
     handle, then = opened
     with translated(name):
@@ -162,7 +169,9 @@ def _check_unchanged(opened: Opened, name: str, look: Callable[[], os.stat_resul
         if not changed and now.st_ctime_ns != then.st_ctime_ns:
             changed = _attributes(now) == _attributes(then) and _is_under_its_name(now, look)
     if changed:
-        raise SourceChanged(f"{shown(name)}: changed while it was being sent; get it again", name=name)
+        raise SourceChanged(
+            f"{shown(name)}: changed while it was being sent; get it again", name=name
+        )
 
 
 def _is_under_its_name(now: os.stat_result, look: Callable[[], os.stat_result]) -> bool:

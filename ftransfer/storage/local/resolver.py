@@ -1,8 +1,10 @@
-"""SafeName -> descriptor, below one open folder and never outside it, whatever the links say and whoever swaps them meanwhile.
+"""SafeName -> descriptor, below one open folder and never outside it, whatever the links say and
+whoever swaps them meanwhile.
 
-Two resolvers give the same answers. `openat2` lets the kernel walk, and forbids it any link; the few names with a link on the way,
-and all names where the kernel has no openat2, are walked here, handle by handle with O_NOFOLLOW. The kernel's own following of
-links (RESOLVE_BENEATH alone) is not used: it would follow a link into the hidden place, where the partials of others lie.
+Two resolvers give the same answers. `openat2` lets the kernel walk, and forbids it any link; the
+few names with a link on the way, and all names where the kernel has no openat2, are walked here,
+handle by handle with O_NOFOLLOW. The kernel's own following of links (RESOLVE_BENEATH alone) is not
+used: it would follow a link into the hidden place, where the partials of others lie.
 """
 
 from __future__ import annotations
@@ -27,12 +29,23 @@ _O_PATH: int = getattr(os, "O_PATH", 0)
 class Confined:
     """Opens names below one folder. It does not own the handle of that folder."""
 
-    def __init__(self, root: int, kernel: Kernel, *, uses_openat2: bool, follows: bool = True, hides: Hides = is_reserved) -> None:
-        """With `follows` false, no link is followed by any call; else none that has a part which `hides` says is hidden."""
+    def __init__(
+        self,
+        root: int,
+        kernel: Kernel,
+        *,
+        uses_openat2: bool,
+        follows: bool = True,
+        hides: Hides = is_reserved,
+    ) -> None:
+        """With `follows` false, no link is followed by any call; else none that has a part which
+        `hides` says is hidden.
+        """
         self.root = root
         self.follows = follows
         self.uses_openat2 = uses_openat2
-        # What is never opened, whatever its name, by device and inode: the hidden place, where it has several spellings.
+        # What is never opened, whatever its name, by device and inode: the hidden place, where it
+        # has several spellings.
         self.hidden: set[tuple[int, int]] = set()
         self._kernel = kernel
         self._hides = hides
@@ -41,8 +54,8 @@ class Confined:
         """Open what a name leads to; links are followed as long as they stay inside.
 
         Raises:
-            OSError: ENOENT also for a link that leads outside, is absolute, or leads into a reserved name; ELOOP for more than
-                MAX_LINKS links.
+            OSError: ENOENT also for a link that leads outside, is absolute, or leads into a
+                reserved name; ELOOP for more than MAX_LINKS links.
         """
         return self._open(self.root, parts, flags, follow=self.follows)
 
@@ -63,7 +76,13 @@ class Confined:
         def is_hidden(part: str) -> bool:
             return is_reserved(part) or hides(part)
 
-        view = Confined(self.root, self._kernel, uses_openat2=self.uses_openat2, follows=self.follows, hides=is_hidden)
+        view = Confined(
+            self.root,
+            self._kernel,
+            uses_openat2=self.uses_openat2,
+            follows=self.follows,
+            hides=is_hidden,
+        )
         view.hidden = self.hidden
         return view
 
@@ -87,8 +106,10 @@ class Confined:
 
 
 class _Walk:
-    """One walk from a folder to what a name leads to. The handles on the way are held, so that `..` in a link goes back to the
-    folder the walk came from, also when that folder has been moved meanwhile."""
+    """One walk from a folder to what a name leads to. The handles on the way are held, so that `..`
+    in a link goes back to the folder the walk came from, also when that folder has been moved
+    meanwhile.
+    """
 
     def __init__(
         self,
@@ -144,7 +165,12 @@ class _Walk:
             except BaseException:
                 release(found)
                 raise
-        if is_last and flags & _O_PATH and not flags & os.O_DIRECTORY and stat.S_ISLNK(os.fstat(found).st_mode):
+        if (
+            is_last
+            and flags & _O_PATH
+            and not flags & os.O_DIRECTORY
+            and stat.S_ISLNK(os.fstat(found).st_mode)
+        ):
             release(found)  # O_PATH with O_NOFOLLOW opens the link itself
             self._follow_link(part, _nothing_there())
             return None
@@ -155,7 +181,8 @@ class _Walk:
 
     def _hold(self, handle: int) -> None:
         if not self._follow and len(self._held) > 1:
-            release(self._held.pop())  # no link, so no `..` to go back by: a deep name needs but one handle
+            # No link, so no `..` to go back by: a deep name needs but one handle
+            release(self._held.pop())
         self._held.append(handle)
 
     def _follow_link(self, part: str, error: OSError) -> None:
@@ -169,27 +196,30 @@ class _Walk:
         if self._links > MAX_LINKS:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         parts = target.split("/")
-        # The partials of others, and what is hidden, are not to be reached, nor written, by a link that a peer has planted.
+        # The partials of others, and what is hidden, are not to be reached, nor written, by a link
+        # that a peer has planted.
         if not self._follow or not target or target.startswith("/") or any(map(self._hides, parts)):
             raise _leads_outside()
         self._pending += reversed(parts)
 
 
 def leads_inside(folder: Sequence[str], target: str) -> bool:
-    """Whether a link that stands in `folder` leads inside, whatever links there are on its way. It looks at the text only.
+    """Whether a link that stands in `folder` leads inside, whatever links there are on its way. It
+    looks at the text only.
 
-    For links that are listed; what is opened goes through Confined, which looks at what is really there, and what is made goes
-    through links.Links.
+    For links that are listed; what is opened goes through Confined, which looks at what is really
+    there, and what is made goes through links.Links.
     """
     climb = climb_of(target)
     return climb is not None and climb <= len(folder)
 
 
 def climb_of(target: str) -> int | None:
-    """Count the folders that a link goes up before it goes down; None if it is not one that can be trusted to lead inside.
+    """Count the folders that a link goes up before it goes down; None if it is not one that can be
+    trusted to lead inside.
 
-    That is one that is absolute or names a reserved thing, or has a `..` behind a name: if the name is that of a link, the `..`
-    would go up from wherever that leads.
+    That is one that is absolute or names a reserved thing, or has a `..` behind a name: if the name
+    is that of a link, the `..` would go up from wherever that leads.
     """
     if not target or target.startswith("/") or "\0" in target:
         return None
@@ -201,7 +231,9 @@ def climb_of(target: str) -> int | None:
 
 
 class LeadsOutside(FileNotFoundError):
-    """A name leads outside by a link, or into a reserved place: for who asks for it, nothing is there."""
+    """A name leads outside by a link, or into a reserved place: for who asks for it, nothing is
+    there.
+    """
 
 
 def _leads_outside() -> LeadsOutside:

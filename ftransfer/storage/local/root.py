@@ -1,7 +1,7 @@
 """The open root of a local store: what every job needs to open, describe and sync things below it.
 
-All methods block and raise OSError; the layers above run them in jobs and translate. The root owns the one handle that every other
-handle comes from.
+All methods block and raise OSError; the layers above run them in jobs and translate. The root owns
+the one handle that every other handle comes from.
 """
 
 from __future__ import annotations
@@ -21,32 +21,51 @@ from ftransfer.names import SafeName, escape
 from ftransfer.storage.base import FILE, FOLDER, Entry, Hides
 from ftransfer.storage.local.links import Links
 from ftransfer.storage.local.resolver import Confined
-from ftransfer.storage.local.syscalls import FOLDER_FLAGS, HAS_PATH_FLAG, PATH_FLAGS, Kernel, release
+from ftransfer.storage.local.syscalls import (
+    FOLDER_FLAGS,
+    HAS_PATH_FLAG,
+    PATH_FLAGS,
+    Kernel,
+    release,
+)
 from ftransfer.storage.oserrors import shown
 
 Resolver = Literal["auto", "openat2", "walk"]
 
-# Nothing of this can make an open wait: neither a fifo without a writer, nor a terminal, nor a device.
+# Nothing of this can make an open wait: neither a fifo without a writer, nor a terminal, nor a
+# device.
 READ_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _LOCKS = 64
 _MAX_MADE = 4096
 
 
 class Root:
-    """One open folder, the resolver below it, and the locks by which jobs of one store keep off each other's names."""
+    """One open folder, the resolver below it, and the locks by which jobs of one store keep off
+    each other's names.
+    """
 
-    def __init__(self, path: str | bytes | os.PathLike[str], *, durable: bool, resolver: Resolver, kernel: Kernel) -> None:
+    def __init__(
+        self,
+        path: str | bytes | os.PathLike[str],
+        *,
+        durable: bool,
+        resolver: Resolver,
+        kernel: Kernel,
+    ) -> None:
         """Open the folder.
 
         Raises:
-            NotFound, NotAFolder, Forbidden, StoreFailed: The message has the path, which is the owner's own.
+            NotFound, NotAFolder, Forbidden, StoreFailed: The message has the path, which is the
+            owner's own.
         """
         self.path = path
         self.kernel = kernel
         self.durable = durable
         self.handle = _open_root(path)
         try:
-            self.confined = Confined(self.handle, kernel, uses_openat2=_choose(resolver, kernel, self.handle))
+            self.confined = Confined(
+                self.handle, kernel, uses_openat2=_choose(resolver, kernel, self.handle)
+            )
             self.umask = _read_umask()
         except BaseException:
             release(self.handle)
@@ -57,7 +76,9 @@ class Root:
         self._locks = [threading.Lock() for _ in range(_LOCKS)]
 
     def without_links(self) -> Root:
-        """Give the same root, with the same handle and locks, with no link followed. It needs no closing of its own."""
+        """Give the same root, with the same handle and locks, with no link followed. It needs no
+        closing of its own.
+        """
         view = copy.copy(self)
         view.confined = self.confined.without_links()
         return view
@@ -70,7 +91,9 @@ class Root:
             return False
 
     def hiding(self, hides: Hides) -> Root:
-        """Give the same root for those from whom some names are hidden (Store.hiding). It needs no closing of its own."""
+        """Give the same root for those from whom some names are hidden (Store.hiding). It needs no
+        closing of its own.
+        """
         view = copy.copy(self)
         view.hides = hides
         view.confined = self.confined.hiding(hides)
@@ -80,7 +103,9 @@ class Root:
         release(self.handle)
 
     def lock_of(self, folder: os.stat_result, last: str) -> threading.Lock:
-        """Give the lock to hold while the thing with that name in that folder is looked at and replaced."""
+        """Give the lock to hold while the thing with that name in that folder is looked at and
+        replaced.
+        """
         return self._locks[hash((folder.st_ino, last)) % _LOCKS]
 
     def note_made(self, folder: os.stat_result) -> None:
@@ -90,7 +115,9 @@ class Root:
         self._made.add((folder.st_dev, folder.st_ino))
 
     def has_made(self, folder: os.stat_result) -> bool:
-        """Whether this store has made a folder, not long ago: what is in it came through the store, which makes nothing special."""
+        """Whether this store has made a folder, not long ago: what is in it came through the store,
+        which makes nothing special.
+        """
         return (folder.st_dev, folder.st_ino) in self._made
 
     def stat(self, name: SafeName) -> os.stat_result:
@@ -120,7 +147,8 @@ class Root:
             release(handle)
 
     def open_served(self, name: SafeName) -> tuple[int, os.stat_result]:
-        """Open a regular file or a folder for reading, never waiting and without effect on anything else.
+        """Open a regular file or a folder for reading, never waiting and without effect on anything
+        else.
 
         Raises:
             OSError.
@@ -142,7 +170,9 @@ class Root:
             self.kernel.sync_folder(handle)
 
     def mode_for(self, announced: int | None, default: int = 0o666) -> int:
-        """Give the permission bits for a new thing: those announced, never set-uid and its like, or the usual ones."""
+        """Give the permission bits for a new thing: those announced, never set-uid and its like, or
+        the usual ones.
+        """
         return default & ~self.umask if announced is None else announced & 0o777
 
 
@@ -159,7 +189,14 @@ def refuse_special(found: os.stat_result, name: SafeName | str) -> None:
 def entry_of(name: str, found: os.stat_result) -> Entry:
     """Describe a regular file or folder, with its identity."""
     if stat.S_ISDIR(found.st_mode):
-        return Entry(name, FOLDER, 0, clamp_time(found.st_mtime_ns), found.st_mode & 0o777, identity_of(found))
+        return Entry(
+            name,
+            FOLDER,
+            0,
+            clamp_time(found.st_mtime_ns),
+            found.st_mode & 0o777,
+            identity_of(found),
+        )
     return Entry(
         name,
         FILE,
@@ -172,12 +209,18 @@ def entry_of(name: str, found: os.stat_result) -> Entry:
 
 
 def identity_of(found: os.stat_result) -> str:
-    """Give 16 hexadecimal digits that stay until the content changes. The device is no part of it: reboots renumber those."""
-    return blake3(b"%d %d %d" % (found.st_ino, found.st_size, found.st_mtime_ns)).hexdigest(length=8)
+    """Give 16 hexadecimal digits that stay until the content changes. The device is no part of it:
+    reboots renumber those.
+    """
+    return blake3(b"%d %d %d" % (found.st_ino, found.st_size, found.st_mtime_ns)).hexdigest(
+        length=8
+    )
 
 
 def times_of(mtime_ns: int) -> tuple[int, int]:
-    """Give (atime, mtime) in nanoseconds for os.utime, brought into the range that it takes (about the years 1678 to 2262)."""
+    """Give (atime, mtime) in nanoseconds for os.utime, brought into the range that it takes (about
+    the years 1678 to 2262).
+    """
     mtime_ns = clamp_time(mtime_ns)
     return mtime_ns, mtime_ns
 
@@ -214,7 +257,8 @@ def _read_umask() -> int:
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.EACCES, errno.ENOTDIR):
             raise
-    # Elsewhere it can only be read by setting it, for a moment, for all threads: once, at the start.
+    # Elsewhere it can only be read by setting it, for a moment, for all threads: once, at the
+    # start.
     umask = os.umask(0o077)
     os.umask(umask)
     return umask

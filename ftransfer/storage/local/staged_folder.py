@@ -1,7 +1,8 @@
-"""A new folder that is filled under a temporary name, and gets its own with one rename: for all files in it, not one for each.
+"""A new folder that is filled under a temporary name, and gets its own with one rename: for all
+files in it, not one for each.
 
-What a folder inherits comes from the one that it is made in. So this is only for places where that is nothing: neither a group nor
-an access list.
+What a folder inherits comes from the one that it is made in. So this is only for places where that
+is nothing: neither a group nor an access list.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ _DEFAULT_ACL = "system.posix_acl_default"
 
 
 class NewFolder:
-    """A folder under a temporary name, in which files have the names that they are to have. Close it."""
+    """A folder under a temporary name, in which files have the names that they are to have. Close
+    it.
+    """
 
     def __init__(self, temp: int, temporary: str) -> None:
         """Make it in a store's own folder for temporary files. Raises OSError."""
@@ -43,7 +46,9 @@ class NewFolder:
 def can_stand_in(temp: int, folder: int, about: os.stat_result) -> bool:
     """Whether a folder made in `temp` is as one made in `folder`, which `about` describes."""
     own = os.fstat(temp)
-    is_alike = (own.st_gid, own.st_dev) == (about.st_gid, about.st_dev) and not (own.st_mode | about.st_mode) & stat.S_ISGID
+    is_alike = (own.st_gid, own.st_dev) == (about.st_gid, about.st_dev) and not (
+        own.st_mode | about.st_mode
+    ) & stat.S_ISGID
     return is_alike and not _passes_on_access(temp) and not _passes_on_access(folder)
 
 

@@ -1,8 +1,10 @@
-"""The hidden place: the folder `.ftransfer` in the root of a share, where content lies until it is published.
+"""The hidden place: the folder `.ftransfer` in the root of a share, where content lies until it is
+published.
 
-It is on the file system of the share, so that publishing is one rename. It is made when first needed and goes away when the last
-store leaves it empty. Who uses what is told by locks that the kernel drops with the process (flock), so a kill -9 leaves nothing
-locked: the place itself is held shared by every store, a store's own folder in `temp` exclusively.
+It is on the file system of the share, so that publishing is one rename. It is made when first
+needed and goes away when the last store leaves it empty. Who uses what is told by locks that the
+kernel drops with the process (flock), so a kill -9 leaves nothing locked: the place itself is held
+shared by every store, a store's own folder in `temp` exclusively.
 """
 
 from __future__ import annotations
@@ -26,14 +28,18 @@ _log = logging.getLogger(__name__)
 TEMP = "temp"
 PARTIALS = "partials"
 _FLAGS = FOLDER_FLAGS | os.O_NOFOLLOW
-_ATTEMPTS = 100  # another store may remove the empty place between any two of our calls, but not so often
+_ATTEMPTS = (
+    100  # another store may remove the empty place between any two of our calls, but not so often
+)
 
 
 class HiddenPlace:
     """The handles of one store in the hidden place. Methods block; any thread may call them."""
 
     def __init__(self, root: int, hidden: set[tuple[int, int]]) -> None:
-        """`hidden` takes the place up, by device and inode, where the file system takes other spellings for its name."""
+        """`hidden` takes the place up, by device and inode, where the file system takes other
+        spellings for its name.
+        """
         self._root = root
         self._hidden = hidden
         self._mutex = threading.Lock()
@@ -60,14 +66,18 @@ class HiddenPlace:
                 release(temp)
 
     def temp(self) -> int:
-        """Give the handle of this store's own folder for temporary files, making it first if need be. It stays the place's."""
+        """Give the handle of this store's own folder for temporary files, making it first if need
+        be. It stays the place's.
+        """
         with self._mutex:
             if self._temp is None:
                 self._temp = self._make_temp()
             return self._temp
 
     def partials(self, *, make: bool) -> int | None:
-        """Give the handle of the folder of partials; None if there is none and it is not to be made. It stays the place's."""
+        """Give the handle of the folder of partials; None if there is none and it is not to be
+        made. It stays the place's.
+        """
         with self._mutex:
             if self._partials is None:
                 place = self._open_place(make=make)
@@ -129,7 +139,10 @@ class HiddenPlace:
             if is_ours:
                 self._hide(place)
                 return place
-        raise StoreFailed(f"the hidden folder {RESERVED_PREFIX} goes away again and again; another program must be removing it")
+        raise StoreFailed(
+            f"the hidden folder {RESERVED_PREFIX} goes away again and again; another program must"
+            " be removing it"
+        )
 
     def _hide(self, place: int) -> None:
         if folded_spellings(self._root, RESERVED_PREFIX):
@@ -142,7 +155,10 @@ class HiddenPlace:
         _make_folder(place, TEMP)
         temp = _open_folder(place, TEMP)
         if temp is None:
-            raise StoreFailed(f"the hidden folder {RESERVED_PREFIX}/{TEMP} went away; another program must have removed it")
+            raise StoreFailed(
+                f"the hidden folder {RESERVED_PREFIX}/{TEMP} went away; another program must have"
+                " removed it"
+            )
         try:
             for _ in range(_ATTEMPTS):
                 name = f"{os.getpid()}-{os.urandom(8).hex()}"
@@ -155,7 +171,10 @@ class HiddenPlace:
                     return own
         finally:
             release(temp)
-        raise StoreFailed(f"no temporary folder can be made in {RESERVED_PREFIX}; another program must be removing it")
+        raise StoreFailed(
+            f"no temporary folder can be made in {RESERVED_PREFIX}; another program must be"
+            " removing it"
+        )
 
     def _leave(self, place: int) -> None:
         try:
@@ -167,11 +186,17 @@ class HiddenPlace:
                 os.rmdir(name, dir_fd=folder)
             except OSError as error:
                 if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST):
-                    _log.warning("the hidden folder %s cannot be removed: %s", RESERVED_PREFIX, error.strerror)
+                    _log.warning(
+                        "the hidden folder %s cannot be removed: %s",
+                        RESERVED_PREFIX,
+                        error.strerror,
+                    )
 
 
 def try_lock(handle: int) -> bool:
-    """Lock an open file or folder for this descriptor alone; False if another one, in any process, has it."""
+    """Lock an open file or folder for this descriptor alone; False if another one, in any process,
+    has it.
+    """
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -181,7 +206,9 @@ def try_lock(handle: int) -> bool:
 
 @contextmanager
 def _where_lockable() -> Iterator[None]:
-    """Do without a lock on file systems that have none for folders, such as NFS; there, nothing is ever taken for dead."""
+    """Do without a lock on file systems that have none for folders, such as NFS; there, nothing is
+    ever taken for dead.
+    """
     try:
         yield
     except OSError as error:
@@ -204,8 +231,11 @@ def _open_folder(parent: int, name: str) -> int | None:
     except OSError as error:
         if error.errno not in (errno.ELOOP, errno.ENOTDIR):
             raise
-        # Somebody put a link or a file there. To go through the link would be to write outside the share.
-        raise StoreFailed(f"{RESERVED_PREFIX} in the root of the share is not a folder of ftransfer; move it away") from error
+        # Somebody put a link or a file there. To go through the link would be to write outside the
+        # share.
+        raise StoreFailed(
+            f"{RESERVED_PREFIX} in the root of the share is not a folder of ftransfer; move it away"
+        ) from error
 
 
 def _is_there(parent: int, name: str, handle: int) -> bool:
@@ -218,7 +248,9 @@ def _is_there(parent: int, name: str, handle: int) -> bool:
 
 
 def _take(temp: int, name: str, own: int) -> bool:
-    """Lock a new temporary folder; False, and the handle closed, if a store that starts just now has taken it for a dead one."""
+    """Lock a new temporary folder; False, and the handle closed, if a store that starts just now
+    has taken it for a dead one.
+    """
     is_ours = False
     try:
         is_locked = True
@@ -250,7 +282,10 @@ def _empty_and_remove(parent: int, name: str, folder: int) -> None:
     for file in os.listdir(folder):
         try:
             os.unlink(file, dir_fd=folder)
-        except (IsADirectoryError, PermissionError):  # a new folder that was being filled; which of the two depends on the system
+        except (
+            IsADirectoryError,
+            PermissionError,
+        ):  # a new folder that was being filled; which of the two depends on the system
             below = os.open(file, _FLAGS, dir_fd=folder)
             try:
                 _empty_and_remove(folder, file, below)

@@ -1,7 +1,8 @@
 """The store over a folder on disk: what a share is, most of the time.
 
-Everything below one open handle, every operation one job in the store's own threads, content through aiofiles. This file is the
-view: it hands jobs in and keeps account of what is open. What the jobs do stands in the files beside it, one idea in each.
+Everything below one open handle, every operation one job in the store's own threads, content
+through aiofiles. This file is the view: it hands jobs in and keeps account of what is open. What
+the jobs do stands in the files beside it, one idea in each.
 """
 
 from __future__ import annotations
@@ -17,13 +18,39 @@ from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakValueDictionary
 
-from ftransfer.errors import FolderNotEmpty, FtransferError, NotAFile, NotAFolder, NotFound, ShareError, StoreFailed
+from ftransfer.errors import (
+    FolderNotEmpty,
+    FtransferError,
+    NotAFile,
+    NotAFolder,
+    NotFound,
+    ShareError,
+    StoreFailed,
+)
 from ftransfer.names import ROOT, SafeName
-from ftransfer.storage.base import WHOLE, Entry, Hides, Partial, Range, SmallFile, Space, UploadSpec, Usage, line_of
+from ftransfer.storage.base import (
+    WHOLE,
+    Entry,
+    Hides,
+    Partial,
+    Range,
+    SmallFile,
+    Space,
+    UploadSpec,
+    Usage,
+    line_of,
+)
 from ftransfer.storage.local import mutations
 from ftransfer.storage.local.partials import Partials, Upload, key_of
 from ftransfer.storage.local.reader import HeldReader, LocalReader, Opened, read_whole
-from ftransfer.storage.local.root import READ_FLAGS, Resolver, Root, entry_of, refuse_special, times_of
+from ftransfer.storage.local.root import (
+    READ_FLAGS,
+    Resolver,
+    Root,
+    entry_of,
+    refuse_special,
+    times_of,
+)
 from ftransfer.storage.local.staging import HiddenPlace
 from ftransfer.storage.local.syscalls import Kernel, release
 from ftransfer.storage.local.threads import Jobs, UseCounter, Work, finish, finish_steps, run_whole
@@ -32,7 +59,10 @@ from ftransfer.storage.local.writer import LocalWriter, Target
 from ftransfer.storage.oserrors import HOLDS_HIDDEN, IS_FOLDER, shown, translated
 
 if TYPE_CHECKING:
-    from ftransfer.storage.local.bulk_read import Sweep  # for whole trees; a single file does not pay for them
+    # For whole trees; a single file does not pay for them
+    from ftransfer.storage.local.bulk_read import (
+        Sweep,
+    )
     from ftransfer.storage.local.links import LinksBelow
 
 _T = TypeVar("_T")
@@ -43,7 +73,8 @@ _log = logging.getLogger(__name__)
 class LocalStore:
     """See base.Store. Made by `open`; must be closed.
 
-    A link that stays inside is followed by everything that reads, and replaced, moved or removed itself by everything that writes.
+    A link that stays inside is followed by everything that reads, and replaced, moved or removed
+    itself by everything that writes.
     """
 
     def __init__(self, root: Root, jobs: Jobs) -> None:
@@ -63,13 +94,20 @@ class LocalStore:
 
     @classmethod
     async def open(
-        cls, root: str | os.PathLike[str], *, durable: bool = True, resolver: Resolver = "auto", kernel: Kernel | None = None
+        cls,
+        root: str | os.PathLike[str],
+        *,
+        durable: bool = True,
+        resolver: Resolver = "auto",
+        kernel: Kernel | None = None,
     ) -> LocalStore:
         """Open a folder, and remove what killed processes left in its hidden place.
 
         Args:
-            durable: Whether a commit survives a power cut. False for what can be had again: it saves the wait for the disk.
-            resolver: How names are kept inside: "openat2" by the kernel, "walk" handle by handle, "auto" the first that works.
+            durable: Whether a commit survives a power cut. False for what can be had again: it
+                saves the wait for the disk.
+            resolver: How names are kept inside: "openat2" by the kernel, "walk" handle by handle,
+                "auto" the first that works.
             kernel: The operating system, for tests that let it fail.
 
         Raises:
@@ -78,7 +116,10 @@ class LocalStore:
         jobs = Jobs()
         try:
             opened = await finish(
-                jobs.start(Root, root, durable=durable, resolver=resolver, kernel=kernel or Kernel()), _close_root
+                jobs.start(
+                    Root, root, durable=durable, resolver=resolver, kernel=kernel or Kernel()
+                ),
+                _close_root,
             )
             store = cls(opened, jobs)
             try:
@@ -96,11 +137,17 @@ class LocalStore:
             self._hidden.collect()
             self._partials.collect()
         except (OSError, StoreFailed) as error:
-            # A share that is only read needs no hidden place; a write will say what is wrong with it.
-            _log.warning("what earlier transfers left cannot be cleared away: %s", getattr(error, "strerror", None) or error)
+            # A share that is only read needs no hidden place; a write will say what is wrong with
+            # it.
+            _log.warning(
+                "what earlier transfers left cannot be cleared away: %s",
+                getattr(error, "strerror", None) or error,
+            )
 
     async def is_in_place(self) -> bool:
-        """Whether the path that it was opened by still leads to the folder. While that is open, no other can be taken for it."""
+        """Whether the path that it was opened by still leads to the folder. While that is open, no
+        other can be taken for it.
+        """
         return await self._jobs.run(self._root.is_in_place)
 
     def without_links(self) -> LocalStore:
@@ -138,20 +185,46 @@ class LocalStore:
         return entry_of(str(name), found)
 
     def scan(
-        self, folder: SafeName, *, recursive: bool = False, links: bool = False, others: bool = False, within: Range = WHOLE
+        self,
+        folder: SafeName,
+        *,
+        recursive: bool = False,
+        links: bool = False,
+        others: bool = False,
+        within: Range = WHOLE,
     ) -> AsyncGenerator[Sequence[Entry], None]:
         return self._walk(
             folder,
-            lambda: Listing(self._root, folder, Entry, recursive=recursive, links=links, others=others, within=within),
+            lambda: Listing(
+                self._root,
+                folder,
+                Entry,
+                recursive=recursive,
+                links=links,
+                others=others,
+                within=within,
+            ),
         )
 
-    def lines(self, folder: SafeName, *, links: bool = False, others: bool = False) -> AsyncGenerator[Sequence[str], None]:
+    def lines(
+        self, folder: SafeName, *, links: bool = False, others: bool = False
+    ) -> AsyncGenerator[Sequence[str], None]:
         return self._walk(
             folder,
-            lambda: Listing(self._root, folder, line_of, recursive=True, links=links, others=others, relative=True),
+            lambda: Listing(
+                self._root,
+                folder,
+                line_of,
+                recursive=True,
+                links=links,
+                others=others,
+                relative=True,
+            ),
         )
 
-    async def _walk(self, folder: SafeName, open_it: Callable[[], Listing[_T]]) -> AsyncGenerator[Sequence[_T], None]:
+    async def _walk(
+        self, folder: SafeName, open_it: Callable[[], Listing[_T]]
+    ) -> AsyncGenerator[Sequence[_T], None]:
         def begin() -> Listing[_T]:
             with translated(folder):
                 return open_it()
@@ -181,7 +254,9 @@ class LocalStore:
             opened = await finish(self._jobs.start(self._open_file, name, whole_bytes), drop)
             if isinstance(opened, HeldReader):
                 return opened
-            reader = LocalReader(self._jobs, str(name), opened, lambda: self._root.stat(name), ended)
+            reader = LocalReader(
+                self._jobs, str(name), opened, lambda: self._root.stat(name), ended
+            )
             self._readers.add(reader)
             return reader
 
@@ -198,7 +273,8 @@ class LocalStore:
 
     @staticmethod
     async def open_file(path: str | os.PathLike[str]) -> LocalReader:
-        """Open one file of the user's own, wherever it is, to be sent; links are followed. Whoever opened it closes it.
+        """Open one file of the user's own, wherever it is, to be sent; links are followed. Whoever
+        opened it closes it.
 
         The name of its entry is the path as it was given.
 
@@ -216,7 +292,9 @@ class LocalStore:
         async def steps() -> LocalReader:
             jobs = Jobs()
             try:
-                return LocalReader(jobs, text, await jobs.run(open_it), lambda: os.stat(path), jobs.close)
+                return LocalReader(
+                    jobs, text, await jobs.run(open_it), lambda: os.stat(path), jobs.close
+                )
             except BaseException:
                 await jobs.close()
                 raise
@@ -225,7 +303,9 @@ class LocalStore:
 
     @staticmethod
     def set_folder(path: str, *, mtime_ns: int, mode: int) -> None:
-        """Set the time and mode of a folder of the user's own, as if it were in a store. Blocks; raises OSError."""
+        """Set the time and mode of a folder of the user's own, as if it were in a store. Blocks;
+        raises OSError.
+        """
         os.chmod(path, mutations.folder_mode(mode, os.stat(path).st_mode))
         os.utime(path, ns=times_of(mtime_ns))
 
@@ -234,7 +314,9 @@ class LocalStore:
             return await finish_steps(self._open_write(name, announced), LocalWriter.suspend)
 
     async def _open_write(self, name: SafeName, announced: UploadSpec) -> LocalWriter:
-        """Not to be cancelled: between the old writer and the new one, nobody else closes the file."""
+        """Not to be cancelled: between the old writer and the new one, nobody else closes the
+        file.
+        """
         key = key_of(str(name), announced)
         lock = self._lock_of_key.setdefault(key, asyncio.Lock()) if key else asyncio.Lock()
         async with lock:
@@ -244,7 +326,9 @@ class LocalStore:
             else:
                 target = await self._jobs.run(self._aim, name, announced)
                 try:
-                    upload = await self._jobs.run(self._begin, name, announced, await older.surrender())
+                    upload = await self._jobs.run(
+                        self._begin, name, announced, await older.surrender()
+                    )
                 except BaseException:
                     await self._jobs.run(target.close)
                     raise
@@ -263,7 +347,9 @@ class LocalStore:
             raise
 
     def _aim(self, name: SafeName, announced: UploadSpec) -> Target:
-        """Open the folder that an upload goes to, and refuse at once what could not be published at the end."""
+        """Open the folder that an upload goes to, and refuse at once what could not be published at
+        the end.
+        """
         if name.is_root:
             raise NotAFile("/: is a folder")
         with translated(name):
@@ -271,7 +357,9 @@ class LocalStore:
             try:
                 target = Target(self._root, name, announced, folder, os.fstat(folder))
                 target.refuse()
-                if os.access in os.supports_effective_ids and not os.access(".", os.W_OK, dir_fd=folder, effective_ids=True):
+                if os.access in os.supports_effective_ids and not os.access(
+                    ".", os.W_OK, dir_fd=folder, effective_ids=True
+                ):
                     _raise_if_read_only(folder)
                     raise OSError(errno.EACCES, os.strerror(errno.EACCES))
                 _refuse_other_disk(target)
@@ -314,7 +402,9 @@ class LocalStore:
 
         return await self._jobs.work(self._owner, translating())
 
-    async def read_small(self, names: Sequence[SafeName], room_bytes: int) -> Sequence[SmallFile | Entry | FtransferError]:
+    async def read_small(
+        self, names: Sequence[SafeName], room_bytes: int
+    ) -> Sequence[SmallFile | Entry | FtransferError]:
         from ftransfer.storage.local.bulk import read_small
 
         return await self._jobs.run(read_small, self._root, names, room_bytes)
@@ -344,7 +434,9 @@ class LocalStore:
     async def _close_walk(self, walk: Listing[Any] | Sweep | LinksBelow) -> None:
         try:
             await self._jobs.run(walk.close)
-        except StoreFailed:  # the store was closed meanwhile, and has no thread any more to do it in
+        except (
+            StoreFailed
+        ):  # the store was closed meanwhile, and has no thread any more to do it in
             walk.close()
 
     async def write_small(self, files: Sequence[SmallFile]) -> Sequence[FtransferError | None]:
@@ -355,10 +447,14 @@ class LocalStore:
     async def make_folder(self, name: SafeName, *, parents: bool = False) -> None:
         await self._jobs.run(mutations.make_folder, self._root, name, parents=parents)
 
-    async def set_attributes(self, name: SafeName, *, mtime_ns: int | None = None, mode: int | None = None) -> None:
+    async def set_attributes(
+        self, name: SafeName, *, mtime_ns: int | None = None, mode: int | None = None
+    ) -> None:
         await self._jobs.run(mutations.set_attributes, self._root, name, mtime_ns, mode)
 
-    async def rename(self, old: SafeName, new: SafeName, *, replace: bool = False, over: bool = False) -> None:
+    async def rename(
+        self, old: SafeName, new: SafeName, *, replace: bool = False, over: bool = False
+    ) -> None:
         if over:
             await self._refuse_hidden_in(new)
             if await self._jobs.run(mutations.exchange, self._root, old, new):
@@ -375,7 +471,9 @@ class LocalStore:
             look = after
 
     async def _refuse_hidden_in(self, folder: SafeName) -> None:
-        """Refuse to replace a folder with all its content if some of that is hidden from the caller. Raises FolderNotEmpty."""
+        """Refuse to replace a folder with all its content if some of that is hidden from the
+        caller. Raises FolderNotEmpty.
+        """
         hides = self._root.hides
         if hides is None:
             return
@@ -383,17 +481,24 @@ class LocalStore:
         whole._root = copy.copy(self._root)
         whole._root.hides = None
         with suppress(NotFound, NotAFolder):
-            async with aclosing(whole.scan(folder, recursive=True, links=True, others=True)) as batches:
+            async with aclosing(
+                whole.scan(folder, recursive=True, links=True, others=True)
+            ) as batches:
                 async for batch in batches:
                     if any(hides(entry.name) for entry in batch):
                         raise FolderNotEmpty(f"{shown(folder)}: {HOLDS_HIDDEN}", name=str(folder))
 
-    async def _rename(self, old: SafeName, new: SafeName, *, replace: bool, seen: LinksBelow | None) -> LinksBelow | None:
+    async def _rename(
+        self, old: SafeName, new: SafeName, *, replace: bool, seen: LinksBelow | None
+    ) -> LinksBelow | None:
         async def drop(look: LinksBelow | None) -> None:
             if look is not None:
                 await self._close_walk(look)
 
-        return await finish(self._jobs.start(mutations.rename, self._root, old, new, replace=replace, seen=seen), drop)
+        return await finish(
+            self._jobs.start(mutations.rename, self._root, old, new, replace=replace, seen=seen),
+            drop,
+        )
 
     async def remove(self, name: SafeName, *, recursive: bool = False) -> int:
         work = mutations.remove(self._root, name, recursive=recursive)
@@ -410,13 +515,16 @@ class LocalStore:
             return self._root.kernel.space(self._root.handle)
 
     async def close(self) -> None:
-        """Close readers, keep writers, remove the hidden place if it is empty, and end the threads. Closing twice is no error."""
+        """Close readers, keep writers, remove the hidden place if it is empty, and end the threads.
+        Closing twice is no error.
+        """
         if not self._is_closed:
             self._is_closed = True
             await finish_steps(self._close())
 
     async def _close(self) -> None:
-        await self._gate.shut(_closed)  # what is being opened is opened first, so that it is closed here
+        # What is being opened is opened first, so that it is closed here
+        await self._gate.shut(_closed)
         for reader in list(self._readers):
             await reader.close()
         for writer in list(self._writers):
@@ -436,9 +544,14 @@ class LocalStore:
 
 
 def _refuse_other_disk(target: Target) -> None:
-    """Refuse a folder on another file system now, not after the upload: nothing can be renamed from the hidden place to there."""
+    """Refuse a folder on another file system now, not after the upload: nothing can be renamed from
+    the hidden place to there.
+    """
     if target.about.st_dev != os.fstat(target.root.handle).st_dev:
-        message = f"{shown(target.name)}: lies on another file system than the root of the share; share that folder by itself"
+        message = (
+            f"{shown(target.name)}: lies on another file system than the root of the share; share"
+            " that folder by itself"
+        )
         raise StoreFailed(message, name=str(target.name))
 
 
@@ -451,7 +564,10 @@ def _refuse_folder(handle: int, found: os.stat_result, name: str) -> Opened:
     """Give the same back if it is an open regular file; else close it. Raises NotAFile."""
     if not stat.S_ISREG(found.st_mode):
         release(handle)
-        raise NotAFile(f"{shown(name)}: {IS_FOLDER if stat.S_ISDIR(found.st_mode) else 'is not a file'}", name=name)
+        raise NotAFile(
+            f"{shown(name)}: {IS_FOLDER if stat.S_ISDIR(found.st_mode) else 'is not a file'}",
+            name=name,
+        )
     return handle, found
 
 

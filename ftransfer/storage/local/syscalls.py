@@ -1,7 +1,8 @@
 """The system calls that Python does not offer, and those whose failure or order matters.
 
-The lowest layer of the local store: every other file of it takes a Kernel, so that a test can pass one that fails, or one that
-writes down in which order things were synced. All methods block; they are called in executor jobs only.
+The lowest layer of the local store: every other file of it takes a Kernel, so that a test can pass
+one that fails, or one that writes down in which order things were synced. All methods block; they
+are called in executor jobs only.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ _MAX_OFFSET = (1 << 63) - 1
 UNSUPPORTED = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP})
 
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-# A handle that can only be looked at: opening one has no effect on a fifo or a device. Elsewhere there is no such thing.
+# A handle that can only be looked at: opening one has no effect on a fifo or a device. Elsewhere
+# there is no such thing.
 PATH_FLAGS: int = getattr(os, "O_PATH", os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY) | os.O_CLOEXEC
 HAS_PATH_FLAG = hasattr(os, "O_PATH")
 
@@ -49,12 +51,14 @@ class Kernel:
         self._how_of_flags: dict[tuple[int, bool], _OpenHow] = {}
         self.has_sync_all = _LINUX and hasattr(self._libc, "syncfs")
 
-    def open_beneath(self, folder: int, path: bytes, flags: int, *, stays_on_mount: bool = False) -> int:
+    def open_beneath(
+        self, folder: int, path: bytes, flags: int, *, stays_on_mount: bool = False
+    ) -> int:
         """Open a path below a folder with openat2, through no link at all; give the descriptor.
 
         Raises:
-            OSError: ELOOP if a link is on the way; EXDEV if it is to stay on the mount of the folder, and does not; ENOSYS where
-                the kernel has no openat2.
+            OSError: ELOOP if a link is on the way; EXDEV if it is to stay on the mount of the
+                folder, and does not; ENOSYS where the kernel has no openat2.
         """
         if not _LINUX:
             raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
@@ -101,10 +105,17 @@ class Kernel:
             if error.errno not in UNSUPPORTED:
                 raise
         try:
-            os.link(source, target, src_dir_fd=source_folder, dst_dir_fd=target_folder, follow_symlinks=False)
+            os.link(
+                source,
+                target,
+                src_dir_fd=source_folder,
+                dst_dir_fd=target_folder,
+                follow_symlinks=False,
+            )
         except OSError as error:
-            # EPERM: a folder, or a file system without hard links. Then nothing better is left than to look first; another
-            # program can come between, this one cannot, since the caller holds the lock of the name.
+            # EPERM: a folder, or a file system without hard links. Then nothing better is left than
+            # to look first; another program can come between, this one cannot, since the caller
+            # holds the lock of the name.
             if error.errno not in UNSUPPORTED | {errno.EPERM, errno.EACCES, errno.EMLINK}:
                 raise
             if exists(target, target_folder):
@@ -113,13 +124,17 @@ class Kernel:
             return
         os.unlink(source, dir_fd=source_folder)
 
-    def _rename_noreplace(self, source: str, target: str, source_folder: int, target_folder: int) -> None:
+    def _rename_noreplace(
+        self, source: str, target: str, source_folder: int, target_folder: int
+    ) -> None:
         self._rename2(source, target, source_folder, target_folder, _RENAME_NOREPLACE)
 
     def _rename_exchange(self, one: str, other: str, folder: int) -> None:
         self._rename2(one, other, folder, folder, _RENAME_EXCHANGE)
 
-    def _rename2(self, source: str, target: str, source_folder: int, target_folder: int, flag: int) -> None:
+    def _rename2(
+        self, source: str, target: str, source_folder: int, target_folder: int, flag: int
+    ) -> None:
         if not _LINUX or not hasattr(self._libc, "renameat2"):
             raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
         done = self._libc.renameat2(
@@ -135,7 +150,8 @@ class Kernel:
     def exchange(self, one: str, other: str, folder: int) -> None:
         """Let two names in one folder change what they have, in one step.
 
-        Where that cannot be done in one step, what has the second name is under a third one for a moment, beside it.
+        Where that cannot be done in one step, what has the second name is under a third one for a
+        moment, beside it.
         """
         try:
             self._rename_exchange(one, other, folder)
@@ -153,10 +169,11 @@ class Kernel:
         self.rename(aside, one, folder, folder)
 
     def reserve(self, descriptor: int, offset: int, size: int) -> bool:
-        """Set room aside for `size` bytes from `offset`, leaving the file's size as it is; whether that was done.
+        """Set room aside for `size` bytes from `offset`, leaving the file's size as it is; whether
+        that was done.
 
-        Not every file system can. In memory it is not done, since it would take a third of the time that writing takes, before the
-        first byte can come.
+        Not every file system can. In memory it is not done, since it would take a third of the time
+        that writing takes, before the first byte can come.
 
         Raises:
             OSError: ENOSPC or EDQUOT.
@@ -184,7 +201,10 @@ class Kernel:
         if not _LINUX or not hasattr(self._libc, "fallocate"):
             raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
         while self._libc.fallocate(
-            ctypes.c_int(descriptor), ctypes.c_int(_FALLOC_FL_KEEP_SIZE), ctypes.c_int64(offset), ctypes.c_int64(size)
+            ctypes.c_int(descriptor),
+            ctypes.c_int(_FALLOC_FL_KEEP_SIZE),
+            ctypes.c_int64(offset),
+            ctypes.c_int64(size),
         ):
             if ctypes.get_errno() != errno.EINTR:
                 raise _last_error()
@@ -192,14 +212,23 @@ class Kernel:
     def space(self, descriptor: int) -> Space:
         """Return what an ordinary user can still put on the file system of a descriptor."""
         found = os.fstatvfs(descriptor)
-        return Space(found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None, found.f_files)
+        return Space(
+            found.f_bavail * found.f_frsize,
+            found.f_favail if found.f_files else None,
+            found.f_files,
+        )
 
     def begin_sync(self, descriptor: int, offset: int, size: int) -> None:
-        """Have the system begin to write a part of a file to the medium, so that `sync_file` finds less to do. A hint, no more."""
+        """Have the system begin to write a part of a file to the medium, so that `sync_file` finds
+        less to do. A hint, no more.
+        """
         if _LINUX and hasattr(self._libc, "sync_file_range"):
             # What fails now, fsync will say.
             self._libc.sync_file_range(
-                ctypes.c_int(descriptor), ctypes.c_int64(offset), ctypes.c_int64(size), ctypes.c_uint(_SYNC_FILE_RANGE_WRITE)
+                ctypes.c_int(descriptor),
+                ctypes.c_int64(offset),
+                ctypes.c_int64(size),
+                ctypes.c_uint(_SYNC_FILE_RANGE_WRITE),
             )
 
     def sync_file(self, descriptor: int) -> None:
@@ -224,18 +253,22 @@ class Kernel:
                 raise
 
     def sync_all(self, descriptor: int) -> None:
-        """Bring everything on the file system of a descriptor to the medium. Only where has_sync_all.
+        """Bring everything on the file system of a descriptor to the medium. Only where
+        has_sync_all.
 
-        Since Linux 5.8 it reports the write errors of any file there since the descriptor was opened.
+        Since Linux 5.8 it reports the write errors of any file there since the descriptor was
+        opened.
         """
         if self._libc.syncfs(ctypes.c_int(descriptor)) != 0:
             raise _last_error()
 
 
 def release(handle: int) -> None:
-    """Close a descriptor of which nothing more is to be learned: nothing was written through it, or it has been synced.
+    """Close a descriptor of which nothing more is to be learned: nothing was written through it, or
+    it has been synced.
 
-    It is gone after close(2), whatever it says. To raise would hide how the work went, and lose what is to be closed next.
+    It is gone after close(2), whatever it says. To raise would hide how the work went, and lose
+    what is to be closed next.
     """
     try:  # not `suppress`: this is done for each of ten thousand small files
         os.close(handle)

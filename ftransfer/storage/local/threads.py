@@ -1,10 +1,13 @@
-"""Blocking calls -> executor jobs that are always waited for, and gates that count who uses a descriptor.
+"""Blocking calls -> executor jobs that are always waited for, and gates that count who uses a
+descriptor.
 
-Work of unbounded length is a generator, which yields wherever it may pause. It is run in steps, and each step waits for a turn: so
-it never takes more than half of the threads, and ends soon after whoever wants it is gone.
+Work of unbounded length is a generator, which yields wherever it may pause. It is run in steps, and
+each step waits for a turn: so it never takes more than half of the threads, and ends soon after
+whoever wants it is gone.
 
-Cancelling an await does not stop the thread behind it. If the descriptor were closed then, its number could go to another file
-while the thread still writes to it; so whoever is cancelled here waits for the job first.
+Cancelling an await does not stop the thread behind it. If the descriptor were closed then, its
+number could go to another file while the thread still writes to it; so whoever is cancelled here
+waits for the job first.
 """
 
 from __future__ import annotations
@@ -47,7 +50,9 @@ def through_aiofiles(file: FileIO, jobs: Jobs) -> AsyncFileIO:
     return wrapped
 
 
-async def finish(future: asyncio.Future[_T], undo: Callable[[_T], Coroutine[Any, Any, None]] | None = None) -> _T:
+async def finish(
+    future: asyncio.Future[_T], undo: Callable[[_T], Coroutine[Any, Any, None]] | None = None
+) -> _T:
     """Wait for a future to its end, also when cancelled; the cancellation goes on after that.
 
     Args:
@@ -66,13 +71,17 @@ async def finish(future: asyncio.Future[_T], undo: Callable[[_T], Coroutine[Any,
     raise cancelled
 
 
-async def finish_steps(steps: Coroutine[Any, Any, _T], undo: Callable[[_T], Coroutine[Any, Any, None]] | None = None) -> _T:
+async def finish_steps(
+    steps: Coroutine[Any, Any, _T], undo: Callable[[_T], Coroutine[Any, Any, None]] | None = None
+) -> _T:
     """Run a coroutine to its end, also when cancelled; the cancellation goes on after that."""
     return await finish(asyncio.ensure_future(steps), undo)
 
 
 class Jobs:
-    """A few threads for the file calls of one store, so that they wait neither on the event loop nor for anyone else's."""
+    """A few threads for the file calls of one store, so that they wait neither on the event loop
+    nor for anyone else's.
+    """
 
     def __init__(self) -> None:
         self.executor = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="ftransfer-io")
@@ -84,7 +93,9 @@ class Jobs:
         """Run one job; after a cancellation, raise only when its thread is done."""
         return await finish(self.start(call, *args, **kwargs))
 
-    def start(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> asyncio.Future[_T]:
+    def start(
+        self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs
+    ) -> asyncio.Future[_T]:
         """Hand in one job. The future must be waited for with `finish`."""
         if self._is_closed:
             raise StoreFailed("the store is closed")
@@ -115,7 +126,9 @@ class Jobs:
             work.close()
 
     async def close(self, last: Callable[[], None] | None = None) -> None:
-        """Take no more jobs, wait for those that run, run a last one that gives handles back, and end the threads."""
+        """Take no more jobs, wait for those that run, run a last one that gives handles back, and
+        end the threads.
+        """
         self._is_closed = True
         while self._running:
             await asyncio.wait(list(self._running))
@@ -143,7 +156,8 @@ def run_whole(work: Work[_T]) -> _T:
 
 
 class UseCounter:
-    """Counts the jobs inside, on the loop or in threads; once shut, lets nobody in and tells when the last one has left.
+    """Counts the jobs inside, on the loop or in threads; once shut, lets nobody in and tells when
+    the last one has left.
 
     Enter it with `with`. `why_shut` makes the error for those who come too late.
     """
@@ -165,7 +179,12 @@ class UseCounter:
             self._inside += 1
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         with self._lock:
             self._inside -= 1
             if self._inside:
@@ -175,7 +194,9 @@ class UseCounter:
             loop.call_soon_threadsafe(_settle, left)
 
     async def shut(self, why_shut: Callable[[], FtransferError]) -> None:
-        """Let nobody in from now on, and wait until nobody is inside. A later reason replaces an earlier one."""
+        """Let nobody in from now on, and wait until nobody is inside. A later reason replaces an
+        earlier one.
+        """
         with self._lock:
             self._why_shut = why_shut
             if not self._inside:

@@ -1,8 +1,10 @@
-"""An open folder -> what is in it or below it, in batches: as entries, or as the lines that are compared (base.line_of).
+"""An open folder -> what is in it or below it, in batches: as entries, or as the lines that are
+compared (base.line_of).
 
-One job gives one batch, so that a folder of a million files costs a thousand hops between threads; a job that takes long gives
-what it has. The recursive walk holds the names of a folder, which it sorts, and no more. No handle is held for the folders above
-the one being read: a deep tree costs no more descriptors than a flat one.
+One job gives one batch, so that a folder of a million files costs a thousand hops between threads;
+a job that takes long gives what it has. The recursive walk holds the names of a folder, which it
+sorts, and no more. No handle is held for the folders above the one being read: a deep tree costs no
+more descriptors than a flat one.
 """
 
 from __future__ import annotations
@@ -45,19 +47,25 @@ from ftransfer.system.turns import Step
 _log = logging.getLogger(__name__)
 
 BATCH = 1024  # things; about 3 ms of one thread
-# So many names are sorted at once: no other thread runs meanwhile. Longer runs are merged as they are needed.
+# So many names are sorted at once: no other thread runs meanwhile. Longer runs are merged as they
+# are needed.
 _RUN = 8192
 _FIRST_BATCH = 64  # whoever waits for the first of them need not wait so long
-# A character takes four bytes at most, so shorter text need not be encoded to know that it is within the limit.
+# A character takes four bytes at most, so shorter text need not be encoded to know that it is
+# within the limit.
 _SURELY_SHORT_NAME = DEFAULT_LIMITS.max_name_bytes // 4
 _SURELY_SHORT_PART = DEFAULT_LIMITS.max_part_bytes // 4
 
-# What a link leads to cannot be reached from here, now or ever. Any other failure must not make things vanish
-# from a listing: a peer that keeps a folder in step would remove them.
-_LEADS_NOWHERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ENAMETOOLONG, errno.EINVAL})
+# What a link leads to cannot be reached from here, now or ever. Any other failure must not make
+# things vanish from a listing: a peer that keeps a folder in step would remove them.
+_LEADS_NOWHERE = frozenset(
+    {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ENAMETOOLONG, errno.EINVAL}
+)
 
 # What would go wrong with each other name as well: the folder is what cannot be read.
-_IS_ABOUT_THE_FOLDER = frozenset({errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EBADF, errno.ESTALE})
+_IS_ABOUT_THE_FOLDER = frozenset(
+    {errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EBADF, errno.ESTALE}
+)
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -67,7 +75,16 @@ class Make(Protocol[T_co]):
     """What makes a thing of a batch: base.Entry, or base.line_of."""
 
     def __call__(
-        self, name: str, kind: str, size: int, mtime_ns: int, mode: int, *, target: str = "", unread: bool = False, why: str = ""
+        self,
+        name: str,
+        kind: str,
+        size: int,
+        mtime_ns: int,
+        mode: int,
+        *,
+        target: str = "",
+        unread: bool = False,
+        why: str = "",
     ) -> T_co: ...
 
 
@@ -86,15 +103,27 @@ class Listing(Generic[T]):
         within: Range = WHOLE,
         relative: bool = False,
     ) -> None:
-        """Open the folder. With `relative`, names are relative to it. Raises OSError, NotAFolder."""
+        """Open the folder. With `relative`, names are relative to it. Raises OSError,
+        NotAFolder.
+        """
         self._handle = root.open_folder(folder)
-        walk = _Walk(root, self._handle, folder, make, links=links, others=others and recursive, relative=relative)
+        walk = _Walk(
+            root,
+            self._handle,
+            folder,
+            make,
+            links=links,
+            others=others and recursive,
+            relative=relative,
+        )
         self._pieces = walk.recursive(within) if recursive else walk.flat()
         self._size = _FIRST_BATCH
         self.is_done = False
 
     def next_batch(self) -> list[T]:
-        """Give BATCH things or more, but never twice as many; fewer only at the beginning, at the end, and where it took long."""
+        """Give BATCH things or more, but never twice as many; fewer only at the beginning, at the
+        end, and where it took long.
+        """
         step = Step()
         batch: list[T] = []
         for piece in self._pieces:
@@ -112,12 +141,22 @@ class Listing(Generic[T]):
 
 
 class _Level:
-    """A folder that the walk is in: its names that have not been looked at yet, the next one last; `rest` come after them."""
+    """A folder that the walk is in: its names that have not been looked at yet, the next one last;
+    `rest` come after them.
+    """
 
     def __init__(
-        self, below: str, whole: str, shown: str, names: list[str], handle: int, rest: Iterator[str] | None = None
+        self,
+        below: str,
+        whole: str,
+        shown: str,
+        names: list[str],
+        handle: int,
+        rest: Iterator[str] | None = None,
     ) -> None:
-        self.below = below  # the path from the listed folder, with a "/" at the end unless it is empty
+        self.below = (
+            below  # the path from the listed folder, with a "/" at the end unless it is empty
+        )
         self.whole = whole  # the same from the root of the share
         self.shown = shown  # what the names are told with
         self.names = names
@@ -145,7 +184,15 @@ class _Level:
 
 class _Walk(Generic[T]):
     def __init__(
-        self, root: Root, handle: int, folder: SafeName, make: Make[T], *, links: bool, others: bool, relative: bool
+        self,
+        root: Root,
+        handle: int,
+        folder: SafeName,
+        make: Make[T],
+        *,
+        links: bool,
+        others: bool,
+        relative: bool,
     ) -> None:
         self._root = root
         self._handle = handle
@@ -169,7 +216,9 @@ class _Walk(Generic[T]):
                     yield made if folder is None else [*made, self._folder(level, *folder)]
 
     def recursive(self, within: Range) -> Generator[list[T], None, None]:
-        """What is below the folder: each folder before its content, siblings by the bytes of their names."""
+        """What is below the folder: each folder before its content, siblings by the bytes of their
+        names.
+        """
         self._is_recursive = True
         bounds = None if within == WHOLE else _Bounds(within)
         stack: list[_Level] = []
@@ -189,7 +238,9 @@ class _Walk(Generic[T]):
                 except (FileNotFoundError, NotADirectoryError):
                     continue  # gone between being listed and being read
                 except OSError as error:
-                    _log.warning("%s: cannot be listed: %s", escape(self._prefix + below), error.strerror)
+                    _log.warning(
+                        "%s: cannot be listed: %s", escape(self._prefix + below), error.strerror
+                    )
                     is_unread = True
                 if bounds is None or bounds.is_inside(below):
                     yield [self._folder(level, *folder, unread=is_unread)]
@@ -198,7 +249,9 @@ class _Walk(Generic[T]):
                 level.close()
 
     def _open(self, below: str) -> int:
-        return self._root.confined.open_below(self._handle, below[:-1].split("/") if below else (), FOLDER_FLAGS)
+        return self._root.confined.open_below(
+            self._handle, below[:-1].split("/") if below else (), FOLDER_FLAGS
+        )
 
     def _enter(self, below: str, bounds: _Bounds | None) -> Generator[list[T], None, _Level]:
         """Read the names of a folder, with nothing to show for it yet. Raises OSError."""
@@ -211,7 +264,9 @@ class _Walk(Generic[T]):
                     if not runs:
                         _look_into(handle, names[0])
                     if bounds is not None:
-                        names = [name for name in names if bounds.may_hold(below + name, name, handle)]
+                        names = [
+                            name for name in names if bounds.may_hold(below + name, name, handle)
+                        ]
                     names.sort(key=_order_of(names), reverse=True)
                     runs.append(names)
                     yield []
@@ -233,8 +288,12 @@ class _Walk(Generic[T]):
         finally:
             level.close()
 
-    def _look(self, level: _Level, handle: int) -> tuple[list[T], tuple[str, os.stat_result] | None]:
-        """Make things of the next names, at most BATCH, up to the next folder; give that with what is known of it."""
+    def _look(
+        self, level: _Level, handle: int
+    ) -> tuple[list[T], tuple[str, os.stat_result] | None]:
+        """Make things of the next names, at most BATCH, up to the next folder; give that with what
+        is known of it.
+        """
         made: list[T] = []
         if level.is_at_end:
             return made, None
@@ -260,11 +319,23 @@ class _Walk(Generic[T]):
             mode = about.st_mode
             kind = mode & 0o170000
             if kind == stat.S_IFREG:
-                made.append(make(shown + last, FILE, about.st_size, clamp_time(about.st_mtime_ns), mode & 0o777))
+                made.append(
+                    make(
+                        shown + last,
+                        FILE,
+                        about.st_size,
+                        clamp_time(about.st_mtime_ns),
+                        mode & 0o777,
+                    )
+                )
             elif kind == stat.S_IFDIR:
                 return made, (last, about)
             elif kind == stat.S_IFLNK:
-                made += self._link(level, last, handle, about) if self._links else self._what_link_leads_to(level, last)
+                made += (
+                    self._link(level, last, handle, about)
+                    if self._links
+                    else self._what_link_leads_to(level, last)
+                )
             else:
                 made += self._other(level, last, SPECIAL)
         return made, None
@@ -273,8 +344,17 @@ class _Walk(Generic[T]):
         """Give what cannot be moved, if somebody wants to know of it."""
         return [self._make(level.shown + last, OTHER, 0, 0, 0, why=why)] if self._others else []
 
-    def _folder(self, level: _Level, last: str, about: os.stat_result, *, unread: bool = False) -> T:
-        return self._make(level.shown + last, FOLDER, 0, clamp_time(about.st_mtime_ns), about.st_mode & 0o777, unread=unread)
+    def _folder(
+        self, level: _Level, last: str, about: os.stat_result, *, unread: bool = False
+    ) -> T:
+        return self._make(
+            level.shown + last,
+            FOLDER,
+            0,
+            clamp_time(about.st_mtime_ns),
+            about.st_mode & 0o777,
+            unread=unread,
+        )
 
     def _link(self, level: _Level, last: str, handle: int, about: os.stat_result) -> list[T]:
         try:
@@ -283,10 +363,20 @@ class _Walk(Generic[T]):
             if error.errno in (errno.ENOENT, errno.EINVAL):
                 return []  # gone between being listed and being looked at
             raise
-        # The text of one that leads outside would tell about paths of the machine, and no peer could use it.
+        # The text of one that leads outside would tell about paths of the machine, and no peer
+        # could use it.
         if not leads_inside(level.whole.split("/")[:-1], target):
             return self._other(level, last, DEAD_LINK)
-        return [self._make(level.shown + last, LINK, 0, clamp_time(about.st_mtime_ns), about.st_mode & 0o777, target=target)]
+        return [
+            self._make(
+                level.shown + last,
+                LINK,
+                0,
+                clamp_time(about.st_mtime_ns),
+                about.st_mode & 0o777,
+                target=target,
+            )
+        ]
 
     def _what_link_leads_to(self, level: _Level, last: str) -> list[T]:
         """Describe what stands behind a link; a folder there is not descended into."""
@@ -298,21 +388,41 @@ class _Walk(Generic[T]):
             if self._others:
                 return self._other(level, last, UNREAD)
             # Nobody knows whether it is a folder; but what is unread is not removed elsewhere.
-            return [self._make(level.shown + last, FOLDER, 0, 0, 0, unread=True)] if self._is_recursive else []
+            return (
+                [self._make(level.shown + last, FOLDER, 0, 0, 0, unread=True)]
+                if self._is_recursive
+                else []
+            )
         if stat.S_ISREG(about.st_mode):
-            return [self._make(level.shown + last, FILE, about.st_size, clamp_time(about.st_mtime_ns), about.st_mode & 0o777)]
+            return [
+                self._make(
+                    level.shown + last,
+                    FILE,
+                    about.st_size,
+                    clamp_time(about.st_mtime_ns),
+                    about.st_mode & 0o777,
+                )
+            ]
         if not stat.S_ISDIR(about.st_mode):
             return self._other(level, last, SPECIAL)
-        return self._other(level, last, FOLDER_LINK) if self._others else [self._folder(level, last, about)]
+        return (
+            self._other(level, last, FOLDER_LINK)
+            if self._others
+            else [self._folder(level, last, about)]
+        )
 
 
 def _order_of(names: list[str]) -> Callable[[str], bytes] | None:
-    """Return the key that sorts names by their bytes. Characters are in that order, save the surrogates that stand for bytes."""
+    """Return the key that sorts names by their bytes. Characters are in that order, save the
+    surrogates that stand for bytes.
+    """
     return None if "".join(names).isascii() else os.fsencode
 
 
 def _merged(runs: list[list[str]]) -> Iterator[str]:
-    """Give the names of runs that are each sorted the other way round, in order; each run is given up as it is used."""
+    """Give the names of runs that are each sorted the other way round, in order; each run is given
+    up as it is used.
+    """
     key = os.fsencode if any(_order_of(run) for run in runs) else None
     return merge(*(_popped(run) for run in runs), key=key)
 
@@ -344,7 +454,9 @@ class _Bounds:
 
 
 def _look_into(handle: int, last: str) -> None:
-    """Raise OSError if names in a folder can be read, but nothing that has them can be looked at: a folder without its x bit."""
+    """Raise OSError if names in a folder can be read, but nothing that has them can be looked at: a
+    folder without its x bit.
+    """
     try:
         os.stat(last, dir_fd=handle, follow_symlinks=False)
     except FileNotFoundError:
@@ -355,15 +467,21 @@ _NOT_COUNTED = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES
 
 
 def usage(root: Root, folder: SafeName) -> Work[Usage]:
-    """Return what lies below a folder, links not followed; partials are below the root, the hidden place itself does not count."""
+    """Return what lies below a folder, links not followed; partials are below the root, the hidden
+    place itself does not count.
+    """
     try:
-        descent = Descent(root.confined.open_below(root.handle, folder.parts, FOLDER_FLAGS), root.kernel)
+        descent = Descent(
+            root.confined.open_below(root.handle, folder.parts, FOLDER_FLAGS), root.kernel
+        )
     except OSError as error:
         if error.errno not in _NOT_COUNTED:
             raise
         return Usage()
     way = list(folder.parts)
-    left: list[list[str]] = []  # for each folder on the way down, those in it that are still to be counted
+    left: list[
+        list[str]
+    ] = []  # for each folder on the way down, those in it that are still to be counted
     try:
         total = yield from _count(descent.handle, way, left)
         while left:
@@ -422,4 +540,6 @@ def can_be_named(name: str, last: str) -> bool:
         return False
     if len(last) > _SURELY_SHORT_PART and len(os.fsencode(last)) > DEFAULT_LIMITS.max_part_bytes:
         return False
-    return len(name) <= _SURELY_SHORT_NAME or len(os.fsencode(name)) <= DEFAULT_LIMITS.max_name_bytes
+    return (
+        len(name) <= _SURELY_SHORT_NAME or len(os.fsencode(name)) <= DEFAULT_LIMITS.max_name_bytes
+    )

@@ -1,7 +1,8 @@
-"""One upload into a local store: content in the hidden place through aiofiles, then published under its name.
+"""One upload into a local store: content in the hidden place through aiofiles, then published under
+its name.
 
-The file changes hands between jobs only: whoever writes stands in the gate, and a newer writer of the same upload, or the end of
-this one, shuts the gate and waits until nobody is inside.
+The file changes hands between jobs only: whoever writes stands in the gate, and a newer writer of
+the same upload, or the end of this one, shuts the gate and waits until nobody is inside.
 """
 
 from __future__ import annotations
@@ -41,16 +42,19 @@ if TYPE_CHECKING:
 
 # The disk begins to write as soon as there is so much, and not when all has come.
 _SYNC_BYTES = 16 << 20
-# So often the record of an upload in parts is written anew: what kill -9 costs beyond what is ahead of the first gap.
+# So often the record of an upload in parts is written anew: what kill -9 costs beyond what is ahead
+# of the first gap.
 _NOTED_BYTES = 8 << 20
 # Memory is bounded by the number of gaps.
 _MAX_GAPS = 4096
 
 
 class Target(NamedTuple):
-    """Where an upload goes: the folder, resolved when the upload began and held to its end, and the name in it.
+    """Where an upload goes: the folder, resolved when the upload began and held to its end, and the
+    name in it.
 
-    Whatever happens to links on the way meanwhile, the content goes into the folder that was meant at the start.
+    Whatever happens to links on the way meanwhile, the content goes into the folder that was meant
+    at the start.
     """
 
     root: Root
@@ -73,12 +77,19 @@ class Target(NamedTuple):
                 raise self._changed("is not there any more") from None
             return False
         if (found.st_mode & 0o170000) == 0o040000:
-            raise NotAFile(f"{shown(self.name)}: is a folder, and a file cannot take its place", name=str(self.name))
+            raise NotAFile(
+                f"{shown(self.name)}: is a folder, and a file cannot take its place",
+                name=str(self.name),
+            )
         if refuse_special_target(self.folder, self.name):
             refuse_folder_link(self.root, self.name)
         if self.announced.if_absent:
-            raise AlreadyThere(f"{shown(self.name)}: something has that name already", name=str(self.name))
-        if self.announced.replaces is not None and not self._is_the_same(self.announced.replaces, found):
+            raise AlreadyThere(
+                f"{shown(self.name)}: something has that name already", name=str(self.name)
+            )
+        if self.announced.replaces is not None and not self._is_the_same(
+            self.announced.replaces, found
+        ):
             raise self._changed("was changed meanwhile; get it, then decide")
         return True
 
@@ -100,9 +111,16 @@ class LocalWriter:
     supports_threads = True
 
     def __init__(
-        self, jobs: Jobs, partials: Partials, target: Target, upload: Upload, ended: Callable[[LocalWriter], None]
+        self,
+        jobs: Jobs,
+        partials: Partials,
+        target: Target,
+        upload: Upload,
+        ended: Callable[[LocalWriter], None],
     ) -> None:
-        """Take over the upload and the target. `ended` is called once, when they have been given back."""
+        """Take over the upload and the target. `ended` is called once, when they have been given
+        back.
+        """
         self.name = target.name
         self.offset = self.kept = upload.kept
         self.restarted = upload.restarted
@@ -123,7 +141,9 @@ class LocalWriter:
         self._extents = Extents(upload.kept)
         self._parts: set[LocalPart] = set()
         self._noting = asyncio.Lock()
-        self._noted: int | None = None  # up to where the record says that all is in place, if parts come
+        self._noted: int | None = (
+            None  # up to where the record says that all is in place, if parts come
+        )
 
     @property
     def reserved(self) -> int:
@@ -172,7 +192,9 @@ class LocalWriter:
             self._sync_begun = self.offset
 
     def _refuse_excess(self, count: int) -> None:
-        """Refuse more than was announced at once: a peer that never stops must not fill the disk."""
+        """Refuse more than was announced at once: a peer that never stops must not fill the
+        disk.
+        """
         size = self._target.announced.size
         if size is not None and self.offset + count > size:
             message = f"{shown(self.name)}: {size} bytes were announced and more came"
@@ -183,7 +205,8 @@ class LocalWriter:
             return await self._jobs.run(self._read, offset, min(size, self.offset - offset))
 
     def _read(self, offset: int, size: int) -> bytes:
-        # Not through the aiofiles object, whose position belongs to the write that may run at the same time.
+        # Not through the aiofiles object, whose position belongs to the write that may run at the
+        # same time.
         with translated(self.name):
             return os.pread(self._descriptor, size, offset) if size > 0 else b""
 
@@ -205,7 +228,15 @@ class LocalWriter:
             if self._noted is None:
                 await self._note_whole(0)
             self._gate.check()
-            part = LocalPart(self._jobs, self.name, self._descriptor, offset, length, self._complete_part, self._drop_part)
+            part = LocalPart(
+                self._jobs,
+                self.name,
+                self._descriptor,
+                offset,
+                length,
+                self._complete_part,
+                self._drop_part,
+            )
             self._parts.add(part)
             return part
 
@@ -216,7 +247,9 @@ class LocalWriter:
         if self._extents.overlaps(offset, offset + length):
             raise self._conflict(f"of the {length} bytes at {offset} some are in place already")
         if self._extents.gaps >= _MAX_GAPS:
-            raise self._conflict("too many parts are ahead of their turn; send those that are missing first")
+            raise self._conflict(
+                "too many parts are ahead of their turn; send those that are missing first"
+            )
 
     def _conflict(self, what: str) -> OffsetConflict:
         return OffsetConflict(f"{shown(self.name)}: {what}", name=str(self.name))
@@ -240,7 +273,9 @@ class LocalWriter:
             await self._note_whole(_NOTED_BYTES)
 
     async def _note_whole(self, least: int) -> None:
-        """Write down up to where all is in place, if that has grown by `least`: the size of the file does not tell it."""
+        """Write down up to where all is in place, if that has grown by `least`: the size of the
+        file does not tell it.
+        """
         async with self._noting:
             whole = self.offset
             if self._noted is None or whole - self._noted >= least > 0:
@@ -258,14 +293,18 @@ class LocalWriter:
         self._parts.discard(part)
         await part.shut(self._part_over)
 
-    async def _shut(self, why: Callable[[], FtransferError], why_part: Callable[[], FtransferError]) -> None:
+    async def _shut(
+        self, why: Callable[[], FtransferError], why_part: Callable[[], FtransferError]
+    ) -> None:
         """Let nobody write any more, here or in a part, and wait until nobody does."""
         await self._gate.shut(why)
         while self._parts:
             await self._parts.pop().shut(why_part)
 
     async def commit(self, digest: Digest) -> Entry:
-        """See base.Writer.commit. If it raises before the name was taken, the writer is still there for keep or abort."""
+        """See base.Writer.commit. If it raises before the name was taken, the writer is still there
+        for keep or abort.
+        """
         return await finish_steps(self._commit(digest))
 
     async def _commit(self, digest: Digest) -> Entry:
@@ -273,8 +312,13 @@ class LocalWriter:
             self._gate.check()
             announced = self._target.announced
             if announced.size is not None and announced.size != self.offset:
-                message = f"{shown(self.name)}: {announced.size} bytes were announced and {self.offset} came"
-                raise Truncated(message, name=str(self.name), expected=announced.size, actual=self.offset)
+                message = (
+                    f"{shown(self.name)}: {announced.size} bytes were announced and {self.offset}"
+                    " came"
+                )
+                raise Truncated(
+                    message, name=str(self.name), expected=announced.size, actual=self.offset
+                )
             await self._shut(self._over, self._part_over)
             upload = self._upload
             assert upload is not None  # the gate was open
@@ -297,7 +341,8 @@ class LocalWriter:
                 self.replaced = target.refuse()
                 move = root.kernel.rename_new if target.announced.if_absent else root.kernel.rename
                 move(upload.data, self.name.last, upload.folder, target.folder)
-            # From here on the file is the share's, and nothing may write to it any more, whatever fails.
+            # From here on the file is the share's, and nothing may write to it any more, whatever
+            # fails.
             try:
                 entry = entry_of(str(self.name), os.fstat(handle))
                 if target.announced.durable:
@@ -305,12 +350,19 @@ class LocalWriter:
             finally:
                 release_file(upload.file)
                 target.close()
-            with suppress(OSError):  # a record without data means nothing; the next start collects it
+            # A record without data means nothing; the next start collects it
+            with suppress(OSError):
                 self._partials.forget(upload)
             return entry
 
     async def suspend(self, *, discard_tail: int = 0) -> None:
-        await finish_steps(self._finish(lambda upload: self._partials.keep(upload, max(self.kept, self.offset - discard_tail))))
+        await finish_steps(
+            self._finish(
+                lambda upload: self._partials.keep(
+                    upload, max(self.kept, self.offset - discard_tail)
+                )
+            )
+        )
 
     async def abort(self) -> None:
         await finish_steps(self._finish(self._partials.drop))
@@ -334,7 +386,9 @@ class LocalWriter:
             self._target.close()
 
     async def surrender(self) -> Upload | None:
-        """Give the file to a newer writer, when no job uses it; None if this one has ended meanwhile. Not to be cancelled."""
+        """Give the file to a newer writer, when no job uses it; None if this one has ended
+        meanwhile. Not to be cancelled.
+        """
         async with self._ending:
             upload = self._upload
             if upload is None:
@@ -355,13 +409,18 @@ class LocalWriter:
         self._ended(self)
 
     def _superseded(self) -> FtransferError:
-        return Superseded(f"{shown(self.name)}: a newer upload of the same file has taken over", name=str(self.name))
+        return Superseded(
+            f"{shown(self.name)}: a newer upload of the same file has taken over",
+            name=str(self.name),
+        )
 
     def _placed(self) -> FtransferError:
         return self._conflict("the same part has come over another connection")
 
     def _part_over(self) -> FtransferError:
-        return Aborted(f"{shown(self.name)}: the upload that this is a part of has ended", name=str(self.name))
+        return Aborted(
+            f"{shown(self.name)}: the upload that this is a part of has ended", name=str(self.name)
+        )
 
     def _over(self) -> FtransferError:
         return LocalProtocolError(f"{shown(self.name)}: this upload has ended", name=str(self.name))

@@ -1,4 +1,6 @@
-"""Run the matrix of faults: `python -m tests.fault.matrix [--seed N] [--short] [--only WORD] [--write FILE]`."""
+"""Run the matrix of faults: `python -m tests.fault.matrix [--seed N] [--short] [--only WORD]
+[--write FILE]`.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +22,21 @@ from tests.fault.matrix.table import Row, Tally, merged
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run it; print the table. Exit code 0 if nothing was wrong, lost or left undone."""
     parser = argparse.ArgumentParser(prog="python -m tests.fault.matrix")
-    parser.add_argument("--seed", type=int, default=None, help="what chance is drawn from; by default the time")
+    parser.add_argument(
+        "--seed", type=int, default=None, help="what chance is drawn from; by default the time"
+    )
     parser.add_argument("--short", action="store_true", help="a few seconds of each part")
     parser.add_argument("--kills", type=int, metavar="N", help="so many kills of each kind")
-    parser.add_argument("--only", default="", metavar="WORD", help="only the parts with this word in their label")
+    parser.add_argument(
+        "--only", default="", metavar="WORD", help="only the parts with this word in their label"
+    )
     parser.add_argument("--workers", type=int, default=3, help="parts that run at the same time")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="put the table between the markers of this document")
+    parser.add_argument(
+        "--write",
+        type=Path,
+        metavar="FILE",
+        help="put the table between the markers of this document",
+    )
     options = parser.parse_args(arguments)
     seed = options.seed if options.seed is not None else int(time.time())
     counts = SHORT if options.short else LONG
@@ -36,7 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     preload()  # once for all parts, and before any of them: they test one state of the code
     began = time.monotonic()
     found: dict[int, Sequence[Row]] = {}
-    for index, rows in run_jobs(jobs, options.workers, lambda text: _note(f"{time.monotonic() - began:5.0f} s  {text}")):
+    for index, rows in run_jobs(
+        jobs, options.workers, lambda text: _note(f"{time.monotonic() - began:5.0f} s  {text}")
+    ):
         found[index] = rows
     rows = merged(row for index in sorted(found) for row in found[index])
     text = account(rows, seed, time.monotonic() - began, short=options.short)
@@ -48,8 +61,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.write is not None:
         write_account(options.write, text)
     tallies = [row for row in rows if isinstance(row, Tally)]
-    is_good = all(row.is_good for row in tallies) and (any(row.attempts for row in tallies) or not tallies)
-    _note(f"seed {seed}, {time.monotonic() - began:.0f} s: {'all is well' if is_good else 'NOT ALL IS WELL'}")
+    is_good = all(row.is_good for row in tallies) and (
+        any(row.attempts for row in tallies) or not tallies
+    )
+    _note(
+        f"seed {seed}, {time.monotonic() - began:.0f} s:"
+        f" {'all is well' if is_good else 'NOT ALL IS WELL'}"
+    )
     return 0 if is_good else 1
 
 

@@ -1,4 +1,6 @@
-"""Every file call of the storage made to fail in turn, once with each error, on whichever side makes it."""
+"""Every file call of the storage made to fail in turn, once with each error, on whichever side
+makes it.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ async def run_calls(seed: int, kind: type[Deed], place: Path, *, every: int = 1)
     return tally
 
 
-async def _attempt(tally: Tally, deed: Deed, sabotage: Sabotage, fatal: int, number: int, error: str) -> bool:
+async def _attempt(
+    tally: Tally, deed: Deed, sabotage: Sabotage, fatal: int, number: int, error: str
+) -> bool:
     """Do it with one call failing, then without; whether there was such a call."""
     stage = deed.stage()
     judge = Judge(deed, stage)
@@ -57,6 +61,8 @@ async def _attempt(tally: Tally, deed: Deed, sabotage: Sabotage, fatal: int, num
 
 
 async def _sweep(stage: Stage) -> None:
-    """Start and stop once more: what could not be cleared away, because that was the call that failed, goes now."""
+    """Start and stop once more: what could not be cleared away, because that was the call that
+    failed, goes now.
+    """
     for ledger in (stage.share, stage.local):
         await (await LocalStore.open(ledger.root)).close()

@@ -1,4 +1,6 @@
-"""Every await of a transfer cancelled in turn: in the client's command, and in the server's session."""
+"""Every await of a transfer cancelled in turn: in the client's command, and in the server's
+session.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ _NOT_SEEN_IN_A_ROW = 3
 
 
 class Cancelled:
-    """Awaits a coroutine, and cancels the task that does so when it waits for the `fatal`-th time."""
+    """Awaits a coroutine, and cancels the task that does so when it waits for the `fatal`-th
+    time.
+    """
 
     def __init__(self, work: Coroutine[Any, Any, Any], fatal: int) -> None:
         self.hit = False
@@ -51,11 +55,20 @@ class Cancelled:
 
 async def run_client_cancels(seed: int, kind: type[Deed], place: Path, *, every: int = 1) -> Tally:
     """Cancel the command at each of its awaits."""
-    return await _at_each_await(_cancel_client, Tally(f"{kind.label}: command cancelled at each await"), kind(place, seed), every)
+    return await _at_each_await(
+        _cancel_client,
+        Tally(f"{kind.label}: command cancelled at each await"),
+        kind(place, seed),
+        every,
+    )
 
 
-async def _at_each_await(cancel: Callable[[Deed, Tally, int], Awaitable[bool]], tally: Tally, deed: Deed, every: int) -> Tally:
-    """Do a deed again and again, cancelled at its first await, its second, and so on until it has no more."""
+async def _at_each_await(
+    cancel: Callable[[Deed, Tally, int], Awaitable[bool]], tally: Tally, deed: Deed, every: int
+) -> Tally:
+    """Do a deed again and again, cancelled at its first await, its second, and so on until it has
+    no more.
+    """
     await deed.build()
     fatal, missed = deed.dice.randrange(every), 0
     while missed < _NOT_SEEN_IN_A_ROW:
@@ -93,8 +106,15 @@ async def _cancel_client(deed: Deed, tally: Tally, fatal: int) -> bool:
 
 
 async def run_session_cancels(seed: int, kind: type[Deed], place: Path, *, every: int = 1) -> Tally:
-    """Cancel the server's session at each of its awaits; the client goes on by itself or is asked again."""
-    return await _at_each_await(_cancel_session, Tally(f"{kind.label}: session cancelled at each await"), kind(place, seed), every)
+    """Cancel the server's session at each of its awaits; the client goes on by itself or is asked
+    again.
+    """
+    return await _at_each_await(
+        _cancel_session,
+        Tally(f"{kind.label}: session cancelled at each await"),
+        kind(place, seed),
+        every,
+    )
 
 
 async def _cancel_session(deed: Deed, tally: Tally, fatal: int) -> bool:
@@ -118,7 +138,9 @@ async def _cancel_session(deed: Deed, tally: Tally, fatal: int) -> bool:
     try:
         async with serving(stage):
             try:
-                async with connect(*stage.address, retry=GOES_ON if fatal % 2 else NO_RETRY) as client:
+                async with connect(
+                    *stage.address, retry=GOES_ON if fatal % 2 else NO_RETRY
+                ) as client:
                     await judge.first(client)
             except FtransferError as error:  # it was cancelled before its greeting
                 judge.error = error

@@ -17,7 +17,9 @@ _POOL_BYTES = 24 << 20
 
 
 class Dice(random.Random):
-    """Chance that can be had again: drawn from words, such as the seed, the case and the number of the attempt."""
+    """Chance that can be had again: drawn from words, such as the seed, the case and the number of
+    the attempt.
+    """
 
     def __init__(self, *words: object) -> None:
         super().__init__("/".join(map(str, words)))
@@ -40,7 +42,8 @@ def _pool() -> bytes:
 
 @dataclass(slots=True)
 class Ledger:
-    """What may stand below one folder: for each name the digests that are right (ABSENT: or nothing), and the one at the end.
+    """What may stand below one folder: for each name the digests that are right (ABSENT: or
+    nothing), and the one at the end.
 
     A name that is not in the ledger is wrong, and so is any other content.
     """
@@ -62,7 +65,9 @@ class Ledger:
         return digest
 
     def expect(self, name: str, digest: Digest) -> None:
-        """Say that a command brings this content to the name, or takes the name away; before that it holds what it held."""
+        """Say that a command brings this content to the name, or takes the name away; before that
+        it holds what it held.
+        """
         self.allowed.setdefault(name, {ABSENT}).add(digest)
         self.final[name] = digest
 
@@ -98,7 +103,9 @@ class Ledger:
         """Say what is not as it should be in the end: contents, and things left behind."""
         there = self.found()
         names = sorted(self.final.keys() | there.keys())
-        not_right = [name for name in names if there.get(name, ABSENT) != self.final.get(name, ABSENT)]
+        not_right = [
+            name for name in names if there.get(name, ABSENT) != self.final.get(name, ABSENT)
+        ]
         complaints = [f"{name} is not right in the end" for name in not_right]
         return complaints + [f"{name} was left behind" for name in left_behind(self.root)]
 
@@ -119,6 +126,12 @@ def _names(root: Path) -> Iterator[str]:
 
 
 def left_behind(root: Path) -> list[str]:
-    """Give the hidden places below a folder and what is in them; they should be gone when nobody uses them."""
-    every = (os.path.relpath(os.path.join(folder, name), root) for folder, names, files in os.walk(root) for name in names + files)
+    """Give the hidden places below a folder and what is in them; they should be gone when nobody
+    uses them.
+    """
+    every = (
+        os.path.relpath(os.path.join(folder, name), root)
+        for folder, names, files in os.walk(root)
+        for name in names + files
+    )
     return [path for path in every if any(map(is_reserved, path.split(os.sep)))]

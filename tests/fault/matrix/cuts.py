@@ -1,4 +1,5 @@
-"""The connection cut at every boundary of a frame, its header or a line, one byte to either side; stalled; slow.
+"""The connection cut at every boundary of a frame, its header or a line, one byte to either side;
+stalled; slow.
 
 Half of the clients give up at once and are asked again; the others go on by themselves.
 """
@@ -27,7 +28,9 @@ _AT_ONCE = 16  # attempts that wait for a stall side by side
 
 
 async def run_cuts(seed: int, kind: type[Deed], place: Path, *, every: int = 1) -> Tally:
-    """Cut at all boundaries, gently and with a reset, over both kinds of link; or at each `every`-th, from a random one on."""
+    """Cut at all boundaries, gently and with a reset, over both kinds of link; or at each
+    `every`-th, from a random one on.
+    """
     tally = Tally(f"{kind.label}: connection cut")
     deed = kind(place, seed)
     await deed.build()
@@ -39,12 +42,16 @@ async def run_cuts(seed: int, kind: type[Deed], place: Path, *, every: int = 1) 
                 fault = Fault(cut_at=position, reset=reset)
                 cuts.append((Faults(up=fault) if way == "up" else Faults(down=fault), direct))
     for number, (faults, direct) in enumerate(cuts[deed.dice.randrange(every) :: every]):
-        await attempt_over(deed, tally, faults, goes_on=number % 2 == 0, direct=direct, leaks_count=True)
+        await attempt_over(
+            deed, tally, faults, goes_on=number % 2 == 0, direct=direct, leaks_count=True
+        )
     return tally
 
 
 async def run_stalls(seed: int, kind: type[Deed], place: Path, *, every: int = 1) -> Tally:
-    """Let the connection stand still at the same places; whoever waits has to find out by the clock."""
+    """Let the connection stand still at the same places; whoever waits has to find out by the
+    clock.
+    """
     tally = Tally(f"{kind.label}: connection stalled")
     deed = kind(place, seed)
     await deed.build()
@@ -63,7 +70,9 @@ async def run_stalls(seed: int, kind: type[Deed], place: Path, *, every: int = 1
 
 
 async def run_slow(seed: int, kind: type[Deed], place: Path, *, piece_bytes: int = 1) -> Tally:
-    """Let every byte come by itself, over both kinds of link: slow is not broken, and must complete at the first attempt."""
+    """Let every byte come by itself, over both kinds of link: slow is not broken, and must complete
+    at the first attempt.
+    """
     tally = Tally(f"{kind.label}: one byte at a time")
     deed = kind(place, seed)
     await deed.build()
@@ -78,7 +87,9 @@ async def run_slow(seed: int, kind: type[Deed], place: Path, *, piece_bytes: int
 def _around_boundaries(conversation: Conversation) -> Iterator[tuple[str, int]]:
     for way, stream in (("up", conversation.up), ("down", conversation.down)):
         positions = {end + step for end in (0, *stream.ends) for step in (-1, 0, 1)}
-        yield from ((way, position) for position in sorted(positions) if 0 <= position < len(stream.data))
+        yield from (
+            (way, position) for position in sorted(positions) if 0 <= position < len(stream.data)
+        )
 
 
 async def attempt_over(
@@ -95,17 +106,24 @@ async def attempt_over(
     stage = deed.stage(limits)
     judge = Judge(deed, stage)
     before = await footprint() if leaks_count else None
-    async with serving(stage, direct=direct), Proxy(stage.address, [*[Faults()] * deed.faulty, faults]) as proxy:
+    async with (
+        serving(stage, direct=direct),
+        Proxy(stage.address, [*[Faults()] * deed.faulty, faults]) as proxy,
+    ):
         rules = GOES_ON if goes_on else NO_RETRY
         try:
-            async with connect(*proxy.address, retry=rules, limits=stage.limits, direct=direct) as client:
+            async with connect(
+                *proxy.address, retry=rules, limits=stage.limits, direct=direct
+            ) as client:
                 await judge.first(client)
         except FtransferError as error:  # cut before the greeting
             judge.error = error
             judge.look()
         noticed = len(proxy.passages) > deed.connections
         if not goes_on:
-            await stage.all_gone()  # else a late session may put down what was left unread, after the repetition has cleared it
+            # Else a late session may put down what was left unread, after the repetition has
+            # cleared it
+            await stage.all_gone()
         async with connect(*stage.address, retry=GOES_ON, direct=direct) as client:
             await judge.again(client)
     if before is not None:

@@ -1,7 +1,9 @@
-"""What is done while something goes wrong: a command of the library, what it starts from, and what must come of it.
+"""What is done while something goes wrong: a command of the library, what it starts from, and what
+must come of it.
 
-A deed is prepared once and then done again and again from the same start: the side that it writes to is copied afresh for every
-attempt, the side that it reads from stays, so that sizes, times and identities, and with them the bytes on the wire, are the same.
+A deed is prepared once and then done again and again from the same start: the side that it writes
+to is copied afresh for every attempt, the side that it reads from stays, so that sizes, times and
+identities, and with them the bytes on the wire, are the same.
 """
 
 from __future__ import annotations
@@ -52,7 +54,9 @@ class Deed(ABC):
         self._stages = place
         self._count = 0
         self.dice = Dice(seed, self.label)
-        self._base = Stage(Ledger(self._template / "share"), Ledger(self._template / "local"), Limits())
+        self._base = Stage(
+            Ledger(self._template / "share"), Ledger(self._template / "local"), Limits()
+        )
         for ledger in (self._base.share, self._base.local):
             ledger.root.mkdir(parents=True)
 
@@ -70,7 +74,9 @@ class Deed(ABC):
             shutil.copytree(ledgers[self.writes].root, own / self.writes, symlinks=True)
             ledgers[self.writes] = ledgers[self.writes].moved(own / self.writes)
         limits = limits or Limits()
-        return Stage(ledgers["share"], ledgers["local"], limits, chunk_bytes=self.chunk_bytes, own=own)
+        return Stage(
+            ledgers["share"], ledgers["local"], limits, chunk_bytes=self.chunk_bytes, own=own
+        )
 
     def target(self, stage: Stage) -> Ledger:
         return stage.local if self.writes == "local" else stage.share
@@ -115,7 +121,9 @@ class GetResumed(Get):
         entry = await remote.stat(SafeName(("n0",)))
         await remote.close()
         store = await LocalStore.open(base.local.root)
-        announced = UploadSpec(entry.size, entry.mtime_ns, entry.mode, source=entry.identity, owner="get")
+        announced = UploadSpec(
+            entry.size, entry.mtime_ns, entry.mode, source=entry.identity, owner="get"
+        )
         writer = await store.open_write(SafeName(("here",)), announced)
         await writer.write((base.share.root / "n0").read_bytes()[: entry.size // 2])
         await writer.suspend()
@@ -195,12 +203,16 @@ class List(Deed):
 
     async def do(self, client: Client, stage: Stage) -> None:
         entries = await client.dir()
-        if [(entry.name, entry.size) for entry in entries] != [(f"n{number}", 100) for number in range(5)]:
+        if [(entry.name, entry.size) for entry in entries] != [
+            (f"n{number}", 100) for number in range(5)
+        ]:
             raise Wrong("the listing is not whole")
 
 
 class GetTree(Deed):
-    """A folder of small files, of which the local side has some in older versions: a listing, then mget by name."""
+    """A folder of small files, of which the local side has some in older versions: a listing, then
+    mget by name.
+    """
 
     label = "mget"
     writes = "local"
@@ -244,7 +256,12 @@ class PutLargeTree(PutTree):
     async def prepare(self, base: Stage) -> None:
         for number in range(4):
             name = f"tree/d{number % 2}/f{number}"
-            base.share.expect(name, base.local.put(name, self.dice.content(number % 2 * _RESUMED + 80_000), mtime_ns=_MTIME_NS))
+            base.share.expect(
+                name,
+                base.local.put(
+                    name, self.dice.content(number % 2 * _RESUMED + 80_000), mtime_ns=_MTIME_NS
+                ),
+            )
 
 
 class SomeFailed(FtransferError):

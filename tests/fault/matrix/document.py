@@ -20,9 +20,12 @@ def account(rows: Sequence[Row], seed: int, seconds: float, *, short: bool) -> s
     looked_at = sum(row.looked_at for row in tallies)
     form = "short" if short else "long"
     lines = [
-        f"The {form} form with seed {seed}, {time.strftime('%Y-%m-%d', time.gmtime())}: "
-        f"{sum(row.attempts for row in tallies)} attempts in {seconds / 60:.0f} minutes, on {platform.system()} with "
-        f"{os.cpu_count()} processors and Python {platform.python_version()}.",
+        (
+            f"The {form} form with seed {seed}, {time.strftime('%Y-%m-%d', time.gmtime())}:"
+            f" {sum(row.attempts for row in tallies)} attempts in {seconds / 60:.0f} minutes, on"
+            f" {platform.system()} with {os.cpu_count()} processors and Python"
+            f" {platform.python_version()}."
+        ),
         "",
         render(rows),
         f"After the power cuts {looked_at} acknowledged files were looked for.",

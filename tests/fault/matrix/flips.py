@@ -1,7 +1,9 @@
-"""One bit turned round on the way: in bytes that are not content, all of them or hundreds, and in some that are, both ways.
+"""One bit turned round on the way: in bytes that are not content, all of them or hundreds, and in
+some that are, both ways.
 
-A flip is harmless if the content under the right name is right all the same: it hit a word that nobody needs, or a key that is then
-unknown. It must never come to wrong content under any name, nor to any content under a name that nobody meant.
+A flip is harmless if the content under the right name is right all the same: it hit a word that
+nobody needs, or a key that is then unknown. It must never come to wrong content under any name, nor
+to any content under a name that nobody meant.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ _CONTENT_FLIPS = 60
 
 
 async def run_flips(seed: int, kind: type[Deed], place: Path, *, every: int = 1) -> Tally:
-    """Flip a random bit of each byte (or each `every`-th); of long conversations, of so many that are drawn."""
+    """Flip a random bit of each byte (or each `every`-th); of long conversations, of so many that
+    are drawn.
+    """
     tally = Tally(f"{kind.label}: one bit flipped")
     deed = kind(place, seed)
     await deed.build()
@@ -28,12 +32,16 @@ async def run_flips(seed: int, kind: type[Deed], place: Path, *, every: int = 1)
     flips = []
     for way, stream in (("up", conversation.up), ("down", conversation.down)):
         inside = [position for part in stream.content for position in part]
-        positions = _some(deed.dice, stream.control, _CONTROL_FLIPS) + _some(deed.dice, inside, _CONTENT_FLIPS)
+        positions = _some(deed.dice, stream.control, _CONTROL_FLIPS) + _some(
+            deed.dice, inside, _CONTENT_FLIPS
+        )
         for position in positions:
             fault = Fault(flip_at=position, bit=deed.dice.randrange(8))
             flips.append(Faults(up=fault) if way == "up" else Faults(down=fault))
     chosen = flips[deed.dice.randrange(every) :: every]
-    await side_by_side([attempt_over(deed, tally, faults, goes_on=False, limits=QUICK) for faults in chosen])
+    await side_by_side(
+        [attempt_over(deed, tally, faults, goes_on=False, limits=QUICK) for faults in chosen]
+    )
     return tally
 
 

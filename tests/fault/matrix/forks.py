@@ -1,7 +1,9 @@
-"""The program's own commands as real processes, fast: a process that has imported everything forks, and the child runs one command.
+"""The program's own commands as real processes, fast: a process that has imported everything forks,
+and the child runs one command.
 
-A start of Python costs 200 ms, a fork 2: that is what makes thousands of processes possible. Only a process without threads and
-without an event loop may fork; so every part of the matrix that does runs in a process of its own.
+A start of Python costs 200 ms, a fork 2: that is what makes thousands of processes possible. Only a
+process without threads and without an event loop may fork; so every part of the matrix that does
+runs in a process of its own.
 """
 
 from __future__ import annotations
@@ -32,20 +34,31 @@ class TooLong(Exception):
 def own_address() -> str:
     """Give a loopback address that no other process of the matrix uses.
 
-    While a killed server is down another part may be given its port, and the client that waits for it would go on with the wrong
-    share. Linux has all of 127.0.0.0/8 on loopback.
+    While a killed server is down another part may be given its port, and the client that waits for
+    it would go on with the wrong share. Linux has all of 127.0.0.0/8 on loopback.
     """
     pid = os.getpid()
-    return f"127.{1 + (pid >> 16) % 250}.{pid >> 8 & 255}.{pid & 255}" if sys.platform == "linux" else "127.0.0.1"
+    return (
+        f"127.{1 + (pid >> 16) % 250}.{pid >> 8 & 255}.{pid & 255}"
+        if sys.platform == "linux"
+        else "127.0.0.1"
+    )
 
 
 @functools.cache
 def preload() -> None:
-    """Import all of the package and build its commands, once for all that are forked from here: that is half of what one costs."""
+    """Import all of the package and build its commands, once for all that are forked from here:
+    that is half of what one costs.
+    """
     for module in pkgutil.walk_packages(ftransfer.__path__, "ftransfer."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    for name in ("encodings.idna", "pwd", "typer._click.decorators"):  # imported by others when they need them
+    # Imported by others when they need them
+    for name in (
+        "encodings.idna",
+        "pwd",
+        "typer._click.decorators",
+    ):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     for name in COMMANDS:
@@ -63,7 +76,9 @@ class Child:
         self.output = b""
         self._out = out
         self._code: int | None = None
-        self._ended: int | None = None  # the exit code, when it has been reaped before its output was read
+        self._ended: int | None = (
+            None  # the exit code, when it has been reaped before its output was read
+        )
 
     def kill(self) -> None:
         """End it as kill -9 does, and wait until it is gone."""
@@ -115,7 +130,9 @@ class Child:
 
 
 def fork(work: Callable[[], int], *, log: str = os.devnull) -> Child:
-    """Run `work` in a child: its stdout is ours to read, its stderr goes to the file `log`, its result is its exit code."""
+    """Run `work` in a child: its stdout is ours to read, its stderr goes to the file `log`, its
+    result is its exit code.
+    """
     read_end, write_end = os.pipe()
     pid = os.fork()
     if pid:
@@ -157,7 +174,17 @@ class ServerProcess:
         deadline = time.monotonic() + _PATIENCE_S
         while True:
             self._child = command(
-                ["serve", self._folder, "--host", self.host, "--port", str(self.port), "--anonymous", "all", *self._options],
+                [
+                    "serve",
+                    self._folder,
+                    "--host",
+                    self.host,
+                    "--port",
+                    str(self.port),
+                    "--anonymous",
+                    "all",
+                    *self._options,
+                ],
                 log=self._log,
             )
             line = self._child.line()

@@ -1,4 +1,6 @@
-"""Parts of the matrix, each in a forked process of its own: none can spoil another, and two run at once on two processors."""
+"""Parts of the matrix, each in a forked process of its own: none can spoil another, and two run at
+once on two processors.
+"""
 
 from __future__ import annotations
 
@@ -40,8 +42,12 @@ class _Running:
     data: bytearray
 
 
-def run_jobs(jobs: Sequence[Job], workers: int, told: Callable[[str], None]) -> Iterator[tuple[int, Sequence[Row]]]:
-    """Run all; give (index of the job, rows) as each one ends. A part that fails gives a row that says so."""
+def run_jobs(
+    jobs: Sequence[Job], workers: int, told: Callable[[str], None]
+) -> Iterator[tuple[int, Sequence[Row]]]:
+    """Run all; give (index of the job, rows) as each one ends. A part that fails gives a row that
+    says so.
+    """
     waiting = list(enumerate(jobs))
     running: dict[int, _Running] = {}
     index_of: dict[int, int] = {}
@@ -70,7 +76,9 @@ def run_jobs(jobs: Sequence[Job], workers: int, told: Callable[[str], None]) -> 
 
 
 def _start(job: Job) -> _Running:
-    place = Path(tempfile.mkdtemp(prefix="ftransfer-faults-", dir=_MEMORY if _MEMORY.is_dir() else None))
+    place = Path(
+        tempfile.mkdtemp(prefix="ftransfer-faults-", dir=_MEMORY if _MEMORY.is_dir() else None)
+    )
     read_end, write_end = os.pipe()
     sys.stdout.flush()
     pid = os.fork()
@@ -95,6 +103,11 @@ def _end(part: _Running) -> Sequence[Row]:
     _, status = os.waitpid(part.pid, 0)
     shutil.rmtree(part.place, ignore_errors=True)
     if os.waitstatus_to_exitcode(status):
-        return [Tally(part.job.label, complaints=[f"{part.job.label}: it ended before its time; what it wrote says more"])]
+        return [
+            Tally(
+                part.job.label,
+                complaints=[f"{part.job.label}: it ended before its time; what it wrote says more"],
+            )
+        ]
     rows: Sequence[Row] = pickle.loads(part.data)
     return rows

@@ -1,4 +1,6 @@
-"""The judgement on one attempt: what came of the command, what stands in the folders, and whether it can be done again."""
+"""The judgement on one attempt: what came of the command, what stands in the folders, and whether
+it can be done again.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +69,9 @@ class Judge:
         self._complaints += found
 
     def end(self) -> None:
-        """Look whether both folders are exactly right, and nothing else is in them. The server has stopped."""
+        """Look whether both folders are exactly right, and nothing else is in them. The server has
+        stopped.
+        """
         for ledger in (self._stage.share, self._stage.local):
             self._complaints += ledger.unfinished()
 

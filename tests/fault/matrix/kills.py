@@ -1,8 +1,9 @@
 """kill -9 of either side at a random moment of a command.
 
-Each attempt: old and new content at both ends, a server, a command, a delay drawn from the time that such a command takes, the
-kill. Then what stands under every name is looked at, a killed server is started again on its port, the command of a killed server
-goes on by itself or is given again, that of a killed client is given again; in the end both folders must be exactly right.
+Each attempt: old and new content at both ends, a server, a command, a delay drawn from the time
+that such a command takes, the kill. Then what stands under every name is looked at, a killed server
+is started again on its port, the command of a killed server goes on by itself or is given again,
+that of a killed client is given again; in the end both folders must be exactly right.
 """
 
 from __future__ import annotations
@@ -101,7 +102,9 @@ class _Attempt:
 
     @contextmanager
     def _judged(self) -> Iterator[None]:
-        """Start the server; after the block repeat the command, stop the server and look whether all is as it should be."""
+        """Start the server; after the block repeat the command, stop the server and look whether
+        all is as it should be.
+        """
         self._tally.attempts += 1
         complaints = len(self._tally.complaints)
         self._server.start()

@@ -22,13 +22,16 @@ from tests.fault.matrix.content import Ledger
 
 @dataclass(slots=True)
 class Stage:
-    """The two folders of one attempt, and the address of the server over one of them while it runs."""
+    """The two folders of one attempt, and the address of the server over one of them while it
+    runs.
+    """
 
     share: Ledger
     local: Ledger
     limits: Limits
     chunk_bytes: int = 8_192
-    acknowledged: list[tuple[str, Digest]] = field(default_factory=list)  # (name on the side that is written, digest)
+    # (name on the side that is written, digest)
+    acknowledged: list[tuple[str, Digest]] = field(default_factory=list)
     restarted: bool = False  # a command has begun afresh by itself, since a part did not verify
     own: Path | None = None
     address: tuple[str, int] = ("", 0)
@@ -73,7 +76,10 @@ class Footprint:
 
     def more_than(self, before: Footprint) -> list[str]:
         """Say what has come to it since, and should have gone."""
-        found = [f"a descriptor of {name} is left open" for name in sorted(self.descriptors - before.descriptors)]
+        found = [
+            f"a descriptor of {name} is left open"
+            for name in sorted(self.descriptors - before.descriptors)
+        ]
         if self.io_threads > before.io_threads:
             found.append(f"{self.io_threads - before.io_threads} threads of a store are left")
         if self.tasks > before.tasks:
@@ -84,7 +90,8 @@ class Footprint:
 async def footprint() -> Footprint:
     """Count. Call it when nothing is going on."""
     for _ in range(3):
-        await asyncio.sleep(0)  # transports that were aborted give their sockets back in the next turn of the loop
+        # Transports that were aborted give their sockets back in the next turn of the loop
+        await asyncio.sleep(0)
     gc.collect(0)
     found = set()
     for number in os.listdir("/proc/self/fd"):

@@ -28,7 +28,9 @@ _WHOLE = tuple(kind for kind in DEEDS if not kind.faulty)
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How much is done: of each kind of kill, of power cuts on each file system, and of all points each so-many-th."""
+    """How much is done: of each kind of kill, of power cuts on each file system, and of all points
+    each so-many-th.
+    """
 
     kills: int
     power_cuts: int
@@ -40,8 +42,26 @@ class Counts:
     piece_bytes: int
 
 
-LONG = Counts(kills=500, power_cuts=50, every_call=1, every_await=1, every_cut=1, every_stall=1, every_flip=1, piece_bytes=1)
-SHORT = Counts(kills=1, power_cuts=1, every_call=90, every_await=8, every_cut=90, every_stall=25, every_flip=130, piece_bytes=997)
+LONG = Counts(
+    kills=500,
+    power_cuts=50,
+    every_call=1,
+    every_await=1,
+    every_cut=1,
+    every_stall=1,
+    every_flip=1,
+    piece_bytes=1,
+)
+SHORT = Counts(
+    kills=1,
+    power_cuts=1,
+    every_call=90,
+    every_await=8,
+    every_cut=90,
+    every_stall=25,
+    every_flip=130,
+    piece_bytes=997,
+)
 
 
 def make_jobs(seed: int, counts: Counts) -> list[Job]:
@@ -50,7 +70,9 @@ def make_jobs(seed: int, counts: Counts) -> list[Job]:
     for victim in ("server", "client"):
         for what in SCENES:
             for first in range(0, counts.kills, _KILLS_IN_A_JOB):
-                jobs.append(_kill_job(seed, victim, what, first, min(_KILLS_IN_A_JOB, counts.kills - first)))
+                jobs.append(
+                    _kill_job(seed, victim, what, first, min(_KILLS_IN_A_JOB, counts.kills - first))
+                )
     for kind in DEEDS:
         jobs.append(_job(kind, "cuts", run_cuts, seed, every=counts.every_cut))
     for kind in DEEDS:
@@ -76,7 +98,13 @@ def _kill_job(seed: int, victim: str, what: str, first: int, count: int) -> Job:
     return Job(f"kills: {victim} during {what}, from {first}", run)
 
 
-def _job(kind: type[Deed], group: str, part: Callable[..., Coroutine[Any, Any, Tally]], seed: int, **options: int) -> Job:
+def _job(
+    kind: type[Deed],
+    group: str,
+    part: Callable[..., Coroutine[Any, Any, Tally]],
+    seed: int,
+    **options: int,
+) -> Job:
     def run(place: Path) -> Sequence[Row]:
         return [asyncio.run(part(seed, kind, place, **options))]
 

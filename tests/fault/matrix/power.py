@@ -1,8 +1,10 @@
-"""Power cut: a file system in a loop-mounted image is shut down without flushing, and mounted again.
+"""Power cut: a file system in a loop-mounted image is shut down without flushing, and mounted
+again.
 
-What had not been brought to the medium is gone then, as when the plug is pulled: the kernel writes nothing back any more, neither
-data nor journal. Every put that was acknowledged must be whole, every name hold a version that was sent. Needs root; the mounts are
-in a mount namespace of this process's own, so that nothing of them is left whatever happens.
+What had not been brought to the medium is gone then, as when the plug is pulled: the kernel writes
+nothing back any more, neither data nor journal. Every put that was acknowledged must be whole,
+every name hold a version that was sent. Needs root; the mounts are in a mount namespace of this
+process's own, so that nothing of them is left whatever happens.
 """
 
 from __future__ import annotations
@@ -154,12 +156,16 @@ class _Round:
             for name in _SINGLE:
                 self._make(f"{version}/{name}", name, _SIZES[name])
             for number in range(_TREE_FILES):
-                self._make(f"{version}/tree/f{number}", f"tree/f{number}", self._dice.randrange(5_000))
+                self._make(
+                    f"{version}/tree/f{number}", f"tree/f{number}", self._dice.randrange(5_000)
+                )
             self._make(f"{version}/tree/large", "tree/large", 1_300_000)
         for name in (*_SINGLE, "tree/f0", "tree/f1"):
             if self._dice.random() < 0.5:
                 self._share.allowed[name].discard(ABSENT)
-                self._share.allowed[name].add(_write(self._share.root / name, self._dice.content(2_000)))
+                self._share.allowed[name].add(
+                    _write(self._share.root / name, self._dice.content(2_000))
+                )
         _sync(self._disk.root)
 
     def _make(self, path: str, name: str, size: int) -> None:
@@ -215,7 +221,9 @@ def _sync(root: Path) -> None:
 
 
 async def _put_all(place: Path, server: ServerProcess, *, only_last: bool = False) -> int:
-    """Put all versions one after the other, saying before each what is sent, and after it what was acknowledged; in a child."""
+    """Put all versions one after the other, saying before each what is sent, and after it what was
+    acknowledged; in a child.
+    """
     try:
         async with connect(server.host, server.port, retry=NO_RETRY) as client:
             for version in range(_VERSIONS - 1 if only_last else 0, _VERSIONS):

@@ -1,4 +1,6 @@
-"""What is going on when a process is killed: a command, the files at both ends before it, and what may be there after it."""
+"""What is going on when a process is killed: a command, the files at both ends before it, and what
+may be there after it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ from ftransfer.digest import Digest
 from tests.fault.matrix.content import ABSENT, Dice, Ledger
 from tests.fault.matrix.forks import ServerProcess
 
-# Empty, small, sent at once, sent with resume, and two that take long enough to be hit in the middle.
+# Empty, small, sent at once, sent with resume, and two that take long enough to be hit in the
+# middle.
 SIZES = (0, 1_000, 200_000, 400_000, 3 << 20, 12 << 20)
 _NAMES = ("plain.bin", "my photo.jpg", "射频.pptx")
 
@@ -29,14 +32,17 @@ class Scene:
     share: Ledger
     local: Ledger
     target: Ledger
-    renamed: dict[str, str] = field(default_factory=dict)  # name in the receipt -> name on the side that was written
+    # Name in the receipt -> name on the side that was written
+    renamed: dict[str, str] = field(default_factory=dict)
     prefix: str = ""  # what stands before the names in the receipts on that side
 
     def line(self, server: ServerProcess) -> list[str]:
         return [*self.verb, "--json", server.host, str(server.port), *self.arguments]
 
     def acknowledged(self, output: bytes) -> list[tuple[str, Digest]]:
-        """Give the names and digests that the command has printed receipts for; a line that was cut off is none."""
+        """Give the names and digests that the command has printed receipts for; a line that was cut
+        off is none.
+        """
         receipts = []
         for line in output.split(b"\n")[:-1]:
             record = json.loads(line)
@@ -59,7 +65,9 @@ def get_scene(dice: Dice, folder: Path) -> Scene:
 
 
 def put_scene(dice: Dice, folder: Path) -> Scene:
-    """A put onto a name that holds an older version, or nothing; over one connection or over three."""
+    """A put onto a name that holds an older version, or nothing; over one connection or over
+    three.
+    """
     share, local = _ledgers(folder)
     name, size = dice.choice(_NAMES), dice.choice(SIZES)
     digest = local.put("mine.bin", dice.content(size))
@@ -67,7 +75,9 @@ def put_scene(dice: Dice, folder: Path) -> Scene:
         share.put(name, dice.content(dice.choice(SIZES[:3])))
     share.expect(name, digest)
     verb = ["put", "--streams", "3"] if dice.random() < 0.5 else ["put"]
-    return Scene(f"{' '.join(verb)} {size}", verb, [str(local.root / "mine.bin"), name], share, local, share)
+    return Scene(
+        f"{' '.join(verb)} {size}", verb, [str(local.root / "mine.bin"), name], share, local, share
+    )
 
 
 def get_tree_scene(dice: Dice, folder: Path) -> Scene:
@@ -87,7 +97,9 @@ def put_tree_scene(dice: Dice, folder: Path) -> Scene:
 
 
 def sync_down_scene(dice: Dice, folder: Path) -> Scene:
-    """sync from the share, with --delete, onto a folder with older versions and with things that are to go."""
+    """sync from the share, with --delete, onto a folder with older versions and with things that
+    are to go.
+    """
     share, local = _ledgers(folder)
     _lay_out_tree(dice, share, local, deletes=True)
     arguments = ["get", "tree", str(local.root / "tree"), "--delete"]
@@ -103,15 +115,25 @@ def sync_up_scene(dice: Dice, folder: Path) -> Scene:
 
 
 def _lay_out_tree(dice: Dice, source: Ledger, target: Ledger, *, deletes: bool = False) -> None:
-    """Make 60 small files and two large ones; the target may have some of them in an older version already."""
+    """Make 60 small files and two large ones; the target may have some of them in an older version
+    already.
+    """
     has_older = dice.random() < 0.6
     for number in range(62):
-        size = dice.randrange(1_200_000, 3_000_000) if number >= 60 else dice.choice((0, 10, 700, 4_000, 20_000))
+        size = (
+            dice.randrange(1_200_000, 3_000_000)
+            if number >= 60
+            else dice.choice((0, 10, 700, 4_000, 20_000))
+        )
         name = f"tree/d{number % 5}/{'deep/' if number % 7 == 0 else ''}f{number}"
         # Times are said, so that no two versions look the same by chance.
         digest = source.put(name, dice.content(size), mtime_ns=1_700_000_000_000_000_000 + number)
         if has_older and dice.random() < 0.4:
-            target.put(name, dice.content(dice.choice((1, 500, 9_000))), mtime_ns=1_600_000_000_000_000_000 + number)
+            target.put(
+                name,
+                dice.content(dice.choice((1, 500, 9_000))),
+                mtime_ns=1_600_000_000_000_000_000 + number,
+            )
         target.expect(name, digest)
     if deletes:
         for number in range(8):

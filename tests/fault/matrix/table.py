@@ -20,9 +20,10 @@ _MAX_COMPLAINTS = 20
 class Tally:
     """One case: how often it was tried, and what became of it.
 
-    `noticed`: the command ended in an error of ours, or was seen to be cut and went on by itself. `completed`: given again it
-    completed, and everything was as it should be. `looked_at`: acknowledged files that were looked for after a power cut.
-    `complaints` say how to find what is wrong: the first few, in words.
+    `noticed`: the command ended in an error of ours, or was seen to be cut and went on by itself.
+    `completed`: given again it completed, and everything was as it should be. `looked_at`:
+    acknowledged files that were looked for after a power cut. `complaints` say how to find what is
+    wrong: the first few, in words.
     """
 
     case: str
@@ -86,6 +87,9 @@ def render(rows: Sequence[Row]) -> str:
         counts = (row.attempts, row.noticed, row.completed, row.wrong, row.lost)
         lines.append(f"| {row.case} | {' | '.join(map(str, counts))} |")
     tallies = [row for row in rows if isinstance(row, Tally)]
-    totals = [sum(getattr(row, key) for row in tallies) for key in ("attempts", "noticed", "completed", "wrong", "lost")]
+    totals = [
+        sum(getattr(row, key) for row in tallies)
+        for key in ("attempts", "noticed", "completed", "wrong", "lost")
+    ]
     lines.append(f"| **all** | {' | '.join(f'**{total}**' for total in totals)} |")
     return "\n".join(lines) + "\n"

@@ -1,4 +1,6 @@
-"""The bytes of a conversation, taken apart by hand: where frames end, and which bytes are content."""
+"""The bytes of a conversation, taken apart by hand: where frames end, and which bytes are
+content.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ _OPENS_BODY = (b"put", b"part", b"mput", b"mget")
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """One direction of a conversation. `ends`: where frames, their headers and lines end; `content`: ranges of file content."""
+    """One direction of a conversation. `ends`: where frames, their headers and lines end;
+    `content`: ranges of file content.
+    """
 
     data: bytes
     ends: tuple[int, ...]

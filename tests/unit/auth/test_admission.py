@@ -43,7 +43,11 @@ def test_user() -> None:
     gate = Admission(users=USERS)
     login = gate.check("ann", "pw")
     found = login and login.principal
-    assert found is not None and (found.name, found.grants, found.is_anonymous) == ("ann", GRANTS, False)
+    assert found is not None and (found.name, found.grants, found.is_anonymous) == (
+        "ann",
+        GRANTS,
+        False,
+    )
     assert gate.check("ann", "PW") is gate.check("bob", "pw") is None
 
 
@@ -68,7 +72,8 @@ def test_a_login_holds_until_its_user_token_or_password_is_another() -> None:
     assert renewed is not None and renewed.grants == wider.grants
     assert not gate.replace_users({"ann": wider})  # nothing new
 
-    gate.replace_users({"ann": User("ann", hash_password("pw"), GRANTS)})  # the same password, set again
+    # The same password, set again
+    gate.replace_users({"ann": User("ann", hash_password("pw"), GRANTS)})
     assert gate.renew(ann) is None
     gate.replace_users({})
     assert gate.renew(ann) is None
@@ -106,8 +111,11 @@ def test_a_wrong_login_costs_the_same_whoever_is_named(monkeypatch: pytest.Monke
     for name in ("nobody", *users):
         asked.clear()
         assert gate.check(name, "wrong") is None
-        assert [hashed for hashed in asked if hashed in users.values()] == [users[name] for _ in asked[:1] if name in users]
-        costs.append(sorted(hashed.split("$")[3] for hashed in asked))  # the parameters: equal ones take equal time
+        assert [hashed for hashed in asked if hashed in users.values()] == [
+            users[name] for _ in asked[:1] if name in users
+        ]
+        # The parameters: equal ones take equal time
+        costs.append(sorted(hashed.split("$")[3] for hashed in asked))
     assert costs == [sorted({HASHED.split("$")[3], cheap.split("$")[3]})] * 4
 
 

@@ -1,4 +1,6 @@
-"""Changes of the users file: what was asked for and nothing else, and nothing lost of what a person has written."""
+"""Changes of the users file: what was asked for and nothing else, and nothing lost of what a person
+has written.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,13 @@ def test_add_keeps_what_is_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "says"), [("ann", "there is a user ann already"), ("", "not empty"), (" x", "printable"), ("a\nb", "printable")]
+    ("name", "says"),
+    [
+        ("ann", "there is a user ann already"),
+        ("", "not empty"),
+        (" x", "printable"),
+        ("a\nb", "printable"),
+    ],
 )
 def test_add_refuses(path: Path, name: str, says: str) -> None:
     with pytest.raises(BadFile, match=says):
@@ -64,9 +72,9 @@ def test_set_password_changes_that_line_alone(path: Path, name: str) -> None:
     set_values(str(path), name, {"password": new})
     assert matches("new", load_users(str(path))[name].password)
     before, after = GOOD.splitlines(), path.read_text().splitlines()
-    assert [number for number, (old, now) in enumerate(zip(before, after, strict=True)) if old != now] == [
-        3 if name == "ann" else 8
-    ]
+    assert [
+        number for number, (old, now) in enumerate(zip(before, after, strict=True)) if old != now
+    ] == [3 if name == "ann" else 8]
 
 
 def test_set_password_of_nobody(path: Path) -> None:
@@ -124,10 +132,16 @@ def test_rights_in_a_table_are_for_a_person_to_change(path: Path) -> None:
 
 
 def test_remove_leaves_the_others_and_what_is_written_about_them(path: Path) -> None:
-    path.write_text(GOOD.replace('\n[[user]]\nname = "bob"', '\n# bob is away\n[[user]]\nname = "bob"'))
+    path.write_text(
+        GOOD.replace('\n[[user]]\nname = "bob"', '\n# bob is away\n[[user]]\nname = "bob"')
+    )
     remove_user(str(path), "ann")
     text = path.read_text()
-    assert list(load_users(str(path))) == ["bob"] and text.startswith("# our users\n# bob is away\n[[user]]") and "ann" not in text
+    assert (
+        list(load_users(str(path))) == ["bob"]
+        and text.startswith("# our users\n# bob is away\n[[user]]")
+        and "ann" not in text
+    )
     remove_user(str(path), "bob")
     assert load_users(str(path)) == {}
     with pytest.raises(BadFile, match="there is no user bob"):
@@ -148,4 +162,8 @@ def test_a_link_stays_and_the_file_keeps_mode_and_group(path: Path, tmp_path: Pa
     remove_user(str(link), "ann")
     after = path.stat()
     assert link.is_symlink() and list(load_users(str(path))) == ["bob", "eve"]
-    assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
+    assert (after.st_mode, after.st_uid, after.st_gid) == (
+        before.st_mode,
+        before.st_uid,
+        before.st_gid,
+    )

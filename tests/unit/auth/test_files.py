@@ -1,4 +1,6 @@
-"""The users file and the token file of a server that runs: what is taken up of a change, and what is kept."""
+"""The users file and the token file of a server that runs: what is taken up of a change, and what
+is kept.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,11 @@ LONG_AGO = 1_600_000_000
 
 
 def write_users(path: Path, *names: str, at: int = LONG_AGO) -> None:
-    path.write_text("".join(f'[[user]]\nname = "{name}"\npassword = "{HASHED}"\nrights = "read"\n' for name in names))
+    path.write_text(
+        "".join(
+            f'[[user]]\nname = "{name}"\npassword = "{HASHED}"\nrights = "read"\n' for name in names
+        )
+    )
     path.chmod(0o600)
     os.utime(path, (at, at))
 
@@ -67,23 +73,37 @@ def test_a_file_that_was_moved_into_place_is_noticed(kept: Kept) -> None:
     assert kept.lets_in("bob")
 
 
-@pytest.mark.parametrize("spoil", [lambda path: path.write_text("junk"), lambda path: path.unlink()], ids=["junk", "removed"])
-def test_what_cannot_be_used_is_kept_and_told_once(kept: Kept, spoil: object, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    "spoil",
+    [lambda path: path.write_text("junk"), lambda path: path.unlink()],
+    ids=["junk", "removed"],
+)
+def test_what_cannot_be_used_is_kept_and_told_once(
+    kept: Kept, spoil: object, caplog: pytest.LogCaptureFixture
+) -> None:
     assert callable(spoil)
     spoil(kept.users)
     assert kept.lets_in("ann") and kept.lets_in("ann")
-    assert [record.message.partition(" because ")[0] for record in caplog.records] == ["users: kept,"]
+    assert [record.message.partition(" because ")[0] for record in caplog.records] == [
+        "users: kept,"
+    ]
     write_users(kept.users, "bob")
     assert kept.lets_in("bob")
 
 
-def test_reload_says_of_each_file_what_came_of_it(kept: Kept, caplog: pytest.LogCaptureFixture) -> None:
+def test_reload_says_of_each_file_what_came_of_it(
+    kept: Kept, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("INFO")
     write_users(kept.users, "ann", "bob")
     kept.token.chmod(0o644)
     kept.files.reload()
     users, token = (record.message for record in caplog.records)
-    assert users == "users: 2 read" and token.startswith("token: kept, because") and "others may read" in token
+    assert (
+        users == "users: 2 read"
+        and token.startswith("token: kept, because")
+        and "others may read" in token
+    )
     assert kept.lets_in("bob") and kept.lets_in("", "old")
 
 

@@ -36,10 +36,15 @@ def test_only_the_owner_may_read_it(tmp_path: Path, share: Path) -> None:
 
 
 def test_another_folder_has_another_token(tmp_path: Path, share: Path) -> None:
-    assert own_token(tmp_path / "state", str(share))[0] != own_token(tmp_path / "state", str(tmp_path))[0]
+    assert (
+        own_token(tmp_path / "state", str(share))[0]
+        != own_token(tmp_path / "state", str(tmp_path))[0]
+    )
 
 
-def test_every_way_to_name_a_folder_gives_its_token(tmp_path: Path, share: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_way_to_name_a_folder_gives_its_token(
+    tmp_path: Path, share: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "link").symlink_to(share)
     monkeypatch.chdir(tmp_path)
     names = (str(share), "share", "share/", "./share/../share", "link")

@@ -6,7 +6,16 @@ from itertools import combinations
 
 import pytest
 
-from ftransfer.auth.permissions import ALL_RIGHTS, ANYONE, NO_RIGHTS, Grant, Principal, Right, format_rights, parse_rights
+from ftransfer.auth.permissions import (
+    ALL_RIGHTS,
+    ANYONE,
+    NO_RIGHTS,
+    Grant,
+    Principal,
+    Right,
+    format_rights,
+    parse_rights,
+)
 from ftransfer.names import ROOT, SafeName
 
 
@@ -30,7 +39,9 @@ def test_without_a_grant_nothing_is_allowed() -> None:
 
 
 def test_anyone_may_everything() -> None:
-    assert all(ANYONE.may(right, name("a/b")) and ANYONE.may_all_below(right, ROOT) for right in Right)
+    assert all(
+        ANYONE.may(right, name("a/b")) and ANYONE.may_all_below(right, ROOT) for right in Right
+    )
     assert ANYONE.is_anonymous
 
 
@@ -54,20 +65,29 @@ def test_of_two_grants_for_one_prefix_the_later_counts() -> None:
 
 def test_may_below_finds_a_grant_that_is_deeper() -> None:
     ann = principal(a_b="read")
-    assert ann.may_below(Right.LIST, ROOT) and ann.may_below(Right.LIST, name("a")) and ann.may_below(Right.LIST, name("a/b/c"))
+    assert (
+        ann.may_below(Right.LIST, ROOT)
+        and ann.may_below(Right.LIST, name("a"))
+        and ann.may_below(Right.LIST, name("a/b/c"))
+    )
     assert not ann.may_below(Right.LIST, name("a/c")) and not ann.may_below(Right.WRITE, ROOT)
 
 
 def test_may_all_below_sees_what_a_narrower_grant_takes_away() -> None:
     ann = principal(root="all", a_b="read")
-    assert not ann.may_all_below(Right.DELETE, name("a")) and not ann.may_all_below(Right.DELETE, ROOT)
+    assert not ann.may_all_below(Right.DELETE, name("a")) and not ann.may_all_below(
+        Right.DELETE, ROOT
+    )
     assert ann.may_all_below(Right.DELETE, name("a/c")) and ann.may_all_below(Right.READ, ROOT)
 
 
 def test_restricted_principal_keeps_its_name_and_loses_the_rest() -> None:
     ann = principal(root="all", a="drop-box").restricted_to(parse_rights("read"))
     assert ann.name == "ann"
-    assert ann.rights_at(name("x")) == {Right.LIST, Right.READ} and ann.rights_at(name("a")) == NO_RIGHTS
+    assert (
+        ann.rights_at(name("x")) == {Right.LIST, Right.READ}
+        and ann.rights_at(name("a")) == NO_RIGHTS
+    )
 
 
 @pytest.mark.parametrize(
@@ -89,7 +109,13 @@ def test_words_stand_for_rights(words: str | list[str], rights: set[Right]) -> N
 
 @pytest.mark.parametrize(
     ("words", "complaint"),
-    [("", "no rights"), ([], "no rights"), ("reed", "'reed' is no right"), ("none,read", "'none' cannot"), (["Read"], "'Read'")],
+    [
+        ("", "no rights"),
+        ([], "no rights"),
+        ("reed", "'reed' is no right"),
+        ("none,read", "'none' cannot"),
+        (["Read"], "'Read'"),
+    ],
 )
 def test_wrong_words_are_named(words: str | list[str], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):

@@ -1,4 +1,6 @@
-"""Records of running servers: found by the address of a connection for as long as the server runs, and never after."""
+"""Records of running servers: found by the address of a connection for as long as the server runs,
+and never after.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ LOCAL = "127.0.0.1"
 Start = Callable[..., RunningServer]
 
 
-def server_on(*addresses: tuple[str, int], token: str = "secret", fingerprint: str = "") -> RunningServer:
+def server_on(
+    *addresses: tuple[str, int], token: str = "secret", fingerprint: str = ""
+) -> RunningServer:
     return RunningServer(list(addresses), fingerprint, token)
 
 
@@ -41,7 +45,9 @@ def records(state: Path) -> list[Path]:
     return list((state / "running").iterdir())
 
 
-def find(state: Path, host: str = LOCAL, port: int = 9021, own_host: str = LOCAL) -> RunningServer | None:
+def find(
+    state: Path, host: str = LOCAL, port: int = 9021, own_host: str = LOCAL
+) -> RunningServer | None:
     return find_running(state, host, port, own_host)
 
 
@@ -60,7 +66,9 @@ def test_each_of_several_servers_is_found_by_its_address(tmp_path: Path, start: 
 
 
 @pytest.mark.parametrize("any_address", ["0.0.0.0", "::"])
-def test_server_on_all_addresses_is_found_by_those_of_this_machine(tmp_path: Path, start: Start, any_address: str) -> None:
+def test_server_on_all_addresses_is_found_by_those_of_this_machine(
+    tmp_path: Path, start: Start, any_address: str
+) -> None:
     server = start((any_address, 9021))
     assert find(tmp_path) == find(tmp_path, "192.0.2.7", own_host="192.0.2.7") == server
     assert find(tmp_path, "192.0.2.7", own_host="192.0.2.8") is None
@@ -80,7 +88,9 @@ def test_record_ends_with_its_server(tmp_path: Path) -> None:
     assert find(tmp_path) is None and records(tmp_path) == []
 
 
-def test_record_of_a_killed_server_is_out_of_date_and_goes_with_the_next_start(tmp_path: Path, start: Start) -> None:
+def test_record_of_a_killed_server_is_out_of_date_and_goes_with_the_next_start(
+    tmp_path: Path, start: Start
+) -> None:
     code = """
 import os, sys
 from pathlib import Path
@@ -89,7 +99,9 @@ registration = Registration.open(Path(sys.argv[1]))
 registration.publish(RunningServer([("127.0.0.1", 9021)], "", "old"))
 os.kill(os.getpid(), 9)
 """
-    subprocess.run([sys.executable, "-c", code, tmp_path], check=False, cwd=Path(__file__).parents[3])
+    subprocess.run(
+        [sys.executable, "-c", code, tmp_path], check=False, cwd=Path(__file__).parents[3]
+    )
     (left,) = records(tmp_path)
     assert b"old" in left.read_bytes() and find(tmp_path) is None
     start((LOCAL, 9021), token="new")
@@ -114,7 +126,9 @@ def test_record_from_another_machine_does_not_count(tmp_path: Path, start: Start
     assert find(tmp_path) is not None
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"where": 1}', '{"addresses": 5}', "\\xff", "[" * 60_000])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", '{"where": 1}', '{"addresses": 5}', "\\xff", "[" * 60_000]
+)
 def test_what_is_no_record_is_passed_over(tmp_path: Path, start: Start, text: str) -> None:
     first, second = start((LOCAL, 9021)), start((LOCAL, 9022))
     for record in records(tmp_path):

@@ -18,7 +18,9 @@ class Script:
     def __init__(self) -> None:
         self.done: list[str] = []
 
-    def contestant(self, label: str, result: Sample | None = None, *, wrong: bool = False, few: bool = False) -> Contestant:
+    def contestant(
+        self, label: str, result: Sample | None = None, *, wrong: bool = False, few: bool = False
+    ) -> Contestant:
         def run() -> Sample:
             self.done.append(f"run {label}")
             if result is None:
@@ -55,7 +57,9 @@ def test_each_run_is_cleaned_before_and_checked_after() -> None:
 
 def test_a_contestant_with_wrong_content_has_no_row_and_does_not_run_again() -> None:
     script = Script()
-    rows, failed = alternate([script.contestant("a", sample()), script.contestant("b", sample(), wrong=True)], rounds=3)
+    rows, failed = alternate(
+        [script.contestant("a", sample()), script.contestant("b", sample(), wrong=True)], rounds=3
+    )
     assert [row.label for row in rows] == ["a"]
     assert failed == {"b": "other content"} and script.runs.count("b") == 1
 
@@ -68,13 +72,18 @@ def test_a_contestant_that_breaks_is_cleaned_all_the_same() -> None:
 
 def test_a_slow_first_run_is_the_only_one_and_counts() -> None:
     script = Script()
-    rows, _ = alternate([script.contestant("slow", sample(SLOW_S + 1)), script.contestant("b", sample())], rounds=3)
+    rows, _ = alternate(
+        [script.contestant("slow", sample(SLOW_S + 1)), script.contestant("b", sample())], rounds=3
+    )
     assert [len(row.samples) for row in rows] == [1, 3]
 
 
 def test_who_is_there_for_completeness_runs_few_rounds() -> None:
     script = Script()
-    rows, _ = alternate([script.contestant("a", sample()), script.contestant("b", sample(), few=True)], rounds=FEW + 3)
+    rows, _ = alternate(
+        [script.contestant("a", sample()), script.contestant("b", sample(), few=True)],
+        rounds=FEW + 3,
+    )
     assert [len(row.samples) for row in rows] == [FEW + 3, FEW]
 
 

@@ -17,7 +17,9 @@ def python(code: str) -> Command:
 
 
 def test_cpu_time_and_last_line_of_a_client_are_taken() -> None:
-    sample = run_clients([python("import time\nwhile time.process_time() < 0.1: pass\nprint('{\"kept\": 7}')")])
+    sample = run_clients(
+        [python("import time\nwhile time.process_time() < 0.1: pass\nprint('{\"kept\": 7}')")]
+    )
     assert sample.client_cpu_s >= 0.1 and sample.wall_s > 0.05
     assert sample.told == {"kept": 7} and not sample.was_cut
 
@@ -52,7 +54,9 @@ def test_a_server_runs_as_long_as_the_block_and_its_cpu_time_counts(tmp_path: Pa
     )
     with running_server(serve, port, tmp_path / "log") as pid:
         assert listens(pid, port)
-        sample = run_clients([python(f"import socket; socket.create_connection(('127.0.0.1', {port})).recv(1)")], pid)
+        sample = run_clients(
+            [python(f"import socket; socket.create_connection(('127.0.0.1', {port})).recv(1)")], pid
+        )
         assert sample.server_cpu_s >= 0.09 and sample.server_peak_bytes
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port))

@@ -17,7 +17,9 @@ from bench.numbers import show, show_bytes, spread, times_better, value_of
         ("s", 7, 2.0, 2.0),
     ],
 )
-def test_value_is_work_a_second_or_time_of_a_run(unit: str, work: float, wall_s: float, expected: float) -> None:
+def test_value_is_work_a_second_or_time_of_a_run(
+    unit: str, work: float, wall_s: float, expected: float
+) -> None:
     assert value_of(unit, work, wall_s) == pytest.approx(expected)
 
 
@@ -27,12 +29,22 @@ def test_spread_is_half_the_range_as_a_part_of_the_median() -> None:
 
 
 @pytest.mark.parametrize(("unit", "expected"), [("GB/s", 2.0), ("ms", 0.5)])
-def test_times_better_is_in_our_favour_above_one_whatever_the_unit(unit: str, expected: float) -> None:
+def test_times_better_is_in_our_favour_above_one_whatever_the_unit(
+    unit: str, expected: float
+) -> None:
     assert times_better(unit, 10.0, 5.0) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0, "0"), (0.1234, "0.12"), (1.234, "1.23"), (12.34, "12.3"), (123.4, "123"), (22345.6, "22 346")]
+    ("value", "text"),
+    [
+        (0, "0"),
+        (0.1234, "0.12"),
+        (1.234, "1.23"),
+        (12.34, "12.3"),
+        (123.4, "123"),
+        (22345.6, "22 346"),
+    ],
 )
 def test_show_gives_three_digits_that_matter(value: float, text: str) -> None:
     assert show(value) == text

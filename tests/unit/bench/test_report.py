@@ -32,13 +32,25 @@ def row(label: str, *walls: float, work: float = 1e9, peak: int | None = 30 * MI
 
 @pytest.fixture
 def run() -> Run:
-    get = Result("get-plain-tmpfs", "1 GiB get", "GB/s", [row("ftransfer", 0.5, 0.4, 0.625), row("nginx + curl", 1.0)])
+    get = Result(
+        "get-plain-tmpfs",
+        "1 GiB get",
+        "GB/s",
+        [row("ftransfer", 0.5, 0.4, 0.625), row("nginx + curl", 1.0)],
+    )
     get.missing["vsftpd + curl"] = "not installed: vsftpd"
     process = Result(
-        "process", "a process", "ms", [row("ftransfer", 0.1), row('python -c "import asyncio, typer, aiofiles"', 0.08)]
+        "process",
+        "a process",
+        "ms",
+        [row("ftransfer", 0.1), row('python -c "import asyncio, typer, aiofiles"', 0.08)],
     )
     idle = Result(
-        "idle-1000", "idle", "GB/s", [row("alone", 1.0), row("beside idle sessions", 1.25)], facts={"KiB a session": 12.5}
+        "idle-1000",
+        "idle",
+        "GB/s",
+        [row("alone", 1.0), row("beside idle sessions", 1.25)],
+        facts={"KiB a session": 12.5},
     )
     return Run({"kernel": "Linux 6"}, [get, process, idle])
 
@@ -58,7 +70,9 @@ def test_targets_say_whether_they_are_met(run: Run) -> None:
     assert rows["1 GiB get, plain, tmpfs, against nginx + curl"] == ["≥ 1.2 ×", "2.00 ×", "met"]
     assert rows["beside 1000 idle sessions, against alone"] == ["≥ 0.95 ×", "0.80 ×", "**not met**"]
     assert rows["1000 idle sessions, memory of each"] == ["≤ 40 KiB", "12.5 KiB", "met"]
-    assert [cells[1:] for text, cells in rows.items() if text.startswith("whole process")] == [["1.25 ×", "met"]]
+    assert [cells[1:] for text, cells in rows.items() if text.startswith("whole process")] == [
+        ["1.25 ×", "met"]
+    ]
 
 
 def test_every_target_names_a_case_that_there_is() -> None:
@@ -93,7 +107,11 @@ def test_document_keeps_all_but_what_is_between_the_markers() -> None:
 
 
 def test_markdown_escapes_what_would_end_a_cell() -> None:
-    assert as_markdown([["a", "b"], ["x|y", "1"]]).splitlines() == ["| a | b |", "| --- | ---: |", "| x\\|y | 1 |"]
+    assert as_markdown([["a", "b"], ["x|y", "1"]]).splitlines() == [
+        "| a | b |",
+        "| --- | ---: |",
+        "| x\\|y | 1 |",
+    ]
 
 
 def test_text_table_has_columns_of_one_width() -> None:

@@ -1,4 +1,6 @@
-"""The configuration file and the flags of `serve`: what is refused, and how the mistake is named."""
+"""The configuration file and the flags of `serve`: what is refused, and how the mistake is
+named.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +31,14 @@ def refusal(tmp_path: Path, text: str | bytes, *flags: str) -> str:
     [
         ('quotaa = "1G"', "FILE:1:1: unknown key quotaa; did you mean quota?"),
         ('# first\n\n  max-file = "1G"', "FILE:3:3: unknown key max-file; did you mean max_file?"),
-        ('quota = "10X"', "FILE:1:1: quota: '10X' is no size; write for example 500M, 10G or 1048576"),
-        ('rate = "0"', "FILE:1:1: rate: a rate of 0 would let nothing through; leave it out for no bound"),
+        (
+            'quota = "10X"',
+            "FILE:1:1: quota: '10X' is no size; write for example 500M, 10G or 1048576",
+        ),
+        (
+            'rate = "0"',
+            "FILE:1:1: rate: a rate of 0 would let nothing through; leave it out for no bound",
+        ),
         ('read_only = "yes"', "FILE:1:1: read_only must be true or false"),
         ("port = true", "FILE:1:1: port must be a whole number"),
         ('port = "9021"', "FILE:1:1: port must be a whole number"),
@@ -46,19 +54,41 @@ def refusal(tmp_path: Path, text: str | bytes, *flags: str) -> str:
         ('config = "x"', "FILE:1:1: unknown key config"),
     ],
 )
-def test_mistake_in_the_file_is_one_line_with_its_place(tmp_path: Path, text: str | bytes, message: str) -> None:
+def test_mistake_in_the_file_is_one_line_with_its_place(
+    tmp_path: Path, text: str | bytes, message: str
+) -> None:
     assert refusal(tmp_path, text).startswith(message)
 
 
-# What each key refuses. Texts that nothing is wrong with until they are used take any text, but nothing else than a text.
+# What each key refuses. Texts that nothing is wrong with until they are used take any text, but
+# nothing else than a text.
 BAD_VALUES = {
-    **dict.fromkeys(("host", "welcome", "cert", "key", "client_ca", "users", "token_file", "audit"), "[1]"),
-    **dict.fromkeys(("read_only", "drop_box", "no_fsync", "lock_down", "new_token", "hide_nothing", "yes_really"), '"yes"'),
+    **dict.fromkeys(
+        ("host", "welcome", "cert", "key", "client_ca", "users", "token_file", "audit"), "[1]"
+    ),
+    **dict.fromkeys(
+        (
+            "read_only",
+            "drop_box",
+            "no_fsync",
+            "lock_down",
+            "new_token",
+            "hide_nothing",
+            "yes_really",
+        ),
+        '"yes"',
+    ),
     **dict.fromkeys(("port", "max_sessions", "max_source_sessions", "max_unproven"), "-1"),
-    **dict.fromkeys(("quota", "user_quota", "keep_free", "max_file", "least_progress", "max_line", "max_frame"), '"much"'),
+    **dict.fromkeys(
+        ("quota", "user_quota", "keep_free", "max_file", "least_progress", "max_line", "max_frame"),
+        '"much"',
+    ),
     **dict.fromkeys(("quota_files", "user_quota_files"), '"many"'),
     **dict.fromkeys(("rate", "user_rate", "session_rate"), '"fast"'),
-    **dict.fromkeys(("handshake_time", "login_time", "line_time", "idle_time", "stall_time", "quiet_time"), '"soon"'),
+    **dict.fromkeys(
+        ("handshake_time", "login_time", "line_time", "idle_time", "stall_time", "quiet_time"),
+        '"soon"',
+    ),
     "keep_partials": '"soon"',
     "trust_from": '["somewhere"]',
     "hide": '[""]',
@@ -69,12 +99,18 @@ BAD_VALUES = {
 
 def flags_of_serve() -> dict[str, list[str]]:
     """Give the parameters of serve that are flags, with their words."""
-    return {str(option.name): list(option.opts) for option in COMMANDS["serve"].params if option.opts[0].startswith("--")}
+    return {
+        str(option.name): list(option.opts)
+        for option in COMMANDS["serve"].params
+        if option.opts[0].startswith("--")
+    }
 
 
 def test_every_flag_has_the_key_of_its_name() -> None:
     flags = flags_of_serve()
-    assert {name: f"--{name.replace('_', '-')}" for name in flags} == {name: words[0] for name, words in flags.items()}
+    assert {name: f"--{name.replace('_', '-')}" for name in flags} == {
+        name: words[0] for name, words in flags.items()
+    }
     assert set(flags) - {"config", "help"} == set(BAD_VALUES)
 
 
@@ -97,12 +133,22 @@ def test_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         ("", ("--read-only", "--quota", "1G"), ("--read-only", "--quota")),
         ('quota = "1G"', ("--user-quota", "2G"), ("--user-quota 2G", "quota in FILE 1G")),
         ("", ("--max-file", "2G", "--quota", "1G"), ("--max-file 2G", "--quota 1G")),
-        ("quota_files = 5", ("--user-quota-files", "1K"), ("--user-quota-files 1K", "quota_files in FILE 5")),
+        (
+            "quota_files = 5",
+            ("--user-quota-files", "1K"),
+            ("--user-quota-files 1K", "quota_files in FILE 5"),
+        ),
         ("", ("--session-rate", "2M", "--rate", "1M"), ("--session-rate 2M", "--rate 1M")),
-        ("max_sessions = 5", ("--max-source-sessions", "6"), ("--max-source-sessions 6", "max_sessions in FILE 5")),
+        (
+            "max_sessions = 5",
+            ("--max-source-sessions", "6"),
+            ("--max-source-sessions 6", "max_sessions in FILE 5"),
+        ),
     ],
 )
-def test_contradiction_names_both(tmp_path: Path, text: str, flags: tuple[str, ...], both: tuple[str, str]) -> None:
+def test_contradiction_names_both(
+    tmp_path: Path, text: str, flags: tuple[str, ...], both: tuple[str, str]
+) -> None:
     message = refusal(tmp_path, text, *flags)
     assert all(name in message for name in both)
 
@@ -137,7 +183,17 @@ DEFAULTS = {
     "max_line": "64K",
     "max_frame": "4M",
     **dict.fromkeys(
-        ("quota", "user_quota", "quota_files", "user_quota_files", "keep_free", "max_file", "rate", "user_rate", "session_rate")
+        (
+            "quota",
+            "user_quota",
+            "quota_files",
+            "user_quota_files",
+            "keep_free",
+            "max_file",
+            "rate",
+            "user_rate",
+            "session_rate",
+        )
     ),
 }
 
@@ -149,10 +205,21 @@ def test_defaults_of_the_flags_are_those_of_the_library() -> None:
 
 
 def test_flags_become_bounds() -> None:
-    given = {"quota": "1G", "user_quota": "1M", "quota_files": "2M", "user_quota_files": "9", "keep_free": "1K", "max_file": "7"}
+    given = {
+        "quota": "1G",
+        "user_quota": "1M",
+        "quota_files": "2M",
+        "user_quota_files": "9",
+        "keep_free": "1K",
+        "max_file": "7",
+    }
     bounds = bounds_of({**DEFAULTS, **given})
     assert (bounds.all.quota_files, bounds.each.quota_files) == (2_000_000, 9)
-    assert (bounds.all.quota_bytes, bounds.each.quota_bytes, bounds.keep_free_bytes) == (1 << 30, 1 << 20, 1 << 10)
+    assert (bounds.all.quota_bytes, bounds.each.quota_bytes, bounds.keep_free_bytes) == (
+        1 << 30,
+        1 << 20,
+        1 << 10,
+    )
     assert bounds.all.max_file_bytes == 7
     assert rates_of({**DEFAULTS, "rate": "1K/s", "user_rate": "2"}) == RateBounds(1024, 2, None)
     assert limits_of({**DEFAULTS, "stall_time": "8s"}).heartbeat_s == 2.0

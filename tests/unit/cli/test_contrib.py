@@ -1,4 +1,6 @@
-"""The unit for systemd and the Containerfile start a server with flags that there are, on all addresses."""
+"""The unit for systemd and the Containerfile start a server with flags that there are, on all
+addresses.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ CONTRIB = Path(__file__).parents[3] / "contrib"
 
 
 def words_of_unit() -> list[str]:
-    (line,) = re.findall(r"^ExecStart=(.*)$", (CONTRIB / "ftransfer.service").read_text(), re.MULTILINE)
+    (line,) = re.findall(
+        r"^ExecStart=(.*)$", (CONTRIB / "ftransfer.service").read_text(), re.MULTILINE
+    )
     program, *words = shlex.split(line)
     assert program == "/opt/ftransfer/bin/ftransfer"
     return words
@@ -28,7 +32,9 @@ def words_of_container() -> list[str]:
     return list(json.loads(words))
 
 
-@pytest.mark.parametrize("words", [words_of_unit(), words_of_container()], ids=["unit", "container"])
+@pytest.mark.parametrize(
+    "words", [words_of_unit(), words_of_container()], ids=["unit", "container"]
+)
 def test_the_server_is_started_as_it_can_be(words: list[str]) -> None:
     name, *arguments = words
     given = COMMANDS[name].make_context("ftransfer serve", arguments).params

@@ -1,4 +1,6 @@
-"""The command of watch --exec: what it is told, what it is not, and that nothing in an event keeps the next from being told."""
+"""The command of watch --exec: what it is told, what it is not, and that nothing in an event keeps
+the next from being told.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ def seen(tmp_path: Path) -> Path:
 @pytest.fixture
 def hook(tmp_path: Path, seen: Path) -> Hook:
     script = tmp_path / "note.sh"
-    script.write_text(f"#!/bin/sh\nenv | grep -a ^FTRANSFER_ | LC_ALL=C sort >> '{seen}'\necho end >> '{seen}'\n")
+    script.write_text(
+        f"#!/bin/sh\nenv | grep -a ^FTRANSFER_ | LC_ALL=C sort >> '{seen}'\necho end >> '{seen}'\n"
+    )
     script.chmod(0o755)
     return Hook(str(script))
 
@@ -53,7 +57,9 @@ async def test_event_is_in_the_environment(hook: Hook, seen: Path) -> None:
     ]
 
 
-async def test_secrets_and_settings_of_ours_are_not_inherited(hook: Hook, seen: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_secrets_and_settings_of_ours_are_not_inherited(
+    hook: Hook, seen: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("FTRANSFER_TOKEN", "FTRANSFER_PASSWORD", "FTRANSFER_DIGEST"):
         monkeypatch.setenv(name, "secret")
     await hook.run(Missed(3), "")
@@ -70,8 +76,14 @@ ODD = [
 ]
 
 
-@pytest.mark.parametrize("event", ODD, ids=["NUL", "surrogate", "NUL in who", "surrogate in who", "line feed", "too long"])
-async def test_odd_event_is_escaped_or_told(hook: Hook, seen: Path, event: LiveEvent, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "event",
+    ODD,
+    ids=["NUL", "surrogate", "NUL in who", "surrogate in who", "line feed", "too long"],
+)
+async def test_odd_event_is_escaped_or_told(
+    hook: Hook, seen: Path, event: LiveEvent, capsys: pytest.CaptureFixture[str]
+) -> None:
     await hook.run(event, "")
     await hook.run(created("last"), "")
     assert seen.read_text(errors="replace").endswith(
@@ -86,8 +98,13 @@ async def test_name_of_any_bytes_comes_as_it_is(hook: Hook, seen: Path) -> None:
     assert b"FTRANSFER_NAME=a\xff\n" in seen.read_bytes()
 
 
-@pytest.mark.parametrize(("content", "said"), [("#!/bin/sh\nexit 3\n", "ended with 3"), ("#!/no/such/shell\n", "cannot be run")])
-async def test_command_that_fails_is_told(tmp_path: Path, content: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("#!/bin/sh\nexit 3\n", "ended with 3"), ("#!/no/such/shell\n", "cannot be run")],
+)
+async def test_command_that_fails_is_told(
+    tmp_path: Path, content: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     script = tmp_path / "fails"
     script.write_text(content)
     script.chmod(0o755)
@@ -96,11 +113,15 @@ async def test_command_that_fails_is_told(tmp_path: Path, content: str, said: st
     assert said in told and told.count("\n") == 1 and told.startswith("ftransfer: ")
 
 
-async def test_command_that_does_not_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_command_that_does_not_end_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("ftransfer.cli.hook._END_S", 0.01)
     os.mkfifo(tmp_path / "ready")
     script = tmp_path / "stubborn"
-    script.write_text(f"#!/bin/sh\ntrap '' TERM\necho $$ > '{tmp_path}/ready'\nwhile :; do sleep 1; done\n")
+    script.write_text(
+        f"#!/bin/sh\ntrap '' TERM\necho $$ > '{tmp_path}/ready'\nwhile :; do sleep 1; done\n"
+    )
     script.chmod(0o755)
     running = asyncio.create_task(Hook(str(script)).run(created("a"), ""))
     process = int(await asyncio.to_thread((tmp_path / "ready").read_text))
@@ -111,7 +132,10 @@ async def test_command_that_does_not_end_is_ended(tmp_path: Path, monkeypatch: p
         os.kill(process, 0)
 
 
-@pytest.mark.parametrize(("command", "said"), [("no-such-program", "no program"), ("'open", "never closed"), (" ", "empty")])
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [("no-such-program", "no program"), ("'open", "never closed"), (" ", "empty")],
+)
 def test_bad_command(command: str, said: str) -> None:
     with pytest.raises(WrongUsage, match=said):
         Hook(command)

@@ -66,7 +66,12 @@ def test_text_of_entries_is_escaped_and_aligned() -> None:
 def test_json_of_a_receipt() -> None:
     receipt = Receipt("a", 1, "d" * 64, 5, path="/tmp/a")
     record = json.loads(receipt_text(receipt, "get", as_json=True))
-    assert record["name"] == "a" and record["size"] == 1 and record["digest"] == "d" * 64 and record["mtime_ns"] == 5
+    assert (
+        record["name"] == "a"
+        and record["size"] == 1
+        and record["digest"] == "d" * 64
+        and record["mtime_ns"] == 5
+    )
     assert record["durable"] is True and record["path"] == "/tmp/a"
 
 

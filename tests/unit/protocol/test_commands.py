@@ -5,7 +5,16 @@ from typing import Any
 import pytest
 
 from ftransfer.errors import BadArgument, FtransferError, LocalProtocolError, UnknownVerb
-from ftransfer.protocol.commands import ALIASES, VERBS, BadLine, Body, Command, Verb, format_command, parse_line
+from ftransfer.protocol.commands import (
+    ALIASES,
+    VERBS,
+    BadLine,
+    Body,
+    Command,
+    Verb,
+    format_command,
+    parse_line,
+)
 
 LARGEST = 2**63 - 1
 
@@ -37,7 +46,11 @@ def bad(line: bytes) -> BadLine:
         ("get 射频仿真.pptx".encode(), Command("get", "射频仿真.pptx")),
         ("get 😀".encode(), Command("get", "😀")),
         (b"get a\rb", Command("get", "a\rb")),
-        (b"get a\x00b", Command("get", "a\x00b")),  # parses; the name is refused later, with its own words
+        # Parses; the name is refused later, with its own words
+        (
+            b"get a\x00b",
+            Command("get", "a\x00b"),
+        ),
         (b"get ../../etc/passwd", Command("get", "../../etc/passwd")),
         (b'get "a b.txt"', Command("get", "a b.txt")),
         (b'get "a b.txt"\r', Command("get", "a b.txt")),
@@ -104,7 +117,11 @@ def test_line_is_understood(line: bytes, command: Command) -> None:
         (b'get "a"{"offset": 1}', BadArgument, "not a JSON string"),
         (b'get "a"\t{"offset": 1}', BadArgument, "not a JSON string"),
         (b'put "a" {"source": "' + b"s" * 257 + b'"}', BadArgument, "longer than 256 bytes"),
-        (b'put "a" {"source": "' + "é".encode() * 129 + b'"}', BadArgument, "longer than 256 bytes"),
+        (
+            b'put "a" {"source": "' + "é".encode() * 129 + b'"}',
+            BadArgument,
+            "longer than 256 bytes",
+        ),
         (b'as "a" {"token": "' + b"s" * 257 + b'"}', BadArgument, "longer than 256 bytes"),
         (b'setstat "a" {"mtime_ns": -9223372036854775809}', BadArgument, "out of range"),
         (b'get "a" {"identity": 1}', BadArgument, "not of type str"),
@@ -158,7 +175,10 @@ def test_command_is_formatted(command: Command, line: bytes) -> None:
     assert format_command(command) == line
 
 
-@pytest.mark.parametrize("argument", ["a\nclose", "a\r\nclose", "\n", "a\r", "a\0", "a\u2028b", "\x85", "\u202eexe.txt", "\x1b[2J"])
+@pytest.mark.parametrize(
+    "argument",
+    ["a\nclose", "a\r\nclose", "\n", "a\r", "a\0", "a\u2028b", "\x85", "\u202eexe.txt", "\x1b[2J"],
+)
 def test_no_argument_can_end_its_line_or_reach_the_wire_raw(argument: str) -> None:
     line = format_command(Command("get", argument))
     assert line.count(b"\n") == 1

@@ -21,11 +21,25 @@ from ftransfer.limits import Limits
 from ftransfer.protocol.commands import BadLine, Command
 from ftransfer.protocol.connection import Connection, InputEnded, Payload, Role
 from ftransfer.protocol.framing import HEADER_SIZE, Kind, encode_header, encode_json
-from ftransfer.protocol.replies import HEARTBEAT, End, ErrorReply, Listing, Meta, Notice, Reply, encode_error
+from ftransfer.protocol.replies import (
+    HEARTBEAT,
+    End,
+    ErrorReply,
+    Listing,
+    Meta,
+    Notice,
+    Reply,
+    encode_error,
+)
 from ftransfer.protocol.state import State
 from tests.support.pair import HELLO, Content, Heard, Pair, Side, byte_by_byte
 
-DIR, GET, PUT, OFFER = Command("dir"), Command("get", "a"), Command("put", "a"), Command("put", "a", {"wait": True})
+DIR, GET, PUT, OFFER = (
+    Command("dir"),
+    Command("get", "a"),
+    Command("put", "a"),
+    Command("put", "a", {"wait": True}),
+)
 CLOSE = Command("close")
 END = End(3, "d")
 REFUSED = NotFound("no such file", name="a")
@@ -59,7 +73,11 @@ def only(heard: list[Heard]) -> Heard:
 def test_listing() -> None:
     pair = Pair()
     assert pair.to_server(pair.client.send_command(DIR)) == [DIR]
-    assert pair.to_client(pair.server.send_list([{"name": "a"}]), pair.server.send_list([]), pair.server.send_reply({})) == [
+    assert pair.to_client(
+        pair.server.send_list([{"name": "a"}]),
+        pair.server.send_list([]),
+        pair.server.send_reply({}),
+    ) == [
         Listing([{"name": "a"}]),
         Listing([]),
         Reply({}),
@@ -71,7 +89,12 @@ def test_get() -> None:
     pair = Pair()
     assert pair.to_server(pair.client.send_command(GET)) == [GET]
     server = pair.server
-    sent = [server.send_meta(Meta("a", 3, length=3)), data(server, b"ab"), data(server, b""), data(server, b"c")]
+    sent = [
+        server.send_meta(Meta("a", 3, length=3)),
+        data(server, b"ab"),
+        data(server, b""),
+        data(server, b"c"),
+    ]
     sent += [server.send_end(END), server.send_reply({"name": "a"})]
     expected = [
         Meta("a", 3, length=3),
@@ -99,12 +122,20 @@ def test_put_that_waits() -> None:
     with pytest.raises(LocalProtocolError, match="out of turn"):
         pair.client.send_data_header(1)
     assert pair.to_client(pair.server.send_meta(Meta(offset=2))) == [Meta(offset=2)]
-    assert pair.to_server(data(pair.client, b"c"), pair.client.send_end(END)) == [Content(Kind.DATA, b"c"), END]
+    assert pair.to_server(data(pair.client, b"c"), pair.client.send_end(END)) == [
+        Content(Kind.DATA, b"c"),
+        END,
+    ]
     assert pair.to_client(pair.server.send_reply({})) == [Reply({})]
 
 
 def test_a_server_hears_the_same_byte_by_byte() -> None:
-    conversation = b"put a\n" + encode_header(Kind.DATA, 3) + b"abc" + encode_json(Kind.END, {"size": 3, "digest": "d"})
+    conversation = (
+        b"put a\n"
+        + encode_header(Kind.DATA, 3)
+        + b"abc"
+        + encode_json(Kind.END, {"size": 3, "digest": "d"})
+    )
     whole, split = ready_server(), ready_server()
     expected = [PUT, Content(Kind.DATA, b"abc"), END]
     assert whole.hear(conversation) == expected
@@ -116,7 +147,11 @@ def test_a_client_hears_the_same_byte_by_byte() -> None:
     server = pair.server
     pair.to_server(pair.client.send_command(GET))
     split.connection.send_command(GET)
-    sent = server.send_meta(Meta("a")) + data(server, b"abc") + server.send_notice(Notice(HEARTBEAT, {}))
+    sent = (
+        server.send_meta(Meta("a"))
+        + data(server, b"abc")
+        + server.send_notice(Notice(HEARTBEAT, {}))
+    )
     sent += server.send_end(END) + server.send_reply({})
     assert split.hear_pieces(byte_by_byte(sent)) == pair.to_client(sent)
 
@@ -136,18 +171,28 @@ def test_events_stand_between_any_two_frames() -> None:
     notice = Notice("joined", {"event": "joined", "session": 2})
     assert pair.to_client(pair.server.send_notice(notice)) == [notice]
     pair.to_server(pair.client.send_command(GET))
-    assert pair.to_client(pair.server.send_notice(notice), pair.server.send_meta(Meta("a"))) == [notice, Meta("a")]
-    assert pair.to_client(data(pair.server, b"x"), pair.server.send_notice(notice)) == [Content(Kind.DATA, b"x"), notice]
+    assert pair.to_client(pair.server.send_notice(notice), pair.server.send_meta(Meta("a"))) == [
+        notice,
+        Meta("a"),
+    ]
+    assert pair.to_client(data(pair.server, b"x"), pair.server.send_notice(notice)) == [
+        Content(Kind.DATA, b"x"),
+        notice,
+    ]
 
 
 # Lines and their cap.
 
 
-@pytest.mark.parametrize("pieces", [lambda line: [line], byte_by_byte], ids=["whole", "byte by byte"])
+@pytest.mark.parametrize(
+    "pieces", [lambda line: [line], byte_by_byte], ids=["whole", "byte by byte"]
+)
 @pytest.mark.parametrize("ending", [b"\n", b"\r\n"])
 def test_line_is_capped_at_the_limit(pieces: Callable[[bytes], list[bytes]], ending: bytes) -> None:
     line = b"dir " + b"x" * (16 - len(ending))
-    assert ready_server(Limits(max_line_bytes=19)).hear_pieces(pieces(line + ending)) == [Command("dir", line[4:].decode())]
+    assert ready_server(Limits(max_line_bytes=19)).hear_pieces(pieces(line + ending)) == [
+        Command("dir", line[4:].decode())
+    ]
     heard = ready_server(Limits(max_line_bytes=18)).hear_pieces(pieces(line + ending))
     assert isinstance(heard[0], BadLine)
     assert isinstance(heard[0].error, LineTooLong)
@@ -194,7 +239,11 @@ def test_line_is_mid_way_from_its_first_byte_to_its_end() -> None:
 
 def test_commands_sent_ahead_wait_until_the_one_before_is_answered() -> None:
     pair = Pair()
-    lines = pair.client.send_command(DIR) + pair.client.send_command(GET) + pair.client.send_command(CLOSE)
+    lines = (
+        pair.client.send_command(DIR)
+        + pair.client.send_command(GET)
+        + pair.client.send_command(CLOSE)
+    )
     assert pair.to_server(lines) == [DIR]
     assert pair.server_side.listen() == []
     assert pair.to_client(pair.server.send_reply({})) == [Reply({})]
@@ -248,7 +297,9 @@ def test_frames_may_be_sent_with_a_command_whose_turn_has_not_come() -> None:
 
 def test_an_error_while_frames_are_sent_ahead_leaves_the_session_in_step() -> None:
     pair = Pair()
-    pair.to_server(pair.client.send_command(DIR), pair.client.send_command(PUT), data(pair.client, b"abc"))
+    pair.to_server(
+        pair.client.send_command(DIR), pair.client.send_command(PUT), data(pair.client, b"abc")
+    )
     pair.to_client(pair.server.send_error(REFUSED))
     assert pair.client.state is pair.client.said is State.RECEIVING
     assert pair.server_side.listen() == [PUT, Content(Kind.DATA, b"abc")]
@@ -290,7 +341,9 @@ def test_put_refused_in_the_middle_is_drained() -> None:
     error = pair.server.send_error(ReadOnly("takes no files"))
     assert pair.to_server(data(pair.client, b"c")) == [Content(Kind.DATA, b"c")]
     assert pair.to_client(error) == [ErrorReply("read_only", "takes no files")]
-    assert pair.to_server(pair.client.send_error(Aborted("refused"))) == [ErrorReply("aborted", "refused")]
+    assert pair.to_server(pair.client.send_error(Aborted("refused"))) == [
+        ErrorReply("aborted", "refused")
+    ]
     assert pair.client.state is pair.server.state is State.READY
 
 
@@ -308,8 +361,12 @@ def test_refusal_and_end_of_a_put_cross_on_the_way() -> None:
 def test_client_gives_up_in_the_middle_of_a_put() -> None:
     pair = Pair()
     pair.to_server(pair.client.send_command(PUT), data(pair.client, b"ab"))
-    assert pair.to_server(pair.client.send_error(Aborted("stopped"))) == [ErrorReply("aborted", "stopped")]
-    assert pair.to_client(pair.server.send_error(Aborted("stopped"))) == [ErrorReply("aborted", "stopped")]
+    assert pair.to_server(pair.client.send_error(Aborted("stopped"))) == [
+        ErrorReply("aborted", "stopped")
+    ]
+    assert pair.to_client(pair.server.send_error(Aborted("stopped"))) == [
+        ErrorReply("aborted", "stopped")
+    ]
     assert pair.client.state is pair.server.state is State.READY
 
 
@@ -336,7 +393,9 @@ def test_server_without_room_answers_with_an_error_for_a_hello() -> None:
 
 def test_server_that_stops_says_so_between_commands() -> None:
     pair = Pair()
-    assert pair.to_client(pair.server.send_error(ServerStopping("bye"))) == [ErrorReply("stopping", "bye")]
+    assert pair.to_client(pair.server.send_error(ServerStopping("bye"))) == [
+        ErrorReply("stopping", "bye")
+    ]
     assert pair.client.state is pair.server.state is State.CLOSED
     assert pair.to_server(b"dir\n") == []
 
@@ -357,7 +416,9 @@ def test_last_error_ends_the_session_in_any_state(state: State) -> None:
 def test_kinds_of_the_server_are_not_for_the_server(kind: Kind) -> None:
     side = ready_server()
     side.hear(b"put a\n")
-    with pytest.raises(RemoteProtocolError, match=f"a server is not sent frames of kind {kind.value.decode()}"):
+    with pytest.raises(
+        RemoteProtocolError, match=f"a server is not sent frames of kind {kind.value.decode()}"
+    ):
         side.hear(encode_header(kind, 2))
 
 
@@ -374,7 +435,9 @@ def test_frame_out_of_turn_is_refused_at_its_header(kind: Kind) -> None:
         side.hear(encode_header(kind, 50))
 
 
-@pytest.mark.parametrize("kind", [Kind.DATA, Kind.END, Kind.REPLY, Kind.META, Kind.HELLO, Kind.LISTING])
+@pytest.mark.parametrize(
+    "kind", [Kind.DATA, Kind.END, Kind.REPLY, Kind.META, Kind.HELLO, Kind.LISTING]
+)
 def test_client_that_asked_for_nothing_is_sent_nothing(kind: Kind) -> None:
     with pytest.raises(RemoteProtocolError, match="out of turn"):
         ready_client().hear(encode_header(kind, 2))
@@ -440,7 +503,12 @@ def test_server_that_was_asked_nothing_sends_nothing(send: Callable[[Connection]
 
 @pytest.mark.parametrize(
     "send",
-    [lambda c: c.send_data_header(1), lambda c: c.send_end(END), lambda c: c.send_finish(), lambda c: c.send_error(REFUSED)],
+    [
+        lambda c: c.send_data_header(1),
+        lambda c: c.send_end(END),
+        lambda c: c.send_finish(),
+        lambda c: c.send_error(REFUSED),
+    ],
 )
 def test_client_sends_no_frames_without_a_put(send: Callable[[Connection], Any]) -> None:
     connection = ready_client().connection
@@ -543,7 +611,9 @@ def test_wanted_is_exactly_what_the_next_event_needs() -> None:
 # The end of input, and other greetings.
 
 
-@pytest.mark.parametrize(("sent", "clean"), [(b"", True), (b"dir", False), (b"put a\n", False), (b"put a\nD\0", False)])
+@pytest.mark.parametrize(
+    ("sent", "clean"), [(b"", True), (b"dir", False), (b"put a\n", False), (b"put a\nD\0", False)]
+)
 def test_end_of_input_of_a_client(sent: bytes, clean: bool) -> None:
     side = ready_server()
     side.hear_pieces([sent])
@@ -566,7 +636,9 @@ def test_end_of_input_within_a_payload_is_for_the_channel_to_see() -> None:
     assert side.connection.payload_left == 2
 
 
-@pytest.mark.parametrize("greeting", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-OpenSSH_9.2\r\n", b"220 ready\r\n"])
+@pytest.mark.parametrize(
+    "greeting", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-OpenSSH_9.2\r\n", b"220 ready\r\n"]
+)
 def test_other_services_break_the_rules_at_their_first_bytes(greeting: bytes) -> None:
     with pytest.raises(RemoteProtocolError):
         Side(Role.CLIENT).hear(greeting[:HEADER_SIZE])
@@ -578,5 +650,6 @@ def test_end_of_no_file_says_no_digest_of_what_began_it() -> None:
     pair.to_client(pair.server.send_reply({}))
     pair.to_server(pair.client.send_command(Command("mput")))
     pair.to_client(pair.server.send_error(BadArgument("no")))
-    assert pair.to_server(pair.client.send_end(End(0, "d"))) == [End(0, "d")]  # Side.hear compares the digest
+    # Side.hear compares the digest
+    assert pair.to_server(pair.client.send_end(End(0, "d"))) == [End(0, "d")]
     assert pair.client.state is pair.server.state is State.READY

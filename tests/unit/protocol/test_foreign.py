@@ -1,4 +1,6 @@
-"""The first line shows who speaks another protocol, before anything behind it counts; and no line of ours is taken for one."""
+"""The first line shows who speaks another protocol, before anything behind it counts; and no line
+of ours is taken for one.
+"""
 
 from __future__ import annotations
 
@@ -54,8 +56,24 @@ FOREIGN = [
 ]
 OURS = [
     *(b"", b"\n", b"\r\n", b"g", b"GET /unfinished", b"POST", b"h\0"),
-    *(b"nope\n", b"fetch x\n", b"help\r\n", b"STAT .\n", b"HELP\r\n", b"LS\n", b"get /etc/passwd\n", b"GET a {\n"),
-    *(b"get caf\xe9\n", b"stat a\0b\n", b"put\n", b'get "x HTTP/1.1"\n', b"get my dir/1\n", b"say 50/1\n"),
+    *(
+        b"nope\n",
+        b"fetch x\n",
+        b"help\r\n",
+        b"STAT .\n",
+        b"HELP\r\n",
+        b"LS\n",
+        b"get /etc/passwd\n",
+        b"GET a {\n",
+    ),
+    *(
+        b"get caf\xe9\n",
+        b"stat a\0b\n",
+        b"put\n",
+        b'get "x HTTP/1.1"\n',
+        b"get my dir/1\n",
+        b"say 50/1\n",
+    ),
 ]
 
 
@@ -108,13 +126,20 @@ def test_after_a_command_every_line_is_ours() -> None:
     assert isinstance(server.next_event(), BadLine)
 
 
-@given(st.sampled_from(sorted(VERBS)), st.text(max_size=30), st.sampled_from(["", " HTTP/1.1", " SIP/2.0", "HTTP/1.1"]))
-def test_no_line_that_our_client_writes_is_taken_for_another(verb: str, argument: str, end: str) -> None:
+@given(
+    st.sampled_from(sorted(VERBS)),
+    st.text(max_size=30),
+    st.sampled_from(["", " HTTP/1.1", " SIP/2.0", "HTTP/1.1"]),
+)
+def test_no_line_that_our_client_writes_is_taken_for_another(
+    verb: str, argument: str, end: str
+) -> None:
     assert foreign_in(format_command(Command(verb, argument + end))) is None
 
 
 @given(
-    st.sampled_from(sorted({*VERBS, *ALIASES})), st.binary(max_size=20).filter(lambda text: b"\n" not in text and b" " not in text)
+    st.sampled_from(sorted({*VERBS, *ALIASES})),
+    st.binary(max_size=20).filter(lambda text: b"\n" not in text and b" " not in text),
 )
 def test_any_argument_may_follow_a_verb(verb: str, argument: bytes) -> None:
     assert foreign_in(verb.encode() + b" " + argument + b"\n") is None
@@ -141,5 +166,9 @@ def test_packet_for_ssh_is_whole() -> None:
     ssh = foreign_in(b"SSH-2.0-x\r\n")
     assert ssh is not None
     identification, _, packet = ssh.answer.partition(b"\r\n")
-    assert identification.startswith(b"SSH-2.0-") and len(packet) == 4 + int.from_bytes(packet[:4], "big") and len(packet) % 8 == 0
+    assert (
+        identification.startswith(b"SSH-2.0-")
+        and len(packet) == 4 + int.from_bytes(packet[:4], "big")
+        and len(packet) % 8 == 0
+    )
     assert packet[4] >= 4

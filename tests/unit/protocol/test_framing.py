@@ -59,7 +59,9 @@ def test_the_largest_length_is_refused_and_not_taken_as_negative() -> None:
         decode_header(b"D\xff\xff\xff\xff", DEFAULT_LIMITS)
 
 
-@pytest.mark.parametrize("greeting", [b"HTTP/1.1 400 Bad Request", b"SSH-2.0-OpenSSH_9.2", b"220 FTP ready"])
+@pytest.mark.parametrize(
+    "greeting", [b"HTTP/1.1 400 Bad Request", b"SSH-2.0-OpenSSH_9.2", b"220 FTP ready"]
+)
 def test_other_services_are_not_taken_for_ours(greeting: bytes) -> None:
     with pytest.raises(RemoteProtocolError):
         decode_header(greeting[:HEADER_SIZE], DEFAULT_LIMITS)
@@ -70,7 +72,10 @@ def test_other_services_are_not_taken_for_ours(greeting: bytes) -> None:
 
 def test_json_frame_is_compact_utf8() -> None:
     payload = '{"name":"射频","size":1}'.encode()
-    assert encode_json(Kind.META, {"name": "射频", "size": 1}) == b"M" + struct.pack(">I", len(payload)) + payload
+    assert (
+        encode_json(Kind.META, {"name": "射频", "size": 1})
+        == b"M" + struct.pack(">I", len(payload)) + payload
+    )
 
 
 def test_bytes_that_are_not_utf8_travel_as_escapes() -> None:
@@ -80,7 +85,9 @@ def test_bytes_that_are_not_utf8_travel_as_escapes() -> None:
     assert load_json(payload, "it") == {"name": name}
 
 
-@pytest.mark.parametrize("value", [{}, [], None, True, 2**63, -1, 1.5, "", "\0\n\"\\'", "😀", {"a": [{"b": "\udc80"}]}])
+@pytest.mark.parametrize(
+    "value", [{}, [], None, True, 2**63, -1, 1.5, "", "\0\n\"\\'", "😀", {"a": [{"b": "\udc80"}]}]
+)
 def test_json_comes_back(value: Any) -> None:
     assert load_json(dump_json(value), "it") == value
 
@@ -161,7 +168,9 @@ def test_empty_pack() -> None:
 def test_pack_is_capped_at_the_limit() -> None:
     size = len(encoded()) - HEADER_SIZE
     encode_pack(COLUMNS, CONTENTS, Limits(max_chunk_bytes=size))
-    with pytest.raises(LocalProtocolError, match=f"a pack of {size} bytes is above the cap of {size - 1}"):
+    with pytest.raises(
+        LocalProtocolError, match=f"a pack of {size} bytes is above the cap of {size - 1}"
+    ):
         encode_pack(COLUMNS, CONTENTS, Limits(max_chunk_bytes=size - 1))
 
 
@@ -187,13 +196,17 @@ def test_pack_with_bytes_after_its_items_is_refused() -> None:
         decode_pack(encoded()[HEADER_SIZE:] + b"x")
 
 
-@pytest.mark.parametrize("index", [[], None, 1, "a", [1], [[]], {"size": 1}, {"size": None}, {"name": [], "size": {}}])
+@pytest.mark.parametrize(
+    "index", [[], None, 1, "a", [1], [[]], {"size": 1}, {"size": None}, {"name": [], "size": {}}]
+)
 def test_pack_index_that_is_no_object_of_lists_is_refused(index: object) -> None:
     with pytest.raises(RemoteProtocolError):
         decode_pack(pack_payload(index))
 
 
-@pytest.mark.parametrize("index", [{"name": ["a"]}, {"name": [], "size": [0]}, {"size": [0], "x": [1, 2]}])
+@pytest.mark.parametrize(
+    "index", [{"name": ["a"]}, {"name": [], "size": [0]}, {"size": [0], "x": [1, 2]}]
+)
 def test_pack_index_with_lists_of_several_lengths_is_refused(index: object) -> None:
     with pytest.raises(RemoteProtocolError, match="not of one length"):
         decode_pack(pack_payload(index))
@@ -229,7 +242,9 @@ def test_pack_is_capped_in_its_items_both_ways() -> None:
 def test_index_of_a_pack_is_capped_both_ways() -> None:
     size = len(json.dumps({"size": [0, 0]}, separators=(",", ":")))
     limits = Limits(max_json_bytes=size)
-    payload = b"".join(map(bytes, encode_pack({"size": [0, 0]}, [b"", b""], limits)[0]))[HEADER_SIZE:]
+    payload = b"".join(map(bytes, encode_pack({"size": [0, 0]}, [b"", b""], limits)[0]))[
+        HEADER_SIZE:
+    ]
     assert len(decode_pack(payload, limits).contents) == 2
     with pytest.raises(RemoteProtocolError, match=f"says {size} bytes; the cap is {size - 1}"):
         decode_pack(payload, limits._replace(max_json_bytes=size - 1))
@@ -247,7 +262,9 @@ def test_index_of_a_pack_is_capped_both_ways() -> None:
     ],
     ids=["items", "one list", "objects", "lists"],
 )
-def test_crowd_of_values_is_refused_before_it_is_decoded(crowd: dict[str, list[object]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_crowd_of_values_is_refused_before_it_is_decoded(
+    crowd: dict[str, list[object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     payload = pack_payload(crowd)
     monkeypatch.setattr("ftransfer.protocol.framing.load_json", None)
     with pytest.raises(RemoteProtocolError, match="too many items"):

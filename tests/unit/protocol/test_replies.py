@@ -49,7 +49,15 @@ def decode(kind: Kind, value: object) -> JsonValue:
     return decode_payload(kind, json.dumps(value).encode())
 
 
-HELLO = Hello(1, "ftransfer 0.1.0", 17, "welcome 射频", durable=False, features=("a", "b"), limits={"line": 10, "idle_s": 1.5})
+HELLO = Hello(
+    1,
+    "ftransfer 0.1.0",
+    17,
+    "welcome 射频",
+    durable=False,
+    features=("a", "b"),
+    limits={"line": 10, "idle_s": 1.5},
+)
 META = Meta("射频仿真.pptx", 10, -5, 0o644, "id-1", offset=4, length=6, restarted=True)
 
 
@@ -61,7 +69,10 @@ META = Meta("射频仿真.pptx", 10, -5, 0o644, "id-1", offset=4, length=6, rest
         (encode_meta(Meta(offset=7)), Meta(offset=7)),
         (encode_meta(Meta(restarted=True)), Meta(restarted=True)),
         (encode_end(End(3, "00ff")), End(3, "00ff")),
-        (encode_error(NotFound("no such file", name="a\udcff")), ErrorReply("not_found", "no such file", "a\udcff")),
+        (
+            encode_error(NotFound("no such file", name="a\udcff")),
+            ErrorReply("not_found", "no such file", "a\udcff"),
+        ),
         (encode_error(NotFound("no such file")), ErrorReply("not_found", "no such file")),
         (encode_json(Kind.REPLY, {"a": [1]}), Reply({"a": [1]})),
         (encode_json(Kind.LISTING, [{"name": "a"}]), Listing([{"name": "a"}])),
@@ -143,7 +154,9 @@ WHOLE: dict[Kind, dict[str, Any]] = {
 ANOTHER_TYPE: tuple[object, ...] = (None, True, 1, 1.5, "1", [], {})
 
 
-@pytest.mark.parametrize(("kind", "key"), [(kind, key) for kind, value in WHOLE.items() for key in value])
+@pytest.mark.parametrize(
+    ("kind", "key"), [(kind, key) for kind, value in WHOLE.items() for key in value]
+)
 def test_known_key_of_another_type_is_the_peers_error(kind: Kind, key: str) -> None:
     decode(kind, WHOLE[kind])
     for other in ANOTHER_TYPE:
@@ -154,7 +167,13 @@ def test_known_key_of_another_type_is_the_peers_error(kind: Kind, key: str) -> N
 
 @pytest.mark.parametrize(
     ("kind", "key"),
-    [(Kind.META, "size"), (Kind.META, "offset"), (Kind.META, "length"), (Kind.META, "mode"), (Kind.END, "size")],
+    [
+        (Kind.META, "size"),
+        (Kind.META, "offset"),
+        (Kind.META, "length"),
+        (Kind.META, "mode"),
+        (Kind.END, "size"),
+    ],
 )
 def test_counts_are_capped_at_the_limit(kind: Kind, key: str) -> None:
     for count in (0, LARGEST):
@@ -173,7 +192,10 @@ def test_times_may_be_before_1970_and_are_brought_into_range() -> None:
 
 
 def test_announced_limits_that_are_no_sensible_numbers_are_left_out() -> None:
-    limits = '{"a": 1, "b": 2.5, "c": 1e999, "d": -1, "e": "1", "f": true, "g": null, "h": 9223372036854775808}'
+    limits = (
+        '{"a": 1, "b": 2.5, "c": 1e999, "d": -1, "e": "1", "f": true, "g": null, "h":'
+        " 9223372036854775808}"
+    )
     hello = decode_payload(Kind.HELLO, f'{{"protocol": 1, "limits": {limits}}}'.encode())
     assert isinstance(hello, Hello)
     assert hello.limits == {"a": 1, "b": 2.5}
@@ -185,7 +207,9 @@ def test_announced_features_that_are_no_words_are_left_out() -> None:
     assert hello.features == ("a", "b")
 
 
-@pytest.mark.parametrize("kind", [kind for kind in Kind if kind not in BULK and kind is not Kind.FINISH])
+@pytest.mark.parametrize(
+    "kind", [kind for kind in Kind if kind not in BULK and kind is not Kind.FINISH]
+)
 @pytest.mark.parametrize("value", [None, True, 1, "a"])
 def test_json_of_the_wrong_shape_is_the_peers_error(kind: Kind, value: object) -> None:
     with pytest.raises(RemoteProtocolError):
@@ -231,7 +255,11 @@ def test_each_error_arrives_as_the_class_that_was_raised(code: str) -> None:
 def test_codes_are_unique() -> None:
     classes: list[type[FtransferError]] = [FtransferError, *subclasses(FtransferError)]
     # What other parts of the package derive for themselves never travels.
-    own = [cls.code for cls in classes if "code" in vars(cls) and cls.__module__ == FtransferError.__module__]
+    own = [
+        cls.code
+        for cls in classes
+        if "code" in vars(cls) and cls.__module__ == FtransferError.__module__
+    ]
     assert len(own) == len(set(own)) == len(CLASS_OF_CODE)
 
 
@@ -243,7 +271,11 @@ def test_error_without_code_of_its_own_travels_as_its_parent() -> None:
 
 def test_fields_beside_the_message_do_not_travel() -> None:
     frame = encode_error(DigestMismatch("differs", name="a", expected="00", actual="11"))
-    assert json.loads(frame[HEADER_SIZE:]) == {"code": "digest_mismatch", "message": "differs", "name": "a"}
+    assert json.loads(frame[HEADER_SIZE:]) == {
+        "code": "digest_mismatch",
+        "message": "differs",
+        "name": "a",
+    }
 
 
 def test_unknown_code_keeps_its_word_and_spoils_no_class() -> None:
@@ -254,6 +286,7 @@ def test_unknown_code_keeps_its_word_and_spoils_no_class() -> None:
 
 
 def subclasses(cls: type[FtransferError]) -> list[type[FtransferError]]:
-    # Those that never travel (the shell's, say) are defined elsewhere and have no place in the table.
+    # Those that never travel (the shell's, say) are defined elsewhere and have no place in the
+    # table.
     children = [child for child in cls.__subclasses__() if child.__module__ == cls.__module__]
     return [below for child in children for below in (child, *subclasses(child))]

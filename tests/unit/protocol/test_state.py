@@ -42,7 +42,9 @@ def test_every_pair_is_in_the_table_or_refused(state: State, step: Step) -> None
     if (state, step) in TRANSITIONS:
         assert advance(state, step) is TRANSITIONS[state, step]
     else:
-        with pytest.raises(ProtocolError, match=f"{step.value} is out of turn; the session is {state.value}"):
+        with pytest.raises(
+            ProtocolError, match=f"{step.value} is out of turn; the session is {state.value}"
+        ):
             advance(state, step)
 
 
@@ -87,8 +89,14 @@ def test_only_lines_come_when_the_server_listens_for_a_line() -> None:
         (State.PUSHING, Step.ABORT),
     ],
 )
-def test_error_and_last_frame_that_cross_on_the_way_lead_to_the_same_state(unfinished: State, last: Step) -> None:
-    assert walk(last, Step.ERROR, start=unfinished) is walk(Step.ERROR, last, start=unfinished) is State.READY
+def test_error_and_last_frame_that_cross_on_the_way_lead_to_the_same_state(
+    unfinished: State, last: Step
+) -> None:
+    assert (
+        walk(last, Step.ERROR, start=unfinished)
+        is walk(Step.ERROR, last, start=unfinished)
+        is State.READY
+    )
 
 
 @pytest.mark.parametrize(
@@ -98,7 +106,15 @@ def test_error_and_last_frame_that_cross_on_the_way_lead_to_the_same_state(unfin
         (Step.COMMAND, Step.ERROR),
         (Step.COMMAND, Step.LISTING, Step.LISTING, Step.REPLY),
         (Step.COMMAND, Step.META, Step.END_DOWN, Step.REPLY),
-        (Step.COMMAND, Step.META, Step.DATA_DOWN, Step.EVENT, Step.DATA_DOWN, Step.END_DOWN, Step.REPLY),
+        (
+            Step.COMMAND,
+            Step.META,
+            Step.DATA_DOWN,
+            Step.EVENT,
+            Step.DATA_DOWN,
+            Step.END_DOWN,
+            Step.REPLY,
+        ),
         (Step.COMMAND, Step.META, Step.DATA_DOWN, Step.ERROR),
         (Step.PUT, Step.END_UP, Step.REPLY),
         (Step.PUT, Step.DATA_UP, Step.DATA_UP, Step.END_UP, Step.REPLY),
@@ -106,7 +122,15 @@ def test_error_and_last_frame_that_cross_on_the_way_lead_to_the_same_state(unfin
         (Step.PUT, Step.DATA_UP, Step.ERROR, Step.DATA_UP, Step.END_UP),
         (Step.OFFER, Step.META, Step.DATA_UP, Step.END_UP, Step.REPLY),
         (Step.OFFER, Step.ERROR),
-        (Step.MGET, Step.NAMES, Step.PACK_DOWN, Step.OUTCOMES, Step.FINISH, Step.PACK_DOWN, Step.REPLY),
+        (
+            Step.MGET,
+            Step.NAMES,
+            Step.PACK_DOWN,
+            Step.OUTCOMES,
+            Step.FINISH,
+            Step.PACK_DOWN,
+            Step.REPLY,
+        ),
         (Step.MPUT, Step.PACK_UP, Step.OUTCOMES, Step.FINISH, Step.OUTCOMES, Step.REPLY),
         (Step.MPUT, Step.PACK_UP, Step.ERROR, Step.PACK_UP, Step.FINISH),
     ],

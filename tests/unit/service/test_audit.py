@@ -29,13 +29,28 @@ def test_record_is_one_json_object_with_its_time(audit: Audit, tmp_path: Path) -
     audit.record("get", user="ann", session=7, name="a b.txt", bytes=5, digest=None)
     assert audit.flush(5)
     assert records(tmp_path / "audit.log") == [
-        {"time": "2023-11-14T22:13:20.250Z", "event": "get", "user": "ann", "session": 7, "name": "a b.txt", "bytes": 5}
+        {
+            "time": "2023-11-14T22:13:20.250Z",
+            "event": "get",
+            "user": "ann",
+            "session": 7,
+            "name": "a b.txt",
+            "bytes": 5,
+        }
     ]
     assert (tmp_path / "audit.log").stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize(
-    "name", ['x"}\n{"event":"login","user":"root"}', "a\r\nb", "\u2028\u2029\x85", "\udcff\udc80", "\0\x1b[2J", "射频"]
+    "name",
+    [
+        'x"}\n{"event":"login","user":"root"}',
+        "a\r\nb",
+        "\u2028\u2029\x85",
+        "\udcff\udc80",
+        "\0\x1b[2J",
+        "射频",
+    ],
 )
 def test_name_cannot_forge_a_line(audit: Audit, tmp_path: Path, name: str) -> None:
     audit.record("put", name=name)
@@ -67,7 +82,9 @@ def test_file_is_added_to_and_never_emptied(tmp_path: Path) -> None:
     assert [record["event"] for record in records(tmp_path / "audit.log")] == ["one", "two"]
 
 
-def test_full_disk_is_logged_once_and_the_loss_is_counted(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+def test_full_disk_is_logged_once_and_the_loss_is_counted(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
     link = tmp_path / "audit.log"
     link.symlink_to("/dev/full")
     audit = Audit.open(str(link), lambda: 0.0)
@@ -81,7 +98,10 @@ def test_full_disk_is_logged_once_and_the_loss_is_counted(caplog: pytest.LogCapt
         audit.reopen()
         audit.record("get")
         assert audit.flush(5)
-        assert records(link) == [{"event": "lost", "records": 3}, {"time": "1970-01-01T00:00:00.000Z", "event": "get"}]
+        assert records(link) == [
+            {"event": "lost", "records": 3},
+            {"time": "1970-01-01T00:00:00.000Z", "event": "get"},
+        ]
     finally:
         audit.close()
 
@@ -91,7 +111,9 @@ def test_file_that_cannot_be_opened_is_an_error_at_once(tmp_path: Path) -> None:
         Audit.open(str(tmp_path / "none" / "audit.log"), lambda: 0.0)
 
 
-def test_reopening_where_nothing_can_be_made_goes_on_with_the_old_file(audit: Audit, tmp_path: Path) -> None:
+def test_reopening_where_nothing_can_be_made_goes_on_with_the_old_file(
+    audit: Audit, tmp_path: Path
+) -> None:
     moved = tmp_path / "moved"
     os.rename(tmp_path / "audit.log", moved)
     (tmp_path / "audit.log").mkdir()

@@ -14,9 +14,13 @@ async def test_without_bounds_no_session_is_throttled() -> None:
     assert not Rates().throttle(ANYONE, "192.0.2.1").is_on
 
 
-async def test_sessions_share_the_buckets_of_all_and_of_their_user_and_have_one_of_their_own() -> None:
+async def test_sessions_share_the_buckets_of_all_and_of_their_user_and_have_one_of_their_own() -> (
+    None
+):
     rates = Rates(RateBounds(100, 50, 20))
-    first, second, other = [rates.throttle(Principal(name, ()), "192.0.2.1") for name in ("ann", "ann", "bob")]
+    first, second, other = [
+        rates.throttle(Principal(name, ()), "192.0.2.1") for name in ("ann", "ann", "bob")
+    ]
     assert rates_of(first) == [100, 50, 20]
     assert first.buckets[0] is other.buckets[0]
     assert first.buckets[1] is second.buckets[1] is not other.buckets[1]
@@ -25,7 +29,9 @@ async def test_sessions_share_the_buckets_of_all_and_of_their_user_and_have_one_
 
 async def test_those_without_a_name_count_by_their_source() -> None:
     rates = Rates(RateBounds(each_user=50))
-    here, there, too = [rates.throttle(ANYONE, source) for source in ("192.0.2.1", "192.0.2.2", "192.0.2.1")]
+    here, there, too = [
+        rates.throttle(ANYONE, source) for source in ("192.0.2.1", "192.0.2.2", "192.0.2.1")
+    ]
     assert here.buckets[1] is too.buckets[1] is not there.buckets[1]
 
 

@@ -1,4 +1,6 @@
-"""Who is let in: caps for all and for each source, penalties, and floods of connections that say nothing."""
+"""Who is let in: caps for all and for each source, penalties, and floods of connections that say
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ class Entrance:
 
     def __init__(self, **limits: int) -> None:
         self.now = 0.0
-        self.limiter = ConnectionLimiter(Limits(**limits), lambda: self.now, Networks(["203.0.113.0/24"]))
+        self.limiter = ConnectionLimiter(
+            Limits(**limits), lambda: self.now, Networks(["203.0.113.0/24"])
+        )
         self.cut: list[str] = []
 
     def speak(self, host: str, label: str = "") -> Slot:
@@ -66,7 +70,8 @@ def test_flood_of_the_silent_locks_nobody_out_and_displaces_itself() -> None:
     late = entrance.come("192.0.2.3", "late")
     assert late is not None and waiting is not None
     assert entrance.limiter.unproven == 10
-    assert entrance.cut == [f"flood {number}" for number in range(len(entrance.cut))]  # its oldest first, and no one else
+    # Its oldest first, and no one else
+    assert entrance.cut == [f"flood {number}" for number in range(len(entrance.cut))]
 
 
 def test_flood_from_many_sources_cuts_the_oldest() -> None:
@@ -166,7 +171,9 @@ def test_who_is_trusted_has_no_cap_and_no_penalty() -> None:
     for _ in range(10):
         slot = entrance.speak("203.0.113.7")
         slot.penalise(Offence.LOGIN)
-    assert entrance.come("203.0.113.8") is not None and entrance.come("::ffff:203.0.113.7") is not None
+    assert (
+        entrance.come("203.0.113.8") is not None and entrance.come("::ffff:203.0.113.7") is not None
+    )
     assert len(entrance.limiter.penalties) == 0
 
 

@@ -61,15 +61,21 @@ def test_digest_of_a_changed_file_is_not_known(cache: DigestCache, changed: Entr
     assert len(cache) == 0
 
 
-@pytest.mark.parametrize(("age_ns", "is_kept"), [(0, False), (SECOND, False), (2 * SECOND, False), (3 * SECOND, True)])
-def test_file_that_changed_just_before_it_was_opened_is_not_remembered(cache: DigestCache, age_ns: int, is_kept: bool) -> None:
+@pytest.mark.parametrize(
+    ("age_ns", "is_kept"), [(0, False), (SECOND, False), (2 * SECOND, False), (3 * SECOND, True)]
+)
+def test_file_that_changed_just_before_it_was_opened_is_not_remembered(
+    cache: DigestCache, age_ns: int, is_kept: bool
+) -> None:
     """Whoever writes in the same tick of the file system's clock leaves no trace in it."""
     fresh = OLD._replace(ctime_ns=NOW - age_ns)
     cache.read(fresh, DIGEST, NOW)
     assert (cache.find(fresh) == DIGEST) is is_kept
 
 
-def test_time_counts_from_the_opening_and_not_from_the_end_of_the_reading(cache: DigestCache, clock: Clock) -> None:
+def test_time_counts_from_the_opening_and_not_from_the_end_of_the_reading(
+    cache: DigestCache, clock: Clock
+) -> None:
     fresh = OLD._replace(ctime_ns=NOW)
     clock.now += HOUR
     cache.read(fresh, DIGEST, NOW)
@@ -229,7 +235,8 @@ async def test_owner_beyond_their_allowance_pauses_first() -> None:
     second = asyncio.create_task(digests.of(await store.open_read(SafeName(("b",))), NOW, "ann"))
     await turns()
     assert pauses.waits == [pytest.approx(5)] and not second.done()
-    assert await digests.of(await store.open_read(SafeName(("b",))), NOW, "bob")  # others do not wait for it
+    # Others do not wait for it
+    assert await digests.of(await store.open_read(SafeName(("b",))), NOW, "bob")
     pauses.end(clock)
     assert await second
 
@@ -267,20 +274,25 @@ class SteppedReader(MemoryReader):
 async def test_small_files_go_first_and_nobody_waits_for_all_that_another_wants() -> None:
     store = await store_with("big1", "big2", content=bytes(200))
     for name in ("small", "other"):
-        await (writer := await store.open_write(SafeName((name,)), UploadSpec(mtime_ns=1))).write(bytes(3))
+        await (writer := await store.open_write(SafeName((name,)), UploadSpec(mtime_ns=1))).write(
+            bytes(3)
+        )
         await writer.commit(digest_of(bytes(3)))
     digests = DigestService(Limits(max_checksums=1))
     order: list[str] = []
 
     def want(name: str, owner: str) -> asyncio.Task[str]:
-        return asyncio.create_task(digests.of(SteppedReader(store, SafeName((name,)), order), 0, owner))
+        return asyncio.create_task(
+            digests.of(SteppedReader(store, SafeName((name,)), order), 0, owner)
+        )
 
     long = [want("big1", "ann"), want("big2", "ann")]
     await turns()
     at = len(order)
     short = [want("small", "ann"), want("other", "bob")]
     await asyncio.gather(*short)
-    assert len(order) - at <= 10  # they took turns with bob, and the small one of ann went before her large ones
+    # They took turns with bob, and the small one of ann went before her large ones
+    assert len(order) - at <= 10
     await asyncio.gather(*long)
     assert order.index("big2") == len(order) - 200  # what is nearest to its end goes first
 

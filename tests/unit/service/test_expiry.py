@@ -1,4 +1,6 @@
-"""Partials that nobody goes on with are removed after their time, at the start and then every hour."""
+"""Partials that nobody goes on with are removed after their time, at the start and then every
+hour.
+"""
 
 from __future__ import annotations
 
@@ -108,7 +110,9 @@ async def test_read_only_share_is_left_as_it_is() -> None:
     hours = Hours(1)
     await hours.leave("old")
     hours.now_ns += 8 * DAY_NS
-    server = await Server.start(Share(hours.store, read_only=True, now_ns=lambda: hours.now_ns), port=0)
+    server = await Server.start(
+        Share(hours.store, read_only=True, now_ns=lambda: hours.now_ns), port=0
+    )
     await asyncio.sleep(0)
     await server.stop(0)
     assert len(await hours.store.partials()) == 1

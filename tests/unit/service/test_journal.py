@@ -55,10 +55,15 @@ async def test_log_of_a_session_is_bounded(caplog: pytest.LogCaptureFixture) -> 
     written = [journal.note("line %d", number) for number in range(500)]
     journal.flush()
     assert written == [True] * 10 + [False] * 490
-    assert [record.getMessage() for record in caplog.records][-2:] == ["line 9", "a:1 #7: 490 more lines"]
+    assert [record.getMessage() for record in caplog.records][-2:] == [
+        "line 9",
+        "a:1 #7: 490 more lines",
+    ]
 
 
-async def test_refusals_are_counted_in_the_record_and_what_was_done_stands_there_each_time(tmp_path: Path) -> None:
+async def test_refusals_are_counted_in_the_record_and_what_was_done_stands_there_each_time(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "audit"
     audit = Audit.open(str(path), lambda: 0.0)
     journal = Journal("a:1 #7", audit)
@@ -74,7 +79,9 @@ async def test_refusals_are_counted_in_the_record_and_what_was_done_stands_there
     assert more["records"] == 40 and more["about"] == "a:1 #7"
 
 
-async def test_sources_are_bounded_each_for_itself_and_in_number(caplog: pytest.LogCaptureFixture) -> None:
+async def test_sources_are_bounded_each_for_itself_and_in_number(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     journals = Journals(None)
     for number in range(20):
         journals.of("a").note("came %d", number)

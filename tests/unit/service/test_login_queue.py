@@ -12,7 +12,9 @@ from ftransfer.service.login_queue import LoginQueue
 
 
 class Checks:
-    """A queue with one place, taken by a check that waits; and in which order the others are made."""
+    """A queue with one place, taken by a check that waits; and in which order the others are
+    made.
+    """
 
     def __init__(self) -> None:
         self.queue = LoginQueue(1)
@@ -28,7 +30,9 @@ class Checks:
         self._open.wait(20)
 
     async def add(self, label: str, source: str, failures: int = 0) -> asyncio.Task[None]:
-        task = asyncio.create_task(self.queue.run(source, failures, lambda: self.made.append(label)))
+        task = asyncio.create_task(
+            self.queue.run(source, failures, lambda: self.made.append(label))
+        )
         self._tasks.append(task)
         await asyncio.sleep(0)
         return task
@@ -56,7 +60,9 @@ async def test_sources_take_turns(checks: Checks) -> None:
     assert await checks.end() == ["flood 2", "honest", "third", "flood 1", "flood 0"]
 
 
-async def test_within_a_source_who_has_not_failed_comes_first_and_then_the_latest(checks: Checks) -> None:
+async def test_within_a_source_who_has_not_failed_comes_first_and_then_the_latest(
+    checks: Checks,
+) -> None:
     for label, failures in (("failed", 1), ("early", 0), ("failed twice", 2), ("late", 0)):
         await checks.add(label, "one", failures)
     assert await checks.end() == ["late", "early", "failed", "failed twice"]

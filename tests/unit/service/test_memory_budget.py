@@ -24,7 +24,9 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
-def asking(budget: MemoryBudget, owner: str, count: int, peer: Peer | None = None) -> asyncio.Task[Reservation]:
+def asking(
+    budget: MemoryBudget, owner: str, count: int, peer: Peer | None = None
+) -> asyncio.Task[Reservation]:
     return asyncio.get_running_loop().create_task(budget.reserve(owner, count, peer))
 
 

@@ -120,7 +120,10 @@ def test_what_counts_as_one_source(host: str, source: str) -> None:
 
 
 def test_loopback_is_known() -> None:
-    assert [is_loopback(source) for source in ("127.3.2.1", "::1", "192.0.2.1", "2001:db8::/64", "local")] == [
+    assert [
+        is_loopback(source)
+        for source in ("127.3.2.1", "::1", "192.0.2.1", "2001:db8::/64", "local")
+    ] == [
         True,
         True,
         *[False] * 3,

@@ -55,8 +55,12 @@ def home(name: str, **allowance: int) -> Principal:
     return Principal(name, (Grant(parse_name(name), ALL_RIGHTS),), allowance=Allowance(**allowance))
 
 
-async def put(share: Share, name: str, size: int, *, principal: Principal = ANYONE, announced: bool = True) -> Entry:
-    writer = await share.view(principal).open_write(name, UploadSpec(size=size if announced else None))
+async def put(
+    share: Share, name: str, size: int, *, principal: Principal = ANYONE, announced: bool = True
+) -> Entry:
+    writer = await share.view(principal).open_write(
+        name, UploadSpec(size=size if announced else None)
+    )
     data = bytes(size)
     try:
         await writer.write(data)
@@ -113,7 +117,9 @@ async def test_uploads_under_way_count_with_all_that_they_announced(store: Count
     await put(share, "b", 1000)
 
 
-async def test_upload_that_was_counted_and_then_aborted_gives_its_room_back_without_a_walk(store: CountingStore) -> None:
+async def test_upload_that_was_counted_and_then_aborted_gives_its_room_back_without_a_walk(
+    store: CountingStore,
+) -> None:
     share = share_of(store, all=Allowance(quota_bytes=1000))
     first = await share.view().open_write("a", UploadSpec(size=700))
     await put(share, "b", 300)
@@ -137,7 +143,9 @@ async def test_two_of_unknown_size_cannot_have_the_same_room(store: CountingStor
         await writer.abort()
 
 
-async def test_partials_count_and_going_on_with_one_does_not_count_it_twice(store: CountingStore) -> None:
+async def test_partials_count_and_going_on_with_one_does_not_count_it_twice(
+    store: CountingStore,
+) -> None:
     share = share_of(store, all=Allowance(quota_bytes=1000))
     announced = UploadSpec(size=900, source="s")
     writer = await share.view().open_write("a", announced)
@@ -166,7 +174,9 @@ async def test_session_that_takes_over_does_not_need_the_room_again(store: Count
     await newer.commit(digest_of(bytes(900)))
 
 
-async def test_room_that_was_given_back_is_found_before_a_put_is_refused(store: CountingStore) -> None:
+async def test_room_that_was_given_back_is_found_before_a_put_is_refused(
+    store: CountingStore,
+) -> None:
     share = share_of(store, all=Allowance(quota_bytes=1000))
     await put(share, "a", 900)
     await share.view().remove("a")
@@ -177,8 +187,16 @@ async def test_room_that_was_given_back_is_found_before_a_put_is_refused(store: 
 
 async def test_packs_are_counted_file_by_file(store: CountingStore) -> None:
     share = share_of(store, all=Allowance(quota_bytes=1000), each=Allowance(max_file_bytes=700))
-    results = await share.view().write_small([small("a", 600), small("b", 500), small("c", 400), small("d", 701), small("e", 1)])
-    assert [type(result) for result in results] == [type(None), QuotaFull, type(None), QuotaFull, QuotaFull]
+    results = await share.view().write_small(
+        [small("a", 600), small("b", 500), small("c", 400), small("d", 701), small("e", 1)]
+    )
+    assert [type(result) for result in results] == [
+        type(None),
+        QuotaFull,
+        type(None),
+        QuotaFull,
+        QuotaFull,
+    ]
 
 
 async def test_largest_file(store: CountingStore) -> None:
@@ -200,8 +218,12 @@ async def test_quota_of_a_user_counts_where_they_may_write(homes: CountingStore)
         await put(share, "bob/b", 1, principal=bob)
 
 
-async def test_walk_for_one_quota_does_not_make_another_forget_what_is_under_way(homes: CountingStore) -> None:
-    """What a walk has seen of an upload counts as seen there alone: the quota of all was not walked anew."""
+async def test_walk_for_one_quota_does_not_make_another_forget_what_is_under_way(
+    homes: CountingStore,
+) -> None:
+    """What a walk has seen of an upload counts as seen there alone: the quota of all was not walked
+    anew.
+    """
     share = share_of(homes, all=Allowance(quota_bytes=HOMES + 2000))
     ann = home("ann", quota_bytes=1000)
     writer = await share.view(ann).open_write("ann/a", UploadSpec(size=900))
@@ -220,7 +242,9 @@ async def test_walk_for_one_quota_does_not_make_another_forget_what_is_under_way
     await put(share, "bob/a", 1100, principal=bob)
 
 
-async def test_partial_that_is_under_way_again_counts_once_for_its_user(homes: CountingStore) -> None:
+async def test_partial_that_is_under_way_again_counts_once_for_its_user(
+    homes: CountingStore,
+) -> None:
     share = share_of(homes, each=Allowance(quota_bytes=1000))
     ann, announced = home("ann"), UploadSpec(size=900, source="s", owner="ann")
     for data in (bytes(300), bytes(200)):
@@ -284,13 +308,18 @@ MEBI = 1 << 20
 
 async def test_announcement_without_content_locks_nobody_out(store: CountingStore) -> None:
     share = share_of(store, all=Allowance(quota_bytes=100 * MEBI), keep_free_bytes=1)
-    idle = [await share.view().open_write(f"idle{number}", UploadSpec(size=90 * MEBI)) for number in range(20)]
+    idle = [
+        await share.view().open_write(f"idle{number}", UploadSpec(size=90 * MEBI))
+        for number in range(20)
+    ]
     await put(share, "honest", 80 * MEBI)
     for writer in idle:
         await writer.abort()
 
 
-async def test_what_an_announcement_claims_is_bounded_for_each_user_and_not_for_each_upload(store: CountingStore) -> None:
+async def test_what_an_announcement_claims_is_bounded_for_each_user_and_not_for_each_upload(
+    store: CountingStore,
+) -> None:
     share = share_of(store, all=Allowance(quota_bytes=100 * MEBI))
     for number in range(20):
         await share.view().open_write(f"{number}", UploadSpec(size=50 * MEBI))
@@ -340,7 +369,11 @@ async def test_quota_of_files_counts_each_thing(store: CountingStore, whose: str
     await put(share, "f", 10)
     assert await view.write_small([small("g", 1)]) == [None]
     await put(share, "h", 0)
-    for attempt in (lambda: view.make_folder("e"), lambda: put(share, "i", 1), lambda: view.make_folder("x/y", parents=True)):
+    for attempt in (
+        lambda: view.make_folder("e"),
+        lambda: put(share, "i", 1),
+        lambda: view.make_folder("x/y", parents=True),
+    ):
         with pytest.raises(QuotaFull, match="4 files and folders"):
             await attempt()
     assert [type(result) for result in await view.write_small([small("j", 1)])] == [QuotaFull]
@@ -357,7 +390,9 @@ async def test_quota_of_a_user_counts_files_where_they_may_write(homes: Counting
         await put(share, "ann/b", 1, principal=ann)
 
 
-async def test_things_without_content_cost_something_in_a_quota_of_bytes(store: CountingStore) -> None:
+async def test_things_without_content_cost_something_in_a_quota_of_bytes(
+    store: CountingStore,
+) -> None:
     share = share_of(store, all=Allowance(quota_bytes=10 * THING_BYTES))
     view = share.view()
     await view.make_folder("a/b/c", parents=True)
@@ -378,7 +413,9 @@ async def test_folders_that_a_pack_makes_by_the_way_count(store: CountingStore) 
 async def test_quota_of_bytes_bounds_the_number_of_tiny_files(store: CountingStore) -> None:
     share = share_of(store, all=Allowance(quota_bytes=2 * MEBI))
     for start in range(0, 3000, 500):
-        results = await share.view().write_small([small(f"{number}", 1) for number in range(start, start + 500)])
+        results = await share.view().write_small(
+            [small(f"{number}", 1) for number in range(start, start + 500)]
+        )
     assert results.count(None) == 0
     assert (await MemoryStore.usage(store)).things == 2048
 
@@ -412,7 +449,9 @@ async def test_pack_is_one_claim_however_many_files_it_has(store: CountingStore)
 
     share.store = Watched()
     began = time.thread_time()
-    assert set(await share.view().write_small([small(f"{number}", 0) for number in range(5000)])) == {None}
+    assert set(
+        await share.view().write_small([small(f"{number}", 0) for number in range(5000)])
+    ) == {None}
     assert most == 1 and not ledger.claims
     assert time.thread_time() - began < 5.0  # one by one, as it once was, it takes half a minute
 

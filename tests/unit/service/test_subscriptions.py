@@ -31,7 +31,9 @@ def told(bundles: list[EncodedEvents]) -> list[Any]:
     return events
 
 
-def seen(change: Change, principal: Principal = ANYONE, folders: list[SafeName] = EVERYTHING) -> list[tuple[str, str]]:
+def seen(
+    change: Change, principal: Principal = ANYONE, folders: list[SafeName] = EVERYTHING
+) -> list[tuple[str, str]]:
     changes = ChangeBatch()
     changes.add(change)
     return [(event["change"], event["name"]) for event in told(changes.bundles(principal, folders))]
@@ -75,7 +77,9 @@ def test_what_lies_elsewhere_or_may_not_be_known_of_is_not_told() -> None:
 
 
 def test_a_change_below_two_watched_paths_is_told_once() -> None:
-    assert seen(Change(CREATED, "a/b", "file"), folders=[ROOT, parse_name("a")]) == [(CREATED, "a/b")]
+    assert seen(Change(CREATED, "a/b", "file"), folders=[ROOT, parse_name("a")]) == [
+        (CREATED, "a/b")
+    ]
 
 
 def test_who_sees_one_side_of_a_move_is_told_of_that_side() -> None:

@@ -1,4 +1,6 @@
-"""Token buckets on a clock that the test moves: rates are kept, parts are equal, and without a rate nothing waits."""
+"""Token buckets on a clock that the test moves: rates are kept, parts are equal, and without a rate
+nothing waits.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What a view lets through, for users with some rights in some places, over stores in memory and on disk."""
+"""What a view lets through, for users with some rights in some places, over stores in memory and on
+disk.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,13 @@ from ftransfer.storage.local import LocalStore
 
 @pytest.fixture(name="store")
 async def make_store(tmp_path: Path) -> AsyncIterator[LocalStore]:
-    for name in ("open/a.txt", "open/sub/b.txt", "secret/key.txt", "home/ann/notes.txt", "home/bob/notes.txt"):
+    for name in (
+        "open/a.txt",
+        "open/sub/b.txt",
+        "secret/key.txt",
+        "home/ann/notes.txt",
+        "home/bob/notes.txt",
+    ):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(name)
@@ -38,15 +46,25 @@ def user(name: str = "ann", /, **rights_of_prefix: str) -> Principal:
     return Principal(name, tuple(grants))
 
 
-def view(store: Store, principal: Principal, *, read_only: bool = False, drop_box: bool = False) -> ShareView:
+def view(
+    store: Store, principal: Principal, *, read_only: bool = False, drop_box: bool = False
+) -> ShareView:
     return Share(store, read_only=read_only, drop_box=drop_box).view(principal)
 
 
-async def listed(view: ShareView, path: str = "", *, recursive: bool = True, links: bool = False) -> list[str]:
-    return [entry.name async for batch in view.scan(path, recursive=recursive, links=links) for entry in batch]
+async def listed(
+    view: ShareView, path: str = "", *, recursive: bool = True, links: bool = False
+) -> list[str]:
+    return [
+        entry.name
+        async for batch in view.scan(path, recursive=recursive, links=links)
+        for entry in batch
+    ]
 
 
-async def put(view: ShareView, name: str, data: bytes = b"new", announced: UploadSpec | None = None) -> Entry:
+async def put(
+    view: ShareView, name: str, data: bytes = b"new", announced: UploadSpec | None = None
+) -> Entry:
     writer = await view.open_write(name, announced or UploadSpec(size=len(data)))
     await writer.write(data)
     return await writer.commit(digest_of(data))
@@ -63,14 +81,30 @@ async def test_anyone_sees_and_does_everything(store: LocalStore) -> None:
     assert await everything.remove("secret", recursive=True) == 2
 
 
-async def test_listing_leaves_out_what_may_not_be_seen_and_shows_the_way_to_what_may(store: LocalStore) -> None:
+async def test_listing_leaves_out_what_may_not_be_seen_and_shows_the_way_to_what_may(
+    store: LocalStore,
+) -> None:
     ann = view(store, user(open="read", home_ann="all"))
-    assert await listed(ann) == ["home", "home/ann", "home/ann/notes.txt", "open", "open/a.txt", "open/sub", "open/sub/b.txt"]
+    assert await listed(ann) == [
+        "home",
+        "home/ann",
+        "home/ann/notes.txt",
+        "open",
+        "open/a.txt",
+        "open/sub",
+        "open/sub/b.txt",
+    ]
     assert await listed(ann, "home", recursive=False) == ["home/ann"]
 
 
 async def test_lines_are_those_of_what_is_listed(store: LocalStore) -> None:
-    for principal in (ANYONE, user(open="read", home_ann="all"), user(root="all", secret="none"), user(root="get"), user()):
+    for principal in (
+        ANYONE,
+        user(open="read", home_ann="all"),
+        user(root="all", secret="none"),
+        user(root="get"),
+        user(),
+    ):
         asked = view(store, principal)
         for path in ("", "home", "open"):
             try:
@@ -79,7 +113,9 @@ async def test_lines_are_those_of_what_is_listed(store: LocalStore) -> None:
                 with pytest.raises(type(error)):
                     await anext(asked.lines(path))
                 continue
-            assert [line.split("\0")[0] async for batch in asked.lines(path) for line in batch] == expected
+            assert [
+                line.split("\0")[0] async for batch in asked.lines(path) for line in batch
+            ] == expected
 
 
 async def test_bounds_of_a_listing_are_checked_as_names(store: LocalStore) -> None:
@@ -96,7 +132,10 @@ async def test_narrow_grant_takes_away(store: LocalStore) -> None:
         await ann.remove("secret", recursive=True)
 
 
-@pytest.mark.parametrize("name", ["secret", "secret/key.txt", "secret/none.txt", "home/bob", "home/bob/notes.txt", "none"])
+@pytest.mark.parametrize(
+    "name",
+    ["secret", "secret/key.txt", "secret/none.txt", "home/bob", "home/bob/notes.txt", "none"],
+)
 async def test_hidden_and_missing_are_answered_alike(store: LocalStore, name: str) -> None:
     ann = view(store, user(open="all", home_ann="all"))
     expected = f"{name}: no such file or folder"
@@ -115,11 +154,16 @@ async def test_hidden_and_missing_are_answered_alike(store: LocalStore, name: st
         with pytest.raises(NotFound) as error:
             await call()
         assert (str(error.value), error.value.name) == (expected, name)
-    for item in [*await ann.read_small([parse_name(name)], 1000), *await ann.write_small([small(name)])]:
+    for item in [
+        *await ann.read_small([parse_name(name)], 1000),
+        *await ann.write_small([small(name)]),
+    ]:
         assert isinstance(item, NotFound) and str(item) == expected
 
 
-async def test_seen_but_not_allowed_is_forbidden_and_says_which_right_is_missing(store: LocalStore) -> None:
+async def test_seen_but_not_allowed_is_forbidden_and_says_which_right_is_missing(
+    store: LocalStore,
+) -> None:
     ann = view(store, user(root="list"))
     with pytest.raises(Forbidden, match="no right to read"):
         await ann.open_read("open/a.txt")
@@ -147,7 +191,9 @@ async def test_overwrite_replaces_and_makes_nothing_new(store: LocalStore) -> No
     assert isinstance((await ann.write_small([small("open/new")]))[0], Forbidden)
 
 
-async def test_drop_box_takes_new_names_and_shows_nothing(store: LocalStore, tmp_path: Path) -> None:
+async def test_drop_box_takes_new_names_and_shows_nothing(
+    store: LocalStore, tmp_path: Path
+) -> None:
     box = view(store, ANYONE, drop_box=True)
     await put(box, "report.pdf")
     assert (tmp_path / "report.pdf").read_bytes() == b"new"
@@ -162,7 +208,9 @@ async def test_drop_box_takes_new_names_and_shows_nothing(store: LocalStore, tmp
 @pytest.mark.parametrize("name", ["open", "open/a.txt", "secret/key.txt"])
 async def test_drop_box_answers_any_taken_name_alike(store: LocalStore, name: str) -> None:
     box = view(store, ANYONE, drop_box=True)
-    taken = f"{name}: something has that name already, and you may not replace it; choose another name"
+    taken = (
+        f"{name}: something has that name already, and you may not replace it; choose another name"
+    )
     for announced in (UploadSpec(), UploadSpec(replaces=await store.stat(parse_name(name)))):
         with pytest.raises(AlreadyThere) as error:
             await put(box, name, announced=announced)
@@ -175,7 +223,12 @@ async def test_drop_box_answers_any_taken_name_alike(store: LocalStore, name: st
 
 async def test_read_only_share_says_so_to_those_who_could_write(store: LocalStore) -> None:
     anyone, ann = view(store, ANYONE, read_only=True), view(store, user(open="all"), read_only=True)
-    for attempt in (put(anyone, "x"), anyone.remove("open/a.txt"), anyone.rename("open/a.txt", "y"), anyone.make_folder("z")):
+    for attempt in (
+        put(anyone, "x"),
+        anyone.remove("open/a.txt"),
+        anyone.rename("open/a.txt", "y"),
+        anyone.make_folder("z"),
+    ):
         with pytest.raises(ReadOnly):
             await attempt
     with pytest.raises(ReadOnly):
@@ -184,7 +237,9 @@ async def test_read_only_share_says_so_to_those_who_could_write(store: LocalStor
         await put(ann, "secret/x")
 
 
-async def test_links_lead_nowhere_for_those_who_may_not_go_everywhere(store: LocalStore, tmp_path: Path) -> None:
+async def test_links_lead_nowhere_for_those_who_may_not_go_everywhere(
+    store: LocalStore, tmp_path: Path
+) -> None:
     os.symlink("../secret/key.txt", tmp_path / "open/way")
     os.symlink("../secret", tmp_path / "open/view")
     assert await view(store, ANYONE).open_read("open/way")
@@ -194,9 +249,17 @@ async def test_links_lead_nowhere_for_those_who_may_not_go_everywhere(store: Loc
             await ann.open_read(name)
     with pytest.raises(NotFound):
         await put(ann, "open/view/x")
-    assert await listed(ann, links=True) == await listed(ann) == ["open", "open/a.txt", "open/sub", "open/sub/b.txt"]
-    assert [type(item) for item in await ann.read_small([parse_name("open/way")], 1000)] == [NotFound]
-    planted = await ann.write_small([SmallFile("open/mine", LINK, 0, 0o777, target="../secret/key.txt")])
+    assert (
+        await listed(ann, links=True)
+        == await listed(ann)
+        == ["open", "open/a.txt", "open/sub", "open/sub/b.txt"]
+    )
+    assert [type(item) for item in await ann.read_small([parse_name("open/way")], 1000)] == [
+        NotFound
+    ]
+    planted = await ann.write_small(
+        [SmallFile("open/mine", LINK, 0, 0o777, target="../secret/key.txt")]
+    )
     assert isinstance(planted[0], Forbidden)
 
 
@@ -219,7 +282,9 @@ async def test_small_files_come_in_order_with_the_refusals_between(store: LocalS
     assert isinstance(items[0], SmallFile) and items[0].kind == FOLDER
 
 
-async def test_file_in_the_place_of_a_folder_on_the_way_is_not_given(store: LocalStore, tmp_path: Path) -> None:
+async def test_file_in_the_place_of_a_folder_on_the_way_is_not_given(
+    store: LocalStore, tmp_path: Path
+) -> None:
     (tmp_path / "way").write_text("not a folder")
     ann = view(store, user(way_in="read"))
     assert [type(item) for item in await ann.read_small([parse_name("way")], 1000)] == [NotFound]
@@ -230,7 +295,9 @@ async def test_file_in_the_place_of_a_folder_on_the_way_is_not_given(store: Loca
 
 async def test_users_see_only_their_own_partials(store: LocalStore) -> None:
     for name in ("ann", "bob"):
-        writer = await view(store, user(name, root="all")).open_write("open/big", UploadSpec(size=10, source="s"))
+        writer = await view(store, user(name, root="all")).open_write(
+            "open/big", UploadSpec(size=10, source="s")
+        )
         assert writer.kept == 0
         await writer.write(name.encode())
         await writer.suspend()
@@ -247,17 +314,33 @@ async def keep_part(store: Store, principal: Principal, name: str, source: str) 
     await writer.suspend()
 
 
-async def test_those_without_a_name_know_of_each_others_partials_what_their_rights_say(store: LocalStore) -> None:
+async def test_those_without_a_name_know_of_each_others_partials_what_their_rights_say(
+    store: LocalStore,
+) -> None:
     await keep_part(store, ANYONE, "open/mine", "my source")
     await keep_part(store, ANYONE, "open/other", "another source")
 
-    async def seen(rights: str, *, clears: bool = False, source: str = "", drop_box: bool = False) -> list[str]:
-        one = view(store, Principal("", (Grant(ROOT, parse_rights(rights)),), is_anonymous=True), drop_box=drop_box)
+    async def seen(
+        rights: str, *, clears: bool = False, source: str = "", drop_box: bool = False
+    ) -> list[str]:
+        one = view(
+            store,
+            Principal("", (Grant(ROOT, parse_rights(rights)),), is_anonymous=True),
+            drop_box=drop_box,
+        )
         choose = one.clear_partials if clears else one.partials
         return sorted(partial.name for partial in await choose(source=source))
 
-    for rights, drop_box in (("drop-box", False), ("get,write,overwrite,delete", False), ("all", True)):
-        assert await seen(rights, drop_box=drop_box) == await seen(rights, clears=True, drop_box=drop_box) == []
+    for rights, drop_box in (
+        ("drop-box", False),
+        ("get,write,overwrite,delete", False),
+        ("all", True),
+    ):
+        assert (
+            await seen(rights, drop_box=drop_box)
+            == await seen(rights, clears=True, drop_box=drop_box)
+            == []
+        )
         assert await seen(rights, source="my source", drop_box=drop_box) == ["open/mine"]
         assert await seen(rights, source="a guess", drop_box=drop_box) == []
     assert await seen("read,write") == ["open/mine", "open/other"]
@@ -266,11 +349,15 @@ async def test_those_without_a_name_know_of_each_others_partials_what_their_righ
     assert await seen("read,delete", clears=True) == ["open/other"]
 
 
-async def test_a_user_with_a_name_sees_their_own_partials_without_any_right_to_see(store: LocalStore) -> None:
+async def test_a_user_with_a_name_sees_their_own_partials_without_any_right_to_see(
+    store: LocalStore,
+) -> None:
     ann = user("ann", root="drop-box")
     await keep_part(store, ann, "open/mine", "source")
     assert [partial.name for partial in await view(store, ann).partials()] == ["open/mine"]
-    assert [partial.name for partial in await view(store, ann, drop_box=True).clear_partials()] == ["open/mine"]
+    assert [partial.name for partial in await view(store, ann, drop_box=True).clear_partials()] == [
+        "open/mine"
+    ]
 
 
 async def test_principal_without_grants_is_shown_an_empty_share(store: LocalStore) -> None:
@@ -291,7 +378,9 @@ async def test_principal_without_grants_is_shown_an_empty_share(store: LocalStor
         ("open/sub/a b/x", "open/sub/a b", '"open/sub/a b"'),
     ],
 )
-async def test_refusal_names_the_folder_that_is_missing(store: LocalStore, name: str, missing: str, makes: str) -> None:
+async def test_refusal_names_the_folder_that_is_missing(
+    store: LocalStore, name: str, missing: str, makes: str
+) -> None:
     everything = view(store, ANYONE)
     for refused in (
         lambda: put(everything, name),
@@ -313,7 +402,9 @@ async def test_refusal_names_what_is_missing_itself(store: LocalStore) -> None:
 
 
 @pytest.mark.parametrize("name", ["box/deep/x", "secret/deep/x", "nowhere/x"])
-async def test_missing_folder_is_not_named_to_who_might_not_see_it(store: LocalStore, tmp_path: Path, name: str) -> None:
+async def test_missing_folder_is_not_named_to_who_might_not_see_it(
+    store: LocalStore, tmp_path: Path, name: str
+) -> None:
     (tmp_path / "box").mkdir()
     blind = view(store, user(root="write"))
     with pytest.raises(NotFound) as caught:
@@ -321,7 +412,9 @@ async def test_missing_folder_is_not_named_to_who_might_not_see_it(store: LocalS
     assert str(caught.value) == f"{name}: no such file or folder"
 
 
-async def test_deep_name_costs_few_questions(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_deep_name_costs_few_questions(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     everything = view(store, ANYONE)
     asked: list[str] = []
     stat = everything.stat

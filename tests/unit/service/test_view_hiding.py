@@ -1,4 +1,6 @@
-"""Hidden names through the view, over stores in memory and on disk: not there for anybody, by any verb, and never lost."""
+"""Hidden names through the view, over stores in memory and on disk: not there for anybody, by any
+verb, and never lost.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +21,40 @@ from ftransfer.transfer.hiding import SECRETS
 from ftransfer.transfer.selection import hidden_names
 from tests.unit.service.test_view import listed, put, small
 
-TREE = ("a.txt", ".env", "proj/b.txt", "proj/.git/config", "proj/sub/key.pem", "proj/sub/c.txt", "place/secret", "other/secret")
-SHOWN = ["a.txt", "other", "other/secret", "place", "place/secret", "proj", "proj/b.txt", "proj/sub", "proj/sub/c.txt"]
+TREE = (
+    "a.txt",
+    ".env",
+    "proj/b.txt",
+    "proj/.git/config",
+    "proj/sub/key.pem",
+    "proj/sub/c.txt",
+    "place/secret",
+    "other/secret",
+)
+SHOWN = [
+    "a.txt",
+    "other",
+    "other/secret",
+    "place",
+    "place/secret",
+    "proj",
+    "proj/b.txt",
+    "proj/sub",
+    "proj/sub/c.txt",
+]
 # By folder, so that the slow ways of the view are gone as well.
-SOMEBODY = Principal("ann", (Grant(ROOT, parse_rights("all")), Grant(parse_name("nowhere"), parse_rights("read"))))
+SOMEBODY = Principal(
+    "ann", (Grant(ROOT, parse_rights("all")), Grant(parse_name("nowhere"), parse_rights("read")))
+)
 
 
 @pytest.fixture(params=["memory", "local"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    store: Store = MemoryStore() if request.param == "memory" else await LocalStore.open(tmp_path, durable=False)
+    store: Store = (
+        MemoryStore()
+        if request.param == "memory"
+        else await LocalStore.open(tmp_path, durable=False)
+    )
     whole = Share(store).view()
     for name in TREE:
         if "/" in name:
@@ -55,8 +82,12 @@ async def test_hidden_names_are_in_no_listing_and_no_tree(view: ShareView) -> No
     assert sorted(tree) == SHOWN
 
 
-@pytest.mark.parametrize("name", [".env", "proj/.git", "proj/.git/config", "proj/.GIT/config", "proj/sub/key.pem"])
-async def test_hidden_names_are_not_there_for_any_verb(view: ShareView, store: Store, name: str) -> None:
+@pytest.mark.parametrize(
+    "name", [".env", "proj/.git", "proj/.git/config", "proj/.GIT/config", "proj/sub/key.pem"]
+)
+async def test_hidden_names_are_not_there_for_any_verb(
+    view: ShareView, store: Store, name: str
+) -> None:
     verbs: list[Callable[[], Awaitable[object]]] = [
         lambda: view.stat(name),
         lambda: view.open_read(name),
@@ -76,8 +107,12 @@ async def test_hidden_names_are_not_there_for_any_verb(view: ShareView, store: S
     assert await whole(store) == set(TREE)
 
 
-@pytest.mark.parametrize("name", [".env", ".env.new", "proj/.git/hooks", ".git", "new/.SSH/id", "a.pem"])
-async def test_nothing_is_stored_under_a_hidden_name(view: ShareView, store: Store, name: str) -> None:
+@pytest.mark.parametrize(
+    "name", [".env", ".env.new", "proj/.git/hooks", ".git", "new/.SSH/id", "a.pem"]
+)
+async def test_nothing_is_stored_under_a_hidden_name(
+    view: ShareView, store: Store, name: str
+) -> None:
     refused = "hides such names and stores nothing under them"
     verbs: list[Callable[[], Awaitable[object]]] = [
         lambda: put(view, name),
@@ -89,17 +124,33 @@ async def test_nothing_is_stored_under_a_hidden_name(view: ShareView, store: Sto
     for verb in verbs:
         with pytest.raises(Forbidden, match=refused):
             await verb()
-    kinds = [small(name), SmallFile(name, FOLDER, 0, 0o755), SmallFile(name, LINK, 0, 0o777, target="a.txt"), small("fine")]
+    kinds = [
+        small(name),
+        SmallFile(name, FOLDER, 0, 0o755),
+        SmallFile(name, LINK, 0, 0o777, target="a.txt"),
+        small("fine"),
+    ]
     results = await view.write_small(kinds)
     assert [type(result) for result in results] == [Forbidden, Forbidden, Forbidden, type(None)]
     assert all(refused in str(result) for result in results[:3])
     assert await whole(store) == set(TREE)
 
 
-async def test_removing_a_tree_leaves_what_is_hidden_in_it_and_says_so(view: ShareView, store: Store) -> None:
-    with pytest.raises(FolderNotEmpty, match="proj: holds hidden files, which stay; all else in it is removed"):
+async def test_removing_a_tree_leaves_what_is_hidden_in_it_and_says_so(
+    view: ShareView, store: Store
+) -> None:
+    with pytest.raises(
+        FolderNotEmpty, match="proj: holds hidden files, which stay; all else in it is removed"
+    ):
         await view.remove("proj", recursive=True)
-    assert await whole(store) == {"a.txt", ".env", "proj/.git/config", "proj/sub/key.pem", "place/secret", "other/secret"}
+    assert await whole(store) == {
+        "a.txt",
+        ".env",
+        "proj/.git/config",
+        "proj/sub/key.pem",
+        "place/secret",
+        "other/secret",
+    }
     with pytest.raises(FolderNotEmpty):
         await view.remove("proj")
     assert await view.remove("place", recursive=True) == 2
@@ -117,7 +168,9 @@ async def test_a_move_cannot_uncover_what_is_hidden_by_its_place(store: Store) -
     for old, new in (("place", "moved"), ("other", "place")):
         if new == "place":
             await Share(store).view().rename("place", "aside")
-        with pytest.raises(Forbidden, match="cannot be moved there, because of names that this server hides"):
+        with pytest.raises(
+            Forbidden, match="cannot be moved there, because of names that this server hides"
+        ):
             await view.rename(old, new)
     await view.rename("other", "moved")
     assert await view.rename("a.txt", "b.txt") == parse_name("b.txt")
@@ -148,7 +201,13 @@ async def linked(tmp_path: Path) -> AsyncIterator[LocalStore]:
     for name in TREE:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
-    for link, target in {"to-file": ".env", "to-folder": "proj/.git", "to-link": "to-file", "up": "proj", "fine": "a.txt"}.items():
+    for link, target in {
+        "to-file": ".env",
+        "to-folder": "proj/.git",
+        "to-link": "to-file",
+        "up": "proj",
+        "fine": "a.txt",
+    }.items():
         (tmp_path / link).symlink_to(target)
     store = await LocalStore.open(tmp_path, durable=False)
     yield store
@@ -165,7 +224,10 @@ async def test_no_link_leads_to_what_is_hidden(linked: LocalStore) -> None:
     assert (await view.open_read("up/b.txt")).entry.size == len("proj/b.txt")
     assert await refusal(put(view, "to-folder/new"))
     results = await view.write_small(
-        [SmallFile("l", LINK, 0, 0o777, target=".env"), SmallFile("m", LINK, 0, 0o777, target="a.txt")]
+        [
+            SmallFile("l", LINK, 0, 0o777, target=".env"),
+            SmallFile("m", LINK, 0, 0o777, target="a.txt"),
+        ]
     )
     assert results[0] is not None and results[1] is None
 
@@ -182,7 +244,9 @@ def large(tmp_path: Path) -> Path:
     """A folder of several thousand things, one of them hidden."""
     for number in range(3000):
         if number < 350:
-            (tmp_path / "big" / f"d{number % 7}" / str(number % 50)).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "big" / f"d{number % 7}" / str(number % 50)).mkdir(
+                parents=True, exist_ok=True
+            )
         (tmp_path / "big" / f"f{number}").touch()
     (tmp_path / "big" / "d3" / "3" / ".env").touch()
     return tmp_path

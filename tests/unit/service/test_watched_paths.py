@@ -22,12 +22,18 @@ def is_within(path: str, folder: str) -> bool:
 
 
 @given(st.lists(st.tuples(paths, st.integers(0, 3))), paths)
-def test_what_is_lost_is_what_lies_in_the_folder(watches: list[tuple[str, int]], folder: str) -> None:
+def test_what_is_lost_is_what_lies_in_the_folder(
+    watches: list[tuple[str, int]], folder: str
+) -> None:
     watched: Watched[int] = Watched()
     for path, watcher in watches:
         watched.add(path, watcher)
     lost = {path: set(watchers) for path, watchers in watched.lose(folder)}
-    assert lost == {path: {who for other, who in watches if other == path} for path, _ in watches if is_within(path, folder)}
+    assert lost == {
+        path: {who for other, who in watches if other == path}
+        for path, _ in watches
+        if is_within(path, folder)
+    }
 
 
 def test_a_path_is_lost_once_until_it_is_there_again() -> None:
@@ -49,11 +55,18 @@ def test_who_has_gone_is_told_nothing() -> None:
     assert list(watched.lose("a")) == [("a/b", {"bob"})]
     watched.forget("bob")
     watched.forget("bob")
-    assert not watched._keys and not watched._of_key and not watched._of_watcher and not watched._lost
+    assert (
+        not watched._keys and not watched._of_key and not watched._of_watcher and not watched._lost
+    )
 
 
-@given(st.lists(st.tuples(paths, paths | st.just("")), max_size=8), st.lists(paths, min_size=1, max_size=3, unique=True))
-def test_a_round_is_told_as_if_each_change_were_held_against_each_path(moves: list[tuple[str, str]], folders: list[str]) -> None:
+@given(
+    st.lists(st.tuples(paths, paths | st.just("")), max_size=8),
+    st.lists(paths, min_size=1, max_size=3, unique=True),
+)
+def test_a_round_is_told_as_if_each_change_were_held_against_each_path(
+    moves: list[tuple[str, str]], folders: list[str]
+) -> None:
     changes, expected = ChangeBatch(), 0
     for name, old in moves:
         changes.add(Change(MOVED if old else REMOVED, name, "file", old=old))

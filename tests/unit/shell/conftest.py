@@ -27,9 +27,11 @@ MTIME_NS = 1_700_000_000_000_000_000
 
 
 class FakeShare:
-    """What the shell sees of a client. `files` maps names to content; `asked` is what it was asked for, in order.
+    """What the shell sees of a client. `files` maps names to content; `asked` is what it was asked
+    for, in order.
 
-    Each error in `failures` meets one command; a command that meets a connection's end finds `is_closed` set.
+    Each error in `failures` meets one command; a command that meets a connection's end finds
+    `is_closed` set.
     """
 
     def __init__(self, files: dict[str, bytes]) -> None:
@@ -60,7 +62,13 @@ class FakeShare:
         self.asked.append("who")
         return [
             Presence(Person(1, "ann", True), "", 0, 3.0, True, True),
-            Presence(Person(2, "e\x1bve"), "10.0.0.1:5", 0, 0.0, activity=Activity("put", "a b", 25, 100, 5)),
+            Presence(
+                Person(2, "e\x1bve"),
+                "10.0.0.1:5",
+                0,
+                0.0,
+                activity=Activity("put", "a b", 25, 100, 5),
+            ),
         ]
 
     async def say(self, text: str) -> Delivery:
@@ -82,7 +90,11 @@ class FakeShare:
         self.asked.append(f"dir {path}")
         self._fail()
         prefix = f"{path}/" if path else ""
-        names = dict.fromkeys(prefix + name[len(prefix) :].split("/")[0] for name in self.files if name.startswith(prefix))
+        names = dict.fromkeys(
+            prefix + name[len(prefix) :].split("/")[0]
+            for name in self.files
+            if name.startswith(prefix)
+        )
         if path and not names:
             raise NotFound(f"{escape(path)}: no such file or folder", name=path)
         entries = [self._entry(name) for name in names]
@@ -99,7 +111,13 @@ class FakeShare:
             return Entry(name, FILE, len(self.files[name]), MTIME_NS, 0o644)
         return Entry(name, FOLDER, 0, MTIME_NS, 0o755)
 
-    async def get(self, name: str, dest: str | os.PathLike[str] = ".", *, progress: ProgressCallback | None = None) -> Receipt:
+    async def get(
+        self,
+        name: str,
+        dest: str | os.PathLike[str] = ".",
+        *,
+        progress: ProgressCallback | None = None,
+    ) -> Receipt:
         self.asked.append(f"get {name} {os.fspath(dest)}")
         self._fail()
         if name not in self.files:
@@ -112,14 +130,20 @@ class FakeShare:
             progress(Progress(name, len(self.files[name]), len(self.files[name])))
         return Receipt(name, len(self.files[name]), "d", MTIME_NS, seconds=0.25, path=str(path))
 
-    async def get_to(self, name: str, sink: BinaryIO, *, progress: ProgressCallback | None = None) -> Receipt:
+    async def get_to(
+        self, name: str, sink: BinaryIO, *, progress: ProgressCallback | None = None
+    ) -> Receipt:
         self.asked.append(f"get {name} -")
         self._fail()
         sink.write(self.files[name])
         return Receipt(name, len(self.files[name]), "d", MTIME_NS, seconds=0.25)
 
     async def put(
-        self, file: str | os.PathLike[str], name: str | None = None, *, progress: ProgressCallback | None = None
+        self,
+        file: str | os.PathLike[str],
+        name: str | None = None,
+        *,
+        progress: ProgressCallback | None = None,
     ) -> Receipt:
         self.asked.append(f"put {name}")
         self._fail()

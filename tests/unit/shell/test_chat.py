@@ -15,12 +15,18 @@ async def typed(*lines: str) -> AsyncIterator[str]:
 
 
 async def test_words_of_the_chat(share: FakeShare, screen: Screen) -> None:
-    await chat(share, screen.shell.console, typed("hello", "/tell ann psst", "/name bob", "/what", "", "//path", "/quit", "more"))
+    await chat(
+        share,
+        screen.shell.console,
+        typed("hello", "/tell ann psst", "/name bob", "/what", "", "//path", "/quit", "more"),
+    )
     assert share.asked == ["say hello", "tell ann: psst", "as bob", "say /path"]
     assert screen.lines[2:4] == ["you are ?bob", HELP]
 
 
-async def test_name_that_is_taken_is_told_and_another_can_be_had(share: FakeShare, screen: Screen) -> None:
+async def test_name_that_is_taken_is_told_and_another_can_be_had(
+    share: FakeShare, screen: Screen
+) -> None:
     share.failures = [NameTaken("somebody here is called ann already; choose another name")]
     await chat(share, screen.shell.console, typed("/name ann", "/name bea"))
     assert screen.notes == ["somebody here is called ann already; choose another name"]

@@ -48,7 +48,10 @@ def test_every_row_begins_its_columns_at_the_same_cell() -> None:
 
 @pytest.mark.parametrize("width", range(10, 90))
 def test_lines_break_between_words(width: int) -> None:
-    text = "射频仿真 connected to 127.0.0.1 9021 (ftransfer 0.1.0); help lists the commands,  Ctrl-D leaves"
+    text = (
+        "射频仿真 connected to 127.0.0.1 9021 (ftransfer 0.1.0); help lists the commands,  Ctrl-D"
+        " leaves"
+    )
     lines = wrapped(text, width, 4).split("\n")
     assert all(cells(line) <= width or len(line.split()) == 1 for line in lines)
     assert all(line.startswith("    ") for line in lines[1:])

@@ -6,7 +6,16 @@ import pytest
 
 from ftransfer.client.trees.run import TreeReport
 from ftransfer.errors import CannotConnect, NotFound, ReadOnly, StoreFailed
-from ftransfer.shell.formatting import entry_line, explain, human_seconds, human_size, moment, printable, receipt_line, tree_line
+from ftransfer.shell.formatting import (
+    entry_line,
+    explain,
+    human_seconds,
+    human_size,
+    moment,
+    printable,
+    receipt_line,
+    tree_line,
+)
 from ftransfer.storage.base import Entry
 from ftransfer.transfer.records import Receipt
 
@@ -32,7 +41,14 @@ def test_sizes(count: int, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0.004, "0.00 s"), (0.99, "0.99 s"), (3.44, "3.4 s"), (59.96, "1 min 00 s"), (3725.0, "1 h 02 min")]
+    ("seconds", "text"),
+    [
+        (0.004, "0.00 s"),
+        (0.99, "0.99 s"),
+        (3.44, "3.4 s"),
+        (59.96, "1 min 00 s"),
+        (3725.0, "1 h 02 min"),
+    ],
 )
 def test_durations(seconds: float, text: str) -> None:
     assert human_seconds(seconds) == text
@@ -60,7 +76,8 @@ def test_names_in_listings_are_escaped() -> None:
 
 
 def receipt(**values: object) -> Receipt:
-    return Receipt(**{"name": "a.txt", "size": 2_000_000, "digest": "d", "mtime_ns": MTIME_NS, **values})  # type: ignore[arg-type]
+    given = {"name": "a.txt", "size": 2_000_000, "digest": "d", "mtime_ns": MTIME_NS, **values}
+    return Receipt(**given)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -68,22 +85,38 @@ def receipt(**values: object) -> Receipt:
     [
         (receipt(seconds=0.1), "get", "a.txt", "received a.txt: 2.0 MB in 0.10 s, verified"),
         (receipt(seconds=0.1), "get", "./a.txt", "received a.txt: 2.0 MB in 0.10 s, verified"),
-        (receipt(seconds=2.0), "get", "/tmp/b", "received a.txt as /tmp/b: 2.0 MB in 2.0 s, 1.0 MB/s, verified"),
+        (
+            receipt(seconds=2.0),
+            "get",
+            "/tmp/b",
+            "received a.txt as /tmp/b: 2.0 MB in 2.0 s, 1.0 MB/s, verified",
+        ),
         (receipt(seconds=0.1), "put", "b", "stored b as a.txt: 2.0 MB in 0.10 s, verified"),
         (receipt(seconds=0.1), "put", "", "stored a.txt: 2.0 MB in 0.10 s, verified"),
         (
             receipt(seconds=1.0, kept=1_500_000),
             "put",
             "a.txt",
-            "stored a.txt: 2.0 MB in 1.0 s, 500 kB/s, 1.5 MB of it from an earlier attempt, verified",
+            (
+                "stored a.txt: 2.0 MB in 1.0 s, 500 kB/s, 1.5 MB of it from an earlier attempt,"
+                " verified"
+            ),
         ),
         (
             receipt(restarted=True),
             "put",
             "a.txt",
-            "stored a.txt: 2.0 MB in 0.00 s, started afresh, since what an earlier attempt left does not match, verified",
+            (
+                "stored a.txt: 2.0 MB in 0.00 s, started afresh, since what an earlier attempt left"
+                " does not match, verified"
+            ),
         ),
-        (receipt(durable=False), "put", "a.txt", "stored a.txt: 2.0 MB in 0.00 s, verified (not synced)"),
+        (
+            receipt(durable=False),
+            "put",
+            "a.txt",
+            "stored a.txt: 2.0 MB in 0.00 s, verified (not synced)",
+        ),
     ],
 )
 def test_receipts(done: Receipt, verb: str, path: str, text: str) -> None:
@@ -103,9 +136,15 @@ def test_receipts(done: Receipt, verb: str, path: str, text: str) -> None:
         (CannotConnect("h:1 refuses; is it that port?"), "h:1 refuses; is it that port?"),
         (StoreFailed("evil\x1b[2J\nsecond line"), r"evil\x1b[2J second line"),
         (StoreFailed(""), "StoreFailed"),
-        (PermissionError(errno.EACCES, "Permission denied", "/x\x1b"), r"/x\x1b: Permission denied"),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/x\x1b"),
+            r"/x\x1b: Permission denied",
+        ),
         (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
-        (KeyError("x"), "KeyError: 'x'; this is a fault of the program, FTRANSFER_DEBUG=1 shows where"),
+        (
+            KeyError("x"),
+            "KeyError: 'x'; this is a fault of the program, FTRANSFER_DEBUG=1 shows where",
+        ),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -124,4 +163,6 @@ def test_printable_keeps_what_is_escaped_already() -> None:
 
 def test_tree_of_which_nothing_differs_says_so() -> None:
     assert tree_line(TreeReport(unchanged=12), "get") == "nothing to receive: 12 names up to date"
-    assert tree_line(TreeReport(unchanged=12, removed=1), "put").startswith("stored 0 files, 0 B, 1 removed, 12 unchanged")
+    assert tree_line(TreeReport(unchanged=12, removed=1), "put").startswith(
+        "stored 0 files, 0 B, 1 removed, 12 unchanged"
+    )

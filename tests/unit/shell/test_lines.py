@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from ftransfer.shell.errors import WrongUsage
 from ftransfer.shell.lines import Word, quote, scan, split_line
 
-NAMES = st.text(st.one_of(st.characters(), st.sampled_from("ab '\"\\$x41nu\n\udc80\u202e\x85")), max_size=12)
+NAMES = st.text(
+    st.one_of(st.characters(), st.sampled_from("ab '\"\\$x41nu\n\udc80\u202e\x85")), max_size=12
+)
 
 
 @pytest.mark.parametrize(
@@ -40,12 +42,19 @@ def test_quote_that_is_never_closed(line: str) -> None:
         split_line(line)
 
 
-@pytest.mark.parametrize(("line", "last"), [('cd "two words/', "two words/"), ("cd 'a b/", "a b/"), ("cd $'a\\n/", "a\n/")])
-def test_quote_that_completion_leaves_open_behind_a_folder_counts_as_closed_at_the_prompt(line: str, last: str) -> None:
+@pytest.mark.parametrize(
+    ("line", "last"),
+    [('cd "two words/', "two words/"), ("cd 'a b/", "a b/"), ("cd $'a\\n/", "a\n/")],
+)
+def test_quote_that_completion_leaves_open_behind_a_folder_counts_as_closed_at_the_prompt(
+    line: str, last: str
+) -> None:
     assert split_line(line, is_lenient=True) == ["cd", last]
 
 
-@pytest.mark.parametrize("line", ["checksum it's.txt", 'get "my photo', "get a\\", "rm it's a/", "rm a b'"])
+@pytest.mark.parametrize(
+    "line", ["checksum it's.txt", 'get "my photo', "get a\\", "rm it's a/", "rm a b'"]
+)
 def test_any_other_open_quote_is_told_at_the_prompt_too(line: str) -> None:
     with pytest.raises(WrongUsage, match="never closed|ends in"):
         split_line(line, is_lenient=True)

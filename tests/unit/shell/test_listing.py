@@ -40,7 +40,9 @@ async def names(batches: Batches, limit: int) -> list[list[str]]:
         (1, [["d", "b"], ["c"], ["a"]]),
     ],
 )
-async def test_sorted_up_to_the_limit_and_streamed_past_it(limit: int, found: list[list[str]]) -> None:
+async def test_sorted_up_to_the_limit_and_streamed_past_it(
+    limit: int, found: list[list[str]]
+) -> None:
     assert await names(Batches(entries("d", "b"), entries("c"), entries("a")), limit) == found
 
 

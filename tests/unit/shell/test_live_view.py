@@ -46,7 +46,11 @@ async def test_mute_hides_who_comes_and_goes_and_not_what_is_said(screen: Screen
             source.events.put_nowait(Attendance("joined", ANN, 0))
             source.events.put_nowait(Message(ANN, 0, f"while {line}", 1))
             await source.events.join()
-    assert [line.partition(" ")[2] for line in shown] == ["ann: while mute", "* ann has come", "ann: while unmute"]
+    assert [line.partition(" ")[2] for line in shown] == [
+        "ann: while mute",
+        "* ann has come",
+        "ann: while unmute",
+    ]
     assert screen.lines == [
         "who comes and goes is not shown; what others say is; unmute shows both",
         "who comes and goes is shown",

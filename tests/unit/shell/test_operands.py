@@ -54,7 +54,9 @@ def test_put_of_folders(line: str, expected: Operands) -> None:
     assert put_operands(line.split(), look, recursive=True) == expected
 
 
-@pytest.mark.parametrize("line", ["a.csv sub/a.csv", "a.csv sub/a.csv folder/", "- a.csv b.csv", "a.csv -"])
+@pytest.mark.parametrize(
+    "line", ["a.csv sub/a.csv", "a.csv sub/a.csv folder/", "- a.csv b.csv", "a.csv -"]
+)
 def test_put_that_is_refused(line: str) -> None:
     with pytest.raises(WrongUsage, match="one after the other|by itself"):
         put_operands(line.split(), look)

@@ -39,14 +39,21 @@ def test_an_event_is_one_printable_line(event: LiveEvent, line: str) -> None:
 
 def test_a_record_of_a_change_says_what_it_is() -> None:
     record = json.loads(event_record(Change("moved", "b", "file", 1, 2, old="a", person=ANN)))
-    assert (record["event"], record["name"], record["old"], record["by"]["name"]) == ("moved", "b", "a", "ann")
+    assert (record["event"], record["name"], record["old"], record["by"]["name"]) == (
+        "moved",
+        "b",
+        "a",
+        "ann",
+    )
 
 
 async def test_who_shows_a_line_for_each(share: FakeShare, screen: Screen) -> None:
     await execute(screen.shell, "who")
     first, second = screen.lines
     assert first.startswith("#1  ann") and first.endswith("idle 3.0 s, you, listens")
-    assert "?e\\x1bve" in second and "10.0.0.1:5" in second and second.endswith("put a b 25 %, 5 B/s")
+    assert (
+        "?e\\x1bve" in second and "10.0.0.1:5" in second and second.endswith("put a b 25 %, 5 B/s")
+    )
 
 
 async def test_what_is_said_is_taken_as_it_is_typed(share: FakeShare, screen: Screen) -> None:
@@ -60,7 +67,9 @@ def test_message_that_reaches_nobody_says_so() -> None:
     assert delivery_line(3, 0) == "message 3, 0 received: nobody else is listening"
 
 
-@pytest.mark.parametrize("line", ["say", "say  ", "tell", "tell ann", "who is there", "watch", "unwatch"])
+@pytest.mark.parametrize(
+    "line", ["say", "say  ", "tell", "tell ann", "who is there", "watch", "unwatch"]
+)
 async def test_wrong_usage(screen: Screen, line: str) -> None:
     with pytest.raises(WrongUsage):
         await execute(screen.shell, line)

@@ -54,7 +54,9 @@ async def test_without_a_terminal_there_is_no_callback() -> None:
         assert bar.callback is None
 
 
-async def test_line_that_a_narrower_terminal_breaks_is_wiped_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_line_that_a_narrower_terminal_breaks_is_wiped_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     screen = Screen()
     with ProgressBar(screen, is_shown=True, delay_s=0.0) as bar:
         assert bar.callback is not None

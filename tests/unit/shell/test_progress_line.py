@@ -26,10 +26,14 @@ def test_tree() -> None:
 
 def test_totals_are_marked_until_all_has_been_found() -> None:
     line = progress_line(TREE._replace(is_estimate=True), RATE, 119)
-    assert line.endswith("   ~  file 128 of ~300  72.6 MB of ~180 MB  20.9 MB/s") and "━" not in line
+    assert (
+        line.endswith("   ~  file 128 of ~300  72.6 MB of ~180 MB  20.9 MB/s") and "━" not in line
+    )
 
 
-@pytest.mark.parametrize("progress", [FILE, TREE, TREE._replace(is_estimate=True), FILE._replace(phase="reconnect")])
+@pytest.mark.parametrize(
+    "progress", [FILE, TREE, TREE._replace(is_estimate=True), FILE._replace(phase="reconnect")]
+)
 @pytest.mark.parametrize("rate", [0.0, 7.0, RATE])
 @pytest.mark.parametrize("width", [*range(24, 60), 79, 199])
 def test_line_fits_and_keeps_percent_and_rate(progress: Progress, rate: float, width: int) -> None:
@@ -47,7 +51,8 @@ def test_what_goes_first_where_there_is_less_room() -> None:
     }
     least = [min(widths) for widths in there.values()]
     assert least == sorted(least, reverse=True) and len(set(least)) == 4
-    assert all(widths == list(range(widths[0], 200)) for widths in there.values())  # nothing comes and goes
+    # Nothing comes and goes
+    assert all(widths == list(range(widths[0], 200)) for widths in there.values())
 
 
 def test_bar_grows_with_what_is_done() -> None:
@@ -76,14 +81,17 @@ def test_three_digits(count: int, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("done", "total", "text"), [(0, 3, "0 %"), (2_999, 3_000, "99 %"), (3, 3, "100 %"), (0, 0, "100 %"), (1, None, "~")]
+    ("done", "total", "text"),
+    [(0, 3, "0 %"), (2_999, 3_000, "99 %"), (3, 3, "100 %"), (0, 0, "100 %"), (1, None, "~")],
 )
 def test_percent(done: int, total: int | None, text: str) -> None:
     assert percent_text(Progress("a", done, total)) == text
 
 
 @pytest.mark.parametrize("size", range(3, 40))
-@pytest.mark.parametrize("name", ["measurement-2024-11-28.csv", "射频仿真与天线阵列的测量结果.pptx", "a"])
+@pytest.mark.parametrize(
+    "name", ["measurement-2024-11-28.csv", "射频仿真与天线阵列的测量结果.pptx", "a"]
+)
 def test_name_is_shortened_in_its_middle(name: str, size: int) -> None:
     short = shortened(name, size)
     assert cells(short) <= size

@@ -34,7 +34,9 @@ async def test_lines_are_carried_out_in_order(screen: Screen, pipe: Callable[[by
     assert screen.lines == ["/photos", "2024/", r"esc\x1b[31m.jpg"]
 
 
-async def test_first_failure_stops_and_names_its_line(screen: Screen, pipe: Callable[[bytes], int]) -> None:
+async def test_first_failure_stops_and_names_its_line(
+    screen: Screen, pipe: Callable[[bytes], int]
+) -> None:
     with pytest.raises(ScriptFailed) as caught:
         await run_script(screen.shell, pipe(b"# one\npwd\nget nope\npwd\n"))
     assert str(caught.value) == "line 3: nope: no such file or folder; dir lists what is there"
@@ -47,7 +49,9 @@ async def test_close_leaves_the_rest_alone(screen: Screen, pipe: Callable[[bytes
     assert screen.share.asked == []
 
 
-async def test_open_quote_is_an_error_in_a_script(screen: Screen, pipe: Callable[[bytes], int]) -> None:
+async def test_open_quote_is_an_error_in_a_script(
+    screen: Screen, pipe: Callable[[bytes], int]
+) -> None:
     with pytest.raises(ScriptFailed, match="line 1: the quote"):
         await run_script(screen.shell, pipe(b'get "a\n'))
 

@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 
 from ftransfer.digest import digest_of
-from ftransfer.errors import CannotConnect, Closed, FtransferError, NameRefused, NotFound, ServerStopping
+from ftransfer.errors import (
+    CannotConnect,
+    Closed,
+    FtransferError,
+    NameRefused,
+    NotFound,
+    ServerStopping,
+)
 from ftransfer.names import SafeName
 from ftransfer.shell.commands import BY_WORD, execute
 from ftransfer.shell.context import resolve
@@ -29,7 +36,13 @@ async def test_dir_lists_kind_size_time_name(screen: Screen) -> None:
 
 async def test_ls_gives_one_name_a_line_where_there_is_no_terminal(screen: Screen) -> None:
     await execute(screen.shell, "ls")
-    assert screen.lines == ["empty", "my holiday list.txt", "my holiday photo.jpg", "photos/", "射频仿真.pptx"]
+    assert screen.lines == [
+        "empty",
+        "my holiday list.txt",
+        "my holiday photo.jpg",
+        "photos/",
+        "射频仿真.pptx",
+    ]
 
 
 async def test_ls_sets_columns_at_a_terminal(share: FakeShare, tmp_path: Path) -> None:
@@ -66,7 +79,9 @@ async def test_cd_to_what_is_not_there_stays(screen: Screen) -> None:
     assert screen.shell.folder.is_root
 
 
-async def test_cd_into_a_huge_folder_reads_only_its_beginning(share: FakeShare, screen: Screen) -> None:
+async def test_cd_into_a_huge_folder_reads_only_its_beginning(
+    share: FakeShare, screen: Screen
+) -> None:
     share.files |= {f"huge/{number}": b"" for number in range(25_000)}
     share.batch_size = 5_000
     await execute(screen.shell, "cd huge")
@@ -82,10 +97,15 @@ async def test_get_goes_to_the_local_folder(screen: Screen, tmp_path: Path) -> N
     assert screen.lines == ["received 射频仿真.pptx: 6 B in 0.25 s, verified"]
 
 
-async def test_get_of_a_folder_goes_below_a_folder_that_is_there(screen: Screen, tmp_path: Path) -> None:
+async def test_get_of_a_folder_goes_below_a_folder_that_is_there(
+    screen: Screen, tmp_path: Path
+) -> None:
     await execute(screen.shell, "get -r photos")
     await execute(screen.shell, "get -r photos/2024 other")
-    assert screen.share.asked[-2:] == [f"get -r photos {tmp_path}/photos", f"get -r photos/2024 {tmp_path}/other"]
+    assert screen.share.asked[-2:] == [
+        f"get -r photos {tmp_path}/photos",
+        f"get -r photos/2024 {tmp_path}/other",
+    ]
     assert screen.lines[-1] == "received 2 files, 10 B in 0.00 s"
 
 
@@ -93,7 +113,9 @@ async def test_put_of_a_folder_tells_what_failed_and_fails(screen: Screen, tmp_p
     with pytest.raises(SomeFailed):
         await execute(screen.shell, "put -r somewhere photos/")
     assert screen.share.asked[-1] == f"put -r {tmp_path}/somewhere photos/somewhere"
-    assert screen.lines[0].startswith("x: is gone") and screen.lines[1].endswith("1 FAILED in 0.00 s")
+    assert screen.lines[0].startswith("x: is gone") and screen.lines[1].endswith(
+        "1 FAILED in 0.00 s"
+    )
 
 
 async def test_get_to_another_name(screen: Screen, tmp_path: Path) -> None:
@@ -113,7 +135,9 @@ async def test_get_to_another_name(screen: Screen, tmp_path: Path) -> None:
         ("put ./天线15.doc", "天线15.doc"),
     ],
 )
-async def test_put_names_what_it_sends(screen: Screen, tmp_path: Path, line: str, name: str) -> None:
+async def test_put_names_what_it_sends(
+    screen: Screen, tmp_path: Path, line: str, name: str
+) -> None:
     (tmp_path / "天线15.doc").write_bytes(b"doc")
     await execute(screen.shell, line)
     assert screen.share.files[name] == b"doc"
@@ -181,7 +205,9 @@ async def test_words_that_leave(screen: Screen, word: str) -> None:
 
 async def test_help_shows_every_command(screen: Screen) -> None:
     await execute(screen.shell, "help")
-    assert {line.split()[0] for line in screen.lines[:-1]} == {command.words[0] for command in BY_WORD.values()}
+    assert {line.split()[0] for line in screen.lines[:-1]} == {
+        command.words[0] for command in BY_WORD.values()
+    }
     assert all(len(line) < 80 for line in screen.lines)
 
 
@@ -237,9 +263,13 @@ async def test_lost_connection_is_made_again_and_said(screen: Screen) -> None:
 
 
 @pytest.mark.parametrize(
-    "failures", [[Closed("gone")], [ServerStopping("the server is stopping"), Closed("gone")]], ids=["closed", "stopping"]
+    "failures",
+    [[Closed("gone")], [ServerStopping("the server is stopping"), Closed("gone")]],
+    ids=["closed", "stopping"],
 )
-async def test_loss_that_a_listing_discovers_is_mended(screen: Screen, failures: list[FtransferError]) -> None:
+async def test_loss_that_a_listing_discovers_is_mended(
+    screen: Screen, failures: list[FtransferError]
+) -> None:
     screen.share.failures = failures
     await execute(screen.shell, "ls photos")
     assert screen.notes == ["the connection was lost; connected again"]
@@ -289,7 +319,14 @@ async def test_commands_that_look_after_files_follow_the_current_folder(screen: 
 
 
 async def test_what_looking_after_files_says(screen: Screen) -> None:
-    for line in ("stat photos", 'checksum "my holiday list.txt"', "mkdir new", "mv empty photos/", "rm empty", "rm -r photos"):
+    for line in (
+        "stat photos",
+        'checksum "my holiday list.txt"',
+        "mkdir new",
+        "mv empty photos/",
+        "rm empty",
+        "rm -r photos",
+    ):
         await execute(screen.shell, line)
     assert screen.lines[:2] == ["name      photos", "kind      dir"]
     assert screen.lines[-5:] == [
@@ -306,7 +343,9 @@ async def test_digest_of_a_name_that_has_to_be_escaped_says_so(screen: Screen) -
     assert screen.lines == [rf"\{digest_of(b'b')}  photos/esc\x1b[31m.jpg"]
 
 
-@pytest.mark.parametrize("line", ["rm", "mkdir", "mv a", "mv a b c", "checksum", "rm -x a", "mkdir -r a"])
+@pytest.mark.parametrize(
+    "line", ["rm", "mkdir", "mv a", "mv a b c", "checksum", "rm -x a", "mkdir -r a"]
+)
 async def test_looking_after_files_with_wrong_arguments(screen: Screen, line: str) -> None:
     with pytest.raises(WrongUsage, match="usage: "):
         await execute(screen.shell, line)

@@ -72,7 +72,9 @@ def after(line: str, offer: Offer) -> str:
         ("get empty ph", "get empty photos/"),
     ],
 )
-async def test_tab(screen: Screen, names: RemoteNames, tmp_path: Path, line: str, completed: str) -> None:
+async def test_tab(
+    screen: Screen, names: RemoteNames, tmp_path: Path, line: str, completed: str
+) -> None:
     (tmp_path / "local").mkdir()
     (tmp_path / "local" / "x y").touch()
     assert after(line, await complete(screen.shell, names, line)) == completed
@@ -91,7 +93,9 @@ async def test_menu_shows_what_there_is_to_choose_from(screen: Screen, names: Re
 
 
 async def test_commands_are_offered_on_an_empty_line(screen: Screen, names: RemoteNames) -> None:
-    assert [candidate.whole for candidate in (await complete(screen.shell, names, "")).candidates] == sorted(BY_WORD)
+    assert [
+        candidate.whole for candidate in (await complete(screen.shell, names, "")).candidates
+    ] == sorted(BY_WORD)
 
 
 async def test_hidden_names_only_after_a_dot(screen: Screen, names: RemoteNames) -> None:
@@ -100,12 +104,16 @@ async def test_hidden_names_only_after_a_dot(screen: Screen, names: RemoteNames)
     assert after("get .", await complete(screen.shell, names, "get .")) == "get .hidden "
 
 
-async def test_names_are_completed_from_the_current_folder(screen: Screen, names: RemoteNames) -> None:
+async def test_names_are_completed_from_the_current_folder(
+    screen: Screen, names: RemoteNames
+) -> None:
     await execute(screen.shell, "cd photos")
     assert after("cd 2", await complete(screen.shell, names, "cd 2")) == "cd 2024/"
 
 
-async def test_server_is_asked_once_in_a_while(screen: Screen, names: RemoteNames, clock: Clock) -> None:
+async def test_server_is_asked_once_in_a_while(
+    screen: Screen, names: RemoteNames, clock: Clock
+) -> None:
     for _ in range(3):
         await complete(screen.shell, names, "get e")
     assert screen.share.asked == ["dir "]
@@ -114,14 +122,18 @@ async def test_server_is_asked_once_in_a_while(screen: Screen, names: RemoteName
     assert screen.share.asked == ["dir ", "dir "]
 
 
-async def test_command_that_may_have_changed_something_makes_it_ask_again(screen: Screen, names: RemoteNames) -> None:
+async def test_command_that_may_have_changed_something_makes_it_ask_again(
+    screen: Screen, names: RemoteNames
+) -> None:
     await complete(screen.shell, names, "get e")
     names.forget()
     await complete(screen.shell, names, "get e")
     assert len(screen.share.asked) == 2
 
 
-async def test_lost_connection_offers_nothing_and_says_nothing(screen: Screen, names: RemoteNames) -> None:
+async def test_lost_connection_offers_nothing_and_says_nothing(
+    screen: Screen, names: RemoteNames
+) -> None:
     screen.share.failures = [Closed("gone")] * 5
     assert (await complete(screen.shell, names, "get e")).candidates == []
     assert screen.lines == []
@@ -132,15 +144,23 @@ async def test_huge_folder_is_cut(screen: Screen, names: RemoteNames) -> None:
     assert len((await complete(screen.shell, names, "get ")).candidates) == 5_000
 
 
-async def test_name_like_a_flag_is_offered_so_that_it_can_be_typed(screen: Screen, names: RemoteNames, tmp_path: Path) -> None:
+async def test_name_like_a_flag_is_offered_so_that_it_can_be_typed(
+    screen: Screen, names: RemoteNames, tmp_path: Path
+) -> None:
     screen.share.files["-dash.txt"] = b"dash"
     (tmp_path / "-here.txt").touch()
     assert after("get -", await complete(screen.shell, names, "get -")) == "get ./-dash.txt "
     assert after("put -", await complete(screen.shell, names, "put -")) == "put ./-here.txt "
-    assert "./-dash.txt" in [candidate.whole for candidate in (await complete(screen.shell, names, "get ")).candidates]
+    assert "./-dash.txt" in [
+        candidate.whole for candidate in (await complete(screen.shell, names, "get ")).candidates
+    ]
     await execute(screen.shell, "get ./-dash.txt")
     assert (tmp_path / "-dash.txt").read_bytes() == b"dash"
 
 
-async def test_people_are_offered_once_and_oneself_never(screen: Screen, names: RemoteNames) -> None:
-    assert [candidate.whole for candidate in (await complete(screen.shell, names, "tell ")).candidates] == ["?e\\x1bve"]
+async def test_people_are_offered_once_and_oneself_never(
+    screen: Screen, names: RemoteNames
+) -> None:
+    assert [
+        candidate.whole for candidate in (await complete(screen.shell, names, "tell ")).candidates
+    ] == ["?e\\x1bve"]

@@ -29,14 +29,20 @@ async def test_put_of_several_files(screen: Screen, tmp_path: Path) -> None:
 async def test_file_that_is_not_here_is_named_as_it_was_typed(screen: Screen) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         await execute(screen.shell, "put sub/nosuch")
-    assert explain(caught.value) == "sub/nosuch: No such file or directory; check the path on this machine"
+    assert (
+        explain(caught.value)
+        == "sub/nosuch: No such file or directory; check the path on this machine"
+    )
 
 
 async def test_get_of_several_files(screen: Screen, tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     with pytest.raises(SomeFailed, match="1 of 3 names failed"):
         await execute(screen.shell, 'get empty nothing "my holiday list.txt" here')
-    assert sorted(path.name for path in (tmp_path / "here").iterdir()) == ["empty", "my holiday list.txt"]
+    assert sorted(path.name for path in (tmp_path / "here").iterdir()) == [
+        "empty",
+        "my holiday list.txt",
+    ]
     assert screen.notes == ["nothing: no such file or folder; dir lists what is there"]
 
 
@@ -48,7 +54,9 @@ async def test_get_to_a_dash_shows_the_content(screen: Screen, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("verb", ["rm", "mkdir", "checksum", "stat"])
-async def test_names_behind_one_that_fails_are_done_as_well(share: FakeShare, screen: Screen, verb: str) -> None:
+async def test_names_behind_one_that_fails_are_done_as_well(
+    share: FakeShare, screen: Screen, verb: str
+) -> None:
     share.files |= {"x": b"", "y": b""}
     share.failures = [NotFound("x: no such file or folder", name="x")]
     with pytest.raises(SomeFailed, match="1 of 2 names failed"):
@@ -62,17 +70,25 @@ async def test_rm_keeps_the_slash_that_only_a_folder_has(screen: Screen) -> None
     assert screen.share.asked == ["rm photos/ True", "rm empty True"]
 
 
-async def test_put_and_mv_go_into_a_folder_of_that_name(share: FakeShare, screen: Screen, tmp_path: Path) -> None:
+async def test_put_and_mv_go_into_a_folder_of_that_name(
+    share: FakeShare, screen: Screen, tmp_path: Path
+) -> None:
     (tmp_path / "a").write_text("a")
-    share.failures = [NotAFile("photos: is a folder, and a file cannot take its place", name="photos")]
+    share.failures = [
+        NotAFile("photos: is a folder, and a file cannot take its place", name="photos")
+    ]
     await execute(screen.shell, "put a photos")
     assert share.files["photos/a"] == b"a"
-    share.failures = [NotAFile("photos: is a folder, and a file cannot take its place", name="photos")]
+    share.failures = [
+        NotAFile("photos: is a folder, and a file cannot take its place", name="photos")
+    ]
     await execute(screen.shell, "mv empty photos")
     assert share.asked[-1] == "mv empty to photos/empty False"
 
 
-@pytest.mark.parametrize("line", ["get --help", "get -h", "rm x --help", "ls -h", "say --help", "dir --help"])
+@pytest.mark.parametrize(
+    "line", ["get --help", "get -h", "rm x --help", "ls -h", "say --help", "dir --help"]
+)
 async def test_each_command_has_help_about_itself(screen: Screen, line: str) -> None:
     await execute(screen.shell, line)
     [first, *_] = screen.lines

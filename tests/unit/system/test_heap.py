@@ -37,7 +37,9 @@ async def test_given_back_once_after_a_crowd_has_gone() -> None:
     assert counted.times == 1 and watched._timer is None
 
 
-@pytest.mark.parametrize("course", [[*range(64), 0], [100, 26, 100, 26]], ids=["too few", "most are still there"])
+@pytest.mark.parametrize(
+    "course", [[*range(64), 0], [100, 26, 100, 26]], ids=["too few", "most are still there"]
+)
 async def test_nothing_is_done_without_a_crowd_or_while_it_is_there(course: list[int]) -> None:
     watched = slack.HeapTrimmer(Counted())
     for sessions in course:

@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 from ftransfer.errors import BadFile
-from ftransfer.system.private_files import check_private, read_piped_secret, read_private, read_secret, write_private
+from ftransfer.system.private_files import (
+    check_private,
+    read_piped_secret,
+    read_private,
+    read_secret,
+    write_private,
+)
 
 
 def secret_file(folder: Path, content: bytes, mode: int = 0o600) -> str:
@@ -55,19 +61,24 @@ def test_file_that_others_may_change_is_refused(tmp_path: Path, mode: int) -> No
             read(path)
 
 
-def test_file_that_everybody_may_read_is_warned_about(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_file_that_everybody_may_read_is_warned_about(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "file"
     path.write_text("text")
     for mode in (0o600, 0o640, 0o644):
         path.chmod(mode)
         check_private(str(path), "the text")
     assert [record.message for record in caplog.records] == [
-        f"warning: {path}: everybody on this machine may read the text in it; chmod o-r {path} takes that away"
+        f"warning: {path}: everybody on this machine may read the text in it; chmod o-r {path}"
+        " takes that away"
     ]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
-def test_file_of_another_user_is_warned_about(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_file_of_another_user_is_warned_about(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "file"
     path.write_text("text")
     path.chmod(0o600)

@@ -14,7 +14,9 @@ import pytest
 from ftransfer.system.sandbox import CannotLock, landlock_abi, lock_in
 
 HAS_LANDLOCK = landlock_abi() >= 2
-needs_landlock = pytest.mark.skipif(not HAS_LANDLOCK, reason="this kernel has no landlock that can be used")
+needs_landlock = pytest.mark.skipif(
+    not HAS_LANDLOCK, reason="this kernel has no landlock that can be used"
+)
 
 _BEFORE = """
 import errno, json, os, socket, subprocess, sys, threading
@@ -45,7 +47,11 @@ def locked(tmp_path: Path, body: str) -> dict[str, Any]:
         (tmp_path / file).write_bytes(b"x")
     program = _BEFORE + textwrap.dedent(body) + "\nprint(json.dumps(tried))\n"
     done = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, cwd=Path(__file__).parents[3], check=True, timeout=15
+        [sys.executable, "-c", program, str(tmp_path)],
+        capture_output=True,
+        cwd=Path(__file__).parents[3],
+        check=True,
+        timeout=15,
     )
     result: dict[str, Any] = json.loads(done.stdout)
     return result
@@ -143,11 +149,17 @@ def test_lock_is_refused_while_other_threads_run(tmp_path: Path) -> None:
         thread.join()
         """,
     )
-    assert tried == {"why": "other threads run already, which the lock would not hold", "secret": "done"}
+    assert tried == {
+        "why": "other threads run already, which the lock would not hold",
+        "secret": "done",
+    }
 
 
 def test_kernel_without_landlock_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    for abi, why in ((0, "this system has no landlock"), (1, "this system has landlock 1, and 2 is needed")):
+    for abi, why in (
+        (0, "this system has no landlock"),
+        (1, "this system has landlock 1, and 2 is needed"),
+    ):
         monkeypatch.setattr("ftransfer.system.sandbox.landlock_abi", lambda abi=abi: abi)
         with pytest.raises(CannotLock, match=why):
             lock_in(changed=[])

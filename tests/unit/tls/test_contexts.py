@@ -1,4 +1,6 @@
-"""Own keys, and the contexts that are made of certificate files: what is wrong with a file is said with its name."""
+"""Own keys, and the contexts that are made of certificate files: what is wrong with a file is said
+with its name.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from ftransfer.errors import BadFile
 from ftransfer.tls.contexts import SYSTEM, ServerTls, client_context, first_certificate
@@ -36,7 +43,10 @@ def test_fingerprint_is_the_one_that_openssl_prints(tmp_path: Path) -> None:
     path = tmp_path / "own.pem"
     path.write_text(make_identity())
     shown = subprocess.run(
-        ["openssl", "x509", "-in", str(path), "-noout", "-fingerprint", "-sha256"], capture_output=True, text=True, check=True
+        ["openssl", "x509", "-in", str(path), "-noout", "-fingerprint", "-sha256"],
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
     from ftransfer.tls.fingerprint import parse_fingerprint
 
@@ -62,7 +72,9 @@ def test_key_and_certificate_in_two_files(tmp_path: Path) -> None:
     (tmp_path / "key").write_text(key)
     (tmp_path / "cert").write_text("-----BEGIN CERTIFICATE" + certificate)
     ServerTls(str(tmp_path / "cert"), str(tmp_path / "key"))
-    with pytest.raises(BadFile, match=r"cert: there is no key in it that can be used; .* or --key must name one"):
+    with pytest.raises(
+        BadFile, match=r"cert: there is no key in it that can be used; .* or --key must name one"
+    ):
         ServerTls(str(tmp_path / "cert"))
 
 
@@ -76,14 +88,19 @@ def test_key_of_another_certificate(tmp_path: Path) -> None:
 def test_key_with_a_password_does_not_ask_on_the_terminal(tmp_path: Path) -> None:
     text = make_identity()
     key = load_pem_private_key(text.encode(), None)
-    locked = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
+    locked = key.private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")
+    )
     (tmp_path / "cert").write_text(text)
     (tmp_path / "key").write_bytes(locked)
     with pytest.raises(BadFile, match="protected by a password"):
         ServerTls(str(tmp_path / "cert"), str(tmp_path / "key"))
 
 
-@pytest.mark.parametrize(("content", "says"), [(None, "No such file"), ("", "no certificate"), ("junk", "no certificate")])
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(None, "No such file"), ("", "no certificate"), ("junk", "no certificate")],
+)
 def test_files_that_are_none(tmp_path: Path, content: str | None, says: str) -> None:
     path = tmp_path / "file"
     if content is not None:

@@ -37,7 +37,17 @@ def test_forms_that_are_taken(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "SHA256:", SHOWN[:-1], SHOWN + "A", "MD5:" + SHOWN[7:], DIGEST.hex()[:-1], "é" * 43, "g" * 64]
+    "text",
+    [
+        "",
+        "SHA256:",
+        SHOWN[:-1],
+        SHOWN + "A",
+        "MD5:" + SHOWN[7:],
+        DIGEST.hex()[:-1],
+        "é" * 43,
+        "g" * 64,
+    ],
 )
 def test_what_is_no_fingerprint(text: str) -> None:
     with pytest.raises(ValueError, match="43 characters of base64, or 64 hexadecimal"):

@@ -50,7 +50,9 @@ def test_every_spelling_of_an_address_is_the_same(tmp_path: Path) -> None:
     known = KnownHosts(tmp_path / "k")
     known.remember("[fd00:0009::1]:1", ONE)
     known.remember("Server.Example.:1", TWO)
-    assert known.find("[FD00:9::1]:1") == KnownKey(ONE) and known.find("server.example:1") == KnownKey(TWO)
+    assert known.find("[FD00:9::1]:1") == KnownKey(ONE) and known.find(
+        "server.example:1"
+    ) == KnownKey(TWO)
     (tmp_path / "k").write_text(f"[FD00:9::1]:1 {TWO}\n")  # as it was written before
     assert known.find("[fd00:9::1]:1") == KnownKey(TWO)
     known.remember("[fd00:9:0::1]:1", ONE)
@@ -63,7 +65,10 @@ def test_lines_of_a_person_are_read(tmp_path: Path) -> None:
     assert KnownHosts(path).find("a:1") == KnownKey(ONE)
 
 
-@pytest.mark.parametrize("line", ["a:1", f"a:1 {ONE} more", f"a:1 {ONE} unconfirmed unconfirmed", "a:1 SHA256:short", ONE])
+@pytest.mark.parametrize(
+    "line",
+    ["a:1", f"a:1 {ONE} more", f"a:1 {ONE} unconfirmed unconfirmed", "a:1 SHA256:short", ONE],
+)
 def test_a_line_that_makes_no_sense_is_named_and_not_passed_over(tmp_path: Path, line: str) -> None:
     path = tmp_path / "k"
     path.write_text(f"b:1 {TWO}\n{line}\n")
@@ -82,5 +87,9 @@ def test_many_at_once_lose_nothing(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     known = KnownHosts(tmp_path / "k")
-    assert all(known.find(f"h{number}:{port}") == KnownKey(ONE, is_confirmed=False) for number in range(8) for port in range(5))
+    assert all(
+        known.find(f"h{number}:{port}") == KnownKey(ONE, is_confirmed=False)
+        for number in range(8)
+        for port in range(5)
+    )
     assert {path.name for path in tmp_path.iterdir()} == {"k", ".k.lock"}

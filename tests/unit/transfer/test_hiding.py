@@ -17,14 +17,28 @@ def covers(patterns: tuple[str, ...], name: str) -> bool:
 
 @pytest.mark.parametrize(
     "name",
-    [".ssh", ".ssh/id", "a/.ssh/b/c", ".env", ".env.local", "a/key.pem", ".git/config", "deep/er/.git", ".GIT/config", "KEY.Pem"]
+    [
+        ".ssh",
+        ".ssh/id",
+        "a/.ssh/b/c",
+        ".env",
+        ".env.local",
+        "a/key.pem",
+        ".git/config",
+        "deep/er/.git",
+        ".GIT/config",
+        "KEY.Pem",
+    ]
     + ["line\nfeed/.git", ".git/line\nfeed", "id_ed25519", "a/.bash_history"],
 )
 def test_secrets_are_hidden_wherever_they_are(name: str) -> None:
     assert covers(SECRETS, name)
 
 
-@pytest.mark.parametrize("name", ["a", ".gitignore", ".github/x", "git", "pem", "a.pem.txt", "ssh", "environment", "a/env"])
+@pytest.mark.parametrize(
+    "name",
+    ["a", ".gitignore", ".github/x", "git", "pem", "a.pem.txt", "ssh", "environment", "a/env"],
+)
 def test_other_names_are_not(name: str) -> None:
     assert not covers(SECRETS, name)
 
@@ -44,7 +58,9 @@ def test_other_names_are_not(name: str) -> None:
         ((), [], ["a", ".ssh"]),
     ],
 )
-def test_patterns_are_those_of_a_gitignore_without_case(patterns: tuple[str, ...], hidden: list[str], shown: list[str]) -> None:
+def test_patterns_are_those_of_a_gitignore_without_case(
+    patterns: tuple[str, ...], hidden: list[str], shown: list[str]
+) -> None:
     assert [name for name in hidden if not covers(patterns, name)] == []
     assert [name for name in shown if covers(patterns, name)] == []
 
@@ -66,5 +82,9 @@ def test_what_is_in_a_hidden_folder_is_hidden(patterns: list[str], parts: list[s
 @given(st.text(alphabet="aAb.eEnNvV", min_size=1, max_size=6))
 def test_the_glance_never_misses_what_the_patterns_hide(last: str) -> None:
     words = ("a*", "*b", ".env", "NEb")
-    by_glance, in_full = hidden_names(words), hidden_names((*words, "[x]y"))  # one that no glance can tell
+    # One that no glance can tell
+    by_glance, in_full = (
+        hidden_names(words),
+        hidden_names((*words, "[x]y")),
+    )
     assert by_glance(last) == in_full(last)

@@ -1,4 +1,6 @@
-"""The next item is made while the present one is used, or only after it, as whoever uses them says."""
+"""The next item is made while the present one is used, or only after it, as whoever uses them
+says.
+"""
 
 from __future__ import annotations
 

@@ -32,7 +32,10 @@ def test_entries_are_relative_to_the_folder_that_was_asked_for() -> None:
 
 
 names = st.lists(
-    st.sampled_from(["a", "b", "..", ".", "", "\0", ".ftransfer", "\udcc3", "\udca9", "é", "x" * 300]), max_size=4
+    st.sampled_from(
+        ["a", "b", "..", ".", "", "\0", ".ftransfer", "\udcc3", "\udca9", "é", "x" * 300]
+    ),
+    max_size=4,
 ).map("/".join)
 values = st.fixed_dictionaries(
     {},
@@ -52,7 +55,10 @@ def test_many_are_read_as_one_is(items: list[dict[str, Any]], below: SafeName) -
     def one_by_one() -> list[Entry]:
         cut = 0 if below.is_root else len(str(below)) + 1
         entries = [entry_from_wire(item, below) for item in items]
-        return [Entry(entry.name[cut:], entry.kind, entry.size, entry.mtime_ns, entry.mode) for entry in entries]
+        return [
+            Entry(entry.name[cut:], entry.kind, entry.size, entry.mtime_ns, entry.mode)
+            for entry in entries
+        ]
 
     try:
         expected = one_by_one()
@@ -72,5 +78,9 @@ def test_what_is_not_below_the_folder_is_refused() -> None:
     ):
         with pytest.raises(error):
             entries_from_wire(
-                [entry_to_wire(Entry("a/x", FILE, 1, 1, 1)), entry_to_wire(Entry(name, FILE, 1, 1, 1))], parse_name("a")
+                [
+                    entry_to_wire(Entry("a/x", FILE, 1, 1, 1)),
+                    entry_to_wire(Entry(name, FILE, 1, 1, 1)),
+                ],
+                parse_name("a"),
             )

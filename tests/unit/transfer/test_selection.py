@@ -12,7 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftransfer.transfer.selection import IgnoreRules, everything, glob_selection, selection, split_glob
+from ftransfer.transfer.selection import (
+    IgnoreRules,
+    everything,
+    glob_selection,
+    selection,
+    split_glob,
+)
 
 GLOBS = [
     ("*.csv", ["a.csv", ".csv"], ["a.csv/b", "d/a.csv", "a.csvx", "acsv"]),
@@ -35,11 +41,14 @@ GLOBS = [
 ]
 
 
-@pytest.mark.parametrize(("pattern", "matched", "others"), GLOBS, ids=[pattern for pattern, *_ in GLOBS])
+@pytest.mark.parametrize(
+    ("pattern", "matched", "others"), GLOBS, ids=[pattern for pattern, *_ in GLOBS]
+)
 def test_glob(pattern: str, matched: list[str], others: list[str]) -> None:
     wanted = glob_selection(pattern)
     assert [name for name in (*matched, *others) if wanted(name, False)] == matched
-    assert not any(wanted(name, True) for name in matched)  # a folder is gone through, whatever its name
+    # A folder is gone through, whatever its name
+    assert not any(wanted(name, True) for name in matched)
 
 
 def test_folder_of_a_glob() -> None:
@@ -58,7 +67,11 @@ def test_includes_alone_leave_the_folders_on_the_way() -> None:
 
 def test_include_goes_before_exclude() -> None:
     wanted = selection(["keep.tmp"], ["*.tmp", "build/"])
-    assert wanted("keep.tmp", False) and wanted("d/keep.tmp", False) and wanted("build/keep.tmp", False)
+    assert (
+        wanted("keep.tmp", False)
+        and wanted("d/keep.tmp", False)
+        and wanted("build/keep.tmp", False)
+    )
     assert not wanted("a.tmp", False) and not wanted("build", True) and not wanted("build/x", False)
 
 
@@ -122,7 +135,23 @@ LINES = st.lists(
     max_size=4,
 ).map(lambda lines: [f"!{line}" if place % 2 else line for place, line in enumerate(lines)])
 FILES = [
-    *("a", "b", "ab", "ba", "aa", "abab", "c", "d/a", "d/b", "d/ab", "d/a.a", "ab.d/a", "ab.d/b/a", "ab.d/b/b", "bb/aa/bb/a"),
+    *(
+        "a",
+        "b",
+        "ab",
+        "ba",
+        "aa",
+        "abab",
+        "c",
+        "d/a",
+        "d/b",
+        "d/ab",
+        "d/a.a",
+        "ab.d/a",
+        "ab.d/b/a",
+        "ab.d/b/b",
+        "bb/aa/bb/a",
+    ),
     *("bb/aa/a", "bb/a", "]", "d/]", "aba/bab/aba"),
 ]
 
@@ -141,19 +170,34 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def ignored_by_git(tree: Path, lines: list[str]) -> set[str]:
     (tree / ".git" / "info" / "exclude").write_text("".join(f"{line}\n" for line in lines))
-    command = ["git", "-c", "core.excludesFile=", "-C", str(tree), "check-ignore", "--no-index", "--stdin"]
-    done = subprocess.run(command, input="\n".join(FILES), capture_output=True, text=True, check=False)
+    command = [
+        "git",
+        "-c",
+        "core.excludesFile=",
+        "-C",
+        str(tree),
+        "check-ignore",
+        "--no-index",
+        "--stdin",
+    ]
+    done = subprocess.run(
+        command, input="\n".join(FILES), capture_output=True, text=True, check=False
+    )
     return set(done.stdout.split("\n")) - {""}
 
 
 @settings(max_examples=60, deadline=None)
 @given(LINES)
 def test_lines_are_read_as_git_reads_them(tree: Path, lines: list[str]) -> None:
-    # git takes the letters before the first wildcard off, and then reads the `**` of `a**/b` as if nothing stood before it; and a /
-    # in brackets is for it no end of a part.
-    lines = [line for line in lines if line.strip("!/") and not re.search(r"[^/]\*\*+/|\[[^/]*/", line)]
+    # git takes the letters before the first wildcard off, and then reads the `**` of `a**/b` as if
+    # nothing stood before it; and a / in brackets is for it no end of a part.
+    lines = [
+        line for line in lines if line.strip("!/") and not re.search(r"[^/]\*\*+/|\[[^/]*/", line)
+    ]
     rules = IgnoreRules(lines)
-    assert {name for name in FILES if rules.match(name, False)} == ignored_by_git(tree, lines), lines
+    assert {name for name in FILES if rules.match(name, False)} == ignored_by_git(tree, lines), (
+        lines
+    )
 
 
 @pytest.mark.parametrize(

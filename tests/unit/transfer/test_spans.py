@@ -72,8 +72,12 @@ async def test_ranges_that_touch_are_one() -> None:
 
 
 async def test_what_only_we_have_is_in_a_range() -> None:
-    assert (await compare([line("b"), line("d")], [line(name) for name in "bcd"])).ranges == [Range("", "d")]
-    assert (await compare([line("b")], [line(name) for name in "bcd"], size=1)).ranges == [Range("b", "")]
+    assert (await compare([line("b"), line("d")], [line(name) for name in "bcd"])).ranges == [
+        Range("", "d")
+    ]
+    assert (await compare([line("b")], [line(name) for name in "bcd"], size=1)).ranges == [
+        Range("b", "")
+    ]
 
 
 async def test_the_other_side_has_nothing() -> None:
@@ -101,19 +105,31 @@ trees = st.dictionaries(st.sampled_from(NAMES), st.integers(1, 2))
 
 
 @given(trees, trees, st.integers(1, 4))
-def test_every_difference_is_in_a_range(theirs: dict[str, int], ours: dict[str, int], size: int) -> None:
+def test_every_difference_is_in_a_range(
+    theirs: dict[str, int], ours: dict[str, int], size: int
+) -> None:
     def lines(tree: dict[str, int]) -> list[str]:
         return [line(name, tree[name]) for name in sorted(tree, key=sort_key)]
 
     found = asyncio.run(compare(lines(theirs), lines(ours), size))
 
     def is_inside(name: str, within: Range) -> bool:
-        return sort_key(within.after) < sort_key(name) and (not within.until or sort_key(name) <= sort_key(within.until))
+        return sort_key(within.after) < sort_key(name) and (
+            not within.until or sort_key(name) <= sort_key(within.until)
+        )
 
-    same = [name for name in theirs.keys() | ours.keys() if not any(is_inside(name, within) for within in found.ranges)]
+    same = [
+        name
+        for name in theirs.keys() | ours.keys()
+        if not any(is_inside(name, within) for within in found.ranges)
+    ]
     assert all(theirs.get(name) == ours.get(name) for name in same)
     assert found.same == len(same)
-    bounds = [bound for within in found.ranges for bound in (sort_key(within.after), sort_key(within.until))]
+    bounds = [
+        bound
+        for within in found.ranges
+        for bound in (sort_key(within.after), sort_key(within.until))
+    ]
     assert all(one < other or not other for one, other in zip(bounds, bounds[1:], strict=False))
 
 
@@ -123,7 +139,14 @@ def test_wire_form_is_read_again() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [[], {"until": "a"}, {"entries": 1}, {"until": "a", "entries": 0}, {"until": "a", "entries": MAX_ENTRIES + 1}]
+    "value",
+    [
+        [],
+        {"until": "a"},
+        {"entries": 1},
+        {"until": "a", "entries": 0},
+        {"until": "a", "entries": MAX_ENTRIES + 1},
+    ],
 )
 def test_what_is_no_span(value: object) -> None:
     with pytest.raises(RemoteProtocolError):

@@ -25,16 +25,24 @@ def link(name: str, target: str) -> Entry:
     return Entry(name, LINK, 0, 1, 0o777, target=target)
 
 
-async def compare(source: Sequence[Entry], there: Sequence[Entry], rules: Rules | None = None) -> list[tuple[str, str]]:
-    return [(action.doing.value, action.entry.name) for action in await actions(source, there, rules)]
+async def compare(
+    source: Sequence[Entry], there: Sequence[Entry], rules: Rules | None = None
+) -> list[tuple[str, str]]:
+    return [
+        (action.doing.value, action.entry.name) for action in await actions(source, there, rules)
+    ]
 
 
-async def actions(source: Sequence[Entry], there: Sequence[Entry], rules: Rules | None = None) -> list[Action]:
+async def actions(
+    source: Sequence[Entry], there: Sequence[Entry], rules: Rules | None = None
+) -> list[Action]:
     comparison = Comparison(rules or Rules())
     return await in_range(comparison, source, there) + [*comparison.finish()]
 
 
-async def in_range(comparison: Comparison, source: Sequence[Entry], there: Sequence[Entry], batch: int = 2) -> list[Action]:
+async def in_range(
+    comparison: Comparison, source: Sequence[Entry], there: Sequence[Entry], batch: int = 2
+) -> list[Action]:
     steps = comparison.actions(batches(source, batch), batches(there, batch + 1))
     return [action async for step in steps for action in step]
 
@@ -51,16 +59,21 @@ async def test_equal_trees_need_nothing() -> None:
     assert comparison.unchanged == 3
 
 
-async def test_folders_above_a_range_are_counted_once_and_set_if_something_in_them_changes() -> None:
+async def test_folders_above_a_range_are_counted_once_and_set_if_something_in_them_changes() -> (
+    None
+):
     above = [folder("a"), folder("a/b")]
     comparison = Comparison(Rules())
     assert comparison.resume(above) == []
     (step,) = await in_range(comparison, [file("a/b/x", 2)], [file("a/b/x", 1)])
     assert (step.doing, step.entry.name) == (ActionKind.COPY, "a/b/x")
-    assert [action.entry.name for action in comparison.resume([folder("a"), folder("a/c")])] == ["a/b"]
+    assert [action.entry.name for action in comparison.resume([folder("a"), folder("a/c")])] == [
+        "a/b"
+    ]
     assert await in_range(comparison, [file("a/c/y")], [file("a/c/y")]) == []
     assert comparison.finish() == []
-    # One file. Of the folders two are unchanged and one is not; they had been counted as unchanged with their range, three in all.
+    # One file. Of the folders two are unchanged and one is not; they had been counted as unchanged
+    # with their range, three in all.
     assert comparison.unchanged == 1 - 1
 
 
@@ -74,7 +87,10 @@ async def test_folder_is_set_after_its_content() -> None:
 
 
 async def test_folder_in_which_something_changes_gets_its_mtime_again() -> None:
-    assert await compare([folder("a"), file("a/x", 2)], [folder("a"), file("a/x", 1)]) == [("copy", "a/x"), ("folder", "a")]
+    assert await compare([folder("a"), file("a/x", 2)], [folder("a"), file("a/x", 1)]) == [
+        ("copy", "a/x"),
+        ("folder", "a"),
+    ]
 
 
 async def test_mtime_or_mode_alone_makes_a_difference() -> None:
@@ -84,7 +100,10 @@ async def test_mtime_or_mode_alone_makes_a_difference() -> None:
 
 async def test_checksum_compares_files_of_one_size_only() -> None:
     rules = Rules(checksum=True)
-    assert await compare([file("a"), file("b", 2)], [file("a"), file("b")], rules) == [("compare", "a"), ("copy", "b")]
+    assert await compare([file("a"), file("b", 2)], [file("a"), file("b")], rules) == [
+        ("compare", "a"),
+        ("copy", "b"),
+    ]
 
 
 async def test_nothing_is_removed_unless_asked() -> None:
@@ -101,7 +120,12 @@ async def test_nothing_is_removed_unless_asked() -> None:
 async def test_folder_that_may_hold_what_takes_no_part_is_removed_piece_by_piece() -> None:
     rules = Rules(delete=True, wanted=lambda name, is_folder: True)
     there = [folder("a"), file("a/x"), file("b")]
-    assert await compare([], there, rules) == [("enter", "a"), ("remove", "a/x"), ("remove", "a"), ("remove", "b")]
+    assert await compare([], there, rules) == [
+        ("enter", "a"),
+        ("remove", "a/x"),
+        ("remove", "a"),
+        ("remove", "b"),
+    ]
 
 
 async def test_file_in_place_of_a_folder() -> None:
@@ -122,7 +146,10 @@ async def test_links_are_compared_by_their_targets() -> None:
 
 async def test_what_is_not_wanted_is_neither_copied_nor_removed() -> None:
     rules = Rules(delete=True, wanted=lambda name, is_folder: not name.endswith(".tmp"))
-    assert await compare([file("a.tmp"), file("b")], [file("c.tmp"), file("d")], rules) == [("copy", "b"), ("remove", "d")]
+    assert await compare([file("a.tmp"), file("b")], [file("c.tmp"), file("d")], rules) == [
+        ("copy", "b"),
+        ("remove", "d"),
+    ]
 
 
 def test_order_is_by_parts_not_by_text() -> None:
@@ -170,8 +197,16 @@ def test_actions_make_the_one_like_the_other(
                 assert not is_any_below(name, result), "what is in it has been named"
                 del result[name]
             case ActionKind.STAGE:
-                result = {other: entry for other, entry in result.items() if other != name and not other.startswith(name + "/")}
-                result |= {entry.name: entry for entry in wanted if entry.name == name or entry.name.startswith(name + "/")}
+                result = {
+                    other: entry
+                    for other, entry in result.items()
+                    if other != name and not other.startswith(name + "/")
+                }
+                result |= {
+                    entry.name: entry
+                    for entry in wanted
+                    if entry.name == name or entry.name.startswith(name + "/")
+                }
             case ActionKind.REFUSE:
                 assert not delete and result[name].kind == FOLDER
                 refused.append(name)
@@ -185,7 +220,9 @@ def test_actions_make_the_one_like_the_other(
     if delete:
         assert result == {entry.name: entry for entry in wanted}
     else:
-        assert {entry.name: entry for entry in wanted if entry.name not in refused}.items() <= result.items()
+        assert {
+            entry.name: entry for entry in wanted if entry.name not in refused
+        }.items() <= result.items()
 
 
 def is_any_below(name: str, tree: dict[str, Entry]) -> bool:
@@ -203,7 +240,11 @@ def unread(name: str) -> Entry:
 async def test_what_the_source_cannot_show_protects_its_name() -> None:
     there = [folder("a"), file("a/x"), file("b"), folder("c"), file("c/x")]
     source = [other("a", DEAD_LINK), other("b"), unread("c")]
-    assert await compare(source, there, Rules(delete=True)) == [("leave out", "a"), ("leave out", "b"), ("unread", "c")]
+    assert await compare(source, there, Rules(delete=True)) == [
+        ("leave out", "a"),
+        ("leave out", "b"),
+        ("unread", "c"),
+    ]
 
 
 @pytest.mark.parametrize("kept", [unread("d/e/k"), other("d/e/k"), file("d/e/k.tmp")])
@@ -230,14 +271,23 @@ async def test_folder_that_holds_what_must_stay_makes_no_way(kept: Entry) -> Non
 
 async def test_things_that_go_with_a_folder_are_counted() -> None:
     there = [folder("d"), file("d/a"), folder("d/e"), file("d/e/b"), file("d/f")]
-    assert [action.things for action in await actions([], there, Rules(delete=True)) if action.entry.name == "d"] == [0, 5]
-    assert [action.things for action in await actions([file("d")], there, Rules(delete=True))] == [5]
+    assert [
+        action.things
+        for action in await actions([], there, Rules(delete=True))
+        if action.entry.name == "d"
+    ] == [0, 5]
+    assert [action.things for action in await actions([file("d")], there, Rules(delete=True))] == [
+        5
+    ]
 
 
 @pytest.mark.parametrize("why", [FOLDER_LINK, SPECIAL, DEAD_LINK])
 async def test_nothing_is_made_through_what_the_destination_has_in_the_way(why: str) -> None:
     source = [folder("d"), file("d/x"), file("e")]
-    assert await compare(source, [other("d", why)], Rules(delete=True)) == [("refuse", "d"), ("copy", "e")]
+    assert await compare(source, [other("d", why)], Rules(delete=True)) == [
+        ("refuse", "d"),
+        ("copy", "e"),
+    ]
 
 
 async def test_link_that_leads_nowhere_makes_way_for_a_file() -> None:
@@ -247,7 +297,10 @@ async def test_link_that_leads_nowhere_makes_way_for_a_file() -> None:
 
 async def test_folder_is_set_only_if_a_compared_file_in_it_is_copied() -> None:
     tree = [folder("a"), file("a/x")]
-    assert await compare(tree, tree, Rules(checksum=True)) == [("compare", "a/x"), ("folder if copied", "a")]
+    assert await compare(tree, tree, Rules(checksum=True)) == [
+        ("compare", "a/x"),
+        ("folder if copied", "a"),
+    ]
     assert await compare([folder("a"), file("a/x", mtime_ns=2)], tree, Rules(checksum=True)) == [
         ("compare and set", "a/x"),
         ("folder if copied", "a"),
@@ -262,9 +315,15 @@ async def test_folder_that_its_owner_may_not_change_is_unlocked_first() -> None:
 
 async def test_owner_bits_of_a_folder_make_no_difference() -> None:
     """A store keeps them, so that they would differ for ever."""
-    assert await compare([folder("a")._replace(mode=0o555)], [folder("a")._replace(mode=0o755)]) == []
+    assert (
+        await compare([folder("a")._replace(mode=0o555)], [folder("a")._replace(mode=0o755)]) == []
+    )
 
 
 async def test_times_before_those_of_32_bits_are_the_same() -> None:
-    assert await compare([file("a", mtime_ns=-(2**62))], [file("a", mtime_ns=-(2**31) * 10**9)]) == []
-    assert await compare([file("a", mtime_ns=-(2**30) * 10**9)], [file("a", mtime_ns=-(2**31) * 10**9)]) == [("copy", "a")]
+    assert (
+        await compare([file("a", mtime_ns=-(2**62))], [file("a", mtime_ns=-(2**31) * 10**9)]) == []
+    )
+    assert await compare(
+        [file("a", mtime_ns=-(2**30) * 10**9)], [file("a", mtime_ns=-(2**31) * 10**9)]
+    ) == [("copy", "a")]

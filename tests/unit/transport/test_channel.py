@@ -1,4 +1,6 @@
-"""Heartbeats end with what they are for, between two frames or at once if nobody waits; what is held goes out with what follows."""
+"""Heartbeats end with what they are for, between two frames or at once if nobody waits; what is
+held goes out with what follows.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ class Block:
 
 
 @pytest.mark.parametrize("error", [None, NotFound("a: is gone")])
-async def test_heartbeat_that_is_under_way_is_sent_whole_before_the_block_ends(error: NotFound | None) -> None:
+async def test_heartbeat_that_is_under_way_is_sent_whole_before_the_block_ends(
+    error: NotFound | None,
+) -> None:
     channel, link = await server_channel()
     block = Block(channel, link, error)
     assert await block.is_waiting()

@@ -1,4 +1,6 @@
-"""What a thread does for a transfer, without a network: which way bytes go, and how long it waits for a socket."""
+"""What a thread does for a transfer, without a network: which way bytes go, and how long it waits
+for a socket.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ class FakeLink:
 
     peer = "peer"
 
-    def __init__(self, *, encrypted: bool = False, is_local: bool = False, room: int = 1 << 30) -> None:
+    def __init__(
+        self, *, encrypted: bool = False, is_local: bool = False, room: int = 1 << 30
+    ) -> None:
         self.encrypted = encrypted
         self.is_local = is_local
         self.room = self.free = room
@@ -78,7 +82,9 @@ def outflow(link: Any, feed: Any = None) -> FileToSocket:
     ],
     ids=["far", "hashed", "local", "encrypted"],
 )
-def test_content_passes_through_memory_only_where_that_pays(link: FakeLink, is_hashed: bool, by_sendfile: int) -> None:
+def test_content_passes_through_memory_only_where_that_pays(
+    link: FakeLink, is_hashed: bool, by_sendfile: int
+) -> None:
     hashed = bytearray()
 
     def feed(offset: int, data: memoryview) -> None:

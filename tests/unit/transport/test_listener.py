@@ -1,4 +1,6 @@
-"""What takes connections: it owns nothing that outlives them, and it waits where the process has no descriptor left."""
+"""What takes connections: it owns nothing that outlives them, and it waits where the process has no
+descriptor left.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +28,19 @@ def no_collector() -> Iterator[None]:
     gc.enable()
 
 
-async def test_a_connection_that_ends_leaves_nothing_to_the_garbage_collector(tmp_path: Path, no_collector: None) -> None:
+async def test_a_connection_that_ends_leaves_nothing_to_the_garbage_collector(
+    tmp_path: Path, no_collector: None
+) -> None:
     async with serve(tmp_path) as service:
         async with raw_peer(*service.address) as peer:
             assert (await peer.json())[0] == b"H"
             (session,) = service.server.sessions
             task = service.server.sessions[session]
-            left: list[weakref.ref[Any]] = [weakref.ref(session), weakref.ref(session.channel), weakref.ref(session.channel.link)]
+            left: list[weakref.ref[Any]] = [
+                weakref.ref(session),
+                weakref.ref(session.channel),
+                weakref.ref(session.channel.link),
+            ]
             del session
         await asyncio.wait([task])
         del task
@@ -52,7 +60,9 @@ async def test_all_addresses_of_both_families_are_on_one_port(tmp_path: Path, ho
         for address in ("127.0.0.1", "::1"):
             async with raw_peer(address, number) as peer:
                 assert (await peer.json())[0] == b"H"
-                assert [session.channel.link.peer_host for session in service.server.sessions] == [address]
+                assert [session.channel.link.peer_host for session in service.server.sessions] == [
+                    address
+                ]
             await service.all_gone()
 
 
@@ -70,7 +80,10 @@ async def test_a_name_of_several_addresses_has_one_port(monkeypatch: pytest.Monk
     loop = asyncio.get_running_loop()
 
     async def resolved(host: str, number: int, **_: object) -> list[Any]:
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.0.{last}", number)) for last in (1, 2, 2)]
+        return [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.0.{last}", number))
+            for last in (1, 2, 2)
+        ]
 
     monkeypatch.setattr(loop, "getaddrinfo", resolved)
     port = await Listener.open("both", 0, lambda link: link.abort())
@@ -81,7 +94,9 @@ async def test_a_name_of_several_addresses_has_one_port(monkeypatch: pytest.Monk
     await port.close()
 
 
-async def test_a_name_of_addresses_that_this_machine_has_not(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_name_of_addresses_that_this_machine_has_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     loop = asyncio.get_running_loop()
 
     async def resolved(host: str, number: int, **_: object) -> list[Any]:

@@ -19,7 +19,9 @@ def burn(seconds: float) -> None:
 
 
 async def rounds_beside(floods: int, steps: int) -> int:
-    """Have connections that never pause do so many steps in all; give how many rounds of the loop somebody has who always waits."""
+    """Have connections that never pause do so many steps in all; give how many rounds of the loop
+    somebody has who always waits.
+    """
     done = 0
 
     async def flood() -> None:
@@ -43,11 +45,13 @@ async def rounds_beside(floods: int, steps: int) -> int:
 
 @pytest.mark.parametrize("floods", [1, 3])
 async def test_few_are_never_sent_away(floods: int) -> None:
-    assert await rounds_beside(floods, 600) <= 600 // floods + 2  # each has done something in each round
+    # Each has done something in each round
+    assert await rounds_beside(floods, 600) <= 600 // floods + 2
 
 
 async def test_crowd_leaves_rounds_to_those_who_wait() -> None:
-    assert await rounds_beside(20, 1000) > 2 * 1000 // 20  # twice as many as if each had been there in each round
+    # Twice as many as if each had been there in each round
+    assert await rounds_beside(20, 1000) > 2 * 1000 // 20
 
 
 async def test_whoever_waits_each_time_is_not_held_up_by_itself() -> None:

@@ -1,4 +1,6 @@
-"""Whose process is at the other end: the user as whom it accepted the connection, and nobody if nobody has it."""
+"""Whose process is at the other end: the user as whom it accepted the connection, and nobody if
+nobody has it.
+"""
 
 from __future__ import annotations
 
@@ -58,13 +60,18 @@ connection.recv(1)
 
 @pytest.mark.root
 @pytest.mark.parametrize(("family", "host"), [*ADDRESSES, (socket.AF_INET6, "::")])
-def test_process_of_another_user_is_told_though_root_has_opened_the_port(family: socket.AddressFamily, host: str) -> None:
+def test_process_of_another_user_is_told_though_root_has_opened_the_port(
+    family: socket.AddressFamily, host: str
+) -> None:
     with socket.create_server((host, 0), family=family, dualstack_ipv6=host == "::") as server:
         os.set_inheritable(server.fileno(), True)
         words = [sys.executable, "-c", _ACCEPT_AS, str(server.fileno()), str(ANOTHER_USER)]
         with subprocess.Popen(words, pass_fds=[server.fileno()]):
-            # To an address of IPv4 where the server has one of IPv6 only: the kernel knows that both are the same.
-            with socket.create_connection(("127.0.0.1" if host == "::" else host, server.getsockname()[1])) as client:
+            # To an address of IPv4 where the server has one of IPv6 only: the kernel knows that
+            # both are the same.
+            with socket.create_connection(
+                ("127.0.0.1" if host == "::" else host, server.getsockname()[1])
+            ) as client:
                 assert client.recv(1) == b"!"
                 assert user_of_peer(client) == ANOTHER_USER
 

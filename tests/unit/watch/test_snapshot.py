@@ -39,4 +39,6 @@ def test_deep_tree_that_is_gone_is_told_folder_by_folder() -> None:
     snapshot, names = deep_snapshot()
     differences = Differences()
     differences.update(snapshot, "d", None)
-    assert [(change.what, change.name) for change in differences.changes()] == [(REMOVED, name) for name in reversed(names)]
+    assert [(change.what, change.name) for change in differences.changes()] == [
+        (REMOVED, name) for name in reversed(names)
+    ]

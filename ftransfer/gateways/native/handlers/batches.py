@@ -1,4 +1,6 @@
-"""Many small files in one command: names in and packs out, or packs in and outcomes out, with no round trip between."""
+"""Many small files in one command: names in and packs out, or packs in and outcomes out, with no
+round trip between.
+"""
 
 from __future__ import annotations
 
@@ -65,14 +67,20 @@ class _Group:
 
 
 async def handle_mget(session: Session, command: Command) -> dict[str, Any]:
-    """Send the small files that the client names, or all below a folder; say of the larger ones that they are."""
+    """Send the small files that the client names, or all below a folder; say of the larger ones
+    that they are.
+    """
     session.share.refuse_batch(Right.READ, Right.LIST)
     waiting: asyncio.Queue[_Names | None] = asyncio.Queue(1)
     is_tree = bool(command.options.get("recursive"))
     reading = asyncio.create_task(_read_names(session, None if is_tree else waiting))
     counts = {"sent": 0, "failed": 0}
     try:
-        source = _read_tree(session, command) if is_tree else _read_files(session, _queued(waiting, reading))
+        source = (
+            _read_tree(session, command)
+            if is_tree
+            else _read_files(session, _queued(waiting, reading))
+        )
         is_local = session.channel.link.is_local
         ahead = read_ahead(source, lambda group: should_prefetch(group.items, is_local=is_local))
         async with session.channel.heartbeats(), contextlib.aclosing(ahead) as groups:
@@ -88,7 +96,9 @@ async def handle_mget(session: Session, command: Command) -> dict[str, Any]:
     return {**counts, "bytes": session.moved}
 
 
-async def _send_group(session: Session, items: Sequence[Item], counts: dict[str, int], *, keep_order: bool) -> None:
+async def _send_group(
+    session: Session, items: Sequence[Item], counts: dict[str, int], *, keep_order: bool
+) -> None:
     for run in _frames_of(items, keep_order=keep_order):
         if isinstance(run[0], SmallFile):
             await _send_files(session, [item for item in run if isinstance(item, SmallFile)])
@@ -101,7 +111,9 @@ async def _send_group(session: Session, items: Sequence[Item], counts: dict[str,
 
 
 def _frames_of(items: Sequence[Item], *, keep_order: bool) -> Iterator[Sequence[Item]]:
-    """Cut into what goes into packs and what into outcomes. Names are answered in order; of a tree few packs are worth more."""
+    """Cut into what goes into packs and what into outcomes. Names are answered in order; of a tree
+    few packs are worth more.
+    """
     if not keep_order:
         items = sorted(items, key=lambda item: not isinstance(item, SmallFile))
     for _, run in groupby(items, lambda item: isinstance(item, SmallFile)):
@@ -119,18 +131,24 @@ async def _send_files(session: Session, files: Sequence[SmallFile]) -> None:
 
 
 async def _read_names(session: Session, waiting: asyncio.Queue[_Names | None] | None) -> None:
-    """Take the client's names in until its batch is complete; without a queue there must be none."""
+    """Take the client's names in until its batch is complete; without a queue there must be
+    none.
+    """
     while True:
         event = await session.channel.next_data_event()
         match event:
             case Listing() if waiting is None:
-                raise RemoteProtocolError("names out of turn: with recursive the server names the files")
+                raise RemoteProtocolError(
+                    "names out of turn: with recursive the server names the files"
+                )
             case Listing(items=names):
                 assert waiting is not None
                 if not set(map(type, names)) <= {str}:
                     raise RemoteProtocolError("a name of a batch is not a string")
                 size = _NAME_BYTES * len(names) + sum(map(len, names))
-                await waiting.put(_Names(list(names), await session.holding.reserve(session.memory.names, size)))
+                await waiting.put(
+                    _Names(list(names), await session.holding.reserve(session.memory.names, size))
+                )
             case Finish():
                 if waiting is not None:
                     await waiting.put(None)
@@ -140,10 +158,14 @@ async def _read_names(session: Session, waiting: asyncio.Queue[_Names | None] | 
             case InputEnded():
                 raise Closed(f"{session.peer} closed the connection in the middle of a batch")
             case _:
-                raise RemoteProtocolError(f"{type(event).__name__} in the middle of a batch of names")
+                raise RemoteProtocolError(
+                    f"{type(event).__name__} in the middle of a batch of names"
+                )
 
 
-async def _queued(waiting: asyncio.Queue[_Names | None], reading: asyncio.Task[None]) -> AsyncIterator[list[str]]:
+async def _queued(
+    waiting: asyncio.Queue[_Names | None], reading: asyncio.Task[None]
+) -> AsyncIterator[list[str]]:
     """Give the names as they come; if the reading of them fails, so does this."""
     while True:
         getting = asyncio.create_task(waiting.get())
@@ -160,7 +182,9 @@ async def _queued(waiting: asyncio.Queue[_Names | None], reading: asyncio.Task[N
         batch.room.release()
 
 
-async def _read_files(session: Session, batches: AsyncIterator[list[str]]) -> AsyncGenerator[_Group, None]:
+async def _read_files(
+    session: Session, batches: AsyncIterator[list[str]]
+) -> AsyncGenerator[_Group, None]:
     """Give the files in groups, each small enough for a pack."""
     async for batch in batches:
         for start in range(0, len(batch), _AT_ONCE):
@@ -179,7 +203,9 @@ async def _read_files(session: Session, batches: AsyncIterator[list[str]]) -> As
 
 async def _read_tree(session: Session, command: Command) -> AsyncGenerator[_Group, None]:
     """Give all files below a folder in such groups."""
-    tree = session.share.read_tree(command.argument, PACK_BYTES, MAX_ITEMS, others=command.options.get("others", False))
+    tree = session.share.read_tree(
+        command.argument, PACK_BYTES, MAX_ITEMS, others=command.options.get("others", False)
+    )
     async with contextlib.aclosing(tree) as groups:
         while True:
             room = await session.holding.reserve(session.memory.packs, PACK_BYTES)
@@ -239,20 +265,36 @@ async def _next_pack(session: Session, counts: dict[str, int]) -> Coroutine[Any,
 
 
 async def _room_for_pack(session: Session, length: int, *, is_first: bool) -> Reservation:
-    """Reserve memory for a pack. A small first one, for which nobody waits, shows that a client sends whole packs."""
+    """Reserve memory for a pack. A small first one, for which nobody waits, shows that a client
+    sends whole packs.
+    """
     budget = session.memory.names if is_first and length <= _SMALL_PACK else session.memory.packs
     return await session.holding.reserve(budget, length, is_proven=not is_first)
 
 
-async def _store(session: Session, files: Sequence[SmallFile], digest: Digest, counts: dict[str, int], room: Reservation) -> None:
+async def _store(
+    session: Session,
+    files: Sequence[SmallFile],
+    digest: Digest,
+    counts: dict[str, int],
+    room: Reservation,
+) -> None:
     """Store and acknowledge what came in a pack, and release the memory that it takes."""
-    async with session.memory.storing, session.changes.publishing(session.participant, (file.name for file in files)) as stored:
+    async with (
+        session.memory.storing,
+        session.changes.publishing(session.participant, (file.name for file in files)) as stored,
+    ):
         results = await session.share.write_small(files)
         if stored is not None:
             for file, error in zip(files, results, strict=True):
                 if error is None:
                     size = len(file.data)
-                    stored(Entry(file.name, file.kind, size, file.mtime_ns, file.mode, target=file.target), file.digest)
+                    stored(
+                        Entry(
+                            file.name, file.kind, size, file.mtime_ns, file.mode, target=file.target
+                        ),
+                        file.digest,
+                    )
     for start in range(0, len(files), _AT_ONCE):
         part = files[start : start + _AT_ONCE], results[start : start + _AT_ONCE]
         _count(session, *part, counts)
@@ -264,7 +306,12 @@ async def _store(session: Session, files: Sequence[SmallFile], digest: Digest, c
     room.release()
 
 
-def _count(session: Session, files: Sequence[SmallFile], results: Sequence[FtransferError | None], counts: dict[str, int]) -> None:
+def _count(
+    session: Session,
+    files: Sequence[SmallFile],
+    results: Sequence[FtransferError | None],
+    counts: dict[str, int],
+) -> None:
     for file, error in zip(files, results, strict=True):
         if error is not None:
             counts["failed"] += 1

@@ -30,8 +30,13 @@ async def handle_checksum(session: Session, command: Command) -> dict[str, Any]:
 
 async def handle_mkdir(session: Session, command: Command) -> dict[str, Any]:
     """Make a folder."""
-    async with session.channel.heartbeats(), session.changes.modifying(session.participant, command.argument):
-        name = await session.share.make_folder(command.argument, parents=command.options.get("parents", False))
+    async with (
+        session.channel.heartbeats(),
+        session.changes.modifying(session.participant, command.argument),
+    ):
+        name = await session.share.make_folder(
+            command.argument, parents=command.options.get("parents", False)
+        )
     return {"name": str(name)}
 
 
@@ -48,16 +53,26 @@ async def handle_mv(session: Session, command: Command) -> dict[str, Any]:
 
 async def handle_rm(session: Session, command: Command) -> dict[str, Any]:
     """Remove a file or folder."""
-    async with session.channel.heartbeats(), session.changes.modifying(session.participant, command.argument):
-        count = await session.share.remove(command.argument, recursive=command.options.get("recursive", False))
+    async with (
+        session.channel.heartbeats(),
+        session.changes.modifying(session.participant, command.argument),
+    ):
+        count = await session.share.remove(
+            command.argument, recursive=command.options.get("recursive", False)
+        )
     return {"removed": count}
 
 
 async def handle_setstat(session: Session, command: Command) -> dict[str, Any]:
     """Set the time or mode of a file or folder."""
     options = command.options
-    async with session.channel.heartbeats(), session.changes.modifying(session.participant, command.argument):
-        name = await session.share.set_attributes(command.argument, mtime_ns=options.get("mtime_ns"), mode=options.get("mode"))
+    async with (
+        session.channel.heartbeats(),
+        session.changes.modifying(session.participant, command.argument),
+    ):
+        name = await session.share.set_attributes(
+            command.argument, mtime_ns=options.get("mtime_ns"), mode=options.get("mode")
+        )
     return {"name": str(name)}
 
 
@@ -67,7 +82,9 @@ async def handle_partials(session: Session, command: Command) -> dict[str, Any]:
     choose = session.share.clear_partials if clear else session.share.partials
     async with session.channel.heartbeats():
         options = command.options
-        found = await choose(command.argument, older_s=options.get("older_s", 0), source=options.get("source", ""))
+        found = await choose(
+            command.argument, older_s=options.get("older_s", 0), source=options.get("source", "")
+        )
         if clear:
             for partial in found:
                 session.record("partials", partial.name, size=partial.kept)
@@ -84,7 +101,11 @@ async def handle_partials(session: Session, command: Command) -> dict[str, Any]:
 
 def _partial_to_wire(partial: Partial) -> dict[str, Any]:
     # Not the source: with that word another client could take the upload over.
-    value: dict[str, Any] = {"name": partial.name, "kept": partial.kept, "mtime_ns": partial.mtime_ns}
+    value: dict[str, Any] = {
+        "name": partial.name,
+        "kept": partial.kept,
+        "mtime_ns": partial.mtime_ns,
+    }
     if partial.size is not None:
         value["size"] = partial.size
     if partial.owner:

@@ -18,7 +18,9 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 async def handle_as(session: Session, command: Command) -> dict[str, Any]:
-    """Say what this session is called: a name of its own, or else user@host, which several may share; or whom it helps."""
+    """Say what this session is called: a name of its own, or else user@host, which several may
+    share; or whom it helps.
+    """
     options = command.options
     if session.participant.was_announced:  # all who listen are told of another name, as of a word
         await asyncio.sleep(session.hub.pace_of(session.participant).wait_s())
@@ -27,10 +29,14 @@ async def handle_as(session: Session, command: Command) -> dict[str, Any]:
     elif command.argument:
         session.hub.introduce(session.participant, command.argument, token=options.get("token", ""))
     else:
-        place = "@".join(word for word in (options.get("user", ""), options.get("host", "")) if word)
+        place = "@".join(
+            word for word in (options.get("user", ""), options.get("host", "")) if word
+        )
         shown = escape(place).replace("\\", "").replace('"', "").strip().lstrip("#")
         label = _cut(shown, session.limits.max_label_bytes)
-        session.hub.introduce(session.participant, label, token=options.get("token", ""), is_unique=False)
+        session.hub.introduce(
+            session.participant, label, token=options.get("token", ""), is_unique=False
+        )
     person = session.participant.person
     return {"session": person.session, "name": person.name, "verified": person.verified}
 
@@ -43,7 +49,9 @@ async def handle_who(session: Session, command: Command) -> dict[str, Any]:
     """List the sessions."""
     items = [presence_to_wire(presence) for presence in session.hub.presences(session.participant)]
     for start in range(0, len(items), _PRESENCES_IN_FRAME):
-        for listing in in_frames(items[start : start + _PRESENCES_IN_FRAME], session.connection.send_list):
+        for listing in in_frames(
+            items[start : start + _PRESENCES_IN_FRAME], session.connection.send_list
+        ):
             await session.channel.send(listing)
     return {"sessions": len(items)}
 
@@ -107,5 +115,8 @@ async def handle_watch(session: Session, command: Command) -> dict[str, Any]:
 
 async def handle_unwatch(session: Session, command: Command) -> dict[str, Any]:
     """Send it no more."""
-    await session.changes.unwatch(session.participant, parse_path(command.argument, session.limits) if command.argument else None)
+    await session.changes.unwatch(
+        session.participant,
+        parse_path(command.argument, session.limits) if command.argument else None,
+    )
     return {}

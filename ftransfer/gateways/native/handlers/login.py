@@ -1,4 +1,6 @@
-"""The verb login: who a session acts for. What it may before that is nothing, or what everybody may."""
+"""The verb login: who a session acts for. What it may before that is nothing, or what everybody
+may.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +22,18 @@ _MAX_FAILURES = 3
 
 
 async def handle_login(session: Session, command: Command) -> dict[str, Any]:
-    """Check a name and a secret. The answer to a wrong one is the same for both, and takes as long."""
+    """Check a name and a secret. The answer to a wrong one is the same for both, and takes as
+    long.
+    """
     name, secret = command.argument, str(command.options["secret"])
     assert session.logins is not None  # the listener has set it
     source = source_of(session.channel.link.peer_host)
     async with session.channel.heartbeats():
-        login = await session.logins.run(source, session.failed_logins, lambda: session.admission.check(name, secret))
-    # The owner may have changed users or token while it was checked; from here on nothing is awaited.
+        login = await session.logins.run(
+            source, session.failed_logins, lambda: session.admission.check(name, secret)
+        )
+    # The owner may have changed users or token while it was checked; from here on nothing is
+    # awaited.
     if login is None or session.admission.renew(login) is None:
         session.failed_logins += 1
         session.has_left = session.failed_logins >= _MAX_FAILURES

@@ -1,4 +1,6 @@
-"""What is put: a file in one go, or in parts that come over several sessions; published when the whole is verified."""
+"""What is put: a file in one go, or in parts that come over several sessions; published when the
+whole is verified.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,16 @@ from collections.abc import Coroutine
 from typing import Any
 
 from ftransfer.digest import Digest
-from ftransfer.errors import Aborted, ChangedMeanwhile, Closed, DigestMismatch, NotFound, RemoteProtocolError, Superseded, Truncated
+from ftransfer.errors import (
+    Aborted,
+    ChangedMeanwhile,
+    Closed,
+    DigestMismatch,
+    NotFound,
+    RemoteProtocolError,
+    Superseded,
+    Truncated,
+)
 from ftransfer.gateways.native.session import Session
 from ftransfer.names import escape
 from ftransfer.protocol.commands import Command
@@ -30,7 +41,9 @@ async def handle_put(session: Session, command: Command) -> dict[str, Any]:
         durable=options.get("durable", True),
     )
     if options.get("if_match"):
-        announced = announced._replace(replaces=await _find_match(session, command.argument, options["if_match"]))
+        announced = announced._replace(
+            replaces=await _find_match(session, command.argument, options["if_match"])
+        )
     writer = await session.share.open_write(command.argument, announced)
     if writer.kept and not command.waits:  # only a client that waits can be told to go on with it
         await writer.abort()
@@ -39,11 +52,14 @@ async def handle_put(session: Session, command: Command) -> dict[str, Any]:
         session.total = announced.size - writer.kept
     digest = RunningDigest(writer)
     try:
-        async with session.channel.heartbeats():  # also while the file comes, since the client waits for our word all the time
+        # Also while the file comes, since the client waits for our word all the time
+        async with session.channel.heartbeats():
             event = await _receive_file(session, command, writer, digest)
             text = await _verified(session, command, event, writer.offset, digest)
             await digest.close()
-            async with session.changes.publishing(session.participant, [str(writer.name)]) as stored:
+            async with session.changes.publishing(
+                session.participant, [str(writer.name)]
+            ) as stored:
                 entry = await writer.commit(text)
                 if stored is not None:
                     stored(entry, text)
@@ -53,8 +69,11 @@ async def handle_put(session: Session, command: Command) -> dict[str, Any]:
         raise
     except Aborted:
         await digest.close()
-        # The last frame may have been filled up, to keep the stream in step. Parts are verified one by one.
-        await writer.suspend(discard_tail=0 if options.get("parts") else session.connection.last_payload)
+        # The last frame may have been filled up, to keep the stream in step. Parts are verified one
+        # by one.
+        await writer.suspend(
+            discard_tail=0 if options.get("parts") else session.connection.last_payload
+        )
         raise
     except BaseException:
         # The connection broke, the disk is full: what is there may be gone on with.
@@ -74,7 +93,8 @@ async def handle_put(session: Session, command: Command) -> dict[str, Any]:
 
 
 async def _find_match(session: Session, name: str, expected: Digest) -> Entry:
-    """Return what the file is now that is to be replaced. Its digest is computed as for `checksum`, once for each put.
+    """Return what the file is now that is to be replaced. Its digest is computed as for `checksum`,
+    once for each put.
 
     Raises:
         ChangedMeanwhile: It has other content, or is gone.
@@ -90,11 +110,15 @@ async def _find_match(session: Session, name: str, expected: Digest) -> Entry:
     finally:
         await reader.close()
     if actual != expected:
-        raise ChangedMeanwhile(f"{escape(name)}: has other content than was expected; get it, then decide", name=name)
+        raise ChangedMeanwhile(
+            f"{escape(name)}: has other content than was expected; get it, then decide", name=name
+        )
     return reader.entry
 
 
-async def _receive_file(session: Session, command: Command, writer: Writer, digest: RunningDigest) -> Event:
+async def _receive_file(
+    session: Session, command: Command, writer: Writer, digest: RunningDigest
+) -> Event:
     """Receive what is missing, here or in parts; give the event after it."""
     session.holding.take_block()
 
@@ -108,13 +132,19 @@ async def _receive_file(session: Session, command: Command, writer: Writer, dige
     if in_parts:
         return await _await_parts(session, command, writer, digest)
     if command.waits:
-        await session.channel.send(session.connection.send_meta(Meta(offset=writer.kept, restarted=writer.restarted)))
-    return await _unless_superseded(session, command, writer, receive_content(session.channel, writer, digest, moved))
+        await session.channel.send(
+            session.connection.send_meta(Meta(offset=writer.kept, restarted=writer.restarted))
+        )
+    return await _unless_superseded(
+        session, command, writer, receive_content(session.channel, writer, digest, moved)
+    )
 
 
-async def _unless_superseded(session: Session, command: Command, writer: Writer, receiving: Coroutine[Any, Any, Event]) -> Event:
-    """Wait for what ends the content, or until a newer session takes the upload over: this one is told at once, also if its client
-    sends nothing.
+async def _unless_superseded(
+    session: Session, command: Command, writer: Writer, receiving: Coroutine[Any, Any, Event]
+) -> Event:
+    """Wait for what ends the content, or until a newer session takes the upload over: this one is
+    told at once, also if its client sends nothing.
 
     Raises:
         Superseded: It was taken over.
@@ -133,7 +163,9 @@ async def _unless_superseded(session: Session, command: Command, writer: Writer,
             raise Superseded(message, name=str(writer.name)) from None
 
 
-async def _await_parts(session: Session, command: Command, writer: Writer, digest: RunningDigest) -> Event:
+async def _await_parts(
+    session: Session, command: Command, writer: Writer, digest: RunningDigest
+) -> Event:
     """Let other sessions write, and hash what they have completed; give the event that ends it."""
 
     def arrived(count: int) -> None:
@@ -145,7 +177,9 @@ async def _await_parts(session: Session, command: Command, writer: Writer, diges
     try:
         meta = Meta(offset=writer.kept, restarted=writer.restarted, upload=word)
         await session.channel.send(session.connection.send_meta(meta))
-        return await _unless_superseded(session, command, writer, _heartbeats_until_the_end(session))
+        return await _unless_superseded(
+            session, command, writer, _heartbeats_until_the_end(session)
+        )
     finally:
         session.share.end_parts(word)
 
@@ -158,7 +192,9 @@ async def _heartbeats_until_the_end(session: Session) -> Event:
 
 
 async def handle_part(session: Session, command: Command) -> dict[str, Any]:
-    """Receive a range of a file that another session puts; on the reply it is verified and in place there."""
+    """Receive a range of a file that another session puts; on the reply it is verified and in place
+    there.
+    """
     offset, length = command.options["offset"], command.options["length"]
     upload = session.share.find_upload(command.argument, command.options["upload"])
     part = await upload.writer.open_part(offset, length)
@@ -182,7 +218,15 @@ async def handle_part(session: Session, command: Command) -> dict[str, Any]:
     return {"bytes": length}
 
 
-async def _verified(session: Session, command: Command, event: Event, offset: int, digest: RunningDigest, *, start: int = 0) -> str:
+async def _verified(
+    session: Session,
+    command: Command,
+    event: Event,
+    offset: int,
+    digest: RunningDigest,
+    *,
+    start: int = 0,
+) -> str:
     """Give the digest of the bytes from `start` to `offset`, which came before this event.
 
     Raises:
@@ -204,8 +248,14 @@ async def _verified(session: Session, command: Command, event: Event, offset: in
         raise Truncated(message, name=name, expected=size, actual=offset - start)
     text = await digest.finish(offset)
     if text != event.digest:
-        message = f"{shown}: the content does not match its digest; nothing was stored, send it again"
+        message = (
+            f"{shown}: the content does not match its digest; nothing was stored, send it again"
+        )
         raise DigestMismatch(message, name=name, expected=event.digest, actual=text)
     if not session.connection.has_right_head(event):
-        raise DigestMismatch(f"{shown}: the command did not arrive as it was sent; nothing was stored, send it again", name=name)
+        raise DigestMismatch(
+            f"{shown}: the command did not arrive as it was sent; nothing was stored, send it"
+            " again",
+            name=name,
+        )
     return text

@@ -1,4 +1,6 @@
-"""One coroutine for each verb: (session, command) -> the values of the reply. Errors are raised; the session says them."""
+"""One coroutine for each verb: (session, command) -> the values of the reply. Errors are raised;
+the session says them.
+"""
 
 from __future__ import annotations
 
@@ -54,13 +56,19 @@ async def handle_dir(session: Session, command: Command) -> dict[str, Any]:
         if recursive and options.get("spans"):
             async with aclosing(session.share.lines(path, links=links, others=others)) as runs:
                 async for lines in runs:
-                    await session.channel.send(session.connection.send_list([span_to_wire(span_of(lines))]))
+                    await session.channel.send(
+                        session.connection.send_list([span_to_wire(span_of(lines))])
+                    )
                     count += len(lines)
             return {"entries": count}
         bounds = {"after": options.get("after", ""), "until": options.get("until", "")}
-        async with aclosing(session.share.scan(path, recursive=recursive, links=links, others=others, **bounds)) as batches:
+        async with aclosing(
+            session.share.scan(path, recursive=recursive, links=links, others=others, **bounds)
+        ) as batches:
             async for batch in batches:
-                for listing in in_frames([entry_to_wire(entry) for entry in batch], session.connection.send_list):
+                for listing in in_frames(
+                    [entry_to_wire(entry) for entry in batch], session.connection.send_list
+                ):
                     await session.channel.send(listing)
                 count += len(batch)
     return {"entries": count}
@@ -93,7 +101,9 @@ async def handle_get(session: Session, command: Command) -> dict[str, Any]:
     except SourceChanged as error:
         if error.name:
             raise
-        raise SourceChanged(f"{escape(reader.entry.name)}: {error}", name=reader.entry.name) from error
+        raise SourceChanged(
+            f"{escape(reader.entry.name)}: {error}", name=reader.entry.name
+        ) from error
     finally:
         await reader.close()
     return {"bytes": meta.length}
@@ -105,16 +115,24 @@ def _plan_get(command: Command, entry: Entry) -> Meta:
     if wanted is not None and wanted != entry.identity:
         offset = 0  # the client kept a part of another version: it starts afresh
     if offset > entry.size:
-        raise OffsetConflict(f"{escape(entry.name)}: the file has {entry.size} bytes, fewer than {offset}", name=entry.name)
+        raise OffsetConflict(
+            f"{escape(entry.name)}: the file has {entry.size} bytes, fewer than {offset}",
+            name=entry.name,
+        )
     length = min(command.options.get("length", entry.size), entry.size - offset)
     return Meta(entry.name, entry.size, entry.mtime_ns, entry.mode, entry.identity, offset, length)
 
 
 async def _send_small(session: Session, reader: Reader, meta: Meta) -> None:
-    """Send meta, data and end together with the reply: for a small file the hops between threads and the packets are what costs."""
+    """Send meta, data and end together with the reply: for a small file the hops between threads
+    and the packets are what costs.
+    """
     data = await reader.read(meta.offset, meta.length)
     if len(data) != meta.length:
-        raise SourceChanged(f"{escape(meta.name)}: the file became shorter while it was read; get it again", name=meta.name)
+        raise SourceChanged(
+            f"{escape(meta.name)}: the file became shorter while it was read; get it again",
+            name=meta.name,
+        )
     session.digest = digest_of(data)
     await confirm(reader, meta.offset, meta.offset + meta.length, session.digest)
     connection = session.connection
@@ -127,7 +145,9 @@ async def _send_small(session: Session, reader: Reader, meta: Meta) -> None:
 
 
 async def _send_whole(session: Session, reader: Reader, meta: Meta, opened_ns: int) -> str:
-    """Send a file to its end and give the digest of all of it, which need not be computed if it is known."""
+    """Send a file to its end and give the digest of all of it, which need not be computed if it is
+    known.
+    """
 
     def moved(count: int) -> None:
         session.moved += count
@@ -144,7 +164,9 @@ async def _send_whole(session: Session, reader: Reader, meta: Meta, opened_ns: i
 
 
 async def _send_file(session: Session, reader: Reader, meta: Meta, *, start: int) -> str:
-    """Send the content and give the digest of the file from `start` to the last byte that was sent."""
+    """Send the content and give the digest of the file from `start` to the last byte that was
+    sent.
+    """
 
     def moved(count: int) -> None:
         session.moved += count
@@ -152,7 +174,9 @@ async def _send_file(session: Session, reader: Reader, meta: Meta, *, start: int
     digest = RunningDigest(reader, start=start)
     try:
         digest.allow(meta.offset)
-        if digest.position < meta.offset or (session.channel.moves_files and reader.supports_threads):
+        if digest.position < meta.offset or (
+            session.channel.moves_files and reader.supports_threads
+        ):
             digest.follow()
         async with session.channel.heartbeats():
             await send_content(session.channel, reader, meta.offset, meta.length, digest, moved)
@@ -166,7 +190,8 @@ async def _send_file(session: Session, reader: Reader, meta: Meta, *, start: int
 async def handle_help(session: Session, command: Command) -> dict[str, Any]:
     """List the verbs."""
     rows: Sequence[dict[str, str]] = [
-        {"usage": f"{verb.word} {verb.argument}".strip(), "summary": verb.summary} for verb in VERBS.values()
+        {"usage": f"{verb.word} {verb.argument}".strip(), "summary": verb.summary}
+        for verb in VERBS.values()
     ]
     return {"verbs": rows, "aliases": dict(ALIASES)}
 

@@ -7,7 +7,19 @@ import pytest
 from ftransfer.cli.runtime.entry import run_program
 from ftransfer.version import VERSION
 
-COMMANDS = ("serve", "connect", "get", "put", "dir", "stat", "checksum", "mkdir", "mv", "rm", "partials")
+COMMANDS = (
+    "serve",
+    "connect",
+    "get",
+    "put",
+    "dir",
+    "stat",
+    "checksum",
+    "mkdir",
+    "mv",
+    "rm",
+    "partials",
+)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +56,9 @@ COMMANDS = ("serve", "connect", "get", "put", "dir", "stat", "checksum", "mkdir"
         ("--bogus", "no such option"),
     ],
 )
-def test_wrong_usage_is_one_line_and_code_2(capsys: pytest.CaptureFixture[str], line: str, says: str) -> None:
+def test_wrong_usage_is_one_line_and_code_2(
+    capsys: pytest.CaptureFixture[str], line: str, says: str
+) -> None:
     assert run_program(line.split()) == 2
     out, err = capsys.readouterr()
     assert out == "" and err.count("\n") == 1
@@ -53,7 +67,10 @@ def test_wrong_usage_is_one_line_and_code_2(capsys: pytest.CaptureFixture[str], 
 
 def test_wrong_usage_points_to_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     run_program(["get"])
-    assert capsys.readouterr().err == "ftransfer: missing argument 'HOST'; ftransfer get --help shows how\n"
+    assert (
+        capsys.readouterr().err
+        == "ftransfer: missing argument 'HOST'; ftransfer get --help shows how\n"
+    )
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -71,11 +88,16 @@ def test_help_lists_commands_examples_and_exit_codes(capsys: pytest.CaptureFixtu
 
 def test_usage_line(capsys: pytest.CaptureFixture[str]) -> None:
     run_program(["get", "--help"])
-    assert capsys.readouterr().out.splitlines()[0] == "Usage: ftransfer get [OPTIONS] HOST PORT NAME [NAME...] [DEST]"
+    assert (
+        capsys.readouterr().out.splitlines()[0]
+        == "Usage: ftransfer get [OPTIONS] HOST PORT NAME [NAME...] [DEST]"
+    )
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_of_each_command_shows_examples(capsys: pytest.CaptureFixture[str], command: str) -> None:
+def test_help_of_each_command_shows_examples(
+    capsys: pytest.CaptureFixture[str], command: str
+) -> None:
     assert run_program([command, "--help"]) == 0
     out = capsys.readouterr().out
     assert f"Usage: ftransfer {command}" in out
@@ -88,7 +110,9 @@ def test_without_a_command_there_is_help_and_code_2(capsys: pytest.CaptureFixtur
     assert out == "" and "Usage: ftransfer" in err
 
 
-def test_fault_of_the_program_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fault_of_the_program_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Broken:
         def write(self, text: str) -> int:
             raise LookupError("oops")
@@ -99,18 +123,24 @@ def test_fault_of_the_program_is_one_line(capsys: pytest.CaptureFixture[str], mo
     monkeypatch.setattr("sys.stdout", Broken())
     assert run_program(["--version"]) == 1
     assert (
-        capsys.readouterr().err == "ftransfer: LookupError: oops; this is a fault of the program, FTRANSFER_DEBUG=1 shows where\n"
+        capsys.readouterr().err
+        == "ftransfer: LookupError: oops; this is a fault of the program, FTRANSFER_DEBUG=1 shows"
+        " where\n"
     )
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_script(capsys: pytest.CaptureFixture[str], shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_completion_script(
+    capsys: pytest.CaptureFixture[str], shell: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("_FTRANSFER_COMPLETE", f"source_{shell}")
     assert run_program([]) == 0
     assert "_FTRANSFER_COMPLETE" in capsys.readouterr().out
 
 
-def test_completion_of_commands(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_completion_of_commands(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("_FTRANSFER_COMPLETE", "complete_bash")
     monkeypatch.setenv("COMP_WORDS", "ftransfer se")
     monkeypatch.setenv("COMP_CWORD", "1")

@@ -16,16 +16,22 @@ def help_of(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 
 @pytest.mark.parametrize("command", [name for name in HOMES if name != "user"])
-def test_examples_stand_before_the_options(capsys: pytest.CaptureFixture[str], command: str) -> None:
+def test_examples_stand_before_the_options(
+    capsys: pytest.CaptureFixture[str], command: str
+) -> None:
     out = help_of(capsys, command)
-    order = [out.index(title) for title in ("Usage: ", "\n  Examples:", "\nArguments:", "\nOptions:")]
+    order = [
+        out.index(title) for title in ("Usage: ", "\n  Examples:", "\nArguments:", "\nOptions:")
+    ]
     assert order == sorted(order)
     assert "<" not in out.split("\nArguments:")[1]  # as <str> and <list[str]>
     assert len(re.findall(r"^  (?:-h, )?--help ", out, re.MULTILINE)) == 1
 
 
 @pytest.mark.parametrize("command", ["get", "put", "dir", "connect", "serve"])
-def test_who_is_trusted_has_a_group_of_its_own(capsys: pytest.CaptureFixture[str], command: str) -> None:
+def test_who_is_trusted_has_a_group_of_its_own(
+    capsys: pytest.CaptureFixture[str], command: str
+) -> None:
     own, security = help_of(capsys, command).split("\nOptions:")[1].split("\nSecurity:")
     assert "--tls" in security and "--token-file" in security and "--help" not in security
     assert "--tls" not in own and "--token-file" not in own

@@ -1,4 +1,6 @@
-"""Commands that are imported when they are named: none is lost by it, and what lists them lists all."""
+"""Commands that are imported when they are named: none is lost by it, and what lists them lists
+all.
+"""
 
 from __future__ import annotations
 
@@ -30,11 +32,17 @@ def test_command_shows_its_own_examples(name: str, capsys: pytest.CaptureFixture
 
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_app(["--help"]) == 0
-    listed = [line.split()[0] for line in capsys.readouterr().out.partition("Commands:")[2].splitlines() if line.strip()]
+    listed = [
+        line.split()[0]
+        for line in capsys.readouterr().out.partition("Commands:")[2].splitlines()
+        if line.strip()
+    ]
     assert listed[: len(NAMES)] == NAMES
 
 
-def test_mistyped_name_is_answered_with_one_that_is_not_imported(capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistyped_name_is_answered_with_one_that_is_not_imported(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert run_app(["partails"]) == 2
     assert "Did you mean 'partials'?" in capsys.readouterr().err
 
@@ -45,9 +53,14 @@ import sys
 import typer
 from ftransfer.cli.runtime.app import app
 assert "sync" in list(typer.main.get_command(app).commands)
-sys.exit(repr({"ftransfer.cli.trees", "ftransfer.cli.serve", "ftransfer.cli.connect"} & set(sys.modules)))
+unwanted = {"ftransfer.cli.trees", "ftransfer.cli.serve", "ftransfer.cli.connect"}
+sys.exit(repr(unwanted & set(sys.modules)))
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[4], check=False
+        [sys.executable, "-c", code],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[4],
+        check=False,
     )
     assert done.stderr.splitlines()[-1] == "set()"

@@ -1,4 +1,6 @@
-"""Command lines that are read without typer: what is read is what typer would have read, and all else is left to it."""
+"""Command lines that are read without typer: what is read is what typer would have read, and all
+else is left to it.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ NAMES = sorted(set(HOMES) - {"serve", "user"})
 
 @functools.cache
 def parts_of(name: str) -> tuple[Any, Any, list[dict[str, Any]]]:
-    """Give the parameters of a command, the command as typer has it, and the list into which that puts what it is called with."""
+    """Give the parameters of a command, the command as typer has it, and the list into which that
+    puts what it is called with.
+    """
     calls: list[dict[str, Any]] = []
     function, _ = command_of(name)
 
@@ -45,14 +49,21 @@ def read_by_typer(name: str, words: list[str]) -> dict[str, Any] | None:
 
 
 def flags_of(name: str) -> list[str]:
-    return [flag for parameter in parts_of(name)[0] if parameter.declaration.maker == "Option" for flag in parameter.flags]
+    return [
+        flag
+        for parameter in parts_of(name)[0]
+        if parameter.declaration.maker == "Option"
+        for flag in parameter.flags
+    ]
 
 
 @st.composite
 def lines(draw: st.DrawFn) -> tuple[str, list[str]]:
     name = draw(st.sampled_from(NAMES))
     flags = st.sampled_from([*flags_of(name), "--help", "--", "-", "--bogus", "-rn"])
-    values = st.sampled_from(["", "0", "1", "-1", "65536", "x", "get", "[::1]", " 7", "a=b", "-", "7d"])
+    values = st.sampled_from(
+        ["", "0", "1", "-1", "65536", "x", "get", "[::1]", " 7", "a=b", "-", "7d"]
+    )
     word = st.one_of(flags, values, st.builds("{}={}".format, flags, values))
     start = draw(st.sampled_from([["h", "1"], ["h", "1", "n"], ["h", "1", "get", "a", "b"], []]))
     return name, [*start, *draw(st.lists(word, max_size=6))]
@@ -72,7 +83,10 @@ def test_what_is_read_is_what_typer_reads(line: tuple[str, list[str]]) -> None:
         "get h 1 n",
         "get [::1] 1 n -",
         "get h 1 n d --json --offset 1 --length=2 --retries 0 --streams 4",
-        "get -r --no-fsync h 1 n d --tls --user ann --token-file f --fingerprint x --ca system --cert c --key k",
+        (
+            "get -r --no-fsync h 1 n d --tls --user ann --token-file f --fingerprint x --ca system"
+            " --cert c --key k"
+        ),
         "put --if-absent --plain h 1 - n",
         "put h 1 f --streams 3",
         "dir h 1",
@@ -90,6 +104,9 @@ def test_common_lines_are_read_without_typer(line: str) -> None:
     assert read(parts_of(name)[0], words) == read_by_typer(name, words) is not None
 
 
-@pytest.mark.parametrize("words", [[], ["h"], ["h", "0", "n"], ["h", "x", "n"], ["h", "1", "n", "--help"], ["h", "1", "n", "-x"]])
+@pytest.mark.parametrize(
+    "words",
+    [[], ["h"], ["h", "0", "n"], ["h", "x", "n"], ["h", "1", "n", "--help"], ["h", "1", "n", "-x"]],
+)
 def test_what_raises_a_question_is_left_to_typer(words: list[str]) -> None:
     assert read(parts_of("get")[0], words) is None

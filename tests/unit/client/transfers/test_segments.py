@@ -1,10 +1,19 @@
-"""What several connections take from one file: everything once, late segments twice, smaller ones at the end."""
+"""What several connections take from one file: everything once, late segments twice, smaller ones
+at the end.
+"""
 
 from __future__ import annotations
 
 import random
 
-from ftransfer.client.transfers.segments import AHEAD_BYTES, LEAST_SEGMENT_BYTES, SEGMENT_BYTES, Segment, SegmentLength, Segments
+from ftransfer.client.transfers.segments import (
+    AHEAD_BYTES,
+    LEAST_SEGMENT_BYTES,
+    SEGMENT_BYTES,
+    Segment,
+    SegmentLength,
+    Segments,
+)
 from ftransfer.client.transfers.workers import Growth
 
 SIZE = 40 * SEGMENT_BYTES + 5
@@ -20,7 +29,9 @@ def _take_all(segments: Segments) -> list[Segment]:
 def test_segments_become_smaller_towards_the_end() -> None:
     found = _take_all(Segments(0, SIZE, 8))
     lengths = [segment.length for segment in found]
-    assert [segment.offset for segment in found] == [sum(lengths[:index]) for index in range(len(lengths))]
+    assert [segment.offset for segment in found] == [
+        sum(lengths[:index]) for index in range(len(lengths))
+    ]
     assert sum(lengths) == SIZE
     assert lengths == sorted(lengths, reverse=True)
     assert (lengths[0], lengths[-2]) == (SEGMENT_BYTES, LEAST_SEGMENT_BYTES)
@@ -76,7 +87,10 @@ def test_whatever_becomes_of_connections_everything_is_completed_once() -> None:
     completed.sort()
     assert completed[0].offset == 3
     assert sum(segment.length for segment in completed) == SIZE - 3
-    assert all(one.offset + one.length == other.offset for one, other in zip(completed, completed[1:], strict=False))
+    assert all(
+        one.offset + one.length == other.offset
+        for one, other in zip(completed, completed[1:], strict=False)
+    )
 
 
 def test_slow_workers_take_small_segments() -> None:
@@ -87,7 +101,9 @@ def test_slow_workers_take_small_segments() -> None:
     assert length.bytes == SEGMENT_BYTES // 2
     length.took(SEGMENT_BYTES, 1e9)
     assert length.bytes == LEAST_SEGMENT_BYTES
-    assert Segments(0, SIZE, 2).take(is_idle=False, at_most=length.bytes) == Segment(0, LEAST_SEGMENT_BYTES)
+    assert Segments(0, SIZE, 2).take(is_idle=False, at_most=length.bytes) == Segment(
+        0, LEAST_SEGMENT_BYTES
+    )
 
 
 def _grows(*rates: float, full: bool = False) -> list[bool]:
@@ -96,7 +112,14 @@ def _grows(*rates: float, full: bool = False) -> list[bool]:
 
 
 def test_connections_are_added_while_that_brings_more() -> None:
-    assert _grows(10, 50, 95, 110, 101) == [False, False, False, False, True]  # not while the rate still rises by itself
+    # Not while the rate still rises by itself
+    assert _grows(10, 50, 95, 110, 101) == [
+        False,
+        False,
+        False,
+        False,
+        True,
+    ]
     assert _grows(*[100] * 9) == [False, False, True] + [False] * 6
     assert _grows(100, 100, 100, 190, 200, 200, 390, 400, 400) == [False, False, True] * 3
 

@@ -42,14 +42,22 @@ class Said:
     async def say(self, verb: str, argument: str, options: Mapping[str, Any]) -> None:
         assert verb == "dir"
         self.commands.append(options)
-        self._answers.append(self._answer(argument, {key: value for key, value in options.items() if value is not None}))
+        self._answers.append(
+            self._answer(
+                argument, {key: value for key, value in options.items() if value is not None}
+            )
+        )
 
-    async def _answer(self, path: str, options: dict[str, Any]) -> AsyncGenerator[Listing | Reply, None]:
+    async def _answer(
+        self, path: str, options: dict[str, Any]
+    ) -> AsyncGenerator[Listing | Reply, None]:
         count = 0
         if options.pop("spans", False):
             async for lines in self._view.lines(path, links=options.get("links", False)):
                 count += len(lines)
-                spans = [lines[start : start + self._span] for start in range(0, len(lines), self._span)]
+                spans = [
+                    lines[start : start + self._span] for start in range(0, len(lines), self._span)
+                ]
                 yield Listing([span_to_wire(span_of(span)) for span in spans])
         else:
             async for batch in self._view.scan(path, **options):
@@ -72,7 +80,9 @@ async def store_of(tree: Tree, folder: SafeName = ROOT) -> MemoryStore:
     for name in sorted(tree):
         kind, size, mtime_ns = tree[name]
         if kind == LINK:  # it makes none itself, but lists them
-            store._nodes[parse_name(f"{prefix}{name}")] = _Node(LINK, mtime_ns, 0o777, target=f"target{size}")
+            store._nodes[parse_name(f"{prefix}{name}")] = _Node(
+                LINK, mtime_ns, 0o777, target=f"target{size}"
+            )
             continue
         data = bytes(size) if kind == FILE else b""
         item = SmallFile(f"{prefix}{name}", kind, mtime_ns, 0o755, data, digest_of(data))
@@ -91,9 +101,26 @@ async def decide(
     said = Said(await store_of(server, remote), span=span)
     store = await store_of(local)
     with Plan() as plan:
-        await compare_with_server(plan, cast(ClientSession, said), store, remote, options, pulls=pulls)
-        kinds = ("staged", "small", "large", "compared", "links", "folders", "removed", "kept", "refused", "set", "unread")
-        return {**{kind: list(getattr(plan, kind)) for kind in kinds}, "unchanged": [plan.unchanged]}, said
+        await compare_with_server(
+            plan, cast(ClientSession, said), store, remote, options, pulls=pulls
+        )
+        kinds = (
+            "staged",
+            "small",
+            "large",
+            "compared",
+            "links",
+            "folders",
+            "removed",
+            "kept",
+            "refused",
+            "set",
+            "unread",
+        )
+        return {
+            **{kind: list(getattr(plan, kind)) for kind in kinds},
+            "unchanged": [plan.unchanged],
+        }, said
 
 
 def completed(tree: Tree) -> Tree:
@@ -108,12 +135,18 @@ def completed(tree: Tree) -> Tree:
 
 
 def few(names: list[str]) -> st.SearchStrategy[Tree]:
-    things = st.tuples(st.sampled_from([FILE, FILE, FOLDER, LINK]), st.integers(0, 1), st.integers(1, 2))
-    return st.dictionaries(st.lists(st.sampled_from(names), min_size=1, max_size=3).map("/".join), things, max_size=12)
+    things = st.tuples(
+        st.sampled_from([FILE, FILE, FOLDER, LINK]), st.integers(0, 1), st.integers(1, 2)
+    )
+    return st.dictionaries(
+        st.lists(st.sampled_from(names), min_size=1, max_size=3).map("/".join), things, max_size=12
+    )
 
 
 NAMES = ["a", "b", "a.b", "é"]
-options = st.builds(lambda delete, links: TreeOptions(delete=delete, links=links), st.booleans(), st.booleans())
+options = st.builds(
+    lambda delete, links: TreeOptions(delete=delete, links=links), st.booleans(), st.booleans()
+)
 
 
 @given(few(NAMES), few(NAMES), few(NAMES), options, st.booleans(), st.integers(1, 4))
@@ -149,10 +182,14 @@ async def test_only_the_ranges_that_differ_are_listed(pulls: bool) -> None:
     assert len(bounds) == 2
 
 
-@pytest.mark.parametrize("checked", [TreeOptions(checksum=True), TreeOptions(wanted=lambda name, is_folder: True)])
+@pytest.mark.parametrize(
+    "checked", [TreeOptions(checksum=True), TreeOptions(wanted=lambda name, is_folder: True)]
+)
 async def test_where_spans_would_not_do_all_is_listed(checked: TreeOptions) -> None:
     _, said = await decide(MANY, MANY, checked, pulls=True, span=8)
-    assert [(command.get("spans"), command.get("after")) for command in said.commands] == [(None, None)]
+    assert [(command.get("spans"), command.get("after")) for command in said.commands] == [
+        (None, None)
+    ]
 
 
 async def test_destination_that_is_not_there_is_empty() -> None:
@@ -160,7 +197,9 @@ async def test_destination_that_is_not_there_is_empty() -> None:
         said = Said(MemoryStore(), span=span)
         with Plan() as plan:
             local = await store_of(MANY)
-            await compare_with_server(plan, cast(ClientSession, said), local, parse_name("x"), TreeOptions(), pulls=False)
+            await compare_with_server(
+                plan, cast(ClientSession, said), local, parse_name("x"), TreeOptions(), pulls=False
+            )
             assert len(plan.small) == 100
         assert len(said.commands) == 1
 
@@ -170,5 +209,10 @@ async def test_source_that_is_not_there_is_an_error() -> None:
         said = Said(MemoryStore(), span=span)
         with Plan() as plan, pytest.raises(NotFound):
             await compare_with_server(
-                plan, cast(ClientSession, said), MemoryStore(), parse_name("x"), TreeOptions(delete=True), pulls=True
+                plan,
+                cast(ClientSession, said),
+                MemoryStore(),
+                parse_name("x"),
+                TreeOptions(delete=True),
+                pulls=True,
             )

@@ -21,7 +21,10 @@ def moved(old: str, new: str, size: int = 1) -> Change:
 
 def test_last_word_about_a_name_counts() -> None:
     found = told(
-        Change(CREATED, "in/a", FILE), Change(REMOVED, "in/a", FILE), Change(REMOVED, "in/b", FILE), Change(CREATED, "in/b", FILE)
+        Change(CREATED, "in/a", FILE),
+        Change(REMOVED, "in/a", FILE),
+        Change(REMOVED, "in/b", FILE),
+        Change(CREATED, "in/b", FILE),
     )
     assert (list(found.files), list(found.gone), found.is_plain) == (["b"], ["a"], True)
 

@@ -16,7 +16,15 @@ def test_only_new_bytes_of_a_file_are_progress() -> None:
     run = TreeRun(TreeOptions(), None, None)
     moves = count_moves(run)
     told = []
-    for count in (100, 100, 200, 150, 200, 201):  # the first of an attempt is what is in place, here 100 and 150
+    # The first of an attempt is what is in place, here 100 and 150
+    for count in (
+        100,
+        100,
+        200,
+        150,
+        200,
+        201,
+    ):
         run.within("a", count)
         told.append(len(moves))
     assert told == [0, 0, 1, 1, 1, 2]

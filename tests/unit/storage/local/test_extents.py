@@ -11,7 +11,9 @@ _RANGES = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 12)), max_size=4
 
 
 @given(whole=st.integers(0, 10), ranges=_RANGES)
-def test_whatever_comes_is_known_as_a_map_of_bytes_knows_it(whole: int, ranges: list[tuple[int, int]]) -> None:
+def test_whatever_comes_is_known_as_a_map_of_bytes_knows_it(
+    whole: int, ranges: list[tuple[int, int]]
+) -> None:
     extents = Extents(whole)
     there = [True] * whole + [False] * 60
     for start, length in ranges:
@@ -22,4 +24,6 @@ def test_whatever_comes_is_known_as_a_map_of_bytes_knows_it(whole: int, ranges: 
             there[start:end] = [True] * length
     assert extents.whole == there.index(False)
     rest = there[extents.whole :]
-    assert extents.gaps == sum(not one and other for one, other in zip(rest, rest[1:], strict=False))
+    assert extents.gaps == sum(
+        not one and other for one, other in zip(rest, rest[1:], strict=False)
+    )

@@ -1,4 +1,6 @@
-"""Each call to the operating system fails in turn, once: the caller meets one of our errors, and no descriptor stays open."""
+"""Each call to the operating system fails in turn, once: the caller meets one of our errors, and no
+descriptor stays open.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ KNOWN = {b"old", DATA}
 
 
 async def put(store: LocalStore) -> None:
-    writer = await store.open_write(parse_name("sub/f"), UploadSpec(len(DATA), source="s", mtime_ns=1, mode=0o640))
+    writer = await store.open_write(
+        parse_name("sub/f"), UploadSpec(len(DATA), source="s", mtime_ns=1, mode=0o640)
+    )
     try:
         await writer.write(DATA[:100])
         writer.write_blocking(memoryview(DATA)[100:])
@@ -99,7 +103,9 @@ MOVE_BYTES = (put, put_without_source, put_many, get, get_many)
         *itertools.product(MOVE_BYTES, (SHORT,)),
     ],
 )
-async def test_call_that_fails(tmp_path: Path, work: Callable[[LocalStore], Awaitable[None]], number: int) -> None:
+async def test_call_that_fails(
+    tmp_path: Path, work: Callable[[LocalStore], Awaitable[None]], number: int
+) -> None:
     sabotage = Sabotage()
     failed = 0
     with sabotage.installed():
@@ -121,7 +127,9 @@ async def test_call_that_fails(tmp_path: Path, work: Callable[[LocalStore], Awai
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
-async def test_partial_survives_a_call_that_fails_when_it_is_taken_up(tmp_path: Path, number: int) -> None:
+async def test_partial_survives_a_call_that_fails_when_it_is_taken_up(
+    tmp_path: Path, number: int
+) -> None:
     announced = UploadSpec(len(DATA), source="s")
     sabotage = Sabotage()
     with sabotage.installed():

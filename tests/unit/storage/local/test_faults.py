@@ -1,4 +1,6 @@
-"""What the operating system refuses, as callers meet it; and the order in which things are brought to the disk."""
+"""What the operating system refuses, as callers meet it; and the order in which things are brought
+to the disk.
+"""
 
 from __future__ import annotations
 
@@ -54,8 +56,12 @@ TABLE: list[tuple[int, type[FtransferError]]] = [
 
 
 @pytest.mark.parametrize(("number", "kind"), TABLE)
-def test_every_errno_becomes_one_class_and_one_sentence(number: int, kind: type[FtransferError]) -> None:
-    error = translate(OSError(number, os.strerror(number), "/home/owner/real/path"), parse_name("a/b\n"))
+def test_every_errno_becomes_one_class_and_one_sentence(
+    number: int, kind: type[FtransferError]
+) -> None:
+    error = translate(
+        OSError(number, os.strerror(number), "/home/owner/real/path"), parse_name("a/b\n")
+    )
     assert type(error) is kind
     assert str(error).startswith("a/b\\n: ")
     assert error.name == "a/b\n"
@@ -76,7 +82,9 @@ def test_translated_keeps_the_cause_and_lets_others_pass() -> None:
 
 
 class FailingKernel(Kernel):
-    """An operating system in which the call of one name fails, the `after`-th time and from then on; the calls are written down."""
+    """An operating system in which the call of one name fails, the `after`-th time and from then
+    on; the calls are written down.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -98,7 +106,9 @@ class FailingKernel(Kernel):
         self._note("rename")
         super().rename(source, target, source_folder, target_folder)
 
-    def _rename_noreplace(self, source: str, target: str, source_folder: int, target_folder: int) -> None:
+    def _rename_noreplace(
+        self, source: str, target: str, source_folder: int, target_folder: int
+    ) -> None:
         self._note("rename_noreplace")
         super()._rename_noreplace(source, target, source_folder, target_folder)
 
@@ -129,7 +139,9 @@ class FailingKernel(Kernel):
         self._note("sync_all")
         super().sync_all(descriptor)
 
-    def open_beneath(self, folder: int, path: bytes, flags: int, *, stays_on_mount: bool = False) -> int:
+    def open_beneath(
+        self, folder: int, path: bytes, flags: int, *, stays_on_mount: bool = False
+    ) -> int:
         if "open_beneath" in self.failing:
             self._note("open_beneath")
         return super().open_beneath(folder, path, flags, stays_on_mount=stays_on_mount)
@@ -152,7 +164,10 @@ def announced(size: int | None, *, if_absent: bool = False) -> UploadSpec:
 
 
 def files(count: int, folders: int = 1) -> list[SmallFile]:
-    return [SmallFile(f"d{number % folders}/f{number}", FILE, 0, 0o644, b"x", digest_of(b"x")) for number in range(count)]
+    return [
+        SmallFile(f"d{number % folders}/f{number}", FILE, 0, 0o644, b"x", digest_of(b"x"))
+        for number in range(count)
+    ]
 
 
 def files_below(folder: Path) -> list[Path]:
@@ -162,7 +177,9 @@ def files_below(folder: Path) -> list[Path]:
 # Order.
 
 
-async def test_commit_syncs_content_then_renames_then_syncs_the_folder(store: LocalStore, kernel: FailingKernel) -> None:
+async def test_commit_syncs_content_then_renames_then_syncs_the_folder(
+    store: LocalStore, kernel: FailingKernel
+) -> None:
     writer = await store.open_write(parse_name("f"), announced(1))
     await writer.write(b"x")
     kernel.calls.clear()
@@ -170,7 +187,9 @@ async def test_commit_syncs_content_then_renames_then_syncs_the_folder(store: Lo
     assert kernel.calls == ["sync_file", "rename", "sync_folder"]
 
 
-async def test_commit_that_nobody_waits_for_is_not_synced(store: LocalStore, kernel: FailingKernel) -> None:
+async def test_commit_that_nobody_waits_for_is_not_synced(
+    store: LocalStore, kernel: FailingKernel
+) -> None:
     writer = await store.open_write(parse_name("f"), announced(1)._replace(durable=False))
     await writer.write(b"x")
     kernel.calls.clear()
@@ -178,7 +197,9 @@ async def test_commit_that_nobody_waits_for_is_not_synced(store: LocalStore, ker
     assert kernel.calls == ["rename"]
 
 
-async def test_store_that_is_not_durable_does_not_sync(tmp_path: Path, kernel: FailingKernel) -> None:
+async def test_store_that_is_not_durable_does_not_sync(
+    tmp_path: Path, kernel: FailingKernel
+) -> None:
     store = await LocalStore.open(tmp_path, durable=False, kernel=kernel)
     writer = await store.open_write(parse_name("f"), announced(1))
     await writer.write(b"x")
@@ -197,7 +218,9 @@ async def test_few_small_files_are_synced_each(store: LocalStore, kernel: Failin
     assert kernel.calls == ["sync_file"] * (GROUP - 1) + ["rename"] * (GROUP - 1) + ["sync_folder"]
 
 
-async def test_many_small_files_are_synced_together(store: LocalStore, kernel: FailingKernel) -> None:
+async def test_many_small_files_are_synced_together(
+    store: LocalStore, kernel: FailingKernel
+) -> None:
     await store.make_folder(parse_name("d0"))
     kernel.calls.clear()
     await store.write_small(files(GROUP))
@@ -209,7 +232,9 @@ async def test_many_folders_are_synced_together(store: LocalStore, kernel: Faili
     assert kernel.calls == ["sync_all"] + ["rename_noreplace"] * GROUP + ["sync_all"]
 
 
-async def test_small_files_without_syncfs_are_synced_each(store: LocalStore, kernel: FailingKernel) -> None:
+async def test_small_files_without_syncfs_are_synced_each(
+    store: LocalStore, kernel: FailingKernel
+) -> None:
     kernel.has_sync_all = False
     await store.write_small(files(2 * GROUP, 2 * GROUP))
     assert kernel.calls.count("sync_file") == 2 * GROUP
@@ -220,7 +245,9 @@ async def test_small_files_without_syncfs_are_synced_each(store: LocalStore, ker
 # Failures.
 
 
-async def test_failed_sync_publishes_nothing(store: LocalStore, kernel: FailingKernel, tmp_path: Path) -> None:
+async def test_failed_sync_publishes_nothing(
+    store: LocalStore, kernel: FailingKernel, tmp_path: Path
+) -> None:
     kernel.fail("sync_file", errno.EIO)
     writer = await store.open_write(parse_name("f"), announced(1))
     await writer.write(b"x")
@@ -231,7 +258,9 @@ async def test_failed_sync_publishes_nothing(store: LocalStore, kernel: FailingK
     assert [partial.kept for partial in await store.partials()] == [1]
 
 
-async def test_failed_folder_sync_is_not_acknowledged_and_ends_the_writer(store: LocalStore, kernel: FailingKernel) -> None:
+async def test_failed_folder_sync_is_not_acknowledged_and_ends_the_writer(
+    store: LocalStore, kernel: FailingKernel
+) -> None:
     writer = await store.open_write(parse_name("f"), announced(1))
     await writer.write(b"x")
     kernel.fail("sync_folder", errno.EIO)
@@ -245,7 +274,9 @@ async def test_failed_folder_sync_is_not_acknowledged_and_ends_the_writer(store:
 
 
 @pytest.mark.parametrize("calls", [["sync_all"], ["rename_noreplace", "rename"]])
-async def test_failed_group_publishes_nothing(store: LocalStore, kernel: FailingKernel, tmp_path: Path, calls: list[str]) -> None:
+async def test_failed_group_publishes_nothing(
+    store: LocalStore, kernel: FailingKernel, tmp_path: Path, calls: list[str]
+) -> None:
     for call in calls:
         kernel.fail(call, errno.ENOSPC)
     results = await store.write_small(files(GROUP))
@@ -253,13 +284,17 @@ async def test_failed_group_publishes_nothing(store: LocalStore, kernel: Failing
     assert files_below(tmp_path) == []
 
 
-async def test_failed_last_sync_of_a_group_is_not_acknowledged(store: LocalStore, kernel: FailingKernel) -> None:
+async def test_failed_last_sync_of_a_group_is_not_acknowledged(
+    store: LocalStore, kernel: FailingKernel
+) -> None:
     kernel.fail("sync_all", errno.EIO, after=1)
     results = await store.write_small(files(GROUP * 2, GROUP * 2))
     assert [type(result) for result in results] == [StoreFailed] * GROUP * 2
 
 
-async def test_one_failed_rename_leaves_the_others(store: LocalStore, kernel: FailingKernel) -> None:
+async def test_one_failed_rename_leaves_the_others(
+    store: LocalStore, kernel: FailingKernel
+) -> None:
     await store.make_folder(parse_name("d0"))
     kernel.fail("rename", errno.EIO, after=2)
     results = await store.write_small(files(3))
@@ -270,13 +305,16 @@ async def test_disk_that_fills_up_keeps_what_is_in_place(store: LocalStore) -> N
     writer = await store.open_write(parse_name("f"), announced(None))
     fast = await store.open_write(parse_name("g"), announced(None))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # the nearest to a full disk that needs no disk
+    # The nearest to a full disk that needs no disk
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
     try:
         with pytest.raises(DiskFull):
             await writer.write(bytes(2000))
         with pytest.raises(DiskFull):
             fast.write_blocking(memoryview(bytes(2000)))
-        (result,) = await store.write_small([SmallFile("h", FILE, 0, 0o644, bytes(2000), digest_of(bytes(2000)))])
+        (result,) = await store.write_small(
+            [SmallFile("h", FILE, 0, 0o644, bytes(2000), digest_of(bytes(2000)))]
+        )
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert isinstance(result, DiskFull)
@@ -286,7 +324,9 @@ async def test_disk_that_fills_up_keeps_what_is_in_place(store: LocalStore) -> N
     assert [partial.kept for partial in await store.partials()] == [1000, 1000]
 
 
-async def test_rename_to_another_file_system_says_so(store: LocalStore, kernel: FailingKernel) -> None:
+async def test_rename_to_another_file_system_says_so(
+    store: LocalStore, kernel: FailingKernel
+) -> None:
     kernel.fail("rename", errno.EXDEV)
     writer = await store.open_write(parse_name("f"), announced(1))
     await writer.write(b"x")
@@ -296,7 +336,8 @@ async def test_rename_to_another_file_system_says_so(store: LocalStore, kernel: 
 
 
 @pytest.mark.parametrize(
-    ("number", "size", "kind"), [(errno.ENOSPC, 1, DiskFull), (errno.EDQUOT, 1, DiskFull), (errno.EIO, 1, StoreFailed)]
+    ("number", "size", "kind"),
+    [(errno.ENOSPC, 1, DiskFull), (errno.EDQUOT, 1, DiskFull), (errno.EIO, 1, StoreFailed)],
 )
 async def test_failed_reservation(
     store: LocalStore, kernel: FailingKernel, number: int, size: int, kind: type[FtransferError]
@@ -354,9 +395,14 @@ async def test_without_fallocate_the_free_room_is_asked_for(
 
 
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.EINVAL])
-async def test_if_absent_and_rename_without_renameat2(store: LocalStore, kernel: FailingKernel, number: int) -> None:
+async def test_if_absent_and_rename_without_renameat2(
+    store: LocalStore, kernel: FailingKernel, number: int
+) -> None:
     kernel.fail("rename_noreplace", number)
-    early, late = [await store.open_write(parse_name("f"), UploadSpec(size=0, if_absent=True)) for _ in range(2)]
+    early, late = [
+        await store.open_write(parse_name("f"), UploadSpec(size=0, if_absent=True))
+        for _ in range(2)
+    ]
     await early.commit(digest_of(b""))
     with pytest.raises(AlreadyThere):
         await late.commit(digest_of(b""))
@@ -368,10 +414,14 @@ async def test_if_absent_and_rename_without_renameat2(store: LocalStore, kernel:
         with pytest.raises(AlreadyThere):
             await store.rename(parse_name(old), parse_name(new))
     await store.rename(parse_name("f"), parse_name("g"))
-    assert [entry.name async for batch in store.scan(SafeName(()), recursive=True) for entry in batch] == ["d", "e", "g"]
+    assert [
+        entry.name async for batch in store.scan(SafeName(()), recursive=True) for entry in batch
+    ] == ["d", "e", "g"]
 
 
-async def test_openat2_forbidden_by_a_sandbox_is_done_without(tmp_path: Path, kernel: FailingKernel) -> None:
+async def test_openat2_forbidden_by_a_sandbox_is_done_without(
+    tmp_path: Path, kernel: FailingKernel
+) -> None:
     (tmp_path / "f").write_bytes(b"x")
     kernel.fail("open_beneath", errno.EPERM)
     store = await LocalStore.open(tmp_path, kernel=kernel)
@@ -385,7 +435,9 @@ def fail_to_stat(monkeypatch: pytest.MonkeyPatch, last: str, error: OSError) -> 
     """Let looking at a name in an open folder fail."""
     really = os.stat
 
-    def stat(path: Any, *, dir_fd: int | None = None, follow_symlinks: bool = True) -> os.stat_result:
+    def stat(
+        path: Any, *, dir_fd: int | None = None, follow_symlinks: bool = True
+    ) -> os.stat_result:
         if path == last and dir_fd is not None:
             raise error
         return really(path, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
@@ -401,7 +453,11 @@ async def test_what_cannot_be_looked_at_does_not_vanish_from_a_listing(
         (tmp_path / name).write_text(name)
     fail_to_stat(monkeypatch, "b", OSError(errno.EIO, "Input/output error"))
     with pytest.raises(StoreFailed):
-        _ = [entry async for batch in store.scan(SafeName(()), recursive=recursive) for entry in batch]
+        _ = [
+            entry
+            async for batch in store.scan(SafeName(()), recursive=recursive)
+            for entry in batch
+        ]
 
 
 async def test_folder_that_can_be_read_but_not_searched_is_listed_as_unread(

@@ -1,4 +1,6 @@
-"""A folder that is new is filled aside and published with one rename; whatever comes between, nothing is lost or left."""
+"""A folder that is new is filled aside and published with one rename; whatever comes between,
+nothing is lost or left.
+"""
 
 from __future__ import annotations
 
@@ -53,11 +55,23 @@ async def store(tmp_path: Path, kernel: WatchedKernel) -> AsyncIterator[LocalSto
 
 
 def small(name: str, data: bytes = b"x", *, if_absent: bool = False, digest: str = "") -> SmallFile:
-    return SmallFile(name, FILE, 1_700_000_000_000_000_000, 0o640, data, digest or digest_of(data), if_absent=if_absent)
+    return SmallFile(
+        name,
+        FILE,
+        1_700_000_000_000_000_000,
+        0o640,
+        data,
+        digest or digest_of(data),
+        if_absent=if_absent,
+    )
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    found = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    found = {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
     return {name: data for name, data in found.items() if not name.startswith(PLACE)}
 
 
@@ -65,7 +79,9 @@ def left_aside(folder: Path) -> list[Path]:
     return list((folder / PLACE / TEMP).glob("*/*"))
 
 
-async def test_new_folder_takes_one_rename(store: LocalStore, kernel: WatchedKernel, tmp_path: Path) -> None:
+async def test_new_folder_takes_one_rename(
+    store: LocalStore, kernel: WatchedKernel, tmp_path: Path
+) -> None:
     files = [small(f"new/f{number}", bytes([number])) for number in range(20)]
     assert await store.write_small(files) == [None] * 20
     assert kernel.renamed == ["new"]
@@ -76,7 +92,9 @@ async def test_new_folder_takes_one_rename(store: LocalStore, kernel: WatchedKer
     assert kernel.renamed == ["f0", "g"]
 
 
-async def test_folder_that_comes_meanwhile_gets_each_file(store: LocalStore, kernel: WatchedKernel, tmp_path: Path) -> None:
+async def test_folder_that_comes_meanwhile_gets_each_file(
+    store: LocalStore, kernel: WatchedKernel, tmp_path: Path
+) -> None:
     kernel.made_meanwhile = tmp_path / "new"
     assert await store.write_small([small("new/a"), small("new/b", if_absent=True)]) == [None, None]
     assert content(tmp_path) == {"new/a": b"x", "new/b": b"x"}
@@ -90,8 +108,12 @@ async def test_folders_within_new_folders(store: LocalStore, tmp_path: Path) -> 
     assert not left_aside(tmp_path)
 
 
-async def test_name_that_comes_twice_has_the_last_content(store: LocalStore, tmp_path: Path) -> None:
-    results = await store.write_small([small("new/a", b"1"), small("new/a", b"2"), small("new/a", b"3", if_absent=True)])
+async def test_name_that_comes_twice_has_the_last_content(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    results = await store.write_small(
+        [small("new/a", b"1"), small("new/a", b"2"), small("new/a", b"3", if_absent=True)]
+    )
     assert results[:2] == [None, None]
     assert isinstance(results[2], AlreadyThere)
     assert content(tmp_path) == {"new/a": b"2"}
@@ -100,7 +122,11 @@ async def test_name_that_comes_twice_has_the_last_content(store: LocalStore, tmp
 
 async def test_file_that_does_not_verify_fails_alone(store: LocalStore, tmp_path: Path) -> None:
     results = await store.write_small(
-        [small("new/a"), small("new/b", digest=digest_of(b"y")), small("none/c", digest=digest_of(b""))]
+        [
+            small("new/a"),
+            small("new/b", digest=digest_of(b"y")),
+            small("none/c", digest=digest_of(b"")),
+        ]
     )
     assert [type(result) for result in results] == [type(None), DigestMismatch, DigestMismatch]
     assert content(tmp_path) == {"new/a": b"x"}
@@ -116,9 +142,18 @@ async def test_group_is_inherited(store: LocalStore, kernel: WatchedKernel, tmp_
     assert kernel.renamed == ["a"]
 
 
-async def test_access_list_is_inherited(store: LocalStore, kernel: WatchedKernel, tmp_path: Path) -> None:
+async def test_access_list_is_inherited(
+    store: LocalStore, kernel: WatchedKernel, tmp_path: Path
+) -> None:
     (tmp_path / "shared").mkdir()
-    entries = ((1, 7, -1), (2, 6, 12345), (4, 5, -1), (16, 7, -1), (32, 5, -1))  # user::rwx user:12345:rw- group mask other
+    # User::rwx user:12345:rw- group mask other
+    entries = (
+        (1, 7, -1),
+        (2, 6, 12345),
+        (4, 5, -1),
+        (16, 7, -1),
+        (32, 5, -1),
+    )
     value = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
     try:
         os.setxattr(tmp_path / "shared", "system.posix_acl_default", value)

@@ -1,4 +1,6 @@
-"""File systems that take several spellings for one name: rights by folder are refused, and the hidden place stays hidden."""
+"""File systems that take several spellings for one name: rights by folder are refused, and the
+hidden place stays hidden.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ FOLDING = {
 def mounted(kind: str, folder: Path) -> Iterator[Path]:
     """Make a file system of a kind in a file, and mount it; needs root and the programs for it."""
     make, mount = FOLDING[kind]
-    missing = [program for program in (make[0], mount[0], "losetup") if shutil.which(program) is None]
+    missing = [
+        program for program in (make[0], mount[0], "losetup") if shutil.which(program) is None
+    ]
     if missing or os.geteuid() or not os.path.exists("/dev/fuse"):
         pytest.skip(f"needs root, /dev/fuse and {', '.join(missing) or 'loop devices'}")
     image, place = folder / "image", folder / "mounted"
@@ -88,7 +92,12 @@ async def test_a_file_system_that_tells_names_apart_is_known_as_one(tmp_path: Pa
 
 def test_spellings_are_tried_by_case_form_and_ignored_characters() -> None:
     found = list(spellings("\u00e4b"))
-    assert "\u00c4B" in found and "a\u0308b" in found and "\u00e4\u00adb" in found and "\u00e4b" not in found
+    assert (
+        "\u00c4B" in found
+        and "a\u0308b" in found
+        and "\u00e4\u00adb" in found
+        and "\u00e4b" not in found
+    )
 
 
 async def reach_hidden(store: LocalStore, alias: str) -> None:
@@ -125,7 +134,12 @@ async def test_hidden_place_is_reached_by_no_other_spelling(share: Path) -> None
     try:
         await leave_partial(store)
         assert (share / ".FTRANSFER").exists()
-        for name in (".FTRANSFER", ".ft\u00adransfer", "\u200b.FTransfer/partials", ".ftran\u017ffer"):
+        for name in (
+            ".FTRANSFER",
+            ".ft\u00adransfer",
+            "\u200b.FTransfer/partials",
+            ".ftran\u017ffer",
+        ):
             with pytest.raises(NameRefused):
                 parse_name(name)
         assert len(await store.partials()) == 1
@@ -135,7 +149,9 @@ async def test_hidden_place_is_reached_by_no_other_spelling(share: Path) -> None
 
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
-async def test_hidden_place_is_told_by_what_it_is_and_not_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_hidden_place_is_told_by_what_it_is_and_not_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(staging, "folded_spellings", lambda folder, name: True)
     for name in ("alias", "folder"):
         (tmp_path / name).mkdir()
@@ -158,16 +174,24 @@ async def test_hidden_place_is_told_by_what_it_is_and_not_by_its_name(tmp_path: 
 
 @pytest.mark.root
 @pytest.mark.parametrize("there", [True, False])
-async def test_rights_by_folder_are_refused_at_the_start(share: Path, tmp_path: Path, there: bool) -> None:
+async def test_rights_by_folder_are_refused_at_the_start(
+    share: Path, tmp_path: Path, there: bool
+) -> None:
     if there:
         (share / "private").mkdir()
     users = tmp_path / "users.toml"
-    table = f'[[user]]\nname = "ann"\npassword = "{hash_password("password")}"\nrights = {{ "/" = "all", "/private" = "none" }}\n'
+    table = (
+        f'[[user]]\nname = "ann"\npassword = "{hash_password("password")}"\nrights = {{ "/" ='
+        ' "all", "/private" = "none" }\n'
+    )
     users.write_text(table)
     users.chmod(0o600)
     done = await run_program("serve", share, "--port", 0, "--users", users, folder=tmp_path)
     assert done.code == 2 and done.err.count("\n") == 1
-    assert "ann: rights for /private would not hold: this file system takes PRIVATE for the same name" in done.err
+    assert (
+        "ann: rights for /private would not hold: this file system takes PRIVATE for the same name"
+        in done.err
+    )
 
 
 async def test_who_comes_later_with_such_rights_may_do_nothing(tmp_path: Path) -> None:
@@ -179,6 +203,8 @@ async def test_who_comes_later_with_such_rights_may_do_nothing(tmp_path: Path) -
     try:
         with pytest.raises(NotFound):
             await share.view(ann).stat("f")
-        assert (await share.view(Principal("bob", (Grant(ROOT, ALL_RIGHTS),))).stat("f")).kind == "file"
+        assert (
+            await share.view(Principal("bob", (Grant(ROOT, ALL_RIGHTS),))).stat("f")
+        ).kind == "file"
     finally:
         await share.close()

@@ -1,4 +1,6 @@
-"""Links in a share: those that stay inside are followed, those that lead out are not there, whoever swaps them meanwhile."""
+"""Links in a share: those that stay inside are followed, those that lead out are not there, whoever
+swaps them meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,11 @@ async def get_packed(store: LocalStore, name: str) -> bytes:
 
 
 async def names(store: LocalStore, *, links: bool = False) -> dict[str, Entry]:
-    return {entry.name: entry async for batch in store.scan(ROOT, recursive=True, links=links) for entry in batch}
+    return {
+        entry.name: entry
+        async for batch in store.scan(ROOT, recursive=True, links=links)
+        for entry in batch
+    }
 
 
 INSIDE = [
@@ -112,7 +118,9 @@ OUTSIDE = [
 
 
 @pytest.mark.parametrize(("link", "target", "name"), OUTSIDE)
-async def test_link_outside_is_not_there(store: LocalStore, share: Path, link: str, target: str, name: str) -> None:
+async def test_link_outside_is_not_there(
+    store: LocalStore, share: Path, link: str, target: str, name: str
+) -> None:
     (share / link).symlink_to(target)
     for get_it in (get, get_packed):
         with pytest.raises(NotFound) as caught:
@@ -123,14 +131,18 @@ async def test_link_outside_is_not_there(store: LocalStore, share: Path, link: s
     assert link not in await names(store)
 
 
-async def test_absolute_link_is_refused_though_it_leads_inside(store: LocalStore, share: Path) -> None:
+async def test_absolute_link_is_refused_though_it_leads_inside(
+    store: LocalStore, share: Path
+) -> None:
     (share / "link").symlink_to(share / "top")
     with pytest.raises(NotFound):
         await get(store, "link")
 
 
 @pytest.mark.parametrize(("count", "is_followed"), [(MAX_LINKS, True), (MAX_LINKS + 1, False)])
-async def test_chain_of_links_has_a_limit(store: LocalStore, share: Path, count: int, is_followed: bool) -> None:
+async def test_chain_of_links_has_a_limit(
+    store: LocalStore, share: Path, count: int, is_followed: bool
+) -> None:
     for number in range(1, count):
         (share / f"l{number}").symlink_to(f"l{number + 1}")
     (share / f"l{count}").symlink_to("top")
@@ -156,7 +168,9 @@ async def test_link_into_the_hidden_place_is_not_followed(store: LocalStore, sha
     await writer.abort()
 
 
-async def test_listing_without_links_gives_what_they_lead_to(store: LocalStore, share: Path) -> None:
+async def test_listing_without_links_gives_what_they_lead_to(
+    store: LocalStore, share: Path
+) -> None:
     (share / "to-file").symlink_to("top")
     (share / "to-folder").symlink_to("d")
     (share / "d" / "loop").symlink_to("..")
@@ -166,7 +180,9 @@ async def test_listing_without_links_gives_what_they_lead_to(store: LocalStore, 
     assert list(found) == ["d", "d/e", "d/e/f", "d/loop", "to-file", "to-folder", "top"]
 
 
-async def test_listing_with_links_gives_their_text_if_it_stays_inside(store: LocalStore, share: Path) -> None:
+async def test_listing_with_links_gives_their_text_if_it_stays_inside(
+    store: LocalStore, share: Path
+) -> None:
     (share / "d" / "dangling").symlink_to("../nowhere")
     (share / "d" / "up").symlink_to("../../outside")
     (share / "absolute").symlink_to("/etc")
@@ -175,11 +191,15 @@ async def test_listing_with_links_gives_their_text_if_it_stays_inside(store: Loc
     assert "d/up" not in found and "absolute" not in found
 
 
-async def test_folder_reached_by_a_link_can_be_listed_and_written(store: LocalStore, share: Path) -> None:
+async def test_folder_reached_by_a_link_can_be_listed_and_written(
+    store: LocalStore, share: Path
+) -> None:
     (share / "link").symlink_to("d/e")
     batches = [batch async for batch in store.scan(parse_name("link"), recursive=True)]
     assert [entry.name for batch in batches for entry in batch] == ["link/f"]
-    results = await store.write_small([SmallFile("link/new/g", FILE, 0, 0o644, b"g", digest_of(b"g"))])
+    results = await store.write_small(
+        [SmallFile("link/new/g", FILE, 0, 0o644, b"g", digest_of(b"g"))]
+    )
     assert results[0] is None
     assert (share / "d" / "e" / "new" / "g").read_bytes() == b"g"
 
@@ -224,7 +244,9 @@ LINKED_OUT = [
 
 
 @pytest.mark.parametrize("links", LINKED_OUT)
-async def test_links_that_lead_out_together_are_refused(store: LocalStore, share: Path, links: list[tuple[str, str]]) -> None:
+async def test_links_that_lead_out_together_are_refused(
+    store: LocalStore, share: Path, links: list[tuple[str, str]]
+) -> None:
     files = [SmallFile(name, LINK, 0, 0o777, target=target) for name, target in links]
     for files_at_once in (files, *([file] for file in files)):
         results = await store.write_small(files_at_once)
@@ -236,15 +258,20 @@ async def test_links_that_lead_out_together_are_refused(store: LocalStore, share
         assert path.resolve().is_relative_to(share)
 
 
-async def test_link_through_a_link_that_leads_out_is_refused(store: LocalStore, share: Path) -> None:
+async def test_link_through_a_link_that_leads_out_is_refused(
+    store: LocalStore, share: Path
+) -> None:
     (share / "out").symlink_to("../outside")
     (result,) = await store.write_small([SmallFile("x", LINK, 0, 0o777, target="out/secret")])
     assert isinstance(result, NameRefused) and "leads outside" in str(result)
-    with pytest.raises(NameRefused, match="leads outside"):  # a link that was made for another one might lead on through it
+    # A link that was made for another one might lead on through it
+    with pytest.raises(NameRefused, match="leads outside"):
         await store.rename(parse_name("out"), parse_name("other"))
 
 
-async def test_folder_is_not_moved_to_where_a_link_in_it_leads_out(store: LocalStore, share: Path) -> None:
+async def test_folder_is_not_moved_to_where_a_link_in_it_leads_out(
+    store: LocalStore, share: Path
+) -> None:
     (share / "d" / "e" / "g").mkdir()
     (share / "d" / "e" / "g" / "far").symlink_to("../../../top")
     (share / "d" / "e" / "g" / "near").symlink_to("..")
@@ -258,7 +285,9 @@ async def test_folder_is_not_moved_to_where_a_link_in_it_leads_out(store: LocalS
     assert (share / "d" / "e" / "h" / "near").resolve() == share / "d" / "e"
 
 
-async def test_link_that_comes_while_a_folder_is_looked_through_is_seen(store: LocalStore, share: Path) -> None:
+async def test_link_that_comes_while_a_folder_is_looked_through_is_seen(
+    store: LocalStore, share: Path
+) -> None:
     look = LinksBelow.go_on
     late = SmallFile("d/e/late", LINK, 0, 0o777, target="../../outside")
     made: list[object] = []
@@ -276,12 +305,16 @@ async def test_link_that_comes_while_a_folder_is_looked_through_is_seen(store: L
     assert made == [[None]]
 
 
-async def test_folder_in_which_links_are_always_made_is_not_moved_up(store: LocalStore, share: Path) -> None:
+async def test_folder_in_which_links_are_always_made_is_not_moved_up(
+    store: LocalStore, share: Path
+) -> None:
     look = LinksBelow.go_on
 
     def go_on(self: LinksBelow) -> bool:
         more = look(self)
-        assert write_small(store._root, store._hidden, [SmallFile("d/e/l", LINK, 0, 0o777, target=".")]) == [None]
+        assert write_small(
+            store._root, store._hidden, [SmallFile("d/e/l", LINK, 0, 0o777, target=".")]
+        ) == [None]
         return more
 
     with pytest.MonkeyPatch.context() as patch:
@@ -292,14 +325,18 @@ async def test_folder_in_which_links_are_always_made_is_not_moved_up(store: Loca
 
 async def test_deep_tree_is_looked_through(store: LocalStore, share: Path) -> None:
     deep = "d/e" + "/x" * 500
-    (result,) = await store.write_small([SmallFile(f"{deep}/far", LINK, 0, 0o777, target="../" * 502 + "top")])
+    (result,) = await store.write_small(
+        [SmallFile(f"{deep}/far", LINK, 0, 0o777, target="../" * 502 + "top")]
+    )
     assert result is None
     with pytest.raises(NameRefused, match="far in it would lead outside"):
         await store.rename(parse_name("d/e"), parse_name("e"))
     await store.rename(parse_name("d/e"), parse_name("d/f"))
 
 
-async def test_target_folder_is_held_when_a_link_on_the_way_is_swapped(store: LocalStore, share: Path) -> None:
+async def test_target_folder_is_held_when_a_link_on_the_way_is_swapped(
+    store: LocalStore, share: Path
+) -> None:
     (share / "view").symlink_to("d")
     writer = await store.open_write(parse_name("view/new"), UploadSpec(size=3))
     (share / "view").unlink()
@@ -313,13 +350,16 @@ async def test_target_folder_is_held_when_a_link_on_the_way_is_swapped(store: Lo
 class Swapper:
     """A thread that makes `view` lead by turns inside and outside, until told to stop.
 
-    Inside it is a folder, for a moment missing between the turns, or, with `only_links`, a link that is replaced in one step.
+    Inside it is a folder, for a moment missing between the turns, or, with `only_links`, a link
+    that is replaced in one step.
     """
 
     def __init__(self, share: Path, *, only_links: bool = False) -> None:
         self._share = share
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._swap_links if only_links else self._swap_folder)
+        self._thread = threading.Thread(
+            target=self._swap_links if only_links else self._swap_folder
+        )
         room = share / ("room" if only_links else "view")
         room.mkdir()
         (room / "secret").write_bytes(b"harmless")
@@ -361,21 +401,29 @@ async def test_link_swapped_in_while_reading_never_leads_outside(
                 pass
 
 
-async def test_link_swapped_in_while_writing_never_leads_outside(store: LocalStore, share: Path) -> None:
+async def test_link_swapped_in_while_writing_never_leads_outside(
+    store: LocalStore, share: Path
+) -> None:
     written = 0
     with Swapper(share, only_links=True):
         for number in range(ATTEMPTS):
-            (result,) = await store.write_small([SmallFile(f"view/{number}/f", FILE, 0, 0o644, b"x", digest_of(b"x"))])
+            (result,) = await store.write_small(
+                [SmallFile(f"view/{number}/f", FILE, 0, 0o644, b"x", digest_of(b"x"))]
+            )
             written += result is None
             try:
                 await store.remove(parse_name("view/secret"))
             except NotFound:
                 pass
     assert os.listdir(share.parent / "outside") == ["secret"]
-    assert written == len([name for name in os.listdir(share / "room") if (share / "room" / name / "f").exists()])
+    assert written == len(
+        [name for name in os.listdir(share / "room") if (share / "room" / name / "f").exists()]
+    )
 
 
-async def test_link_swapped_in_while_removing_never_leads_outside(store: LocalStore, share: Path) -> None:
+async def test_link_swapped_in_while_removing_never_leads_outside(
+    store: LocalStore, share: Path
+) -> None:
     (share.parent / "outside" / "x").mkdir()
     with Swapper(share, only_links=True):
         for _ in range(ATTEMPTS):
@@ -409,7 +457,8 @@ def test_walk_goes_back_by_the_handle_it_came_from(share: Path) -> None:
     try:
         (share / "d").rename(share.parent / "moved-out")
         inside = Confined(held, Kernel(), uses_openat2=False)
-        with pytest.raises(FileNotFoundError):  # from d, `../..` leads out, although on disk there is something
+        # From d, `../..` leads out, although on disk there is something
+        with pytest.raises(FileNotFoundError):
             inside.open(("e", "link"), PATH_FLAGS)
     finally:
         os.close(held)

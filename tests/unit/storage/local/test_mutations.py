@@ -1,4 +1,6 @@
-"""Removing trees: of any depth and width, in steps, with few handles, and nothing that is mounted there."""
+"""Removing trees: of any depth and width, in steps, with few handles, and nothing that is mounted
+there.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ class CountingKernel(Kernel):
     opened = 0
     parts = 0
 
-    def open_beneath(self, folder: int, path: bytes, flags: int, *, stays_on_mount: bool = False) -> int:
+    def open_beneath(
+        self, folder: int, path: bytes, flags: int, *, stays_on_mount: bool = False
+    ) -> int:
         self.opened += 1
         self.parts += path.count(b"/") + 1
         return super().open_beneath(folder, path, flags, stays_on_mount=stays_on_mount)
@@ -43,9 +47,13 @@ def kernel() -> CountingKernel:
 
 
 @pytest.fixture(params=["openat2", "walk"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path, kernel: CountingKernel) -> AsyncIterator[LocalStore]:
+async def store(
+    request: pytest.FixtureRequest, tmp_path: Path, kernel: CountingKernel
+) -> AsyncIterator[LocalStore]:
     try:
-        opened = await LocalStore.open(tmp_path, durable=False, resolver=request.param, kernel=kernel)
+        opened = await LocalStore.open(
+            tmp_path, durable=False, resolver=request.param, kernel=kernel
+        )
     except StoreFailed:
         pytest.skip("this kernel has no openat2")
     yield opened
@@ -62,7 +70,9 @@ async def test_deep_tree_goes_without_a_walk_from_the_top_for_each_level(
         assert kernel.parts <= 2 * DEPTH + 10
 
 
-async def test_wide_tree_goes_in_chunks(store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_wide_tree_goes_in_chunks(
+    store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(mutations, "_CHUNK", 20)
     width = 50
     for number in range(width):
@@ -121,7 +131,9 @@ async def test_removal_ends_after_a_step_when_nobody_waits_for_it(
     store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps = itertools.cycle((1, 2))
-    monkeypatch.setattr("ftransfer.system.turns.Step.is_over", property(lambda step: next(steps) > 1))
+    monkeypatch.setattr(
+        "ftransfer.system.turns.Step.is_over", property(lambda step: next(steps) > 1)
+    )
     stepped = asyncio.Event()
     again = Turn.again
 
@@ -163,7 +175,9 @@ async def test_long_work_leaves_half_of_the_threads_to_others(tmp_path: Path) ->
         yield
 
     owners = [f"user {number}" for number in range(20)]
-    tasks = [asyncio.create_task(store._jobs.work(owner, work())) for owner in owners for _ in range(5)]
+    tasks = [
+        asyncio.create_task(store._jobs.work(owner, work())) for owner in owners for _ in range(5)
+    ]
     await all_run.wait()
     for _ in range(MAX_THREADS):
         await store.stat(SafeName(()))  # a short job gets a thread at once
@@ -188,7 +202,9 @@ async def test_one_owner_takes_few_threads(tmp_path: Path) -> None:
 
     jobs.run = run  # type: ignore[method-assign]
     view = store.on_behalf_of("ann")
-    await asyncio.gather(*(view.remove(parse_name(f"{number}"), recursive=True) for number in range(6)))
+    await asyncio.gather(
+        *(view.remove(parse_name(f"{number}"), recursive=True) for number in range(6))
+    )
     assert most == MAX_LONG_EACH
     await store.close()
 
@@ -198,7 +214,11 @@ def mounted(kind: str, folder: Path) -> Iterator[None]:
     """Mount something on a folder: a file system of its own, or another folder of the same one."""
     source = folder.with_name(f"{folder.name}-source")
     source.mkdir(exist_ok=True)
-    command = ["mount", "--bind", str(source), str(folder)] if kind == "bind" else ["mount", "-t", "tmpfs", "none", str(folder)]
+    command = (
+        ["mount", "--bind", str(source), str(folder)]
+        if kind == "bind"
+        else ["mount", "-t", "tmpfs", "none", str(folder)]
+    )
     try:
         subprocess.run(command, check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):

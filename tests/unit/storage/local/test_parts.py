@@ -1,4 +1,6 @@
-"""An upload whose ranges are written out of order: what counts, who is refused, and what is left when it is cut."""
+"""An upload whose ranges are written out of order: what counts, who is refused, and what is left
+when it is cut.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ async def bring(writer: LocalWriter, start: int, end: int, data: bytes = DATA) -
     await part.drop()
 
 
-async def test_parts_come_in_any_order_and_make_the_whole(store: LocalStore, tmp_path: Path) -> None:
+async def test_parts_come_in_any_order_and_make_the_whole(
+    store: LocalStore, tmp_path: Path
+) -> None:
     writer = await begin(store)
     for start, end, whole in ((60, 100, 0), (20, 40, 0), (0, 20, 40), (40, 60, 100)):
         await bring(writer, start, end)
@@ -49,10 +53,14 @@ async def test_parts_come_in_any_order_and_make_the_whole(store: LocalStore, tmp
     assert await writer.read(30, 80) == DATA[30:]
     await writer.commit(digest_of(DATA))
     assert (tmp_path / "root/a").read_bytes() == DATA
-    assert not (tmp_path / "root/.ftransfer/partials").exists() or not any((tmp_path / "root/.ftransfer/partials").iterdir())
+    assert not (tmp_path / "root/.ftransfer/partials").exists() or not any(
+        (tmp_path / "root/.ftransfer/partials").iterdir()
+    )
 
 
-async def test_part_can_be_read_back_for_its_digest_and_takes_no_more_than_its_length(store: LocalStore) -> None:
+async def test_part_can_be_read_back_for_its_digest_and_takes_no_more_than_its_length(
+    store: LocalStore,
+) -> None:
     writer = await begin(store)
     part = await writer.open_part(10, 5)
     part.write_blocking(memoryview(DATA[10:13]))
@@ -68,8 +76,13 @@ async def test_part_can_be_read_back_for_its_digest_and_takes_no_more_than_its_l
     await writer.abort()
 
 
-@pytest.mark.parametrize(("offset", "length"), [(0, 0), (0, 101), (100, 1), (2**62, 1), (0, 1), (29, 2), (49, 2), (25, 50)])
-async def test_range_that_is_not_wanted_is_refused(store: LocalStore, offset: int, length: int) -> None:
+@pytest.mark.parametrize(
+    ("offset", "length"),
+    [(0, 0), (0, 101), (100, 1), (2**62, 1), (0, 1), (29, 2), (49, 2), (25, 50)],
+)
+async def test_range_that_is_not_wanted_is_refused(
+    store: LocalStore, offset: int, length: int
+) -> None:
     writer = await begin(store)
     await bring(writer, 0, 10)
     await bring(writer, 30, 50)
@@ -86,7 +99,9 @@ async def test_without_a_size_there_are_no_parts(store: LocalStore) -> None:
     await writer.abort()
 
 
-async def test_first_of_two_at_one_range_is_taken_and_the_other_writes_no_more(store: LocalStore) -> None:
+async def test_first_of_two_at_one_range_is_taken_and_the_other_writes_no_more(
+    store: LocalStore,
+) -> None:
     writer = await begin(store)
     slow, quick = await writer.open_part(0, 50), await writer.open_part(20, 80)
     await slow.write(b"x" * 10)
@@ -101,7 +116,9 @@ async def test_first_of_two_at_one_range_is_taken_and_the_other_writes_no_more(s
     await writer.commit(digest_of(DATA))
 
 
-async def test_newer_upload_takes_over_what_is_whole_and_fences_the_parts(store: LocalStore) -> None:
+async def test_newer_upload_takes_over_what_is_whole_and_fences_the_parts(
+    store: LocalStore,
+) -> None:
     older = await begin(store)
     await bring(older, 0, 10)
     await bring(older, 50, 60)
@@ -128,7 +145,9 @@ async def test_part_of_an_upload_that_has_ended_writes_no_more(store: LocalStore
         await part.drop()
 
 
-async def test_what_is_kept_ends_at_the_first_gap_and_can_be_gone_on_with_in_order(store: LocalStore) -> None:
+async def test_what_is_kept_ends_at_the_first_gap_and_can_be_gone_on_with_in_order(
+    store: LocalStore,
+) -> None:
     writer = await begin(store)
     await bring(writer, 0, 30)
     await bring(writer, 40, 100)
@@ -145,7 +164,9 @@ async def test_what_is_kept_ends_at_the_first_gap_and_can_be_gone_on_with_in_ord
     await writer.commit(digest_of(DATA))
 
 
-async def test_after_a_kill_only_what_is_known_to_be_whole_is_gone_on_with(store: LocalStore, tmp_path: Path) -> None:
+async def test_after_a_kill_only_what_is_known_to_be_whole_is_gone_on_with(
+    store: LocalStore, tmp_path: Path
+) -> None:
     """The size of the file tells nothing when parts came out of order."""
     size = 20 << 20
     data = bytes(size)
@@ -166,7 +187,9 @@ async def test_after_a_kill_only_what_is_known_to_be_whole_is_gone_on_with(store
     await after.close()
 
 
-async def test_record_that_somebody_has_damaged_is_an_error_and_no_more(store: LocalStore, tmp_path: Path) -> None:
+async def test_record_that_somebody_has_damaged_is_an_error_and_no_more(
+    store: LocalStore, tmp_path: Path
+) -> None:
     writer = await begin(store)
     [record] = (tmp_path / "root/.ftransfer/partials").glob("*.json")
     record.write_text("[1")

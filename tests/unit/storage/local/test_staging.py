@@ -1,4 +1,6 @@
-"""The hidden place: made when needed, gone when empty, collected after a kill; partials, their locks and their room."""
+"""The hidden place: made when needed, gone when empty, collected after a kill; partials, their
+locks and their room.
+"""
 
 from __future__ import annotations
 
@@ -78,9 +80,22 @@ async def test_place_stays_while_it_holds_a_partial(tmp_path: Path) -> None:
     await leave_partial(store, "f", b"abc")
     await store.close()
     key = key_of("f", announced())
-    assert below(tmp_path) == [PLACE, *(f"{PLACE}/{name}" for name in ("partials", f"partials/{key}.data", f"partials/{key}.json"))]
+    assert below(tmp_path) == [
+        PLACE,
+        *(
+            f"{PLACE}/{name}"
+            for name in ("partials", f"partials/{key}.data", f"partials/{key}.json")
+        ),
+    ]
     record = json.loads((tmp_path / PLACE / "partials" / f"{key}.json").read_text())
-    assert record == {"name": "f", "owner": "ann", "source": SOURCE, "size": 10, "mtime_ns": None, "mode": None}
+    assert record == {
+        "name": "f",
+        "owner": "ann",
+        "source": SOURCE,
+        "size": 10,
+        "mtime_ns": None,
+        "mode": None,
+    }
     again = await LocalStore.open(tmp_path)
     assert len(await again.clear_partials(lambda partial: False)) == 1
     await again.close()
@@ -104,7 +119,9 @@ async def test_stores_that_come_and_go_do_not_disturb_each_other(tmp_path: Path)
     async def come_and_go(number: int) -> None:
         for turn in range(10):
             store = await LocalStore.open(tmp_path, durable=False)
-            (result,) = await store.write_small([SmallFile(f"f{number}-{turn}", "file", 0, 0o644, b"", digest_of(b""))])
+            (result,) = await store.write_small(
+                [SmallFile(f"f{number}-{turn}", "file", 0, 0o644, b"", digest_of(b""))]
+            )
             assert result is None, result
             await store.close()
 
@@ -177,7 +194,8 @@ from ftransfer.storage.local import LocalStore
 
 async def main():
     store = await LocalStore.open(sys.argv[1])
-    kept = await store.open_write(parse_name("kept"), UploadSpec(size=1 << 20, source="s", owner="ann"))
+    spec = UploadSpec(size=1 << 20, source="s", owner="ann")
+    kept = await store.open_write(parse_name("kept"), spec)
     await kept.write(b"x" * 1000)
     lost = await store.open_write(parse_name("lost"), UploadSpec(size=1000))
     await lost.write(b"x" * 1000)
@@ -217,7 +235,8 @@ async def test_partial_survives_kill_and_its_lock_does_not(tmp_path: Path) -> No
     assert os.listdir(share / PLACE / "temp") == []
     (data,) = (share / PLACE).rglob("*.data")
     assert data.stat().st_size == 1000
-    assert data.stat().st_blocks * 512 < 1 << 20  # the room that was reserved for the rest is given back
+    # The room that was reserved for the rest is given back
+    assert data.stat().st_blocks * 512 < 1 << 20
     writer = await store.open_write(parse_name("kept"), same)
     assert writer.offset == 1000
     await writer.abort()
@@ -269,24 +288,34 @@ async def test_fence_waits_for_the_job_that_writes(store: LocalStore, tmp_path: 
 
 
 async def test_many_takeovers_at_once_leave_one_writer(store: LocalStore) -> None:
-    writers = await asyncio.gather(*(store.open_write(parse_name("f"), announced()) for _ in range(40)))
-    results = await asyncio.gather(*(writer.write(b"0123456789") for writer in writers), return_exceptions=True)
+    writers = await asyncio.gather(
+        *(store.open_write(parse_name("f"), announced()) for _ in range(40))
+    )
+    results = await asyncio.gather(
+        *(writer.write(b"0123456789") for writer in writers), return_exceptions=True
+    )
     assert [type(result) for result in results].count(Superseded) == 39
     for writer in writers:
         await writer.abort()
 
 
-async def test_file_that_was_published_is_never_written_again(store: LocalStore, tmp_path: Path) -> None:
+async def test_file_that_was_published_is_never_written_again(
+    store: LocalStore, tmp_path: Path
+) -> None:
     older = await store.open_write(parse_name("f"), announced(3))
     await older.write(b"abc")
-    _, newer = await asyncio.gather(older.commit(digest_of(b"abc")), store.open_write(parse_name("f"), announced(3)))
+    _, newer = await asyncio.gather(
+        older.commit(digest_of(b"abc")), store.open_write(parse_name("f"), announced(3))
+    )
     assert newer.offset == 0
     await newer.write(b"xyz")
     assert (tmp_path / "f").read_bytes() == b"abc"
     await newer.abort()
 
 
-async def test_partial_that_was_published_by_a_link_is_not_gone_on_with(store: LocalStore, tmp_path: Path) -> None:
+async def test_partial_that_was_published_by_a_link_is_not_gone_on_with(
+    store: LocalStore, tmp_path: Path
+) -> None:
     await leave_partial(store, "f", b"0123456789")
     (data,) = (tmp_path / PLACE).rglob("*.data")
     os.link(data, tmp_path / "f")
@@ -300,7 +329,9 @@ async def test_partial_that_was_published_by_a_link_is_not_gone_on_with(store: L
 # Space.
 
 
-async def test_room_is_reserved_and_size_stays_what_is_valid(store: LocalStore, tmp_path: Path) -> None:
+async def test_room_is_reserved_and_size_stays_what_is_valid(
+    store: LocalStore, tmp_path: Path
+) -> None:
     writer = await store.open_write(parse_name("f"), announced(1 << 20))
     await writer.write(b"abc")
     (data,) = (tmp_path / PLACE).rglob("*.data")
@@ -310,7 +341,9 @@ async def test_room_is_reserved_and_size_stays_what_is_valid(store: LocalStore, 
     assert data.stat().st_blocks * 512 < 1 << 20
 
 
-async def test_kept_data_can_be_opened_again_whatever_mode_was_announced(store: LocalStore, tmp_path: Path) -> None:
+async def test_kept_data_can_be_opened_again_whatever_mode_was_announced(
+    store: LocalStore, tmp_path: Path
+) -> None:
     same = UploadSpec(size=1, source=SOURCE, mode=0o000, if_absent=True)
     writer = await store.open_write(parse_name("f"), same)
     await writer.write(b"x")
@@ -329,7 +362,9 @@ async def test_kept_data_can_be_opened_again_whatever_mode_was_announced(store: 
 
 
 @pytest.mark.parametrize("size", [1 << 60, 1 << 63, 1 << 80])
-async def test_no_room_is_said_before_the_content_comes(store: LocalStore, tmp_path: Path, size: int) -> None:
+async def test_no_room_is_said_before_the_content_comes(
+    store: LocalStore, tmp_path: Path, size: int
+) -> None:
     with pytest.raises(DiskFull):
         await store.open_write(parse_name("f"), announced(size))
     with pytest.raises(DiskFull):

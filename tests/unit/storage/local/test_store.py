@@ -1,4 +1,6 @@
-"""What is particular to files on a disk: kinds of files, attributes, names of bytes, and the folder that is shared."""
+"""What is particular to files on a disk: kinds of files, attributes, names of bytes, and the folder
+that is shared.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,15 @@ from pathlib import Path
 import pytest
 
 from ftransfer.digest import digest_of
-from ftransfer.errors import Forbidden, FtransferError, NotAFile, NotAFolder, NotFound, SourceChanged, StoreFailed
+from ftransfer.errors import (
+    Forbidden,
+    FtransferError,
+    NotAFile,
+    NotAFolder,
+    NotFound,
+    SourceChanged,
+    StoreFailed,
+)
 from ftransfer.names import ROOT, SafeName, parse_name
 from ftransfer.storage.base import FILE, THING_BYTES, Entry, SmallFile, UploadSpec, Usage
 from ftransfer.storage.local import LocalStore
@@ -29,9 +39,16 @@ async def store(tmp_path: Path) -> AsyncIterator[LocalStore]:
 
 
 async def put(
-    store: LocalStore, name: str, data: bytes = b"content", *, mode: int | None = None, mtime_ns: int | None = None
+    store: LocalStore,
+    name: str,
+    data: bytes = b"content",
+    *,
+    mode: int | None = None,
+    mtime_ns: int | None = None,
 ) -> Entry:
-    writer = await store.open_write(parse_name(name), UploadSpec(size=len(data), mode=mode, mtime_ns=mtime_ns))
+    writer = await store.open_write(
+        parse_name(name), UploadSpec(size=len(data), mode=mode, mtime_ns=mtime_ns)
+    )
     await writer.write(data)
     return await writer.commit(digest_of(data))
 
@@ -51,7 +68,8 @@ def special(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         case "fifo":
             os.mkfifo(path)
         case "socket":
-            # By a relative name in its folder: the whole path may be longer than a socket's address can be.
+            # By a relative name in its folder: the whole path may be longer than a socket's address
+            # can be.
             with socket.socket(socket.AF_UNIX) as bound:
                 folder = os.open(tmp_path, os.O_RDONLY)
                 try:
@@ -84,10 +102,14 @@ async def test_special_file_is_neither_listed_nor_opened(store: LocalStore, spec
 
 
 @pytest.mark.parametrize("is_small", [True, False])
-async def test_special_file_is_not_replaced_moved_or_removed(store: LocalStore, tmp_path: Path, is_small: bool) -> None:
+async def test_special_file_is_not_replaced_moved_or_removed(
+    store: LocalStore, tmp_path: Path, is_small: bool
+) -> None:
     os.mkfifo(tmp_path / "fifo")
     if is_small:
-        (result,) = await store.write_small([SmallFile("fifo", FILE, 0, 0o644, b"x", digest_of(b"x"))])
+        (result,) = await store.write_small(
+            [SmallFile("fifo", FILE, 0, 0o644, b"x", digest_of(b"x"))]
+        )
         assert isinstance(result, NotAFile)
     else:
         with pytest.raises(NotAFile):
@@ -99,7 +121,9 @@ async def test_special_file_is_not_replaced_moved_or_removed(store: LocalStore, 
     assert stat.S_ISFIFO((tmp_path / "fifo").stat().st_mode)
 
 
-async def test_fifo_that_somebody_writes_to_is_left_alone(store: LocalStore, tmp_path: Path) -> None:
+async def test_fifo_that_somebody_writes_to_is_left_alone(
+    store: LocalStore, tmp_path: Path
+) -> None:
     os.mkfifo(tmp_path / "fifo")
     both = os.open(tmp_path / "fifo", os.O_RDWR | os.O_NONBLOCK)
     os.write(both, b"for somebody else")
@@ -115,7 +139,9 @@ async def test_fifo_that_somebody_writes_to_is_left_alone(store: LocalStore, tmp
 
 
 @pytest.mark.parametrize("is_small", [True, False])
-@pytest.mark.parametrize(("mode", "expected"), [(0o600, 0o600), (0o777, 0o777), (0o6755, 0o755), (0o444, 0o444), (0, 0)])
+@pytest.mark.parametrize(
+    ("mode", "expected"), [(0o600, 0o600), (0o777, 0o777), (0o6755, 0o755), (0o444, 0o444), (0, 0)]
+)
 async def test_mode_is_exactly_as_announced_without_setuid(
     store: LocalStore, tmp_path: Path, mode: int, expected: int, is_small: bool
 ) -> None:
@@ -137,7 +163,9 @@ async def test_mode_not_announced_follows_the_umask(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mtime_ns", [0, 1, MTIME, -1_500_000_001])
-async def test_mtime_is_kept_to_the_nanosecond(store: LocalStore, tmp_path: Path, mtime_ns: int) -> None:
+async def test_mtime_is_kept_to_the_nanosecond(
+    store: LocalStore, tmp_path: Path, mtime_ns: int
+) -> None:
     assert (await put(store, "f", mtime_ns=mtime_ns)).mtime_ns == mtime_ns
     await store.write_small([SmallFile("g", FILE, mtime_ns, 0o644, b"", digest_of(b""))])
     assert (tmp_path / "g").stat().st_mtime_ns == mtime_ns
@@ -146,7 +174,9 @@ async def test_mtime_is_kept_to_the_nanosecond(store: LocalStore, tmp_path: Path
 @pytest.mark.parametrize("mtime_ns", [1 << 70, -(1 << 70)])
 async def test_mtime_beyond_the_range_is_brought_into_it(store: LocalStore, mtime_ns: int) -> None:
     entry = await put(store, "f", mtime_ns=mtime_ns)
-    (result,) = await store.write_small([SmallFile("g", FILE, mtime_ns, 0o644, b"", digest_of(b""))])
+    (result,) = await store.write_small(
+        [SmallFile("g", FILE, mtime_ns, 0o644, b"", digest_of(b""))]
+    )
     await store.set_attributes(parse_name("f"), mtime_ns=mtime_ns)
     assert abs(entry.mtime_ns) < 1 << 63
     assert result is None
@@ -169,7 +199,9 @@ async def test_names_that_are_not_utf8_go_both_ways(store: LocalStore, tmp_path:
     assert [partial.name for partial in await store.partials()] == [name]
 
 
-async def test_names_that_could_not_be_asked_for_are_not_listed(store: LocalStore, tmp_path: Path) -> None:
+async def test_names_that_could_not_be_asked_for_are_not_listed(
+    store: LocalStore, tmp_path: Path
+) -> None:
     (tmp_path / ".ftransfer-old").mkdir()
     (tmp_path / ".FTRANSFER").write_bytes(b"")
     (tmp_path / "ok").write_bytes(b"")
@@ -210,7 +242,9 @@ async def test_part_too_long_for_the_file_system(store: LocalStore) -> None:
 # Reading while others write.
 
 
-async def test_file_written_in_place_with_its_mtime_set_back_is_found(store: LocalStore, tmp_path: Path) -> None:
+async def test_file_written_in_place_with_its_mtime_set_back_is_found(
+    store: LocalStore, tmp_path: Path
+) -> None:
     path = tmp_path / "f"
     path.write_bytes(b"one")
     os.utime(path, ns=(MTIME, MTIME))
@@ -218,7 +252,8 @@ async def test_file_written_in_place_with_its_mtime_set_back_is_found(store: Loc
     await reader.check()
     tick = tmp_path / "tick"
     tick.write_bytes(b"")
-    while tick.stat().st_ctime_ns <= path.stat().st_ctime_ns:  # the clock of some file systems ticks slowly
+    # The clock of some file systems ticks slowly
+    while tick.stat().st_ctime_ns <= path.stat().st_ctime_ns:
         tick.write_bytes(b"")
     path.write_bytes(b"two")
     os.utime(path, ns=(MTIME, MTIME))
@@ -238,7 +273,9 @@ async def test_chmod_and_unlink_do_not_count_as_change(store: LocalStore, tmp_pa
 
 
 @pytest.mark.parametrize(("size", "is_held"), [(0, False), (1, True), (1000, True), (1001, False)])
-async def test_small_file_is_read_as_it_is_opened(store: LocalStore, tmp_path: Path, size: int, is_held: bool) -> None:
+async def test_small_file_is_read_as_it_is_opened(
+    store: LocalStore, tmp_path: Path, size: int, is_held: bool
+) -> None:
     (tmp_path / "f").write_bytes(bytes(size))
     before = len(os.listdir("/proc/self/fd"))
     reader = await store.open_read(parse_name("f"), whole_bytes=1000)
@@ -248,7 +285,9 @@ async def test_small_file_is_read_as_it_is_opened(store: LocalStore, tmp_path: P
     await reader.close()
 
 
-async def test_small_file_that_changes_while_it_is_read(store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_small_file_that_changes_while_it_is_read(
+    store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "f"
     path.write_bytes(b"one")
     os.utime(path, ns=(MTIME, MTIME))
@@ -266,8 +305,12 @@ async def test_small_file_that_changes_while_it_is_read(store: LocalStore, tmp_p
 # The folder itself.
 
 
-@pytest.mark.parametrize(("name", "kind"), [("missing", NotFound), ("file", NotAFolder), ("nul\0", StoreFailed)])
-async def test_root_that_cannot_be_shared(tmp_path: Path, name: str, kind: type[FtransferError]) -> None:
+@pytest.mark.parametrize(
+    ("name", "kind"), [("missing", NotFound), ("file", NotAFolder), ("nul\0", StoreFailed)]
+)
+async def test_root_that_cannot_be_shared(
+    tmp_path: Path, name: str, kind: type[FtransferError]
+) -> None:
     (tmp_path / "file").write_bytes(b"")
     given = f"{tmp_path}/{name}"
     with pytest.raises(kind, match=re.escape(str(tmp_path))):
@@ -282,7 +325,9 @@ async def test_root_that_may_not_be_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-async def test_folder_that_may_not_be_written_to_is_said_before_the_content_comes(store: LocalStore, tmp_path: Path) -> None:
+async def test_folder_that_may_not_be_written_to_is_said_before_the_content_comes(
+    store: LocalStore, tmp_path: Path
+) -> None:
     (tmp_path / "d").mkdir(mode=0o555)
     with pytest.raises(Forbidden):
         await store.open_write(parse_name("d/f"), UploadSpec(size=1))
@@ -335,8 +380,12 @@ async def test_open_file_reads_any_file_of_the_user(tmp_path: Path) -> None:
     await reader.close()
 
 
-@pytest.mark.parametrize(("name", "kind"), [("missing", NotFound), ("folder", NotAFile), ("fifo", NotAFile)])
-async def test_open_file_refuses_what_is_no_file(tmp_path: Path, name: str, kind: type[FtransferError]) -> None:
+@pytest.mark.parametrize(
+    ("name", "kind"), [("missing", NotFound), ("folder", NotAFile), ("fifo", NotAFile)]
+)
+async def test_open_file_refuses_what_is_no_file(
+    tmp_path: Path, name: str, kind: type[FtransferError]
+) -> None:
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(kind, match=re.escape(f"{tmp_path}/{name}: ")):

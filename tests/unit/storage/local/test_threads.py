@@ -1,4 +1,6 @@
-"""Jobs in threads: waited for when cancelled, never on the loop, and no descriptor closed under them."""
+"""Jobs in threads: waited for when cancelled, never on the loop, and no descriptor closed under
+them.
+"""
 
 from __future__ import annotations
 
@@ -122,7 +124,9 @@ async def test_closed_jobs_take_no_more() -> None:
     assert (await running).name.startswith("ftransfer-io")
     with pytest.raises(StoreFailed):
         await jobs.run(int)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ftransfer-io")]
+    assert not [
+        thread for thread in threading.enumerate() if thread.name.startswith("ftransfer-io")
+    ]
 
 
 async def test_gate_lets_out_before_it_is_shut() -> None:
@@ -164,10 +168,13 @@ async def test_cancelled_open_write_leaves_nothing_open(tmp_path: Path) -> None:
     pause = Pause()
     before = len(os.listdir("/proc/self/fd"))
     store = await LocalStore.open(tmp_path, kernel=PausingKernel("reserve", pause))
-    task: asyncio.Task[object] = asyncio.create_task(store.open_write(parse_name("f"), UploadSpec(size=1, source="s")))
+    task: asyncio.Task[object] = asyncio.create_task(
+        store.open_write(parse_name("f"), UploadSpec(size=1, source="s"))
+    )
     await pause.reached.wait()
     await cancel_twice(task, pause)
-    writer = await store.open_write(parse_name("f"), UploadSpec(size=1, source="s"))  # nobody holds it any more
+    # Nobody holds it any more
+    writer = await store.open_write(parse_name("f"), UploadSpec(size=1, source="s"))
     await writer.abort()
     await store.close()
     assert len(os.listdir("/proc/self/fd")) == before
