@@ -33,9 +33,6 @@ from ftransfer.transport.stall import StallDetector
 # After so many bytes a job goes back to the loop, so that a hundred transfers share sixteen threads
 # fairly.
 _JOB_BYTES = 32 << 20
-# A peer that sends frames of hardly any content has to wait so long after some of them. Signs of
-# life come seconds apart.
-_TRICKLE_PAUSE_S = 0.01
 # TLS decrypts as it receives: a whole pack in one call would be longer than a turn.
 _RECEIVED_AT_ONCE = 256 * 1024
 
@@ -279,7 +276,8 @@ class Channel:
             stalled = None
             self._check_progress(count, is_mid_frame=self.connection.payload_left > 0)
             if inflow.is_trickle:
-                await asyncio.sleep(_TRICKLE_PAUSE_S)
+                self._turn.use(inflow.used_s)
+                await self._turn.take()
             if inflow.would_block:
                 try:
                     await direct.wait_readable(

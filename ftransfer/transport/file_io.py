@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from time import monotonic
+from time import monotonic, thread_time
 from typing import Protocol
 
 from ftransfer.errors import Closed, FtransferError
@@ -100,6 +100,7 @@ class SocketToFile(CopyJob):
         self._feed = feed
         self.would_block = False
         self.is_trickle = False  # the peer sends many frames of hardly any content
+        self.used_s = 0.0  # CPU time of the last run, which the event loop had to wait for
         self.budget = 0  # bytes that may be moved before the job goes back to the loop
 
     def run(self) -> Event | None:
@@ -112,6 +113,7 @@ class SocketToFile(CopyJob):
         self._begin()
         self.is_trickle = False
         frames = 0
+        began = thread_time()
         while left > 0 and not self.is_trickle and not self._stopped and not self.would_block:
             if self._connection.payload_left:
                 left -= self._move(view[:left])
@@ -120,10 +122,8 @@ class SocketToFile(CopyJob):
             event = self._next_event(view)
             if event is not None and not (isinstance(event, Payload) and event.kind is Kind.DATA):
                 return event
-            is_empty = isinstance(event, Payload) and event.length == 0
-            self.is_trickle = is_empty or (
-                frames >= _MOST_FRAMES and self.budget - left < _LEAST_BYTES
-            )
+            self.is_trickle = frames >= _MOST_FRAMES and self.budget - left < _LEAST_BYTES
+        self.used_s = thread_time() - began
         return None
 
     def _next_event(self, view: memoryview) -> Event | None:

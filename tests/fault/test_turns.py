@@ -12,10 +12,12 @@ import logging
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ftransfer.auth.admission import Admission
+from ftransfer.digest import digest_of
 from ftransfer.gateways.native.listener import Server
 from ftransfer.limits import Limits
 from ftransfer.protocol.commands import VERBS, Body
@@ -259,6 +261,30 @@ async def test_peer_that_says_nothing_of_use_is_ended_in_time(
             assert await last_error(peer) == "timed_out"
         saying.cancel()
         await asyncio.wait([saying])
+
+
+async def test_empty_frames_cost_whoever_sends_them_no_pause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timers = 0
+    loop = asyncio.get_running_loop()
+    call_at = loop.call_at
+
+    def counting(*arguments: Any, **options: Any) -> asyncio.TimerHandle:
+        nonlocal timers
+        timers += 1
+        return call_at(*arguments, **options)
+
+    async with serve(tmp_path) as service, service.peer() as peer:
+        line = b"put name"
+        end = {"size": 2, "digest": digest_of(b"hi"), "head": digest_of(line)}
+        content = frame(b"D") * 1000 + frame(b"D", b"hi") + frame(b"D") * 1000
+        monkeypatch.setattr(loop, "call_at", counting)
+        await peer.send(line + b"\n" + content + frame(b"E", json.dumps(end).encode()))
+        while (kind := (await peer.frame())[0]) == b"V":
+            pass
+    assert kind == b"R"
+    assert timers < 500  # one for each of them if it had to pause
 
 
 @DIRECT
