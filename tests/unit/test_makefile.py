@@ -1,9 +1,8 @@
-"""What `make` says of a Python that is too old, and what it does about a .venv that one has
-made.
-"""
+"""The Makefile: the list of targets, a Python that is too old, and a .venv that one has made."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -27,23 +26,36 @@ def python(path: Path, version: str, *, too_old: bool) -> Path:
     return path
 
 
-def make_venv(folder: Path, interpreter: Path) -> subprocess.CompletedProcess[str]:
-    venv = folder / ".venv"
-    command = [
-        "make",
-        "-C",
-        str(PROJECT),
-        f"PYTHON={interpreter}",
-        f"VENV={venv}",
-        str(venv / "bin" / "python"),
-    ]
+def make(*words: str) -> subprocess.CompletedProcess[str]:
+    command = ["make", "--no-print-directory", "-C", str(PROJECT), *words]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_python_that_is_too_old_is_told(tmp_path: Path) -> None:
+def make_venv(folder: Path, interpreter: Path) -> subprocess.CompletedProcess[str]:
+    venv = folder / ".venv"
+    return make(f"PYTHON={interpreter}", f"VENV={venv}", str(venv / "bin" / "python"))
+
+
+def test_plain_make_lists_the_targets_and_does_nothing_else(tmp_path: Path) -> None:
+    done = make(f"VENV={tmp_path / '.venv'}")
+    assert (done.returncode, done.stderr) == (0, "")
+    listed = re.findall(r"^  make ([a-z-]+) +\S", done.stdout, re.MULTILINE)
+    assert {"help", "serve", "test", "check", "coverage", "bench"} <= set(listed)
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_every_listed_target_is_phony() -> None:
+    text = (PROJECT / "Makefile").read_text()
+    listed = re.findall(r"^([a-z-]+):.*  ## ", text, re.MULTILINE)
+    phony = re.search(r"^\.PHONY: ((?:.*\\\n)*.*)$", text, re.MULTILINE)
+    assert phony is not None
+    assert set(listed) <= set(phony[1].replace("\\", " ").split())
+
+
+def test_python_that_is_too_old_is_refused(tmp_path: Path) -> None:
     done = make_venv(tmp_path, python(tmp_path / "old", "3.10.12", too_old=True))
     assert done.returncode != 0
-    assert "Python 3.11 or later is needed; this is Python 3.10.12" in done.stderr
+    assert "ftransfer needs Python 3.11 or later; this is Python 3.10.12" in done.stderr
     assert not (tmp_path / ".venv").exists()
 
 
