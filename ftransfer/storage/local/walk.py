@@ -51,6 +51,8 @@ BATCH = 1024  # things; about 3 ms of one thread
 # are needed.
 _RUN = 8192
 _FIRST_BATCH = 64  # whoever waits for the first of them need not wait so long
+_BATCH_CHARACTERS = 512 * 1024  # of names: deep in a tree, where they are long, a batch is smaller
+_SHORT_PART = 64  # what the last part of a name is taken for
 # A character takes four bytes at most, so shorter text need not be encoded to know that it is
 # within the limit.
 _SURELY_SHORT_NAME = DEFAULT_LIMITS.max_name_bytes // 4
@@ -107,7 +109,7 @@ class Listing(Generic[T]):
         NotAFolder.
         """
         self._handle = root.open_folder(folder)
-        walk = _Walk(
+        self._walk = walk = _Walk(
             root,
             self._handle,
             folder,
@@ -121,14 +123,17 @@ class Listing(Generic[T]):
         self.is_done = False
 
     def next_batch(self) -> list[T]:
-        """Give BATCH things or more, but never twice as many; fewer only at the beginning, at the
-        end, and where it took long.
+        """Return BATCH things or more, but never twice as many.
+
+        Fewer only at the beginning, at the end, where it took long, and where names are long.
         """
         step = Step()
         batch: list[T] = []
+        characters = 0
         for piece in self._pieces:
             batch += piece
-            if len(batch) >= self._size or step.is_over:
+            characters += len(piece) * (self._walk.path_length + _SHORT_PART)
+            if len(batch) >= self._size or characters > _BATCH_CHARACTERS or step.is_over:
                 break
         else:
             self.is_done = True
@@ -143,6 +148,9 @@ class Listing(Generic[T]):
 class _Level:
     """A folder that the walk is in: its names that have not been looked at yet, the next one last;
     `rest` come after them.
+
+    Only the folder at the end of the path knows the path, else a deep tree would take memory for
+    the square of its depth: `lend_path` and `take_path_back` pass it on.
     """
 
     def __init__(
@@ -163,6 +171,16 @@ class _Level:
         self.rest = rest
         self.handle: int | None = handle  # while it is being read
         self.may_be_long = len(whole) + _SURELY_SHORT_PART > _SURELY_SHORT_NAME
+
+    def lend_path(self) -> None:
+        """Forget the path, which a folder in this one has now."""
+        self.below = self.whole = self.shown = ""
+
+    def take_path_back(self, child: _Level) -> None:
+        """Take the path from a folder in this one, which is done."""
+        end = child.below.rfind("/", 0, -1) + 1 - len(child.below)
+        self.below, self.whole = child.below[:end], child.whole[:end]
+        self.shown = child.shown[:end]
 
     @property
     def is_at_end(self) -> bool:
@@ -200,6 +218,7 @@ class _Walk(Generic[T]):
         self._links = links
         self._others = others
         self._is_recursive = False
+        self.path_length = 0  # of the folder that the walk is in, in characters
         self._prefix = "" if folder.is_root else f"{folder}/"
         self._shown = "" if relative else self._prefix
 
@@ -226,11 +245,14 @@ class _Walk(Generic[T]):
             stack.append((yield from self._enter("", bounds)))
             while stack:
                 level = stack[-1]
+                self.path_length = len(level.shown)
                 made, folder = self._go_on(level)
                 yield made
                 if folder is None:
                     if level.is_at_end:
                         stack.pop()
+                        if stack:
+                            stack[-1].take_path_back(level)
                     continue
                 is_unread, below = False, f"{level.below}{folder[0]}"
                 try:
@@ -244,6 +266,8 @@ class _Walk(Generic[T]):
                     is_unread = True
                 if bounds is None or bounds.is_inside(below):
                     yield [self._folder(level, *folder, unread=is_unread)]
+                if not is_unread:
+                    level.lend_path()
         finally:
             for level in stack:
                 level.close()
