@@ -5,13 +5,19 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
-from functools import cache
-from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[2] / "ftransfer"
+from tests.support.sources import (
+    MODULES,
+    Function,
+    called_names,
+    definitions,
+    imported,
+    imported_inside,
+    imported_outside,
+    module_tree,
+)
 
 # From the ground up. A part may import what stands in rows above its own; parts in one row do not
 # see each other.
@@ -51,59 +57,83 @@ PURE_LIBRARY = frozenset(
     ).split()
 )
 
+# Who imports inside a function, and what: whatever a one-shot command may not need, since each of
+# these costs milliseconds of its start; and modules that only some systems have.
+LATE_IMPORTS = {
+    "auth.passwords": "argon2 argon2.exceptions",
+    "auth.running": "socket",
+    "auth.users": "tomllib",
+    "cli.connect": "shell.console shell.context shell.live_view shell.repl shell.script",
+    "cli.connecting": "client.client client.retry",
+    "cli.connection_options": "client.security getpass system.private_files tls.fingerprint",
+    "cli.limit_options": "auth.permissions limits service.bandwidth service.quota",
+    "cli.live": (
+        "cli.hook client.trees.mirror shell.chat shell.console shell.live_view shell.people"
+        " shell.script"
+    ),
+    "cli.login": "client.handshake client.login client.session limits system.threads",
+    "cli.options": "units",
+    "cli.output": "traceback",
+    "cli.runtime.commands": "cli.connection_options cli.runtime.parameters shell.errors",
+    "cli.runtime.entry": "cli.output cli.runtime.app cli.runtime.commands shell.columns",
+    "cli.runtime.quick": "cli.runtime.help",
+    "cli.runtime.streams": "shell.errors",
+    "cli.serve": (
+        "aiofiles.threadpool cli.reloading gateways.native.listener resource service.audit"
+        " service.share storage.local storage.local.bulk_read watch.watcher"
+    ),
+    "cli.served_folder": "system.private_files transfer.hiding transfer.selection",
+    "cli.server_security": (
+        "auth.admission auth.files auth.own_token auth.permissions auth.running auth.users"
+        " loopback names system.private_files tls.contexts tls.identity"
+    ),
+    "cli.trees": "cli.sync_watch client.trees.destination client.trees.run transfer.selection",
+    "cli.users": "auth.editing auth.passwords auth.permissions auth.users names units",
+    "client.client": "client.trees.commands",
+    "client.handshake": "client.known_servers client.trust socket",
+    "client.known_servers": "tls.fingerprint tls.known_hosts",
+    "client.login": "auth.saved pwd tls.contexts",
+    "client.retry": "random",
+    "client.session": "client.login",
+    "client.transfers.commands": (
+        "client.transfers.parallel_download client.transfers.parallel_upload"
+    ),
+    "protocol.connection": "protocol.foreign",
+    "shell.chat": "prompt_toolkit prompt_toolkit.patch_stdout",
+    "shell.progress": "shell.columns shell.progress_line",
+    "shell.trees": "client.trees.destination",
+    "storage.local.folding": "unicodedata",
+    "storage.local.store": "storage.local.bulk storage.local.bulk_read storage.local.folding",
+    "storage.local.threads": "aiofiles.threadpool",
+    "system.private_files": "logging platformdirs",
+    "tls.contexts": "hashlib",
+    "tls.fingerprint": "hashlib",
+    "tls.identity": (
+        "cryptography cryptography.hazmat.primitives cryptography.hazmat.primitives.asymmetric"
+        " cryptography.hazmat.primitives.serialization cryptography.x509.oid"
+    ),
+    "transfer.selection": "transfer.hiding transfer.wildcards",
+    "transfer.spool": "tempfile",
+    "watch.portable": "watchfiles",
+}
+# To be gone soon: what stands in a cycle of files.
+CYCLES = frozenset(
+    (
+        "client.client client.handshake client.known_servers client.login client.session"
+        " client.trees.commands client.trees.count client.trust gateways.native.handlers.login"
+        " gateways.native.reservations gateways.native.session service.attendance service.helpers"
+        " service.hub transport.base transport.sockets"
+    ).split()
+)
+
 _ROW = {part: row for row, parts in enumerate(LAYERS) for part in parts.split()}
 # The package's face, ftransfer/__init__.py, re-exports from anywhere below cli; nobody inside
 # imports from it.
 FACE = ""
 
 
-def module_name(path: Path) -> str:
-    """Give the dotted name below the package: "protocol.framing", "protocol" for its __init__, ""
-    for the package's own.
-    """
-    parts = path.relative_to(PACKAGE).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
-
-
 def part_of(module: str) -> str:
     return module.split(".")[0]
-
-
-@cache
-def tree_of(module: str) -> ast.Module:
-    return ast.parse(MODULES[module].read_text(encoding="utf-8"))
-
-
-def imported(tree: ast.Module) -> Iterator[str]:
-    """Give the full names of all modules that are imported anywhere in a file; also in functions
-    and under TYPE_CHECKING.
-    """
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"line {node.lineno}: imports are absolute"
-            assert node.module is not None
-            for alias in node.names:
-                full = f"{node.module}.{alias.name}"
-                yield full if full.removeprefix("ftransfer.") in MODULES else node.module
-
-
-def imported_inside(tree: ast.Module) -> set[str]:
-    """Give the modules of the package that are imported, without "ftransfer."."""
-    return {
-        name.removeprefix("ftransfer").removeprefix(".")
-        for name in imported(tree)
-        if name.split(".")[0] == "ftransfer"
-    }
-
-
-def imported_outside(tree: ast.Module) -> set[str]:
-    """Give the top-level packages that are imported from elsewhere."""
-    return {name.split(".")[0] for name in imported(tree)} - {"ftransfer"}
 
 
 def complaint(importer: str, wanted: str) -> str | None:
@@ -141,24 +171,71 @@ def test_every_part_has_a_place_in_the_layers() -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_follow_the_layers(module: str) -> None:
-    complaints = {wanted: complaint(module, wanted) for wanted in imported_inside(tree_of(module))}
+    complaints = {
+        wanted: complaint(module, wanted) for wanted in imported_inside(module_tree(module))
+    }
     assert {wanted: why for wanted, why in complaints.items() if why} == {}
+
+
+def test_no_cycle_of_files() -> None:
+    """Annotations included: whoever must know each other belong into one file, or on a seam."""
+    edges = {
+        module: {name for name in imported_inside(module_tree(module)) if name != module}
+        for module in MODULES
+        if module != FACE
+    }
+    in_cycles = {module for module in edges if module in reachable(edges, module)}
+    assert in_cycles - CYCLES == set()
+
+
+def reachable(edges: dict[str, set[str]], module: str) -> set[str]:
+    """Return the modules that importing a module needs, and the module itself if it is one."""
+    seen: set[str] = set()
+    ahead = [module]
+    while ahead:
+        new = edges.get(ahead.pop(), set()) - seen
+        seen |= new
+        ahead.extend(new)
+    return seen
+
+
+def test_a_top_level_module_serves_several_folders() -> None:
+    users: dict[str, set[str]] = {
+        module: set() for module, path in MODULES.items() if path.parent == MODULES[FACE].parent
+    }
+    del users[FACE], users["__main__"]
+    for module in MODULES:
+        for name in imported_inside(module_tree(module)) & users.keys():
+            users[name].add(part_of(module))
+    assert {name: parts for name, parts in users.items() if len(parts - {FACE}) < 2} == {}
+
+
+def test_imports_inside_functions_are_known() -> None:
+    late = {
+        (module, name.removeprefix("ftransfer."))
+        for module in MODULES
+        for _, node in definitions(MODULES[module])
+        if isinstance(node, Function)
+        for name in imported(node)
+    }
+    known = {(module, name) for module, names in LATE_IMPORTS.items() for name in names.split()}
+    assert late - known == set()
 
 
 @pytest.mark.parametrize("module", [module for module in MODULES if part_of(module) in PURE_PARTS])
 def test_parts_without_io_use_only_pure_library(module: str) -> None:
-    assert imported_outside(tree_of(module)) <= PURE_LIBRARY
-    assert "open" not in called_names(tree_of(module))
+    assert imported_outside(module_tree(module)) <= PURE_LIBRARY
+    assert "open" not in called_names(module_tree(module))
 
 
 @pytest.mark.parametrize(
     "module", [module for module in MODULES if part_of(module) not in PRINTERS]
 )
 def test_only_cli_and_shell_print(module: str) -> None:
-    assert "print" not in called_names(tree_of(module))
+    assert "print" not in called_names(module_tree(module))
     streams = {
         node.attr
-        for node in ast.walk(tree_of(module))
+        for node in ast.walk(module_tree(module))
         if isinstance(node, ast.Attribute)
         and isinstance(node.value, ast.Name)
         and node.value.id == "sys"
@@ -173,7 +250,7 @@ def test_init_files_only_reexport(module: str) -> None:
     """Imports, names and types; __getattr__ and __dir__ for names that are imported when they are
     first used.
     """
-    for node in tree_of(module).body:
+    for node in module_tree(module).body:
         match node:
             case (
                 ast.Import()
@@ -192,14 +269,6 @@ def test_init_files_only_reexport(module: str) -> None:
                     f"{MODULES[module].name} of {module or 'ftransfer'}, line {node.lineno}: code"
                     " beyond re-exports"
                 )
-
-
-def called_names(tree: ast.Module) -> set[str]:
-    return {
-        node.func.id
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
-    }
 
 
 @pytest.mark.parametrize(
