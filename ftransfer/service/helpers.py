@@ -6,13 +6,35 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ftransfer.errors import BadArgument
-from ftransfer.protocol.commands import Command
 
 if TYPE_CHECKING:
     from ftransfer.service.hub import Participant
+
+
+class RunningOperation(Protocol):
+    """What `who` shows of an operation that runs.
+
+    `moved` counts bytes of content, of `total` if that is known; `size` is that of the whole file
+    when the operation gets a segment of it. `began_at` is on the clock of the event loop.
+    """
+
+    @property
+    def verb(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def is_transfer(self) -> bool: ...
+    @property
+    def moved(self) -> int: ...
+    @property
+    def total(self) -> int | None: ...
+    @property
+    def size(self) -> int | None: ...
+    @property
+    def began_at(self) -> float: ...
 
 
 class SharedGet:
@@ -23,19 +45,22 @@ class SharedGet:
     def __init__(self) -> None:
         self.name = ""
         self.began_at = 0.0
-        self.moved = 0  # in commands that have ended
+        self.moved = 0  # in operations that have ended
         self.size: int | None = None  # of the whole file
 
-    def note(self, command: Command, began_at: float, moved: int, size: int | None) -> None:
-        """Count what a command has moved, when it has ended; or learn from one that runs what is
-        moved.
-        """
-        if command.verb != "get":
-            return
-        if command.argument != self.name:
-            self.name, self.began_at, self.moved, self.size = command.argument, began_at, 0, None
-        self.moved += moved
-        self.size = self.size if size is None else size
+    def note(self, operation: RunningOperation) -> None:
+        """Take the name and the size from a get that runs."""
+        if operation.name != self.name:
+            self.name, self.began_at, self.moved = operation.name, operation.began_at, 0
+            self.size = None
+        if operation.size is not None:
+            self.size = operation.size
+
+    def finish(self, operation: RunningOperation) -> None:
+        """Count what an operation has moved, which ends now; what is no get does not matter."""
+        if operation.verb == "get":
+            self.note(operation)
+            self.moved += operation.moved
 
 
 def join_leader(

@@ -18,7 +18,6 @@ from ftransfer.auth.permissions import Principal, Right
 from ftransfer.errors import BadArgument, NameRefused, NameTaken, NotFound
 from ftransfer.limits import Limits
 from ftransfer.names import SafeName, escape, parse_path
-from ftransfer.protocol.commands import Body, Command
 from ftransfer.protocol.live import (
     Activity,
     Attendance,
@@ -27,15 +26,12 @@ from ftransfer.protocol.live import (
     Message,
     Person,
     Presence,
-    event_to_notice,
 )
-from ftransfer.protocol.replies import encode_notice
 from ftransfer.service.attendance import AttendanceNews
-from ftransfer.service.helpers import SharedGet, join_leader, leave_leader
+from ftransfer.service.helpers import RunningOperation, SharedGet, join_leader, leave_leader
 from ftransfer.service.message_rate import MessageRateLimit
-from ftransfer.service.outbox import EncodedEvents, Outbox
+from ftransfer.service.outbox import EventSink, Outbox, SharedEvent
 from ftransfer.service.subscriptions import ChangeBatch
-from ftransfer.transport.channel import Channel
 
 log = logging.getLogger("ftransfer.server")
 
@@ -52,18 +48,32 @@ _ROUND_CHANGES = 64
 
 
 class Member(Protocol):
-    """What the hub sees of a session (server/session.py)."""
+    """What the hub knows of a session, whatever its gateway.
 
-    number: int
-    channel: Channel
-    command: Command | None  # the one that is being answered
-    moved: int  # bytes of content that it has moved
-    total: int | None  # of how many, if that is known
-    size: int | None  # of the whole file that it gives a part of
-    principal: Principal  # whom it acts for
-    began_at: (
-        float  # when it, or the last one before, began or ended; on the clock of the event loop
-    )
+    `began_at` is when its operation began, or else when the last one ended, on the clock of the
+    event loop.
+    """
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def principal(self) -> Principal: ...
+    @property
+    def peer(self) -> str: ...
+    @property
+    def is_local(self) -> bool: ...
+    @property
+    def began_at(self) -> float: ...
+    @property
+    def operation(self) -> RunningOperation | None: ...
+    def open_event_sink(self) -> EventSink:
+        """Return where its events go from now on, in the form of its gateway."""
+
+    def unanswered_s(self) -> float:
+        """Return for how long its machine has not acknowledged what was sent to it."""
+
+    def abort(self) -> None:
+        """Cut its connection at once."""
 
 
 @dataclass(eq=False)
@@ -224,18 +234,18 @@ class Hub:
         self._news.look(self._participants.values())
         for participant in self._participants.values():
             if participant.outbox is not None and participant.wants_events:
-                participant.outbox.beat()
-            link = participant.member.channel.link
-            if link.unanswered_s() > self._limits.vanish_s * 2 / 3:
-                log.info("%s #%d has vanished", link.peer, participant.member.number)
-                link.abort()
+                participant.outbox.send_heartbeat_if_due()
+            member = participant.member
+            if member.unanswered_s() > self._limits.vanish_s * 2 / 3:
+                log.info("%s #%d has vanished", member.peer, member.number)
+                member.abort()
 
     def presences(self, viewer: Participant) -> Iterator[Presence]:
         """Give who is here, in the order in which they came.
 
         Addresses are shown to people at the server's own machine; to others only their own.
         """
-        sees_all = viewer.member.channel.link.is_local
+        sees_all = viewer.member.is_local
         for participant in self._participants.values():
             if participant.leader is not None or self._is_arriving(participant):
                 continue
@@ -243,10 +253,10 @@ class Hub:
             activity = self._activity(participant, viewer.member.principal)
             yield Presence(
                 participant.person,
-                member.channel.link.peer if sees_all or participant is viewer else "",
+                member.peer if sees_all or participant is viewer else "",
                 participant.since_ns,
                 0.0
-                if member.command is not None or activity is not None
+                if member.operation is not None or activity is not None
                 else self._loop.time() - member.began_at,
                 participant.is_listening,
                 participant is viewer,
@@ -263,25 +273,30 @@ class Hub:
         )
 
     def _activity(self, participant: Participant, viewer: Principal) -> Activity | None:
-        member, command = participant.member, participant.member.command
-        if participant.shared is not None and (command is None or command.verb == "get"):
+        operation = participant.member.operation
+        if participant.shared is not None and (operation is None or operation.verb == "get"):
             return self._shared_activity(participant, participant.shared, viewer)
-        if command is None or (command.verb != "get" and command.body is Body.NONE):
+        if operation is None or not operation.is_transfer:
             return None
-        spent_s = self._loop.time() - member.began_at
-        rate = int(member.moved / spent_s) if spent_s > 0 else 0
+        spent_s = self._loop.time() - operation.began_at
+        rate = int(operation.moved / spent_s) if spent_s > 0 else 0
         return Activity(
-            command.verb, _shown(command.argument, viewer), member.moved, member.total, rate
+            operation.verb,
+            _shown(operation.name, viewer),
+            operation.moved,
+            operation.total,
+            rate,
         )
 
     def _shared_activity(
         self, participant: Participant, shared: SharedGet, viewer: Principal
     ) -> Activity | None:
         moved = 0
-        for member in (helper.member for helper in (participant, *participant.helpers)):
-            if member.command is not None and member.command.verb == "get":
-                shared.note(member.command, member.began_at, 0, member.size)
-                moved += member.moved
+        for helper in (participant, *participant.helpers):
+            operation = helper.member.operation
+            if operation is not None and operation.verb == "get":
+                shared.note(operation)
+                moved += operation.moved
         if not shared.name:
             return None
         # A segment may come twice, over two connections.
@@ -352,19 +367,18 @@ class Hub:
     def listen(self, participant: Participant) -> None:
         """Open the session's outbox, if it has none; it stays until the session ends."""
         if participant.outbox is None:
-            participant.outbox = Outbox(participant.member.channel, self._limits)
+            participant.outbox = Outbox(participant.member.open_event_sink(), self._limits)
         self._listeners[participant.member.number] = participant
         self._news.came(participant)
 
     def tell_all(self, event: LiveEvent, wants: Callable[[Participant], bool]) -> int:
         """Put an event into the outboxes of all who want it; give how many those are."""
         self.deal_out()
-        bundle: EncodedEvents | None = None
+        shared = SharedEvent(event)
         count = 0
         for participant in self._listeners.values():
             if participant.outbox is not None and wants(participant):
-                bundle = bundle or EncodedEvents(encode_notice(event_to_notice(event)))
-                participant.outbox.put(bundle)
+                participant.outbox.put(shared.encoded(participant.outbox.format))
                 count += 1
         if count:
             self._plan_round()
@@ -375,10 +389,10 @@ class Hub:
         others.
         """
         self.deal_out()
-        bundle = EncodedEvents(encode_notice(event_to_notice(event)))
+        shared = SharedEvent(event)
         for participant in participants:
             if participant.outbox is not None and participant.member.number in self._listeners:
-                participant.outbox.put(bundle)
+                participant.outbox.put(shared.encoded(participant.outbox.format))
         self._plan_round()
 
     def tell_change(self, change: Change) -> None:
@@ -400,7 +414,9 @@ class Hub:
         for participant in self._listeners.values():
             if participant.watches and participant.outbox is not None:
                 for bundle in changes.bundles(
-                    participant.member.principal, participant.watches.values()
+                    participant.outbox.format,
+                    participant.member.principal,
+                    participant.watches.values(),
                 ):
                     participant.outbox.put(bundle)
 

@@ -1,44 +1,87 @@
-"""What waits to be told to one listening session, and the task that tells it.
+"""The events that wait for one listening session, and the task that sends them.
 
-Bounded in bytes. A session that does not read holds up neither who speaks nor who else listens:
-what finds no room is counted, and the count is said, in its place, when there is room again.
+Bounded in bytes. A session that does not read delays neither who speaks nor who else listens:
+events that find no room are counted, and the count is sent in their place when there is room again.
+The form of the events (frames, JSON) is the gateway's: each event is encoded once for each form,
+however many listen.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from ftransfer.errors import ChannelError, FtransferError
 from ftransfer.limits import Limits
-from ftransfer.protocol.live import Missed, event_to_notice
-from ftransfer.protocol.replies import HEARTBEAT, Notice, encode_notice
+from ftransfer.protocol.live import LiveEvent, Missed
 from ftransfer.system.threads import stop_task
-from ftransfer.transport.channel import Channel
 
-# As many frames as one sendmsg takes, and not much more of content than a socket takes at once.
-_BATCH_FRAMES = 64
+# As many pieces as one sendmsg takes, and not much more of content than a socket takes at once.
+_BATCH_PIECES = 64
 _BATCH_BYTES = 32 * 1024
+
+
+class EventFormat(Protocol):
+    """How a gateway writes events. One object serves all listeners of a gateway."""
+
+    @property
+    def heartbeat(self) -> bytes:
+        """What is sent when there has been no event for long."""
+
+    def encode(self, event: LiveEvent) -> bytes:
+        """Return an event as bytes that can follow those of another one."""
+
+
+class EventSink(Protocol):
+    """Where the events of one listener go. Its gateway makes it; its outbox alone calls it."""
+
+    @property
+    def format(self) -> EventFormat: ...
+
+    async def send(self, pieces: Sequence[bytes]) -> None:
+        """Send encoded events; wait for as long as the listener does not read.
+
+        Raises:
+            ChannelError: The connection broke.
+            FtransferError: The session is over; nothing was sent.
+        """
+
+    def abort(self) -> None:
+        """Cut the connection, so that the session notices that it broke."""
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedEvents:
-    """Event frames that are told together: encoded, `count` of them."""
+    """Events that are sent together: `count` of them, in one form."""
 
-    frames: bytes
+    data: bytes
     count: int = 1
 
 
-_HEARTBEAT = EncodedEvents(encode_notice(Notice(HEARTBEAT, {})))
+class SharedEvent:
+    """One event for several listeners, encoded when the first of each form takes it."""
+
+    def __init__(self, event: LiveEvent) -> None:
+        self._event = event
+        self._encoded: dict[EventFormat, EncodedEvents] = {}
+
+    def encoded(self, form: EventFormat) -> EncodedEvents:
+        events = self._encoded.get(form)
+        if events is None:
+            events = self._encoded[form] = EncodedEvents(form.encode(self._event))
+        return events
 
 
 class Outbox:
-    """The events for one session. Bundles are shared: an event is encoded once, whoever listens."""
+    """The events for one session. What is put in is shared with other outboxes, never copied."""
 
-    def __init__(self, channel: Channel, limits: Limits) -> None:
+    def __init__(self, sink: EventSink, limits: Limits) -> None:
         self.missed = 0  # events dropped since the last one that found room
-        self._channel = channel
+        self.format = sink.format
+        self._sink = sink
         self._limits = limits
         self._waiting: deque[bytes] = deque()
         self._held_bytes = 0
@@ -48,68 +91,67 @@ class Outbox:
         self._is_sending = False
         self._task = self._loop.create_task(self._run())
 
-    def put(self, bundle: EncodedEvents) -> None:
+    def put(self, events: EncodedEvents) -> None:
         """Take events in, or count them as missed. They are sent after the next `wake`."""
         # While any have been missed nothing is taken in, so that the gap stays where it is until it
-        # has been told.
-        if self.missed or self._held_bytes + len(bundle.frames) > self._limits.max_outbox_bytes:
-            self.missed += bundle.count
+        # has been sent.
+        if self.missed or self._held_bytes + len(events.data) > self._limits.max_outbox_bytes:
+            self.missed += events.count
             return
-        self._waiting.append(bundle.frames)
-        self._held_bytes += len(bundle.frames)
+        self._waiting.append(events.data)
+        self._held_bytes += len(events.data)
 
     def wake(self) -> None:
-        """Have what has been put sent."""
+        """Start sending what has been put in."""
         if self._waiting or self.missed:
             self._filled.set()
 
     async def close(self) -> None:
-        """Stop sending. The session is at its end: a frame may be left half-sent."""
+        """Stop sending. The session is at its end: an event may be left half-sent."""
         await stop_task(self._task)
 
-    def beat(self) -> None:
-        """Say that we live, if nothing has been sent for limits.heartbeat_s. Called now and
-        then.
-        """
+    def send_heartbeat_if_due(self) -> None:
+        """Send a heartbeat if nothing has been sent for limits.heartbeat_s."""
         if (
             not self._waiting
             and not self._is_sending
             and self._loop.time() - self._sent_at >= self._limits.heartbeat_s
         ):
-            self.put(_HEARTBEAT)
+            self.put(EncodedEvents(self.format.heartbeat))
             self.wake()
 
     async def _run(self) -> None:
         try:
             while True:
-                frames = self._take()
-                if not frames:
+                pieces = self._take()
+                if not pieces:
                     # Without a timeout, which would cost more than the wait: the heartbeat is the
                     # hub's to remember.
                     self._filled.clear()
                     await self._filled.wait()
                     continue
                 self._is_sending = True
-                await self._channel.send_notices(frames)
+                await self._sink.send(pieces)
                 self._is_sending = False
                 self._sent_at = self._loop.time()
         except ChannelError:
             # Wakes the session, which may have been waiting for its peer's next line
-            self._channel.abort()
+            self._sink.abort()
         except FtransferError:
-            return  # the session has said its last word
+            return  # the session is over
 
     def _take(self) -> list[bytes]:
-        """Give the next frames to send; when the last that had room are among them, with the count
-        of those that had none.
+        """Take out the next pieces to send.
+
+        The count of missed events follows the last piece that found room.
         """
-        frames: list[bytes] = []
+        pieces: list[bytes] = []
         size = 0
-        while self._waiting and len(frames) < _BATCH_FRAMES and size < _BATCH_BYTES:
-            frames.append(self._waiting.popleft())
-            size += len(frames[-1])
+        while self._waiting and len(pieces) < _BATCH_PIECES and size < _BATCH_BYTES:
+            pieces.append(self._waiting.popleft())
+            size += len(pieces[-1])
         self._held_bytes -= size
         if self.missed and not self._waiting:
-            frames.append(encode_notice(event_to_notice(Missed(self.missed))))
+            pieces.append(self.format.encode(Missed(self.missed)))
             self.missed = 0
-        return frames
+        return pieces

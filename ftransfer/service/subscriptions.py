@@ -12,9 +12,8 @@ from collections.abc import Collection, Iterable, Iterator
 
 from ftransfer.auth.permissions import Principal, Right
 from ftransfer.names import SafeName, sort_key
-from ftransfer.protocol.live import CREATED, MOVED, REMOVED, Change, event_to_notice, is_below
-from ftransfer.protocol.replies import encode_notice
-from ftransfer.service.outbox import EncodedEvents
+from ftransfer.protocol.live import CREATED, MOVED, REMOVED, Change, is_below
+from ftransfer.service.outbox import EncodedEvents, EventFormat
 from ftransfer.service.watched_paths import key_range
 from ftransfer.storage.base import FOLDER
 
@@ -44,16 +43,19 @@ class ChangeBatch:
                 insort(self._keys, (sort_key(name), len(self._news)))
         self._news.append(_VisibleChange(change))
 
-    def bundles(self, principal: Principal, folders: Collection[SafeName]) -> list[EncodedEvents]:
+    def bundles(
+        self, form: EventFormat, principal: Principal, folders: Collection[SafeName]
+    ) -> list[EncodedEvents]:
         """Give what somebody who watches these folders is told, in order."""
         # By identity, which is cheaper than to hash all grants: sessions share principals
         interest = (
+            form,
             id(principal),
             *folders,
         )
         bundles = self._bundles.get(interest)
         if bundles is None:
-            frames = (news.as_seen(principal, folders) for news in self._concerning(folders))
+            frames = (news.encoded(form, principal, folders) for news in self._concerning(folders))
             bundles = self._bundles[interest] = list(_bundled(frame for frame in frames if frame))
         return bundles
 
@@ -91,31 +93,35 @@ class _VisibleChange:
 
     def __init__(self, change: Change) -> None:
         self._change = change
-        self._frames: dict[Change, bytes] = {}
+        self._encoded: dict[tuple[EventFormat, Change], bytes] = {}
         if change.what == MOVED:
             # Whoever sees one side only is told of that side only.
             self._went = change._replace(what=REMOVED, name=change.old, old="", size=0, mtime_ns=0)
             self._came = change._replace(what=CREATED, old="")
 
-    def as_seen(self, principal: Principal, folders: Collection[SafeName]) -> bytes:
-        """Give the frame for one interest, or nothing."""
-        if self._change.what != MOVED:
-            return self._frame(self._change) if _may_see(self._change, principal, folders) else b""
-        sees_old, sees_new = (
-            _may_see(self._went, principal, folders),
-            _may_see(self._came, principal, folders),
-        )
-        if sees_old and sees_new:
-            return self._frame(self._change)
-        if sees_old:
-            return self._frame(self._went)
-        return self._frame(self._came) if sees_new else b""
+    def encoded(
+        self, form: EventFormat, principal: Principal, folders: Collection[SafeName]
+    ) -> bytes:
+        """Return the event for one interest, or nothing."""
+        change = self._visible_part(principal, folders)
+        if change is None:
+            return b""
+        key = (form, change)
+        data = self._encoded.get(key)
+        if data is None:
+            data = self._encoded[key] = form.encode(change)
+        return data
 
-    def _frame(self, change: Change) -> bytes:
-        frame = self._frames.get(change)
-        if frame is None:
-            frame = self._frames[change] = encode_notice(event_to_notice(change))
-        return frame
+    def _visible_part(self, principal: Principal, folders: Collection[SafeName]) -> Change | None:
+        if self._change.what != MOVED:
+            return self._change if _may_see(self._change, principal, folders) else None
+        sees_old = _may_see(self._went, principal, folders)
+        sees_new = _may_see(self._came, principal, folders)
+        if sees_old and sees_new:
+            return self._change
+        if sees_old:
+            return self._went
+        return self._came if sees_new else None
 
 
 def _may_see(change: Change, principal: Principal, folders: Collection[SafeName]) -> bool:

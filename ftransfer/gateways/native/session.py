@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ftransfer.auth.admission import NOBODY, OPEN, Admission, Login
 from ftransfer.auth.permissions import Principal
@@ -24,6 +24,7 @@ from ftransfer.errors import (
     TimedOut,
     TlsRequired,
 )
+from ftransfer.gateways.native.events import ChannelSink
 from ftransfer.gateways.native.handlers.login import check_may_say
 from ftransfer.gateways.native.handshake import encrypt, hear_first_words
 from ftransfer.gateways.native.reservations import Holding
@@ -43,6 +44,7 @@ from ftransfer.service.hub import Hub
 from ftransfer.service.journal import Journal, Journals
 from ftransfer.service.login_queue import LoginQueue
 from ftransfer.service.memory_budget import ContentMemory
+from ftransfer.service.outbox import EventSink
 from ftransfer.service.penalties import Offence, source_of
 from ftransfer.service.share import Share
 from ftransfer.transport.channel import Channel
@@ -64,6 +66,18 @@ _RECORDED = frozenset(("login", "get", "put", "mkdir", "mv", "rm", "setstat"))
 _USUAL_FOR_PARTS = frozenset(("ok", "bad_offset", "superseded", "aborted"))
 
 Handler = Callable[["Session", Command], Awaitable[dict[str, Any]]]
+
+
+class _Running(NamedTuple):
+    """See RunningOperation."""
+
+    verb: str
+    name: str
+    is_transfer: bool
+    moved: int
+    total: int | None
+    size: int | None
+    began_at: float
 
 
 class Session:
@@ -234,9 +248,33 @@ class Session:
         elif principal is not self._principal:
             self.principal = principal
 
+    # What the hub sees of it (service/hub.py Member).
+
     @property
     def peer(self) -> str:
         return self.channel.link.peer
+
+    @property
+    def is_local(self) -> bool:
+        return self.channel.link.is_local
+
+    @property
+    def operation(self) -> _Running | None:
+        command = self.command
+        if command is None:
+            return None
+        is_transfer = command.verb == "get" or command.body is not Body.NONE
+        counts = self.moved, self.total, self.size
+        return _Running(command.verb, command.argument, is_transfer, *counts, self.began_at)
+
+    def open_event_sink(self) -> EventSink:
+        return ChannelSink(self.channel)
+
+    def unanswered_s(self) -> float:
+        return self.channel.link.unanswered_s()
+
+    def abort(self) -> None:
+        self.channel.abort()
 
     async def run(self) -> None:
         """Serve until either side ends the session; closes the channel in any case."""
@@ -424,6 +462,8 @@ class Session:
             result = "failed"
             raise
         finally:
+            if self.participant.shared is not None and self.operation is not None:
+                self.participant.shared.finish(self.operation)
             self.command = None
             self.channel.reserve = None
             self.holding.release()
@@ -432,8 +472,6 @@ class Session:
                 self.slot.end()
             if self.is_admitted:
                 self.hub.came(self.participant)
-            if self.participant.shared is not None:
-                self.participant.shared.note(command, began, self.moved, self.size)
             self.began_at = self._loop.time()
             self._record_command(command, result)
             self.note(

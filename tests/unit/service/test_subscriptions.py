@@ -7,12 +7,14 @@ import struct
 from typing import Any
 
 from ftransfer.auth.permissions import ALL_RIGHTS, ANYONE, NO_RIGHTS, Grant, Principal
+from ftransfer.gateways.native.events import EventFrames
 from ftransfer.names import ROOT, SafeName, parse_name, parse_path
 from ftransfer.protocol.live import CREATED, MOVED, REMOVED, Change
 from ftransfer.service.outbox import EncodedEvents
 from ftransfer.service.subscriptions import ChangeBatch
 
 EVERYTHING = [ROOT]
+FRAMES = EventFrames()
 # All but the folder "secret".
 LIMITED = Principal("ann", (Grant(ROOT, ALL_RIGHTS), Grant(parse_name("secret"), NO_RIGHTS)))
 
@@ -21,7 +23,7 @@ def told(bundles: list[EncodedEvents]) -> list[Any]:
     """Give the events in some bundles."""
     events = []
     for bundle in bundles:
-        data, count = bundle.frames, 0
+        data, count = bundle.data, 0
         while data:
             kind, length = struct.unpack_from(">cI", data)
             assert kind == b"V"
@@ -36,17 +38,20 @@ def seen(
 ) -> list[tuple[str, str]]:
     changes = ChangeBatch()
     changes.add(change)
-    return [(event["change"], event["name"]) for event in told(changes.bundles(principal, folders))]
+    return [
+        (event["change"], event["name"])
+        for event in told(changes.bundles(FRAMES, principal, folders))
+    ]
 
 
 def test_one_interest_is_told_the_same_bytes() -> None:
     changes = ChangeBatch()
     for number in range(3):
         changes.add(Change(CREATED, f"{number}", "file"))
-    first = changes.bundles(ANYONE, [ROOT])
-    assert changes.bundles(ANYONE, [parse_path("")]) is first
+    first = changes.bundles(FRAMES, ANYONE, [ROOT])
+    assert changes.bundles(FRAMES, ANYONE, [parse_path("")]) is first
     assert [event["name"] for event in told(first)] == ["0", "1", "2"]
-    assert changes.bundles(LIMITED, [ROOT]) is not first
+    assert changes.bundles(FRAMES, LIMITED, [ROOT]) is not first
 
 
 def test_a_round_is_told_in_bundles_that_an_outbox_has_room_for() -> None:
@@ -54,8 +59,8 @@ def test_a_round_is_told_in_bundles_that_an_outbox_has_room_for() -> None:
     names = [f"{number}{'x' * 200}" for number in range(64)]
     for name in names:
         changes.add(Change(CREATED, name, "file", digest="0" * 64))
-    bundles = changes.bundles(ANYONE, [ROOT])
-    assert len(bundles) > 1 and all(len(bundle.frames) <= 16 * 1024 for bundle in bundles)
+    bundles = changes.bundles(FRAMES, ANYONE, [ROOT])
+    assert len(bundles) > 1 and all(len(bundle.data) <= 16 * 1024 for bundle in bundles)
     assert [event["name"] for event in told(bundles)] == names
 
 
@@ -64,7 +69,7 @@ def test_an_event_that_is_longer_than_a_bundle_is_told_by_itself() -> None:
     names = ["a", "/".join(["\x01" * 255] * 16), "b"]
     for name in names:
         changes.add(Change(CREATED, name, "file"))
-    bundles = changes.bundles(ANYONE, [ROOT])
+    bundles = changes.bundles(FRAMES, ANYONE, [ROOT])
     assert [bundle.count for bundle in bundles] == [1, 1, 1]
     assert [event["name"] for event in told(bundles)] == names
 

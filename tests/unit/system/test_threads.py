@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ftransfer.gateways.native.events import ChannelSink
 from ftransfer.limits import Limits
 from ftransfer.protocol.connection import Role
 from ftransfer.service.outbox import Outbox
@@ -45,7 +46,7 @@ async def of_an_account(task: asyncio.Task[Any]) -> Callable[[], Awaitable[None]
 
 
 async def of_an_outbox(task: asyncio.Task[Any]) -> Callable[[], Awaitable[None]]:
-    outbox = Outbox(Channel(HeldLink(), Role.SERVER, Limits()), Limits())
+    outbox = Outbox(ChannelSink(Channel(HeldLink(), Role.SERVER, Limits())), Limits())
     await stop_task(outbox._task)
     outbox._task = task
     return outbox.close
