@@ -15,12 +15,9 @@ from ftransfer.client.paths import RemoteName, share_path
 from ftransfer.client.session import ClientSession
 from ftransfer.errors import BadArgument, NameTaken, RemoteProtocolError, RequestError, UnknownVerb
 from ftransfer.protocol.live import LiveEvent, Person, Presence, presence_from_wire
-from ftransfer.protocol.replies import Hello, Listing, Reply, take, take_count
+from ftransfer.protocol.replies import LIVE, Hello, Listing, Reply, take, take_count
 
 OnNameRefused = Callable[[RequestError], None]
-
-# The word in a server's hello without which it has no live layer.
-FEATURE = "live"
 
 
 class Delivery(NamedTuple):
@@ -45,11 +42,12 @@ class People(Commands):
 
     async def _take_place(self, session: ClientSession, *, is_first: bool) -> None:
         """Say on a new connection who we are and what we want to be told."""
-        if FEATURE not in session.hello.features:
+        if LIVE not in session.hello.features:
             return
         try:
             if self._name:
-                await session.ask("as", self._name, {"token": self._token})
+                values = await session.ask("as", self._name, {"token": self._token})
+                session.learn_hidden(values)
             else:
                 await session.introduce(self._who_we_are())
         except (NameTaken, BadArgument) as error:
@@ -65,7 +63,7 @@ class People(Commands):
         """Say on a further connection that it belongs to a transfer of ours: it is nobody else, for
         whoever looks.
         """
-        if FEATURE in helper.hello.features:
+        if LIVE in helper.hello.features:
             await helper.introduce({"of": leader.session, "token": self._token})
 
     def _who_we_are(self) -> dict[str, str]:

@@ -30,11 +30,13 @@ from ftransfer.protocol.commands import Command
 from ftransfer.protocol.connection import Event, InputEnded, Payload
 from ftransfer.protocol.replies import (
     HEARTBEAT,
+    LIVE,
     ErrorReply,
     Hello,
     Listing,
     Notice,
     Reply,
+    hidden_patterns,
     take_count,
 )
 from ftransfer.protocol.state import State
@@ -77,6 +79,7 @@ class ClientSession:
         self.is_over = False
         self._on_notice = on_notice
         self._introducing = False
+        self._hidden_patterns: tuple[str, ...] | None = None  # None: not told yet
         self._quiet_s = channel.limits.quiet_s  # how long the answer may be nothing but heartbeats
 
     @classmethod
@@ -140,10 +143,36 @@ class ClientSession:
     async def _hear_introduction(self) -> None:
         self._introducing = False
         try:
-            if not isinstance(event := await self.answer(), Reply):
-                raise self.out_of_turn(event)
+            self.learn_hidden(await self.reply())
         except RequestError:
             return  # the server does not care who we are
+
+    def learn_hidden(self, values: Mapping[str, Any]) -> None:
+        """Keep the patterns of hidden names that the reply to `as` or `login` tells."""
+        patterns = hidden_patterns(values)
+        if patterns is not None:
+            self._hidden_patterns = patterns
+
+    async def hidden_patterns(self) -> tuple[str, ...]:
+        """Return the patterns of the names that the server hides: what it does not list may be
+        there. Only between commands.
+
+        Raises:
+            RemoteProtocolError: It does not tell them, so nothing may be removed for being missing
+                there. The errors of `ask`, if it has to be asked.
+
+        Source: docs/protocol.md section 5.
+        """
+        if self._introducing:
+            await self._hear_introduction()
+        if self._hidden_patterns is None and LIVE in self.hello.features:
+            self.learn_hidden(await self.ask("as", "", {}))
+            if self._hidden_patterns is None:
+                raise RemoteProtocolError(
+                    f"{self.address} does not say which names it hides, so nothing may be removed;"
+                    " leave out --delete, or update the server"
+                )
+        return self._hidden_patterns or ()
 
     async def say(
         self, verb: str, argument: str = "", options: Mapping[str, Any] | None = None

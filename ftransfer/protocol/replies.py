@@ -29,7 +29,6 @@ class Hello(NamedTuple):
     auth: str = "none"
     logins: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
-    hides: tuple[str, ...] = ()  # patterns of names that are not told, and may be there
     limits: Mapping[str, float] = MappingProxyType({})
 
 
@@ -108,6 +107,8 @@ class Notice(NamedTuple):
 
 
 HEARTBEAT = "heartbeat"
+# The feature of a server that has a live layer (docs/protocol.md section 10).
+LIVE = "live"
 # The feature of a server that takes a file in parts over several connections (docs/protocol.md
 # section 7.3).
 PARTS = "parts"
@@ -125,7 +126,6 @@ def encode_hello(hello: Hello) -> bytes:
             "auth": hello.auth,
             "logins": list(hello.logins),
             "features": list(hello.features),
-            **({"hides": list(hello.hides)} if hello.hides else {}),
             "limits": dict(hello.limits),
         },
     )
@@ -170,9 +170,7 @@ def encode_notice(notice: Notice) -> bytes:
 
 def _decode_hello(value: dict[str, Any]) -> Hello:
     limits = take(value, "limits", dict, {})
-    features, logins, hides = (
-        take(value, key, list, []) for key in ("features", "logins", "hides")
-    )
+    features, logins = (take(value, key, list, []) for key in ("features", "logins"))
     return Hello(
         protocol=take(value, "protocol", int),
         server=take(value, "server", str, ""),
@@ -182,7 +180,6 @@ def _decode_hello(value: dict[str, Any]) -> Hello:
         auth=take(value, "auth", str, "none"),
         logins=tuple(word for word in logins if isinstance(word, str)),
         features=tuple(word for word in features if isinstance(word, str)),
-        hides=tuple(pattern for pattern in hides if isinstance(pattern, str)),
         limits={
             key: number
             for key, number in limits.items()
@@ -233,6 +230,22 @@ _LISTS: Mapping[Kind, Callable[[list[Any]], JsonValue]] = {
     Kind.LISTING: Listing,
     Kind.OUTCOMES: Outcomes,
 }
+
+
+def hidden_patterns(values: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Return the patterns of hidden names from the reply to `as` or `login`; None if it has none.
+
+    Raises:
+        RemoteProtocolError: They are not an array of strings.
+
+    Source: docs/protocol.md section 5.
+    """
+    if values.get("hides") is None:
+        return None
+    patterns = take(values, "hides", list)
+    if not all(isinstance(pattern, str) for pattern in patterns):
+        raise RemoteProtocolError('"hides" holds something else than patterns')
+    return tuple(patterns)
 
 
 def decode_payload(kind: Kind, payload: bytes | bytearray | memoryview) -> JsonValue:

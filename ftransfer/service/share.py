@@ -55,6 +55,11 @@ class Share:
     def durable(self) -> bool:
         return self.store.durable
 
+    @property
+    def hidden_patterns(self) -> tuple[str, ...]:
+        """The patterns of the names that are hidden from everybody, for those who may use it."""
+        return self.hiding.patterns if self.hiding is not None else ()
+
     def view(self, principal: Principal = ANYONE, source: str = "") -> ShareView:
         """Give the share as a principal may use it. From each source, it has turns of its own for
         long work.

@@ -93,6 +93,16 @@ class Client:
         values: dict[str, Any] = self._expect("R")
         return values
 
+    # Section 5: hidden names.
+
+    def introduce(self, name: str) -> tuple[str, ...]:
+        """Say what we are called, and return the patterns of the names that the server hides."""
+        self.command("as", name)
+        patterns = self.reply()["hides"]
+        if not all(isinstance(pattern, str) for pattern in patterns):
+            raise BrokenServer("it hides what is no pattern")
+        return tuple(patterns)
+
     def close(self) -> None:
         self.say(b"close")
         self.reply()

@@ -17,6 +17,7 @@ from ftransfer.service.share import Share
 from ftransfer.storage.base import Store
 from ftransfer.storage.local import LocalStore
 from ftransfer.storage.memory import MemoryStore
+from ftransfer.transfer.selection import hidden_names
 from tests.conformance.independent_client import Client, Refused
 
 T = TypeVar("T")
@@ -65,6 +66,15 @@ async def test_hello_says_what_the_document_says(server: Server) -> None:
     assert isinstance(hello["durable"], bool)
     assert hello["limits"]["max_line_bytes"] == 2_000
     assert (await speak(server, lambda client: client.hello))["session"] == hello["session"] + 1
+
+
+async def test_hidden_names_are_told_when_a_session_says_who_it_is(store: Store) -> None:
+    server = await Server.start(Share(store, hiding=hidden_names((".git", "*.key"))), port=0)
+    try:
+        assert await speak(server, lambda client: client.introduce("ann")) == (".git", "*.key")
+        assert "hides" not in await speak(server, lambda client: client.hello)
+    finally:
+        await server.stop(grace_s=5)
 
 
 @pytest.mark.parametrize("size", [0, 1, 50_000, 50_001, 300_000])

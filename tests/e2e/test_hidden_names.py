@@ -10,13 +10,22 @@ from pathlib import Path
 
 import pytest
 
+from ftransfer.auth.admission import Admission
+from ftransfer.client.client import Client, connect
+from ftransfer.client.handshake import Address
+from ftransfer.client.retry import NO_RETRY, RetryRules
+from ftransfer.client.security import Security
+from ftransfer.client.session import ClientSession
 from ftransfer.client.trees.run import TreeOptions
-from ftransfer.errors import RemoteProtocolError
+from ftransfer.errors import NameTaken, RemoteProtocolError, RequestError
+from ftransfer.limits import Limits
 from ftransfer.names import ROOT, parse_name
 from ftransfer.transfer.hiding import SECRETS
 from ftransfer.transfer.selection import hidden_names
 from tests.support.programs import run_program, start_server
-from tests.support.service import RawPeer, Service, serve
+from tests.support.service import RawPeer, Service, fake_server, frame, raw_peer, serve
+
+TOKEN = "a-token-that-nobody-knows"
 
 
 @pytest.fixture
@@ -91,6 +100,31 @@ async def test_listings_and_events_do_not_tell_of_it(service: Service) -> None:
     assert b".env" not in text and b".git" not in text and b'"proj/b"' in text
 
 
+async def test_hello_is_short_and_names_nothing_that_is_hidden(service: Service) -> None:
+    async with raw_peer(*service.address) as peer:
+        kind, hello = await peer.frame()
+    assert kind == b"H" and len(hello) < 400 and b".git" not in hello and b"hides" not in hello
+
+
+async def test_patterns_are_told_once_a_session_is_admitted(tmp_path: Path) -> None:
+    admission = Admission(token=TOKEN)
+    async with (
+        serve(tmp_path, hiding=hidden_names(SECRETS), admission=admission) as service,
+        service.peer() as peer,
+    ):
+        [(kind, answer)] = await answers(peer, "as ann")
+        assert kind == b"X" and json.loads(answer)["code"] == "not_authorised"
+        for line in (f'login "" {{"secret":"{TOKEN}"}}', "as ann"):
+            [(kind, answer)] = await answers(peer, line)
+            assert kind == b"R" and json.loads(answer)["hides"] == list(SECRETS)
+
+
+async def test_a_server_that_hides_nothing_tells_so(tmp_path: Path) -> None:
+    async with serve(tmp_path) as service, service.peer() as peer:
+        [(_, answer)] = await answers(peer, "as ann")
+        assert json.loads(answer)["hides"] == []
+
+
 async def test_a_tree_with_hidden_names_is_put_but_for_these(tmp_path: Path) -> None:
     (tmp_path / "share").mkdir()
     for name in ("proj/b", "proj/.git/config", "proj/.git/objects/1", "proj/.env"):
@@ -135,6 +169,101 @@ async def test_a_mirror_removes_nothing_that_the_server_would_not_tell_of(
     here = tmp_path / "here"
     left = sorted(str(path.relative_to(here)) for path in here.rglob("*") if path.is_file())
     assert left == [".git/config", "a", "old/.env"]
+
+
+async def mirrored(service: Service, client: Client) -> list[str]:
+    """Make the local folder like the share, and return the files that it has then."""
+    (service.local / "proj" / ".git").mkdir(parents=True, exist_ok=True)
+    for name in ("gone", ".env", "proj/.git/mine"):
+        (service.local / name).write_text(name)
+    await client.get_tree("/", service.local, options=TreeOptions(delete=True))
+    files = (path for path in service.local.rglob("*") if path.is_file())
+    return sorted(str(path.relative_to(service.local)) for path in files)
+
+
+SPARED = [".env", "a", "proj/.git/mine", "proj/b"]
+
+
+@pytest.mark.parametrize("name", ["", "ann"])
+async def test_a_mirror_spares_hidden_names_whatever_the_client_is_called(
+    service: Service, name: str
+) -> None:
+    async with service.client(name=name) as client:
+        assert await mirrored(service, client) == SPARED
+        await client.introduce("another")
+        assert await mirrored(service, client) == SPARED
+
+
+async def test_a_mirror_spares_hidden_names_after_a_refused_name(service: Service) -> None:
+    refused: list[RequestError] = []
+    async with (
+        service.client(name="ann"),
+        service.client(name="ann", on_name_refused=refused.append) as client,
+    ):
+        assert await mirrored(service, client) == SPARED
+    assert [type(error) for error in refused] == [NameTaken]
+
+
+async def test_a_mirror_spares_hidden_names_on_each_new_connection(service: Service) -> None:
+    async with service.client(retry=RetryRules(first_s=0.0)) as client:
+        for _ in range(2):
+            assert await mirrored(service, client) == SPARED
+            for task in service.server.sessions.values():
+                task.cancel()
+            await service.all_gone()
+
+
+async def test_a_mirror_of_a_user_spares_hidden_names(tmp_path: Path) -> None:
+    security = Security(secret=TOKEN, state=tmp_path / "state")
+    async with (
+        serve(tmp_path, hiding=hidden_names(SECRETS), admission=Admission(token=TOKEN)) as service,
+        service.client(security=security) as client,
+    ):
+        assert await mirrored(service, client) == [".env", "proj/.git/mine"]
+
+
+async def test_a_session_that_has_not_said_who_it_is_asks_what_is_hidden(service: Service) -> None:
+    session = await ClientSession.open(Address(*service.address), Limits())
+    assert await session.hidden_patterns() == SECRETS
+    await session.close()
+
+
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [
+        ({}, "does not say which names it hides"),
+        ({"hides": None}, "does not say which names it hides"),
+        ({"hides": ".git"}, "is not of type list"),
+        ({"hides": [".git", 7]}, "something else than patterns"),
+    ],
+)
+async def test_nothing_is_removed_where_the_server_does_not_tell_what_it_hides(
+    tmp_path: Path, told: dict[str, object], says: str
+) -> None:
+    (tmp_path / "mine").write_text("mine")
+    hello = frame(b"H", b'{"protocol":1,"features":["live"]}')
+    replies = 2 * frame(b"R", json.dumps(told).encode())  # to "as", and to "as" again
+    listing = frame(b"R", b'{"entries":0}')
+    async with (
+        fake_server(hello + replies + listing) as address,
+        connect(*address, retry=NO_RETRY) as client,
+    ):
+        with pytest.raises(RemoteProtocolError, match=says):
+            await client.get_tree("/", tmp_path, options=TreeOptions(delete=True))
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
+async def test_what_an_introduction_is_refused_is_asked_again(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("mine")
+    refusal = frame(b"X", b'{"code":"too_fast","message":"wait"}')
+    answers = refusal + frame(b"R", b'{"hides":[".env"]}') + frame(b"R", b'{"entries":0}')
+    hello = frame(b"H", b'{"protocol":1,"features":["live"]}')
+    async with (
+        fake_server(hello + answers) as address,
+        connect(*address, retry=NO_RETRY) as client,
+    ):
+        await client.get_tree("/", tmp_path, options=TreeOptions(delete=True))
+    assert (tmp_path / ".env").read_text() == "mine"
 
 
 async def test_patterns_of_a_lying_server_do_no_harm(tmp_path: Path) -> None:

@@ -73,7 +73,8 @@ async def get_tree(
 
         async def attempt(session: ClientSession) -> None:
             nonlocal is_fresh
-            sparing = run.options = options.sparing(session.hello.hides, remote)
+            hidden = await session.hidden_patterns() if options.delete else ()
+            sparing = run.options = options.sparing(hidden, remote)
             if is_ours:
                 about = await session.outcome_of("stat", str(remote) or "/", {})
                 if not isinstance(about, FtransferError):  # else it is what a new folder is

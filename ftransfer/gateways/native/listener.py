@@ -241,7 +241,6 @@ class Server:
                 if self._changes.is_possible
                 else ("live", SPANS, PARTS)
             ),
-            hides=self._share.hiding.patterns if self._share.hiding is not None else (),
             limits=self._announced,
         )
 

@@ -171,6 +171,11 @@ class Session:
         self._set_pace()
 
     @property
+    def hidden_patterns(self) -> list[str]:
+        """What the server hides, for a client that is admitted (docs/protocol.md section 5)."""
+        return list(self._share.hidden_patterns)
+
+    @property
     def owner(self) -> str:
         """For whom shares of the server's bandwidth and memory are counted: a user, or else an
         address.

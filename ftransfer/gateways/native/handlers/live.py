@@ -38,7 +38,12 @@ async def handle_as(session: Session, command: Command) -> dict[str, Any]:
             session.participant, label, token=options.get("token", ""), is_unique=False
         )
     person = session.participant.person
-    return {"session": person.session, "name": person.name, "verified": person.verified}
+    return {
+        "session": person.session,
+        "name": person.name,
+        "verified": person.verified,
+        "hides": session.hidden_patterns,
+    }
 
 
 def _cut(text: str, size: int) -> str:

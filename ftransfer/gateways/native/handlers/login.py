@@ -41,7 +41,7 @@ async def handle_login(session: Session, command: Command) -> dict[str, Any]:
         raise NotAuthorised("the name or the secret is wrong")
     session.admit(login)
     session.note("logged in: %s", escape(name) or "token")
-    return {"user": session.principal.name}
+    return {"user": session.principal.name, "hides": session.hidden_patterns}
 
 
 def check_may_say(session: Session, command: Command) -> None:
