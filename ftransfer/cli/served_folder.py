@@ -14,7 +14,7 @@ from ftransfer.names import escape
 from ftransfer.shell.errors import WrongUsage
 
 if TYPE_CHECKING:
-    from ftransfer.cli.server_security import GuardOptions
+    from ftransfer.cli.server_security import ServerSecurityOptions
     from ftransfer.transfer.hiding import HiddenNames
 
 
@@ -107,7 +107,7 @@ def _holds(root: Path, paths: Iterable[str]) -> bool:
     )
 
 
-def who_may_what(values: Mapping[str, Any], options: GuardOptions) -> str:
+def who_may_what(values: Mapping[str, Any], options: ServerSecurityOptions) -> str:
     """Return the line that tells the owner who may do what."""
     everything = "read, change and delete"
     if values["drop_box"]:

@@ -38,7 +38,7 @@ def check_anonymous(words: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class GuardOptions:
+class ServerSecurityOptions:
     """What was given on the command line, each of it checked."""
 
     tls: str = "auto"
@@ -83,7 +83,7 @@ class ServerSecurity:
     it has none.
     """
 
-    options: GuardOptions
+    options: ServerSecurityOptions
     is_local: bool
     tls: ServerTls | None
     admission: Admission
@@ -93,7 +93,7 @@ class ServerSecurity:
     registration: Registration | None = None
 
     @classmethod
-    def build(cls, options: GuardOptions, host: str, folder: str) -> ServerSecurity:
+    def build(cls, options: ServerSecurityOptions, host: str, folder: str) -> ServerSecurity:
         """Read files, make keys and a token where they are needed. Blocking; to be closed.
 
         Raises:
@@ -197,7 +197,7 @@ class ServerSecurity:
         ]
 
 
-def _tls(options: GuardOptions) -> ServerTls:
+def _tls(options: ServerSecurityOptions) -> ServerTls:
     from ftransfer.tls.contexts import ServerTls
 
     if options.cert:
@@ -208,7 +208,7 @@ def _tls(options: GuardOptions) -> ServerTls:
     return ServerTls(str(own_identity(state_folder())), client_ca=options.client_ca)
 
 
-def _admission(options: GuardOptions) -> Admission:
+def _admission(options: ServerSecurityOptions) -> Admission:
     from ftransfer.auth.admission import Admission
 
     users, token = None, ""

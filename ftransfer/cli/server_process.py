@@ -1,0 +1,275 @@
+"""The process behind `serve`: from the open folder to the last session, its signals and its log."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+# The first two are for later: when they are needed, there may be no descriptor left to import them
+# with.
+import aiofiles.threadpool  # noqa: F401
+
+import ftransfer.storage.local.bulk_read  # noqa: F401
+from ftransfer.cli import served_folder
+from ftransfer.cli.limit_options import bounds_of, limits_of, rates_of, trusted_of
+from ftransfer.cli.options import parse_age
+from ftransfer.cli.output import DONE, INTERRUPTED, note
+from ftransfer.cli.reloading import Settings
+from ftransfer.cli.server_security import ServerSecurity
+from ftransfer.gateways.native.listener import Server
+from ftransfer.names import escape
+from ftransfer.service.audit import Audit
+from ftransfer.service.share import Share
+from ftransfer.shell.errors import WrongUsage
+from ftransfer.storage.local import LocalStore
+from ftransfer.system.threads import stop_task, switch_often
+from ftransfer.watch.watcher import FolderWatcher
+
+log = logging.getLogger("ftransfer.server")
+_SAME_ERROR_S = 10.0  # before the same error is logged again
+_CHECK_FILES_S = 2.0  # a removed user is logged out after this time, even if nobody logs in
+
+
+async def serve_until_stopped(
+    settings: Settings, security: ServerSecurity, sandbox_note: str
+) -> int:
+    """Serve one folder until a signal stops the process. Closes `security`.
+
+    Args:
+        sandbox_note: Logged once the server runs.
+
+    Returns:
+        The exit code.
+    """
+    _start_log()
+    _raise_descriptor_limit()
+    switch_often()
+    signals = _stop_signals()
+    values = settings.values
+    store = await LocalStore.open(values["folder"], durable=not values["no_fsync"])
+    share = Share(
+        store,
+        read_only=values["read_only"],
+        drop_box=values["drop_box"],
+        hiding=served_folder.hiding_of(values),
+        bounds=bounds_of(values),
+    )
+    audit = _open_audit(values["audit"])
+    try:
+        await _refuse_rights_by_folder(store, share, security)
+        server = await _start(values, share, store, security, audit)
+        security.publish(server.addresses)
+        async with _reloading(settings, security, server, share, audit):
+            _announce(server.addresses, security, values)
+            _log_start(values, sandbox_note)
+            await signals.get()
+            return await _stop(server, signals)
+    finally:
+        security.close()
+        await share.close()
+        if audit is not None:
+            audit.close()
+
+
+def _stop_signals() -> asyncio.Queue[None]:
+    """Return a queue that receives an item for each SIGINT and SIGTERM."""
+    signals: asyncio.Queue[None] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    if not os.environ.get("FTRANSFER_DEBUG"):
+        loop.set_exception_handler(_LoopErrors())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, signals.put_nowait, None)
+    return signals
+
+
+async def _start(
+    values: Mapping[str, Any],
+    share: Share,
+    store: LocalStore,
+    security: ServerSecurity,
+    audit: Audit | None,
+) -> Server:
+    return await Server.start(
+        share,
+        host=values["host"],
+        port=values["port"],
+        welcome=values["welcome"] or _default_welcome(values["folder"]),
+        watcher=FolderWatcher(values["folder"], store),
+        tls=security.tls,
+        admission=security.admission,
+        keep_partials_s=parse_age(values["keep_partials"]),
+        limits=limits_of(values),
+        rates=rates_of(values),
+        audit=audit,
+        trusted=trusted_of(values),
+    )
+
+
+@contextlib.asynccontextmanager
+async def _reloading(
+    settings: Settings,
+    security: ServerSecurity,
+    server: Server,
+    share: Share,
+    audit: Audit | None,
+) -> AsyncIterator[None]:
+    """Read settings and credentials again on SIGHUP, and credentials when their files change."""
+    reloads: asyncio.Queue[None] = asyncio.Queue()
+
+    def reload() -> None:
+        settings.reload(server, share, audit)
+        reloads.put_nowait(None)
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
+    reloading = asyncio.create_task(_reload_credentials(security, server, reloads))
+    try:
+        yield
+    finally:
+        reloading.cancel()
+
+
+def _log_start(values: Mapping[str, Any], sandbox_note: str) -> None:
+    if not values["host"]:
+        log.warning("--host is empty: this server listens on all addresses of the machine")
+    if os.geteuid() == 0:
+        log.warning("running as root: new files belong to root; a user of its own is safer")
+    log.info(sandbox_note)
+
+
+async def _refuse_rights_by_folder(
+    store: LocalStore, share: Share, security: ServerSecurity
+) -> None:
+    """Refuse rights that a name gives, where another spelling of the name leads to the same place.
+    Raises WrongUsage.
+
+    Users who come later with such rights may do nothing.
+    """
+    if not security.options.users:
+        return
+    for principal in security.admission.principals:
+        for grant in () if principal.is_uniform else principal.grants:
+            if spelling := await store.other_spelling(grant.prefix):
+                shown = escape(str(grant.prefix))
+                raise WrongUsage(
+                    f"{escape(principal.name)}: rights for /{shown} would not hold: this file"
+                    f" system takes {escape(spelling)} for the same name; give rights for the whole"
+                    " share, or serve a file system that tells names apart"
+                )
+    share.folds_names = await store.folds_names()
+
+
+class _LoopErrors:
+    """What asyncio itself meets, as a connection that cannot be taken for want of a descriptor: a
+    line each, not a traceback.
+    """
+
+    def __init__(self) -> None:
+        self._last = ("", float("-inf"))
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, trouble: dict[str, Any]) -> None:
+        error = trouble.get("exception")
+        line = f"{trouble['message']}: {error}" if error is not None else str(trouble["message"])
+        said, at = self._last
+        if line != said or loop.time() - at > _SAME_ERROR_S:
+            self._last = (line, loop.time())
+            log.warning("%s", line)
+
+
+async def _reload_credentials(
+    security: ServerSecurity, server: Server, requests: asyncio.Queue[None]
+) -> None:
+    """Read certificate, users and token again whenever it is asked for; and users and token when
+    they have changed.
+    """
+    while True:
+        try:
+            async with asyncio.timeout(_CHECK_FILES_S):
+                await requests.get()
+        except TimeoutError:
+            await asyncio.to_thread(security.credentials.refresh)
+        else:
+            await asyncio.to_thread(security.reload)
+            security.publish(server.addresses)
+
+
+def _default_welcome(folder: str) -> str:
+    return f"welcome to {escape(os.path.basename(os.path.realpath(folder))) or '/'}"
+
+
+def _open_audit(path: str | None) -> Audit | None:
+    if path is None:
+        return None
+    try:
+        return Audit.open(path, time.time)
+    except OSError as error:
+        raise WrongUsage(f"--audit {escape(path)}: cannot be opened: {error.strerror}") from error
+
+
+async def _stop(server: Server, signals: asyncio.Queue[None]) -> int:
+    note("stopping; running transfers may finish for up to 10 s; a second signal cuts them")
+    gentle = asyncio.create_task(server.stop())
+    second = asyncio.create_task(signals.get())
+    await asyncio.wait([gentle, second], return_when=asyncio.FIRST_COMPLETED)
+    if gentle.done():
+        second.cancel()
+        gentle.result()
+        return DONE
+    await stop_task(gentle)
+    await server.stop(0)
+    return INTERRUPTED
+
+
+def _announce(
+    addresses: list[tuple[str, int]], security: ServerSecurity, values: Mapping[str, Any]
+) -> None:
+    """Say where the server is, and how to reach it; to a person at a terminal also what it shares,
+    and how to stop it.
+    """
+    for host, port in addresses:
+        sys.stdout.write(f"listening on {_bracketed(host)}:{port}\n")
+    sys.stdout.flush()
+    is_watched = sys.stderr.isatty()
+    if is_watched:
+        note(f"sharing {escape(os.path.realpath(values['folder']))}")
+    note(served_folder.who_may_what(values, security.options))
+    host, port = addresses[0]
+    for line in security.lines_to_hand_on(host, port):
+        note(line)
+    if is_watched:
+        note("Ctrl-C stops it; what others do is logged here")
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _raise_descriptor_limit() -> None:
+    """Take all the descriptors that the system grants: the usual soft limit would stop at some
+    hundred sessions.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft != hard:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def forbid_core_files() -> None:
+    """Keep passwords and keys out of core files."""
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _start_log() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log = logging.getLogger("ftransfer")
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
