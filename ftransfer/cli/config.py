@@ -16,6 +16,7 @@ from typing import Annotated, Any, get_args
 
 import typer
 
+from ftransfer.cli.renamed_flags import RENAMED_KEYS
 from ftransfer.names import escape
 from ftransfer.shell.errors import WrongUsage
 
@@ -46,7 +47,14 @@ def read_config(path: str, context: Any) -> dict[str, Any]:
     options = {
         option.name: option for option in context.command.params if option.name not in _NOT_IN_FILE
     }
-    return {key: _checked(path, text, key, value, options, context) for key, value in found.items()}
+    values: dict[str, Any] = {}
+    for key, value in found.items():
+        name = RENAMED_KEYS.get(key, key)
+        if name != key and name in found:
+            where = _place_of(path, text, key)
+            raise WrongUsage(f"{where}: {key} is the old name of {name}; keep only {name}")
+        values[name] = _checked(_place_of(path, text, key), key, value, options, context)
+    return values
 
 
 def _take_config(context: typer.Context, path: str | None) -> str | None:
@@ -74,7 +82,7 @@ def _text_of(path: str) -> str:
             data = file.read(_MAX_BYTES + 1)
         if len(data) > _MAX_BYTES:
             raise WrongUsage(f"{escape(path)}: is too large for a configuration file")
-        return data.decode()
+        return data.decode("utf-8-sig")  # some editors begin a file with a byte-order mark
     except UnicodeDecodeError as error:
         raise WrongUsage(f"{escape(path)}: is not UTF-8") from error
     except (OSError, ValueError) as error:
@@ -91,12 +99,13 @@ def _toml_mistake(path: str, text: str, message: str) -> str:
     return f"{escape(path)}:{line}:{column}: is not TOML: {escape(what[:1].lower() + what[1:])}"
 
 
-def _checked(
-    path: str, text: str, key: str, value: Any, options: Mapping[str, Any], context: Any
-) -> Any:
+def _place_of(path: str, text: str, key: str) -> str:
     line, column = position_of(text, key)
-    where = f"{escape(path)}:{line}:{column}"
-    option = options.get(key)
+    return f"{escape(path)}:{line}:{column}"
+
+
+def _checked(where: str, key: str, value: Any, options: Mapping[str, Any], context: Any) -> Any:
+    option = options.get(RENAMED_KEYS.get(key, key))
     if option is None:
         near = difflib.get_close_matches(key.replace("-", "_"), options, 1)
         hint = (

@@ -56,7 +56,7 @@ MaxSourceSessions = Annotated[
         ),
     ),
 ]
-MaxUnproven = Annotated[
+MaxUnauthenticated = Annotated[
     int, Option(callback=_count, help="Of these, such as have not yet logged in or said a command.")
 ]
 TrustFrom = Annotated[
@@ -77,8 +77,8 @@ LoginTime = Annotated[str, Option(**_TIME, help="For the login after it, where o
 LineTime = Annotated[str, Option(**_TIME, help="From the first byte of a command to its end.")]
 IdleTime = Annotated[str, Option(**_TIME, help="How long a session may stay without a command.")]
 StallTime = Annotated[str, Option(**_TIME, help="How long a transfer may stand still.")]
-QuietTime = Annotated[str, Option(**_TIME, help="How long a transfer may live on heartbeats.")]
-StallDetector = Annotated[
+HeartbeatLimit = Annotated[str, Option(**_TIME, help="How long a transfer may live on heartbeats.")]
+MinProgress = Annotated[
     str,
     Option(**{**_SIZE, "show_default": True}, help="What a transfer must move in each stall time."),
 ]
@@ -119,9 +119,10 @@ AuditFile = Annotated[
 
 # What is read anew on SIGHUP; all else needs a restart.
 RELOADED = frozenset(
-    "max_sessions max_source_sessions max_unproven trust_from handshake_time login_time line_time"
-    " idle_time stall_time quiet_time least_progress max_line max_frame quota user_quota"
-    " quota_files user_quota_files keep_free max_file rate user_rate session_rate".split()
+    "max_sessions max_source_sessions max_unauthenticated trust_from handshake_time login_time"
+    " line_time idle_time stall_time heartbeat_limit min_progress max_line max_frame quota"
+    " user_quota quota_files user_quota_files keep_free max_file rate user_rate"
+    " session_rate".split()
 )
 
 _ADVICE = "choose one"
@@ -149,7 +150,7 @@ _ORDERED: tuple[tuple[str, str, Callable[[str], float]], ...] = (
     ("session_rate", "rate", parse_rate),
     ("session_rate", "user_rate", parse_rate),
     ("max_source_sessions", "max_sessions", float),
-    ("max_unproven", "max_sessions", float),
+    ("max_unauthenticated", "max_sessions", float),
 )
 
 
@@ -183,7 +184,7 @@ def limits_of(values: Mapping[str, Any]) -> Limits:
     return DEFAULT_LIMITS._replace(
         max_sessions=values["max_sessions"],
         max_source_sessions=values["max_source_sessions"] or 0,
-        max_unproven=values["max_unproven"],
+        max_unproven=values["max_unauthenticated"],
         handshake_s=parse_time(values["handshake_time"]),
         login_s=parse_time(values["login_time"]),
         line_s=parse_time(values["line_time"]),
@@ -191,8 +192,8 @@ def limits_of(values: Mapping[str, Any]) -> Limits:
         stall_s=stall_s,
         # Peers say that they live a few times within the time in which they would be given up.
         heartbeat_s=min(DEFAULT_LIMITS.heartbeat_s, stall_s / 4),
-        quiet_s=parse_time(values["quiet_time"]),
-        least_bytes=parse_size(values["least_progress"]),
+        quiet_s=parse_time(values["heartbeat_limit"]),
+        least_bytes=parse_size(values["min_progress"]),
         max_line_bytes=parse_size(values["max_line"]),
         max_chunk_bytes=min(parse_size(values["max_frame"]), DEFAULT_LIMITS.max_chunk_bytes),
     )

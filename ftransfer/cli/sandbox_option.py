@@ -1,5 +1,5 @@
-"""serve --lock-down: the lock is closed before the first thread starts, over the share and what the
-server opens again later.
+"""serve --sandbox: the sandbox is entered before the first thread starts, and leaves access to the
+share and to the files that the server opens again later.
 """
 
 from __future__ import annotations
@@ -12,52 +12,52 @@ from ftransfer.cli.runtime.parameters import Option
 from ftransfer.shell.errors import WrongUsage
 from ftransfer.system.sandbox import CannotLock, lock_in
 
-LockDown = Annotated[
+Sandbox = Annotated[
     bool | None,
     Option(
-        "--lock-down/--no-lock-down",
+        "--sandbox/--no-sandbox",
         help=(
-            "Give up all access to files outside the share, for good (Linux). Default: where the"
-            " system can."
+            "Give up access to all files outside the share (Linux). Default: where the system"
+            " supports it."
         ),
         show_default=False,
     ),
 ]
 
 
-def close_lock(
+def enter_sandbox(
     wanted: bool | None,
     folder: str,
     *,
     changed: Iterable[str | None] = (),
     read: Iterable[str | None] = (),
 ) -> str:
-    """Lock the process in; give a line for the log, to be told once the server runs.
+    """Give up access to files outside the share, and return a line for the log.
 
     Args:
-        wanted: None for "if possible", which the line tells if it is not.
-        changed: Files beside the share that are written.
-        read: Files that are opened again when the server is told to. They may be replaced
-            meanwhile, so the folder of each is meant.
+        wanted: None for "if possible"; the line then says why it was not.
+        changed: Files outside the share that are written.
+        read: Files that are opened again when the server reloads. They may have been replaced
+            by then, so access is kept to the folder of each.
 
     Raises:
         WrongUsage: It was wanted and is not possible.
     """
     if wanted is False:
-        return "not locked in: --no-lock-down"
+        return "not sandboxed: --no-sandbox"
     try:
         abi = lock_in(changed=[folder, *_folders(changed)], read=_folders(read))
     except CannotLock as error:
         if wanted:
             raise WrongUsage(
-                f"--lock-down: {error}; leave the option out to serve without"
+                f"--sandbox: {error}; leave the option out to serve without it"
             ) from error
-        return f"not locked in: {error}"
-    return f"locked in: no file outside the share can be opened any more (landlock {abi})"
+        return f"not sandboxed: {error}"
+    return f"sandboxed: files outside the share can no longer be opened (landlock {abi})"
 
 
 def _folders(paths: Iterable[str | None]) -> list[str]:
-    """Give the folders of files; if a file is a link, also of what it leads to."""
+    """Return the folders of files, and for links also the folders of their targets."""
     given = [path for path in paths if path]
     return [os.path.dirname(os.path.abspath(path)) for path in given] + [
         os.path.dirname(os.path.realpath(path)) for path in given

@@ -13,7 +13,7 @@ from ftransfer.cli.config import ConfigFile
 from ftransfer.cli.options import check_listening_port, checked_by, parse_age, strip_brackets
 from ftransfer.cli.runtime.parameters import Argument, Option
 from ftransfer.cli.runtime.running import run
-from ftransfer.cli.sandbox_option import LockDown, close_lock
+from ftransfer.cli.sandbox_option import Sandbox, enter_sandbox
 from ftransfer.cli.server_security import (
     ServerSecurity,
     ServerSecurityOptions,
@@ -80,7 +80,7 @@ def serve(
     welcome: Annotated[
         str, Option(help="What users are greeted with; else the folder's name.", show_default=False)
     ] = "",
-    lock_down: LockDown = None,
+    sandbox: Sandbox = None,
     tls: Annotated[
         str,
         Option(
@@ -144,15 +144,15 @@ def serve(
     session_rate: limits.SessionRate = None,
     max_sessions: limits.MaxSessions = 1024,
     max_source_sessions: limits.MaxSourceSessions = None,
-    max_unproven: limits.MaxUnproven = 256,
+    max_unauthenticated: limits.MaxUnauthenticated = 256,
     trust_from: limits.TrustFrom = None,
     handshake_time: limits.HandshakeTime = "10s",
     login_time: limits.LoginTime = "60s",
     line_time: limits.LineTime = "30s",
     idle_time: limits.IdleTime = "15m",
     stall_time: limits.StallTime = "60s",
-    quiet_time: limits.QuietTime = "15m",
-    least_progress: limits.StallDetector = "4K",
+    heartbeat_limit: limits.HeartbeatLimit = "15m",
+    min_progress: limits.MinProgress = "4K",
     max_line: limits.MaxLine = "64K",
     max_frame: limits.MaxFrame = "4M",
 ) -> None:
@@ -180,8 +180,8 @@ def serve(
     security = ServerSecurity.build(options, host, folder)
     # Before the first thread starts, and after the last complaint.
     has_audit_folder = bool(audit) and os.path.isdir(os.path.dirname(os.path.abspath(audit or "")))
-    sandbox_note = close_lock(
-        lock_down,
+    sandbox_note = enter_sandbox(
+        sandbox,
         folder,
         changed=[audit if has_audit_folder else None],
         read=[config, *security.files],

@@ -99,7 +99,7 @@ def machine(tmp_path: Path) -> Machine:
 
 
 @pytest.mark.parametrize(
-    "options", [(), ("--tls", "on"), ("--host", "::1"), ("--host", "0.0.0.0"), ("--no-lock-down",)]
+    "options", [(), ("--tls", "on"), ("--host", "::1"), ("--host", "0.0.0.0"), ("--no-sandbox",)]
 )
 async def test_own_user_has_nothing_to_type(machine: Machine, options: tuple[str, ...]) -> None:
     async with machine.serve(*options) as server:

@@ -39,5 +39,5 @@ async def test_person_is_told_what_is_shared_and_how_to_stop_it(
 
 async def test_log_is_not_told(tmp_path: Path) -> None:
     async with start_server(tmp_path) as server:
-        await server.err_until("locked in|connect with")
+        await server.err_until("sandboxed|connect with")
         assert "Ctrl-C stops it" not in server.err

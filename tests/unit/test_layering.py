@@ -76,10 +76,7 @@ LATE_IMPORTS = {
     "cli.runtime.entry": "cli.output cli.runtime.app cli.runtime.commands shell.columns",
     "cli.runtime.quick": "cli.runtime.help",
     "cli.runtime.streams": "shell.errors",
-    "cli.serve": (
-        "aiofiles.threadpool cli.reloading gateways.native.listener resource service.audit"
-        " service.share storage.local storage.local.bulk_read watch.watcher"
-    ),
+    "cli.serve": "cli.reloading cli.server_process",
     "cli.served_folder": "system.private_files transfer.hiding transfer.selection",
     "cli.server_security": (
         "auth.admission auth.files auth.own_token auth.permissions auth.running auth.users"

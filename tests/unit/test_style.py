@@ -43,7 +43,6 @@ BAD_OPENING = re.compile(r"(Give|Hear|Say|Tell)s?\b|Take note\b")
 # To be gone soon.
 LONG_FILES = frozenset(
     """
-    ftransfer/cli/serve.py
     ftransfer/client/transfers/download.py
     ftransfer/client/trees/pull.py
     ftransfer/client/trees/push.py
@@ -84,7 +83,6 @@ LONG_FUNCTIONS = frozenset(
     _files
     _pull_large
     _pull_over
-    _serve
     _services
     decode_pack
     get_tree

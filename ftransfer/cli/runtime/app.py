@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from ftransfer.cli.output import DONE, INTERRUPTED, USAGE
+from ftransfer.cli.renamed_flags import current_flag
 from ftransfer.cli.runtime.commands import HOMES
 from ftransfer.cli.runtime.lazy import LazyCommands
 from ftransfer.cli.runtime.quick import QuickGroup
@@ -53,7 +54,11 @@ app = typer.Typer(
     epilog=_EPILOG,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+        "token_normalize_func": current_flag,
+    },
 )
 
 

@@ -12,7 +12,7 @@ from ftransfer.cli.limit_options import RELOADED
 
 _SECURITY = frozenset(
     "tls plain fingerprint ca cert key user token_file client_ca users anonymous new_token"
-    " trust_from lock_down".split()
+    " trust_from sandbox".split()
 )
 _GROUPS = ("Arguments", "Options", "Security", "Bounds")
 # What typer says of a type, in place of a name.

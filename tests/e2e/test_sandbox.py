@@ -1,4 +1,4 @@
-"""serve --lock-down, as a process."""
+"""serve --sandbox, as a process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from ftransfer.auth.editing import add_user
 from ftransfer.auth.passwords import hash_password
-from ftransfer.cli.sandbox_option import close_lock
+from ftransfer.cli.sandbox_option import enter_sandbox
 from ftransfer.shell.errors import WrongUsage
 from ftransfer.system.sandbox import CannotLock, landlock_abi
 from tests.support.programs import run_program, start_server
@@ -31,12 +31,12 @@ def no_new_privileges(pid: int) -> str:
 
 
 @needs_landlock
-async def test_server_locks_itself_in_and_serves_as_before(tmp_path: Path) -> None:
+async def test_server_enters_its_sandbox_and_serves_as_before(tmp_path: Path) -> None:
     (tmp_path / "share").mkdir()
     (tmp_path / "file").write_bytes(b"content" * 100_000)
-    async with start_server(tmp_path / "share", "--lock-down") as server:
+    async with start_server(tmp_path / "share", "--sandbox") as server:
         assert no_new_privileges(server.process.pid) == "1"
-        await server.err_until("locked in: no file outside the share can be opened any more")
+        await server.err_until("sandboxed: files outside the share can no longer be opened")
         for arguments in (
             ("put", "file"),
             ("get", "file", "back"),
@@ -53,32 +53,32 @@ async def test_server_locks_itself_in_and_serves_as_before(tmp_path: Path) -> No
     assert [path.name for path in (tmp_path / "share").iterdir() if path.name != ".ftransfer"] == []
 
 
-async def test_server_can_be_left_unlocked(tmp_path: Path) -> None:
-    async with start_server(tmp_path, "--no-lock-down") as server:
+async def test_server_runs_without_a_sandbox_if_told_so(tmp_path: Path) -> None:
+    async with start_server(tmp_path, "--no-sandbox") as server:
         assert no_new_privileges(server.process.pid) == "0"
 
 
-def test_lock_that_is_not_to_be_had_is_an_error_only_if_it_was_asked_for(
+def test_sandbox_that_cannot_be_had_is_an_error_only_if_it_was_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def refuse(**_: object) -> int:
         raise CannotLock("this system has no landlock")
 
     monkeypatch.setattr("ftransfer.cli.sandbox_option.lock_in", refuse)
-    assert close_lock(None, ".") == "not locked in: this system has no landlock"
-    assert close_lock(False, ".") == "not locked in: --no-lock-down"
+    assert enter_sandbox(None, ".") == "not sandboxed: this system has no landlock"
+    assert enter_sandbox(False, ".") == "not sandboxed: --no-sandbox"
     with pytest.raises(WrongUsage, match="this system has no landlock"):
-        close_lock(True, ".")
+        enter_sandbox(True, ".")
 
 
 @needs_landlock
-async def test_files_that_were_replaced_are_read_again_behind_the_lock(tmp_path: Path) -> None:
+async def test_files_that_were_replaced_are_read_again_inside_the_sandbox(tmp_path: Path) -> None:
     (tmp_path / "share").mkdir()
     (tmp_path / "conf").mkdir()
     users = tmp_path / "conf" / "users.toml"
     add_user(str(users), "ann", {"password": HASHED, "rights": "read"})
     async with start_server(
-        tmp_path / "share", "--lock-down", "--tls", "on", "--users", str(users)
+        tmp_path / "share", "--sandbox", "--tls", "on", "--users", str(users)
     ) as server:
         # A new file in the place of the old one
         add_user(str(users), "bob", {"password": HASHED, "rights": "read"})
