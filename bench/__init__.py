@@ -1,3 +1,4 @@
-"""Measures ftransfer beside what one would use instead. `python -m bench.run`, or `make bench`;
-docs/performance.md tells more.
+"""Measure ftransfer beside its alternatives: `python -m bench.run`, or `make bench`.
+
+Method and results are in docs/performance.md.
 """

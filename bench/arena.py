@@ -1,6 +1,4 @@
-"""A folder with a share, an out tray, and the servers of all peers that take part, each on a port
-of its own.
-"""
+"""One folder with a share, output folders and the servers of all peers, each on its own port."""
 
 from __future__ import annotations
 
@@ -22,8 +20,9 @@ _ATTEMPTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """Where servers and clients run: on the loopback address, or each behind a program that puts it
-    elsewhere.
+    """Where servers and clients run.
+
+    On the loopback address, or each behind a program that puts it elsewhere.
     """
 
     host: str = "127.0.0.1"
@@ -51,8 +50,9 @@ class Entrant:
 
 
 class Arena:
-    """The folders of one case. `share` is served to all; `taken` is where puts arrive; `out` where
-    gets do.
+    """The folders of one case.
+
+    `share` is served by all peers; puts arrive in `taken`, gets in `out`.
     """
 
     def __init__(self, folder: Path, *, synced: bool = False, network: Network = LOOPBACK) -> None:
@@ -117,8 +117,9 @@ class Arena:
         return Entrant(peer, at, None, self._network)
 
     def clean(self) -> None:
-        """Empty the trays. On a disk, also wait until nothing is left to be written that would
-        disturb the next run.
+        """Empty the output folders.
+
+        On a disk, also wait until nothing is left to be written that would disturb the next run.
         """
         empty_folder(self.out)
         empty_folder(self.taken)

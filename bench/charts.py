@@ -1,5 +1,6 @@
-"""Draws a run as PNG and SVG: python -m bench.charts RESULT.json docs/img. Needs matplotlib (the
-extra `bench`).
+"""Draw a run as PNG and SVG: `python -m bench.charts RESULT.json docs/img`.
+
+Needs matplotlib (the extra `bench`).
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def draw(run: Run, folder: Path) -> list[Path]:
-    """Draw all pictures for which the run has cases; give the files."""
+    """Draw all pictures for which the run has cases; return the files."""
     import matplotlib
 
     matplotlib.use("Agg")

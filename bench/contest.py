@@ -1,6 +1,4 @@
-"""Runs contestants in turn, round by round, so that whatever else the machine does meets all of
-them alike.
-"""
+"""Run contestants in turn, round by round, so that background load meets all of them alike."""
 
 from __future__ import annotations
 
@@ -38,8 +36,9 @@ def alternate(
     *,
     dropped: int = DROPPED,
 ) -> tuple[list[Row], dict[str, str]]:
-    """Run all contestants `rounds` times, and `dropped` times before. Each round begins with
-    another one.
+    """Run all contestants `rounds` times, after `dropped` rounds that do not count.
+
+    Each round begins with another contestant.
 
     Returns: the rows, in the order of the contestants; and why those failed that have none.
     """

@@ -52,8 +52,9 @@ def log_normal_sizes(total: int, mean: int = MIB, sigma: float = 1.5) -> list[in
 
 
 def warm_up(folder: Path, size: int) -> None:
-    """Touch as much fresh memory of a tmpfs as the outputs will take: in a virtual machine the
-    first touch costs much more.
+    """Touch as much fresh memory of a tmpfs as the outputs will take.
+
+    In a virtual machine the first touch costs much more than later ones.
     """
     path = folder / "warm-up"
     with path.open("wb", buffering=0) as file:

@@ -1,10 +1,9 @@
-"""The live layer under load: many listeners, one that never reads, and files that are put all the
-while.
+"""Measure the live layer: many listeners, one of which never reads, during a stream of puts.
 
 `make live` runs the long form: 200 listeners and 2000 puts in a minute; `QUICK=1` a short one. It
-prints what was measured, and ends with 1 if a bound does not hold. The server is a process of its
-own; all listeners share another, which only takes in what comes and notes when: it is understood
-when all is over, so that it is the server that is measured.
+prints the figures, and exits with 1 if a bound does not hold. The server is a process of its own.
+All listeners share another, which only records what arrives and when, and decodes it at the end, so
+that the server is what is measured.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ class Ear:
     chunks: list[tuple[int, bytes]] = field(default_factory=list)
 
     def heard(self) -> Iterator[tuple[bytes, float]]:
-        """Give the name in each event and its delay in seconds; "(missed)" for a gap."""
+        """Return the name in each event and its delay in seconds; "(missed)" for a gap."""
         rest = b""
         for now, chunk in self.chunks:
             data, at = rest + chunk, 0
@@ -66,9 +65,7 @@ class Ear:
 
 
 def listen(port: int, count: int, pipe: multiprocessing.connection.Connection) -> None:
-    """Run all listeners until the other end of the pipe says so; then give the names that each one
-    heard, and all delays.
-    """
+    """Run all listeners until the other end of the pipe stops them; then send their records."""
     selector = selectors.DefaultSelector()
     ears = [Ear() for _ in range(count)]
     for ear in ears:
@@ -93,7 +90,7 @@ def listen(port: int, count: int, pipe: multiprocessing.connection.Connection) -
 
 
 def subscribe(port: int) -> socket.socket:
-    """Connect and watch everything; gives a socket on which only events are to come."""
+    """Connect and watch everything; return a socket on which only events are to come."""
     sock = socket.create_connection(("127.0.0.1", port))
     read_frame(sock)
     sock.sendall(b"watch\n")
@@ -109,7 +106,7 @@ def read_frame(sock: socket.socket) -> tuple[bytes, bytes]:
 
 @contextmanager
 def served(folder: Path) -> Iterator[tuple[int, int]]:
-    """Serve a folder in a process; gives its port and pid."""
+    """Serve a folder in a process; return its port and pid."""
     server = Popen(
         [
             sys.executable,
@@ -148,7 +145,7 @@ class Audience:
     pipe: multiprocessing.connection.Connection
 
     def end(self) -> tuple[list[list[bytes]], list[float]]:
-        """Let them go; what each has heard, and all delays in seconds."""
+        """Stop the listeners; return what each has received, and all delays in seconds."""
         self.pipe.send("end")
         heard: tuple[list[list[bytes]], list[float]] = self.pipe.recv()
         return heard

@@ -22,7 +22,7 @@ _VERSION = re.compile(r"\d+\.\d+[\w.]*")
 
 
 def describe(places: dict[str, Path], peers: Sequence[Peer]) -> dict[str, str]:
-    """Give facts by name."""
+    """Return facts about this machine by name."""
     found = {
         "date": time.strftime("%Y-%m-%d %H:%M"),
         "processor": f"{_processor()}, {len(os.sched_getaffinity(0))} cores",
@@ -58,7 +58,7 @@ def _read(path: str) -> str:
 
 
 def file_system(path: Path) -> str:
-    """Give the type of the file system that a path is on."""
+    """Return the type of the file system that holds a path."""
     best, kind = "", "unknown"
     for line in _read("/proc/mounts").splitlines():
         _, where, name, *_ = line.split()

@@ -43,9 +43,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What one timed run took. Times in seconds, memory in bytes; None where it was too short to be
-    seen.
-    """
+    """The cost of one timed run, in seconds and bytes; None if it was too short to see."""
 
     wall_s: float
     client_cpu_s: float
@@ -161,8 +159,9 @@ def _told(text: str) -> dict[str, Any]:
 
 
 def _let_settle(server: int, count: int) -> None:
-    """Wait until the server's children for these clients are gone: only then their CPU time is on
-    its account.
+    """Wait until the server's children for these clients have ended.
+
+    Only then does their CPU time count for it.
     """
     deadline = time.monotonic() + _SETTLE_S
     while len(family(server)) > count and time.monotonic() < deadline:
@@ -221,7 +220,7 @@ def _peak_of(roots: Sequence[int]) -> int | None:
 
 
 def memory_of(pid: int, field_name: str = "VmRSS") -> int | None:
-    """Give one of the memory fields of a process in bytes; None when it has ended."""
+    """Return one of the memory fields of a process in bytes; None when it has ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
@@ -233,7 +232,7 @@ def memory_of(pid: int, field_name: str = "VmRSS") -> int | None:
 
 
 def family(pid: int) -> list[int]:
-    """Give a process and all its descendants that live."""
+    """Return a process and all its living descendants."""
     found = [pid]
     for member in found:
         for task in _tasks(member):
@@ -250,7 +249,7 @@ def _tasks(pid: int) -> list[str]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Give the CPU time of a process, its reaped children and its living descendants."""
+    """Return the CPU time of a process, its reaped children and its living descendants."""
     return sum(_cpu_of(member) for member in family(pid))
 
 
@@ -264,8 +263,9 @@ def _cpu_of(pid: int) -> float:
 
 @contextlib.contextmanager
 def running_server(command: Command, port: int, log: Path, *, ready_s: float = 20) -> Iterator[int]:
-    """Start a server, wait until it listens on `port`, give its process number; stop it and its
-    children at the end.
+    """Run a server while the block runs, once it listens on `port`; yield its process number.
+
+    Its children are stopped with it.
 
     Raises:
         Failed: It ended or did not listen in time; with the end of its log.
@@ -308,8 +308,9 @@ def stop(process: subprocess.Popen[bytes], grace_s: float = 5) -> None:
 
 
 def listens(pid: int, port: int) -> bool:
-    """Whether a process or a descendant listens on a TCP port, in whatever network namespace. No
-    connection is made for it.
+    """Return whether a process or a descendant listens on a TCP port, in any network namespace.
+
+    No connection is made to find out.
     """
     wanted, found = f":{port:04X}", set()
     for table in ("tcp", "tcp6"):

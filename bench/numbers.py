@@ -18,7 +18,7 @@ _PER_RUN = {"ms": 1e3, "s": 1.0}
 
 
 def value_of(unit: str, work: float, wall_s: float) -> float:
-    """Give a run's result in a unit. `work` is in bytes, files, names or requests.
+    """Return a run's result in a unit. `work` is in bytes, files, names or requests.
 
     Raises:
         KeyError: No such unit.
@@ -37,8 +37,9 @@ def median(values: Sequence[float]) -> float:
 
 
 def spread(values: Sequence[float]) -> float:
-    """Half of the range, as a part of the median: 0.05 means that all runs lay about within 5 % of
-    it.
+    """Return half of the range as a fraction of the median.
+
+    0.05 means that all runs lie within about 5 % of it.
     """
     middle = median(values)
     return (max(values) - min(values)) / 2 / middle if middle else 0.0

@@ -1,11 +1,11 @@
-"""Where a transfer spends its time, both sides: perf's samples, counted by the kind of work that
-their stacks show.
+"""Show where a transfer spends its time on both sides: perf samples by kind of work.
 
-    python -m bench.profile get            # or put; --tls, --disk, --mib 1024, --tree small, --tree
-    mixed
+    python -m bench.profile get            # or put
+    python -m bench.profile put --tls --disk --mib 1024
+    python -m bench.profile get --tree small   # or --tree mixed
 
 Needs perf (Debian: linux-perf) and the right to use it. Two transfers are made, and the second is
-looked at. Waiting is what is left of the time for which the client lived.
+recorded. Waiting is what is left of the client's lifetime.
 """
 
 from __future__ import annotations
@@ -57,9 +57,7 @@ _PLACES = {"tmpfs": Path("/dev/shm"), "disk": Path(tempfile.gettempdir())}
 
 
 def classify(stack: str) -> str:
-    """Give the kind of work of one sample, of which `stack` has the frames with the files they are
-    in.
-    """
+    """Return the kind of work of one sample; `stack` has its frames with their files."""
     return next(kind for kind, pattern in _KINDS if re.search(pattern, stack))
 
 
@@ -100,9 +98,7 @@ def recording(pid: int, into: Path) -> Iterator[None]:
 def profile(
     action: str, *, encrypted: bool, place: str, size: int, tree: Sequence[int] = ()
 ) -> dict[str, Recorded]:
-    """Make a transfer and look at it: of one file of `size` bytes, or of files of the sizes in
-    `tree`.
-    """
+    """Make a transfer and profile it: one file of `size` bytes, or files of the sizes in `tree`."""
     size = sum(tree) or size
     with Bench([], _PLACES).folder(place, 3 * size) as folder, contextlib.ExitStack() as stack:
         arena = Arena(folder, synced=place == "disk")
@@ -167,7 +163,7 @@ def _tree_command(entrant: Entrant, action: str, source: Path, out: Path) -> Com
 
 
 def table(sides: dict[str, Recorded]) -> str:
-    """Give the shares of the time for which the client lived as a table in Markdown."""
+    """Return the shares of the client's lifetime as a table in Markdown."""
     wall_s = sides["client"].span_s
     total = wall_s * _HERTZ
     lines = ["| kind of work | " + " | ".join(sides) + " |", "| --- |" + " ---: |" * len(sides)]

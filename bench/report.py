@@ -28,9 +28,7 @@ Table = list[list[str]]
 
 
 def result_table(result: Result) -> Table:
-    """Give the table of one case, its head first; the first column is text, the others are
-    numbers.
-    """
+    """Return the table of one case, its header first; the first column is text."""
     head = [
         "",
         result.unit,
@@ -135,7 +133,7 @@ def terminal_report(run: Run) -> str:
 
 
 def markdown_report(run: Run, pictures: Sequence[str] = ()) -> str:
-    """Give the generated part of the document; `pictures` are files to show, relative to it."""
+    """Return the generated part of the document; `pictures` are relative to it."""
     machine = "\n".join(f"- {name}: {value}" for name, value in run.machine.items())
     parts = [
         "### Machine",
@@ -177,7 +175,7 @@ def put_into(document: str, generated: str) -> str:
 
 
 def pictures_beside(document: Path) -> list[str]:
-    """Give the pictures that are in the folder img beside a document."""
+    """Return the pictures in the folder img beside a document."""
     return [
         f"img/{name}.svg"
         for name in _CAPTIONS

@@ -1,5 +1,6 @@
-"""The benchmark: python -m bench.run [--quick] [--only CASE ...]. docs/performance.md tells what it
-needs and what it has found.
+"""Run the benchmark: `python -m bench.run [--quick] [--only CASE ...]`.
+
+docs/performance.md lists what it needs and what it has found.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def chosen_peers(patterns: Sequence[str]) -> list[Peer]:
 
 
 def find_places(memory: Path, disk: Path) -> dict[str, Path]:
-    """Give the places that are what they are said to be."""
+    """Return the places that are what they are named after."""
     places = {}
     if memory.is_dir() and file_system(memory) == "tmpfs":
         places["tmpfs"] = memory
@@ -106,8 +107,9 @@ def find_places(memory: Path, disk: Path) -> dict[str, Path]:
 
 
 def run_cases(cases: Sequence[Case], bench: Bench, path: Path) -> Run:
-    """Run cases one after the other. What is measured is saved after each, so that an interrupt
-    costs one case.
+    """Run cases one after the other.
+
+    Results are saved after each, so that an interrupt costs one case.
     """
     run = Run(describe(bench.places, bench.peers))
     if bench.scale != 1:

@@ -1,6 +1,4 @@
-"""Where one peer works: the folder it serves, the folder for its configuration, its address, and
-its certificate.
-"""
+"""One peer's surroundings: served folder, configuration folder, address and certificate."""
 
 from __future__ import annotations
 
@@ -38,7 +36,7 @@ class Setting:
 
 
 def free_port() -> int:
-    """Give a port that nobody listens on."""
+    """Return a port that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
         return port
@@ -84,7 +82,7 @@ def make_certificate(folder: Path, hosts: tuple[str, ...] = ("127.0.0.1",)) -> C
 
 
 def program(name: str) -> str | None:
-    """Give the path of a program: beside this Python, on the path, or where only root looks."""
+    """Return the path of a program: beside this Python, on the path, or where only root looks."""
     beside = Path(sys.executable).parent / name
     if beside.exists():
         return str(beside)
@@ -92,7 +90,7 @@ def program(name: str) -> str | None:
 
 
 def python(*arguments: str) -> tuple[str, ...]:
-    """Give the words that run this Python with the checkout on its path."""
+    """Return the command that runs this Python with the checkout on its path."""
     return (sys.executable, *arguments)
 
 

@@ -14,8 +14,10 @@ _MIB = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """`measure` gives what was reached, or None if the run does not tell. At least `bound`; with
-    `at_most`, at most.
+    """A bound for one figure.
+
+    `measure` returns the figure, or None if the run does not contain it. It must be at least
+    `bound`; with `at_most`, at most.
     """
 
     case: str

@@ -1,5 +1,8 @@
-"""A long, thin link between two network namespaces, in user space, so that it needs no netem in the
-kernel. Root and Linux only.
+"""A long, thin link between two network namespaces in user space, without netem in the kernel.
+
+    python -m bench.wanlink A B --rtt 50 --rate 200 --loss 0.1
+
+Prints "ready" and runs until SIGTERM. Needs root and Linux.
 
     python -m bench.wanlink A B --rtt 50 --rate 200 --loss 0.1       # prints "ready"; lasts until
     SIGTERM
@@ -38,8 +41,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What the link is like. Times in seconds, the rate in bit/s each way, loss as a part of one,
-    the queue in packets.
+    """The properties of the link.
+
+    Times in seconds, the rate in bit/s each way, loss as a fraction, the queue in packets.
     """
 
     delay_s: float
@@ -49,8 +53,9 @@ class Line:
 
 
 class Direction:
-    """Packets on their way, ordered by the time when they are due. Knows no clock and no
-    descriptors.
+    """Packets in flight, ordered by the time when they are due.
+
+    Knows no clock and no descriptors.
     """
 
     def __init__(self, line: Line, dice: random.Random) -> None:
@@ -61,7 +66,7 @@ class Direction:
         self.carried = self.dropped = 0
 
     def enter(self, packet: bytes, now: float) -> None:
-        """Take a packet in, or drop it."""
+        """Accept a packet, or drop it."""
         line = self._line
         self.carried += 1
         if (
@@ -74,7 +79,7 @@ class Direction:
         heapq.heappush(self._waiting, (self._free_at + line.delay_s, self.carried, packet))
 
     def leave(self, now: float) -> list[bytes]:
-        """Give the packets that are due."""
+        """Return the packets that are due."""
         due = []
         while self._waiting and self._waiting[0][0] <= now:
             due.append(heapq.heappop(self._waiting)[2])
@@ -86,8 +91,9 @@ class Direction:
 
 
 def open_interface(namespace: str, address: str, mtu: int = 1500) -> int:
-    """Create the interface in a namespace and give its descriptor; this process stays where it
-    is.
+    """Create the interface in a namespace and return its descriptor.
+
+    This process stays in its own namespace.
     """
     home = os.open("/proc/self/ns/net", os.O_RDONLY)
     there = os.open(f"/run/netns/{namespace}", os.O_RDONLY)

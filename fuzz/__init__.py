@@ -1,3 +1,1 @@
-"""Bytes that nobody has thought of, at every place where bytes of others come in. `make fuzz` runs
-it; needs the extra `fuzz`.
-"""
+"""Fuzz every place where bytes from outside arrive: `make fuzz`. Needs the extra `fuzz`."""

@@ -1,5 +1,6 @@
-"""`python -m fuzz.one TARGET [option of libFuzzer ...]`: one target under atheris, led by what of
-ftransfer its inputs reach.
+"""Fuzz one target under atheris: `python -m fuzz.one TARGET [option of libFuzzer ...]`.
+
+Inputs are chosen by the code of ftransfer that they reach.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""`python -m fuzz.run [TARGET ...]`: each target in a process of its own for FUZZ_SECONDS (60). 1
-if a fault was found.
+"""Fuzz each target in its own process: `python -m fuzz.run [TARGET ...]`.
+
+Each runs for FUZZ_SECONDS (60). The exit code is 1 if a fault was found.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""The session as a whole: a real one over a real socket, a store in memory, and a peer that says
-any bytes.
+"""A whole session over a real socket: a store in memory, and a peer that sends any bytes.
 
-Whatever was said: the session ends when its peer has gone or says nothing more, it is never at
-fault itself, and no turn of the event loop is long, so that it would have kept nobody waiting.
+Whatever is sent: the session ends when its peer is gone or silent, it never fails internally, and
+no turn of the event loop is so long that it would keep others waiting.
 """
 
 from __future__ import annotations
@@ -45,9 +44,7 @@ _TURN_S = 0.25
 
 
 def session(data: bytes) -> None:
-    """What a peer says to a server from beginning to end; the first two bytes choose who, how often
-    and in which pieces.
-    """
+    """All that a peer sends to a server; the first two bytes choose user, repetition and pieces."""
     choice, data = int.from_bytes(data[:2].ljust(2, b"\0"), "big"), data[2:]
     data = (data * _REPEATS[choice & 3])[:_MOST_BYTES]
     with _measured_turns() as longest, asyncio.Runner() as runner:
@@ -90,9 +87,7 @@ async def _end_of(serving: Session, task: asyncio.Task[None], *, may_stay: bool)
 
 
 class _Peer:
-    """The other end, in threads of its own: a server that holds its loop does not hold up who sends
-    to it.
-    """
+    """The other end, in its own threads, so that a server that blocks its loop does not stop it."""
 
     def __init__(self, address: tuple[str, int], data: bytes, size: int, *, stays: bool) -> None:
         self.heard = bytearray()
@@ -126,7 +121,7 @@ class _Peer:
 
 @contextlib.contextmanager
 def _measured_turns() -> Iterator[list[float]]:
-    """Give the longest turn of the event loop."""
+    """Measure the longest turn of the event loop."""
     longest = [0.0]
     run = asyncio.Handle._run
 

@@ -1,9 +1,9 @@
-"""One function for each place where bytes of others come in. Each takes any bytes and returns, or a
-fault has been found.
+"""One function for each place where bytes from outside arrive.
 
-The rule: any bytes give a documented error or a valid result; never another exception, a hang, or
-memory beyond the caps. The functions need nothing of a fuzzer, so the test suite runs them too,
-with what was found once (tests/property/findings).
+Each accepts any bytes and returns, or a fault has been found. The rule: any bytes cause a
+documented error or a valid result; never another exception, a hang, or memory beyond the limits.
+The functions need no fuzzer, so the test suite runs them too, with earlier findings
+(tests/property/findings).
 """
 
 from __future__ import annotations
@@ -57,9 +57,7 @@ _COMMANDS = (
 
 
 def server_bytes(data: bytes) -> None:
-    """What a client says to a server; the first byte says in pieces of which size it comes, and how
-    the server answers.
-    """
+    """Send the bytes of a client to a server; the first byte sets piece size and answers."""
     choice, data = data[:1], data[1:]
     connection = Connection(Role.SERVER, _LIMITS)
     connection.send_hello(_HELLO)
@@ -115,7 +113,7 @@ def _take_events(connection: Connection, number: int, most: int) -> None:
 
 
 def _answer(connection: Connection, event: object, *, refuses: bool) -> None:
-    """Say what a server says in its turn."""
+    """Send what a server sends in its turn."""
     if connection.role is Role.CLIENT:
         return
     if isinstance(event, BadLine):
@@ -176,8 +174,9 @@ def pack(data: bytes) -> None:
 
 
 def _with_digest(data: bytes) -> bytes:
-    """Put in the digest of the index, which no fuzzer guesses; the length of the index is its first
-    four bytes.
+    """Insert the digest of the index, which no fuzzer guesses.
+
+    The length of the index is in its first four bytes.
     """
     length, rest = data[:4], data[4:]
     return length + blake3(rest[: int.from_bytes(length, "big")]).digest() + rest
@@ -207,7 +206,7 @@ def names(data: bytes) -> None:
 
 
 def _text(data: bytes) -> str:
-    """Give text with all that JSON can bring: also surrogates that stand for no byte."""
+    """Return text with all that JSON can contain: also surrogates that stand for no byte."""
     try:
         return data.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:

@@ -1,6 +1,4 @@
-"""What holds for every test: the profile of hypothesis, the markers, and the guard of the event
-loop.
-"""
+"""Settings for every test: hypothesis profiles, markers, the guard of the event loop."""
 
 from __future__ import annotations
 

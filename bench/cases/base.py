@@ -39,7 +39,7 @@ class Bench:
 
     @contextlib.contextmanager
     def folder(self, place: str, needed_bytes: int) -> Iterator[Path]:
-        """Give a fresh folder in a place, removed afterwards.
+        """Create a fresh folder in a place; it is removed afterwards.
 
         Raises:
             Failed: There is no such place, or not enough room.

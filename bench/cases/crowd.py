@@ -88,9 +88,7 @@ class IdleCase(Case):
             bench.contest(result, contestants, self.rounds)
 
     def _fill(self, stack: contextlib.ExitStack, entrant: Entrant, count: int) -> float:
-        """Open idle sessions that last as long as the stack; give what each costs the server, in
-        KiB.
-        """
+        """Open idle sessions that last as long as the stack; return the server's KiB for each."""
         assert entrant.pid is not None
         # What the first sessions cost is not what each costs: pools, caches.
         stack.enter_context(idle_sessions(entrant, 10))

@@ -1,5 +1,6 @@
-"""Over a long link: 50 ms round trip and 200 Mbit/s between two network namespaces, with loss,
-under two congestion controls.
+"""A long link between two network namespaces: 50 ms round trip, 200 Mbit/s.
+
+With loss, and under two congestion controls.
 """
 
 from __future__ import annotations
@@ -34,8 +35,7 @@ _PAYLOAD_PART = 1448 / 1500  # of a full packet
 
 @contextlib.contextmanager
 def long_link(loss: float, congestion: str) -> Iterator[Network]:
-    """Two namespaces with a link between them, the server in one, the clients in the other; all
-    gone afterwards.
+    """Two linked namespaces, the server in one, the clients in the other; removed afterwards.
 
     Raises:
         Failed: Not here: it takes root, ip and /dev/net/tun.
@@ -106,7 +106,7 @@ def _ip(*words: str) -> str:
 
 
 def bytes_transferred(network: Network) -> int:
-    """Give how many bytes have come to the clients' end so far."""
+    """Return the number of bytes that have reached the clients' end so far."""
     found = json.loads(_ip("-n", network.client_prefix[-1], "-s", "-j", "link", "show", INTERFACE))
     return int(found[0]["stats64"]["rx"]["bytes"])
 

@@ -1,6 +1,4 @@
-"""What counts when files are small or the answer is short: requests a second, the start of a
-process, a resume, a listing.
-"""
+"""Short answers and small files: requests a second, process start, resume, listing."""
 
 from __future__ import annotations
 

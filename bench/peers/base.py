@@ -1,5 +1,6 @@
-"""What every peer offers. A method that a peer has no command for gives None, and the peer is left
-out of that case.
+"""The interface of all peers.
+
+A method for which a peer has no command returns None; the peer is left out of that case.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ class About:
 
 
 class Peer:
-    """One program, or one pair of client and server. Sources and targets are paths; `name` is below
-    the served folder.
+    """One program, or one pair of client and server.
 
-    A tree that is got or put appears under its own last name in the folder given.
+    Sources and targets are paths; `name` is below the served folder. A tree that is copied appears
+    under its own last name in the given folder.
     """
 
     name: str
@@ -38,7 +39,7 @@ class Peer:
     is_rival = False  # what others are compared with first: it runs in all rounds and all places
 
     def missing(self) -> str | None:
-        """Say what is not installed, or None."""
+        """Return what is not installed, or None."""
         lacking = [name for name in self.needs if program(name) is None]
         lacking += [
             f"Python module {name}"
@@ -48,7 +49,7 @@ class Peer:
         return f"not installed: {', '.join(lacking)}" if lacking else None
 
     def lacks(self, action: str, *, encrypted: bool) -> str | None:
-        """Say why an action of this peer cannot be measured although all is installed, or None."""
+        """Return why an installed peer cannot be measured in an action, or None."""
         return None
 
     def configure(self, at: Setting) -> None:

@@ -11,8 +11,9 @@ from bench.setting import Setting
 
 
 class CurlPeer(Peer):
-    """A server that curl talks to. Curl checks the length of what comes, nothing else, and writes
-    under the final name.
+    """A server that curl talks to.
+
+    Curl checks the length of what arrives, nothing else, and writes under the final name.
     """
 
     scheme = "http"
@@ -32,8 +33,9 @@ class CurlPeer(Peer):
         return self.curl(at, "-T", str(source), self.url(at, name)) if self.can_put else None
 
     def get_many(self, at: Setting, name: str, count: int, into: Path) -> Sequence[Command] | None:
-        """One process for all, so that what is compared is the server, not the start of a hundred
-        programs.
+        """Run one process for all files.
+
+        So the server is compared, not the start of a hundred programs.
         """
         many = ("--parallel", "--parallel-immediate", "--parallel-max", str(count))
         pairs = (

@@ -1,6 +1,4 @@
-"""The program of this repository, as it is used: the command line, with verification, atomic
-publishing and syncing on.
-"""
+"""The program of this repository as people use it: verified, atomic and synced."""
 
 from __future__ import annotations
 
@@ -95,7 +93,7 @@ def _xdg(home: Path) -> dict[str, str]:
 
 @functools.cache
 def has_option(verb: str, option: str) -> bool:
-    """Whether this version has a verb with an option."""
+    """Return whether this version has a verb with an option."""
     words = python("-c", _START, verb, "--help")
     found = subprocess.run(
         words, capture_output=True, text=True, cwd=_CHECKOUT, env=None, check=False

@@ -1,5 +1,6 @@
-"""Rclone serving WebDAV, and curl. Trees are left out: with its own client it moves less than a
-hundred small files a second.
+"""Rclone serving WebDAV to curl.
+
+Trees are left out: with its own client it copies less than a hundred small files a second.
 """
 
 from __future__ import annotations

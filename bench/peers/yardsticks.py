@@ -1,6 +1,4 @@
-"""Not services, but what they are measured against: a copy without a network, and the least that a
-network needs.
-"""
+"""Yardsticks, not services: a copy without a network, and the least that a network needs."""
 
 from __future__ import annotations
 

@@ -1,3 +1,1 @@
-"""Small programs that a case runs as processes of their own: yardsticks, and clients that no
-command line stands for.
-"""
+"""Small programs that a case runs as processes: yardsticks, and clients without a command line."""

@@ -1,5 +1,6 @@
-"""The yardstick: the least that moves a file from one process to another over TCP, with blocking
-calls and one thread a connection.
+"""The yardstick: the least that moves a file between two processes over TCP.
+
+It uses blocking calls and one thread for each connection.
 
     bare_loop [--blake3] serve HOST PORT FOLDER | get HOST PORT NAME DEST | put HOST PORT SOURCE
     NAME

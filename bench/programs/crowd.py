@@ -1,6 +1,4 @@
-"""Many clients of the library in one process: `crowd HOST PORT NAME COUNT FOLDER` gets a file COUNT
-times at once.
-"""
+"""Get a file COUNT times at once in one process: `crowd HOST PORT NAME COUNT FOLDER`."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Opens sessions that say nothing: `idle HOST PORT COUNT` writes "ready" when all have heard the
-hello, and ends with its stdin.
+"""Open silent sessions: `idle HOST PORT COUNT`.
+
+Writes "ready" when all have received the hello, and ends with its stdin.
 """
 
 from __future__ import annotations

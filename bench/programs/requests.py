@@ -1,8 +1,7 @@
-"""Gets one small file over and over: `requests HOST PORT NAME COUNT one|new library|raw`, and tells
-how long that took.
+"""Get one small file repeatedly: `requests HOST PORT NAME COUNT one|new library|raw`.
 
-`library` uses the Python client, which parses, verifies and copies; `raw` only counts frames, which
-measures the server.
+Prints the time it took. `library` uses the Python client, which parses, verifies and copies; `raw`
+only counts frames, which measures the server.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Cuts a transfer and goes on with it: `resume get|put HOST PORT KEPT_BYTES NAME LOCAL`.
 
-Tells the time from connecting again to the first new byte, and from there to the end. The transfer
+Prints the time from connecting again to the first new byte, and from there to the end. The transfer
 itself verifies the content.
 """
 

@@ -1,8 +1,7 @@
-"""A client written from docs/protocol.md alone: a socket, a JSON parser and BLAKE3, nothing of the
-package. It blocks.
+"""A blocking client written from docs/protocol.md alone.
 
-Each part names the section it follows. It shows that the document is enough; the tests beside it,
-that the server keeps to it.
+It uses a socket, a JSON parser and BLAKE3, nothing of the package. Each part names the section it
+follows. It shows that the document is enough; the tests beside it, that the server follows it.
 """
 
 from __future__ import annotations
@@ -96,7 +95,7 @@ class Client:
     # Section 5: hidden names.
 
     def introduce(self, name: str) -> tuple[str, ...]:
-        """Say what we are called, and return the patterns of the names that the server hides."""
+        """Send our name, and return the patterns of the names that the server hides."""
         self.command("as", name)
         patterns = self.reply()["hides"]
         if not all(isinstance(pattern, str) for pattern in patterns):
@@ -113,7 +112,7 @@ class Client:
         self._socket.shutdown(socket.SHUT_WR)
 
     def rest(self) -> bytes:
-        """Give what comes until the server closes."""
+        """Return what arrives until the server closes."""
         return self._input.read()
 
     # Section 6: listing.
@@ -138,7 +137,7 @@ class Client:
     def get(
         self, name: str, kept: bytes = b"", identity: str | None = None
     ) -> tuple[dict[str, Any], bytes]:
-        """Give meta and the whole content, of which `kept` was received before."""
+        """Return meta and the whole content, of which `kept` was received before."""
         self.command("get", name, offset=len(kept), identity=identity)
         return self.receive(kept)
 
@@ -163,12 +162,12 @@ class Client:
     # Section 7.2: put.
 
     def put(self, name: str, content: bytes, **options: Any) -> dict[str, Any]:
-        """Send at once; give the receipt."""
+        """Send at once; return the receipt."""
         self.command("put", name, size=len(content), **options)
         return self.send_file(content, 0)
 
     def put_waiting(self, name: str, content: bytes, source: str, **options: Any) -> dict[str, Any]:
-        """Send what the server does not have yet of this source; give the receipt."""
+        """Send what the server does not have yet of this source; return the receipt."""
         self.command("put", name, size=len(content), source=source, wait=True, **options)
         return self.send_file(content, self.offset())
 
@@ -181,7 +180,7 @@ class Client:
         return self.end_file(content, offset)
 
     def end_file(self, content: bytes, offset: int = 0) -> dict[str, Any]:
-        """Say the end of a file of which all has been sent, and give the receipt."""
+        """Send the end of a file whose content was sent, and return the receipt."""
         digest = blake3(content).hexdigest()
         self._send_end(content)
         receipt = self.reply()
@@ -211,9 +210,7 @@ class Client:
     # Section 7.3: put in parts.
 
     def begin_parts(self, name: str, size: int, source: str) -> tuple[int, str]:
-        """Give the offset from which parts are wanted, and the word for them; "" if they are not
-        taken.
-        """
+        """Return the offset from which parts are wanted, and their upload word; "" if refused."""
         self.command("put", name, size=size, source=source, wait=True, parts=True)
         meta = self._expect("M")
         return meta["offset"], meta.get("upload", "")
@@ -230,8 +227,9 @@ class Client:
     def mput(
         self, files: dict[str, bytes], arrives: Callable[[bytes], bytes] = bytes
     ) -> dict[str, dict[str, Any]]:
-        """Send small files in one pack; give the outcome of each by name. `arrives`: what a fault
-        makes of the index.
+        """Send small files in one pack; return the outcome of each by name.
+
+        `arrives` is what a fault makes of the index.
         """
         self.say(b"mput")
         columns = {
@@ -267,7 +265,7 @@ class Client:
                     raise BrokenServer("it acknowledges what was not sent")
 
     def mget(self, *names: str) -> dict[str, bytes]:
-        """Give the content of each of those that come in a pack."""
+        """Return the content of each of those that arrive in a pack."""
         self.say(b"mget")
         self.send("L", json.dumps(names).encode())
         self.send("F", b"")

@@ -429,7 +429,7 @@ async def test_end_of_input_is_the_same_as_close(server: Server) -> None:
 
 
 def refusal(act: Callable[[], object]) -> str:
-    """Give the code with which the server refuses."""
+    """Return the code with which the server refuses."""
     with pytest.raises(Refused) as caught:
         act()
     return caught.value.code
@@ -467,7 +467,7 @@ async def test_item_that_fails_is_told_apart(server: Server) -> None:
 
 
 def flipped(data: bytes, of: bytes) -> bytes:
-    """Give the bytes with one bit of `of`, its last letter's, turned round."""
+    """Return the bytes with one bit of the last letter of `of` inverted."""
     return data.replace(of, of[:-1] + bytes([of[-1] ^ 1]))
 
 

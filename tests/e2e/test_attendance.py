@@ -188,7 +188,7 @@ async def test_helper_whose_leader_has_gone_is_a_session_like_others(service: Se
 
 
 async def asked(peer: RawPeer, line: bytes) -> str:
-    """Say a line; give "R", or the code of the error."""
+    """Say a line; return "R", or the code of the error."""
     await peer.send(line + b"\n")
     kind, value = await peer.json()
     return str(value["code"]) if kind == b"X" else kind.decode()

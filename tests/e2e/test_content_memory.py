@@ -33,7 +33,7 @@ async def until(is_so: Callable[[], bool]) -> None:
 async def half_packs(
     service: Service, stack: contextlib.AsyncExitStack, count: int
 ) -> list[asyncio.Task[None]]:
-    """Have so many sessions send half a pack each; give the tasks that send."""
+    """Have so many sessions send half a pack each; return the tasks that send."""
     peers = [await stack.enter_async_context(service.peer()) for _ in range(count)]
     return [asyncio.create_task(peer.send(HALF_PACK)) for peer in peers]
 

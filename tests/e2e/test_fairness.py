@@ -31,7 +31,7 @@ IMPATIENT = Limits(stall_s=1.5, least_bytes=1000, quiet_s=2.5, line_s=1.0, heart
 
 
 async def trickle(peer: RawPeer, data: bytes, every_s: float) -> bytes:
-    """Send the same bytes again and again until the server says an error or closes; give all that
+    """Send the same bytes again and again until the server says an error or closes; return all that
     it says.
     """
     said = asyncio.create_task(_listen(peer))

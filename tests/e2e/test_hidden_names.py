@@ -38,7 +38,7 @@ async def service(tmp_path: Path) -> AsyncIterator[Service]:
 
 
 async def answers(peer: RawPeer, line: str) -> list[tuple[bytes, bytes]]:
-    """Say a line; give the frames up to the answer."""
+    """Say a line; return the frames up to the answer."""
     await peer.send(f"{line}\n".encode())
     found = [await peer.frame()]
     while found[-1][0] not in (b"R", b"X", b""):

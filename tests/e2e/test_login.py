@@ -215,7 +215,7 @@ async def test_users_can_be_replaced_while_the_server_runs(tmp_path: Path) -> No
 
 
 async def said(peer: RawPeer, line: str) -> str:
-    """Say a line; give the code of the error that comes, "ok", or "" at the end."""
+    """Say a line; return the code of the error that comes, "ok", or "" at the end."""
     await peer.send(f"{line}\n".encode())
     while (kind := (answer := await peer.json())[0]) not in (b"R", b"X", b""):
         pass

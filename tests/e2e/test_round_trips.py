@@ -32,7 +32,7 @@ def make_tree(root: Path) -> None:
 async def turns(
     service: Service, command: Callable[[Client], Awaitable[TreeReport]]
 ) -> tuple[int, TreeReport]:
-    """Run a command of a new client; give how often it may have waited for the server, and the
+    """Run a command of a new client; return how often it may have waited for the server, and the
     report.
     """
     async with Proxy(service.address) as proxy:

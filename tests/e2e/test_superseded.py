@@ -26,7 +26,7 @@ async def service(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
 
 
 async def begin(peer: RawPeer, **options: Any) -> Any:
-    """Begin a put that waits; give its meta."""
+    """Begin a put that waits; return its meta."""
     line = {"size": len(CONTENT), "source": "s", "wait": True, **options}
     await peer.send(f'put "a" {json.dumps(line)}\n'.encode())
     kind, meta = await peer.json()

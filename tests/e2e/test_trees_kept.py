@@ -125,7 +125,7 @@ async def test_put_onto_a_link_to_a_folder_is_refused(service: Service) -> None:
 
 
 def make_unmovable(root: Path) -> dict[str, str]:
-    """Make one of each thing that a tree cannot move; give a word of what is said of it."""
+    """Make one of each thing that a tree cannot move; return a word of what is said of it."""
     (root / "a").write_bytes(b"a")
     (root / "real").mkdir()
     (root / "out").symlink_to("/etc/passwd")

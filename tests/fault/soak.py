@@ -1,9 +1,8 @@
-"""`make soak`: twenty sessions, or a crowd, ask for each verb at its worst, beside one honest
-client. Who notices?
+"""Measure one honest client beside twenty sessions, or a crowd, at each verb's worst.
 
-Server, attackers and honest client are processes of their own. Figures are 95th percentiles of what
-the honest client waits for a `stat` and for a `get` of 1 MiB. A row above the bound makes it fail.
-ROWS names the attacks to try (default: all).
+`make soak`. Server, attackers and honest client are separate processes. Figures are 95th
+percentiles of what the honest client waits for a `stat` and for a `get` of 1 MiB. A row above the
+bound makes it fail. ROWS names the attacks to try (default: all).
 """
 
 from __future__ import annotations
@@ -91,7 +90,7 @@ def percentile(values: list[float]) -> float:
 
 
 async def measure(port: int, seconds: float) -> tuple[float, float]:
-    """Give what an honest client waits for a stat and for a get, at the 95th percentile."""
+    """Return how long an honest client waits for a stat and a get, at the 95th percentile."""
     stats: list[float] = []
     gets: list[float] = []
     async with raw_peer("127.0.0.1", port) as peer:
@@ -112,7 +111,7 @@ def resident_mib(pid: int) -> float:
 
 
 def run_row(name: str, seconds: float) -> tuple[float, float, float]:
-    """Give both figures in seconds, and the memory of the server at most in MiB."""
+    """Return both figures in seconds, and the highest memory of the server in MiB."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         share = Path(folder, "share")
         share.mkdir()

@@ -1,6 +1,4 @@
-"""What a client must not do: nothing is written, the peer reads one error, and the server goes
-on.
-"""
+"""Clients that break the rules: nothing is written, one error is sent, the server serves on."""
 
 from __future__ import annotations
 

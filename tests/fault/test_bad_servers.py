@@ -47,7 +47,7 @@ async def meet(
     direct: bool = True,
     limits: Limits = PATIENT,
 ) -> FtransferError:
-    """Give the error that a client meets with a server that says these bytes."""
+    """Return the error that a client meets with a server that sends these bytes."""
     async with fake_server(said, then_close=then_close) as address:
         with pytest.raises(FtransferError) as caught:
             async with once(*address, direct=direct, limits=limits) as client:
@@ -244,9 +244,7 @@ PATIENT = Limits(connect_s=5, stall_s=0.3, quiet_s=0.5, work_s=0.5, close_s=0.1)
 
 @contextlib.asynccontextmanager
 async def endless_server(first: bytes, again: bytes) -> AsyncIterator[tuple[str, int]]:
-    """A server that answers with `first`, and then says `again` for ever, as often as the client
-    takes it.
-    """
+    """A server that answers with `first`, then sends `again` as often as the client reads it."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):

@@ -1,8 +1,7 @@
-"""The table of bounds in docs/security.md: what each verb costs at its worst, counted while several
-sessions ask for it at once.
+"""The table of bounds in docs/security.md: the worst cost of each verb for several sessions.
 
-No wall clock: the longest turn on the event loop in CPU time, threads at work in each pool, bytes
-of content held, bytes on disk.
+No wall clock: the longest turn on the event loop in CPU time, busy threads in each pool, bytes of
+content held, bytes on disk.
 """
 
 from __future__ import annotations

@@ -39,14 +39,14 @@ class Target:
     security: Security | None
 
     def memory(self) -> int:
-        """Give what the process holds, in KiB."""
+        """Return the process's memory in KiB."""
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
             if line.startswith("VmRSS:"):
                 return int(line.split()[1])
         raise AssertionError("no VmRSS")
 
     async def get(self, name: str, as_name: str = "got") -> float:
-        """Get a file; give the seconds that it took, the connection included."""
+        """Get a file; return the seconds that it took, the connection included."""
         loop = asyncio.get_running_loop()
         options = {} if self.security is None else {"security": self.security}
         began = loop.time()
@@ -91,10 +91,9 @@ async def target(
 
 @contextlib.asynccontextmanager
 async def crowd(port: int, count: int) -> AsyncIterator[asyncio.StreamReader]:
-    """Let a crowd come, in a process of its own, so that it costs the honest client nothing but the
-    server's time.
+    """Run a crowd in its own process, so that it costs the honest client only server time.
 
-    Gives what the crowd says: a line with the seconds, once all of it is gone.
+    Yields a reader of the crowd's line: the seconds it took, once all of it is gone.
     """
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.support.crowd", str(port), str(count)),

@@ -1,6 +1,4 @@
-"""Trouble on a disk, end to end: a clear error for that command, at both ends, and nothing lost
-that was there.
-"""
+"""Disk trouble end to end: a clear error for the command at both ends, and nothing lost."""
 
 from __future__ import annotations
 

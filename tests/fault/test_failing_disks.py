@@ -1,6 +1,4 @@
-"""A disk that fails while a file is sent: an error of that command, a session that goes on, no
-made-up byte in what is kept.
-"""
+"""A disk that fails in a transfer: an error of that command, a live session, no invented byte."""
 
 from __future__ import annotations
 

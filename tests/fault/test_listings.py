@@ -1,6 +1,4 @@
-"""A listing that is open when its session ends is closed with it, not when the interpreter comes
-round to it.
-"""
+"""An open listing is closed when its session ends, not by the garbage collector."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""The matrix of faults in its short form, part by part; `make faults` runs the long one. And the
-matrix itself: does it notice?
+"""The short form of the fault matrix, part by part, and whether the matrix notices faults.
+
+`make faults` runs the long form.
 """
 
 from __future__ import annotations
@@ -35,9 +36,7 @@ _ROOT = Path(__file__).parents[2]
 
 
 def run_part(part: str) -> str:
-    """Run one part from a seed of its own; give its table. What it says of what is wrong is in the
-    failure.
-    """
+    """Run one part from a seed of its own; return its table. A failure quotes what is wrong."""
     command = [
         sys.executable,
         "-m",

@@ -47,7 +47,7 @@ async def listener() -> AsyncIterator[Listener]:
 
 
 async def exchange(proxy: Proxy) -> bytes:
-    """Say HEARD through the proxy, and give what is heard until the end."""
+    """Send HEARD through the proxy, and return what arrives until the end."""
     reader, writer = await asyncio.open_connection(*proxy.address)
     answer = bytearray()
     with contextlib.suppress(ConnectionError):

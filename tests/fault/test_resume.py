@@ -1,5 +1,6 @@
-"""A transfer that is cut goes on by itself where it stood, over a proxy that cuts to the byte; and
-never splices two versions.
+"""Interrupted transfers resume by themselves where they stopped, and never mix two versions.
+
+A proxy cuts at an exact byte.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def cut_up(*positions: int) -> list[Faults]:
 
 
 async def greeting_bytes(service: Service) -> int:
-    """Give how many bytes a client has heard before it says anything."""
+    """Return how many bytes a client receives before it sends anything."""
     async with Proxy(service.address) as proxy, service.client_at(proxy.address):
         return proxy.passages[0].down.passed
 

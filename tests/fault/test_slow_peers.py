@@ -29,9 +29,7 @@ async def service(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
 
 
 class SlowSource:
-    """A pipe that gives a little, three times, and each time only after half of the time that a
-    peer is waited for.
-    """
+    """A pipe that delivers a little, three times, each after half of the peer's time limit."""
 
     def __init__(self) -> None:
         self.pieces = [b"a" * 100, b"b" * 100, b"c" * 100]

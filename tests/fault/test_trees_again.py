@@ -1,6 +1,4 @@
-"""A tree that was cut or killed is run again: the same command goes on in the same folder, and a
-name counts once.
-"""
+"""An interrupted tree is run again: the same command resumes it, and a name counts once."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""What stands in the way of a tree is there until what replaces it is whole: whatever happens, each
-name has old or new.
-"""
+"""What a tree replaces stays until its successor is whole: each name has old or new."""
 
 from __future__ import annotations
 
@@ -66,7 +64,10 @@ def make(source: Path, there: Path) -> None:
 
 
 def versions(root: Path) -> dict[str, object]:
-    """Give what each name has, with all that is below it; times apart, which are set last."""
+    """Return what each name has, with all below it.
+
+    Times are left out, since they are set last.
+    """
     seen = {
         name: about[:2]
         if about[0] == "file"

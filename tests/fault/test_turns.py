@@ -1,5 +1,6 @@
-"""Nobody gets more than a turn of the event loop, however much of his input is there already; and
-every deadline holds.
+"""No session gets more than a turn of the event loop, however much input it has sent.
+
+And every deadline holds.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ _REFUSED = "../x"
 
 
 def once(word: str) -> bytes:
-    """Give one command, with what follows it."""
+    """Return one command, with what follows it."""
     verb = VERBS[word]
     argument = _REFUSED if verb.takes_argument else ""
     options = {key: _OPTIONS[key] for key in verb.needs}
@@ -120,8 +121,9 @@ async def _read(peer: RawPeer) -> None:
 
 @contextlib.contextmanager
 def fair_turns(meter: Meter) -> Iterator[None]:
-    """Fail if the server has a turn in the block that is too long. A collection of what earlier
-    tests have left would be one.
+    """Fail if the server has too long a turn in the block.
+
+    Garbage of earlier tests is collected first, since that would be such a turn.
     """
     gc.collect()
     gc.freeze()
@@ -225,7 +227,7 @@ DIRECT = pytest.mark.parametrize("direct", [True, False], ids=["sockets", "strea
 
 
 async def last_error(peer: RawPeer) -> str:
-    """Give the code of the error after which the connection ends."""
+    """Return the code of the error after which the connection ends."""
     code = ""
     while (heard := await peer.frame()) != (b"", b""):
         if heard[0] == b"X":

@@ -1,6 +1,4 @@
-"""A peer whose machine is gone without a word: its cable is pulled, in network namespaces of the
-test's own.
-"""
+"""A peer whose machine vanishes: its cable is pulled, in network namespaces of the test."""
 
 from __future__ import annotations
 
@@ -15,7 +13,7 @@ import pytest
 PROJECT = Path(__file__).parents[2]
 VANISH_S = 4.0
 
-# Says a line, hears the hello, tells that it has, and then does nothing.
+# Sends a line, reads the hello, reports it, and then does nothing.
 CLIENT = """
 import socket, sys
 sock = socket.create_connection((sys.argv[1], int(sys.argv[2])))
@@ -28,8 +26,9 @@ sys.stdin.read()
 
 @pytest.fixture
 def cable() -> Iterator[tuple[str, str]]:
-    """Two namespaces with a cable between them; gives their names. 192.0.2.1 is the server's end,
-    for documentation only.
+    """Yield the names of two namespaces with a cable between them.
+
+    192.0.2.1 is the server's end, for documentation only.
     """
     server, client = f"fts{os.getpid()}", f"ftc{os.getpid()}"
     made = subprocess.run(["ip", "netns", "add", server], capture_output=True, check=False)

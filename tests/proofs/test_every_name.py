@@ -1,7 +1,6 @@
-"""Every string over a small alphabet of what is special in names, through every verb: nothing
-outside the share is reached.
+"""Every string of special characters as a name, through every verb: nothing outside is reached.
 
-`a` is a link that leads outside, so that what is let through as a name is tried as a way out, too.
+`a` is a link that leads outside, so that what is accepted as a name is tried as a way out, too.
 """
 
 from __future__ import annotations

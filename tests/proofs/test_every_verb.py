@@ -1,6 +1,4 @@
-"""The same strings over the wire, through every verb of the protocol's table: each is answered, and
-nothing outside is reached.
-"""
+"""The same strings through every verb of the protocol: each is answered, none reaches outside."""
 
 from __future__ import annotations
 
@@ -43,7 +41,7 @@ async def service(tmp_path: Path, outside: Canary) -> AsyncIterator[Service]:
 
 
 def conversation(word: str, text: str, options: dict[str, Any]) -> bytes:
-    """Give all that a client says for one command whose names are this text."""
+    """Return all that a client sends for one command whose names are this text."""
     verb = VERBS[word]
     options = {**{need: text for need in verb.needs}, **options}
     line = (
@@ -72,7 +70,7 @@ def _body(body: Body, text: str) -> bytes:
 
 
 async def answer(peer: RawPeer) -> bytes:
-    """Read up to the reply or error of one command; give all that came."""
+    """Read up to the reply or error of one command; return all that came."""
     came = b""
     while True:
         kind, payload = await peer.frame()

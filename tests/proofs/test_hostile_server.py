@@ -1,6 +1,4 @@
-"""A client against a server that lies about names: nothing is written, changed or removed outside
-the destination.
-"""
+"""A client against a server that lies about names: nothing outside the destination changes."""
 
 from __future__ import annotations
 
@@ -27,7 +25,7 @@ LIMITS = Limits(stall_s=0.2, close_s=0.05)
 
 @pytest.fixture
 def outside(tmp_path: Path) -> Iterator[Canary]:
-    """Give a canary beside the destination, which has links to it."""
+    """Yield a canary beside the destination, which has links to it."""
     with canary(tmp_path / "outside") as made:
         yield made
 
@@ -98,7 +96,7 @@ FORMS = ("fresh", "packed", "listed", "link", "folder", "matching")
 
 
 async def meet(form: str, text: str, tmp_path: Path) -> None:
-    """Let a server say a name where a name is to be said."""
+    """Make a server send a name where one is expected."""
     dest, name = destination(tmp_path), f"t/{text}"
     match form:
         case "fresh":
@@ -178,9 +176,7 @@ async def test_link_of_a_server_that_leads_out_is_not_made(
 async def test_file_got_onto_a_planted_link_replaces_the_link(
     tmp_path: Path, outside: Canary
 ) -> None:
-    """One file by name, where a link to outside has the name already: the link goes, what it led to
-    stays.
-    """
+    """One file by name, where a link to outside exists: the link is replaced, its target stays."""
     dest = destination(tmp_path)
     meta = {
         "name": "secret",

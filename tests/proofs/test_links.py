@@ -1,6 +1,4 @@
-"""Hard links, the links of /proc, and mounts below the folder: what is served, and what stays out
-of reach.
-"""
+"""Hard links, the links of /proc, and mounts below the folder: what is served, what is not."""
 
 from __future__ import annotations
 
@@ -140,9 +138,7 @@ LED_BY_PROC = [
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 async def test_links_of_proc_lead_nowhere(tmp_path: Path, resolver: Resolver) -> None:
-    """The folder of a process is full of links that go by no name: to its files, its root, its
-    working folder.
-    """
+    """The folder of a process has links without names: to its files, root and working folder."""
     handle = os.open("/etc/passwd", os.O_RDONLY)
     try:
         async with door_of(f"/proc/{os.getpid()}", resolver) as view:
@@ -205,9 +201,7 @@ def mount(source: str, target: str, kind: str | None, flags: int) -> None:
 
 
 async def inside_mounts(base: Path, resolver: Resolver) -> None:
-    """What holds where other folders are mounted below the share; run in a mount namespace of its
-    own.
-    """
+    """Rules for folders mounted below the share; run in a mount namespace of its own."""
     # Within the mounted folder it would lead to base/outside
     (base / "share" / "disk" / "up").symlink_to("../outside/secret")
     (base / "share" / "disk" / "in").symlink_to("../file")

@@ -1,9 +1,8 @@
-"""Folders of a share and links to outside change places in a tight loop while every verb goes
-through them: nothing leaks.
+"""Folders of a share are swapped with links to outside while every verb runs: nothing leaks.
 
-The thread that swaps stands for anybody who may write to the folder beside us, another user of the
-machine or a client. It uses the exchange of two names in one step, so that there is no moment at
-which a check and a use could both be lucky.
+The swapping thread stands for anybody who may write to the folder: another user of the machine, or
+a client. It exchanges two names in one step, so that no moment exists at which a check and a use
+could both be lucky.
 """
 
 from __future__ import annotations
@@ -31,9 +30,7 @@ HARMLESS = b"harmless"
 
 
 class Swapper:
-    """A thread that lets `view` (a folder) and `away` (a link to outside) change places, and `key`
-    (a file) and `lure` (a link).
-    """
+    """A thread that swaps `view` (a folder) and `away` (a link out), `key` and `lure` (a link)."""
 
     def __init__(self, share: Path) -> None:
         self.turns = 0
@@ -184,9 +181,7 @@ Verb = Callable[[ShareView, int], Awaitable[bytes]]
 async def race(
     view: ShareView, share: Path, outside: Canary, verb: Verb, duration_s: float
 ) -> tuple[int, int, int]:
-    """Try a verb for a time; give how often it was tried, how often it worked, and how often the
-    names were swapped.
-    """
+    """Try a verb for a time; return the numbers of attempts, successes and swaps."""
     tried = worked = 0
     end = time.monotonic() + duration_s
     with Swapper(share) as swapper:

@@ -1,6 +1,4 @@
-"""The targets of `make fuzz` without a fuzzer: some bytes of all kinds, and those that broke
-something once (findings/TARGET/*).
-"""
+"""The targets of `make fuzz` without a fuzzer: bytes of all kinds, and earlier findings."""
 
 from __future__ import annotations
 

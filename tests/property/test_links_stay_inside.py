@@ -1,6 +1,4 @@
-"""Whatever is put, linked, moved and removed through a store, in any order: each link that was made
-leads inside.
-"""
+"""Whatever a store is asked in any order, each link it creates leads inside."""
 
 from __future__ import annotations
 

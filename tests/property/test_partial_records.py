@@ -1,6 +1,4 @@
-"""What may lie in the hidden place: any bytes as a record, anything but a file in its place. No
-upload is held up by it.
-"""
+"""Anything may lie in .ftransfer: any bytes as a record, any kind of file. Uploads still work."""
 
 from __future__ import annotations
 
@@ -41,9 +39,7 @@ RECORDS = st.one_of(
 
 
 async def put_beside(folder: Path) -> None:
-    """Go through all that reads the records, then put the file that the record claims to be a part
-    of.
-    """
+    """Use all that reads the records, then put the file that the record claims to be part of."""
     store = await LocalStore.open(folder, durable=False)
     try:
         for partial in await store.partials():

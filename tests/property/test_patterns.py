@@ -1,6 +1,4 @@
-"""Excludes are read as git reads a .gitignore: its own program is asked about random lists of
-patterns and random trees.
-"""
+"""Excludes mean what they mean in a .gitignore: git itself judges random patterns and trees."""
 
 from __future__ import annotations
 
@@ -48,9 +46,7 @@ patterns = st.builds(
 
 
 def make_tree(root: Path, files: list[str]) -> list[tuple[str, bool]]:
-    """Make files, as far as they can be beside each other; give all names, and which are
-    folders.
-    """
+    """Make files that can exist beside each other; return all names, and which are folders."""
     for name in files:
         try:
             (root / name).parent.mkdir(parents=True, exist_ok=True)

@@ -291,7 +291,7 @@ def test_any_input_gives_events_or_the_peers_error_in_every_state(
 
 
 def client_stream(commands: list[Command], chunks: list[bytes]) -> bytes:
-    """Give what a client sends for some commands, each file in the same chunks."""
+    """Return what a client sends for some commands, each file in the same chunks."""
     stream = b""
     for command in commands:
         stream += format_command(command)
@@ -306,7 +306,7 @@ def client_stream(commands: list[Command], chunks: list[bytes]) -> bytes:
 
 
 def heard_by_server(pieces: Iterable[bytes]) -> list[Heard]:
-    """Give what a server hears that answers each command with a reply."""
+    """Return what a server receives that answers each command with a reply."""
     side = Side(Role.SERVER)
     side.connection.send_hello(HELLO)
     heard: list[Heard] = []
@@ -388,9 +388,7 @@ CLIENT_STEPS = {Step.DATA_UP, Step.END_UP, Step.NAMES, Step.PACK_UP, Step.FINISH
 
 
 class ClientSession(RuleBasedStateMachine):
-    """Whatever two honest ends say and whenever it arrives: neither finds fault with the other, and
-    each hears what was said.
-    """
+    """Two honest ends never refuse each other, and each receives what was sent."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -487,8 +485,9 @@ class ClientSession(RuleBasedStateMachine):
 
     @staticmethod
     def _steps(side: Side, own: set[Step]) -> list[Step]:
-        """Give what a side may say now. An error of the server between commands would end the
-        session, so it is left out.
+        """Return what a side may send now.
+
+        An error of the server between commands would end the session, so it is left out.
         """
         state = side.connection.state
         return [
@@ -512,7 +511,7 @@ class ClientSession(RuleBasedStateMachine):
 def say(
     connection: Connection, step: Step, content: bytes
 ) -> tuple[Heard, list[bytes | memoryview]]:
-    """Take one step; give what the peer should hear, and the bytes."""
+    """Take one step; return what the peer should receive, and the bytes."""
     match step:
         case Step.META:
             return Meta("a", len(content)), [connection.send_meta(Meta("a", len(content)))]

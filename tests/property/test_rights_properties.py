@@ -22,8 +22,8 @@ names = st.lists(st.sampled_from("ab"), min_size=1, max_size=3).map(
     lambda parts: SafeName(tuple(parts))
 )
 trees = st.dictionaries(names, st.booleans(), max_size=8)  # name -> whether it is a folder
-# A place to which one may write, but which one may not see, tells by its answers whether a name is
-# taken: left out here.
+# A writable place that may not be seen reveals by its answers whether a name is taken: left out
+# here.
 rights = st.one_of(
     st.just(NO_RIGHTS),
     st.just(frozenset({Right.READ})),
@@ -96,8 +96,9 @@ async def small(view: ShareView, some: list[SafeName]) -> Any:
 
 
 def plain(item: Any) -> Any:
-    """Give a value that can be compared between two stores; an identity counts the nodes of its
-    store.
+    """Return a value that can be compared between two stores.
+
+    Identities are left out, since each store has its own.
     """
     if isinstance(item, FtransferError):
         return type(item), str(item)

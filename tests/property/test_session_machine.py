@@ -1,8 +1,7 @@
-"""A real server over a store in memory, a client that says anything in any order, and a dictionary
-that knows what must be there.
+"""A real server over a store in memory, a client that sends anything, and a model.
 
-Whatever came before: each command ends in one reply or error, the store is what the model says, and
-the server goes on.
+Whatever came before: each command ends in one reply or error, the store equals the model, and the
+server still serves.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""No sequence of lines and frames that the protocol knows leaves a session without an answer or an
-end.
-"""
+"""No sequence of protocol lines and frames leaves a session without an answer or an end."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Random pairs of trees: a sync reaches what it should, a dry run tells it beforehand, and a second
-run finds nothing to do.
-"""
+"""Random pairs of trees: a sync makes them equal, a dry run predicts it, a second run is idle."""
 
 from __future__ import annotations
 

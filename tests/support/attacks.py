@@ -1,8 +1,7 @@
-"""What a server may be asked to do at its worst, for each verb: the suite counts what it costs,
-`make soak` measures who notices.
+"""The worst requests for each verb: the suite counts their cost, `make soak` who notices.
 
-An attack is what one session says without end. It is prepared for so many sessions on disk, at a
-size: 1 for the suite, more for the soak.
+An attack is what one session sends without end. It is prepared for a number of sessions on disk, at
+a size: 1 for the suite, more for the soak.
 """
 
 from __future__ import annotations
@@ -94,7 +93,7 @@ def filled(part: Part, number: int) -> bytes:
 
 
 def saying(*parts: Part, begin: bytes = b"", ahead: int = 8) -> Say:
-    """Say the same again and again, `ahead` of the answers."""
+    """Send the same bytes repeatedly, `ahead` of the answers."""
 
     async def say(peer: RawPeer, number: int, size: int, said: Said) -> None:
         data = b"".join(filled(part, number) * ahead for part in parts)
@@ -125,7 +124,7 @@ def asking(*lines: bytes, ahead: int = 1) -> Say:
 
 
 def once(begin: bytes) -> Say:
-    """Say it once, read nothing, and stay."""
+    """Send once, read nothing, and stay."""
 
     async def say(peer: RawPeer, number: int, size: int, said: Said) -> None:
         peer.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a ReadTransport in truth
@@ -326,7 +325,7 @@ async def under(
 ) -> AsyncIterator[Callable[[], int]]:
     """Have `count` sessions attack while the block runs; a session that was ended comes again.
 
-    Gives a function that says how often they have said what costs the server something.
+    Yields a function that returns how often they have sent what costs the server something.
     """
     times = 0
 

@@ -1,5 +1,6 @@
-"""What lies outside a share, and whether anybody has touched it: told by its content, its
-attributes and, on Linux, by inotify.
+"""What lies outside a share, and whether it was touched.
+
+Content, attributes and, on Linux, inotify tell.
 """
 
 from __future__ import annotations
@@ -20,9 +21,7 @@ _AT_FDCWD = -100
 
 
 class Canary:
-    """The folder `outside` with a secret in it, a folder and a file below that. Made by
-    `canary`.
-    """
+    """The folder `outside` with a secret in it, and a folder and a file below. Made by `canary`."""
 
     def __init__(self, folder: Path, *, watched: bool = True) -> None:
         self.folder = folder
@@ -86,7 +85,7 @@ def canary(folder: Path, *, watched: bool = True) -> Iterator[Canary]:
 
 
 def exchange(one: str | Path, other: str | Path) -> None:
-    """Let two names change places in one step. Raises OSError where the system cannot."""
+    """Exchange two names in one step. Raises OSError where the system cannot."""
     libc = _libc()
     if not hasattr(libc, "renameat2"):
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))

@@ -41,8 +41,9 @@ class Authority:
         )
 
     def issue(self, name: str, *, host: str = "127.0.0.1", days: int = 30) -> str:
-        """Give a PEM file with a key and a certificate for an address; with negative `days` it has
-        expired.
+        """Write a PEM file with a key and a certificate for an address.
+
+        With negative `days` it has expired.
         """
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])

@@ -23,7 +23,7 @@ class Crowd:
         self._connected = 0
 
     async def gather(self, count: int) -> None:
-        """Let `count` of each kind come, and wait until they are there."""
+        """Connect `count` of each kind, and wait until they are there."""
         kinds = (self._silent, self._trickling, self._halfway)
         for number in range(count):
             for kind, act in enumerate(kinds):
@@ -35,7 +35,7 @@ class Crowd:
             await asyncio.wait(self._tasks, timeout=0.05, return_when=asyncio.FIRST_EXCEPTION)
 
     async def gone(self, within_s: float) -> float:
-        """Wait until the server has closed all of them; give how long that took."""
+        """Wait until the server has closed all of them; return how long that took."""
         began = asyncio.get_running_loop().time()
         async with asyncio.timeout(within_s):
             await asyncio.gather(*self._tasks)

@@ -1,7 +1,6 @@
-"""A server in a process of its own, so that its memory can be measured: FOLDER CERTIFICATE-or-""
-LIMITS-as-JSON.
+"""Run a server in its own process, so that its memory can be measured.
 
-It says its port on stdout and ends with its stdin.
+Arguments: FOLDER CERTIFICATE-or-"" LIMITS-as-JSON. It prints its port and ends with its stdin.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""Random edits of a tree by hand: what people, editors and build tools do to a folder, in any
-order.
-"""
+"""Random edits of a tree: what people, editors and build tools do to a folder, in any order."""
 
 from __future__ import annotations
 

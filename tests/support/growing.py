@@ -16,9 +16,7 @@ def change_first_bytes(path: Path) -> None:
 
 @contextlib.contextmanager
 def growing(path: Path) -> Iterator[None]:
-    """Append to a file without a pause, as a program does with its log, for as long as the block
-    runs.
-    """
+    """Append to a file without a pause while the block runs, as a program does with its log."""
     ended, begun = threading.Event(), threading.Event()
 
     def append() -> None:

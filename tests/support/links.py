@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 
 class HeldLink:
-    """See link.base.Transport. `written` is what has got through, in `writes`; `begun` is set when
-    a write begins.
+    """See transport.base.Transport.
+
+    `written` is what has been sent, in `writes`; `begun` is set when a write begins.
     """
 
     peer = "nobody:0"

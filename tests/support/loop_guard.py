@@ -1,9 +1,8 @@
-"""Nothing may hold up the event loop, since one slow call there holds up every session: this finds
-who does.
+"""Find whoever blocks the event loop, since one slow call there delays every session.
 
-What counts is the time that the processor has worked for the loop's thread, not the time that has
-passed: on a machine that others keep busy, or that stands still, the guard blames nobody. Only a
-call that sleeps is found by the clock, with a bound far above what a busy machine adds.
+CPU time of the loop's thread counts, not elapsed time: on a busy or suspended machine the guard
+blames nobody. Only a call that sleeps is found by the clock, with a bound far above what a busy
+machine adds.
 """
 
 from __future__ import annotations
@@ -20,9 +19,7 @@ TICKS_ALLOWED = 200  # ten seconds in which the guard was awake and the loop was
 
 
 class LoopGuard:
-    """Asks the loop for a sign of life from a thread, and notes where the loop stands when it works
-    for too long without one.
-    """
+    """Pings the loop from a thread, and records the stack when no answer comes for too long."""
 
     def __init__(
         self,
@@ -82,7 +79,7 @@ class LoopGuard:
 
 
 def _cpu_clock(thread: int) -> int:
-    """Give the clock of a thread's work; where there is none (macOS), that of the process."""
+    """Return the CPU clock of a thread; where there is none (macOS), that of the process."""
     return (
         time.pthread_getcpuclockid(thread)
         if hasattr(time, "pthread_getcpuclockid")

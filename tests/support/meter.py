@@ -1,9 +1,8 @@
-"""What a server takes while a test runs against it, counted and not timed: its turns on the loop,
-its threads, its memory.
+"""Count what a server uses during a test: turns of the loop, threads, memory.
 
-A turn is what the loop runs for the server without a pause; while it lasts nobody else is served.
-It is counted in CPU time, so that a machine which others keep busy changes nothing. What the test
-itself does on the same loop is not counted.
+A turn is what the loop runs for the server without a pause; nobody else is served meanwhile. Turns
+are counted in CPU time, so a busy machine does not change the figures. What the test itself does on
+the same loop is not counted.
 """
 
 from __future__ import annotations
@@ -72,7 +71,7 @@ class Meter:
 
 @contextlib.asynccontextmanager
 async def metered(folder: Path, **options: Any) -> AsyncIterator[tuple[Service, Meter]]:
-    """As `serve`, with a meter on the server."""
+    """Serve as `serve` does, with a meter on the server."""
     meter = Meter()
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(meter.installed())
@@ -86,8 +85,9 @@ async def metered(folder: Path, **options: Any) -> AsyncIterator[tuple[Service, 
 
 @contextlib.contextmanager
 def traced() -> Iterator[Callable[[], int]]:
-    """Give a function that says how many bytes more than at the beginning the interpreter has held
-    at most. It costs much time.
+    """Yield a function that returns by how many bytes the interpreter's memory has grown at most.
+
+    Counting costs much time.
     """
     tracemalloc.start()
     try:

@@ -1,6 +1,4 @@
-"""A client and a server Connection joined in memory: what one sends, the other hears, in pieces of
-any size.
-"""
+"""A client and a server Connection joined in memory, with any split of the bytes."""
 
 from __future__ import annotations
 
@@ -35,7 +33,7 @@ class Side:
         self._content = bytearray()
 
     def hear(self, data: bytes) -> list[Heard]:
-        """Take bytes in; give all that they complete. No bytes at all is the end of input."""
+        """Receive bytes; return all complete events. No bytes at all is the end of input."""
         self.connection.receive_bytes(data)
         return self.listen()
 
@@ -43,7 +41,7 @@ class Side:
         return [heard for piece in pieces if piece for heard in self.hear(piece)]
 
     def listen(self) -> list[Heard]:
-        """Give what earlier bytes mean now that it is this side's turn to listen."""
+        """Return the events of earlier bytes now that it is this side's turn to receive."""
         heard: list[Heard] = []
         while self._take_content(heard):
             event = self.connection.next_event()
@@ -61,7 +59,7 @@ class Side:
         return heard
 
     def _take_content(self, heard: list[Heard]) -> bool:
-        """Take what is there of a payload; whether the next event may be asked for."""
+        """Take the available payload; return whether the next event may be requested."""
         if self._kind is None:
             return True
         self._content += self.connection.take_payload(self.connection.payload_left)
@@ -85,11 +83,11 @@ class Pair:
             assert self.to_client(self.server.send_hello(HELLO)) == [HELLO]
 
     def to_server(self, *sent: bytes | memoryview) -> list[Heard]:
-        """Carry what the client has sent; give what the server hears."""
+        """Carry what the client has sent; return what the server hears."""
         return self.server_side.hear_pieces(map(bytes, sent))
 
     def to_client(self, *sent: bytes | memoryview) -> list[Heard]:
-        """Carry what the server has sent; give what the client hears."""
+        """Carry what the server has sent; return what the client hears."""
         return self.client_side.hear_pieces(map(bytes, sent))
 
 

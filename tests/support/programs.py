@@ -1,6 +1,4 @@
-"""The command line as processes: one that runs to its end, a server that keeps running, and a shell
-at a terminal of its own.
-"""
+"""The command line as processes: a finished run, a running server, a shell at a terminal."""
 
 from __future__ import annotations
 
@@ -54,8 +52,11 @@ async def run_program(
     stdout: int | None = None,
     prefix: Sequence[str] = (),
 ) -> Done:
-    """Run `ftransfer` with arguments in a folder to its end. `stdout`: a descriptor to write to,
-    instead of into the result; `prefix`: words before the program, as of `ip netns exec`.
+    """Run `ftransfer` with arguments in a folder until it exits.
+
+    Args:
+        stdout: A descriptor to write to, instead of into the result.
+        prefix: Words before the program, such as `ip netns exec`.
     """
     process = await asyncio.create_subprocess_exec(
         *prefix,
@@ -90,7 +91,7 @@ class Running:
         return (await self.process.stdout.readline()).decode()
 
     async def err_until(self, pattern: str) -> str:
-        """Read stderr until a line matches; give that line."""
+        """Read stderr until a line matches; return that line."""
         assert self.process.stderr is not None
         async with asyncio.timeout(_WAIT_S):
             while line := (await self.process.stderr.readline()).decode():
@@ -100,8 +101,9 @@ class Running:
         raise AssertionError(f"no line matches {pattern!r} in:\n{self.err}")
 
     async def line_to_hand_on(self) -> tuple[dict[str, str], list[str]]:
-        """Give what a server tells others to do: the variable that holds its token, if it has shown
-        one, and the words of the command without the program.
+        """Return the command that a server shows for others.
+
+        It is returned as the variable with its token, if shown, and the words after the program.
         """
         line = await self.err_until("(connect|log in) with: ")
         words = shlex.split(line.partition(" with: ")[2])
@@ -111,7 +113,7 @@ class Running:
         return ({"FTRANSFER_TOKEN": token} if token else {}), words[3:]
 
     async def end(self) -> int:
-        """Wait until it ends; give its exit code."""
+        """Wait until it ends; return its exit code."""
         assert self.process.stderr is not None
         async with asyncio.timeout(_WAIT_S):
             self.err += (await self.process.stderr.read()).decode()
@@ -204,9 +206,7 @@ class Terminal:
         os.write(self._master, keys.encode())
 
     async def see(self, text: str) -> str:
-        """Wait until text is drawn after what was seen before; give what was drawn up to its
-        end.
-        """
+        """Wait until new text is drawn; return what was drawn up to its end."""
         try:
             async with asyncio.timeout(_WAIT_S):
                 while (at := self.screen.find(text, self._unread)) < 0:

@@ -1,9 +1,8 @@
-"""A bad network between client and server: a proxy on loopback that cuts, stalls, slows down or
-spoils what passes, to the byte.
+"""A proxy on loopback that cuts, stalls, slows down or corrupts traffic at an exact byte.
 
 `async with Proxy(service.address, [Faults(down=Fault(cut_at=1000))]) as proxy`, and connect to
-proxy.address. Each connection takes the next faults of the script; those after its end pass
-untouched.
+proxy.address. Each connection takes the next faults of the script; later connections pass
+unchanged.
 """
 
 from __future__ import annotations
@@ -21,16 +20,15 @@ _PIECE = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What happens to one direction of a connection. Positions are in bytes from its beginning,
-    None is never.
+    """Faults of one direction of a connection, at positions in bytes from its start; None is never.
 
     Args:
-        cut_at: Exactly so many bytes are delivered; then the connection ends in both directions.
-        reset: It ends with a reset, as of a host that crashed, and what was not yet read may be
-            lost. Else it is closed.
-        stall_at: So many bytes are delivered; then nothing moves in this direction until
+        cut_at: Exactly this many bytes are delivered; then the connection ends in both directions.
+        reset: It ends with a reset, as from a crashed host, and unread data may be lost.
+            Else it is closed.
+        stall_at: This many bytes are delivered; then nothing moves in this direction until
             Proxy.release, and nothing ends.
-        flip_at: Of the byte at this position the bit `bit` arrives turned round.
+        flip_at: The bit `bit` of the byte at this position is inverted.
         piece_bytes: Bytes travel in pieces of at most this size.
     """
 
@@ -55,9 +53,7 @@ class Faults:
 
 @dataclass(eq=False)
 class Flow:
-    """One direction of a connection: `passed` bytes have been delivered so far; `seen` are those,
-    if the proxy records.
-    """
+    """One direction of a connection: `passed` bytes were delivered; `seen` records them."""
 
     fault: Fault
     passed: int = 0
@@ -141,7 +137,7 @@ class Proxy:
             raise failures[0]
 
     def release(self) -> None:
-        """Let go on what stalls, now and from now on."""
+        """Release all stalled directions, now and from now on."""
         self._released.set()
 
     def cut(self) -> None:
@@ -208,9 +204,7 @@ class Proxy:
     async def _flow(
         self, passage: Passage, flow: Flow, source: socket.socket, sink: socket.socket
     ) -> bool:
-        """Carry one way to its end and tell the receiver that it is the end; or, if it is to be cut
-        there, give True.
-        """
+        """Copy one direction to its end and pass the end on; return True to have it cut there."""
         loop = asyncio.get_running_loop()
         fault = flow.fault
         with contextlib.suppress(OSError):
@@ -236,7 +230,7 @@ class Proxy:
 
 
 def _room(flow: Flow) -> int:
-    """Give how many bytes may be taken at once, so that none of the positions is passed over."""
+    """Return how many bytes may be taken at once so that no fault position is passed."""
     fault = flow.fault
     stops = [
         stop - flow.passed

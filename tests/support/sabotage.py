@@ -35,8 +35,9 @@ _READS = frozenset({"read", "pread", "preadv"})
 
 
 class Sabotage:
-    """Counts the calls; the `fatal`-th of a block fails with `number`, or all from then on. Any
-    thread may call.
+    """Counts system calls; the `fatal`-th in a block fails with `number`, or all from then on.
+
+    Thread-safe.
     """
 
     def __init__(self) -> None:
@@ -53,8 +54,9 @@ class Sabotage:
     def failing(
         self, fatal: int, number: int, *, only: Collection[str] = (), lasts: bool = False
     ) -> Iterator[None]:
-        """Let one call fail while the block runs: of all calls, or of `only` some; with SHORT of
-        those that can be short.
+        """Fail one call while the block runs: of all calls, or of `only` some.
+
+        With SHORT, only calls that can be short count.
 
         Raises:
             AssertionError: The block made no such call.
@@ -66,8 +68,7 @@ class Sabotage:
     def each_call(
         self, number: int, *, only: Collection[str] = ()
     ) -> Iterator[AbstractContextManager[None]]:
-        """Give blocks, in which the first call fails, the second, and so on, until one of them
-        makes no further call.
+        """Yield blocks in which the first call fails, then the second, until there is none left.
 
         Raises:
             AssertionError: Not even the first block made one.
@@ -82,7 +83,7 @@ class Sabotage:
     def trying(
         self, fatal: int, number: int, *, only: Collection[str] = (), lasts: bool = False
     ) -> Iterator[None]:
-        """As `failing`, for whoever looks for the last call: `hit` says whether there was one."""
+        """As `failing`, but the block need not make such a call: the caller must look at `hit`."""
         with self._lock:
             self.calls, self.hit, self._fatal, self._number, self._armed = (
                 0,
@@ -99,7 +100,7 @@ class Sabotage:
                 self._armed = False
 
     def strikes(self, call: str, *, can_be_short: bool = False) -> int:
-        """Give the errno with which this call is to fail, or 0."""
+        """Return the errno with which this call must fail, or 0."""
         with self._lock:
             if not self._armed or (self._number == SHORT and not can_be_short):
                 return 0

@@ -1,6 +1,4 @@
-"""A real server on a free loopback port over a real folder, and clients for it; and a peer that
-speaks raw bytes.
-"""
+"""A real server on a loopback port over a real folder, its clients, and a peer of raw bytes."""
 
 from __future__ import annotations
 
@@ -104,7 +102,7 @@ class RawPeer:
         await self.writer.drain()
 
     async def frame(self) -> tuple[bytes, bytes]:
-        """Give the next frame's kind and payload; (b"", b"") at the end."""
+        """Return the next frame's kind and payload; (b"", b"") at the end."""
         try:
             kind, length = struct.unpack(">cI", await self.reader.readexactly(5))
             return kind, await self.reader.readexactly(length)
@@ -116,7 +114,7 @@ class RawPeer:
         return kind, json.loads(payload) if payload else None
 
     async def error(self) -> str:
-        """Give the code of the error that must come next."""
+        """Return the code of the error that must come next."""
         kind, value = await self.json()
         assert kind == b"X", (kind, value)
         return str(value["code"])
@@ -131,8 +129,9 @@ def frame(kind: bytes, payload: bytes = b"") -> bytes:
 
 
 def end_frame(size: int, digest: str, begun: bytes | None = None) -> bytes:
-    """Make the end of a file; `begun` is what came before its content, as a frame (meta), and gives
-    `head`.
+    """Build the frame that ends a file.
+
+    `begun` is the frame before its content (meta), and determines `head`.
     """
     value: dict[str, object] = {"size": size, "digest": digest}
     if begun is not None:
@@ -155,9 +154,7 @@ async def raw_peer(host: str, port: int) -> AsyncIterator[RawPeer]:
 async def fake_server(
     *said: bytes, then_close: bool = False, port: int = 0
 ) -> AsyncIterator[tuple[str, int]]:
-    """A server that says fixed bytes to whoever connects, whatever is asked, and then waits or
-    closes.
-    """
+    """A server that sends fixed bytes to each client, then waits or closes."""
     ended = asyncio.Event()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -185,7 +182,7 @@ async def fake_server(
 
 
 def free_port() -> int:
-    """Give a port that nobody listens on."""
+    """Return a port that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
         return port

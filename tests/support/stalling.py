@@ -1,6 +1,4 @@
-"""A server whose files come to a part and no further, so that a transfer can be stopped in its
-middle without a large file.
-"""
+"""A server that stops in the middle of each file: a stalled transfer without a large file."""
 
 from __future__ import annotations
 
@@ -20,8 +18,9 @@ _ENTRY = {"name": "half", "kind": "file", "size": SIZE, "mtime_ns": 1, "mode": 4
 
 @dataclass
 class StallingServer:
-    """`stalls` is set when a get has been answered with all that it will ever get, or a put has
-    begun.
+    """A stalling server.
+
+    `stalls` is set when a get has received all that it will ever get, or a put has begun.
     """
 
     address: tuple[str, int] = ("", 0)

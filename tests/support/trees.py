@@ -43,9 +43,7 @@ def make_tree(root: Path, tree: Mapping[str, bytes | None]) -> None:
 
 
 def picture(root: Path) -> dict[str, tuple[object, ...]]:
-    """Give what is in a folder: names to kind, content, mode and mtime; without the hidden
-    place.
-    """
+    """Return the content of a folder without .ftransfer: names to kind, content, mode and mtime."""
     found: dict[str, tuple[object, ...]] = {}
     for path in root.rglob("*"):
         name = str(path.relative_to(root))
@@ -70,8 +68,7 @@ def assert_same(one: Path, other: Path) -> None:
 
 @contextlib.asynccontextmanager
 async def deep_tree(top: Path, depth: int) -> AsyncIterator[None]:
-    """Make a folder with `depth` folders `d`, one in the other, and a file `f` beside each; deeper
-    than any path may be.
+    """Make `depth` nested folders `d`, each beside a file `f`: deeper than any path may be.
 
     It is removed at the end, since neither Python nor pytest can.
     """

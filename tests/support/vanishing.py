@@ -1,5 +1,4 @@
-"""A server that says on stdout when its first session has come, and after how many seconds without
-it the server noticed.
+"""A server that prints when its first session arrives, and how soon it noticed its loss.
 
 Run as a program in a network namespace: python -m tests.support.vanishing ADDRESS VANISH_S. A line
 on stdin starts the clock.

@@ -1,5 +1,6 @@
-"""Run the matrix of faults: `python -m tests.fault.matrix [--seed N] [--short] [--only WORD]
-[--write FILE]`.
+"""Run the matrix of faults: `python -m tests.fault.matrix`.
+
+Options: [--seed N] [--short] [--only WORD] [--write FILE].
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""Every file call of the storage made to fail in turn, once with each error, on whichever side
-makes it.
-"""
+"""Every file call of the storage fails in turn, once with each error, on either side."""
 
 from __future__ import annotations
 
@@ -61,8 +59,6 @@ async def _attempt(
 
 
 async def _sweep(stage: Stage) -> None:
-    """Start and stop once more: what could not be cleared away, because that was the call that
-    failed, goes now.
-    """
+    """Start and stop once more, to remove what the failing call left behind."""
     for ledger in (stage.share, stage.local):
         await (await LocalStore.open(ledger.root)).close()

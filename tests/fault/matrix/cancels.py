@@ -1,6 +1,4 @@
-"""Every await of a transfer cancelled in turn: in the client's command, and in the server's
-session.
-"""
+"""Every await of a transfer is cancelled in turn: in the client, and in the server's session."""
 
 from __future__ import annotations
 
@@ -22,9 +20,7 @@ _NOT_SEEN_IN_A_ROW = 3
 
 
 class Cancelled:
-    """Awaits a coroutine, and cancels the task that does so when it waits for the `fatal`-th
-    time.
-    """
+    """Awaits a coroutine, and cancels its task at the `fatal`-th wait."""
 
     def __init__(self, work: Coroutine[Any, Any, Any], fatal: int) -> None:
         self.hit = False
@@ -66,9 +62,7 @@ async def run_client_cancels(seed: int, kind: type[Deed], place: Path, *, every:
 async def _at_each_await(
     cancel: Callable[[Deed, Tally, int], Awaitable[bool]], tally: Tally, deed: Deed, every: int
 ) -> Tally:
-    """Do a deed again and again, cancelled at its first await, its second, and so on until it has
-    no more.
-    """
+    """Repeat an action, cancelled at its first await, its second, and so on to the last."""
     await deed.build()
     fatal, missed = deed.dice.randrange(every), 0
     while missed < _NOT_SEEN_IN_A_ROW:
@@ -106,9 +100,7 @@ async def _cancel_client(deed: Deed, tally: Tally, fatal: int) -> bool:
 
 
 async def run_session_cancels(seed: int, kind: type[Deed], place: Path, *, every: int = 1) -> Tally:
-    """Cancel the server's session at each of its awaits; the client goes on by itself or is asked
-    again.
-    """
+    """Cancel the server's session at each await; the client resumes by itself or is run again."""
     return await _at_each_await(
         _cancel_session,
         Tally(f"{kind.label}: session cancelled at each await"),

@@ -17,15 +17,13 @@ _POOL_BYTES = 24 << 20
 
 
 class Dice(random.Random):
-    """Chance that can be had again: drawn from words, such as the seed, the case and the number of
-    the attempt.
-    """
+    """Reproducible randomness: drawn from words, such as the seed, the case and the attempt."""
 
     def __init__(self, *words: object) -> None:
         super().__init__("/".join(map(str, words)))
 
     def content(self, size: int) -> bytes:
-        """Give bytes like no others: a piece of a pool at a random place."""
+        """Return bytes that occur nowhere else: a slice of a pool at a random place."""
         pool = _pool()
         start = self.randrange(len(pool) - size)
         return pool[start : start + size]
@@ -42,10 +40,10 @@ def _pool() -> bytes:
 
 @dataclass(slots=True)
 class Ledger:
-    """What may stand below one folder: for each name the digests that are right (ABSENT: or
-    nothing), and the one at the end.
+    """What may be below one folder.
 
-    A name that is not in the ledger is wrong, and so is any other content.
+    For each name, the permitted digests (ABSENT: no file), and the final one. A name that is not in
+    the ledger is wrong, and so is any other content.
     """
 
     root: Path
@@ -65,20 +63,21 @@ class Ledger:
         return digest
 
     def expect(self, name: str, digest: Digest) -> None:
-        """Say that a command brings this content to the name, or takes the name away; before that
-        it holds what it held.
+        """Record that a command writes this content to the name, or removes it.
+
+        Until it has, the old content is permitted too.
         """
         self.allowed.setdefault(name, {ABSENT}).add(digest)
         self.final[name] = digest
 
     def moved(self, root: Path) -> Ledger:
-        """Give the same for a copy of the folder."""
+        """Return a ledger for a copy of the folder."""
         return Ledger(root, self.allowed, self.final)
 
     def found(self) -> dict[str, Digest]:
-        """Give the digest of every file below the root that is under a name of its own.
+        """Return the digests of all files below the root, except hidden ones.
 
-        A command may still be at work there. A name that goes just now is not there any more.
+        A command may still be running there. A name that vanishes meanwhile is left out.
         """
         found: dict[str, Digest] = {}
         for name in _names(self.root):
@@ -100,7 +99,7 @@ class Ledger:
         return faults
 
     def unfinished(self) -> list[str]:
-        """Say what is not as it should be in the end: contents, and things left behind."""
+        """Return what is wrong at the end: contents, and leftovers."""
         there = self.found()
         names = sorted(self.final.keys() | there.keys())
         not_right = [
@@ -126,8 +125,9 @@ def _names(root: Path) -> Iterator[str]:
 
 
 def left_behind(root: Path) -> list[str]:
-    """Give the hidden places below a folder and what is in them; they should be gone when nobody
-    uses them.
+    """Return the .ftransfer folders below a folder with their content.
+
+    They should be gone when nobody uses them.
     """
     every = (
         os.path.relpath(os.path.join(folder, name), root)

@@ -1,7 +1,7 @@
-"""The connection cut at every boundary of a frame, its header or a line, one byte to either side;
-stalled; slow.
+"""Cut connections at every boundary of a frame, its header or a line, one byte to either side.
 
-Half of the clients give up at once and are asked again; the others go on by themselves.
+Also stalled and slow ones. Half of the clients fail at once and are run again; the others resume by
+themselves.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ _AT_ONCE = 16  # attempts that wait for a stall side by side
 
 
 async def run_cuts(seed: int, kind: type[Deed], place: Path, *, every: int = 1) -> Tally:
-    """Cut at all boundaries, gently and with a reset, over both kinds of link; or at each
-    `every`-th, from a random one on.
+    """Cut at all boundaries, closed and reset, over both transports; or at each `every`-th.
+
+    The first one is then random.
     """
     tally = Tally(f"{kind.label}: connection cut")
     deed = kind(place, seed)
@@ -49,9 +50,7 @@ async def run_cuts(seed: int, kind: type[Deed], place: Path, *, every: int = 1) 
 
 
 async def run_stalls(seed: int, kind: type[Deed], place: Path, *, every: int = 1) -> Tally:
-    """Let the connection stand still at the same places; whoever waits has to find out by the
-    clock.
-    """
+    """Stall the connection at the same places; the peers must notice by the clock."""
     tally = Tally(f"{kind.label}: connection stalled")
     deed = kind(place, seed)
     await deed.build()
@@ -70,9 +69,7 @@ async def run_stalls(seed: int, kind: type[Deed], place: Path, *, every: int = 1
 
 
 async def run_slow(seed: int, kind: type[Deed], place: Path, *, piece_bytes: int = 1) -> Tally:
-    """Let every byte come by itself, over both kinds of link: slow is not broken, and must complete
-    at the first attempt.
-    """
+    """Deliver every byte by itself, over both transports; the first attempt must succeed."""
     tally = Tally(f"{kind.label}: one byte at a time")
     deed = kind(place, seed)
     await deed.build()

@@ -1,8 +1,7 @@
-"""What is done while something goes wrong: a command of the library, what it starts from, and what
-must come of it.
+"""The actions that meet faults: a command of the library, its start, its permitted results.
 
-A deed is prepared once and then done again and again from the same start: the side that it writes
-to is copied afresh for every attempt, the side that it reads from stays, so that sizes, times and
+An action is prepared once and then repeated from the same start: the side that it writes to is
+copied afresh for every attempt, the side that it reads from stays, so that sizes, times and
 identities, and with them the bytes on the wire, are the same.
 """
 
@@ -65,7 +64,7 @@ class Deed(ABC):
         await self.prepare(self._base)
 
     def stage(self, limits: Limits | None = None) -> Stage:
-        """Give a fresh start. `close` it to have its files removed."""
+        """Return a fresh start. `close` it to remove its files."""
         self._count += 1
         base = self._base
         ledgers = {"share": base.share, "local": base.local}
@@ -87,7 +86,7 @@ class Deed(ABC):
 
     @abstractmethod
     async def do(self, client: Client, stage: Stage) -> None:
-        """Give the command, and note in the stage what is acknowledged, as soon as it is.
+        """Run the command, and record what is acknowledged, as soon as it is.
 
         Raises:
             FtransferError: It failed, and said so.
@@ -210,9 +209,7 @@ class List(Deed):
 
 
 class GetTree(Deed):
-    """A folder of small files, of which the local side has some in older versions: a listing, then
-    mget by name.
-    """
+    """A folder of small files, some of them older on the local side: a listing, then mget."""
 
     label = "mget"
     writes = "local"
@@ -294,7 +291,7 @@ class _Notes:
 
 
 async def attempt(deed: Deed, client: Client, stage: Stage) -> FtransferError | None:
-    """Do it once; give the error if it failed. What was acknowledged is in the stage."""
+    """Do it once; return the error if it failed. What was acknowledged is in the stage."""
     stage.acknowledged.clear()
     try:
         async with asyncio.timeout(60):

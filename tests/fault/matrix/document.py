@@ -15,7 +15,7 @@ END = "<!-- end of the table -->"
 
 
 def account(rows: Sequence[Row], seed: int, seconds: float, *, short: bool) -> str:
-    """Give the table with the seed, the counts and what is to be said of single rows."""
+    """Return the table with the seed, the counts and the notes for single rows."""
     tallies = [row for row in rows if isinstance(row, Tally)]
     looked_at = sum(row.looked_at for row in tallies)
     form = "short" if short else "long"

@@ -1,9 +1,8 @@
-"""One bit turned round on the way: in bytes that are not content, all of them or hundreds, and in
-some that are, both ways.
+"""Flip one bit on the way: of what is not content, all or hundreds; of content, some.
 
 A flip is harmless if the content under the right name is right all the same: it hit a word that
-nobody needs, or a key that is then unknown. It must never come to wrong content under any name, nor
-to any content under a name that nobody meant.
+nobody needs, or a key that is then unknown. It must never produce wrong content under any name, nor
+any content under a name that nobody meant.
 """
 
 from __future__ import annotations
@@ -22,9 +21,7 @@ _CONTENT_FLIPS = 60
 
 
 async def run_flips(seed: int, kind: type[Deed], place: Path, *, every: int = 1) -> Tally:
-    """Flip a random bit of each byte (or each `every`-th); of long conversations, of so many that
-    are drawn.
-    """
+    """Flip a random bit of each byte, or of each `every`-th; of long sessions, of a sample."""
     tally = Tally(f"{kind.label}: one bit flipped")
     deed = kind(place, seed)
     await deed.build()

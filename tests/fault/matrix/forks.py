@@ -1,9 +1,8 @@
-"""The program's own commands as real processes, fast: a process that has imported everything forks,
-and the child runs one command.
+"""Run the program's own commands as real processes, fast, by forking one that imported all.
 
-A start of Python costs 200 ms, a fork 2: that is what makes thousands of processes possible. Only a
-process without threads and without an event loop may fork; so every part of the matrix that does
-runs in a process of its own.
+Python starts in 200 ms and forks in 2, which makes thousands of processes possible. Only a process
+without threads and without an event loop may fork; so every part of the matrix that forks runs in a
+process of its own.
 """
 
 from __future__ import annotations
@@ -32,10 +31,10 @@ class TooLong(Exception):
 
 
 def own_address() -> str:
-    """Give a loopback address that no other process of the matrix uses.
+    """Return a loopback address that no other process of the matrix uses.
 
-    While a killed server is down another part may be given its port, and the client that waits for
-    it would go on with the wrong share. Linux has all of 127.0.0.0/8 on loopback.
+    While a killed server is down, another part may get its port, and the client that waits for it
+    would continue with the wrong share. Linux has all of 127.0.0.0/8 on loopback.
     """
     pid = os.getpid()
     return (
@@ -47,8 +46,9 @@ def own_address() -> str:
 
 @functools.cache
 def preload() -> None:
-    """Import all of the package and build its commands, once for all that are forked from here:
-    that is half of what one costs.
+    """Import all of the package and build its commands, once for all forks.
+
+    That is half of the cost of a command.
     """
     for module in pkgutil.walk_packages(ftransfer.__path__, "ftransfer."):
         if not module.name.endswith("__main__"):
@@ -86,12 +86,12 @@ class Child:
         self.wait()
 
     def stop(self) -> int:
-        """Ask it to end (SIGTERM); give its exit code."""
+        """Ask it to end (SIGTERM); return its exit code."""
         self._signal(signal.SIGTERM)
         return self.wait()
 
     def wait(self) -> int:
-        """Read its output to the end; give its exit code, negative for a signal."""
+        """Read its output to the end; return its exit code, negative for a signal."""
         if self._code is None:
             while self._read():
                 pass
@@ -103,14 +103,14 @@ class Child:
         return self._code
 
     def has_ended(self) -> bool:
-        """Whether it is over already; what it said can still be read."""
+        """Return whether it has ended; its output can still be read."""
         if self._code is None and self._ended is None:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             self._ended = os.waitstatus_to_exitcode(status) if pid else None
         return self._code is not None or self._ended is not None
 
     def line(self) -> str:
-        """Give the first line of its output, "" if it ends without one."""
+        """Return the first line of its output, "" if it ends without one."""
         while b"\n" not in self.output and self._read():
             pass
         return self.output.partition(b"\n")[0].decode()
@@ -130,8 +130,9 @@ class Child:
 
 
 def fork(work: Callable[[], int], *, log: str = os.devnull) -> Child:
-    """Run `work` in a child: its stdout is ours to read, its stderr goes to the file `log`, its
-    result is its exit code.
+    """Run `work` in a child whose stdout we read.
+
+    Its stderr goes to the file `log`; its result is its exit code.
     """
     read_end, write_end = os.pipe()
     pid = os.fork()
@@ -200,6 +201,6 @@ class ServerProcess:
         self._child.kill()
 
     def stop(self) -> int:
-        """Stop it gently; give its exit code."""
+        """Stop it gently; return its exit code."""
         assert self._child is not None
         return self._child.stop()

@@ -1,6 +1,4 @@
-"""Parts of the matrix, each in a forked process of its own: none can spoil another, and two run at
-once on two processors.
-"""
+"""Run parts of the matrix in forked processes, two at once; none can affect another."""
 
 from __future__ import annotations
 
@@ -45,8 +43,9 @@ class _Running:
 def run_jobs(
     jobs: Sequence[Job], workers: int, told: Callable[[str], None]
 ) -> Iterator[tuple[int, Sequence[Row]]]:
-    """Run all; give (index of the job, rows) as each one ends. A part that fails gives a row that
-    says so.
+    """Run all; yield (index of the job, rows) as each one ends.
+
+    A part that fails yields a row with the failure.
     """
     waiting = list(enumerate(jobs))
     running: dict[int, _Running] = {}

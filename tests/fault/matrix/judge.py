@@ -1,6 +1,4 @@
-"""The judgement on one attempt: what came of the command, what stands in the folders, and whether
-it can be done again.
-"""
+"""Judge one attempt: the command's result, the folders, and whether it can be repeated."""
 
 from __future__ import annotations
 
@@ -69,8 +67,9 @@ class Judge:
         self._complaints += found
 
     def end(self) -> None:
-        """Look whether both folders are exactly right, and nothing else is in them. The server has
-        stopped.
+        """Check that both folders are exactly right, with nothing else in them.
+
+        The server has stopped.
         """
         for ledger in (self._stage.share, self._stage.local):
             self._complaints += ledger.unfinished()

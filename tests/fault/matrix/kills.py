@@ -102,9 +102,7 @@ class _Attempt:
 
     @contextmanager
     def _judged(self) -> Iterator[None]:
-        """Start the server; after the block repeat the command, stop the server and look whether
-        all is as it should be.
-        """
+        """Start the server; after the block repeat the command, stop the server and check all."""
         self._tally.attempts += 1
         complaints = len(self._tally.complaints)
         self._server.start()

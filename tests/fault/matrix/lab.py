@@ -22,9 +22,7 @@ from tests.fault.matrix.content import Ledger
 
 @dataclass(slots=True)
 class Stage:
-    """The two folders of one attempt, and the address of the server over one of them while it
-    runs.
-    """
+    """The two folders of one attempt, and the address of its server while that runs."""
 
     share: Ledger
     local: Ledger
@@ -75,7 +73,7 @@ class Footprint:
     tasks: int
 
     def more_than(self, before: Footprint) -> list[str]:
-        """Say what has come to it since, and should have gone."""
+        """Return what was added since and should be gone."""
         found = [
             f"a descriptor of {name} is left open"
             for name in sorted(self.descriptors - before.descriptors)

@@ -28,9 +28,7 @@ _WHOLE = tuple(kind for kind in DEEDS if not kind.faulty)
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How much is done: of each kind of kill, of power cuts on each file system, and of all points
-    each so-many-th.
-    """
+    """The amount of work: kills of each kind, power cuts, and the share of all points."""
 
     kills: int
     power_cuts: int
@@ -65,7 +63,7 @@ SHORT = Counts(
 
 
 def make_jobs(seed: int, counts: Counts) -> list[Job]:
-    """Give all parts, in the order of the rows."""
+    """Return all parts, in the order of the rows."""
     jobs = []
     for victim in ("server", "client"):
         for what in SCENES:

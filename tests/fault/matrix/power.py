@@ -1,10 +1,9 @@
-"""Power cut: a file system in a loop-mounted image is shut down without flushing, and mounted
-again.
+"""Power cuts: a file system in an image is shut down without flushing, and mounted again.
 
-What had not been brought to the medium is gone then, as when the plug is pulled: the kernel writes
-nothing back any more, neither data nor journal. Every put that was acknowledged must be whole,
-every name hold a version that was sent. Needs root; the mounts are in a mount namespace of this
-process's own, so that nothing of them is left whatever happens.
+What had not reached the medium is gone then, as when the plug is pulled: the kernel writes nothing
+more, neither data nor journal. Every acknowledged put must be whole, and every name hold a version
+that was sent. Needs root; the mounts are in a mount namespace of this process's own, so that none
+of them is left whatever happens.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ def run_power_cuts(seed: int, kind: str, count: int, place: Path) -> Row:
 
 
 def _why_not(kind: str) -> str | None:
-    """Say why it cannot be done here, or None."""
+    """Return why it cannot be done here, or None."""
     if sys.platform != "linux":
         return "only Linux can shut a file system down"
     if os.geteuid() != 0:
@@ -80,7 +79,7 @@ def _enter_own_namespace() -> str | None:
 
 
 def _tried(*command: str) -> str | None:
-    """Run a program; give the last line of what it says if it fails."""
+    """Run a program; return the last line of what it says if it fails."""
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode == 0:
         return None
@@ -221,9 +220,7 @@ def _sync(root: Path) -> None:
 
 
 async def _put_all(place: Path, server: ServerProcess, *, only_last: bool = False) -> int:
-    """Put all versions one after the other, saying before each what is sent, and after it what was
-    acknowledged; in a child.
-    """
+    """Put all versions in turn in a child, printing what is sent, then what was acknowledged."""
     try:
         async with connect(server.host, server.port, retry=NO_RETRY) as client:
             for version in range(_VERSIONS - 1 if only_last else 0, _VERSIONS):

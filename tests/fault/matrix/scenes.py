@@ -1,6 +1,4 @@
-"""What is going on when a process is killed: a command, the files at both ends before it, and what
-may be there after it.
-"""
+"""The setting of a kill: a command, the files at both ends, and the permitted results."""
 
 from __future__ import annotations
 
@@ -40,9 +38,7 @@ class Scene:
         return [*self.verb, "--json", server.host, str(server.port), *self.arguments]
 
     def acknowledged(self, output: bytes) -> list[tuple[str, Digest]]:
-        """Give the names and digests that the command has printed receipts for; a line that was cut
-        off is none.
-        """
+        """Return the names and digests of the printed receipts; an incomplete line is none."""
         receipts = []
         for line in output.split(b"\n")[:-1]:
             record = json.loads(line)
@@ -65,9 +61,7 @@ def get_scene(dice: Dice, folder: Path) -> Scene:
 
 
 def put_scene(dice: Dice, folder: Path) -> Scene:
-    """A put onto a name that holds an older version, or nothing; over one connection or over
-    three.
-    """
+    """A put onto a name with an older version, or with none; over one connection or three."""
     share, local = _ledgers(folder)
     name, size = dice.choice(_NAMES), dice.choice(SIZES)
     digest = local.put("mine.bin", dice.content(size))
@@ -97,9 +91,7 @@ def put_tree_scene(dice: Dice, folder: Path) -> Scene:
 
 
 def sync_down_scene(dice: Dice, folder: Path) -> Scene:
-    """sync from the share, with --delete, onto a folder with older versions and with things that
-    are to go.
-    """
+    """sync from the share, with --delete, onto a folder with old versions and extra files."""
     share, local = _ledgers(folder)
     _lay_out_tree(dice, share, local, deletes=True)
     arguments = ["get", "tree", str(local.root / "tree"), "--delete"]
@@ -115,9 +107,7 @@ def sync_up_scene(dice: Dice, folder: Path) -> Scene:
 
 
 def _lay_out_tree(dice: Dice, source: Ledger, target: Ledger, *, deletes: bool = False) -> None:
-    """Make 60 small files and two large ones; the target may have some of them in an older version
-    already.
-    """
+    """Make 60 small files and two large ones; the target may have older versions of some."""
     has_older = dice.random() < 0.6
     for number in range(62):
         size = (

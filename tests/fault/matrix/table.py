@@ -52,7 +52,7 @@ class Tally:
 
     @property
     def is_good(self) -> bool:
-        """Whether nothing is wrong or lost, and every command completed when it was given again."""
+        """Return whether nothing is wrong or lost, and every repeated command completed."""
         return not (self.wrong or self.lost or self.complaints) and self.completed == self.attempts
 
 
@@ -68,7 +68,7 @@ Row = Tally | Skipped
 
 
 def merged(rows: Iterable[Row]) -> list[Row]:
-    """Give one row for each case, in the order in which the cases come first."""
+    """Return one row for each case, in the order in which the cases come first."""
     found: dict[str, Row] = {}
     for row in rows:
         there = found.setdefault(row.case, row)
@@ -78,7 +78,7 @@ def merged(rows: Iterable[Row]) -> list[Row]:
 
 
 def render(rows: Sequence[Row]) -> str:
-    """Give the rows as a table in Markdown."""
+    """Return the rows as a table in Markdown."""
     lines = [f"| {' | '.join(COLUMNS)} |", f"| --- |{' ---: |' * (len(COLUMNS) - 1)}"]
     for row in rows:
         if isinstance(row, Skipped):

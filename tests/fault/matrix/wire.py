@@ -1,6 +1,4 @@
-"""The bytes of a conversation, taken apart by hand: where frames end, and which bytes are
-content.
-"""
+"""The bytes of a session, parsed by hand: where frames end, and which bytes are content."""
 
 from __future__ import annotations
 
@@ -23,8 +21,9 @@ _OPENS_BODY = (b"put", b"part", b"mput", b"mget")
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """One direction of a conversation. `ends`: where frames, their headers and lines end;
-    `content`: ranges of file content.
+    """One direction of a session.
+
+    `ends`: where frames, their headers and lines end; `content`: ranges of file content.
     """
 
     data: bytes
@@ -89,7 +88,7 @@ def parse_client(data: bytes) -> Stream:
 
 
 def _frames(data: bytes, position: int) -> Iterator[tuple[bytes, int, int]]:
-    """Give (kind, where the payload begins, where it ends)."""
+    """Yield (kind, where the payload begins, where it ends)."""
     while position + _HEADER.size <= len(data):
         kind, length = _HEADER.unpack_from(data, position)
         start = position + _HEADER.size

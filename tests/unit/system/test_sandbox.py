@@ -40,7 +40,7 @@ listening = socket.create_server(("127.0.0.1", 0))
 
 
 def locked(tmp_path: Path, body: str) -> dict[str, Any]:
-    """Run some lines in a process of its own; give what it has tried."""
+    """Run some lines in a process of its own; return what it has tried."""
     for folder in ("share/sub", "outside", "extra"):
         (tmp_path / folder).mkdir(parents=True)
     for file in ("share/in", "outside/secret", "extra/file"):

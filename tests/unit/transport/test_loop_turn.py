@@ -19,7 +19,7 @@ def burn(seconds: float) -> None:
 
 
 async def rounds_beside(floods: int, steps: int) -> int:
-    """Have connections that never pause do so many steps in all; give how many rounds of the loop
+    """Have connections that never pause do so many steps in all; return how many rounds of the loop
     somebody has who always waits.
     """
     done = 0

@@ -26,7 +26,7 @@ def make_clock() -> Clock:
 def run(
     least: StallDetector, clock: Clock, seconds: int, each_second: int, *, is_mid_frame: bool
 ) -> int:
-    """Move so many bytes each second; give after how many seconds it was cut (0: never)."""
+    """Move so many bytes each second; return after how many seconds it was cut (0: never)."""
     for second in range(1, seconds + 1):
         clock.now += 1
         least.note(each_second)

@@ -17,7 +17,7 @@ LARGE = 6 << 20  # more than what travels packed
 
 
 def make_tree(folder: Path) -> int:
-    """Make files, small and large; give how many bytes they have."""
+    """Make files, small and large; return how many bytes they have."""
     for name, size in (
         ("a", 10),
         ("b/c", 20),

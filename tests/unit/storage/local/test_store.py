@@ -62,7 +62,7 @@ async def names(store: LocalStore, *, recursive: bool = True) -> list[str]:
 
 @pytest.fixture(params=["fifo", "socket", "device", "link to fifo"])
 def special(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Make something that is neither file nor folder; give its name."""
+    """Make something that is neither file nor folder; return its name."""
     path = tmp_path / "special"
     match request.param:
         case "fifo":
