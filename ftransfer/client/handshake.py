@@ -53,9 +53,9 @@ class ClosedEarly(CannotConnect):
     """The server closed the connection before its greeting; `reason` is what the socket said."""
 
     def __init__(
-        self, address: Address, link: Transport, reason: BaseException | None = None
+        self, address: Address, transport: Transport, reason: BaseException | None = None
     ) -> None:
-        hint = "; perhaps it wants a client certificate (--cert)" if link.encrypted else ""
+        hint = "; perhaps it wants a client certificate (--cert)" if transport.encrypted else ""
         super().__init__(f"{address} closed the connection before its greeting{hint}")
         self.reason = reason
 
@@ -74,7 +74,7 @@ async def greet(
     """
     arrival = _Arrival(address, limits, security, direct=direct)
     channel, hello = await arrival.hear()
-    with _aborted_on_error(channel.link):
+    with _aborted_on_error(channel.transport):
         await arrival.keep_key(hello)
     return channel, hello
 
@@ -93,27 +93,29 @@ class _Arrival:
 
     async def hear(self) -> tuple[Channel, Hello]:
         """Connect in the way that is in order, and hear the hello."""
-        link, security = await self.connect(), self._security
-        if security.wants_tls or not (link.is_local or security.tls == "off"):
-            return await self.hear_private(link)
-        with _aborted_on_error(link):
-            is_known = await run_job(io_pool(), lambda: self._speaks_tls(link))
+        transport, security = await self.connect(), self._security
+        if security.wants_tls or not (transport.is_local or security.tls == "off"):
+            return await self.hear_private(transport)
+        with _aborted_on_error(transport):
+            is_known = await run_job(io_pool(), lambda: self._speaks_tls(transport))
             if is_known and security.tls == "off":
                 raise NotTrusted(
                     f"{self._address} is known by its key, and is not spoken to in plain; leave out"
                     " --plain"
                 )
         if is_known:
-            return await self.hear_private(link)
-        return await (self.hear_plain(link) if security.tls == "off" else self.hear_either(link))
+            return await self.hear_private(transport)
+        return await (
+            self.hear_plain(transport) if security.tls == "off" else self.hear_either(transport)
+        )
 
-    def _speaks_tls(self, link: Transport) -> bool:
+    def _speaks_tls(self, transport: Transport) -> bool:
         """Whether a server at this address has shown a key before, or is one of our own that has
         one. Blocking.
         """
         from ftransfer.client.known_servers import expects_tls
 
-        return expects_tls(link, self._address, self._security)
+        return expects_tls(transport, self._address, self._security)
 
     async def keep_key(self, hello: Hello) -> None:
         """Expect a key that is new from now on. Where a login is wanted, it is kept when somebody
@@ -139,7 +141,7 @@ class _Arrival:
         except (OSError, OverflowError, UnicodeError) as error:
             raise CannotConnect(_why_not(error, address)) from error
 
-    async def hear_private(self, link: Transport) -> tuple[Channel, Hello]:
+    async def hear_private(self, transport: Transport) -> tuple[Channel, Hello]:
         """Encrypt, decide whether to trust, and hear the hello."""
         # What speaks in plain does not pay for them
         from ftransfer.client.trust import (
@@ -147,46 +149,46 @@ class _Arrival:
             make_private,
         )
 
-        with _aborted_on_error(link):
+        with _aborted_on_error(transport):
             self._new_key = await make_private(
-                link, self._address, self._security, self._limits.connect_s
+                transport, self._address, self._security, self._limits.connect_s
             )
             try:
-                return await self._hello(link)
+                return await self._hello(transport)
             except ClosedEarly as error:
                 # A client knows that its certificate is refused only by what comes after the
                 # handshake.
                 raise certificate_refused(error.reason, str(self._address)) or error from error
 
-    async def hear_plain(self, link: Transport) -> tuple[Channel, Hello]:
+    async def hear_plain(self, transport: Transport) -> tuple[Channel, Hello]:
         """Hear the hello in plain. If it is late, find out whether the server waits for TLS, so
         that the user need not wait.
         """
-        with _aborted_on_error(link):
+        with _aborted_on_error(transport):
             try:
                 if (
-                    not await self._is_speaking(link, _PLAIN_ANSWER_FAR_S)
+                    not await self._is_speaking(transport, _PLAIN_ANSWER_FAR_S)
                     and await self._waits_for_tls()
                 ):
                     raise TlsRequired("the port speaks TLS only")
-                return await self._hello(link)
+                return await self._hello(transport)
             except TlsRequired as error:
                 raise TlsRequired(f"{self._address} speaks TLS only; leave out --plain") from error
 
-    async def hear_either(self, link: Transport) -> tuple[Channel, Hello]:
+    async def hear_either(self, transport: Transport) -> tuple[Channel, Hello]:
         """Hear the hello in plain or, if there is none soon, encrypted over a second connection. To
         go up is always safe.
         """
-        with _aborted_on_error(link):
+        with _aborted_on_error(transport):
             try:
-                if await self._is_speaking(link, _PLAIN_ANSWER_S):
-                    return await self._hello(link)
+                if await self._is_speaking(transport, _PLAIN_ANSWER_S):
+                    return await self._hello(transport)
             except TlsRequired:
-                link.abort()
+                transport.abort()
                 return await self.hear_private(await self.connect())
-            return await self._hear_first(link)
+            return await self._hear_first(transport)
 
-    async def _hear_first(self, link: Transport) -> tuple[Channel, Hello]:
+    async def _hear_first(self, transport: Transport) -> tuple[Channel, Hello]:
         """Hear whichever comes: the late greeting of a slow server, or that of one which speaks
         TLS.
         """
@@ -194,7 +196,7 @@ class _Arrival:
         async def connect_privately() -> tuple[Channel, Hello]:
             return await self.hear_private(await self.connect())
 
-        plain = asyncio.create_task(self._hello(link))
+        plain = asyncio.create_task(self._hello(transport))
         private = asyncio.create_task(connect_privately())
         heard: tuple[Channel, Hello] | None = None
         try:
@@ -213,16 +215,16 @@ class _Arrival:
             for task in (plain, private):
                 if not task.cancelled() and task.exception() is None and task.result() is not heard:
                     task.result()[0].abort()
-            if heard is None or heard[0].link is not link:
-                link.abort()
+            if heard is None or heard[0].transport is not transport:
+                transport.abort()
 
-    async def _is_speaking(self, link: Transport, patience_s: float) -> bool:
+    async def _is_speaking(self, transport: Transport, patience_s: float) -> bool:
         try:
-            await link.peek(min(patience_s, self._limits.connect_s))
+            await transport.peek(min(patience_s, self._limits.connect_s))
         except TimedOut:
             return False
         except Closed as error:
-            raise ClosedEarly(self._address, link) from error
+            raise ClosedEarly(self._address, transport) from error
         return True
 
     async def _waits_for_tls(self) -> bool:
@@ -230,27 +232,27 @@ class _Arrival:
         from ftransfer.client.trust import handshake_succeeds
 
         try:
-            link = await self.connect()
+            transport = await self.connect()
         except CannotConnect:
             return False
         try:
             return await handshake_succeeds(
-                link, self._address.host, min(_PROBE_S, self._limits.connect_s)
+                transport, self._address.host, min(_PROBE_S, self._limits.connect_s)
             )
         finally:
-            link.abort()
+            transport.abort()
 
-    async def _hello(self, link: Transport) -> tuple[Channel, Hello]:
-        channel = Channel(link, Role.CLIENT, self._limits)
+    async def _hello(self, transport: Transport) -> tuple[Channel, Hello]:
+        channel = Channel(transport, Role.CLIENT, self._limits)
         return channel, await _hear_hello(channel, self._address, self._limits)
 
 
 @contextlib.contextmanager
-def _aborted_on_error(link: Transport) -> Iterator[None]:
+def _aborted_on_error(transport: Transport) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        link.abort()
+        transport.abort()
         raise
 
 
@@ -262,14 +264,14 @@ def _is_no_answer(error: BaseException | None) -> bool:
 
 async def _hear_hello(channel: Channel, address: Address, limits: Limits) -> Hello:
     try:
-        first = await channel.link.read(limits.connect_s)
+        first = await channel.transport.read(limits.connect_s)
     except TimedOut as error:
         why = f"{address} accepts connections but does not greet; is it an ftransfer server?"
         raise CannotConnect(why) from error
     except Closed as error:
-        raise ClosedEarly(address, channel.link, error.__cause__) from error
+        raise ClosedEarly(address, channel.transport, error.__cause__) from error
     if not first:
-        raise ClosedEarly(address, channel.link)
+        raise ClosedEarly(address, channel.transport)
     channel.connection.receive_bytes(first)
     try:
         event = await channel.next_event(limits.connect_s)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _KNOWN_HOSTS = "known_hosts"
 
 
-def check_key(link: Transport, address: Address, security: Security) -> str:
+def check_key(transport: Transport, address: Address, security: Security) -> str:
     """Compare the fingerprint of a server with the one that is asked for, or known; return one that
     is new. Blocking.
 
@@ -35,7 +35,7 @@ def check_key(link: Transport, address: Address, security: Security) -> str:
     """
     from ftransfer.tls.fingerprint import parse_fingerprint
 
-    shown = shown_by(link)
+    shown = shown_by(transport)
     if security.fingerprint:
         try:
             wanted = parse_fingerprint(security.fingerprint)
@@ -46,7 +46,7 @@ def check_key(link: Transport, address: Address, security: Security) -> str:
                 f"{address} shows the key {shown}, not {wanted}; ask its owner which is right, send"
                 " nothing until then"
             )
-    if security.fingerprint or own_server(link, address.port, security) is not None:
+    if security.fingerprint or own_server(transport, address.port, security) is not None:
         with contextlib.suppress(BadFile):  # it is vouched for, this time and perhaps each time
             _known_hosts(security).remember(str(address), shown)
         return ""
@@ -56,14 +56,14 @@ def check_key(link: Transport, address: Address, security: Security) -> str:
     return ""
 
 
-def expects_tls(link: Transport, address: Address, security: Security) -> bool:
+def expects_tls(transport: Transport, address: Address, security: Security) -> bool:
     """Whether a fresh connection leads to a server that speaks TLS, as far as we know. Blocking.
     Raises NotTrusted.
 
     A server of our own that runs there says so itself; else it is enough that one has shown a key
     before.
     """
-    server = find_running(_state(security), link.peer_host, address.port, link.own_host)
+    server = find_running(_state(security), transport.peer_host, address.port, transport.own_host)
     return bool(server.fingerprint) if server is not None else is_known(address, security)
 
 
@@ -91,21 +91,21 @@ def keep_first(address: Address, shown: str, security: Security) -> None:
     _compare(shown, wanted, address)
 
 
-def shown_by(link: Transport) -> str:
+def shown_by(transport: Transport) -> str:
     """Return the fingerprint of the certificate that the other end has shown; "" in plain."""
-    if link.tls is None:
+    if transport.tls is None:
         return ""
     from ftransfer.tls.fingerprint import fingerprint_of
 
-    return fingerprint_of(link.tls.getpeercert(binary_form=True) or b"")
+    return fingerprint_of(transport.tls.getpeercert(binary_form=True) or b"")
 
 
-def own_server(link: Transport, port: int, security: Security) -> RunningServer | None:
+def own_server(transport: Transport, port: int, security: Security) -> RunningServer | None:
     """Return the server of our own user to which a connection leads, if it shows the key that it
     should. Blocking.
     """
-    server = find_running(_state(security), link.peer_host, port, link.own_host)
-    return server if server is not None and server.fingerprint == shown_by(link) else None
+    server = find_running(_state(security), transport.peer_host, port, transport.own_host)
+    return server if server is not None and server.fingerprint == shown_by(transport) else None
 
 
 def _known_hosts(security: Security) -> KnownHosts:

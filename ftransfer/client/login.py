@@ -70,7 +70,7 @@ def _login_needed(session: ClientSession, user: str) -> LoginNeeded:
     names = "--user NAME and " if logins == ("user",) and not user else ""
     owner = (
         "; if another user runs it, ask for its token"
-        if logins == ("token",) and session.channel.link.is_local
+        if logins == ("token",) and session.channel.transport.is_local
         else ""
     )
     return LoginNeeded(
@@ -84,10 +84,10 @@ def _login_needed(session: ClientSession, user: str) -> LoginNeeded:
 
 def _find(session: ClientSession, security: Security) -> _Login:
     """Return the login that the caller need not give. Blocking."""
-    link, port = session.channel.link, session.address.port
+    transport, port = session.channel.transport, session.address.port
     if (
         not security.user
-        and (server := own_server(link, port, security)) is not None
+        and (server := own_server(transport, port, security)) is not None
         and server.token
     ):
         return _Login("", server.token, _OWN)
@@ -103,14 +103,14 @@ def _check_may_hear(session: ClientSession, security: Security, origin: str) -> 
     Raises:
         UnknownServer, NotTrusted: A secret may not be said.
     """
-    link, address = session.channel.link, session.address
-    if link.encrypted:
-        shown = shown_by(link)
+    transport, address = session.channel.transport, session.address
+    if transport.encrypted:
+        shown = shown_by(transport)
         # An own server and a saved login are found by the key that the server shows.
         if (
             origin == _GIVEN
             and not is_confirmed(address, shown, security)
-            and own_server(link, address.port, security) is None
+            and own_server(transport, address.port, security) is None
         ):
             raise UnknownServer(
                 f"{address} shows the key {shown}, for which nobody has vouched: no secret is sent"
@@ -119,11 +119,11 @@ def _check_may_hear(session: ClientSession, security: Security, origin: str) -> 
                 fingerprint=shown,
             )
         return
-    if not link.is_local:
+    if not transport.is_local:
         raise NotTrusted(
             f"{address}: a secret is not sent in plain over a network; leave out --plain"
         )
-    listener = link.peer_user()
+    listener = transport.peer_user()
     # Where the system cannot tell whose process it is, the record of a server of our own counts.
     if (
         listener in (os.geteuid(), _ROOT)
@@ -193,4 +193,4 @@ def _proof(session: ClientSession, security: Security) -> str:
         from ftransfer.tls.contexts import authority_of
 
         return f"authority {authority_of(security.ca)}"
-    return shown_by(session.channel.link) or "plain"
+    return shown_by(session.channel.transport) or "plain"

@@ -75,7 +75,7 @@ class ClientSession:
         self.hello = hello
         # Measured now, before anything keeps either end busy: later a server that bounds its rate
         # looks like a long path.
-        self.path_s = channel.link.least_round_trip_s
+        self.path_s = channel.transport.least_round_trip_s
         self.is_over = False
         self._on_notice = on_notice
         self._introducing = False
@@ -360,7 +360,7 @@ class ClientSession:
                     # The end of our input between two commands says that we go. All that we asked
                     # is answered, so nothing is waited for where the socket is ours; a transport of
                     # asyncio's takes its time.
-                    await self.channel.link.close(
+                    await self.channel.transport.close(
                         0.0 if self.channel.moves_files else self.channel.limits.close_s
                     )
         finally:

@@ -51,7 +51,7 @@ class SpeaksNoTls(NotTrusted):
 
 
 async def make_private(
-    link: Transport, address: Address, security: Security, timeout_s: float
+    transport: Transport, address: Address, security: Security, timeout_s: float
 ) -> str:
     """Encrypt a fresh connection and check who is at its other end.
 
@@ -66,7 +66,9 @@ async def make_private(
     """
     context = await run_job(io_pool(), lambda: _context(security))
     try:
-        await link.start_tls(context, server_side=False, hostname=address.host, timeout_s=timeout_s)
+        await transport.start_tls(
+            context, server_side=False, hostname=address.host, timeout_s=timeout_s
+        )
     except ssl.SSLCertVerificationError as error:
         why = error.verify_message
         raise NotTrusted(
@@ -83,17 +85,19 @@ async def make_private(
             " port?"
         ) from error
     return (
-        "" if security.ca else await run_job(io_pool(), lambda: check_key(link, address, security))
+        ""
+        if security.ca
+        else await run_job(io_pool(), lambda: check_key(transport, address, security))
     )
 
 
-async def handshake_succeeds(link: Transport, host: str, timeout_s: float) -> bool:
+async def handshake_succeeds(transport: Transport, host: str, timeout_s: float) -> bool:
     """Whether a fresh connection can be encrypted, whoever is at its other end; nothing may be said
     over it.
     """
     context = await run_job(io_pool(), client_context)
     try:
-        await link.start_tls(context, server_side=False, hostname=host, timeout_s=timeout_s)
+        await transport.start_tls(context, server_side=False, hostname=host, timeout_s=timeout_s)
     except (ssl.SSLError, Closed, TimedOut):
         return False
     return True

@@ -51,7 +51,9 @@ class Inlet(Protocol):
     def moves_files(self) -> bool: ...
     async def next_data_event(self) -> Event: ...
     def payload(self) -> AsyncIterator[bytes | bytearray | memoryview]: ...
-    async def drain(self, sink: Any, feed: Callable[[memoryview], None], moved: Moved) -> Event: ...
+    async def receive_to_file(
+        self, sink: Any, feed: Callable[[memoryview], None], moved: Moved
+    ) -> Event: ...
 
 
 class Sink(Protocol):
@@ -128,7 +130,7 @@ async def receive_content(inlet: Inlet, sink: Sink, digest: RunningDigest, moved
         if not (isinstance(event, Payload) and event.kind is Kind.DATA):
             return event
         if inlet.moves_files and sink.supports_threads and event.length:
-            return await inlet.drain(sink, feed, received)
+            return await inlet.receive_to_file(sink, feed, received)
         await _receive_frame(inlet, sink, feed, received)
 
 

@@ -1,4 +1,4 @@
-"""What a link is, and what its two forms share."""
+"""What a transport is, and what its two forms share."""
 
 from __future__ import annotations
 
@@ -92,13 +92,13 @@ class Transport(Protocol):
         """
 
     async def peek(self, timeout_s: float) -> bytes:
-        """Give the next byte without taking it; b"" at the end of the stream, or if this link
+        """Give the next byte without taking it; b"" at the end of the stream, or if this transport
         cannot look. Raises as read.
         """
 
     @property
     def direct(self) -> SocketTransport | None:
-        """The link itself if it can move bytes between its socket and files in threads."""
+        """The transport itself if it can move bytes between its socket and files in threads."""
 
     async def start_tls(
         self, context: ssl.SSLContext, *, server_side: bool, hostname: str, timeout_s: float
@@ -108,7 +108,7 @@ class Transport(Protocol):
 
         Raises:
             ssl.SSLError: The handshake failed; the caller knows what that means. Nothing more can
-            be said over this link.
+            be said over this transport.
             TimedOut: It took longer than `timeout_s` in all.
             Closed: The connection broke.
         """

@@ -1,8 +1,8 @@
-"""protocol.Connection over a link: the only place where the wire's rules meet a socket.
+"""protocol.Connection over a transport: the only place where the wire's rules meet a socket.
 
-Events come out of it, messages go into it, and payloads are moved past the protocol: in threads,
-straight between the socket and a file, where the link can do that; in pieces through the loop where
-it cannot. Deadlines and heartbeats are kept here.
+Events come out and messages go in. Payloads move past the protocol: in threads, directly between
+socket and file, where the transport can do that; else in pieces through the loop. Deadlines and
+heartbeats are kept here.
 """
 
 from __future__ import annotations
@@ -64,11 +64,11 @@ class Channel:
     never mixed with another's.
     """
 
-    def __init__(self, link: Transport, role: Role, limits: Limits) -> None:
-        self.link = link
+    def __init__(self, transport: Transport, role: Role, limits: Limits) -> None:
+        self.transport = transport
         self.limits = limits
         self.connection = Connection(role, limits)
-        link.keep_alive(limits.vanish_s)
+        transport.keep_alive(limits.vanish_s)
         self.pace: Pace | None = None  # bandwidth: asked before content is moved
         self.block_bytes = BLOCK_BYTES  # content is copied in blocks of at most so many
         self.reserve: Reserve | None = None  # memory: asked before a large frame is taken in
@@ -84,8 +84,8 @@ class Channel:
 
     @property
     def moves_files(self) -> bool:
-        """Whether `drain` and `send_file` can be used."""
-        return self.link.direct is not None
+        """Whether `receive_to_file` and `send_file` can be used."""
+        return self.transport.direct is not None
 
     # Receiving.
 
@@ -109,7 +109,7 @@ class Channel:
 
     def _check_progress(self, count: int, *, is_mid_frame: bool) -> None:
         self._least.note(count)
-        self._least.check(self.link.peer, is_mid_frame=is_mid_frame)
+        self._least.check(self.transport.peer, is_mid_frame=is_mid_frame)
 
     async def _take(self, wanted: int) -> int:
         """Wait until some bytes of content may be moved; give how many."""
@@ -158,20 +158,20 @@ class Channel:
                 if self.connection.awaits_line:
                     timeout_s = deadline - now
                     if timeout_s <= 0:
-                        raise TimedOut(f"{self.link.peer} sent no whole line in time")
+                        raise TimedOut(f"{self.transport.peer} sent no whole line in time")
                 if self.connection.is_mid_line:
                     # A line has its own, shorter time, which does not begin anew with each byte.
                     line_deadline = line_deadline or now + self.limits.line_s
                     timeout_s = min(timeout_s, line_deadline - now)
                     if timeout_s <= 0:
                         raise TimedOut(
-                            f"{self.link.peer} did not finish its line within"
+                            f"{self.transport.peer} did not finish its line within"
                             f" {self.limits.line_s:.0f} s"
                         )
                 if self.reserve is not None and held is None and self.connection.is_mid_frame:
                     if (wanted := self.connection.wanted) > _LARGE_FRAME:
                         held = await self.reserve(wanted)
-                data = await self.link.read(timeout_s)
+                data = await self.transport.read(timeout_s)
                 self.connection.receive_bytes(data)
                 if self.connection.is_mid_frame:
                     self._check_progress(len(data), is_mid_frame=True)
@@ -198,9 +198,9 @@ class Channel:
     async def _read_payload(self) -> Buffer:
         connection = self.connection
         await self._turn.take()
-        data = await self.link.read(self.limits.stall_s)
+        data = await self.transport.read(self.limits.stall_s)
         if not data:
-            raise Closed(f"{self.link.peer} closed the connection in the middle of a frame")
+            raise Closed(f"{self.transport.peer} closed the connection in the middle of a frame")
         if len(data) > connection.payload_left:
             connection.receive_bytes(data)
             return b""
@@ -213,8 +213,8 @@ class Channel:
         """
         whole = room(self.connection.payload_left)
         position = 0
-        if self.link.direct is not None:
-            position = await self._receive_into(self.link.direct, whole)
+        if self.transport.direct is not None:
+            position = await self._receive_into(self.transport.direct, whole)
         async for piece in self.payload():
             whole[position : position + len(piece)] = piece
             position += len(piece)
@@ -232,7 +232,9 @@ class Channel:
             if count is None:
                 await direct.wait_readable(self.limits.stall_s, len(whole) - filled)
             elif count == 0:
-                raise Closed(f"{self.link.peer} closed the connection in the middle of a frame")
+                raise Closed(
+                    f"{self.transport.peer} closed the connection in the middle of a frame"
+                )
             else:
                 self.connection.payload_moved(count)
                 filled += count
@@ -243,7 +245,7 @@ class Channel:
         async for _ in self.payload():
             pass
 
-    async def drain(self, sink: FileSink, feed: Feed, moved: Moved) -> Event:
+    async def receive_to_file(self, sink: FileSink, feed: Feed, moved: Moved) -> Event:
         """Receive data frames into a file in threads, until another event comes; give that event.
         Begins within a data frame.
 
@@ -255,9 +257,9 @@ class Channel:
         Raises:
             TimedOut, Closed, RemoteProtocolError, and what the sink raises.
         """
-        direct = self.link.direct
+        direct = self.transport.direct
         if direct is None:
-            raise LocalProtocolError("this link cannot move bytes in threads")
+            raise LocalProtocolError("this transport cannot move bytes in threads")
         inflow = SocketToFile(self.connection, direct, sink, feed)
         stalled: TimedOut | None = None
         while True:
@@ -298,7 +300,7 @@ class Channel:
         await self._turn.take()
         async with self._sending:
             held, self._held = self._held, ()
-            await self.link.write((*held, *buffers), self.limits.stall_s)
+            await self.transport.write((*held, *buffers), self.limits.stall_s)
             self._sent_at = self._loop.time()
 
     async def send_notices(self, frames: Sequence[bytes]) -> None:
@@ -312,17 +314,17 @@ class Channel:
         async with self._sending:
             if self.connection.state is State.CLOSED:
                 raise LocalProtocolError("an event after the last word")
-            await self.link.write(frames, float("inf"))
+            await self.transport.write(frames, float("inf"))
             self._sent_at = self._loop.time()
 
-    async def send_content(self, count: int, *buffers: Buffer) -> None:
+    async def send_accounted(self, count: int, *buffers: Buffer) -> None:
         """As send, for frames with so many bytes of content among them."""
         await self._paced(count)
         await self.send(*buffers)
         self._check_progress(count, is_mid_frame=False)
 
-    async def hold_content(self, count: int, *buffers: Buffer) -> None:
-        """As send_content, for what is followed by another `send` at once: it goes out with that,
+    async def queue_content(self, count: int, *buffers: Buffer) -> None:
+        """As send_accounted, for what is followed by another `send` at once: it goes out with that,
         in one call and one packet.
         """
         await self._paced(count)
@@ -337,7 +339,7 @@ class Channel:
             count = await self._take(min(len(view), self.limits.max_chunk_bytes))
             piece, view = view[:count], view[count:]
             async with self._sending:
-                await self.link.write(
+                await self.transport.write(
                     [self.connection.send_data_header(len(piece)), piece], self.limits.stall_s
                 )
                 self._sent_at = self._loop.time()
@@ -361,9 +363,9 @@ class Channel:
                 step: the last frame was filled up with zeros.
             TimedOut, Closed.
         """
-        direct = self.link.direct
+        direct = self.transport.direct
         if direct is None:
-            raise LocalProtocolError("this link cannot move bytes in threads")
+            raise LocalProtocolError("this transport cannot move bytes in threads")
         end = offset + length
         outflow = FileToSocket(direct, source, feed, self.block_bytes)
         while offset < end and proceed():
@@ -441,17 +443,17 @@ class Channel:
                 beat = self.connection.send_data_header(0)
             else:
                 return
-            await self.link.write([beat], self.limits.stall_s)
+            await self.transport.write([beat], self.limits.stall_s)
 
     # The end.
 
     async def close(self) -> None:
         """Close after what was sent has been read, within limits.close_s."""
-        await self.link.close(self.limits.close_s)
+        await self.transport.close(self.limits.close_s)
 
     def abort(self) -> None:
         """Close at once."""
-        self.link.abort()
+        self.transport.abort()
 
 
 class _CancelOnError:

@@ -1,5 +1,5 @@
-"""A connection that has just been made -> a link, before its first byte is read: it stays in the
-socket, where TLS can find it.
+"""Make a transport of a new connection before its first byte is read: it stays in the socket, where
+TLS can find it.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from ftransfer.transport.streams import StreamTransport
 def take_over(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, direct: bool
 ) -> Transport:
-    """Make a link of a connection, in the callback that asyncio calls as it is made.
+    """Make a transport of a connection, in the callback that asyncio calls as it is made.
 
     Args:
-        direct: Whether the link may be a SocketTransport, where the platform can.
+        direct: Whether the transport may be a SocketTransport, where the platform can.
     """
     if not direct or sys.platform == "win32":
         return StreamTransport(reader, writer)
@@ -41,12 +41,12 @@ async def dial(host: str, port: int, *, direct: bool = True) -> Transport:
         OSError, OverflowError, UnicodeError: As asyncio.open_connection.
     """
     loop = asyncio.get_running_loop()
-    links: list[Transport] = []
+    transports: list[Transport] = []
 
     # The callback runs as the connection is made: a server that speaks at once cannot slip a byte
     # past it.
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        links.append(take_over(reader, writer, direct=direct))
+        transports.append(take_over(reader, writer, direct=direct))
 
     reader = asyncio.StreamReader(loop=loop)
     try:
@@ -56,10 +56,10 @@ async def dial(host: str, port: int, *, direct: bool = True) -> Transport:
         else:
             await loop.create_connection(factory, host, port)
     except BaseException:  # a time-out that comes just after the connection
-        for link in links:
-            link.abort()
+        for transport in transports:
+            transport.abort()
         raise
-    return links[0]
+    return transports[0]
 
 
 async def _connect_within(host: str, port: int) -> socket.socket:

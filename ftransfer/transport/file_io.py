@@ -58,8 +58,8 @@ class FileSink(Protocol):
 class CopyJob:
     """A blocking piece of a transfer. The loop and the thread never touch it at the same time."""
 
-    def __init__(self, link: SocketTransport) -> None:
-        self._link = link
+    def __init__(self, transport: SocketTransport) -> None:
+        self._transport = transport
         self._stopped = False
         self._until = 0.0
         self._moved = 0
@@ -92,9 +92,9 @@ class SocketToFile(CopyJob):
     """
 
     def __init__(
-        self, connection: Connection, link: SocketTransport, sink: FileSink, feed: Feed
+        self, connection: Connection, transport: SocketTransport, sink: FileSink, feed: Feed
     ) -> None:
-        super().__init__(link)
+        super().__init__(transport)
         self._connection = connection
         self._sink = sink
         self._feed = feed
@@ -151,7 +151,9 @@ class SocketToFile(CopyJob):
                 break
             if count == 0:
                 self._store(view[:filled])
-                raise Closed(f"{self._link.peer} closed the connection in the middle of a file")
+                raise Closed(
+                    f"{self._transport.peer} closed the connection in the middle of a file"
+                )
             connection.payload_moved(count)
             filled += count
         self._store(view[:filled])
@@ -159,14 +161,14 @@ class SocketToFile(CopyJob):
 
     def _receive_into(self, view: memoryview) -> int | None:
         """As SocketTransport.receive_into, waiting a moment if need be."""
-        count = self._link.receive_into(view)
+        count = self._transport.receive_into(view)
         if count is None and self._linger(self._wait_readable):
-            count = self._link.receive_into(view)
+            count = self._transport.receive_into(view)
         self.would_block = count is None
         return count
 
     def _wait_readable(self, timeout_s: float) -> bool:
-        return self._link.wait_readable_now(timeout_s, self._connection.payload_left or 1)
+        return self._transport.wait_readable_now(timeout_s, self._connection.payload_left or 1)
 
     def _store(self, block: memoryview) -> None:
         if block:
@@ -185,16 +187,16 @@ class FileToSocket(CopyJob):
 
     def __init__(
         self,
-        link: SocketTransport,
+        transport: SocketTransport,
         source: FileSource,
         feed: FeedAt | None,
         block_bytes: int = _COPIED,
     ) -> None:
-        super().__init__(link)
+        super().__init__(transport)
         self._block_bytes = min(_COPIED, block_bytes)
         self._source = source
         self._feed = feed
-        self._copies = link.encrypted or link.is_local or feed is not None
+        self._copies = transport.encrypted or transport.is_local or feed is not None
         self._header = self._block = self._buffer = memoryview(b"")
         self._offset = 0
         self._left = 0
@@ -220,19 +222,19 @@ class FileToSocket(CopyJob):
                 if self._copies
                 else self._send_direct()
             )
-            if sent is None and not self._linger(self._link.wait_writable_now):
+            if sent is None and not self._linger(self._transport.wait_writable_now):
                 return False
         return not self._left
 
     def _send_header(self) -> int | None:
-        sent = self._link.send([self._header], more=True)
+        sent = self._transport.send([self._header], more=True)
         if sent is not None:
             self._header = self._header[sent:]
         return sent
 
     def _send_direct(self) -> int | None:
         try:
-            sent = self._link.send_from_file(self._source.fileno(), self._offset, self._left)
+            sent = self._transport.send_from_file(self._source.fileno(), self._offset, self._left)
         except OSError:
             # A file system without sendfile; or a disk that fails, of which the source's own
             # reading will say more.
@@ -247,7 +249,7 @@ class FileToSocket(CopyJob):
     def _send_copied(self) -> int | None:
         if not self._block:
             self._block = self._next_block()
-        sent = self._link.send([self._block])
+        sent = self._transport.send([self._block])
         if sent is not None:
             self._block = self._block[sent:]
             self._count(sent)

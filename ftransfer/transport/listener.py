@@ -1,5 +1,5 @@
-"""The open port: it takes connections and hands them over as links, of which nothing has been read
-yet.
+"""The listening port: it accepts connections and hands each over as a transport from which nothing
+has been read yet.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Listener:
                 too.
             number: 0 for any free port, the same at all addresses; `addresses` says which.
             taken: Called on the loop with each new connection, which it is to close.
-            direct: Whether the links may be SocketLinks, where the platform can.
+            direct: Whether the transports may be SocketTransports, where the platform can.
 
         Raises:
             OSError, OverflowError: The port is taken, or the address is not one of this machine.

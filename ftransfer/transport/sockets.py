@@ -1,4 +1,4 @@
-"""The fast link: a socket that moves bytes between the network and files in threads."""
+"""The fast transport: a socket that moves bytes between the network and files in threads."""
 
 from __future__ import annotations
 
@@ -214,7 +214,7 @@ class SocketTransport(PeerTransport):
             timer.cancel()
             if not self._closed:
                 remove(self._socket.fileno())
-            # Which may hold the exception that holds this frame: the link would wait for the
+            # Which may hold the exception that holds this frame: the transport would wait for the
             # garbage collector
             del future
 

@@ -1,4 +1,4 @@
-"""The general link."""
+"""The general transport."""
 
 from __future__ import annotations
 

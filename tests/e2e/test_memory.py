@@ -49,7 +49,12 @@ async def test_a_session_that_has_ended_is_freed_at_once(
             (session,) = service.server.sessions
             left = [
                 weakref.ref(part)
-                for part in (session, session.channel, session.channel.link, session.participant)
+                for part in (
+                    session,
+                    session.channel,
+                    session.channel.transport,
+                    session.participant,
+                )
             ]
             del session
             while await peer.reader.read(1000):

@@ -307,7 +307,8 @@ async def test_a_listener_that_does_not_read_is_told_how_many_it_missed(tmp_path
         session = next(session for session in service.server.sessions if session.number == 1)
         outbox = session.participant.outbox
         assert outbox is not None
-        for sock in (deaf.writer.get_extra_info("socket"), session.channel.link._kernel_socket):  # type: ignore[attr-defined]
+        transport: Any = session.channel.transport
+        for sock in (deaf.writer.get_extra_info("socket"), transport._kernel_socket):
             for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
                 sock.setsockopt(socket.SOL_SOCKET, option, 4096)  # soon full
         deaf.writer.transport.pause_reading()  # type: ignore[attr-defined]  # asyncio does not declare the reader's side

@@ -330,7 +330,7 @@ async def test_renewed_certificate_is_shown_to_the_next_connection(tmp_path: Pat
 async def test_on_loopback_the_client_goes_up_by_itself(service: Service, tmp_path: Path) -> None:
     async with service.client(security=Security(state=tmp_path / "state")) as client:
         assert await client.dir() == []
-        assert client._session is not None and client._session.channel.link.encrypted
+        assert client._session is not None and client._session.channel.transport.encrypted
 
 
 async def test_on_loopback_a_changed_key_is_refused_too(service: Service, tmp_path: Path) -> None:
@@ -480,8 +480,8 @@ async def test_a_message_that_was_cut_is_not_glued_to_the_next(tmp_path: Path) -
         assert client._session is not None
         channel: Channel = client._session.channel
         session = next(iter(service.server.sessions))
-        session.channel.link.read = _never  # type: ignore[method-assign]  # a server that takes nothing
-        full = asyncio.create_task(channel.link.write([much()] * 2, 10))
+        session.channel.transport.read = _never  # type: ignore[method-assign]  # a server that takes nothing
+        full = asyncio.create_task(channel.transport.write([much()] * 2, 10))
         await asyncio.wait([full], timeout=1.5)  # by then it is in the middle of one
         assert not full.done()
         full.cancel()

@@ -90,7 +90,7 @@ class WorkerPool:
         self._fixed = fixed
         self._changed = asyncio.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._links: dict[
+        self._transports: dict[
             Transport, int
         ] = {}  # how much each had carried when that was last looked at
         self._working = 0
@@ -151,12 +151,12 @@ class WorkerPool:
         await self.tell()
 
     async def _watched(self, session: ClientSession, work: Work) -> None:
-        link = session.channel.link
-        self._links[link] = link.bytes_transferred
+        transport = session.channel.transport
+        self._transports[transport] = transport.bytes_transferred
         try:
             await work(session)
         finally:
-            del self._links[link]
+            del self._transports[transport]
 
     async def _grow(self, shortest_s: float, work: Work) -> None:
         """Double the workers as long as the rate follows and no queue forms: on a path that is
@@ -178,14 +178,14 @@ class WorkerPool:
     def _take_carried(self) -> int:
         """Give how many bytes have got through since the last call."""
         total = 0
-        for link, before in self._links.items():
-            self._links[link] = now = max(before, link.bytes_transferred)
+        for transport, before in self._transports.items():
+            self._transports[transport] = now = max(before, transport.bytes_transferred)
             total += now - before
         return total
 
     def _round_trip_s(self) -> float:
         """Give the median over all connections."""
-        all_s = sorted(link.round_trip_s for link in self._links)
+        all_s = sorted(transport.round_trip_s for transport in self._transports)
         return all_s[len(all_s) // 2] if all_s else 0.0
 
     # For those who work, and who wait for them.

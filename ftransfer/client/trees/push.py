@@ -303,7 +303,7 @@ class _Push:
     async def _send(self, groups: AsyncGenerator[Group, None]) -> None:
         channel, connection = self._session.channel, self._session.connection
         async with channel.heartbeats():
-            is_local = channel.link.is_local
+            is_local = channel.transport.is_local
             async for group in read_ahead(
                 groups, lambda group: should_prefetch(group, is_local=is_local)
             ):

@@ -31,13 +31,13 @@ _FIRST_WORDS_S = 0.003
 _FIRST_WORDS_MOST_S = 0.1
 
 
-async def encrypt(link: Transport, tls: ServerTls, limits: Limits) -> bool:
+async def encrypt(transport: Transport, tls: ServerTls, limits: Limits) -> bool:
     """Encrypt a connection that has just been made; return False if the peer left without a byte,
     as to see who listens here.
 
     Raises:
-        TlsRequired: The peer has spoken in plain, or said nothing at all; the link is still a plain
-            one, so that it can be told.
+        TlsRequired: The peer sent plain text, or nothing at all. The transport is still plain, so
+            the error can be sent.
         ForeignProtocol: It has spoken another protocol, in plain.
         Closed: The peer went away, or took longer than limits.handshake_s, or does not fit: no TLS
             1.3, no certificate that is accepted.
@@ -45,23 +45,25 @@ async def encrypt(link: Transport, tls: ServerTls, limits: Limits) -> bool:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + limits.handshake_s
     try:
-        first = await link.peek(limits.handshake_s)
+        first = await transport.peek(limits.handshake_s)
     except TimedOut as error:
         raise _tls_required() from error
     except Closed:
         return False
-    if first == b"" and link.direct is not None:  # else it may be a link that cannot look
+    if first == b"" and transport.direct is not None:  # else it may be a transport that cannot look
         return False
     if first not in (_RECORD_OF_HANDSHAKE, b""):
-        raise foreign_in(await link.read(limits.handshake_s)) or _tls_required()
+        raise foreign_in(await transport.read(limits.handshake_s)) or _tls_required()
     try:
-        await link.start_tls(
+        await transport.start_tls(
             tls.context, server_side=True, hostname="", timeout_s=deadline - loop.time()
         )
     except ssl.SSLError as error:
         # In peace, since a reset would overtake the alert that says what was wrong.
-        await link.close(limits.close_s)
-        raise Closed(f"{link.peer} did not complete the TLS handshake: {_reason(error)}") from error
+        await transport.close(limits.close_s)
+        raise Closed(
+            f"{transport.peer} did not complete the TLS handshake: {_reason(error)}"
+        ) from error
     except TimedOut as error:
         raise Closed(str(error)) from error  # there is no form in which it could be told
     return True
@@ -74,13 +76,13 @@ async def hear_first_words(channel: Channel, limits: Limits) -> None:
         ForeignProtocol: It speaks another protocol.
         Closed: The connection broke.
     """
-    link, connection = channel.link, channel.connection
-    if link.tls is None:
+    transport, connection = channel.transport, channel.connection
+    if transport.tls is None:
         with contextlib.suppress(TimedOut):
-            connection.receive_bytes(await link.read(_moment_s()))
+            connection.receive_bytes(await transport.read(_moment_s()))
         connection.check_opening()
-    elif link.tls.selected_alpn_protocol() is not None:  # no client of ours names one
-        first = await link.read(limits.line_s)
+    elif transport.tls.selected_alpn_protocol() is not None:  # no client of ours names one
+        first = await transport.read(limits.line_s)
         raise foreign_in(first) or ForeignProtocol("HTTP", first)
 
 

@@ -162,11 +162,11 @@ class Server:
         """The sessions that are connected now."""
         return self._sessions
 
-    def _accept(self, link: Transport) -> None:
-        channel = Channel(link, Role.SERVER, self._limits)
-        refusal = self.limiter.refusal(link.peer_host)
+    def _accept(self, transport: Transport) -> None:
+        channel = Channel(transport, Role.SERVER, self._limits)
+        refusal = self.limiter.refusal(transport.peer_host)
         if refusal is not None:
-            self._turn_away(channel, link, refusal)
+            self._turn_away(channel, transport, refusal)
             return
         self.session_count += 1
         hello = self._hello(self.session_count)
@@ -175,7 +175,7 @@ class Server:
         session = Session(
             self.session_count, channel, self._share, self._limits, HANDLERS, hello, *live, *guard
         )
-        session.slot = slot = self.limiter.enter(link.peer_host, channel.abort)
+        session.slot = slot = self.limiter.enter(transport.peer_host, channel.abort)
         session.logins, session.rates = self._logins, self.rates
         session.audit, session.journals = self._audit, self._journals
         task = asyncio.get_running_loop().create_task(session.run())
@@ -204,10 +204,10 @@ class Server:
             if session.is_withdrawn:
                 task.cancel()
 
-    def _turn_away(self, channel: Channel, link: Transport, refusal: Busy) -> None:
-        journal = self._journals.of(source_of(link.peer_host))
-        journal.note("%s refused: %s", link.peer, refusal)
-        journal.record("connect", peer=link.peer, result=refusal.code)
+    def _turn_away(self, channel: Channel, transport: Transport, refusal: Busy) -> None:
+        journal = self._journals.of(source_of(transport.peer_host))
+        journal.note("%s refused: %s", transport.peer, refusal)
+        journal.record("connect", peer=transport.peer, result=refusal.code)
         if len(self._refusing) >= _MAX_REFUSALS:
             channel.abort()
             return
@@ -222,7 +222,9 @@ class Server:
 
     async def _refuse(self, channel: Channel, refusal: Busy) -> None:
         with contextlib.suppress(ChannelError, TlsRequired, ForeignProtocol):
-            if self._tls is not None and not await encrypt(channel.link, self._tls, self._limits):
+            if self._tls is not None and not await encrypt(
+                channel.transport, self._tls, self._limits
+            ):
                 return
             await channel.send(channel.connection.send_last_error(refusal))
             await channel.close()

@@ -42,7 +42,7 @@ class Holding:
             async with asyncio.timeout(session.limits.stall_s):
                 return self._kept(
                     await budget.reserve(
-                        session.owner, count, session.channel.link, is_proven=is_proven
+                        session.owner, count, session.channel.transport, is_proven=is_proven
                     )
                 )
         except TimeoutError:

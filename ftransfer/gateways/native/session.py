@@ -125,7 +125,7 @@ class Session:
         self._login_by = 0.0
         self._lines = self._bad_lines = 0  # that were said before a login that must be
         self._principal = admission.anonymous or NOBODY
-        self.share = share.view(self._principal, source_of(channel.link.peer_host))
+        self.share = share.view(self._principal, source_of(channel.transport.peer_host))
         self.slot: Slot | None = None  # its place at the gate, and
         self.logins: LoginQueue | None = None  # where its logins are checked, and
         self.rates: Rates | None = None  # the server's bandwidth, and
@@ -165,7 +165,7 @@ class Session:
     def principal(self, principal: Principal) -> None:
         self.hub.deal_out()  # what has happened until now is told by the rights until now
         self._principal = principal
-        self.share = self._share.view(principal, source_of(self.channel.link.peer_host))
+        self.share = self._share.view(principal, source_of(self.channel.transport.peer_host))
         if self.slot is not None:
             self.slot.prove()
         self._set_pace()
@@ -180,13 +180,13 @@ class Session:
         """For whom shares of the server's bandwidth and memory are counted: a user, or else an
         address.
         """
-        return owner_of(self._principal, source_of(self.channel.link.peer_host))
+        return owner_of(self._principal, source_of(self.channel.transport.peer_host))
 
     def _set_pace(self) -> None:
         """Bound the session by the bandwidth of its user."""
         if self.rates is not None:
             self.channel.pace = self.rates.throttle(
-                self._principal, source_of(self.channel.link.peer_host)
+                self._principal, source_of(self.channel.transport.peer_host)
             )
 
     @property
@@ -257,11 +257,11 @@ class Session:
 
     @property
     def peer(self) -> str:
-        return self.channel.link.peer
+        return self.channel.transport.peer
 
     @property
     def is_local(self) -> bool:
-        return self.channel.link.is_local
+        return self.channel.transport.is_local
 
     @property
     def operation(self) -> _Running | None:
@@ -276,7 +276,7 @@ class Session:
         return ChannelSink(self.channel)
 
     def unanswered_s(self) -> float:
-        return self.channel.link.unanswered_s()
+        return self.channel.transport.unanswered_s()
 
     def abort(self) -> None:
         self.channel.abort()
@@ -330,7 +330,7 @@ class Session:
 
     @property
     def _source(self) -> str:
-        return source_of(self.channel.link.peer_host)
+        return source_of(self.channel.transport.peer_host)
 
     def _note_coming(self) -> None:
         if self.journals is None:
@@ -381,7 +381,7 @@ class Session:
         """
         if self._tls is not None:
             try:
-                if not await encrypt(self.channel.link, self._tls, self.limits):
+                if not await encrypt(self.channel.transport, self._tls, self.limits):
                     self.has_left = True
                     return
             except ForeignProtocol:

@@ -16,7 +16,7 @@ from ftransfer.service.quota import QuotaTracker
 from ftransfer.storage.memory import MemoryStore
 from ftransfer.system.threads import KEPT_ROOMS, room, stop_task
 from ftransfer.transport.channel import Channel
-from tests.support.links import HeldLink
+from tests.support.transports import HeldTransport
 
 
 class Stubborn:
@@ -46,7 +46,7 @@ async def of_an_account(task: asyncio.Task[Any]) -> Callable[[], Awaitable[None]
 
 
 async def of_an_outbox(task: asyncio.Task[Any]) -> Callable[[], Awaitable[None]]:
-    outbox = Outbox(ChannelSink(Channel(HeldLink(), Role.SERVER, Limits())), Limits())
+    outbox = Outbox(ChannelSink(Channel(HeldTransport(), Role.SERVER, Limits())), Limits())
     await stop_task(outbox._task)
     outbox._task = task
     return outbox.close

@@ -17,7 +17,7 @@ CONTENT = bytes(range(256)) * 8192  # 2 MiB
 HEADER = b"head"
 
 
-class FakeLink:
+class FakeTransport:
     """A socket that takes what it is given, `room` bytes between two waits."""
 
     peer = "peer"
@@ -66,24 +66,24 @@ class FakeFile:
         return len(data)
 
 
-def outflow(link: Any, feed: Any = None) -> FileToSocket:
-    job = FileToSocket(link, FakeFile(), feed)
+def outflow(transport: Any, feed: Any = None) -> FileToSocket:
+    job = FileToSocket(transport, FakeFile(), feed)
     job.begin_frame(HEADER, 0, len(CONTENT))
     return job
 
 
 @pytest.mark.parametrize(
-    ("link", "is_hashed", "by_sendfile"),
+    ("transport", "is_hashed", "by_sendfile"),
     [
-        (FakeLink(), False, len(CONTENT)),
-        (FakeLink(), True, 0),
-        (FakeLink(is_local=True), False, 0),
-        (FakeLink(encrypted=True), False, 0),
+        (FakeTransport(), False, len(CONTENT)),
+        (FakeTransport(), True, 0),
+        (FakeTransport(is_local=True), False, 0),
+        (FakeTransport(encrypted=True), False, 0),
     ],
     ids=["far", "hashed", "local", "encrypted"],
 )
 def test_content_passes_through_memory_only_where_that_pays(
-    link: FakeLink, is_hashed: bool, by_sendfile: int
+    transport: FakeTransport, is_hashed: bool, by_sendfile: int
 ) -> None:
     hashed = bytearray()
 
@@ -91,32 +91,32 @@ def test_content_passes_through_memory_only_where_that_pays(
         assert offset == len(hashed)
         hashed.extend(data)
 
-    job = outflow(link, feed if is_hashed else None)
+    job = outflow(transport, feed if is_hashed else None)
     assert job.run()
-    assert bytes(link.sent) == HEADER + CONTENT
-    assert link.by_sendfile == by_sendfile
+    assert bytes(transport.sent) == HEADER + CONTENT
+    assert transport.by_sendfile == by_sendfile
     assert bytes(hashed) == (CONTENT if is_hashed else b"")
     assert job.take_moved() == len(CONTENT)
 
 
 @pytest.mark.parametrize("is_local", [False, True])
 def test_a_frame_is_whole_however_little_the_socket_takes(is_local: bool) -> None:
-    link = FakeLink(is_local=is_local, room=70_001)
-    job = outflow(link)
+    transport = FakeTransport(is_local=is_local, room=70_001)
+    job = outflow(transport)
     while not job.run():
         pass
     job.begin_frame(HEADER, 5, 1000)
     while not job.run():
         pass
-    assert bytes(link.sent) == HEADER + CONTENT + HEADER + CONTENT[5:1005]
+    assert bytes(transport.sent) == HEADER + CONTENT + HEADER + CONTENT[5:1005]
 
 
 def test_a_job_goes_back_to_the_loop_when_its_socket_stays_full() -> None:
-    link = FakeLink(room=10)
-    link.is_ready = False
-    job = outflow(link)
+    transport = FakeTransport(room=10)
+    transport.is_ready = False
+    job = outflow(transport)
     assert not job.run()
-    assert link.waits == 1
+    assert transport.waits == 1
     assert job.take_moved() == 10 - len(HEADER)
 
 
@@ -124,16 +124,16 @@ def test_only_few_threads_wait_for_their_sockets(monkeypatch: pytest.MonkeyPatch
     taken = threading.BoundedSemaphore(1)
     taken.acquire()
     monkeypatch.setattr(flow, "_lingering", taken)
-    link = FakeLink(room=10)
-    job = outflow(link)
+    transport = FakeTransport(room=10)
+    job = outflow(transport)
     assert not job.run()
-    assert link.waits == 0
+    assert transport.waits == 0
 
 
 def test_a_stopped_job_does_not_wait() -> None:
-    link = FakeLink(room=10)
-    job = outflow(link)
-    link.free = 0
+    transport = FakeTransport(room=10)
+    job = outflow(transport)
+    transport.free = 0
     job.stop()
     assert not job.run()
-    assert link.waits == 0 and not link.sent
+    assert transport.waits == 0 and not transport.sent

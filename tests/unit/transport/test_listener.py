@@ -39,7 +39,7 @@ async def test_a_connection_that_ends_leaves_nothing_to_the_garbage_collector(
             left: list[weakref.ref[Any]] = [
                 weakref.ref(session),
                 weakref.ref(session.channel),
-                weakref.ref(session.channel.link),
+                weakref.ref(session.channel.transport),
             ]
             del session
         await asyncio.wait([task])
@@ -60,9 +60,9 @@ async def test_all_addresses_of_both_families_are_on_one_port(tmp_path: Path, ho
         for address in ("127.0.0.1", "::1"):
             async with raw_peer(address, number) as peer:
                 assert (await peer.json())[0] == b"H"
-                assert [session.channel.link.peer_host for session in service.server.sessions] == [
-                    address
-                ]
+                assert [
+                    session.channel.transport.peer_host for session in service.server.sessions
+                ] == [address]
             await service.all_gone()
 
 
@@ -86,11 +86,11 @@ async def test_a_name_of_several_addresses_has_one_port(monkeypatch: pytest.Monk
         ]
 
     monkeypatch.setattr(loop, "getaddrinfo", resolved)
-    port = await Listener.open("both", 0, lambda link: link.abort())
+    port = await Listener.open("both", 0, lambda transport: transport.abort())
     (one, number), (two, same) = port.addresses
     assert (one, two) == ("127.0.0.1", "127.0.0.2") and number == same
     with pytest.raises(OSError, match="in use"):
-        await Listener.open("both", number, lambda link: link.abort())
+        await Listener.open("both", number, lambda transport: transport.abort())
     await port.close()
 
 
@@ -104,22 +104,22 @@ async def test_a_name_of_addresses_that_this_machine_has_not(
 
     monkeypatch.setattr(loop, "getaddrinfo", resolved)
     hosts = ["192.0.2.1", "127.0.0.1"]
-    port = await Listener.open("some", 0, lambda link: link.abort())
+    port = await Listener.open("some", 0, lambda transport: transport.abort())
     assert [host for host, _ in port.addresses] == ["127.0.0.1"]
     await port.close()
     hosts = ["192.0.2.1"]
     with pytest.raises(OSError, match="assign requested address"):
-        await Listener.open("none", 0, lambda link: link.abort())
+        await Listener.open("none", 0, lambda transport: transport.abort())
 
 
 async def test_without_a_descriptor_connections_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("asyncio.constants.ACCEPT_RETRY_DELAY", 0.01)
-    links: list[Transport] = []
+    transports: list[Transport] = []
     came, refused = asyncio.Event(), asyncio.Event()
     asyncio.get_running_loop().set_exception_handler(lambda *_: refused.set())
 
-    def taken(link: Transport) -> None:
-        links.append(link)
+    def taken(transport: Transport) -> None:
+        transports.append(transport)
         came.set()
 
     port = await Listener.open("127.0.0.1", 0, taken)
@@ -133,10 +133,10 @@ async def test_without_a_descriptor_connections_wait(monkeypatch: pytest.MonkeyP
         try:
             await asyncio.get_running_loop().sock_connect(peer, port.addresses[0])
             await refused.wait()
-            assert not links
+            assert not transports
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         await came.wait()
-    links[0].abort()
+    transports[0].abort()
     await port.close()
     await port.close()

@@ -81,7 +81,7 @@ async def handle_mget(session: Session, command: Command) -> dict[str, Any]:
             if is_tree
             else _read_files(session, _queued(waiting, reading))
         )
-        is_local = session.channel.link.is_local
+        is_local = session.channel.transport.is_local
         ahead = read_ahead(source, lambda group: should_prefetch(group.items, is_local=is_local))
         async with session.channel.heartbeats(), contextlib.aclosing(ahead) as groups:
             async for group in groups:
@@ -124,7 +124,7 @@ async def _send_files(session: Session, files: Sequence[SmallFile]) -> None:
     size = sum(len(file.data) for file in files)
     session.moved += size
     for buffers, _ in in_frames(files, lambda some: encode_files(session.connection, some)):
-        await session.channel.send_content(size, *buffers)
+        await session.channel.send_accounted(size, *buffers)
         size = 0
     for file in files:
         session.record("get", file.name, size=len(file.data), digest=file.digest)

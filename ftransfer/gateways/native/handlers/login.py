@@ -27,7 +27,7 @@ async def handle_login(session: Session, command: Command) -> dict[str, Any]:
     """
     name, secret = command.argument, str(command.options["secret"])
     assert session.logins is not None  # the listener has set it
-    source = source_of(session.channel.link.peer_host)
+    source = source_of(session.channel.transport.peer_host)
     async with session.channel.heartbeats():
         login = await session.logins.run(
             source, session.failed_logins, lambda: session.admission.check(name, secret)

@@ -140,7 +140,7 @@ async def _send_small(session: Session, reader: Reader, meta: Meta) -> None:
     if data:
         frames += [connection.send_data_header(len(data)), data]
     frames.append(connection.send_end(End(meta.length, session.digest)))
-    await session.channel.hold_content(len(data), *frames)
+    await session.channel.queue_content(len(data), *frames)
     session.moved += len(data)
 
 

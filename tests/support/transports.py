@@ -1,4 +1,4 @@
-"""A link to nobody: what is written to it waits until it is let through."""
+"""A transport to nobody: what is written to it waits until it is let through."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ftransfer.transport.sockets import SocketTransport
 
 
-class HeldLink:
+class HeldTransport:
     """See transport.base.Transport.
 
     `written` is what has been sent, in `writes`; `begun` is set when a write begins.
