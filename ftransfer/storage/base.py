@@ -23,7 +23,7 @@ OTHER = "other"  # what cannot be moved, in listings with others
 # Why something is OTHER.
 DEAD_LINK = "dead link"  # it leads nowhere, or outside
 FOLDER_LINK = "folder link"  # what is behind it is in no listing
-UNREAD = "unread"  # it, or what a link leads to, cannot be looked at just now
+UNREADABLE = "unread"  # it, or what a link leads to, cannot be looked at just now
 SPECIAL = "special"  # a fifo, a socket or a device
 RESERVED = "reserved"  # its name begins as those of our own files
 TOO_LONG = "too long"  # its path
@@ -75,7 +75,7 @@ class Entry(NamedTuple):
     word that stays the same as long as the content is the same file untouched (device-independent;
     made of inode, size and mtime); listings and packs leave it "". `target` is the text of a link,
     in listings with links. `ctime_ns` is when anything about it last changed, by the clock of the
-    file system, which nobody can set back; 0 where the store does not tell. `unread` marks a folder
+    file system, which nobody can set back; 0 where the store does not tell. `unreadable` marks a folder
     in a recursive listing whose content could not be listed: nothing can be concluded from its
     absence. `why` says why something of kind "other" cannot be moved; its name may be one that no
     peer could ask for.
@@ -89,7 +89,7 @@ class Entry(NamedTuple):
     identity: str = ""
     target: str = ""
     ctime_ns: int = 0
-    unread: bool = False
+    unreadable: bool = False
     why: str = ""
 
 
@@ -101,18 +101,18 @@ def line_of(
     mode: int,
     *,
     target: str = "",
-    unread: bool = False,
+    unreadable: bool = False,
     why: str = "",
 ) -> str:
     """Give the line that stands for an entry where trees are compared by digests (docs/protocol.md
     section 6.1).
 
     Two entries have the same line if, and only if, there is nothing to do about them. "other" or
-    `unread`: no attributes.
+    `unreadable`: no attributes.
     """
     if kind == FILE:
         return f"{name}\0file {size} {mtime_ns} {mode}\0"
-    if unread or kind == OTHER:
+    if unreadable or kind == OTHER:
         return f"{name}\0\0"
     return f"{name}\0dir {mtime_ns} {mode}\0" if kind == FOLDER else f"{name}\0link {target}\0"
 
@@ -128,7 +128,7 @@ def lines_of(entries: Sequence[Entry], folder: SafeName) -> Sequence[str]:
             entry.mtime_ns,
             entry.mode,
             target=entry.target,
-            unread=entry.unread,
+            unreadable=entry.unreadable,
         )
         for entry in entries
     ]
@@ -406,7 +406,7 @@ class Store(Protocol):
 
         Raises:
             NotFound, NotAFolder, Forbidden: At the first step. A folder below that cannot be read
-                is listed as `unread`, without its content.
+                is listed as `unreadable`, without its content.
         """
 
     def lines(

@@ -68,7 +68,7 @@ def entry_to_wire(entry: Entry) -> dict[str, Any]:
         value["identity"] = entry.identity
     if entry.target:
         value["target"] = entry.target
-    if entry.unread:
+    if entry.unreadable:
         value["unread"] = True
     return value
 
@@ -173,5 +173,5 @@ def _entry(value: Mapping[str, Any], safe: SafeName) -> Entry:
         mode=take(value, "mode", int, 0) & 0o7777,
         identity=take(value, "identity", str, ""),
         target=take(value, "target", str, ""),
-        unread=take(value, "unread", bool, False),
+        unreadable=take(value, "unread", bool, False),
     )

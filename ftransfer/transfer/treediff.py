@@ -45,7 +45,7 @@ class ActionKind(Enum):
     KEEP = "keep"  # a folder that only the destination has, and that must stay for what is in it
     REFUSE = "refuse"  # something that cannot have its name, for what the destination has there
     # A folder of the source that could not be listed: nothing is done about what is in it
-    UNREAD = "unread"
+    UNREADABLE = "unread"
     # Something of the source that cannot be moved: nothing is done about what has its name
     LEAVE_OUT = "leave out"
 
@@ -183,9 +183,9 @@ class Comparison:
         self._leave(entry.name)
         if not self._rules.wanted(entry.name, entry.kind == FOLDER):
             return
-        if entry.unread or entry.kind == OTHER:
+        if entry.unreadable or entry.kind == OTHER:
             self._shield(entry)
-            self._add(ActionKind.UNREAD if entry.unread else ActionKind.LEAVE_OUT, entry)
+            self._add(ActionKind.UNREADABLE if entry.unreadable else ActionKind.LEAVE_OUT, entry)
         elif (
             there is not None
             and there.kind != entry.kind
@@ -204,7 +204,7 @@ class Comparison:
                 self._refuse(
                     entry, "is a folder there, which is replaced only where things may be removed"
                 )
-            elif there.unread or not self._rules.wanted(there.name, True):
+            elif there.unreadable or not self._rules.wanted(there.name, True):
                 self._refuse(entry, "is a folder there that cannot be read, or takes no part")
             else:
                 self._doomed.append(_Doomed(there, entry))  # until it is known what is in it
@@ -281,13 +281,13 @@ class Comparison:
         if not self._rules.delete:
             return
         if (
-            there.unread
+            there.unreadable
             or there.kind == OTHER
             or not self._rules.wanted(there.name, there.kind == FOLDER)
         ):
             for doomed in self._doomed:
                 doomed.keeps = doomed.keeps or there.name
-            if there.unread and not self._doomed:
+            if there.unreadable and not self._doomed:
                 self._add(ActionKind.KEEP, there, why=there.name)
             return
         # All of it goes with the folder that makes way

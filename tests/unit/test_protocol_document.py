@@ -172,7 +172,7 @@ def test_entry_keys() -> None:
     entries = (
         Entry("a", FILE, 1, 1, 1),
         Entry("a", LINK, 1, 1, 1, target="b"),
-        Entry("a", FOLDER, 0, 1, 1, unread=True),
+        Entry("a", FOLDER, 0, 1, 1, unreadable=True),
     )
     assert set(first_words("Listing")) == {key for entry in entries for key in entry_to_wire(entry)}
 

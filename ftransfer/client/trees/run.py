@@ -35,7 +35,7 @@ from ftransfer.storage.base import (
     RESERVED,
     SPECIAL,
     TOO_LONG,
-    UNREAD,
+    UNREADABLE,
     Entry,
     SmallFile,
 )
@@ -400,7 +400,7 @@ class Plan:
         self.removed = Spool()  # the size of a folder is how many things go with it
         self.kept = Spool()
         self.refused = Spool()
-        self.unread = Spool()
+        self.unreadable = Spool()
         self.left_out = Spool()
         self.unchanged = 0
         self.staged_counts: list[int] = []  # how many things go for each of `staged`, which are few
@@ -450,13 +450,13 @@ class Plan:
                     self._entered.pop()
                 self.removed.add(entry._replace(size=1) if entry.kind == FOLDER else entry)
             case ActionKind.KEEP:
-                if not entry.unread:
+                if not entry.unreadable:
                     self._entered.pop()
                 self.kept.add(entry._replace(why=action.why))
             case ActionKind.REFUSE:
                 self.refused.add(entry._replace(why=action.why))
-            case ActionKind.UNREAD:
-                self.unread.add(entry)
+            case ActionKind.UNREADABLE:
+                self.unreadable.add(entry)
             case ActionKind.LEAVE_OUT:
                 self.left_out.add(entry)
 
@@ -509,7 +509,7 @@ class Plan:
 _WHY = {
     DEAD_LINK: "a link that leads nowhere or outside",
     FOLDER_LINK: "a link to a folder, which is not followed; sync --links copies the link itself",
-    UNREAD: "cannot be read just now",
+    UNREADABLE: "cannot be read just now",
     SPECIAL: "neither a file nor a folder",
     RESERVED: "names that begin with .ftransfer are reserved",
     TOO_LONG: "its path is longer than a name in a share can be",
@@ -526,7 +526,7 @@ def tell_untouched(plan: Plan, run: TreeRun) -> None:
     """Report what is neither copied nor removed, and why: the same in a dry run."""
     for entry in plan.left_out:
         run.item(left_out_item(entry.name, entry.why))
-    for entry in plan.unread:
+    for entry in plan.unreadable:
         shown = escape(entry.name)
         run.failed(
             entry.name,

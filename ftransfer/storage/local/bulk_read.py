@@ -23,7 +23,7 @@ from ftransfer.storage.base import (
     RESERVED,
     SPECIAL,
     TOO_LONG,
-    UNREAD,
+    UNREADABLE,
     Entry,
     SmallFile,
 )
@@ -109,7 +109,7 @@ class Sweep:
             except (FileNotFoundError, NotADirectoryError):
                 continue  # gone between being listed and being read
             except OSError as error:
-                yield self._unread(prefix, error)
+                yield self._unreadable(prefix, error)
                 continue
             below: list[tuple[str, ...]] = []
             try:
@@ -122,11 +122,11 @@ class Sweep:
                 pending += reversed(below)
                 yield None
             except OSError as error:
-                yield self._unread(prefix, error)
+                yield self._unreadable(prefix, error)
             finally:
                 release(handle)
 
-    def _unread(self, prefix: str, error: OSError) -> FtransferError:
+    def _unreadable(self, prefix: str, error: OSError) -> FtransferError:
         _log.warning("%s: cannot be read: %s", escape(prefix), error.strerror)
         return translate(error, prefix.rstrip("/"))
 
@@ -163,7 +163,7 @@ class Sweep:
         if isinstance(item, (NotFound, NotAFile, NotAFolder)):
             yield from self._other(name, SPECIAL if isinstance(item, NotAFile) else DEAD_LINK)
         elif isinstance(item, FtransferError):
-            yield from self._other(name, UNREAD)
+            yield from self._other(name, UNREADABLE)
         elif isinstance(item, SmallFile) and item.kind == FOLDER and self._others:
             yield from self._other(name, FOLDER_LINK)
         else:

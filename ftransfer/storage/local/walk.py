@@ -31,7 +31,7 @@ from ftransfer.storage.base import (
     SPECIAL,
     THING_BYTES,
     TOO_LONG,
-    UNREAD,
+    UNREADABLE,
     WHOLE,
     Range,
     Usage,
@@ -85,7 +85,7 @@ class Make(Protocol[T_co]):
         mode: int,
         *,
         target: str = "",
-        unread: bool = False,
+        unreadable: bool = False,
         why: str = "",
     ) -> T_co: ...
 
@@ -254,7 +254,7 @@ class _Walk(Generic[T]):
                         if stack:
                             stack[-1].take_path_back(level)
                     continue
-                is_unread, below = False, f"{level.below}{folder[0]}"
+                is_unreadable, below = False, f"{level.below}{folder[0]}"
                 try:
                     stack.append((yield from self._enter(f"{below}/", bounds)))
                 except (FileNotFoundError, NotADirectoryError):
@@ -263,10 +263,10 @@ class _Walk(Generic[T]):
                     _log.warning(
                         "%s: cannot be listed: %s", escape(self._prefix + below), error.strerror
                     )
-                    is_unread = True
+                    is_unreadable = True
                 if bounds is None or bounds.is_inside(below):
-                    yield [self._folder(level, *folder, unread=is_unread)]
-                if not is_unread:
+                    yield [self._folder(level, *folder, unreadable=is_unreadable)]
+                if not is_unreadable:
                     level.lend_path()
         finally:
             for level in stack:
@@ -338,7 +338,7 @@ class _Walk(Generic[T]):
             except OSError as error:
                 if not self._others or error.errno in _IS_ABOUT_THE_FOLDER:
                     raise
-                made += self._other(level, last, UNREAD)
+                made += self._other(level, last, UNREADABLE)
                 continue
             mode = about.st_mode
             kind = mode & 0o170000
@@ -369,7 +369,7 @@ class _Walk(Generic[T]):
         return [self._make(level.shown + last, OTHER, 0, 0, 0, why=why)] if self._others else []
 
     def _folder(
-        self, level: _Level, last: str, about: os.stat_result, *, unread: bool = False
+        self, level: _Level, last: str, about: os.stat_result, *, unreadable: bool = False
     ) -> T:
         return self._make(
             level.shown + last,
@@ -377,7 +377,7 @@ class _Walk(Generic[T]):
             0,
             clamp_time(about.st_mtime_ns),
             about.st_mode & 0o777,
-            unread=unread,
+            unreadable=unreadable,
         )
 
     def _link(self, level: _Level, last: str, handle: int, about: os.stat_result) -> list[T]:
@@ -410,10 +410,10 @@ class _Walk(Generic[T]):
             if error.errno in _LEADS_NOWHERE:
                 return self._other(level, last, DEAD_LINK)
             if self._others:
-                return self._other(level, last, UNREAD)
-            # Nobody knows whether it is a folder; but what is unread is not removed elsewhere.
+                return self._other(level, last, UNREADABLE)
+            # Nobody knows whether it is a folder; but an unreadable folder is not removed elsewhere.
             return (
-                [self._make(level.shown + last, FOLDER, 0, 0, 0, unread=True)]
+                [self._make(level.shown + last, FOLDER, 0, 0, 0, unreadable=True)]
                 if self._is_recursive
                 else []
             )

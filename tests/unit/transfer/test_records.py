@@ -18,7 +18,7 @@ ENTRIES = [
     Entry("a/c", FOLDER, 0, 1, 0o755),
     Entry("a/c/x", FILE, 0, 1, 0o644),
     Entry("a/c/y", LINK, 0, 1, 0o777, target="x"),
-    Entry("a/d", FOLDER, 0, 1, 0, unread=True),
+    Entry("a/d", FOLDER, 0, 1, 0, unreadable=True),
     Entry("a/\udcff/.x", FILE, 1, 1, 0o600),
 ]
 

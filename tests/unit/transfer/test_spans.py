@@ -55,7 +55,7 @@ async def test_spans_cover_all_lines_in_order() -> None:
 
 
 async def test_folder_that_cannot_be_read_is_like_no_other() -> None:
-    lines = [line_of("a", FOLDER, 0, 1, 0o755, unread=True)]
+    lines = [line_of("a", FOLDER, 0, 1, 0o755, unreadable=True)]
     assert span_of(lines) == Span("a", 1, "")
     assert (await compare(lines, lines)).ranges == [Range("", "a")]
 

@@ -234,7 +234,7 @@ def other(name: str, why: str = SPECIAL) -> Entry:
 
 
 def unread(name: str) -> Entry:
-    return folder(name)._replace(unread=True)
+    return folder(name)._replace(unreadable=True)
 
 
 async def test_what_the_source_cannot_show_protects_its_name() -> None:

@@ -115,7 +115,7 @@ async def decide(
             "kept",
             "refused",
             "set",
-            "unread",
+            "unreadable",
         )
         return {
             **{kind: list(getattr(plan, kind)) for kind in kinds},

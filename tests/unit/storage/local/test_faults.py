@@ -468,4 +468,7 @@ async def test_folder_that_can_be_read_but_not_searched_is_listed_as_unread(
     (tmp_path / "open").write_text("y")
     fail_to_stat(monkeypatch, "inside", PermissionError(errno.EACCES, "Permission denied"))
     entries = [entry async for batch in store.scan(SafeName(()), recursive=True) for entry in batch]
-    assert [(entry.name, entry.unread) for entry in entries] == [("closed", True), ("open", False)]
+    assert [(entry.name, entry.unreadable) for entry in entries] == [
+        ("closed", True),
+        ("open", False),
+    ]
