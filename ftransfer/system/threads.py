@@ -16,13 +16,13 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-_MOVERS = 16
-_LEAST_ROOM = 4 << 20  # bytes; what comes first is often small
-KEPT_ROOMS = 3
+_IO_THREADS = 16
+_LEAST_BUFFER_BYTES = 4 << 20  # bytes; what comes first is often small
+KEPT_BUFFERS = 3
 _REFERENCES_OF_FREE = 3  # the list's, the loop's that looks, and the one that is counted with
-_movers: ThreadPoolExecutor | None = None
+_io_pool: ThreadPoolExecutor | None = None
 _scratch = threading.local()
-_rooms: list[mmap.mmap] = []
+_buffers: list[mmap.mmap] = []
 _choosing = threading.Lock()
 
 
@@ -30,10 +30,10 @@ def io_pool() -> ThreadPoolExecutor:
     """Give the pool in which bytes are moved between sockets, files and hashers; apart from the
     pools of storages, so that a slow disk holds up only the transfers that use it.
     """
-    global _movers
-    if _movers is None:
-        _movers = ThreadPoolExecutor(_MOVERS, thread_name_prefix="ftransfer-move")
-    return _movers
+    global _io_pool
+    if _io_pool is None:
+        _io_pool = ThreadPoolExecutor(_IO_THREADS, thread_name_prefix="ftransfer-move")
+    return _io_pool
 
 
 async def run_job(
@@ -73,7 +73,7 @@ async def stop_task(task: asyncio.Task[Any]) -> None:
         task.exception()  # seen, so that it is not reported as never retrieved
 
 
-def room(size: int) -> memoryview:
+def reusable_buffer(size: int) -> memoryview:
     """Give `size` bytes of memory for content, in which anything may stand.
 
     Memory that is new each time is got from the system page by page, which costs as much as filling
@@ -81,12 +81,14 @@ def room(size: int) -> memoryview:
     They are mapped: what is not used of one takes no memory.
     """
     with _choosing:
-        for memory in _rooms:
+        for memory in _buffers:
             if len(memory) >= size and sys.getrefcount(memory) == _REFERENCES_OF_FREE:
                 return memoryview(memory)[:size]
-        memory = mmap.mmap(-1, max(size, _LEAST_ROOM), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        if len(_rooms) < KEPT_ROOMS:
-            _rooms.append(memory)
+        memory = mmap.mmap(
+            -1, max(size, _LEAST_BUFFER_BYTES), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+        )
+        if len(_buffers) < KEPT_BUFFERS:
+            _buffers.append(memory)
         return memoryview(memory)[:size]
 
 

@@ -17,7 +17,7 @@ from ftransfer.limits import Limits
 from ftransfer.protocol.connection import Connection, Event, Role
 from ftransfer.protocol.replies import HEARTBEAT, Notice
 from ftransfer.protocol.state import State
-from ftransfer.system.threads import io_pool, room, run_job, stop_task
+from ftransfer.system.threads import io_pool, reusable_buffer, run_job, stop_task
 from ftransfer.transport import Buffer, SocketTransport, Transport
 from ftransfer.transport.file_io import (
     Feed,
@@ -211,7 +211,7 @@ class Channel:
         """Give the payload that has begun as one buffer; its length is bounded by
         limits.max_chunk_bytes.
         """
-        whole = room(self.connection.payload_left)
+        whole = reusable_buffer(self.connection.payload_left)
         position = 0
         if self.transport.direct is not None:
             position = await self._receive_into(self.transport.direct, whole)

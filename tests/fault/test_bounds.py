@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from ftransfer.limits import DEFAULT_LIMITS
-from ftransfer.system.threads import KEPT_ROOMS
+from ftransfer.system.threads import KEPT_BUFFERS
 from tests.support.attacks import ATTACKS, under
 from tests.support.meter import metered
 from tests.support.service import RawPeer
@@ -80,9 +80,9 @@ async def test_bound(tmp_path: Path, share: Path, name: str) -> None:
             assert meter.most_threads["ftransfer-move"] <= MOVERS
             assert meter.most_threads["ftransfer-login"] <= LOGINS
             memory = service.server.memory
-            rooms = KEPT_ROOMS * DEFAULT_LIMITS.max_chunk_bytes
+            buffers = KEPT_BUFFERS * DEFAULT_LIMITS.max_chunk_bytes
             assert (
-                memory.packs.most + memory.names.most + memory.blocks.most + rooms
+                memory.packs.most + memory.names.most + memory.blocks.most + buffers
                 <= DEFAULT_LIMITS.max_content_bytes
             )
             if name == "announced sizes":

@@ -31,7 +31,7 @@ from ftransfer.storage.local.staged_folder import NewFolder, can_stand_in
 from ftransfer.storage.local.staging import HiddenPlace
 from ftransfer.storage.local.syscalls import PATH_FLAGS, exists, release
 from ftransfer.storage.oserrors import Override, shown, translate
-from ftransfer.system.threads import room
+from ftransfer.system.threads import reusable_buffer
 
 # What is read of a file whose file system does not say its size.
 _UNSIZED_BYTES = 1 << 20
@@ -46,12 +46,12 @@ def read_small(
     """Read files until `room_bytes` of content are full; see Store.read_small."""
     items: list[SmallFile | Entry | FtransferError] = []
     left = room_bytes
-    shelf = BufferSlice(room(room_bytes))
+    buffer = BufferSlice(reusable_buffer(room_bytes))
     with Folders(root, PATH_FLAGS | os.O_DIRECTORY) as folders:
         for name in names:
             try:
                 item = _read_one(
-                    root, folders, name, shelf, room_bytes, left if items else room_bytes
+                    root, folders, name, buffer, room_bytes, left if items else room_bytes
                 )
             except OSError as error:
                 items.append(_caused(translate(error, name), error))
@@ -68,7 +68,7 @@ def read_small(
 
 
 def _read_one(
-    root: Root, folders: Folders, name: SafeName, shelf: BufferSlice, room_bytes: int, left: int
+    root: Root, folders: Folders, name: SafeName, buffer: BufferSlice, room_bytes: int, left: int
 ) -> SmallFile | Entry | None:
     """Read one thing; None if its content does not fit into what is left."""
     if name.is_root:
@@ -88,7 +88,7 @@ def _read_one(
             return _folder_item(name, found)
         if found.st_size > left:
             return entry_of(str(name), found) if found.st_size > room_bytes else None
-        return read_content(handle, str(name), found, shelf)
+        return read_content(handle, str(name), found, buffer)
     finally:
         release(handle)
 
@@ -115,11 +115,11 @@ class BufferSlice:
         return taken
 
 
-def read_content(handle: int, name: str, before: os.stat_result, shelf: BufferSlice) -> SmallFile:
+def read_content(handle: int, name: str, before: os.stat_result, buffer: BufferSlice) -> SmallFile:
     """Read a small file as a whole. Raises OSError, and SourceChanged if it never holds still."""
     for _ in range(_ATTEMPTS):
         size = before.st_size
-        data = shelf.take(size) if size else _read_unsized(handle, name)
+        data = buffer.take(size) if size else _read_unsized(handle, name)
         count = os.preadv(handle, [data], 0) if size else len(data)
         while count < size and (more := os.preadv(handle, [data[count:]], count)):
             count += more  # regular files do not read short; some network file systems do

@@ -32,7 +32,7 @@ from ftransfer.storage.local.root import Root
 from ftransfer.storage.local.syscalls import FOLDER_FLAGS, release
 from ftransfer.storage.local.walk import can_be_named
 from ftransfer.storage.oserrors import translate
-from ftransfer.system.threads import room
+from ftransfer.system.threads import reusable_buffer
 from ftransfer.system.turns import Step
 
 _log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class Sweep:
         self._prefix = "" if folder.is_root else f"{folder}/"
         self._room_bytes = room_bytes
         self._others = others
-        self._shelf = BufferSlice(memoryview(b""))
+        self._buffer = BufferSlice(memoryview(b""))
         self._most = _FIRST_ITEMS
         self.is_done = False
         self._items = self._walk()
@@ -71,7 +71,7 @@ class Sweep:
         a step.
         """
         step = Step()
-        self._shelf = BufferSlice(room(self._room_bytes))
+        self._buffer = BufferSlice(reusable_buffer(self._room_bytes))
         group: list[Item] = []
         left = self._room_bytes
         most = min(self._most, max_items)
@@ -158,7 +158,7 @@ class Sweep:
                     yield from self._other(name, SPECIAL)
 
     def _behind_link(self, name: str) -> Iterator[Item]:
-        (item,) = read_small(self._root, [SafeName(tuple(name.split("/")))], self._shelf.left)
+        (item,) = read_small(self._root, [SafeName(tuple(name.split("/")))], self._buffer.left)
         # It leads nowhere or outside, or to a fifo: no part of the tree
         if isinstance(item, (NotFound, NotAFile, NotAFolder)):
             yield from self._other(name, SPECIAL if isinstance(item, NotAFile) else DEAD_LINK)
@@ -189,9 +189,9 @@ class Sweep:
                         clamp_time(found.st_mtime_ns),
                         found.st_mode & 0o777,
                     )
-                if found.st_size > self._shelf.left:
+                if found.st_size > self._buffer.left:
                     return _FULL
-                return read_content(handle, name, found, self._shelf)
+                return read_content(handle, name, found, self._buffer)
             finally:
                 release(handle)
         except FileNotFoundError:

@@ -14,7 +14,7 @@ from ftransfer.protocol.connection import Role
 from ftransfer.service.outbox import Outbox
 from ftransfer.service.quota import QuotaTracker
 from ftransfer.storage.memory import MemoryStore
-from ftransfer.system.threads import KEPT_ROOMS, room, stop_task
+from ftransfer.system.threads import KEPT_BUFFERS, reusable_buffer, stop_task
 from ftransfer.transport.channel import Channel
 from tests.support.transports import HeldTransport
 
@@ -82,19 +82,19 @@ async def test_what_a_stopped_task_raises_is_dropped() -> None:
 
 
 def test_room_is_given_out_again_when_nobody_has_a_view_of_it() -> None:
-    first = room(3)
+    first = reusable_buffer(3)
     first[:] = b"abc"
     part = first[1:]
     del first
-    held = [room(100_000) for _ in range(2 * KEPT_ROOMS)]
+    held = [reusable_buffer(100_000) for _ in range(2 * KEPT_BUFFERS)]
     for view in held:
         view[:3] = b"xyz"
     assert bytes(part) == b"bc"  # what has been given out is never taken away under its user
     before = {id(view.obj) for view in held}
     del held, view
-    again = [room(50_000) for _ in range(2)]
+    again = [reusable_buffer(50_000) for _ in range(2)]
     assert len({id(view.obj) for view in again}) == 2 and {id(view.obj) for view in again} <= before
 
 
 def test_room_has_the_size_that_is_wanted() -> None:
-    assert [len(room(size)) for size in (0, 1, 5 << 20)] == [0, 1, 5 << 20]
+    assert [len(reusable_buffer(size)) for size in (0, 1, 5 << 20)] == [0, 1, 5 << 20]
