@@ -438,7 +438,7 @@ class _MeteredWriter:
         self, quota: QuotaTracker, principal: Principal, claim: Claim, writer: Writer
     ) -> None:
         self.name = writer.name
-        self.kept = writer.kept
+        self.resumed_bytes = writer.resumed_bytes
         self.restarted = writer.restarted
         self.supports_threads = writer.supports_threads
         self._quota = quota
@@ -446,7 +446,7 @@ class _MeteredWriter:
         self._claim = claim
         self._writer = writer
         # Bytes that have come, or are to come in parts that were begun
-        self._in_parts = writer.kept
+        self._in_parts = writer.resumed_bytes
 
     @property
     def reserved(self) -> int:
@@ -500,7 +500,7 @@ class _MeteredWriter:
         return entry
 
     async def suspend(self, *, discard_tail: int = 0) -> None:
-        left = max(self.kept, self.offset - discard_tail) if self._claim.source else 0
+        left = max(self.resumed_bytes, self.offset - discard_tail) if self._claim.source else 0
         self._quota.end(self._claim, left or None)
         await self._writer.suspend(discard_tail=discard_tail)
 

@@ -279,7 +279,7 @@ class Writer(Protocol):
     """
 
     name: SafeName
-    kept: int  # how many bytes an earlier attempt left
+    resumed_bytes: int  # left by an earlier attempt
     restarted: bool  # a partial of another source was there and has been dropped
     supports_threads: bool  # whether write_blocking and read_blocking may be used
 

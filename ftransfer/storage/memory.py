@@ -530,7 +530,7 @@ class MemoryWriter:
         self.name = name
         self.announced = announced
         self.content = content
-        self.offset = self.kept = len(content.data)
+        self.offset = self.resumed_bytes = len(content.data)
         self.restarted = restarted
         self.replaced = False
         self.reserved = 0
@@ -585,7 +585,7 @@ class MemoryWriter:
 
     async def suspend(self, *, discard_tail: int = 0) -> None:
         if self._ended is None:
-            del self.content.data[max(self.kept, self.offset - discard_tail) :]
+            del self.content.data[max(self.resumed_bytes, self.offset - discard_tail) :]
             self._end(self._over, self.content)
 
     async def abort(self) -> None:

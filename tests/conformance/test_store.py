@@ -386,10 +386,10 @@ async def test_kept_upload_is_gone_on_with(store: Store) -> None:
         10,
     )
     writer = await begin(store, "a")
-    assert (writer.offset, writer.kept, writer.restarted) == (5, 5, False)
+    assert (writer.offset, writer.resumed_bytes, writer.restarted) == (5, 5, False)
     assert await writer.read(0, 100) == b"01234"
     await writer.write(b"56789")
-    assert writer.kept == 5
+    assert writer.resumed_bytes == 5
     await writer.commit(digest_of(b"0123456789"))
     assert await get(store, "a") == b"0123456789"
     assert list(await store.partials()) == []
@@ -428,7 +428,7 @@ async def test_partials_of_others_are_left_alone(store: Store, name: str, owner:
 async def test_partial_larger_than_announced_is_restarted(store: Store) -> None:
     await leave_partial(store, "a", b"0123456789")
     writer = await begin(store, "a", size=9)
-    assert (writer.offset, writer.kept, writer.restarted) == (0, 0, True)
+    assert (writer.offset, writer.resumed_bytes, writer.restarted) == (0, 0, True)
     await writer.abort()
 
 

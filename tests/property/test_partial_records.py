@@ -46,8 +46,8 @@ async def put_beside(folder: Path) -> None:
             assert partial.size is None or isinstance(partial.size, int)
         await store.find_partial(parse_name("up"), "")
         writer = await store.open_write(parse_name("up"), ANNOUNCED)
-        assert 0 <= writer.kept <= 3
-        await writer.write(b"full"[writer.kept :])
+        assert 0 <= writer.resumed_bytes <= 3
+        await writer.write(b"full"[writer.resumed_bytes :])
         await writer.commit(digest_of(b"full"))
         await store.clear_partials(lambda partial: False)
     finally:

@@ -100,8 +100,8 @@ async def receiving(
     digest = RunningDigest(writer)
     async with _kept_on_failure(writer, keep_cancelled=keep_cancelled, discard_tail=discard_tail):
         try:
-            if writer.kept:
-                digest.allow(writer.kept)
+            if writer.resumed_bytes:
+                digest.allow(writer.resumed_bytes)
                 digest.follow()
             yield digest
         finally:
@@ -116,7 +116,7 @@ async def _kept_on_failure(
         yield
     except (DigestMismatch, Truncated) as error:
         if isinstance(error, DigestMismatch):
-            error.kept = writer.kept
+            error.kept = writer.resumed_bytes
         await writer.abort()
         raise
     except FtransferError:
@@ -131,7 +131,7 @@ def receipt_of_download(
     name: str, entry: Entry, digest: Digest, store: Store, writer: Writer
 ) -> Receipt:
     """Make the receipt of a file that has been published as `entry`."""
-    receipt = Receipt(name, entry.size, digest, entry.mtime_ns, store.durable, writer.kept)
+    receipt = Receipt(name, entry.size, digest, entry.mtime_ns, store.durable, writer.resumed_bytes)
     return receipt._replace(restarted=writer.restarted, replaced=writer.replaced)
 
 

@@ -48,7 +48,7 @@ class Upload:
     """The open file where the bytes of an upload lie until they are published, and the handle of
     the folder it is in.
 
-    `key` is "" for a temporary file, of which nothing is kept. `kept` bytes were there already. Up
+    `key` is "" for a temporary file, of which nothing is kept. `resumed_bytes` were there already. Up
     to `reserved` the file system has set room aside; up to `promised` this store has, where the
     file system does not. `is_scattered` while its bytes are written out of order, so that its
     record says how many of them are in place, and not the size of the file.
@@ -60,14 +60,14 @@ class Upload:
         folder: int,
         data: str,
         key: str = "",
-        kept: int = 0,
+        resumed_bytes: int = 0,
         restarted: bool = False,
     ) -> None:
         self.file = file
         self.folder = folder
         self.data = data
         self.key = key
-        self.kept = kept
+        self.resumed_bytes = resumed_bytes
         self.restarted = restarted
         self.reserved = 0
         self.promised = 0
@@ -124,14 +124,14 @@ class Partials:
         try:
             handle = upload.file.fileno()
             if upload.key:
-                upload.kept = _take_up(upload.folder, upload.key, handle, name, announced)
+                upload.resumed_bytes = _take_up(upload.folder, upload.key, handle, name, announced)
             if announced.size is not None:
-                if upload.kept > announced.size:
+                if upload.resumed_bytes > announced.size:
                     os.ftruncate(handle, 0)
-                    upload.kept, upload.restarted = 0, True
+                    upload.resumed_bytes, upload.restarted = 0, True
                 self._set_room_aside(upload, announced.size)
         except BaseException:
-            self.keep(upload, upload.kept)
+            self.keep(upload, upload.resumed_bytes)
             raise
         return upload
 
@@ -147,16 +147,16 @@ class Partials:
             others = [other for other in self._uploads if other is not upload]
             promised = sum(other.unwritten(other.promised) for other in others)
             free = self._kernel.space(handle).free_bytes - promised
-            if free < size - upload.kept:
+            if free < size - upload.resumed_bytes:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             held = promised + sum(other.unwritten(other.reserved) for other in others)
             most = max(_LEAST_AHEAD, (free + held) // _AHEAD_PART)
-            ahead = min(size - upload.kept, AHEAD_BYTES, max(0, most - held))
+            ahead = min(size - upload.resumed_bytes, AHEAD_BYTES, max(0, most - held))
             self._uploads.add(upload)
-            if ahead and self._kernel.reserve(handle, upload.kept, ahead):
-                upload.reserved = upload.kept + ahead
+            if ahead and self._kernel.reserve(handle, upload.resumed_bytes, ahead):
+                upload.reserved = upload.resumed_bytes + ahead
             else:
-                upload.promised = upload.kept + ahead
+                upload.promised = upload.resumed_bytes + ahead
 
     def reserve_more(self, upload: Upload, offset: int, size: int) -> None:
         """Set aside room for the next piece of an upload that has come so far. A hint: who writes

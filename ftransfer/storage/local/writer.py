@@ -122,7 +122,7 @@ class LocalWriter:
         back.
         """
         self.name = target.name
-        self.offset = self.kept = upload.kept
+        self.offset = self.resumed_bytes = upload.resumed_bytes
         self.restarted = upload.restarted
         self.replaced = False
         self._jobs = jobs
@@ -135,10 +135,10 @@ class LocalWriter:
         self._descriptor = upload.file.fileno()
         self._position = 0
         self._is_durable = target.root.durable and target.announced.durable
-        self._sync_begun = upload.kept  # up to here the disk has begun to write
+        self._sync_begun = upload.resumed_bytes  # up to here the disk has begun to write
         self._gate = UseCounter()
         self._ending = asyncio.Lock()
-        self._extents = Extents(upload.kept)
+        self._extents = Extents(upload.resumed_bytes)
         self._parts: set[LocalPart] = set()
         self._noting = asyncio.Lock()
         self._noted: int | None = (
@@ -359,7 +359,7 @@ class LocalWriter:
         await finish_steps(
             self._finish(
                 lambda upload: self._partials.keep(
-                    upload, max(self.kept, self.offset - discard_tail)
+                    upload, max(self.resumed_bytes, self.offset - discard_tail)
                 )
             )
         )
@@ -401,7 +401,7 @@ class LocalWriter:
     def _let_go(self, upload: Upload) -> None:
         with translated(self.name):
             self._partials.cut(upload, self.offset)
-        upload.kept, upload.restarted = self.offset, False
+        upload.resumed_bytes, upload.restarted = self.offset, False
         self._target.close()
 
     def _end(self) -> None:

@@ -154,7 +154,7 @@ async def test_partials_count_and_going_on_with_one_does_not_count_it_twice(
     with pytest.raises(QuotaFull):
         await put(share, "b", 201)
     writer = await share.view().open_write("a", announced)
-    assert writer.kept == 800
+    assert writer.resumed_bytes == 800
     await writer.write(bytes(100))
     await writer.commit(digest_of(bytes(900)))
     await put(share, "b", 100)
@@ -166,7 +166,7 @@ async def test_session_that_takes_over_does_not_need_the_room_again(store: Count
     older = await share.view().open_write("a", announced)
     await older.write(bytes(500))
     newer = await share.view().open_write("a", announced)
-    assert newer.kept == 500
+    assert newer.resumed_bytes == 500
     await older.suspend()
     with pytest.raises(QuotaFull):
         await put(share, "b", 101)

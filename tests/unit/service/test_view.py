@@ -298,7 +298,7 @@ async def test_users_see_only_their_own_partials(store: LocalStore) -> None:
         writer = await view(store, user(name, root="all")).open_write(
             "open/big", UploadSpec(size=10, source="s")
         )
-        assert writer.kept == 0
+        assert writer.resumed_bytes == 0
         await writer.write(name.encode())
         await writer.suspend()
     ann = view(store, user("ann", root="all"))

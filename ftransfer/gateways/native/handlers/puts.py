@@ -45,11 +45,13 @@ async def handle_put(session: Session, command: Command) -> dict[str, Any]:
             replaces=await _find_match(session, command.argument, options["if_match"])
         )
     writer = await session.share.open_write(command.argument, announced)
-    if writer.kept and not command.waits:  # only a client that waits can be told to go on with it
+    if (
+        writer.resumed_bytes and not command.waits
+    ):  # only a client that waits can be told to go on with it
         await writer.abort()
         writer = await session.share.open_write(command.argument, announced)
     if announced.size is not None:
-        session.total = announced.size - writer.kept
+        session.total = announced.size - writer.resumed_bytes
     digest = RunningDigest(writer)
     try:
         # Also while the file comes, since the client waits for our word all the time
@@ -87,7 +89,7 @@ async def handle_put(session: Session, command: Command) -> dict[str, Any]:
         "digest": text,
         "mtime_ns": entry.mtime_ns,
         "durable": session.share.durable and announced.durable,
-        "kept": writer.kept,
+        "kept": writer.resumed_bytes,
         **({"replaced": True} if writer.replaced else {}),
     }
 
@@ -126,14 +128,16 @@ async def _receive_file(
         session.moved += count
 
     in_parts = bool(command.options.get("parts")) and command.waits and writer.takes_parts
-    if writer.kept or in_parts:
-        digest.allow(writer.kept)
+    if writer.resumed_bytes or in_parts:
+        digest.allow(writer.resumed_bytes)
         digest.follow()
     if in_parts:
         return await _await_parts(session, command, writer, digest)
     if command.waits:
         await session.channel.send(
-            session.connection.send_meta(Meta(offset=writer.kept, restarted=writer.restarted))
+            session.connection.send_meta(
+                Meta(offset=writer.resumed_bytes, restarted=writer.restarted)
+            )
         )
     return await _unless_superseded(
         session, command, writer, receive_content(session.channel, writer, digest, moved)
@@ -175,7 +179,7 @@ async def _await_parts(
 
     word = session.share.offer_parts(writer, arrived)
     try:
-        meta = Meta(offset=writer.kept, restarted=writer.restarted, upload=word)
+        meta = Meta(offset=writer.resumed_bytes, restarted=writer.restarted, upload=word)
         await session.channel.send(session.connection.send_meta(meta))
         return await _unless_superseded(
             session, command, writer, _heartbeats_until_the_end(session)

@@ -125,7 +125,7 @@ async def test_newer_upload_takes_over_what_is_whole_and_fences_the_parts(
     part = await older.open_part(10, 40)
     await part.write(b"x" * 20)
     newer = await begin(store)
-    assert newer.offset == newer.kept == 10
+    assert newer.offset == newer.resumed_bytes == 10
     for late in (part.write(b"x"), part.complete(), older.open_part(10, 40)):
         with pytest.raises(Superseded):
             await late
@@ -155,11 +155,11 @@ async def test_what_is_kept_ends_at_the_first_gap_and_can_be_gone_on_with_in_ord
     [partial] = await store.partials()
     assert partial.kept == 30
     writer = await begin(store)
-    assert writer.kept == 30
+    assert writer.resumed_bytes == 30
     await writer.write(DATA[30:70])
     await writer.suspend()
     writer = await begin(store)
-    assert writer.kept == 70
+    assert writer.resumed_bytes == 70
     await bring(writer, 70, 100)
     await writer.commit(digest_of(DATA))
 
@@ -181,8 +181,8 @@ async def test_after_a_kill_only_what_is_known_to_be_whole_is_gone_on_with(
     [partial] = await after.partials()
     assert 1 << 20 <= partial.kept <= 10 << 20
     again = await begin(after, size=size)
-    assert again.kept == partial.kept
-    await again.write(data[again.kept :])
+    assert again.resumed_bytes == partial.kept
+    await again.write(data[again.resumed_bytes :])
     await again.commit(digest_of(data))
     await after.close()
 
@@ -204,5 +204,5 @@ async def test_record_that_somebody_has_damaged_is_an_error_and_no_more(
         [*found] = await store.partials()
         assert all(partial.kept <= 50 for partial in found)
         writer = await begin(store)
-        assert writer.kept <= 50
+        assert writer.resumed_bytes <= 50
         await writer.abort()
