@@ -28,6 +28,11 @@ class SafeName(NamedTuple):
 
     parts: tuple[str, ...]
 
+    @classmethod
+    def trusted(cls, text: str) -> SafeName:
+        """Return a name that a store has listed, or will check itself, without a check here."""
+        return cls(tuple(text.split("/")) if text else ())
+
     def __str__(self) -> str:
         return "/".join(self.parts)
 
@@ -271,6 +276,11 @@ def escape(text: str) -> str:
         piece if at % 2 else "".join(map(_escape_character, piece))
         for at, piece in enumerate(pieces)
     )
+
+
+def shown(name: SafeName | str) -> str:
+    """Return a name as it stands at the head of a message; the root of the share is `/`."""
+    return escape(str(name)) or "/"
 
 
 def _escape_character(character: str) -> str:

@@ -234,7 +234,7 @@ def _uncovered(event: Change | Rescan, hiding: HiddenNames) -> Change | Rescan |
 
 
 def _is_hidden(name: str, hiding: HiddenNames) -> bool:
-    return hiding.covers(SafeName(tuple(name.split("/"))))
+    return hiding.covers(SafeName.trusted(name))
 
 
 class Debouncer:

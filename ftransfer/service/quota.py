@@ -239,7 +239,7 @@ class QuotaTracker:
         if not self.is_bounded(principal):
             return await store.write_small(files)
         self._keep_fresh()
-        names = [SafeName(tuple(file.name.split("/"))) for file in files]
+        names = [SafeName.trusted(file.name) for file in files]
         costs = [usage_of(len(file.data)) for file in files]
         known = {
             ROOT,

@@ -128,7 +128,7 @@ def _may_see(change: Change, principal: Principal, folders: Collection[SafeName]
     """Whether a change is below one of the folders, and may be known of."""
     if not any(is_below(change, folder) for folder in folders):
         return False
-    name = SafeName(tuple(change.name.split("/")))
+    name = SafeName.trusted(change.name)
     return (
         principal.may_below(Right.LIST, name)
         if change.kind == FOLDER

@@ -25,7 +25,7 @@ from ftransfer.errors import (
     ReadOnly,
 )
 from ftransfer.limits import DEFAULT_LIMITS, Limits
-from ftransfer.names import ROOT, SafeName, check_told, escape, parse_name, parse_path
+from ftransfer.names import ROOT, SafeName, check_told, escape, parse_name, parse_path, shown
 from ftransfer.service.multipart import MultipartUploads, OpenUpload
 from ftransfer.service.quota import QuotaTracker
 from ftransfer.storage.base import (
@@ -153,7 +153,7 @@ class ShareView:
         raise self._hidden(folder, Right.LIST)
 
     def _is_listed(self, entry: Entry) -> bool:
-        name = SafeName(tuple(entry.name.split("/")))
+        name = SafeName.trusted(entry.name)
         if entry.kind == FOLDER:
             return self.principal.may_below(Right.LIST, name)
         # The text of a link names other things, and would be followed for nobody with such rights.
@@ -349,9 +349,7 @@ class ShareView:
             return True
         try:
             return self._covers(
-                SafeName(tuple(file.name.split("/")))
-                if file.name.isascii()
-                else parse_name(file.name)
+                SafeName.trusted(file.name) if file.name.isascii() else parse_name(file.name)
             )
         except NameRefused:
             return True
@@ -435,7 +433,7 @@ class ShareView:
         self._need(Right.DELETE, name)
         if path.endswith("/") and (await self.stat(path)).kind != FOLDER:
             raise NotAFolder(
-                f"{_shown(name)}: is a file; leave out the / to remove it", name=str(name)
+                f"{shown(name)}: is a file; leave out the / to remove it", name=str(name)
             )
         try:
             return await self._store.remove(name, recursive=recursive)
@@ -453,7 +451,7 @@ class ShareView:
                 self._whole_store.scan(source, recursive=True, links=True)
             ) as batches:
                 async for batch in batches:
-                    names = [SafeName(tuple(entry.name.split("/"))) for entry in batch]
+                    names = [SafeName.trusted(entry.name) for entry in batch]
                     moved = [
                         SafeName(target.parts + name.parts[len(source.parts) :]) for name in names
                     ]
@@ -462,7 +460,7 @@ class ShareView:
                         for one, other in zip(names, moved, strict=True)
                     ):
                         raise Forbidden(
-                            f"{_shown(source)}: cannot be moved there, because of names that this"
+                            f"{shown(source)}: cannot be moved there, because of names that this"
                             " server hides",
                             name=str(source),
                         )
@@ -505,7 +503,7 @@ class ShareView:
             return bool(partial.owner or source) or self.principal.rights_at(name) >= needed
 
         def is_meant(partial: Partial) -> bool:
-            name = SafeName(tuple(partial.name.split("/")))
+            name = SafeName.trusted(partial.name)
             is_old = not older_s or partial.mtime_ns <= latest_ns
             return (
                 is_old
@@ -539,7 +537,7 @@ class ShareView:
             makes = escape(str(name.parent))
             advice = f'mkdir -p "{makes}"' if " " in makes else f"mkdir -p {makes}"
             raise NotFound(
-                f"{_shown(missing)}: there is no such folder; {advice} makes it", name=str(missing)
+                f"{shown(missing)}: there is no such folder; {advice} makes it", name=str(missing)
             ) from error
 
     async def _missing_above(self, name: SafeName) -> SafeName | None:
@@ -613,18 +611,18 @@ class ShareView:
 
     def _not_allowed(self, name: SafeName, why: str) -> FtransferError:
         return (
-            Forbidden(f"{_shown(name)}: {why}", name=str(name))
+            Forbidden(f"{shown(name)}: {why}", name=str(name))
             if self._may_see(name)
             else _not_found(name)
         )
 
     def _taken(self, name: SafeName) -> AlreadyThere:
         message = "something has that name already, and you may not replace it; choose another name"
-        return AlreadyThere(f"{_shown(name)}: {message}", name=str(name))
+        return AlreadyThere(f"{shown(name)}: {message}", name=str(name))
 
 
 def _not_found(name: SafeName) -> NotFound:
-    return NotFound(f"{_shown(name)}: no such file or folder", name=str(name))
+    return NotFound(f"{shown(name)}: no such file or folder", name=str(name))
 
 
 def _covered(name: SafeName) -> Forbidden:
@@ -632,12 +630,8 @@ def _covered(name: SafeName) -> Forbidden:
         "this server hides such names and stores nothing under them; choose another name, or ask"
         " the owner of the share"
     )
-    return Forbidden(f"{_shown(name)}: {message}", name=str(name))
+    return Forbidden(f"{shown(name)}: {message}", name=str(name))
 
 
 def _read_only(name: SafeName) -> ReadOnly:
-    return ReadOnly(f"{_shown(name)}: this share is read-only", name=str(name))
-
-
-def _shown(name: SafeName) -> str:
-    return escape(str(name)) or "/"
+    return ReadOnly(f"{shown(name)}: this share is read-only", name=str(name))

@@ -75,10 +75,10 @@ class Entry(NamedTuple):
     word that stays the same as long as the content is the same file untouched (device-independent;
     made of inode, size and mtime); listings and packs leave it "". `target` is the text of a link,
     in listings with links. `ctime_ns` is when anything about it last changed, by the clock of the
-    file system, which nobody can set back; 0 where the store does not tell. `unreadable` marks a folder
-    in a recursive listing whose content could not be listed: nothing can be concluded from its
-    absence. `why` says why something of kind "other" cannot be moved; its name may be one that no
-    peer could ask for.
+    file system, which nobody can set back; 0 where the store does not tell. `unreadable` marks a
+    folder in a recursive listing whose content could not be listed: nothing can be concluded from
+    its absence. `why` says why something of kind "other" cannot be moved; its name may be one that
+    no peer could ask for.
     """
 
     name: str

@@ -31,7 +31,7 @@ from ftransfer.errors import (
     Superseded,
     Truncated,
 )
-from ftransfer.names import ROOT, SafeName, encode_name, escape, parse_name, sort_key
+from ftransfer.names import ROOT, SafeName, encode_name, parse_name, shown, sort_key
 from ftransfer.storage.base import (
     FILE,
     FOLDER,
@@ -213,15 +213,15 @@ class MemoryStore:
         node = self._nodes.get(name)
         if node is not None and node.kind == FOLDER:
             raise NotAFile(
-                f"{_shown(name)}: is a folder, and a file cannot take its place", name=str(name)
+                f"{shown(name)}: is a folder, and a file cannot take its place", name=str(name)
             )
         if node is not None and announced.if_absent:
-            raise AlreadyThere(f"{_shown(name)}: something has that name already", name=str(name))
+            raise AlreadyThere(f"{shown(name)}: something has that name already", name=str(name))
         if announced.replaces is not None and (
             node is None or node.entry(name).identity != announced.replaces.identity
         ):
             raise ChangedMeanwhile(
-                f"{_shown(name)}: was changed meanwhile; get it, then decide", name=str(name)
+                f"{shown(name)}: was changed meanwhile; get it, then decide", name=str(name)
             )
 
     def publish(self, name: SafeName, announced: UploadSpec, data: bytes) -> Entry:
@@ -319,11 +319,11 @@ class MemoryStore:
                 self._nodes[name] = _Node(FOLDER, file.mtime_ns, _mode_of(FOLDER, file.mode))
             return
         if file.kind == LINK:
-            raise NameRefused(f"{_shown(name)}: this store has no links", name=file.name)
+            raise NameRefused(f"{shown(name)}: this store has no links", name=file.name)
         data = bytes(file.data)
         if digest_of(data) != file.digest:
             message = (
-                f"{_shown(name)}: the content that came is not the content that was sent; send it"
+                f"{shown(name)}: the content that came is not the content that was sent; send it"
                 " again"
             )
             raise DigestMismatch(
@@ -339,7 +339,7 @@ class MemoryStore:
             self._make_folders(name)
             return
         if name in self._nodes:
-            raise AlreadyThere(f"{_shown(name)}: something has that name already", name=str(name))
+            raise AlreadyThere(f"{shown(name)}: something has that name already", name=str(name))
         self._folder(name.parent)
         self._nodes[name] = _Node(FOLDER, self.now_ns(), 0o755)
 
@@ -349,7 +349,7 @@ class MemoryStore:
             node = self._nodes.setdefault(above, _Node(FOLDER, self.now_ns(), 0o755))
             if node.kind != FOLDER:
                 raise NotAFolder(
-                    f"{_shown(name)}: a part of the name is a file, not a folder", name=str(name)
+                    f"{shown(name)}: a part of the name is a file, not a folder", name=str(name)
                 )
 
     async def set_attributes(
@@ -372,32 +372,32 @@ class MemoryStore:
         if old.is_root or new.is_root:
             raise NameRefused("/: the root of the share cannot be moved or replaced")
         if new != old and new.is_within(old):
-            raise NameRefused(f"{_shown(old)}: a folder cannot be moved into itself", name=str(old))
+            raise NameRefused(f"{shown(old)}: a folder cannot be moved into itself", name=str(old))
         node = self._node(old)
         self._folder(new.parent)
         if over:
             if old.parent != new.parent:
-                raise NameRefused(f"{_shown(new)}: {NOT_BESIDE}", name=str(new))
+                raise NameRefused(f"{shown(new)}: {NOT_BESIDE}", name=str(new))
             replaced = [name for name in self._nodes if new != old and name.is_within(new)]
             if any(self._is_hidden(name, len(new.parts)) for name in replaced):
-                raise FolderNotEmpty(f"{_shown(new)}: {HOLDS_HIDDEN}", name=str(new))
+                raise FolderNotEmpty(f"{shown(new)}: {HOLDS_HIDDEN}", name=str(new))
             for name in replaced:
                 del self._nodes[name]
         there = self._nodes.get(new)
         if there is not None:
             if not replace:
-                raise AlreadyThere(f"{_shown(new)}: something has that name already", name=str(new))
+                raise AlreadyThere(f"{shown(new)}: something has that name already", name=str(new))
             if there.kind == FOLDER and node.kind != FOLDER:
                 raise NotAFile(
-                    f"{_shown(new)}: is a folder, and a file cannot take its place", name=str(new)
+                    f"{shown(new)}: is a folder, and a file cannot take its place", name=str(new)
                 )
             if there.kind != FOLDER and node.kind == FOLDER:
                 raise NotAFolder(
-                    f"{_shown(new)}: is a file, and a folder cannot take its place", name=str(new)
+                    f"{shown(new)}: is a file, and a folder cannot take its place", name=str(new)
                 )
             if new != old and self._has_content(new):
                 raise FolderNotEmpty(
-                    f"{_shown(new)}: is a folder with content, which nothing can take the place of",
+                    f"{shown(new)}: is a folder with content, which nothing can take the place of",
                     name=str(new),
                 )
         for name in [name for name in self._nodes if name.is_within(old)]:
@@ -408,7 +408,7 @@ class MemoryStore:
             raise NameRefused("/: the root of the share cannot be removed")
         self._node(name)
         if self._has_content(name) and not recursive:
-            raise FolderNotEmpty(f"{_shown(name)}: {NOT_EMPTY}", name=str(name))
+            raise FolderNotEmpty(f"{shown(name)}: {NOT_EMPTY}", name=str(name))
         within = [below for below in self._nodes if below.is_within(name)]
         hidden = [below for below in within if self._is_hidden(below, len(name.parts))]
         gone = [
@@ -420,7 +420,7 @@ class MemoryStore:
             del self._nodes[below]
         if hidden:
             raise FolderNotEmpty(
-                f"{_shown(name)}: holds hidden files, which stay; all else in it is removed",
+                f"{shown(name)}: holds hidden files, which stay; all else in it is removed",
                 name=str(name),
             )
         return len(gone)
@@ -455,19 +455,19 @@ class MemoryStore:
     def _node(self, name: SafeName) -> _Node:
         node = self._nodes.get(name)
         if node is None:
-            raise NotFound(f"{_shown(name)}: no such file or folder", name=str(name))
+            raise NotFound(f"{shown(name)}: no such file or folder", name=str(name))
         return node
 
     def _file(self, name: SafeName) -> _Node:
         node = self._node(name)
         if node.kind != FILE:
-            raise NotAFile(f"{_shown(name)}: {IS_FOLDER}", name=str(name))
+            raise NotAFile(f"{shown(name)}: {IS_FOLDER}", name=str(name))
         return node
 
     def _folder(self, name: SafeName) -> _Node:
         node = self._node(name)
         if node.kind != FOLDER:
-            raise NotAFolder(f"{_shown(name)}: is not a folder", name=str(name))
+            raise NotAFolder(f"{shown(name)}: is not a folder", name=str(name))
         return node
 
     def _has_content(self, folder: SafeName) -> bool:
@@ -492,7 +492,7 @@ class MemoryReader:
         """See base.Reader.check. A node's content never changes, but its mtime can be set."""
         if self._opened().mtime_ns != self.entry.mtime_ns:
             raise SourceChanged(
-                f"{_shown(self._name)}: changed while it was being sent; get it again",
+                f"{shown(self._name)}: changed while it was being sent; get it again",
                 name=self.entry.name,
             )
 
@@ -509,7 +509,7 @@ class MemoryReader:
 
     def _opened(self) -> _Node:
         if self._node is None:
-            raise StoreFailed(f"{_shown(self._name)}: is not open any more", name=self.entry.name)
+            raise StoreFailed(f"{shown(self._name)}: is not open any more", name=self.entry.name)
         return self._node
 
 
@@ -554,7 +554,7 @@ class MemoryWriter:
         self._refuse_ended()
         size = self.announced.size
         if size is not None and self.offset + len(data) > size:
-            message = f"{_shown(self.name)}: {size} bytes were announced and more came"
+            message = f"{shown(self.name)}: {size} bytes were announced and more came"
             raise Truncated(
                 message, name=str(self.name), expected=size, actual=self.offset + len(data)
             )
@@ -571,7 +571,7 @@ class MemoryWriter:
         self._refuse_ended()
         if self.announced.size is not None and self.announced.size != self.offset:
             message = (
-                f"{_shown(self.name)}: {self.announced.size} bytes were announced and {self.offset}"
+                f"{shown(self.name)}: {self.announced.size} bytes were announced and {self.offset}"
                 " came"
             )
             raise Truncated(
@@ -606,14 +606,12 @@ class MemoryWriter:
 
     def _superseded(self) -> FtransferError:
         return Superseded(
-            f"{_shown(self.name)}: a newer upload of the same file has taken over",
+            f"{shown(self.name)}: a newer upload of the same file has taken over",
             name=str(self.name),
         )
 
     def _over(self) -> FtransferError:
-        return LocalProtocolError(
-            f"{_shown(self.name)}: this upload has ended", name=str(self.name)
-        )
+        return LocalProtocolError(f"{shown(self.name)}: this upload has ended", name=str(self.name))
 
 
 def _partial_of(key: _Key, kept: _Kept) -> Partial:
@@ -625,8 +623,4 @@ def _mode_of(kind: str, mode: int) -> int:
 
 
 def _disk_full(name: SafeName) -> DiskFull:
-    return DiskFull(f"{_shown(name)}: no room is left; free some, then try again", name=str(name))
-
-
-def _shown(name: SafeName) -> str:
-    return escape(str(name)) or "/"
+    return DiskFull(f"{shown(name)}: no room is left; free some, then try again", name=str(name))

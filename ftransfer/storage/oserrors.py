@@ -22,7 +22,7 @@ from ftransfer.errors import (
     ShareError,
     StoreFailed,
 )
-from ftransfer.names import SafeName, escape
+from ftransfer.names import SafeName, shown
 
 # With what to do about it, in the words of our own clients.
 IS_FOLDER = "is not a file but a folder; get -r receives folders"
@@ -52,11 +52,6 @@ _SENTENCES: dict[int, tuple[type[ShareError], str]] = {
     errno.ENFILE: (StoreFailed, "too many files are open on the machine; try again later"),
     errno.EIO: (StoreFailed, "the disk reports an error; its owner should look at it"),
 }
-
-
-def shown(name: SafeName | str) -> str:
-    """Give a name as it stands at the head of a sentence; the root of the share is `/`."""
-    return escape(str(name)) or "/"
 
 
 Override = dict[int, tuple[type[ShareError], str]]

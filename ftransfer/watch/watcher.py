@@ -262,7 +262,7 @@ class FolderWatcher:
         """
         try:
             async for batch in self._store.scan(
-                SafeName(tuple(folder.split("/"))), recursive=True, links=True
+                SafeName.trusted(folder), recursive=True, links=True
             ):
                 for entry in batch:
                     if entry.name in self._recorded or self._is_held(entry.name):

@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 
 from ftransfer.errors import NameRefused
 from ftransfer.limits import Limits
-from ftransfer.names import ROOT, SafeName, encode_name, escape, is_reserved, parse_name, parse_path
+from ftransfer.names import (
+    ROOT,
+    SafeName,
+    encode_name,
+    escape,
+    is_reserved,
+    parse_name,
+    parse_path,
+    shown,
+)
 
 LIMITS = Limits(max_name_bytes=20, max_part_bytes=10)
 
@@ -154,6 +163,17 @@ def test_parts_of_a_name() -> None:
     assert (name.last, str(name.parent), name.is_root) == ("c", "a/b", False)
     assert name.is_within(name) and name.is_within(parse_name("a/b")) and name.is_within(ROOT)
     assert not name.is_within(parse_name("a/bb")) and not parse_name("a").is_within(name)
+
+
+def test_trusted_name_is_that_of_the_text() -> None:
+    assert SafeName.trusted("a/b") == parse_name("a/b")
+    assert SafeName.trusted("") == ROOT
+
+
+def test_name_is_shown_escaped_and_the_root_as_a_slash() -> None:
+    assert shown(SafeName.trusted("a/\x1b[2J")) == r"a/\x1b[2J"
+    assert shown("b") == "b"
+    assert shown(ROOT) == "/"
 
 
 def test_one_name_has_one_spelling() -> None:

@@ -337,5 +337,5 @@ async def _already_there(store: Store, entries: Spool) -> Entries:
         found = []
         for entry in batch:
             with contextlib.suppress(FtransferError):
-                found.append(await store.stat(SafeName(tuple(entry.name.split("/")))))
+                found.append(await store.stat(SafeName.trusted(entry.name)))
         yield found

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from ftransfer.digest import digest_of
 from ftransfer.errors import DigestMismatch, FtransferError, NameRefused, SourceChanged, StoreFailed
 from ftransfer.limits import clamp_time
-from ftransfer.names import NameReader, SafeName, encode_name
+from ftransfer.names import NameReader, SafeName, encode_name, shown
 from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, SmallFile
 from ftransfer.storage.local.folders import GROUP, MAX_HELD, Folders, HeldFolder
 from ftransfer.storage.local.links import refuse_link_outside
@@ -30,7 +30,7 @@ from ftransfer.storage.local.root import READ_FLAGS, Root, entry_of, refuse_spec
 from ftransfer.storage.local.staged_folder import NewFolder, can_stand_in
 from ftransfer.storage.local.staging import HiddenPlace
 from ftransfer.storage.local.syscalls import PATH_FLAGS, exists, release
-from ftransfer.storage.oserrors import Override, shown, translate
+from ftransfer.storage.oserrors import Override, translate
 from ftransfer.system.threads import reusable_buffer
 
 # What is read of a file whose file system does not say its size.

@@ -158,7 +158,7 @@ class Sweep:
                     yield from self._other(name, SPECIAL)
 
     def _behind_link(self, name: str) -> Iterator[Item]:
-        (item,) = read_small(self._root, [SafeName(tuple(name.split("/")))], self._buffer.left)
+        (item,) = read_small(self._root, [SafeName.trusted(name)], self._buffer.left)
         # It leads nowhere or outside, or to a fifo: no part of the tree
         if isinstance(item, (NotFound, NotAFile, NotAFolder)):
             yield from self._other(name, SPECIAL if isinstance(item, NotAFile) else DEAD_LINK)

@@ -16,10 +16,10 @@ from collections.abc import Callable, Generator
 from itertools import islice
 
 from ftransfer.errors import ChangedMeanwhile, NameRefused
-from ftransfer.names import SafeName
+from ftransfer.names import SafeName, shown
 from ftransfer.storage.local.resolver import Confined, LeadsOutside, climb_of
 from ftransfer.storage.local.syscalls import FOLDER_FLAGS, PATH_FLAGS, release
-from ftransfer.storage.oserrors import shown, translated
+from ftransfer.storage.oserrors import translated
 
 _STEP = 4096  # names that are looked at in one job; about 3 ms
 _LOOKS = 4  # at one folder, while links are made in it

@@ -21,13 +21,13 @@ from ftransfer.errors import (
     NotAFolder,
     StoreFailed,
 )
-from ftransfer.names import SafeName, escape
+from ftransfer.names import SafeName, escape, shown
 from ftransfer.storage.local.descent import Descent
 from ftransfer.storage.local.links import LinksBelow
 from ftransfer.storage.local.root import Root, refuse_special, times_of
 from ftransfer.storage.local.syscalls import FOLDER_FLAGS, exists, release
 from ftransfer.storage.local.threads import Work
-from ftransfer.storage.oserrors import NOT_BESIDE, Override, shown, translated
+from ftransfer.storage.oserrors import NOT_BESIDE, Override, translated
 
 # What the system says when one kind of thing is put in the place of another.
 KIND_CLASH: Override = {

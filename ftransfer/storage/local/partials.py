@@ -48,8 +48,8 @@ class Upload:
     """The open file where the bytes of an upload lie until they are published, and the handle of
     the folder it is in.
 
-    `key` is "" for a temporary file, of which nothing is kept. `resumed_bytes` were there already. Up
-    to `reserved` the file system has set room aside; up to `promised` this store has, where the
+    `key` is "" for a temporary file, of which nothing is kept. `resumed_bytes` were there already.
+    Up to `reserved` the file system has set room aside; up to `promised` this store has, where the
     file system does not. `is_scattered` while its bytes are written out of order, so that its
     record says how many of them are in place, and not the size of the file.
     """

@@ -11,9 +11,9 @@ import os
 from collections.abc import Awaitable, Callable
 
 from ftransfer.errors import FtransferError, Truncated
-from ftransfer.names import SafeName
+from ftransfer.names import SafeName, shown
 from ftransfer.storage.local.threads import Jobs, UseCounter
-from ftransfer.storage.oserrors import shown, translated
+from ftransfer.storage.oserrors import translated
 
 # One write call from a thread. For a larger one a file system on a disk takes memory in larger
 # pieces (folios), which in a virtual machine are those that it had given back to its host: 1 MiB at

@@ -11,11 +11,12 @@ from io import FileIO
 from typing import TYPE_CHECKING, Any
 
 from ftransfer.errors import FtransferError, LocalProtocolError, SourceChanged, StoreFailed
+from ftransfer.names import shown
 from ftransfer.storage.base import Entry
 from ftransfer.storage.local.root import entry_of
 from ftransfer.storage.local.syscalls import release_file
 from ftransfer.storage.local.threads import Jobs, UseCounter, finish_steps, through_aiofiles
-from ftransfer.storage.oserrors import shown, translated
+from ftransfer.storage.oserrors import translated
 
 if TYPE_CHECKING:
     from aiofiles.threadpool.binary import AsyncFileIO

@@ -17,7 +17,7 @@ from blake3 import blake3
 
 from ftransfer.errors import Forbidden, NotAFile, NotAFolder, NotFound, StoreFailed
 from ftransfer.limits import clamp_time
-from ftransfer.names import SafeName, escape
+from ftransfer.names import SafeName, escape, shown
 from ftransfer.storage.base import FILE, FOLDER, Entry, Hides
 from ftransfer.storage.local.links import Links
 from ftransfer.storage.local.resolver import Confined
@@ -28,7 +28,6 @@ from ftransfer.storage.local.syscalls import (
     Kernel,
     release,
 )
-from ftransfer.storage.oserrors import shown
 
 Resolver = Literal["auto", "openat2", "walk"]
 

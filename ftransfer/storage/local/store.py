@@ -27,7 +27,7 @@ from ftransfer.errors import (
     ShareError,
     StoreFailed,
 )
-from ftransfer.names import ROOT, SafeName
+from ftransfer.names import ROOT, SafeName, shown
 from ftransfer.storage.base import (
     WHOLE,
     Entry,
@@ -56,7 +56,7 @@ from ftransfer.storage.local.syscalls import Kernel, release
 from ftransfer.storage.local.threads import Jobs, UseCounter, Work, finish, finish_steps, run_whole
 from ftransfer.storage.local.walk import Listing, usage
 from ftransfer.storage.local.writer import LocalWriter, Target
-from ftransfer.storage.oserrors import HOLDS_HIDDEN, IS_FOLDER, shown, translated
+from ftransfer.storage.oserrors import HOLDS_HIDDEN, IS_FOLDER, translated
 
 if TYPE_CHECKING:
     # For whole trees; a single file does not pay for them

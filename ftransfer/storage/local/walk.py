@@ -405,13 +405,13 @@ class _Walk(Generic[T]):
     def _what_link_leads_to(self, level: _Level, last: str) -> list[T]:
         """Describe what stands behind a link; a folder there is not descended into."""
         try:
-            about = self._root.stat(SafeName(tuple((level.whole + last).split("/"))))
+            about = self._root.stat(SafeName.trusted(level.whole + last))
         except OSError as error:
             if error.errno in _LEADS_NOWHERE:
                 return self._other(level, last, DEAD_LINK)
             if self._others:
                 return self._other(level, last, UNREADABLE)
-            # Nobody knows whether it is a folder; but an unreadable folder is not removed elsewhere.
+            # Nobody knows whether it is a folder; but what is unreadable is removed nowhere else.
             return (
                 [self._make(level.shown + last, FOLDER, 0, 0, 0, unreadable=True)]
                 if self._is_recursive

@@ -26,7 +26,7 @@ from ftransfer.errors import (
     Superseded,
     Truncated,
 )
-from ftransfer.names import SafeName
+from ftransfer.names import SafeName, shown
 from ftransfer.storage.base import Entry, UploadSpec
 from ftransfer.storage.local.extents import Extents
 from ftransfer.storage.local.mutations import KIND_CLASH, refuse_folder_link, refuse_special_target
@@ -35,7 +35,7 @@ from ftransfer.storage.local.parts import WRITE_BYTES, LocalPart
 from ftransfer.storage.local.root import Root, entry_of, identity_of, times_of
 from ftransfer.storage.local.syscalls import release, release_file
 from ftransfer.storage.local.threads import Jobs, UseCounter, finish_steps, through_aiofiles
-from ftransfer.storage.oserrors import shown, translated
+from ftransfer.storage.oserrors import translated
 
 if TYPE_CHECKING:
     from aiofiles.threadpool.binary import AsyncFileIO

@@ -20,7 +20,7 @@ from ftransfer.names import ROOT, SafeName
 
 
 def name(text: str) -> SafeName:
-    return SafeName(tuple(text.split("/"))) if text else ROOT
+    return SafeName.trusted(text)
 
 
 def principal(**rights_of_prefix: str) -> Principal:

@@ -73,9 +73,7 @@ def test_a_round_is_told_as_if_each_change_were_held_against_each_path(
     for name, old in moves:
         changes.add(Change(MOVED if old else REMOVED, name, "file", old=old))
         expected += any(is_within(one, folder) for one in (name, old) if one for folder in folders)
-    bundles = changes.bundles(
-        FRAMES, ANYONE, [SafeName(tuple(folder.split("/"))) for folder in folders]
-    )
+    bundles = changes.bundles(FRAMES, ANYONE, [SafeName.trusted(folder) for folder in folders])
     assert sum(bundle.count for bundle in bundles) == expected
 
 
@@ -89,8 +87,6 @@ def test_thousands_of_folders_under_many_watches_cost_little() -> None:
     changes = ChangeBatch()
     for name in names[:64]:
         changes.add(Change(REMOVED, name, "dir"))
-    told = sum(
-        len(changes.bundles(FRAMES, ANYONE, [SafeName(tuple(name.split("/")))])) for name in names
-    )
+    told = sum(len(changes.bundles(FRAMES, ANYONE, [SafeName.trusted(name)])) for name in names)
     assert sorted(lost) == sorted(names) and told == 64
     assert time.thread_time() - began < 1.0  # one by one, it takes half a minute

@@ -12,7 +12,7 @@ from ftransfer.transfer.selection import hidden_names
 
 
 def covers(patterns: tuple[str, ...], name: str) -> bool:
-    return hidden_names(patterns).covers(SafeName(tuple(name.split("/"))))
+    return hidden_names(patterns).covers(SafeName.trusted(name))
 
 
 @pytest.mark.parametrize(
