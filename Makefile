@@ -7,7 +7,7 @@ PORT ?= 9021
 
 BIN := $(VENV)/bin
 SOURCES := $(shell find ftransfer -name '*.py')
-GATES := tests/unit/test_layering.py
+GATES := tests/unit/test_layering.py tests/unit/test_style.py
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Two test processes for each core, because many tests wait.
 WORKERS = -n $(shell $(PYTHON) -c 'import os; print(2 * (os.cpu_count() or 1))') --dist worksteal
