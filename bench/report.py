@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -150,15 +151,18 @@ def markdown_report(run: Run, pictures: Sequence[str] = ()) -> str:
         parts.append(f"**{result.title}** (`{result.name}`)")
         if result.rows:
             parts.append(as_markdown(result_table(result)))
-        remarks = [f"- {_one_line(remark)}" for remark in _remarks(result)]
+        remarks = [_list_item(remark) for remark in _remarks(result)]
         if remarks:
             parts.append("\n".join(remarks))
     return "\n\n".join(parts)
 
 
-def _one_line(text: str) -> str:
-    # What a program complains of may name temporary folders: they say nothing to a reader.
-    return re.sub(r"/\S*ftransfer-bench-\w+", "…", " ".join(text.split()))
+def _list_item(text: str) -> str:
+    # An error message of a program may name temporary folders, which mean nothing to a reader.
+    text = re.sub(r"/\S*ftransfer-bench-\w+", "…", " ".join(text.split()))
+    return textwrap.fill(
+        f"- {text}", 100, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
 
 
 def put_into(document: str, generated: str) -> str:
