@@ -134,9 +134,7 @@ UNREASONED = ("bench/", "ftransfer/", "fuzz/", "tests/")
 WIDE_DOCUMENTS = frozenset(
     """
     CHANGELOG.md
-    README.md
     docs/architecture.md
-    docs/performance.md
     docs/protocol.md
     docs/reliability.md
     docs/security.md
