@@ -18,6 +18,7 @@ from ftransfer.auth.admission import OPEN, Admission
 from ftransfer.gateways.native.listener import Server
 from ftransfer.gateways.native.session import Session
 from ftransfer.limits import Limits
+from ftransfer.service.service import ServiceOptions
 from ftransfer.service.share import Share
 from ftransfer.storage.memory import MemoryStore
 
@@ -57,13 +58,16 @@ async def _serve(data: bytes, choice: int) -> bytes:
     direct, is_guarded, stays, size = choice & 1, choice & 2, choice & 4, (choice >> 3) & 255
     admission = Admission(token="t") if is_guarded else OPEN
     server = await Server.start(
-        Share(MemoryStore()), port=0, limits=_LIMITS, admission=admission, direct=bool(direct)
+        Share(MemoryStore()),
+        port=0,
+        direct=bool(direct),
+        options=ServiceOptions(limits=_LIMITS, admission=admission),
     )
     try:
         peer = _Peer(server.addresses[0], data, size + 1 if size else len(data), stays=bool(stays))
         try:
             for _ in range(_ACCEPTED_MS):
-                if server.session_count:
+                if server.service.session_count:
                     break
                 await asyncio.sleep(0.001)
             # The one; or none, if it has ended already

@@ -19,9 +19,7 @@ from ftransfer.names import escape
 from ftransfer.shell.errors import WrongUsage
 
 if TYPE_CHECKING:
-    from ftransfer.gateways.native.listener import Server
-    from ftransfer.service.audit import Audit
-    from ftransfer.service.share import Share
+    from ftransfer.service.service import Service
 
 log = logging.getLogger("ftransfer.server")
 
@@ -42,12 +40,12 @@ class Settings:
         self._in_file = {name for name in self.values if _source(context, name) == "DEFAULT_MAP"}
         refuse_contradictions(self.values, self._given)
 
-    def reload(self, server: Server, share: Share, audit: Audit | None) -> None:
+    def reload(self, service: Service) -> None:
         """Read the file anew and set what can be set while the server runs; a mistake leaves all as
         it was, and is logged.
         """
-        if audit is not None:
-            audit.reopen()
+        if service.audit is not None:
+            service.audit.reopen()
         if self._path is None:
             log.info("settings: unchanged, since there is no --config to read")
             return
@@ -61,10 +59,10 @@ class Settings:
             self.values, self._in_file = before, in_file
             log.error("settings: kept, because %s", error)
             return
-        server.set_limits(limits_of(self.values))
-        server.limiter.trusted = trusted_of(self.values)
-        server.rates.change(rates_of(self.values))
-        share.quota.bounds = bounds_of(self.values)
+        service.set_limits(limits_of(self.values))
+        service.limiter.trusted = trusted_of(self.values)
+        service.rates.change(rates_of(self.values))
+        service.share.quota.bounds = bounds_of(self.values)
         fixed = sorted(
             name for name in before if name not in RELOADED and before[name] != self.values[name]
         )

@@ -27,6 +27,7 @@ from ftransfer.cli.server_security import ServerSecurity
 from ftransfer.gateways.native.listener import Server
 from ftransfer.names import escape
 from ftransfer.service.audit import Audit
+from ftransfer.service.service import Service, ServiceOptions
 from ftransfer.service.share import Share
 from ftransfer.shell.errors import WrongUsage
 from ftransfer.storage.local import LocalStore
@@ -65,13 +66,23 @@ async def serve_until_stopped(
     audit = _open_audit(values["audit"])
     try:
         await _refuse_rights_by_folder(store, share, security)
-        server = await _start(values, share, store, security, audit)
-        security.publish(server.addresses)
-        async with _reloading(settings, security, server, share, audit):
-            _announce(server.addresses, security, values)
-            _log_start(values, sandbox_note)
-            await signals.get()
-            return await _stop(server, signals)
+        service = Service(share, _options(values, store, security, audit))
+        try:
+            server = await Server.listen(
+                service,
+                host=values["host"],
+                port=values["port"],
+                welcome=values["welcome"] or _default_welcome(values["folder"]),
+                tls=security.tls,
+            )
+            security.publish(server.addresses)
+            async with _reloading(settings, security, server):
+                _announce(server.addresses, security, values)
+                _log_start(values, sandbox_note)
+                await signals.get()
+                return await _stop(server, signals)
+        finally:
+            await service.stop()
     finally:
         security.close()
         await share.close()
@@ -90,42 +101,29 @@ def _stop_signals() -> asyncio.Queue[None]:
     return signals
 
 
-async def _start(
-    values: Mapping[str, Any],
-    share: Share,
-    store: LocalStore,
-    security: ServerSecurity,
-    audit: Audit | None,
-) -> Server:
-    return await Server.start(
-        share,
-        host=values["host"],
-        port=values["port"],
-        welcome=values["welcome"] or _default_welcome(values["folder"]),
-        watcher=FolderWatcher(values["folder"], store),
-        tls=security.tls,
-        admission=security.admission,
-        keep_partials_s=parse_age(values["keep_partials"]),
+def _options(
+    values: Mapping[str, Any], store: LocalStore, security: ServerSecurity, audit: Audit | None
+) -> ServiceOptions:
+    return ServiceOptions(
         limits=limits_of(values),
+        watcher=FolderWatcher(values["folder"], store),
+        admission=security.admission,
         rates=rates_of(values),
         audit=audit,
         trusted=trusted_of(values),
+        keep_partials_s=parse_age(values["keep_partials"]),
     )
 
 
 @contextlib.asynccontextmanager
 async def _reloading(
-    settings: Settings,
-    security: ServerSecurity,
-    server: Server,
-    share: Share,
-    audit: Audit | None,
+    settings: Settings, security: ServerSecurity, server: Server
 ) -> AsyncIterator[None]:
     """Read settings and credentials again on SIGHUP, and credentials when their files change."""
     reloads: asyncio.Queue[None] = asyncio.Queue()
 
     def reload() -> None:
-        settings.reload(server, share, audit)
+        settings.reload(server.service)
         reloads.put_nowait(None)
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)

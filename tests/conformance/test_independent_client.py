@@ -13,6 +13,7 @@ from blake3 import blake3
 from ftransfer.gateways.native.listener import Server
 from ftransfer.limits import DEFAULT_LIMITS
 from ftransfer.names import parse_name
+from ftransfer.service.service import ServiceOptions
 from ftransfer.service.share import Share
 from ftransfer.storage.base import Store
 from ftransfer.storage.local import LocalStore
@@ -42,7 +43,10 @@ async def store(way: str, tmp_path: Path) -> AsyncIterator[Store]:
 @pytest.fixture
 async def server(way: str, store: Store) -> AsyncIterator[Server]:
     server = await Server.start(
-        Share(store), port=0, limits=LIMITS, direct=way != "folder through streams"
+        Share(store),
+        port=0,
+        direct=way != "folder through streams",
+        options=ServiceOptions(limits=LIMITS),
     )
     yield server
     await server.stop(grace_s=5)

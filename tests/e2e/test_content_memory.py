@@ -47,7 +47,7 @@ async def test_half_packs_of_many_hold_no_more_than_the_budget(
         contextlib.AsyncExitStack() as stack,
     ):
         tasks = await half_packs(service, stack, 30)
-        memory = service.server.memory
+        memory = service.server.service.memory
         await until(lambda: memory.packs.held >= CAP)
         await asyncio.wait(tasks, timeout=1)
         assert (
@@ -68,7 +68,7 @@ async def test_others_are_served_while_halves_of_packs_hold_the_memory(
         for number in range(20):
             (service.local / "tree" / f"{number}").write_bytes(os.urandom(1 << 18))
         tasks = await half_packs(service, stack, 2)
-        await until(lambda: service.server.memory.packs.held >= CAP)
+        await until(lambda: service.server.service.memory.packs.held >= CAP)
         # Of the same address: it waits for its turn, and for those who do not move
         async with service.client() as client:
             await client.get("a", service.local / "b")
@@ -84,8 +84,8 @@ async def test_memory_that_does_not_come_is_an_error_in_time(tmp_path: Path) -> 
         serve(tmp_path, limits=LIMITS._replace(stall_s=1.0)) as service,
         service.peer() as peer,
     ):
-        held = await service.server.memory.packs.reserve(
-            "somebody", service.server.memory.packs.total
+        held = await service.server.service.memory.packs.reserve(
+            "somebody", service.server.service.memory.packs.total
         )
         await peer.send(b"mput\n" + LARGE)
         kind, value = await peer.json()
@@ -106,7 +106,7 @@ async def test_readers_that_do_not_read_hold_no_more_than_the_budget(tmp_path: P
             peer = await stack.enter_async_context(service.peer())
             peer.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a ReadTransport in truth
             await peer.send(b'mget "tree" {"recursive":true}\n' + frame(b"F"))
-        memory = service.server.memory
+        memory = service.server.service.memory
         await until(lambda: memory.packs.most >= PACK_BYTES and len(service.server.sessions) == 10)
         assert 0 < memory.packs.held <= memory.packs.most <= memory.packs.total
 
@@ -117,7 +117,7 @@ async def test_large_lists_of_names_wait_for_memory(tmp_path: Path) -> None:
         for _ in range(10):
             peer = await stack.enter_async_context(service.peer())
             await peer.send(b"mget\n" + frame(b"L", names + b'"]')[: len(names)])
-        memory = service.server.memory
+        memory = service.server.service.memory
         await until(lambda: memory.names.held >= 900_000)
         async with service.client() as client:
             assert await client.dir() == []

@@ -128,7 +128,7 @@ async def test_source_that_breaks_the_protocol_again_and_again_is_refused_for_a_
 ) -> None:
     async with serve(tmp_path) as service:
         for _ in range(1000):
-            if service.server.limiter.penalties.left_s("127.0.0.1"):
+            if service.server.service.limiter.penalties.left_s("127.0.0.1"):
                 break
             async with service.peer() as peer:
                 await peer.send(b"put a\n" + frame(b"Z"))
@@ -278,8 +278,8 @@ async def test_limits_and_rates_can_be_changed_while_the_server_runs() -> None:
     store = MemoryStore()
     server = await Server.start(Share(store), port=0)
     try:
-        server.set_limits(Limits(max_source_sessions=1))
-        server.rates.change(RateBounds(all=1000))
+        server.service.set_limits(Limits(max_source_sessions=1))
+        server.service.rates.change(RateBounds(all=1000))
         async with (
             raw_peer(*server.addresses[0]) as first,
             raw_peer(*server.addresses[0]) as second,

@@ -207,7 +207,9 @@ async def test_known_digest_is_not_computed_again(service: Service) -> None:
     content = b"content " * 200_000  # too much to be sent in one go
     path.write_bytes(content)
     store = await LocalStore.open(service.root, durable=False)
-    service.server.digests.cache.read(await store.stat(parse_name("a")), digest_of(b"other"), 2**62)
+    service.server.service.digests.cache.read(
+        await store.stat(parse_name("a")), digest_of(b"other"), 2**62
+    )
     await store.close()
     async with service.client() as client:
         assert (await client.checksum("a")).digest == digest_of(b"other")
@@ -226,7 +228,7 @@ async def test_put_makes_the_digest_known(service: Service) -> None:
     os.utime(service.local / "a", ns=(OLD_NS, OLD_NS))
     async with service.client() as client:
         await client.put(service.local / "a")
-    assert len(service.server.digests.cache) == 1
+    assert len(service.server.service.digests.cache) == 1
 
 
 async def test_digest_of_what_was_just_written_is_not_remembered(service: Service) -> None:
@@ -234,7 +236,7 @@ async def test_digest_of_what_was_just_written_is_not_remembered(service: Servic
     async with service.client() as client:
         await client.get("a", service.local)
         await client.checksum("a")
-    assert len(service.server.digests.cache) == 0
+    assert len(service.server.service.digests.cache) == 0
 
 
 async def test_partials_are_listed_and_cleared(service: Service) -> None:

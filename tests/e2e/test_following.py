@@ -260,10 +260,10 @@ async def test_source_that_is_gone_when_the_connection_is_made_again_is_waited_f
     async with pair.running(retry=RetryRules(first_s=0.01, longest_s=0.05)):
         await pair.settle()
         os.rename(pair.source, service.root / "away")
-        count = service.server.session_count
+        count = service.server.service.session_count
         for task in list(service.server.sessions.values()):
             task.cancel()
-        await pair.until(lambda: service.server.session_count > count)
+        await pair.until(lambda: service.server.service.session_count > count)
         os.rename(service.root / "away", pair.source)
         write(pair.source / "b", "b")
         await pair.settle()

@@ -113,7 +113,7 @@ async def test_walks_of_one_owner_take_few_threads(
                 *(commands(peer, line) for peer, line in zip(peers, lines, strict=True))
             )
         assert {kind for kind, _ in answers} == {b"R"}
-        store = service.server._share.store
+        store = service.server.service.share.store
         assert isinstance(store, LocalStore)
         assert store._jobs.turns.most == MAX_LONG_EACH
         assert meter.longest_s < TURN_S, meter.longest

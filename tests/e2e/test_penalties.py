@@ -85,7 +85,7 @@ async def test_broken_handshakes_are_held_against_their_source(
 ) -> None:
     audit = Audit.open(str(tmp_path / "audit.log"), lambda: 0.0)
     async with serve(tmp_path, tls=own_tls(tmp_path), audit=audit) as service:
-        penalties = service.server.limiter.penalties
+        penalties = service.server.service.limiter.penalties
         # TLS that is none, and a plain client
         for said in (
             NO_HANDSHAKE,
@@ -104,7 +104,7 @@ async def test_broken_handshakes_are_held_against_their_source(
         async with raw_peer(*service.address) as peer:
             await peer.send(b"dir\n")
             assert await peer.is_at_end()  # not a word, nor a session
-        assert service.server.session_count == 4
+        assert service.server.service.session_count == 4
     assert audit.flush(5)
     audit.close()
     assert records(tmp_path / "audit.log") == [
@@ -127,7 +127,7 @@ async def test_login_with_what_is_no_text_is_a_failed_one(tmp_path: Path, line: 
         assert await greeting(peer) == "hello"
         await peer.send(line)
         assert await peer.error() == "not_authorised"
-        assert len(service.server.limiter.penalties) == 1
+        assert len(service.server.service.limiter.penalties) == 1
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
@@ -146,8 +146,8 @@ async def test_a_connection_that_says_nothing_is_no_offence(
             while await peer.reader.read(1000):
                 pass
         await service.all_gone()
-        assert service.server.session_count == 13
-        assert len(service.server.limiter.penalties) == 1  # of the last one
+        assert service.server.service.session_count == 13
+        assert len(service.server.service.limiter.penalties) == 1  # of the last one
     assert audit.flush(5)
     audit.close()
     assert records(tmp_path / "audit.log") == [("handshake", "[192.0.2.8]:1", "closed")]

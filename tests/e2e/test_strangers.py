@@ -59,7 +59,7 @@ async def service(tmp_path: Path) -> AsyncIterator[Service]:
             path.name for path in service.root.iterdir() if not path.name.startswith(".")
         ) == ["small"]
         assert (service.root / "small").read_bytes() == b"small"
-        assert len(service.server.limiter.penalties) == 0  # no offence
+        assert len(service.server.service.limiter.penalties) == 0  # no offence
 
 
 async def run(words: Sequence[str], service: Service, folder: Path) -> str:
@@ -136,7 +136,7 @@ async def test_web_page_changes_nothing(service: Service, tmp_path: Path) -> Non
     page.write_text((PAGE % BODY.decode()).replace("PORT", str(service.address[1])))
     words = [*PLAIN["chromium"][:-1], "--virtual-time-budget=20000", f"file://{page}"]
     assert "all tried" in await run(words, service, tmp_path)
-    assert service.server.session_count > 0
+    assert service.server.service.session_count > 0
 
 
 @pytest.mark.parametrize("hello_first", [False, True], ids=["at once", "after hello"])

@@ -439,7 +439,7 @@ async def test_broken_handshake_ends_that_connection_alone(
             await peer.send(junk)
             with contextlib.suppress(ConnectionError):
                 await peer.reader.read()  # until the server has had enough
-        service.server.set_limits(Limits())
+        service.server.service.set_limits(Limits())
         async with service.client(security=secure(tmp_path)) as client:
             assert await client.dir() == []
         await service.all_gone()

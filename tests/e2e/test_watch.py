@@ -344,7 +344,7 @@ async def test_a_folder_that_is_made_for_a_put_is_told_with_it_and_not_before(
 
 
 async def test_the_folder_is_watched_only_while_somebody_asks(service: Service) -> None:
-    changes = service.server._changes
+    changes = service.server.service.changes
     async with service.client() as ann, service.client() as bob:
         assert not changes._is_running
         async with Eye(ann), Eye(bob):

@@ -35,7 +35,7 @@ async def service(
 
 
 def watcher_of(service: Service) -> FolderWatcher:
-    watcher = service.server._changes._watcher
+    watcher = service.server.service.changes._watcher
     assert isinstance(watcher, FolderWatcher)
     return watcher
 

@@ -20,6 +20,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 from ftransfer.gateways.native.listener import Server
+from ftransfer.service.service import ServiceOptions
 from ftransfer.service.share import Share
 from ftransfer.storage.local import LocalStore
 from ftransfer.system.threads import switch_often
@@ -39,7 +40,9 @@ async def be_server(name: str, folder: str) -> None:
     options = await asyncio.to_thread(ATTACKS[name].options)
     share = Share(store, bounds=options.pop("bounds", None))
     server = await Server.start(
-        share, port=0, watcher=FolderWatcher(Path(folder), store), **options
+        share,
+        port=0,
+        options=ServiceOptions(watcher=FolderWatcher(Path(folder), store), **options),
     )
     sys.stdout.write(f"{server.addresses[0][1]}\n")
     sys.stdout.flush()

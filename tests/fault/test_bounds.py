@@ -72,14 +72,14 @@ async def test_bound(tmp_path: Path, share: Path, name: str) -> None:
             while (
                 times() < attack.least
                 or meter.turns < 200
-                or not attack.reached(service.server.memory)
+                or not attack.reached(service.server.service.memory)
             ):
                 await honest_work(honest)
             assert meter.longest_s < LONGEST_S, f"{meter.longest_s:.3f} s in {meter.longest}"
             assert meter.most_threads["ftransfer-io"] <= IO_THREADS
             assert meter.most_threads["ftransfer-move"] <= MOVERS
             assert meter.most_threads["ftransfer-login"] <= LOGINS
-            memory = service.server.memory
+            memory = service.server.service.memory
             buffers = KEPT_BUFFERS * DEFAULT_LIMITS.max_chunk_bytes
             assert (
                 memory.packs.most + memory.names.most + memory.blocks.most + buffers
@@ -106,6 +106,6 @@ async def test_idle_sessions_that_have_said_a_word_hold_no_content(tmp_path: Pat
         async with service.peer() as honest:
             await honest.send(b"stat .\n")
             assert (await honest.frame())[0] == b"R"
-        assert service.server.memory.held == 0 and meter.longest_s < LONGEST_S
+        assert service.server.service.memory.held == 0 and meter.longest_s < LONGEST_S
         for peer in peers:
             await peer.__aexit__(None, None, None)

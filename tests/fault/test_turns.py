@@ -341,7 +341,7 @@ async def test_bad_lines_before_a_login_are_held_against_the_peer_from_the_third
         serve(tmp_path, admission=Admission(token="right")) as service,
         service.peer() as peer,
     ):
-        penalties = service.server.limiter.penalties
+        penalties = service.server.service.limiter.penalties
         await peer.send(b"\n\n")
         assert [await peer.error() for _ in range(2)] == ["unknown_verb"] * 2
         assert len(penalties) == 0

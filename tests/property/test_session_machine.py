@@ -19,6 +19,7 @@ from ftransfer.digest import digest_of
 from ftransfer.gateways.native.listener import Server
 from ftransfer.limits import Limits
 from ftransfer.names import ROOT, parse_name
+from ftransfer.service.service import ServiceOptions
 from ftransfer.service.share import Share
 from ftransfer.storage.base import FILE
 from ftransfer.storage.memory import MemoryStore
@@ -66,7 +67,9 @@ class Sessions(RuleBasedStateMachine):
         self.folders = {""}
         self._runner = asyncio.Runner()
         self._store = MemoryStore()
-        self._server = self._run(Server.start(Share(self._store), port=0, limits=_LIMITS))
+        self._server = self._run(
+            Server.start(Share(self._store), port=0, options=ServiceOptions(limits=_LIMITS))
+        )
         self._peer: RawPeer | None = None
 
     def teardown(self) -> None:
@@ -244,7 +247,7 @@ class Sessions(RuleBasedStateMachine):
         others = [
             task
             for session, task in self._server.sessions.items()
-            if session.number != self._server.session_count
+            if session.number != self._server.service.session_count
         ]
         if self._peer is None:
             others = list(self._server.sessions.values())

@@ -11,6 +11,7 @@ import sys
 
 from ftransfer.gateways.native.listener import Server
 from ftransfer.limits import Limits
+from ftransfer.service.service import ServiceOptions
 from ftransfer.service.share import Share
 from ftransfer.storage.local import LocalStore
 from ftransfer.tls.contexts import ServerTls
@@ -19,7 +20,9 @@ from ftransfer.tls.contexts import ServerTls
 async def main(folder: str, certificate: str, limits: str) -> None:
     store = await LocalStore.open(folder, durable=False)
     tls = ServerTls(certificate) if certificate else None
-    server = await Server.start(Share(store), port=0, limits=Limits(**json.loads(limits)), tls=tls)
+    server = await Server.start(
+        Share(store), port=0, options=ServiceOptions(limits=Limits(**json.loads(limits))), tls=tls
+    )
     sys.stdout.write(f"{server.addresses[0][1]}\n")
     sys.stdout.flush()
     await asyncio.to_thread(sys.stdin.read)

@@ -8,7 +8,7 @@ import json
 import socket
 import struct
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,14 @@ from blake3 import blake3
 from ftransfer.client.client import connect
 from ftransfer.client.retry import NO_RETRY
 from ftransfer.gateways.native.listener import Server
-from ftransfer.limits import Limits
 from ftransfer.service.quota import QuotaLimits
+from ftransfer.service.service import ServiceOptions
 from ftransfer.service.share import Share
 from ftransfer.storage.local import LocalStore
 from ftransfer.transfer.hiding import HiddenNames
 from ftransfer.watch.watcher import FolderWatcher
+
+_OF_SERVICE = {field.name for field in fields(ServiceOptions)}
 
 
 @dataclass
@@ -64,7 +66,6 @@ class Service:
 async def serve(
     folder: Path,
     *,
-    limits: Limits | None = None,
     read_only: bool = False,
     drop_box: bool = False,
     hiding: HiddenNames | None = None,
@@ -72,15 +73,22 @@ async def serve(
     direct: bool = True,
     **options: Any,
 ) -> AsyncIterator[Service]:
-    """Serve folder/share; folder/local is for what clients keep."""
+    """Serve folder/share; folder/local is for what clients keep.
+
+    Args:
+        options: Those of ServiceOptions and of Server.start.
+    """
     root, local = folder / "share", folder / "local"
     root.mkdir(exist_ok=True)
     local.mkdir(exist_ok=True)
     store = await LocalStore.open(root, durable=False)
     try:
         options = {"watcher": FolderWatcher(root, store), "port": 0, **options}
+        shared = {name: options.pop(name) for name in _OF_SERVICE & options.keys()}
         share = Share(store, read_only=read_only, drop_box=drop_box, hiding=hiding, bounds=bounds)
-        server = await Server.start(share, limits=limits or Limits(), direct=direct, **options)
+        server = await Server.start(
+            share, direct=direct, options=ServiceOptions(**shared), **options
+        )
         try:
             yield Service(server, root, local, direct)
         finally:

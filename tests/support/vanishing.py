@@ -11,13 +11,16 @@ import sys
 
 from ftransfer.gateways.native.listener import Server
 from ftransfer.limits import Limits
+from ftransfer.service.service import ServiceOptions
 from ftransfer.service.share import Share
 from ftransfer.storage.memory import MemoryStore
 
 
 async def main(address: str, vanish_s: float) -> None:
     limits = Limits(vanish_s=vanish_s, heartbeat_s=0.3)
-    server = await Server.start(Share(MemoryStore()), host=address, port=0, limits=limits)
+    server = await Server.start(
+        Share(MemoryStore()), host=address, port=0, options=ServiceOptions(limits=limits)
+    )
     say(f"listening on {server.addresses[0][1]}")
     loop = asyncio.get_running_loop()
     await loop.run_in_executor(None, sys.stdin.readline)

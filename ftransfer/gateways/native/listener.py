@@ -9,32 +9,19 @@ import functools
 import logging
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-from ftransfer.auth.admission import OPEN, Admission
+from ftransfer.auth.admission import OPEN
 from ftransfer.errors import Busy, CannotListen, ChannelError, TlsRequired
 from ftransfer.gateways.native.handlers.table import HANDLERS
 from ftransfer.gateways.native.handshake import encrypt
 from ftransfer.gateways.native.session import Session
-from ftransfer.limits import DEFAULT_LIMITS, Limits
+from ftransfer.limits import Limits
 from ftransfer.protocol.connection import Role
 from ftransfer.protocol.foreign import ForeignProtocol
 from ftransfer.protocol.replies import PARTS, Hello
-from ftransfer.service.audit import Audit
-from ftransfer.service.bandwidth import RateBounds, Rates
-from ftransfer.service.changes import Changes, Watcher
-from ftransfer.service.connection_limiter import ConnectionLimiter
-from ftransfer.service.digests import DigestService
-from ftransfer.service.expiry import expire_partials
-from ftransfer.service.hub import Hub
-from ftransfer.service.journal import Journals
-from ftransfer.service.login_queue import LoginQueue
-from ftransfer.service.memory_budget import ContentMemory
-from ftransfer.service.networks import Networks
-from ftransfer.service.penalties import source_of
+from ftransfer.service.service import DEFAULTS, Service, ServiceOptions
 from ftransfer.service.share import Share
-from ftransfer.storage.base import KEEP_PARTIALS_S
-from ftransfer.system.heap import HeapTrimmer
 from ftransfer.transfer.spans import FEATURE as SPANS
 from ftransfer.transport import Transport
 from ftransfer.transport.channel import Channel
@@ -53,45 +40,20 @@ _MAX_REFUSALS = 64
 
 
 class Server:
-    """A share on a port. Made by `start`; whoever starts it stops it, and closes the share after
-    that.
+    """The native gateway: a service on a port. Made by `start` or `listen`; whoever starts it stops
+    it, and closes the share after that.
     """
 
-    def __init__(
-        self,
-        share: Share,
-        limits: Limits,
-        welcome: str,
-        watcher: Watcher | None,
-        *,
-        tls: ServerTls | None,
-        admission: Admission,
-        rates: RateBounds | None,
-        audit: Audit | None,
-        trusted: Networks | None,
-    ) -> None:
+    def __init__(self, service: Service, *, welcome: str, tls: ServerTls | None) -> None:
+        self.service = service
         self.addresses: list[tuple[str, int]] = []
-        self.session_count = 0  # sessions so far; the number of the latest one
-        self._share = share
-        self._limits = limits
-        self._announced = _announced(limits)
         self._welcome = welcome
-        self.limiter = ConnectionLimiter(limits, asyncio.get_running_loop().time, trusted)
-        self._logins = LoginQueue()
-        self.rates = Rates(rates)
-        self._audit = audit
-        self._journals = Journals(audit)
-        self.digests = DigestService(limits)
-        self.memory = ContentMemory(limits.max_content_bytes)
-        self._hub = Hub(limits)
         self._tls = tls
-        self._changes = Changes(self._hub, limits, watcher, hiding=share.hiding)
-        self._admission = admission
+        self._announced = (service.limits, _announced(service.limits))
         self._sessions: dict[Session, asyncio.Task[None]] = {}
-        self._heap_trimmer = HeapTrimmer()
         self._refusing: set[asyncio.Task[None]] = set()
         self._port: Listener | None = None
-        self._expiring: asyncio.Task[NoReturn] | None = None
+        self._owns_service = False
 
     @classmethod
     async def start(
@@ -100,61 +62,60 @@ class Server:
         *,
         host: str = "127.0.0.1",
         port: int = 9021,
-        limits: Limits = DEFAULT_LIMITS,
         welcome: str = "",
-        watcher: Watcher | None = None,
-        direct: bool = True,
         tls: ServerTls | None = None,
-        keep_partials_s: float = KEEP_PARTIALS_S,
-        admission: Admission = OPEN,
-        rates: RateBounds | None = None,
-        audit: Audit | None = None,
-        trusted: Networks | None = None,
+        direct: bool = True,
+        options: ServiceOptions = DEFAULTS,
     ) -> Server:
-        """Open the port and accept connections.
+        """Serve a share on this port only. Takes and raises as `listen`.
+
+        Args:
+            options: How the share is served. The service is made here, and ends with the server.
+        """
+        service = Service(share, options)
+        try:
+            server = await cls.listen(
+                service, host=host, port=port, welcome=welcome, tls=tls, direct=direct
+            )
+        except BaseException:
+            await service.stop()
+            raise
+        server._owns_service = True
+        return server
+
+    @classmethod
+    async def listen(
+        cls,
+        service: Service,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 9021,
+        welcome: str = "",
+        tls: ServerTls | None = None,
+        direct: bool = True,
+    ) -> Server:
+        """Open the port and accept connections. Whoever made the service stops it after the server.
 
         Args:
             host: Address or host name; "" or "::" for all addresses of the machine, those of IPv4
                 too.
             port: 0 for any free port; `addresses` says which.
-            watcher: What finds changes in the folder (watch.watcher.FolderWatcher); without one,
-                nobody can watch.
+            tls: What to show to clients and to ask of them; without it the port speaks in plain.
             direct: Whether bytes may be moved between sockets and files in threads, where the
                 platform can.
-            tls: What to show to clients and to ask of them; without it the port speaks in plain.
-            keep_partials_s: How long uploads that were cut off may be gone on with; then they are
-                removed.
-            admission: Who must log in, and with what; by default nobody.
-            rates: The bandwidth; `rates.change` sets another.
-            audit: The owner's record of who did what; whoever opened it closes it.
-            trusted: Networks without a cap of their own and without penalties; `gate.trusted` can
-                be set anew.
 
         Raises:
             CannotListen: The port is taken, or the address is not one of this machine.
         """
-        server = cls(
-            share,
-            limits,
-            welcome,
-            watcher,
-            tls=tls,
-            admission=admission,
-            rates=rates,
-            audit=audit,
-            trusted=trusted,
-        )
+        server = cls(service, welcome=welcome, tls=tls)
         try:
             server._port = await Listener.open(host, port, server._accept, direct=direct)
         except (OSError, OverflowError) as error:
             raise CannotListen(_why_not(error, host, port)) from error
         server.addresses = server._port.addresses
-        if admission is not OPEN:  # which is shared, and never changes
+        if service.admission is not OPEN:  # which is shared, and never changes
             call_soon = asyncio.get_running_loop().call_soon_threadsafe
-            admission.changed = functools.partial(call_soon, server.renew_logins)
-        if not share.read_only:
-            expiring = expire_partials(share.store, keep_partials_s, now_ns=share.now_ns)
-            server._expiring = asyncio.create_task(expiring)
+            service.admission.changed = functools.partial(call_soon, server.renew_logins)
         return server
 
     @property
@@ -163,37 +124,27 @@ class Server:
         return self._sessions
 
     def _accept(self, transport: Transport) -> None:
-        channel = Channel(transport, Role.SERVER, self._limits)
-        refusal = self.limiter.refusal(transport.peer_host)
+        service = self.service
+        channel = Channel(transport, Role.SERVER, service.limits)
+        refusal = service.limiter.refusal(transport.peer_host)
         if refusal is not None:
             self._turn_away(channel, transport, refusal)
             return
-        self.session_count += 1
-        hello = self._hello(self.session_count)
-        live = (self.digests, self._hub, self._changes, self.memory)
-        guard = (self._tls, self._admission)
-        session = Session(
-            self.session_count, channel, self._share, self._limits, HANDLERS, hello, *live, *guard
-        )
-        session.slot = slot = self.limiter.enter(transport.peer_host, channel.abort)
-        session.logins, session.rates = self._logins, self.rates
-        session.audit, session.journals = self._audit, self._journals
+        service.session_count += 1
+        hello = self._hello(service.session_count)
+        session = Session(service, service.session_count, channel, HANDLERS, hello, self._tls)
+        session.slot = slot = service.limiter.enter(transport.peer_host, channel.abort)
         task = asyncio.get_running_loop().create_task(session.run())
         self._sessions[session] = task
-        self._heap_trimmer.note(len(self._sessions))
+        service.heap_trimmer.note(len(self._sessions))
 
         def ended(_: asyncio.Task[None]) -> None:
             channel.abort()  # a task that is cancelled before its first step does not come to it
             self._sessions.pop(session, None)
             slot.leave()
-            self._heap_trimmer.note(len(self._sessions))
+            service.heap_trimmer.note(len(self._sessions))
 
         task.add_done_callback(ended)
-
-    def set_limits(self, limits: Limits) -> None:
-        """Set other limits, for the sessions that come from now on."""
-        self._limits = self.limiter.limits = limits
-        self._announced = _announced(limits)
 
     def renew_logins(self) -> None:
         """Hold each session against the users and the token as they are now: rights change, and who
@@ -205,9 +156,7 @@ class Server:
                 task.cancel()
 
     def _turn_away(self, channel: Channel, transport: Transport, refusal: Busy) -> None:
-        journal = self._journals.of(source_of(transport.peer_host))
-        journal.note("%s refused: %s", transport.peer, refusal)
-        journal.record("connect", peer=transport.peer, result=refusal.code)
+        self.service.note_refusal(transport.peer, transport.peer_host, refusal)
         if len(self._refusing) >= _MAX_REFUSALS:
             channel.abort()
             return
@@ -223,27 +172,27 @@ class Server:
     async def _refuse(self, channel: Channel, refusal: Busy) -> None:
         with contextlib.suppress(ChannelError, TlsRequired, ForeignProtocol):
             if self._tls is not None and not await encrypt(
-                channel.transport, self._tls, self._limits
+                channel.transport, self._tls, self.service.limits
             ):
                 return
             await channel.send(channel.connection.send_last_error(refusal))
             await channel.close()
 
     def _hello(self, number: int) -> Hello:
+        service = self.service
+        if self._announced[0] is not service.limits:
+            self._announced = (service.limits, _announced(service.limits))
+        watch = ("watch",) if service.changes.is_possible else ()
         return Hello(
             protocol=PROTOCOL,
             server=f"ftransfer/{VERSION}",
             session=number,
             welcome=self._welcome,
-            durable=self._share.durable,
-            auth=self._admission.wants,
-            logins=self._admission.logins,
-            features=(
-                ("live", "watch", SPANS, PARTS)
-                if self._changes.is_possible
-                else ("live", SPANS, PARTS)
-            ),
-            limits=self._announced,
+            durable=service.share.durable,
+            auth=service.admission.wants,
+            logins=service.admission.logins,
+            features=("live", *watch, SPANS, PARTS),
+            limits=self._announced[1],
         )
 
     async def stop(self, grace_s: float | None = None) -> None:
@@ -252,25 +201,21 @@ class Server:
         """
         assert self._port is not None
         await self._port.close()
-        if self._expiring is not None:
-            self._expiring.cancel()
         for session, task in list(self._sessions.items()):
             session.is_stopping = True
             if not session.is_busy:
                 task.cancel()
         tasks = list(self._sessions.values())
         if tasks:
-            await asyncio.wait(tasks, timeout=self._limits.grace_s if grace_s is None else grace_s)
+            grace_s = self.service.limits.grace_s if grace_s is None else grace_s
+            await asyncio.wait(tasks, timeout=grace_s)
         for task in tasks:
             task.cancel()
         for task in self._refusing:
             task.cancel()
-        expiring = [self._expiring] if self._expiring is not None else []
-        await asyncio.gather(*tasks, *self._refusing, *expiring, return_exceptions=True)
-        self._logins.close()
-        self._heap_trimmer.stop()
-        self._journals.stop()
-        await self._changes.stop()
+        await asyncio.gather(*tasks, *self._refusing, return_exceptions=True)
+        if self._owns_service:
+            await self.service.stop()
 
 
 def _why_not(error: Exception, host: str, port: int) -> str:

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ftransfer.auth.admission import NOBODY, OPEN, Admission, Login
+from ftransfer.auth.admission import NOBODY, Login
 from ftransfer.auth.permissions import Principal
 from ftransfer.errors import (
     ChannelError,
@@ -28,25 +28,18 @@ from ftransfer.gateways.native.events import ChannelSink
 from ftransfer.gateways.native.handlers.login import check_may_say
 from ftransfer.gateways.native.handshake import encrypt, hear_first_words
 from ftransfer.gateways.native.reservations import Holding
-from ftransfer.limits import Limits
 from ftransfer.names import escape
 from ftransfer.protocol.commands import BadLine, Body, Command
 from ftransfer.protocol.connection import InputEnded, Payload
 from ftransfer.protocol.foreign import ForeignProtocol
 from ftransfer.protocol.replies import Hello
 from ftransfer.protocol.state import State
-from ftransfer.service.audit import Audit
-from ftransfer.service.bandwidth import Rates, owner_of
-from ftransfer.service.changes import Changes
+from ftransfer.service.bandwidth import owner_of
 from ftransfer.service.connection_limiter import Slot
-from ftransfer.service.digests import DigestService
-from ftransfer.service.hub import Hub
-from ftransfer.service.journal import Journal, Journals
-from ftransfer.service.login_queue import LoginQueue
-from ftransfer.service.memory_budget import ContentMemory
+from ftransfer.service.journal import Journal
 from ftransfer.service.outbox import EventSink
 from ftransfer.service.penalties import Offence, source_of
-from ftransfer.service.share import Share
+from ftransfer.service.service import Service
 from ftransfer.transport.channel import Channel
 
 if TYPE_CHECKING:
@@ -91,47 +84,36 @@ class Session:
     # So many attributes cost a thousand idle sessions more than a megabyte without.
     __slots__ = (
         "_bad_lines", "_handlers", "_hello", "_journal", "_lines", "_login", "_login_by", "_loop",
-        "_principal", "_share", "_tls", "admission", "audit", "began_at", "changes", "channel",
-        "command", "connection", "digest", "digests", "failed_logins", "has_left", "holding", "hub",
-        "is_admitted", "is_stopping", "is_withdrawn", "journals", "limits", "logins", "memory",
-        "moved", "number", "rates", "participant", "share", "size", "slot", "total", "__weakref__",
+        "_principal", "_tls", "began_at", "changes", "channel", "command", "connection", "digest",
+        "digests", "failed_logins", "has_left", "holding", "hub", "is_admitted", "is_stopping",
+        "is_withdrawn", "limits", "memory", "moved", "number", "participant", "service", "share",
+        "size", "slot", "total", "__weakref__",
     )  # fmt: skip
 
     def __init__(
         self,
+        service: Service,
         number: int,
         channel: Channel,
-        share: Share,
-        limits: Limits,
         handlers: Mapping[str, Handler],
         hello: Hello,
-        digests: DigestService,
-        hub: Hub,
-        changes: Changes,
-        memory: ContentMemory,
         tls: ServerTls | None = None,
-        admission: Admission = OPEN,
     ) -> None:
         self.number = number
         self.channel = channel
         self.connection = channel.connection
-        self.limits = limits
-        self._share = share
-        self.admission = admission
+        self.service = service
+        self.limits = service.limits
         # Whether commands are carried out without a login, or after one
-        self.is_admitted = admission.anonymous is not None
+        self.is_admitted = service.admission.anonymous is not None
         self.failed_logins = 0
         self._login: Login | None = None
         self._login_by = 0.0
         self._lines = self._bad_lines = 0  # that were said before a login that must be
-        self._principal = admission.anonymous or NOBODY
-        self.share = share.view(self._principal, source_of(channel.transport.peer_host))
-        self.slot: Slot | None = None  # its place at the gate, and
-        self.logins: LoginQueue | None = None  # where its logins are checked, and
-        self.rates: Rates | None = None  # the server's bandwidth, and
-        self.audit: Audit | None = None  # the server's record, and
-        self.journals: Journals | None = None  # what bounds it and the log, and
-        self.memory = memory  # for content, which all sessions share
+        self._principal = service.admission.anonymous or NOBODY
+        self.share = service.share.view(self._principal, source_of(channel.transport.peer_host))
+        self.slot: Slot | None = None  # its place at the gate
+        self.memory = service.memory  # for content, which all sessions share
         self.holding: Holding  # what it holds of that, while a command is answered
         self._journal: Journal | None = None
         self.moved = 0
@@ -146,11 +128,11 @@ class Session:
         self._hello = hello
         self._tls = tls
         self._loop = asyncio.get_running_loop()
-        self.digests = digests
+        self.digests = service.digests
         self.began_at = self._loop.time()  # when the present command, or idleness, began
-        self.hub = hub
-        self.changes = changes
-        self.participant = hub.make_seat(self)
+        self.hub = service.hub
+        self.changes = service.changes
+        self.participant = service.hub.make_seat(self)
 
     @property
     def is_busy(self) -> bool:
@@ -165,7 +147,7 @@ class Session:
     def principal(self, principal: Principal) -> None:
         self.hub.deal_out()  # what has happened until now is told by the rights until now
         self._principal = principal
-        self.share = self._share.view(principal, source_of(self.channel.transport.peer_host))
+        self.share = self.service.share.view(principal, source_of(self.channel.transport.peer_host))
         if self.slot is not None:
             self.slot.prove()
         self._set_pace()
@@ -173,7 +155,7 @@ class Session:
     @property
     def hidden_patterns(self) -> list[str]:
         """What the server hides, for a client that is admitted (docs/protocol.md section 5)."""
-        return list(self._share.hidden_patterns)
+        return list(self.service.share.hidden_patterns)
 
     @property
     def owner(self) -> str:
@@ -184,10 +166,9 @@ class Session:
 
     def _set_pace(self) -> None:
         """Bound the session by the bandwidth of its user."""
-        if self.rates is not None:
-            self.channel.pace = self.rates.throttle(
-                self._principal, source_of(self.channel.transport.peer_host)
-            )
+        self.channel.pace = self.service.rates.throttle(
+            self._principal, source_of(self.channel.transport.peer_host)
+        )
 
     @property
     def journal(self) -> Journal:
@@ -195,7 +176,7 @@ class Session:
         write.
         """
         if self._journal is None:
-            self._journal = Journal(f"{self.peer} #{self.number}", self.audit)
+            self._journal = Journal(f"{self.peer} #{self.number}", self.service.audit)
         return self._journal
 
     def note(self, text: str, *arguments: object, level: int = logging.INFO) -> None:
@@ -215,7 +196,7 @@ class Session:
         """Write what was done into the owner's record, if one is kept; refusals are counted if
         there are too many.
         """
-        if self.audit is not None:
+        if self.service.audit is not None:
             self.journal.record(
                 event,
                 user=self._principal.name or None,
@@ -247,7 +228,7 @@ class Session:
         """
         if self._login is None:
             return
-        principal = self.admission.renew(self._login)
+        principal = self.service.admission.renew(self._login)
         if principal is None:
             self.is_withdrawn = True
         elif principal is not self._principal:
@@ -333,9 +314,7 @@ class Session:
         return source_of(self.channel.transport.peer_host)
 
     def _note_coming(self) -> None:
-        if self.journals is None:
-            return
-        journal = self.journals.of(self._source)
+        journal = self.service.journals.of(self._source)
         if not journal.note("%s #%d connected", self.peer, self.number):
             self._journal = (
                 journal  # of a source that comes and comes not each session has lines of its own
@@ -344,11 +323,10 @@ class Session:
     def _note_going(
         self, text: str, *arguments: object, level: int = logging.INFO, exc_info: bool = False
     ) -> None:
-        if self.journals is not None:
-            journal = self.journals.of(self._source)
-            journal.note(
-                f"%s #%d {text}", self.peer, self.number, *arguments, level=level, exc_info=exc_info
-            )
+        journal = self.service.journals.of(self._source)
+        journal.note(
+            f"%s #%d {text}", self.peer, self.number, *arguments, level=level, exc_info=exc_info
+        )
 
     async def _serve(self) -> None:
         await self._greet()

@@ -15,6 +15,7 @@ from pathlib import Path
 from ftransfer.digest import Digest
 from ftransfer.gateways.native.listener import Server
 from ftransfer.limits import Limits
+from ftransfer.service.service import ServiceOptions
 from ftransfer.service.share import Share
 from ftransfer.storage.local import LocalStore
 from tests.fault.matrix.content import Ledger
@@ -53,7 +54,9 @@ async def serving(stage: Stage, *, direct: bool = True) -> AsyncIterator[Server]
     limits = stage.limits._replace(max_chunk_bytes=stage.chunk_bytes)
     store = await LocalStore.open(stage.share.root)
     try:
-        server = await Server.start(Share(store), port=0, limits=limits, direct=direct)
+        server = await Server.start(
+            Share(store), port=0, options=ServiceOptions(limits=limits), direct=direct
+        )
         stage.address, stage.server = server.addresses[0], server
         try:
             yield server

@@ -26,15 +26,14 @@ async def handle_login(session: Session, command: Command) -> dict[str, Any]:
     long.
     """
     name, secret = command.argument, str(command.options["secret"])
-    assert session.logins is not None  # the listener has set it
     source = source_of(session.channel.transport.peer_host)
     async with session.channel.heartbeats():
-        login = await session.logins.run(
-            source, session.failed_logins, lambda: session.admission.check(name, secret)
+        login = await session.service.logins.run(
+            source, session.failed_logins, lambda: session.service.admission.check(name, secret)
         )
     # The owner may have changed users or token while it was checked; from here on nothing is
     # awaited.
-    if login is None or session.admission.renew(login) is None:
+    if login is None or session.service.admission.renew(login) is None:
         session.failed_logins += 1
         session.has_left = session.failed_logins >= _MAX_FAILURES
         session.note("login failed: %s", escape(name) or "token", level=logging.WARNING)

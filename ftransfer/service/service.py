@@ -1,0 +1,105 @@
+"""A share that is being served: what all its clients have in common, over whatever wire they come.
+
+Made once, by whoever starts the server, and given to each gateway. It knows who, what and how much,
+and no bytes of any wire.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import NoReturn
+
+from ftransfer.auth.admission import OPEN, Admission
+from ftransfer.errors import Busy
+from ftransfer.limits import DEFAULT_LIMITS, Limits
+from ftransfer.service.audit import Audit
+from ftransfer.service.bandwidth import RateBounds, Rates
+from ftransfer.service.changes import Changes, Watcher
+from ftransfer.service.connection_limiter import ConnectionLimiter
+from ftransfer.service.digests import DigestService
+from ftransfer.service.expiry import expire_partials
+from ftransfer.service.hub import Hub
+from ftransfer.service.journal import Journals
+from ftransfer.service.login_queue import LoginQueue
+from ftransfer.service.memory_budget import ContentMemory
+from ftransfer.service.networks import Networks
+from ftransfer.service.penalties import source_of
+from ftransfer.service.share import Share
+from ftransfer.storage.base import KEEP_PARTIALS_S
+from ftransfer.system.heap import HeapTrimmer
+from ftransfer.system.threads import stop_task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceOptions:
+    """How a share is served.
+
+    Args:
+        watcher: Finds changes in the folder (watch.watcher.FolderWatcher); without one, nobody can
+            watch.
+        admission: Who must log in, and with what; by default nobody.
+        rates: The bandwidth; `Service.rates.change` sets another.
+        audit: The owner's record of who did what; whoever opened it closes it.
+        trusted: Networks without a cap of their own and without penalties;
+            `Service.limiter.trusted` can be replaced.
+        keep_partials_s: How long interrupted uploads can be resumed; then they are removed.
+    """
+
+    limits: Limits = DEFAULT_LIMITS
+    watcher: Watcher | None = None
+    admission: Admission = OPEN
+    rates: RateBounds | None = None
+    audit: Audit | None = None
+    trusted: Networks | None = None
+    keep_partials_s: float = KEEP_PARTIALS_S
+
+
+DEFAULTS = ServiceOptions()
+
+
+class Service:
+    """What the sessions of all gateways share. Stop the gateways first, then this, then close the
+    share.
+    """
+
+    def __init__(self, share: Share, options: ServiceOptions = DEFAULTS) -> None:
+        limits = options.limits
+        loop = asyncio.get_running_loop()
+        self.share = share
+        self.limits = limits
+        self.admission = options.admission
+        self.audit = options.audit
+        self.session_count = 0  # sessions so far; the number of the latest one
+        self.limiter = ConnectionLimiter(limits, loop.time, options.trusted)
+        self.logins = LoginQueue()
+        self.rates = Rates(options.rates)
+        self.journals = Journals(options.audit)
+        self.digests = DigestService(limits)
+        self.memory = ContentMemory(limits.max_content_bytes)
+        self.hub = Hub(limits)
+        self.changes = Changes(self.hub, limits, options.watcher, hiding=share.hiding)
+        self.heap_trimmer = HeapTrimmer()
+        self._expiring: asyncio.Task[NoReturn] | None = None
+        if not share.read_only:
+            expiring = expire_partials(share.store, options.keep_partials_s, now_ns=share.now_ns)
+            self._expiring = loop.create_task(expiring)
+
+    def set_limits(self, limits: Limits) -> None:
+        """Set other limits, for the sessions that come from now on."""
+        self.limits = self.limiter.limits = limits
+
+    def note_refusal(self, peer: str, host: str, refusal: Busy) -> None:
+        """Write down that a connection was refused before it became a session."""
+        journal = self.journals.of(source_of(host))
+        journal.note("%s refused: %s", peer, refusal)
+        journal.record("connect", peer=peer, result=refusal.code)
+
+    async def stop(self) -> None:
+        """Stop all background work. Stopping twice is no error."""
+        if self._expiring is not None:
+            await stop_task(self._expiring)
+        self.logins.close()
+        self.heap_trimmer.stop()
+        self.journals.stop()
+        await self.changes.stop()
