@@ -1,113 +1,113 @@
-"""When the others hear that somebody has come or gone: of those who listen or stay, not of every
-script that says one command.
+"""When the others are told that somebody has come or gone: of those who listen or stay, not of
+every script that sends one command.
 
 A client whose connection was lost comes back with the same word (the token of `as`). Then nobody
-has gone and nobody has come; so the end of a session with such a word is told only after a moment.
+has gone and nobody has come; so the end of a session with such a word is announced only after a
+moment.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from ftransfer.protocol.live import JOINED, LEFT, NAMED, Person
+from ftransfer.service.participant import Participant
 
-if TYPE_CHECKING:
-    from ftransfer.service.hub import Participant
-
-STAY_S = 10.0  # a session that does not listen is told of when it has been here for so long
+STAY_S = 10.0  # a session that does not listen is announced when it has been here for so long
 RETURN_S = 2.0  # a client that has lost its connection may take so long to come back
 _MAX_EARLIER = 8  # numbers of earlier sessions by which a client can still be reached
 
 
-class _Gone(NamedTuple):
-    """A client that was told of, and has no session now."""
+class _Absent(NamedTuple):
+    """A client that was announced, and has no session now."""
 
     person: Person
     earlier: tuple[int, ...]
     timer: asyncio.TimerHandle
 
 
-class AttendanceNews:
-    """Decides which comings and goings are news.
+class AttendanceAnnouncer:
+    """Decides which comings and goings are announced.
 
     Args:
-        tell: Passes one on to all others who listen: what, whom it is about, and the name before.
+        announce: Passes one on to all others who listen: what, whom it is about, and the name
+            before.
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, tell: Callable[[str, Person, str], None]
+        self, loop: asyncio.AbstractEventLoop, announce: Callable[[str, Person, str], None]
     ) -> None:
         self._loop = loop
-        self._tell = tell
-        self._gone: dict[tuple[str, str], _Gone] = {}  # by user and token
+        self._announce = announce
+        self._absent: dict[tuple[str, str], _Absent] = {}  # by user and token
 
-    def came(self, participant: Participant) -> None:
-        """Hear that a session has said a command, or listens."""
-        if participant.came_at is None:
-            participant.came_at = self._loop.time()
+    def note_activity(self, participant: Participant) -> None:
+        """Note that a session has sent a command, or listens."""
+        if participant.active_since is None:
+            participant.active_since = self._loop.time()
         if participant.is_listening:
-            self._announce(participant)
+            self._announce_joined(participant)
 
-    def look(self, participants: Iterable[Participant]) -> None:
-        """Tell of those who have been here for long enough by now."""
+    def announce_who_stayed(self, participants: Iterable[Participant]) -> None:
+        """Announce those who have been here for long enough by now."""
         now = self._loop.time()
         for participant in participants:
-            if participant.came_at is not None and now - participant.came_at >= STAY_S:
-                self._announce(participant)
+            since = participant.active_since
+            if since is not None and now - since >= STAY_S:
+                self._announce_joined(participant)
 
-    def _announce(self, participant: Participant) -> None:
-        if not (participant.was_announced or participant.is_quiet):
+    def _announce_joined(self, participant: Participant) -> None:
+        if not (participant.was_announced or participant.is_silent):
             participant.was_announced = True
-            self._tell(JOINED, participant.person, "")
+            self._announce(JOINED, participant.person, "")
 
-    def named(self, participant: Participant, old: str) -> None:
-        """Hear that a session goes by another name."""
+    def note_name(self, participant: Participant, old: str) -> None:
+        """Note that a session may have another name now."""
         if participant.was_announced and participant.person.name != old:
-            self._tell(NAMED, participant.person, old)
+            self._announce(NAMED, participant.person, old)
 
-    def left(self, participant: Participant) -> None:
-        """Hear that a session has ended."""
+    def note_end(self, participant: Participant) -> None:
+        """Note that a session has ended."""
         if not participant.was_announced:
             return
         if not participant.token:
-            self._tell(LEFT, participant.person, "")
+            self._announce(LEFT, participant.person, "")
             return
         key = (participant.user, participant.token)
-        if (before := self._gone.pop(key, None)) is not None:
+        if (before := self._absent.pop(key, None)) is not None:
             before.timer.cancel()
-        self._gone[key] = _Gone(
-            participant.person,
-            participant.earlier,
-            self._loop.call_later(RETURN_S, self._has_gone, key),
-        )
+        timer = self._loop.call_later(RETURN_S, self._announce_left, key)
+        self._absent[key] = _Absent(participant.person, participant.earlier, timer)
 
-    def _has_gone(self, key: tuple[str, str]) -> None:
-        self._tell(LEFT, self._gone.pop(key).person, "")
+    def _announce_left(self, key: tuple[str, str]) -> None:
+        self._announce(LEFT, self._absent.pop(key).person, "")
 
     def take_over(self, participant: Participant, participants: Iterable[Participant]) -> str:
-        """Let a session that brings a token stand for whoever had it before: the same client; give
-        the name that it had there.
+        """Let a session that brings a token replace those that had it before: the same client.
 
         Args:
-            participants: All that are taken. An older one with the token is perhaps only not
-                noticed to be dead.
+            participants: All that are here. An older one with the token is perhaps dead already.
+
+        Returns:
+            The name that the client had there.
         """
         name = participant.person.name
-        participant.is_quiet = False
-        if (gone := self._gone.pop((participant.user, participant.token), None)) is not None:
-            gone.timer.cancel()
-            name = self._inherit(participant, gone.person, gone.earlier)
+        participant.is_silent = False
+        key = (participant.user, participant.token)
+        if (absent := self._absent.pop(key, None)) is not None:
+            absent.timer.cancel()
+            name = self._inherit(participant, absent.person, absent.earlier)
         for other in participants:
             if (
                 other is not participant
                 and other.leader is None
-                and (other.user, other.token) == (participant.user, participant.token)
+                and (other.user, other.token) == key
             ):
                 if other.was_announced:
                     name = self._inherit(participant, other.person, other.earlier)
-                other.was_announced, other.is_quiet = False, True
+                other.was_announced, other.is_silent = False, True
         return name
 
     def _inherit(self, participant: Participant, before: Person, earlier: tuple[int, ...]) -> str:

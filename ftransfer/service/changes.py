@@ -1,12 +1,14 @@
-"""Who watches what, and the way of a change to those who may know of it. The folder is watched only
-while somebody asks for it.
+"""Who watches what, and the way of a change to those who may know of it.
+
+A change comes from the watcher of the folder, or from a client's own operation; it passes the
+hidden names, the debouncer and the broadcaster. The folder is watched only while somebody asks for
+it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Protocol
@@ -15,23 +17,23 @@ from ftransfer.errors import BadArgument, FtransferError, StoreFailed, UnknownVe
 from ftransfer.limits import Limits
 from ftransfer.names import SafeName
 from ftransfer.protocol.live import CHANGED, CREATED, MOVED, REMOVED, Change, Person, Rescan
-from ftransfer.service.hub import Hub, Participant
-from ftransfer.service.watched_paths import Watched
+from ftransfer.service.debouncer import Debouncer
+from ftransfer.service.hub import Hub
+from ftransfer.service.participant import Participant
+from ftransfer.service.watched_paths import WatchedPaths
 from ftransfer.storage.base import FOLDER, Entry
 from ftransfer.transfer.hiding import HiddenNames
-
-log = logging.getLogger("ftransfer.server")
 
 
 class Watcher(Protocol):
     """What finds changes in the folder (watch/watcher.py)."""
 
-    async def start(self, tell: Callable[[Change | Rescan], None]) -> None: ...
+    async def start(self, report: Callable[[Change | Rescan], None]) -> None: ...
     async def stop(self) -> None: ...
-    def hold(self, names: Iterable[str]) -> list[str]: ...
-    def release(self, names: Iterable[str]) -> None: ...
-    def record(self, entry: Entry, person: Person) -> bool: ...
-    async def examine(self, names: Iterable[str], person: Person) -> None: ...
+    def mute(self, names: Iterable[str]) -> list[str]: ...
+    def unmute(self, names: Iterable[str]) -> None: ...
+    def note_write(self, entry: Entry, person: Person) -> bool: ...
+    async def recheck(self, names: Iterable[str], person: Person) -> None: ...
 
 
 class Changes:
@@ -56,24 +58,25 @@ class Changes:
         self._clock_ns = clock_ns
         self._hiding = hiding
         self._participants: set[Participant] = set()
-        self._watched: Watched[Participant] = Watched()
+        self._paths: WatchedPaths[Participant] = WatchedPaths()
         self._starting = asyncio.Lock()
         self._is_running = False
-        self._merging = Debouncer(limits.merge_s, self._tell)
+        self._debouncer = Debouncer(limits.merge_s, self._broadcast)
 
     @property
     def is_possible(self) -> bool:
         return self._watcher is not None
 
     async def watch(self, participant: Participant, path: SafeName) -> None:
-        """Tell a session of all changes below a folder from now on.
+        """Send a session all changes below a folder from now on.
 
         Raises:
             BadArgument: It watches too many paths.
             UnknownVerb: This server does not watch its folder.
             StoreFailed: The operating system cannot watch it.
         """
-        if self._watcher is None:
+        watcher = self._watcher
+        if watcher is None:
             raise UnknownVerb("this server does not watch its folder")
         if (
             len(participant.watches) >= self._limits.max_watches
@@ -84,37 +87,39 @@ class Changes:
             )
         async with self._starting:
             if not self._is_running:
-                try:
-                    await self._watcher.start(self._hear)
-                except OSError as error:
-                    why = error.strerror or str(error)
-                    raise StoreFailed(
-                        f"the folder cannot be watched: {why}; the system's limits for inotify may"
-                        " be too low"
-                    ) from error
-                self._is_running = True
-            self._hub.deal_out()
+                await self._start(watcher)
+            self._hub.broadcaster.flush_changes()
             participant.watches[str(path)] = path
-            self._watched.add(str(path), participant)
+            self._paths.add(str(path), participant)
             self._participants.add(participant)
         self._hub.listen(participant)
 
+    async def _start(self, watcher: Watcher) -> None:
+        try:
+            await watcher.start(self._accept)
+        except OSError as error:
+            raise StoreFailed(
+                f"the folder cannot be watched: {error.strerror or error}; the system's limits for"
+                " inotify may be too low"
+            ) from error
+        self._is_running = True
+
     async def unwatch(self, participant: Participant, path: SafeName | None = None) -> None:
-        """Tell it no more, of that path or of any."""
-        self._hub.deal_out()
+        """Stop sending it changes, of that path or of any."""
+        self._hub.broadcaster.flush_changes()
         if path is None:
             participant.watches.clear()
-            self._watched.forget(participant)
+            self._paths.discard_all(participant)
         else:
             participant.watches.pop(str(path), None)
-            self._watched.discard(str(path), participant)
+            self._paths.discard(str(path), participant)
         if not participant.watches:
             await self.leave(participant)
 
     async def leave(self, participant: Participant) -> None:
-        """Forget a session. When the last one has gone, the folder is watched no longer."""
+        """Forget a session. When the last one has left, the folder is watched no longer."""
         self._participants.discard(participant)
-        self._watched.forget(participant)
+        self._paths.discard_all(participant)
         if self._watcher is None or self._participants or not self._is_running:
             return
         async with self._starting:
@@ -125,7 +130,7 @@ class Changes:
     async def stop(self) -> None:
         """Stop watching, whoever still asks for it."""
         self._participants.clear()
-        self._merging.stop()
+        self._debouncer.stop()
         if self._is_running and self._watcher is not None:
             self._is_running = False
             await self._watcher.stop()
@@ -136,10 +141,9 @@ class Changes:
     async def publishing(
         self, participant: Participant, names: Iterable[str]
     ) -> AsyncIterator[Callable[[Entry, str], None] | None]:
-        """Hold the watcher off some names while a client's files are published there.
+        """Mute the watcher for some names while a client's files are published there.
 
-        Gives what is to be called with the entry and digest of each that was; None if nobody
-        watches.
+        Yields what to call with the entry and digest of each that was; None if nobody watches.
         """
         watcher = self._watcher if self._is_running else None
         if watcher is None:
@@ -147,76 +151,69 @@ class Changes:
             return
         names = list(names)
 
-        def stored(entry: Entry, digest: str) -> None:
-            existed = watcher.record(entry, participant.person)
+        def note_published(entry: Entry, digest: str) -> None:
+            existed = watcher.note_write(entry, participant.person)
             if existed and entry.kind == FOLDER:
                 return
             what = CHANGED if existed else CREATED
-            self._hear(
-                Change(
-                    what,
-                    entry.name,
-                    entry.kind,
-                    entry.size,
-                    entry.mtime_ns,
-                    digest,
-                    person=participant.person,
-                )
-            )
+            stamp = entry.size, entry.mtime_ns, digest
+            self._accept(Change(what, entry.name, entry.kind, *stamp, person=participant.person))
 
-        held = watcher.hold(names)
+        muted = watcher.mute(names)
         try:
-            yield stored
+            yield note_published
         finally:
-            watcher.release(held)
+            watcher.unmute(muted)
 
     @contextlib.asynccontextmanager
     async def modifying(self, participant: Participant, *paths: str) -> AsyncIterator[None]:
-        """Hold the watcher off while a client moves or removes something there, then look what it
-        was and tell it as theirs.
+        """Mute the watcher while a client moves or removes something there; then find out what it
+        was, and pass it on as theirs.
         """
         watcher = self._watcher if self._is_running else None
         if watcher is None:
             yield
             return
-        held = watcher.hold(path.rstrip("/") for path in paths)
+        muted = watcher.mute(path.rstrip("/") for path in paths)
         try:
             try:
                 yield
             except FtransferError:
-                await self._examine(watcher, held, participant)  # a part of it may be done
+                await self._recheck(watcher, muted, participant)  # a part of it may be done
                 raise
-            await self._examine(watcher, held, participant)
+            await self._recheck(watcher, muted, participant)
         finally:
-            watcher.release(held)
+            watcher.unmute(muted)
 
-    async def _examine(self, watcher: Watcher, held: list[str], participant: Participant) -> None:
+    async def _recheck(self, watcher: Watcher, muted: list[str], participant: Participant) -> None:
         if self._is_running:
-            await watcher.examine(held, participant.person)
+            await watcher.recheck(muted, participant.person)
 
-    # Telling.
+    # On the way to those who watch.
 
-    def _hear(self, heard: Change | Rescan) -> None:
-        event = heard if self._hiding is None else _uncovered(heard, self._hiding)
+    def _accept(self, found: Change | Rescan) -> None:
+        event = found if self._hiding is None else _without_hidden(found, self._hiding)
         if event is None:
             return
         if isinstance(event, Rescan):
-            self._hub.tell_all(event, lambda participant: bool(participant.watches))
+            self._hub.broadcaster.publish(event, lambda participant: bool(participant.watches))
         else:
-            self._merging.put(event._replace(time_ns=self._clock_ns()))
+            self._debouncer.add(event._replace(time_ns=self._clock_ns()))
 
-    def _tell(self, change: Change) -> None:
+    def _broadcast(self, change: Change) -> None:
         if change.kind == FOLDER:
             if change.what == REMOVED:
-                for path, participants in self._watched.lose(change.name):
-                    self._hub.tell_these(Rescan(path, "the folder is gone"), participants)
+                for path, participants in self._paths.mark_lost(change.name):
+                    self._hub.broadcaster.publish_to(
+                        Rescan(path, "the folder is gone"), participants
+                    )
             else:
-                self._watched.find_again(change.name)
-        self._hub.tell_change(change)
+                self._paths.mark_found(change.name)
+        self._hub.broadcaster.publish_change(change)
 
 
-def _uncovered(event: Change | Rescan, hiding: HiddenNames) -> Change | Rescan | None:
-    """Give what may be told of an event where some names are hidden: of a move, perhaps one side
+def _without_hidden(event: Change | Rescan, hiding: HiddenNames) -> Change | Rescan | None:
+    """Return what may be known of an event where some names are hidden: of a move, perhaps one side
     only.
     """
     if isinstance(event, Rescan):
@@ -235,76 +232,3 @@ def _uncovered(event: Change | Rescan, hiding: HiddenNames) -> Change | Rescan |
 
 def _is_hidden(name: str, hiding: HiddenNames) -> bool:
     return hiding.covers(SafeName.trusted(name))
-
-
-class Debouncer:
-    """Changes of one name that follow each other within `merge_s` are told as one: the first at
-    once, then the latest state.
-    """
-
-    def __init__(self, merge_s: float, tell: Callable[[Change], None]) -> None:
-        self._merge_s = merge_s
-        self._tell = tell
-        self._loop = asyncio.get_running_loop()
-        self._latest: dict[str, Change] = {}  # told within merge_s; oldest first
-        self._waiting: dict[str, Change] = {}
-        self._timers: dict[str, asyncio.TimerHandle] = {}
-
-    def put(self, change: Change) -> None:
-        self._flush_related(change)
-        if change.what == MOVED:
-            # Both names take part, and the order counts: what waits under either is told first.
-            self._flush(change.old)
-            self._flush(change.name)
-            self._now(change)
-        elif change.name not in self._latest:
-            self._now(change)
-        else:
-            merged = self._merged(self._latest[change.name], change)
-            if merged is None:
-                self._waiting.pop(change.name, None)
-            else:
-                self._waiting[change.name] = merged
-
-    def _flush_related(self, change: Change) -> None:
-        """Tell first what waits for a folder above, and, if this is a folder, below: the order of
-        these counts.
-        """
-        if not self._waiting:
-            return
-        name = change.name
-        while name := name.rpartition("/")[0]:
-            self._flush(name)
-        if change.kind == FOLDER:
-            for below in [name for name in self._waiting if name.startswith(f"{change.name}/")]:
-                self._flush(below)
-
-    def stop(self) -> None:
-        for timer in self._timers.values():
-            timer.cancel()
-
-    def _merged(self, told: Change, change: Change) -> Change | None:
-        """Give what `change` is to those who were told `told`; None if it is nothing new to
-        them.
-        """
-        if change.what == REMOVED:
-            return None if told.what == REMOVED else change
-        return change._replace(what=CREATED if told.what == REMOVED else CHANGED)
-
-    def _now(self, change: Change) -> None:
-        self._latest[change.name] = change
-        timer = self._timers.pop(change.name, None)
-        if timer is not None:
-            timer.cancel()
-        self._timers[change.name] = self._loop.call_later(self._merge_s, self._due, change.name)
-        self._tell(change)
-
-    def _due(self, name: str) -> None:
-        self._latest.pop(name, None)
-        self._timers.pop(name, None)
-        self._flush(name)
-
-    def _flush(self, name: str) -> None:
-        change = self._waiting.pop(name, None)
-        if change is not None:
-            self._now(change)

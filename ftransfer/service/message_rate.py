@@ -1,5 +1,5 @@
-"""How fast one session may speak: at first as it likes, then slowed, and refused if it goes on and
-on. Pure: the clock is given.
+"""How fast one session may send messages: at first as it likes, then slowed, and refused if it goes
+on and on. Pure: the clock is passed in.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from ftransfer.limits import Limits
 
 
 class MessageRateLimit:
-    """Two buckets: words beyond those in the small one, which refills faster, wait; with the large
-    one empty they are refused.
+    """Two buckets: messages beyond the small one, which refills faster, wait; with the large one
+    empty they are refused.
     """
 
     def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
         self._slow = _Bucket(limits.say_burst, limits.say_per_s, clock)
         self._refuse = _Bucket(limits.say_most, limits.say_per_s / 4, clock)
 
-    def wait_s(self) -> float:
-        """Count one word; give the seconds to wait before it is delivered.
+    def take(self) -> float:
+        """Count one message; return the seconds to wait before it is delivered.
 
         Raises:
             TooFast: There were too many; this one is not delivered.
@@ -35,7 +35,11 @@ class MessageRateLimit:
 
 
 class _Bucket:
-    """`size` tokens at first; `rate` more a second, up to `size`."""
+    """Starts with `size` tokens; gains `rate` a second, up to `size`.
+
+    Unlike a bucket of bandwidth (throttle.py) it also answers when the next token comes, without
+    taking one.
+    """
 
     def __init__(self, size: int, rate: float, clock: Callable[[], float]) -> None:
         self._size = size
@@ -45,7 +49,7 @@ class _Bucket:
         self._at = clock()
 
     def lateness_s(self) -> float:
-        """Give the seconds until there is a whole token."""
+        """Return the seconds until there is a whole token."""
         now = self._clock()
         self._tokens = min(self._size, self._tokens + (now - self._at) * self._rate)
         self._at = now

@@ -1,8 +1,8 @@
 """Changes on their way to those who watch: what each may know of them, in bytes that are made once.
 
-What a session is told follows from its interest alone: the paths that it watches, and whom it acts
-for. So the work for a change grows with the number of interests, which are few, and not with that
-of the listeners: these get a reference to a whole round.
+What a session is sent follows from its subscription alone: the paths that it watches, and whom it
+acts for. So the work for a change grows with the number of different subscriptions, which are few,
+and not with that of the listeners: these get a reference to a whole batch.
 """
 
 from __future__ import annotations
@@ -17,78 +17,71 @@ from ftransfer.service.outbox import EncodedEvents, EventFormat
 from ftransfer.service.watched_paths import key_range
 from ftransfer.storage.base import FOLDER
 
-# No more in one bundle, so that an outbox has room for several: it takes a bundle in as a whole or
-# not at all.
-_BUNDLE_BYTES = 16 * 1024
+# No more are joined, so that an outbox has room for several: it takes them in as a whole or not at
+# all.
+_JOINED_BYTES = 16 * 1024
 
 
 class ChangeBatch:
     """The changes since the last round."""
 
     def __init__(self) -> None:
-        self._news: list[_VisibleChange] = []
-        self._keys: list[
-            tuple[bytes, int]
-        ] = []  # each name that a change is about, with the place of that change; in order
-        self._bundles: dict[tuple[object, ...], list[EncodedEvents]] = {}
+        self._changes: list[_VisibleChange] = []
+        # Each name that a change is about, with the place of that change; in order
+        self._keys: list[tuple[bytes, int]] = []
+        self._encoded: dict[tuple[object, ...], list[EncodedEvents]] = {}
 
     def __len__(self) -> int:
-        return len(self._news)
+        return len(self._changes)
 
     def add(self, change: Change) -> None:
-        """Take a change in. Not after the first bundle has been asked for."""
-        assert not self._bundles
+        """Take a change in. Not after the first call of `encoded`."""
+        assert not self._encoded
         for name in (change.name, change.old):
             if name:
-                insort(self._keys, (sort_key(name), len(self._news)))
-        self._news.append(_VisibleChange(change))
+                insort(self._keys, (sort_key(name), len(self._changes)))
+        self._changes.append(_VisibleChange(change))
 
-    def bundles(
+    def encoded(
         self, form: EventFormat, principal: Principal, folders: Collection[SafeName]
     ) -> list[EncodedEvents]:
-        """Give what somebody who watches these folders is told, in order."""
+        """Return what somebody who watches these folders is sent, in order."""
         # By identity, which is cheaper than to hash all grants: sessions share principals
-        interest = (
-            form,
-            id(principal),
-            *folders,
-        )
-        bundles = self._bundles.get(interest)
-        if bundles is None:
-            frames = (news.encoded(form, principal, folders) for news in self._concerning(folders))
-            bundles = self._bundles[interest] = list(_bundled(frame for frame in frames if frame))
-        return bundles
+        subscription = (form, id(principal), *folders)
+        events = self._encoded.get(subscription)
+        if events is None:
+            pieces = (change.encoded(form, principal, folders) for change in self._in(folders))
+            events = self._encoded[subscription] = list(_joined(filter(None, pieces)))
+        return events
 
-    def _concerning(self, folders: Collection[SafeName]) -> Iterator[_VisibleChange]:
-        """Give the changes in some folders, in order: most are in none of those that a session
-        watches.
-        """
+    def _in(self, folders: Collection[SafeName]) -> Iterator[_VisibleChange]:
+        """Yield the changes in some folders, in order: most are in none that a session watches."""
         if any(folder.is_root for folder in folders):
-            return iter(self._news)
+            return iter(self._changes)
         places: set[int] = set()
         for folder in folders:
             first, behind = key_range(str(folder))
             start, end = bisect_left(self._keys, (first, -1)), bisect_left(self._keys, (behind, -1))
             places.update(place for _, place in self._keys[start:end])
-        return (self._news[place] for place in sorted(places))
+        return (self._changes[place] for place in sorted(places))
 
 
-def _bundled(frames: Iterable[bytes]) -> Iterator[EncodedEvents]:
+def _joined(pieces: Iterable[bytes]) -> Iterator[EncodedEvents]:
     held: list[bytes] = []
     size = 0
-    for frame in frames:
-        if held and size + len(frame) > _BUNDLE_BYTES:
+    for piece in pieces:
+        if held and size + len(piece) > _JOINED_BYTES:
             yield EncodedEvents(b"".join(held), len(held))
             held, size = [], 0
-        held.append(frame)
-        size += len(frame)
+        held.append(piece)
+        size += len(piece)
     if held:
         yield EncodedEvents(b"".join(held), len(held))
 
 
 class _VisibleChange:
-    """One change, in the up to three forms in which it may be seen, encoded when somebody sees
-    them.
+    """One change, in the up to three ways in which it may be seen, encoded when somebody first sees
+    it so.
     """
 
     def __init__(self, change: Change) -> None:
@@ -102,7 +95,7 @@ class _VisibleChange:
     def encoded(
         self, form: EventFormat, principal: Principal, folders: Collection[SafeName]
     ) -> bytes:
-        """Return the event for one interest, or nothing."""
+        """Return the event for one subscription, or nothing."""
         change = self._visible_part(principal, folders)
         if change is None:
             return b""
@@ -125,7 +118,7 @@ class _VisibleChange:
 
 
 def _may_see(change: Change, principal: Principal, folders: Collection[SafeName]) -> bool:
-    """Whether a change is below one of the folders, and may be known of."""
+    """Return whether a change is below one of the folders, and may be known of."""
     if not any(is_below(change, folder) for folder in folders):
         return False
     name = SafeName.trusted(change.name)

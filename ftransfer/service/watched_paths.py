@@ -1,5 +1,5 @@
-"""Which sessions watch which paths, found by the folder that they lie in: what is not concerned
-costs nothing.
+"""Which sessions watch which paths, found by the folder that they lie in: a path elsewhere costs
+nothing.
 """
 
 from __future__ import annotations
@@ -14,15 +14,13 @@ T = TypeVar("T")
 
 
 def key_range(name: str) -> tuple[bytes, bytes]:
-    """Return the first sort key of what is a name or lies below it, and the first behind all of
-    that.
-    """
+    """Return the first sort key of a name and all below it, and the first behind these."""
     key = sort_key(name)
     return key, key + b"\1"
 
 
-class Watched(Generic[T]):
-    """Paths, each with those who watch it. A path that is lost is told once, until it is there
+class WatchedPaths(Generic[T]):
+    """Paths, each with those who watch it. A path that is lost is reported once, until it is there
     again.
     """
 
@@ -43,8 +41,8 @@ class Watched(Generic[T]):
     def discard(self, path: str, watcher: T) -> None:
         self._discard(sort_key(path), watcher)
 
-    def forget(self, watcher: T) -> None:
-        """Take somebody out with all paths."""
+    def discard_all(self, watcher: T) -> None:
+        """Remove a watcher with all its paths."""
         for key in list(self._of_watcher.get(watcher, ())):
             self._discard(key, watcher)
 
@@ -62,15 +60,15 @@ class Watched(Generic[T]):
             del self._keys[bisect_left(self._keys, key)]
             self._lost.discard(key)
 
-    def lose(self, folder: str) -> Iterator[tuple[str, set[T]]]:
-        """Give the paths that go with a folder, and that were there, with those who watch them."""
+    def mark_lost(self, folder: str) -> Iterator[tuple[str, set[T]]]:
+        """Yield the paths that vanish with a folder, and were there, with those who watch them."""
         for key in self._within(folder):
             if key not in self._lost:
                 self._lost.add(key)
                 yield self._of_key[key]
 
-    def find_again(self, folder: str) -> None:
-        """Take note that a folder is there."""
+    def mark_found(self, folder: str) -> None:
+        """Note that a folder is there, and what was lost with it."""
         if self._lost:
             self._lost.difference_update(self._within(folder))
 

@@ -69,14 +69,14 @@ class FolderWatcher:
         self._identity: tuple[int, int] | None = None  # of the folder that is watched
         self._is_lost = False  # whether its path leads elsewhere now
 
-    async def start(self, tell: Tell) -> None:
+    async def start(self, report: Tell) -> None:
         """Begin to tell; what happens after this has returned is told.
 
         Raises:
             OSError: The system can watch no more folders.
             FtransferError: The folder cannot be listed.
         """
-        self._tell = tell
+        self._tell = report
         self._identity = _identity_of(self._folder)
         await self._arm()
         try:
@@ -100,8 +100,8 @@ class FolderWatcher:
 
     # What clients do through the server.
 
-    def hold(self, names: Iterable[str]) -> list[str]:
-        """Look at these names, and what is below them, no more until `release`: whoever is at work
+    def mute(self, names: Iterable[str]) -> list[str]:
+        """Look at these names, and what is below them, no more until `unmute`: whoever is at work
         there will say what it did.
 
         The same for folders that are not there yet and will be made for them. Give what is held: it
@@ -116,13 +116,13 @@ class FolderWatcher:
         while (name := name.rpartition("/")[0]) and not self._snapshot.has_folder(name):
             yield name
 
-    def release(self, names: Iterable[str]) -> None:
+    def unmute(self, names: Iterable[str]) -> None:
         self._held.subtract(names)
         self._held = +self._held
         if self._hinted:
             self._woken.set()
 
-    def record(self, entry: Entry, person: Person) -> bool:
+    def note_write(self, entry: Entry, person: Person) -> bool:
         """Take note of what a client has put, so that it is told once; whether something had the
         name before.
 
@@ -144,7 +144,7 @@ class FolderWatcher:
             self._snapshot.set(folder, Stamp(FOLDER, 0, 0))
             self._tell(Change(CREATED, folder, FOLDER, person=person))
 
-    async def examine(self, names: Iterable[str], person: Person) -> None:
+    async def recheck(self, names: Iterable[str], person: Person) -> None:
         """Look at what somebody has done there, and tell it as theirs."""
         if self._task is not None:
             await self._compare(set(names), person)

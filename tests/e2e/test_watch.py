@@ -323,18 +323,18 @@ async def test_a_folder_that_is_made_for_a_put_is_told_with_it_and_not_before(
     watcher = FolderWatcher(tmp_path, store)
     await watcher.start(told.put_nowait)
     try:
-        held = watcher.hold(["a/b/c"])
+        held = watcher.mute(["a/b/c"])
         assert sorted(held) == ["a", "a/b", "a/b/c"]
         (tmp_path / "a" / "b").mkdir(parents=True)
         (tmp_path / "a" / "b" / "c").write_bytes(b"c")
         (tmp_path / "z").mkdir()
         assert (await told.get()).name == "z"  # what came before it has been heard of by then
         ann = Person(1, "ann")
-        assert not watcher.record(await store.stat(SafeName(("a", "b", "c"))), ann)
+        assert not watcher.note_write(await store.stat(SafeName(("a", "b", "c"))), ann)
         assert [
             (change.name, change.person) for change in (told.get_nowait(), told.get_nowait())
         ] == [("a", ann), ("a/b", ann)]
-        watcher.release(held)
+        watcher.unmute(held)
         (tmp_path / "z").rmdir()
         assert (await told.get()).what == REMOVED
         assert told.empty()

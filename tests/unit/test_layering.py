@@ -116,8 +116,7 @@ CYCLES = frozenset(
     (
         "client.client client.handshake client.known_servers client.login client.session"
         " client.trees.commands client.trees.count client.trust gateways.native.handlers.login"
-        " gateways.native.reservations gateways.native.session service.attendance service.helpers"
-        " service.hub transport.base transport.sockets"
+        " gateways.native.reservations gateways.native.session transport.base transport.sockets"
     ).split()
 )
 

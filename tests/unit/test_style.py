@@ -50,7 +50,6 @@ LONG_FILES = frozenset(
     ftransfer/client/trees/run.py
     ftransfer/gateways/native/session.py
     ftransfer/protocol/connection.py
-    ftransfer/service/hub.py
     ftransfer/service/quota.py
     ftransfer/service/view.py
     ftransfer/storage/base.py
@@ -68,7 +67,7 @@ LONG_FILES = frozenset(
 )
 LARGE_CLASSES = frozenset(
     (
-        "Channel Client ClientSession Comparison Connection FakeShare FolderWatcher Hub"
+        "Channel Client ClientSession Comparison Connection FakeShare FolderWatcher"
         " QuotaTracker Session Sessions SocketTransport"
     ).split()
 )
@@ -100,7 +99,6 @@ LONG_CONSTRUCTORS = frozenset(
     """
     Client.__init__
     Figures
-    Participant
     Server.__init__
     Server.start
     Session.__init__
@@ -122,7 +120,6 @@ ODD_MODULES = frozenset(
     cli.runtime.quick
     cli.runtime.running
     protocol.foreign
-    service.helpers
     transfer.below
     transfer.hiding
     watch.portable

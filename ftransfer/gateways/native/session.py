@@ -132,7 +132,7 @@ class Session:
         self.began_at = self._loop.time()  # when the present command, or idleness, began
         self.hub = service.hub
         self.changes = service.changes
-        self.participant = service.hub.make_seat(self)
+        self.participant = service.hub.create_participant(self)
 
     @property
     def is_busy(self) -> bool:
@@ -145,7 +145,8 @@ class Session:
 
     @principal.setter
     def principal(self, principal: Principal) -> None:
-        self.hub.deal_out()  # what has happened until now is told by the rights until now
+        # Earlier changes go by the earlier rights.
+        self.hub.broadcaster.flush_changes()
         self._principal = principal
         self.share = self.service.share.view(principal, source_of(self.channel.transport.peer_host))
         if self.slot is not None:
@@ -416,7 +417,7 @@ class Session:
         self.moved, self.total, self.size = 0, None, None
         self.began_at = began = self._loop.time()
         if self.is_admitted and command.verb not in ("as", "login"):  # which say who has come
-            self.hub.came(self.participant)
+            self.hub.note_command(self.participant)
         self.digest = ""
         if self.channel.pace is None:
             self._set_pace()
@@ -445,8 +446,8 @@ class Session:
             result = "failed"
             raise
         finally:
-            if self.participant.shared is not None and self.operation is not None:
-                self.participant.shared.finish(self.operation)
+            if self.participant.group_download is not None and self.operation is not None:
+                self.participant.group_download.finish(self.operation)
             self.command = None
             self.channel.reserve = None
             self.holding.release()
@@ -454,7 +455,7 @@ class Session:
             if self.slot is not None:
                 self.slot.end()
             if self.is_admitted:
-                self.hub.came(self.participant)
+                self.hub.note_command(self.participant)
             self.began_at = self._loop.time()
             self._record_command(command, result)
             self.note(

@@ -21,28 +21,28 @@ class Clock:
 
 def test_a_burst_is_not_slowed() -> None:
     pace = MessageRateLimit(LIMITS, Clock())
-    assert [pace.wait_s(), pace.wait_s()] == [0, 0]
+    assert [pace.take(), pace.take()] == [0, 0]
 
 
 def test_more_than_a_burst_waits_for_its_turn() -> None:
     pace = MessageRateLimit(LIMITS, Clock())
-    assert [pace.wait_s() for _ in range(4)] == [0, 0, 0.25, 0.5]
+    assert [pace.take() for _ in range(4)] == [0, 0, 0.25, 0.5]
 
 
 def test_more_than_most_is_refused_until_it_is_quiet() -> None:
     clock = Clock()
     pace = MessageRateLimit(LIMITS, clock)
     for _ in range(4):
-        pace.wait_s()
+        pace.take()
     with pytest.raises(TooFast, match="taken in 1 s"):
-        pace.wait_s()
+        pace.take()
     clock.now += 1
-    assert pace.wait_s() == 0
+    assert pace.take() == 0
 
 
 def test_who_speaks_slowly_is_never_held_up() -> None:
     clock = Clock()
     pace = MessageRateLimit(LIMITS, clock)
     for _ in range(100):
-        assert pace.wait_s() == 0
+        assert pace.take() == 0
         clock.now += 1

@@ -40,7 +40,7 @@ def seen(
     changes.add(change)
     return [
         (event["change"], event["name"])
-        for event in told(changes.bundles(FRAMES, principal, folders))
+        for event in told(changes.encoded(FRAMES, principal, folders))
     ]
 
 
@@ -48,10 +48,10 @@ def test_one_interest_is_told_the_same_bytes() -> None:
     changes = ChangeBatch()
     for number in range(3):
         changes.add(Change(CREATED, f"{number}", "file"))
-    first = changes.bundles(FRAMES, ANYONE, [ROOT])
-    assert changes.bundles(FRAMES, ANYONE, [parse_path("")]) is first
+    first = changes.encoded(FRAMES, ANYONE, [ROOT])
+    assert changes.encoded(FRAMES, ANYONE, [parse_path("")]) is first
     assert [event["name"] for event in told(first)] == ["0", "1", "2"]
-    assert changes.bundles(FRAMES, LIMITED, [ROOT]) is not first
+    assert changes.encoded(FRAMES, LIMITED, [ROOT]) is not first
 
 
 def test_a_round_is_told_in_bundles_that_an_outbox_has_room_for() -> None:
@@ -59,7 +59,7 @@ def test_a_round_is_told_in_bundles_that_an_outbox_has_room_for() -> None:
     names = [f"{number}{'x' * 200}" for number in range(64)]
     for name in names:
         changes.add(Change(CREATED, name, "file", digest="0" * 64))
-    bundles = changes.bundles(FRAMES, ANYONE, [ROOT])
+    bundles = changes.encoded(FRAMES, ANYONE, [ROOT])
     assert len(bundles) > 1 and all(len(bundle.data) <= 16 * 1024 for bundle in bundles)
     assert [event["name"] for event in told(bundles)] == names
 
@@ -69,7 +69,7 @@ def test_an_event_that_is_longer_than_a_bundle_is_told_by_itself() -> None:
     names = ["a", "/".join(["\x01" * 255] * 16), "b"]
     for name in names:
         changes.add(Change(CREATED, name, "file"))
-    bundles = changes.bundles(FRAMES, ANYONE, [ROOT])
+    bundles = changes.encoded(FRAMES, ANYONE, [ROOT])
     assert [bundle.count for bundle in bundles] == [1, 1, 1]
     assert [event["name"] for event in told(bundles)] == names
 

@@ -12,7 +12,7 @@ from ftransfer.gateways.native.events import EventFrames
 from ftransfer.names import SafeName
 from ftransfer.protocol.live import MOVED, REMOVED, Change
 from ftransfer.service.subscriptions import ChangeBatch
-from ftransfer.service.watched_paths import Watched
+from ftransfer.service.watched_paths import WatchedPaths
 
 parts = st.sampled_from(["a", "b", "a\x01", "a b", "\u00e4", "\udcff"])
 FRAMES = EventFrames()
@@ -27,10 +27,10 @@ def is_within(path: str, folder: str) -> bool:
 def test_what_is_lost_is_what_lies_in_the_folder(
     watches: list[tuple[str, int]], folder: str
 ) -> None:
-    watched: Watched[int] = Watched()
+    watched: WatchedPaths[int] = WatchedPaths()
     for path, watcher in watches:
         watched.add(path, watcher)
-    lost = {path: set(watchers) for path, watchers in watched.lose(folder)}
+    lost = {path: set(watchers) for path, watchers in watched.mark_lost(folder)}
     assert lost == {
         path: {who for other, who in watches if other == path}
         for path, _ in watches
@@ -39,24 +39,24 @@ def test_what_is_lost_is_what_lies_in_the_folder(
 
 
 def test_a_path_is_lost_once_until_it_is_there_again() -> None:
-    watched: Watched[str] = Watched()
+    watched: WatchedPaths[str] = WatchedPaths()
     watched.add("a/b", "ann")
-    assert [path for path, _ in watched.lose("a/b")] == ["a/b"]
-    assert list(watched.lose("a")) == []
-    watched.find_again("a/b")
-    assert [path for path, _ in watched.lose("a")] == ["a/b"]
+    assert [path for path, _ in watched.mark_lost("a/b")] == ["a/b"]
+    assert list(watched.mark_lost("a")) == []
+    watched.mark_found("a/b")
+    assert [path for path, _ in watched.mark_lost("a")] == ["a/b"]
 
 
 def test_who_has_gone_is_told_nothing() -> None:
-    watched: Watched[str] = Watched()
+    watched: WatchedPaths[str] = WatchedPaths()
     for who in ("ann", "bob"):
         for path in ("a", "a/b"):
             watched.add(path, who)
-    watched.forget("ann")
+    watched.discard_all("ann")
     watched.discard("a", "bob")
-    assert list(watched.lose("a")) == [("a/b", {"bob"})]
-    watched.forget("bob")
-    watched.forget("bob")
+    assert list(watched.mark_lost("a")) == [("a/b", {"bob"})]
+    watched.discard_all("bob")
+    watched.discard_all("bob")
     assert (
         not watched._keys and not watched._of_key and not watched._of_watcher and not watched._lost
     )
@@ -73,20 +73,20 @@ def test_a_round_is_told_as_if_each_change_were_held_against_each_path(
     for name, old in moves:
         changes.add(Change(MOVED if old else REMOVED, name, "file", old=old))
         expected += any(is_within(one, folder) for one in (name, old) if one for folder in folders)
-    bundles = changes.bundles(FRAMES, ANYONE, [SafeName.trusted(folder) for folder in folders])
-    assert sum(bundle.count for bundle in bundles) == expected
+    events = changes.encoded(FRAMES, ANYONE, [SafeName.trusted(folder) for folder in folders])
+    assert sum(each.count for each in events) == expected
 
 
 def test_thousands_of_folders_under_many_watches_cost_little() -> None:
-    watched: Watched[int] = Watched()
+    watched: WatchedPaths[int] = WatchedPaths()
     names = [f"share/f{number}" for number in range(1600)]
     for number, name in enumerate(names):
         watched.add(name, number)
     began = time.thread_time()
-    lost = [path for number in range(3000) for path, _ in watched.lose(f"share/f{number}")]
+    lost = [path for number in range(3000) for path, _ in watched.mark_lost(f"share/f{number}")]
     changes = ChangeBatch()
     for name in names[:64]:
         changes.add(Change(REMOVED, name, "dir"))
-    told = sum(len(changes.bundles(FRAMES, ANYONE, [SafeName.trusted(name)])) for name in names)
+    told = sum(len(changes.encoded(FRAMES, ANYONE, [SafeName.trusted(name)])) for name in names)
     assert sorted(lost) == sorted(names) and told == 64
     assert time.thread_time() - began < 1.0  # one by one, it takes half a minute

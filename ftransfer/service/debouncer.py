@@ -1,0 +1,92 @@
+"""Changes of one name that follow each other closely are passed on as one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from ftransfer.protocol.live import CHANGED, CREATED, MOVED, REMOVED, Change
+from ftransfer.storage.base import FOLDER
+
+
+class Debouncer:
+    """Merges changes of one name within `merge_s`: the first is passed on at once, then the latest
+    state.
+
+    Args:
+        forward: Is called with each change that is passed on.
+        loop: Keeps the timers; by default the running one.
+    """
+
+    def __init__(
+        self,
+        merge_s: float,
+        forward: Callable[[Change], None],
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self._merge_s = merge_s
+        self._forward = forward
+        self._loop = loop or asyncio.get_running_loop()
+        self._latest: dict[str, Change] = {}  # passed on within merge_s; oldest first
+        self._waiting: dict[str, Change] = {}
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+
+    def add(self, change: Change) -> None:
+        self._flush_related(change)
+        if change.what == MOVED:
+            # Both names take part, and the order counts: what waits under either goes first.
+            self._flush(change.old)
+            self._flush(change.name)
+            self._pass_on(change)
+        elif change.name not in self._latest:
+            self._pass_on(change)
+        else:
+            merged = _merged(self._latest[change.name], change)
+            if merged is None:
+                self._waiting.pop(change.name, None)
+            else:
+                self._waiting[change.name] = merged
+
+    def stop(self) -> None:
+        """Pass nothing on any more by itself."""
+        for timer in self._timers.values():
+            timer.cancel()
+
+    def _flush_related(self, change: Change) -> None:
+        """Pass on first what waits for a folder above, and, if this is a folder, below: the order
+        of these counts.
+        """
+        if not self._waiting:
+            return
+        name = change.name
+        while name := name.rpartition("/")[0]:
+            self._flush(name)
+        if change.kind == FOLDER:
+            for below in [name for name in self._waiting if name.startswith(f"{change.name}/")]:
+                self._flush(below)
+
+    def _flush(self, name: str) -> None:
+        change = self._waiting.pop(name, None)
+        if change is not None:
+            self._pass_on(change)
+
+    def _pass_on(self, change: Change) -> None:
+        self._latest[change.name] = change
+        timer = self._timers.pop(change.name, None)
+        if timer is not None:
+            timer.cancel()
+        self._timers[change.name] = self._loop.call_later(self._merge_s, self._end, change.name)
+        self._forward(change)
+
+    def _end(self, name: str) -> None:
+        """End the time in which changes of a name are merged."""
+        self._latest.pop(name, None)
+        self._timers.pop(name, None)
+        self._flush(name)
+
+
+def _merged(sent: Change, change: Change) -> Change | None:
+    """Return what `change` is to those who know of `sent`; None if it is nothing new to them."""
+    if change.what == REMOVED:
+        return None if sent.what == REMOVED else change
+    return change._replace(what=CREATED if sent.what == REMOVED else CHANGED)

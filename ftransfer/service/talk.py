@@ -1,0 +1,121 @@
+"""What sessions say to each other, with all that is checked first: for any gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import NamedTuple, Protocol
+
+from ftransfer.errors import BadArgument
+from ftransfer.limits import Limits
+from ftransfer.names import escape
+from ftransfer.protocol.live import Person
+from ftransfer.service.hub import Hub
+from ftransfer.service.participant import Participant
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+class Sender(Protocol):
+    """What talking needs of a session."""
+
+    @property
+    def hub(self) -> Hub: ...
+    @property
+    def participant(self) -> Participant: ...
+
+
+class SentMessage(NamedTuple):
+    """What became of a message: its number within the session, and how many received it."""
+
+    message: int
+    received: int
+
+
+async def say(session: Sender, text: str) -> SentMessage:
+    """Send a message to all others who listen. A session that sends too many is slowed.
+
+    Raises:
+        BadArgument: The text is no message.
+        TooFast: The session has sent far too many.
+    """
+    _check_text(text, session.hub.limits)
+    await _await_turn(session)
+    return SentMessage(*session.hub.send_message(session.participant, text))
+
+
+async def tell(session: Sender, name: str, text: str) -> SentMessage:
+    """Send a message to one session, by its name or as "#" and its number.
+
+    Raises:
+        NotFound: Nobody here is called that.
+        BadArgument: Several are, or the text is no message.
+        TooFast: The session has sent far too many.
+    """
+    _check_text(text, session.hub.limits)
+    session.hub.find(name)
+    await _await_turn(session)
+    to = session.hub.find(name)  # whoever it was may have left meanwhile
+    return SentMessage(*session.hub.send_message(session.participant, text, to))
+
+
+async def introduce(
+    session: Sender, name: str = "", *, user: str = "", host: str = "", token: str = ""
+) -> Person:
+    """Set the name of a session: one of its own, or else user@host, which several may share.
+
+    All who listen are told of another name, so it counts as a message.
+
+    Raises:
+        BadArgument, NameTaken: See Hub.introduce.
+        TooFast: The session has sent far too many messages.
+    """
+    await _await_turn_to_rename(session)
+    hub, participant = session.hub, session.participant
+    if name:
+        hub.introduce(participant, name, token=token)
+    else:
+        place = "@".join(word for word in (user, host) if word)
+        shown = escape(place).replace("\\", "").replace('"', "").strip().lstrip("#")
+        label = _cut(shown, hub.limits.max_label_bytes)
+        hub.introduce(participant, label, token=token, is_unique=False)
+    return participant.person
+
+
+async def help_session(session: Sender, number: int, token: str) -> Person:
+    """Make a session a helper of another one of the same client, in one transfer.
+
+    Raises:
+        BadArgument: See Hub.join_group.
+    """
+    await _await_turn_to_rename(session)
+    session.hub.join_group(session.participant, number, token)
+    return session.participant.person
+
+
+async def _await_turn_to_rename(session: Sender) -> None:
+    if session.participant.was_announced:
+        await _await_turn(session)
+
+
+async def _await_turn(session: Sender) -> None:
+    await asyncio.sleep(session.hub.message_rate(session.participant).take())
+
+
+def _check_text(text: str, limits: Limits) -> None:
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError as error:
+        raise BadArgument("a message is text; this one is not UTF-8") from error
+    if size > limits.max_text_bytes:
+        raise BadArgument(
+            f"a message has at most {limits.max_text_bytes} bytes; this one has {size}"
+        )
+    if not text.strip():
+        raise BadArgument("there is nothing to say; write the message behind the verb")
+    if _CONTROL.search(text):
+        raise BadArgument("a message is one line of text without control characters")
+
+
+def _cut(text: str, size: int) -> str:
+    return text.encode("utf-8", "ignore")[:size].decode("utf-8", "ignore").strip()
