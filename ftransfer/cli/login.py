@@ -36,7 +36,7 @@ def login(host: Host, port: Port) -> None:
 
 def logout(host: Host, port: Port) -> None:
     """Forget the login that was kept for a server."""
-    from ftransfer.client.handshake import Address
+    from ftransfer.client.address import Address
     from ftransfer.client.login import saved_logins
 
     address = str(Address(host, port))
@@ -46,9 +46,10 @@ def logout(host: Host, port: Port) -> None:
 
 
 async def _login(host: str, port: int) -> None:
-    from ftransfer.client.handshake import NO_LOGIN, Address
+    from ftransfer.client.address import Address
+    from ftransfer.client.connector import open_session
+    from ftransfer.client.handshake import NO_LOGIN
     from ftransfer.client.login import save_login
-    from ftransfer.client.session import ClientSession
     from ftransfer.limits import DEFAULT_LIMITS
     from ftransfer.system.threads import io_pool, run_job
 
@@ -56,7 +57,7 @@ async def _login(host: str, port: int) -> None:
     address = Address(host, port)
     if not security.secret and sys.stdin is not None and not sys.stdin.isatty():
         security = security._replace(secret=read_piped_secret(sys.stdin.buffer))
-    session = await ClientSession.open(address, DEFAULT_LIMITS, security=security, only_given=True)
+    session = await open_session(address, DEFAULT_LIMITS, security=security, only_given=True)
     try:
         if session.hello.auth == NO_LOGIN:
             raise NotAuthorised(f"{address} asks for no login; there is nothing to keep")

@@ -31,7 +31,7 @@ class Commands:
     async def _another(self) -> ClientSession:
         raise NotImplementedError
 
-    async def _ask(
+    async def _request(
         self, verb: str, argument: str = "", options: Mapping[str, Any] | None = None
     ) -> Mapping[str, Any]:
-        return await self._once(lambda session: session.ask(verb, argument, options))
+        return await self._once(lambda session: session.request(verb, argument, options))

@@ -14,10 +14,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
+from ftransfer.client.address import Address
 from ftransfer.client.command_lock import CommandLock
+from ftransfer.client.connector import open_session
 from ftransfer.client.events import Live
 from ftransfer.client.files import FileCommands
-from ftransfer.client.handshake import Address
 from ftransfer.client.paths import RemoteName, share_path
 from ftransfer.client.presence import OnNameRefused, People
 from ftransfer.client.retry import Backoff, RetryRules
@@ -178,7 +179,7 @@ class Client(FileCommands, Transfers, People):
             raise LocalProtocolError("this client is closed; connect makes another one")
         if self._session is None or self._session.is_over:
             is_first = self._session is None
-            session = await ClientSession.open(
+            session = await open_session(
                 self.address,
                 self._limits,
                 security=self._security,
@@ -195,7 +196,7 @@ class Client(FileCommands, Transfers, People):
 
     async def _another(self) -> ClientSession:
         """Make one more connection, for a part of a transfer."""
-        session = await ClientSession.open(
+        session = await open_session(
             self.address, self._limits, security=self._security, direct=self._direct
         )
         try:
@@ -288,13 +289,13 @@ class Client(FileCommands, Transfers, People):
         async with self._lock:
             session = await self._connected()
             try:
-                await session.say("dir", str(below), options)
+                await session.send("dir", str(below), options)
                 count = 0
-                while isinstance(event := await session.answer(), Listing):
+                while isinstance(event := await session.next_event(), Listing):
                     count += len(event.items)
                     yield entries_from_wire(event.items, below)
                 if not isinstance(event, Reply):
-                    raise session.out_of_turn(event)
+                    raise session.unexpected(event)
                 require_count(event.values, "entries", count)
             finally:
                 if not session.is_between_commands:
@@ -302,7 +303,7 @@ class Client(FileCommands, Transfers, People):
 
     async def help(self) -> list[tuple[str, str]]:
         """Give the server's verbs as (usage, summary)."""
-        values = await self._ask("help")
+        values = await self._request("help")
         rows = values.get("verbs")
         return [
             (str(row.get("usage")), str(row.get("summary")))

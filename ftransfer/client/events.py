@@ -127,7 +127,7 @@ class Live:
             async with self._lock:
                 session = await self._connect()
                 if not self._listeners:
-                    await session.ask("listen")
+                    await session.request("listen")
                 self._listeners += 1
             try:
                 yield inbox
@@ -154,7 +154,7 @@ class Live:
             async with self._lock:
                 session = await self._connect()
                 if not self._watched.get(key):
-                    await session.ask("watch", key)
+                    await session.request("watch", key)
                 self._watched[key] = self._watched.get(key, 0) + 1
             try:
                 yield inbox
@@ -184,17 +184,17 @@ class Live:
         with contextlib.suppress(FtransferError):
             async with self._lock:
                 session = await self._connect()
-                await session.ask(verb, argument)
+                await session.request(verb, argument)
 
     async def restore(self, session: ClientSession) -> None:
         """Say on a new connection what is wanted. What has happened in between is told as a
         Rescan.
         """
         if self._listeners:
-            await session.ask("listen")
+            await session.request("listen")
         for key in list(self._watched):
             try:
-                await session.ask("watch", key)
+                await session.request("watch", key)
             except NotFound as error:
                 for inbox in self._inboxes:
                     inbox.fail(error)

@@ -39,7 +39,7 @@ class FileCommands(Commands):
             NotFound, NotAFile (a fifo or device), NameRefused, and ChannelError.
         """
         safe = share_path(name)
-        return described_from_wire(await self._ask("stat", str(safe) or "/"), safe)
+        return described_from_wire(await self._request("stat", str(safe) or "/"), safe)
 
     async def checksum(self, name: RemoteName) -> Checksum:
         """Give the digest of a file, which the server computes if it does not know it.
@@ -49,7 +49,7 @@ class FileCommands(Commands):
             written to meanwhile.
         """
         safe = share_name(name)
-        return checksum_from_wire(await self._ask("checksum", str(safe)))
+        return checksum_from_wire(await self._request("checksum", str(safe)))
 
     async def mkdir(self, name: RemoteName, *, parents: bool = False) -> None:
         """Make a folder. With `parents`, missing ones above are made too, and it is no error if it
@@ -59,7 +59,7 @@ class FileCommands(Commands):
             AlreadyThere, NotFound (the folder above), NotAFolder, Forbidden, ReadOnly, NameRefused,
             and ChannelError.
         """
-        await self._ask(
+        await self._request(
             "mkdir", str(share_path(name)) or "/", {"parents": True} if parents else None
         )
 
@@ -74,7 +74,7 @@ class FileCommands(Commands):
         options: dict[str, Any] = {"to": str(share_path(new)) or "/"}
         if replace:
             options["replace"] = True
-        await self._ask("mv", str(share_path(old)) or "/", options)
+        await self._request("mv", str(share_path(old)) or "/", options)
 
     async def remove(self, name: RemoteName, *, recursive: bool = False) -> int:
         """Remove a file or folder; give how many things went. A link is removed itself. A name that
@@ -89,7 +89,7 @@ class FileCommands(Commands):
         asked = str(share_path(name)) or "/"
         if os.fsdecode(name).endswith("/") and asked != "/":
             asked += "/"
-        values = await self._ask("rm", asked, {"recursive": True} if recursive else None)
+        values = await self._request("rm", asked, {"recursive": True} if recursive else None)
         return take_count(values, "removed")
 
     async def set_attributes(
@@ -104,7 +104,7 @@ class FileCommands(Commands):
         """
         given = {"mtime_ns": mtime_ns, "mode": mode}
         options = {key: value for key, value in given.items() if value is not None}
-        await self._ask("setstat", str(share_path(name)) or "/", options)
+        await self._request("setstat", str(share_path(name)) or "/", options)
 
     async def partials(
         self, path: RemoteName = "", *, older_s: int = 0, source: str = ""
@@ -131,23 +131,23 @@ class FileCommands(Commands):
 
     async def _partials(self, path: RemoteName, options: Mapping[str, Any]) -> list[Partial]:
         below = str(share_path(path))
-        return await self._once(lambda session: ask_partials(session, below, options))
+        return await self._once(lambda session: fetch_partials(session, below, options))
 
 
 def _chosen(older_s: int, source: str) -> dict[str, Any]:
     return {**({"older_s": older_s} if older_s else {}), **({"source": source} if source else {})}
 
 
-async def ask_partials(
+async def fetch_partials(
     session: ClientSession, below: str, options: Mapping[str, Any] | None = None
 ) -> list[Partial]:
     """Have the server list uploads that are not complete; see docs/protocol.md section 7.4."""
     found: list[Partial] = []
-    await session.say("partials", below, options)
-    while isinstance(event := await session.answer(), Listing):
+    await session.send("partials", below, options)
+    while isinstance(event := await session.next_event(), Listing):
         found += [_partial_from_wire(item) for item in event.items]
     if not isinstance(event, Reply):
-        raise session.out_of_turn(event)
+        raise session.unexpected(event)
     require_count(event.values, "partials", len(found))
     return found
 

@@ -1,6 +1,4 @@
-"""From an address to a server that has greeted: the connection, plain or encrypted, and the first
-frame.
-"""
+"""From an address to a channel: the connection, plain or encrypted, and the server's hello."""
 
 from __future__ import annotations
 
@@ -8,8 +6,8 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Iterator
-from typing import NamedTuple
 
+from ftransfer.client.address import Address
 from ftransfer.client.security import Security
 from ftransfer.errors import CannotConnect, Closed, NotTrusted, ProtocolError, TimedOut, TlsRequired
 from ftransfer.limits import Limits
@@ -23,34 +21,24 @@ from ftransfer.transport.channel import Channel
 PROTOCOL = 1
 NO_LOGIN, MUST_LOG_IN = "none", "required"  # of hello's key "auth"
 
-# On this machine a server that speaks in plain has greeted by then; one that speaks TLS waits for
-# us to begin.
+# On this machine a plain server has sent its hello by then; a TLS server waits for the client to
+# begin.
 _PLAIN_ANSWER_S = 0.3
-# Over a network it takes longer. After this it is found out whether the server waits for TLS, while
-# its greeting may still come.
+# Over a network it takes longer. After this a probe finds out whether the server waits for
+# TLS, while its hello may still come.
 _PLAIN_ANSWER_FAR_S = 1.5
 _PROBE_S = 3.0
 
 
-class Address(NamedTuple):
-    """Where a server listens."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
 def is_login_due(hello: Hello, security: Security) -> bool:
-    """Whether a secret will be said to a server, or asked for."""
+    """Return whether a secret will be sent to a server, or asked for."""
     return hello.auth == MUST_LOG_IN or (
         hello.auth != NO_LOGIN and bool(security.user or security.secret)
     )
 
 
 class ClosedEarly(CannotConnect):
-    """The server closed the connection before its greeting; `reason` is what the socket said."""
+    """The server closed the connection before its hello; `reason` is the error of the socket."""
 
     def __init__(
         self, address: Address, transport: Transport, reason: BaseException | None = None
@@ -60,26 +48,25 @@ class ClosedEarly(CannotConnect):
         self.reason = reason
 
 
-async def greet(
+async def open_channel(
     address: Address, limits: Limits, security: Security, *, direct: bool = True
 ) -> tuple[Channel, Hello]:
-    """Connect, encrypt unless plain is in order, make sure who answers, and hear the server's
-    hello.
+    """Connect, encrypt unless plain is allowed, verify the server, and receive its hello.
 
     Raises:
         CannotConnect: Nobody answers there, or not an ftransfer server.
-        NotTrusted, TlsRequired, NotAuthorised: The server is not the one that it should be, or one
-        side does not encrypt.
-        Busy: The server has no room.
+        NotTrusted, TlsRequired, NotAuthorised: It is another server than expected, or one side
+            does not encrypt.
+        Busy: The server takes no more sessions.
     """
-    arrival = _Arrival(address, limits, security, direct=direct)
-    channel, hello = await arrival.hear()
+    handshake = _Handshake(address, limits, security, direct=direct)
+    channel, hello = await handshake.open()
     with _aborted_on_error(channel.transport):
-        await arrival.keep_key(hello)
+        await handshake.keep_key(hello)
     return channel, hello
 
 
-class _Arrival:
+class _Handshake:
     """One attempt to reach a server, over one connection or two."""
 
     def __init__(
@@ -89,13 +76,13 @@ class _Arrival:
         self._limits = limits
         self._security = security
         self._direct = direct
-        self._new_key = ""  # what a server has shown that was never seen before
+        self._new_key = ""  # the key of a server that is seen for the first time
 
-    async def hear(self) -> tuple[Channel, Hello]:
-        """Connect in the way that is in order, and hear the hello."""
+    async def open(self) -> tuple[Channel, Hello]:
+        """Connect in plain or with TLS, as the rules require, and receive the hello."""
         transport, security = await self.connect(), self._security
         if security.wants_tls or not (transport.is_local or security.tls == "off"):
-            return await self.hear_private(transport)
+            return await self.open_tls(transport)
         with _aborted_on_error(transport):
             is_known = await run_job(io_pool(), lambda: self._speaks_tls(transport))
             if is_known and security.tls == "off":
@@ -104,23 +91,19 @@ class _Arrival:
                     " --plain"
                 )
         if is_known:
-            return await self.hear_private(transport)
+            return await self.open_tls(transport)
         return await (
-            self.hear_plain(transport) if security.tls == "off" else self.hear_either(transport)
+            self.open_plain(transport) if security.tls == "off" else self.open_auto(transport)
         )
 
     def _speaks_tls(self, transport: Transport) -> bool:
-        """Whether a server at this address has shown a key before, or is one of our own that has
-        one. Blocking.
-        """
+        """Return whether this address is known to use TLS. Blocking."""
         from ftransfer.client.known_servers import expects_tls
 
         return expects_tls(transport, self._address, self._security)
 
     async def keep_key(self, hello: Hello) -> None:
-        """Expect a key that is new from now on. Where a login is wanted, it is kept when somebody
-        vouches for it.
-        """
+        """Pin a new key. Where a login follows, that is left to the login."""
         if not self._new_key or is_login_due(hello, self._security):
             return
         from ftransfer.client.known_servers import keep_first
@@ -141,9 +124,9 @@ class _Arrival:
         except (OSError, OverflowError, UnicodeError) as error:
             raise CannotConnect(_why_not(error, address)) from error
 
-    async def hear_private(self, transport: Transport) -> tuple[Channel, Hello]:
-        """Encrypt, decide whether to trust, and hear the hello."""
-        # What speaks in plain does not pay for them
+    async def open_tls(self, transport: Transport) -> tuple[Channel, Hello]:
+        """Encrypt, decide whether to trust the server, and receive the hello."""
+        # Not loaded for plain connections
         from ftransfer.client.trust import (
             certificate_refused,
             make_private,
@@ -154,71 +137,71 @@ class _Arrival:
                 transport, self._address, self._security, self._limits.connect_s
             )
             try:
-                return await self._hello(transport)
+                return await self._open_on(transport)
             except ClosedEarly as error:
-                # A client knows that its certificate is refused only by what comes after the
-                # handshake.
+                # That its certificate was refused, a client learns only after the handshake.
                 raise certificate_refused(error.reason, str(self._address)) or error from error
 
-    async def hear_plain(self, transport: Transport) -> tuple[Channel, Hello]:
-        """Hear the hello in plain. If it is late, find out whether the server waits for TLS, so
-        that the user need not wait.
-        """
+    async def open_plain(self, transport: Transport) -> tuple[Channel, Hello]:
+        """Receive the hello in plain. If it is late, probe whether the server waits for TLS."""
         with _aborted_on_error(transport):
             try:
                 if (
-                    not await self._is_speaking(transport, _PLAIN_ANSWER_FAR_S)
+                    not await self._has_answered(transport, _PLAIN_ANSWER_FAR_S)
                     and await self._waits_for_tls()
                 ):
                     raise TlsRequired("the port speaks TLS only")
-                return await self._hello(transport)
+                return await self._open_on(transport)
             except TlsRequired as error:
                 raise TlsRequired(f"{self._address} speaks TLS only; leave out --plain") from error
 
-    async def hear_either(self, transport: Transport) -> tuple[Channel, Hello]:
-        """Hear the hello in plain or, if there is none soon, encrypted over a second connection. To
-        go up is always safe.
+    async def open_auto(self, transport: Transport) -> tuple[Channel, Hello]:
+        """Receive the hello in plain or, if it is late, with TLS over a second connection.
+
+        To move up to TLS is always safe.
         """
         with _aborted_on_error(transport):
             try:
-                if await self._is_speaking(transport, _PLAIN_ANSWER_S):
-                    return await self._hello(transport)
+                if await self._has_answered(transport, _PLAIN_ANSWER_S):
+                    return await self._open_on(transport)
             except TlsRequired:
                 transport.abort()
-                return await self.hear_private(await self.connect())
-            return await self._hear_first(transport)
+                return await self.open_tls(await self.connect())
+            return await self._open_first(transport)
 
-    async def _hear_first(self, transport: Transport) -> tuple[Channel, Hello]:
-        """Hear whichever comes: the late greeting of a slow server, or that of one which speaks
-        TLS.
-        """
+    async def _open_first(self, transport: Transport) -> tuple[Channel, Hello]:
+        """Return whichever hello comes first: a late one in plain, or one over TLS."""
 
-        async def connect_privately() -> tuple[Channel, Hello]:
-            return await self.hear_private(await self.connect())
+        async def open_second() -> tuple[Channel, Hello]:
+            return await self.open_tls(await self.connect())
 
-        plain = asyncio.create_task(self._hello(transport))
-        private = asyncio.create_task(connect_privately())
-        heard: tuple[Channel, Hello] | None = None
+        plain = asyncio.create_task(self._open_on(transport))
+        encrypted = asyncio.create_task(open_second())
+        opened: tuple[Channel, Hello] | None = None
         try:
-            await asyncio.wait([plain, private], return_when=asyncio.FIRST_COMPLETED)
-            # That it cannot be reached in one way says nothing of the other. Whom not to trust is
+            await asyncio.wait([plain, encrypted], return_when=asyncio.FIRST_COMPLETED)
+            # A failure to connect in one way says nothing of the other; a failure of trust is
             # final.
             if plain.done():
-                heard = await (private if isinstance(plain.exception(), TlsRequired) else plain)
+                opened = await (encrypted if isinstance(plain.exception(), TlsRequired) else plain)
             else:
-                heard = await (plain if _is_no_answer(private.exception()) else private)
-            return heard
+                opened = await (plain if _is_no_answer(encrypted.exception()) else encrypted)
+            return opened
         finally:
-            for task in (plain, private):
+            for task in (plain, encrypted):
                 task.cancel()
-            await asyncio.wait([plain, private])
-            for task in (plain, private):
-                if not task.cancelled() and task.exception() is None and task.result() is not heard:
+            await asyncio.wait([plain, encrypted])
+            for task in (plain, encrypted):
+                if (
+                    not task.cancelled()
+                    and task.exception() is None
+                    and task.result() is not opened
+                ):
                     task.result()[0].abort()
-            if heard is None or heard[0].transport is not transport:
+            if opened is None or opened[0].transport is not transport:
                 transport.abort()
 
-    async def _is_speaking(self, transport: Transport, patience_s: float) -> bool:
+    async def _has_answered(self, transport: Transport, patience_s: float) -> bool:
         try:
             await transport.peek(min(patience_s, self._limits.connect_s))
         except TimedOut:
@@ -228,7 +211,7 @@ class _Arrival:
         return True
 
     async def _waits_for_tls(self) -> bool:
-        """Whether a handshake succeeds, with whomever; nothing is said after it."""
+        """Return whether a TLS handshake succeeds with any certificate; nothing else is sent."""
         from ftransfer.client.trust import handshake_succeeds
 
         try:
@@ -242,9 +225,9 @@ class _Arrival:
         finally:
             transport.abort()
 
-    async def _hello(self, transport: Transport) -> tuple[Channel, Hello]:
+    async def _open_on(self, transport: Transport) -> tuple[Channel, Hello]:
         channel = Channel(transport, Role.CLIENT, self._limits)
-        return channel, await _hear_hello(channel, self._address, self._limits)
+        return channel, await _receive_hello(channel, self._address, self._limits)
 
 
 @contextlib.contextmanager
@@ -262,7 +245,7 @@ def _is_no_answer(error: BaseException | None) -> bool:
     return isinstance(error, (SpeaksNoTls, CannotConnect))
 
 
-async def _hear_hello(channel: Channel, address: Address, limits: Limits) -> Hello:
+async def _receive_hello(channel: Channel, address: Address, limits: Limits) -> Hello:
     try:
         first = await channel.transport.read(limits.connect_s)
     except TimedOut as error:
@@ -276,8 +259,8 @@ async def _hear_hello(channel: Channel, address: Address, limits: Limits) -> Hel
     try:
         event = await channel.next_event(limits.connect_s)
     except ProtocolError as error:
-        said = escape(first.split(b"\n", 1)[0][:60].decode("utf-8", "replace").strip())
-        raise CannotConnect(f"{address} is not an ftransfer server; it says: {said}") from error
+        text = escape(first.split(b"\n", 1)[0][:60].decode("utf-8", "replace").strip())
+        raise CannotConnect(f"{address} is not an ftransfer server; it says: {text}") from error
     if isinstance(event, ErrorReply):
         raise event.to_exception()
     if not isinstance(event, Hello):

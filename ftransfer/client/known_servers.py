@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ftransfer.auth.running import RunningServer, find_running
+from ftransfer.client.address import Address
 from ftransfer.client.security import Security
 from ftransfer.errors import BadFile, NotTrusted
 from ftransfer.system.private_files import state_folder
 from ftransfer.transport import Transport
 
 if TYPE_CHECKING:
-    from ftransfer.client.handshake import Address
     from ftransfer.tls.known_hosts import KnownHosts, KnownKey
 
 _KNOWN_HOSTS = "known_hosts"

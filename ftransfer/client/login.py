@@ -57,7 +57,7 @@ async def log_in(session: ClientSession, security: Security, *, only_given: bool
     if not login.secret:
         raise _login_needed(session, login.user)
     try:
-        session.learn_hidden(await session.ask("login", login.user, {"secret": login.secret}))
+        session.learn_hidden(await session.request("login", login.user, {"secret": login.secret}))
     except NotAuthorised as error:
         hint = "check the name and the secret"
         if login.origin == _KEPT:

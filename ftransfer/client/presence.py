@@ -46,7 +46,7 @@ class People(Commands):
             return
         try:
             if self._name:
-                values = await session.ask("as", self._name, {"token": self._token})
+                values = await session.request("as", self._name, {"token": self._token})
                 session.learn_hidden(values)
             else:
                 await session.introduce(self._who_we_are())
@@ -76,7 +76,9 @@ class People(Commands):
             NameTaken: Somebody else here is called that; we are called as before.
             BadArgument: No session can be called that.
         """
-        values = await self._ask("as", name, {"token": self._token} if name else self._who_we_are())
+        values = await self._request(
+            "as", name, {"token": self._token} if name else self._who_we_are()
+        )
         self._name = name
         return Person(
             take_count(values, "session"),
@@ -91,16 +93,16 @@ class People(Commands):
             UnknownVerb: The server has no live layer.
         """
 
-        async def ask(session: ClientSession) -> list[Presence]:
+        async def list_sessions(session: ClientSession) -> list[Presence]:
             found: list[Presence] = []
-            await session.say("who")
-            while isinstance(event := await session.answer(), Listing):
+            await session.send("who")
+            while isinstance(event := await session.next_event(), Listing):
                 found += [presence_from_wire(item) for item in event.items]
             if not isinstance(event, Reply):
-                raise session.out_of_turn(event)
+                raise session.unexpected(event)
             return found
 
-        return await self._once(ask)
+        return await self._once(list_sessions)
 
     async def say(self, text: str) -> Delivery:
         """Say something to all others who listen.
@@ -109,7 +111,7 @@ class People(Commands):
             BadArgument: It is too long, or not one line of text.
             TooFast: We have said too much; wait.
         """
-        return _delivery(await self._ask("say", text))
+        return _delivery(await self._request("say", text))
 
     async def tell(self, name: str, text: str) -> Delivery:
         """Say something to one, by name or as "#7"; `received` is 0 if that one is not listening.
@@ -117,7 +119,7 @@ class People(Commands):
         Raises:
             As say; NotFound: Nobody here is called that. BadArgument: Several are.
         """
-        return _delivery(await self._ask("tell", name, {"text": text}))
+        return _delivery(await self._request("tell", name, {"text": text}))
 
     def listening(self) -> AbstractAsyncContextManager[Inbox]:
         """Listen for a while: `async with client.listening() as events`. Nothing is left out from

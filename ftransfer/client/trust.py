@@ -6,17 +6,14 @@ from __future__ import annotations
 
 import functools
 import ssl
-from typing import TYPE_CHECKING
 
+from ftransfer.client.address import Address
 from ftransfer.client.known_servers import check_key, is_known
 from ftransfer.client.security import Security
 from ftransfer.errors import CannotConnect, Closed, NotAuthorised, NotTrusted, TimedOut
 from ftransfer.system.threads import io_pool, run_job
 from ftransfer.tls.contexts import client_context
 from ftransfer.transport import Transport
-
-if TYPE_CHECKING:
-    from ftransfer.client.handshake import Address
 
 # What OpenSSL says of an answer that is not TLS at all, or not this version of it.
 _NO_TLS = frozenset(

@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
-from ftransfer.client.handshake import Address
+from ftransfer.client.address import Address
+from ftransfer.client.connector import open_session
+from ftransfer.client.request_window import request_many
 from ftransfer.client.session import ClientSession
 from ftransfer.digest import digest_of
 from ftransfer.errors import (
@@ -131,7 +133,7 @@ async def test_remove_takes_content_only_on_demand(service: Service) -> None:
 
 @pytest.mark.parametrize("name", ["../up", "/etc", "a//b", ".ftransfer", "nul\0"], ids=ascii)
 async def test_bad_names_are_refused_by_the_server_too(service: Service, name: str) -> None:
-    conversation = await ClientSession.open(Address(*service.address), DEFAULT_LIMITS)
+    session = await open_session(Address(*service.address), DEFAULT_LIMITS)
     try:
         attempts: list[tuple[str, dict[str, Any]]] = [
             ("stat", {}),
@@ -144,12 +146,12 @@ async def test_bad_names_are_refused_by_the_server_too(service: Service, name: s
         ]
         for verb, options in attempts:
             with pytest.raises(NameRefused):
-                await conversation.ask(verb, name, options)
+                await session.request(verb, name, options)
         (service.root / "there").touch()
         with pytest.raises(NameRefused):
-            await conversation.ask("mv", "there", {"to": name})
+            await session.request("mv", "there", {"to": name})
     finally:
-        await conversation.close()
+        await session.close()
     assert (service.root / "there").exists()
 
 
@@ -293,34 +295,34 @@ async def test_any_store_can_be_looked_after(tmp_path: Path) -> None:
 # Commands sent ahead.
 
 
-async def conversation_with(service: Service, limits: Limits = DEFAULT_LIMITS) -> ClientSession:
-    return await ClientSession.open(Address(*service.address), limits, direct=service.direct)
+async def session_with(service: Service, limits: Limits = DEFAULT_LIMITS) -> ClientSession:
+    return await open_session(Address(*service.address), limits, direct=service.direct)
 
 
 async def outcomes(
-    conversation: ClientSession, commands: list[tuple[str, str, dict[str, Any]]]
+    session: ClientSession, commands: list[tuple[str, str, dict[str, Any]]]
 ) -> list[Any]:
-    return [outcome async for outcome in conversation.ask_many(commands)]
+    return [outcome async for outcome in request_many(session, commands)]
 
 
 async def test_many_commands_are_answered_in_order(service: Service) -> None:
-    conversation = await conversation_with(service)
+    session = await session_with(service)
     names = [f"{number:04}" for number in range(1000)]
-    made = await outcomes(conversation, [("mkdir", name, {}) for name in names])
+    made = await outcomes(session, [("mkdir", name, {}) for name in names])
     assert [values["name"] for values in made] == names
-    assert await conversation.ask("rm", names[0]) == {"removed": 1}
-    await conversation.close()
+    assert await session.request("rm", names[0]) == {"removed": 1}
+    await session.close()
 
 
 @pytest.mark.parametrize("count", [0, 1, 255, 256, 257])
 async def test_windows_of_commands_around_their_size(service: Service, count: int) -> None:
-    conversation = await conversation_with(service)
-    assert len(await outcomes(conversation, [("stat", "/", {})] * count)) == count
-    await conversation.close()
+    session = await session_with(service)
+    assert len(await outcomes(session, [("stat", "/", {})] * count)) == count
+    await session.close()
 
 
 async def test_error_of_one_command_does_not_end_the_others(service: Service) -> None:
-    conversation = await conversation_with(service)
+    session = await session_with(service)
     commands: list[tuple[str, str, dict[str, Any]]] = [
         ("mkdir", "a", {}),
         ("mkdir", "a", {}),
@@ -328,7 +330,7 @@ async def test_error_of_one_command_does_not_end_the_others(service: Service) ->
         ("rm", "a", {}),
         ("rm", "a", {}),
     ]
-    found = await outcomes(conversation, commands)
+    found = await outcomes(session, commands)
     assert [
         type(outcome) if isinstance(outcome, FtransferError) else outcome for outcome in found
     ] == [
@@ -338,30 +340,30 @@ async def test_error_of_one_command_does_not_end_the_others(service: Service) ->
         {"removed": 1},
         NotFound,
     ]
-    assert conversation.is_between_commands
-    await conversation.close()
+    assert session.is_between_commands
+    await session.close()
 
 
 async def test_long_lines_and_long_answers_do_not_block_each_other(service: Service) -> None:
     name = "/".join(["\udcff" * 200] * 20)  # each line and each answer 24 kB
-    conversation = await conversation_with(service)
-    found = await outcomes(conversation, [("stat", name, {})] * 400)
+    session = await session_with(service)
+    found = await outcomes(session, [("stat", name, {})] * 400)
     assert {type(outcome) for outcome in found} == {NotFound} and len(found) == 400
-    await conversation.close()
+    await session.close()
 
 
 async def test_commands_left_unanswered_cost_the_connection(service: Service) -> None:
-    conversation = await conversation_with(service)
-    async with aclosing(conversation.ask_many([("stat", "/", {})] * 100)) as answers:
+    session = await session_with(service)
+    async with aclosing(request_many(session, [("stat", "/", {})] * 100)) as answers:
         assert isinstance(await anext(answers), dict)
-    assert conversation.is_over
+    assert session.is_over
 
 
 async def test_end_of_the_connection_ends_the_commands(service: Service) -> None:
-    conversation = await conversation_with(service)
+    session = await session_with(service)
     with pytest.raises(Closed):
-        await outcomes(conversation, [("stat", "/", {}), ("close", "", {}), ("stat", "/", {})])
-    assert conversation.is_over
+        await outcomes(session, [("stat", "/", {}), ("close", "", {}), ("stat", "/", {})])
+    assert session.is_over
 
 
 async def test_no_line_is_sent_that_is_longer_than_the_server_takes(tmp_path: Path) -> None:

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from ftransfer.auth.admission import Admission
+from ftransfer.client.address import Address
 from ftransfer.client.client import Client, connect
-from ftransfer.client.handshake import Address
+from ftransfer.client.connector import open_session
 from ftransfer.client.retry import NO_RETRY, RetryRules
 from ftransfer.client.security import Security
-from ftransfer.client.session import ClientSession
+from ftransfer.client.trees.hidden_names import fetch_hidden_patterns
 from ftransfer.client.trees.run import TreeOptions
 from ftransfer.errors import NameTaken, RemoteProtocolError, RequestError
 from ftransfer.limits import Limits
@@ -223,8 +224,8 @@ async def test_a_mirror_of_a_user_spares_hidden_names(tmp_path: Path) -> None:
 
 
 async def test_a_session_that_has_not_said_who_it_is_asks_what_is_hidden(service: Service) -> None:
-    session = await ClientSession.open(Address(*service.address), Limits())
-    assert await session.hidden_patterns() == SECRETS
+    session = await open_session(Address(*service.address), Limits())
+    assert await fetch_hidden_patterns(session) == SECRETS
     await session.close()
 
 

@@ -17,11 +17,11 @@ from ftransfer.auth.passwords import hash_password
 from ftransfer.auth.permissions import Grant, Principal, parse_rights
 from ftransfer.auth.saved import SavedLogin
 from ftransfer.auth.users import User, parse_users
+from ftransfer.client.address import Address
 from ftransfer.client.client import connect
-from ftransfer.client.handshake import Address
+from ftransfer.client.connector import open_session
 from ftransfer.client.login import save_login, saved_logins
 from ftransfer.client.security import Security
-from ftransfer.client.session import ClientSession
 from ftransfer.errors import (
     Forbidden,
     LoginNeeded,
@@ -334,9 +334,9 @@ async def test_a_login_that_is_checked_while_its_user_goes_is_refused(tmp_path: 
 
 
 async def save(address: tuple[str, int], security: Security) -> None:
-    conversation = await ClientSession.open(Address(*address), Limits(), security=security)
-    save_login(conversation, security)
-    await conversation.close()
+    session = await open_session(Address(*address), Limits(), security=security)
+    save_login(session, security)
+    await session.close()
 
 
 async def test_saved_login_is_used(service: Service, tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from ftransfer.client.handshake import Address
-from ftransfer.client.session import ClientSession
+from ftransfer.client.address import Address
+from ftransfer.client.connector import open_session
 from ftransfer.limits import Limits
 from tests.support.service import serve
 
@@ -93,13 +93,11 @@ async def _cancel_in_the_middle(closing: Coroutine[None, None, None], ticks: int
 
 
 @both_links
-async def test_conversation_that_is_cancelled_while_it_closes(tmp_path: Path, direct: bool) -> None:
+async def test_session_that_is_cancelled_while_it_closes(tmp_path: Path, direct: bool) -> None:
     with nothing_left_open():
         async with serve(tmp_path, direct=direct) as service:
             for ticks in range(1, 20):
-                conversation = await ClientSession.open(
-                    Address(*service.address), Limits(), direct=direct
-                )
-                await _cancel_in_the_middle(conversation.close(), ticks)
-                del conversation
+                session = await open_session(Address(*service.address), Limits(), direct=direct)
+                await _cancel_in_the_middle(session.close(), ticks)
+                del session
         del service

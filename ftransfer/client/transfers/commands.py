@@ -251,7 +251,7 @@ class Transfers(Commands):
 
 def _goes_over_one(session: ClientSession, streams: int | None) -> bool:
     """Whether it is plain, without the modules for several connections, that one will do."""
-    return streams == 1 or (streams is None and session.path_s < LONG_PATH_S)
+    return streams == 1 or (streams is None and session.round_trip_s < LONG_PATH_S)
 
 
 def _split_destination(dest: str, name: SafeName) -> tuple[str, str]:

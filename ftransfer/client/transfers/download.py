@@ -63,7 +63,7 @@ async def download(
 
     async def attempt() -> Receipt:
         asked = Download(session, name, store, target, keep_cancelled=keep_cancelled)
-        await asked.ask()
+        await asked.request()
         return await asked.publish(await asked.receive(report))
 
     return await restart_once(attempt)
@@ -162,13 +162,13 @@ class Download:
         self._options: dict[str, Any] = {}
         self._digest: Digest = ""
 
-    async def ask(self) -> None:
+    async def request(self) -> None:
         """Send the command, from where an earlier attempt stood."""
         partial = await self._store.find_partial(self._target, OWNER) if self._begun else None
         self._options = (
             {"offset": partial.kept, "identity": partial.source} if partial and partial.kept else {}
         )
-        await self._session.say("get", self._name, self._options)
+        await self._session.send("get", self._name, self._options)
 
     async def receive(
         self, report: Report, before_end: Callable[[], Awaitable[None]] | None = None
@@ -220,9 +220,9 @@ class Download:
 
 async def _meta(session: ClientSession, name: str, options: dict[str, Any]) -> Meta:
     """Hear what the server is about to send; it must be what was asked for."""
-    meta = await session.answer()
+    meta = await session.next_event()
     if not isinstance(meta, Meta):
-        raise session.out_of_turn(meta)
+        raise session.unexpected(meta)
     if meta.name != name:
         session.abort()
         raise RemoteProtocolError(
@@ -251,7 +251,7 @@ async def _receive(
         session.channel.begin_transfer(session.channel.limits.work_s)
     event: Event | None = None
     while event is None:
-        event = session.sort(
+        event = session.dispatch(
             await receive_content(
                 session.channel, sink, digest, lambda count: report(sink.offset, meta.size)
             )
@@ -295,7 +295,7 @@ async def check_end(
             the file.
     """
     if not isinstance(event, End):
-        raise session.out_of_turn(event)
+        raise session.unexpected(event)
     if received != meta.length:
         session.abort()
         end = meta.offset + meta.length
@@ -429,7 +429,7 @@ class StreamDownload:
             options["offset"] = self.offset
         if self._identity is not None:
             options["identity"] = self._identity
-        await session.say("get", self._name, options)
+        await session.send("get", self._name, options)
         meta = await _meta(session, self._name, options)
         if meta.offset != self.offset or self._identity not in (None, meta.identity):
             session.abort()

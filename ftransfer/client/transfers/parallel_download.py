@@ -151,7 +151,7 @@ class ParallelDownload:
                         "length": segment.length,
                         "identity": self._entry.identity,
                     }
-                    await session.say("get", self._name, options)
+                    await session.send("get", self._name, options)
                 if asked:
                     began = loop.time()
                     data = await self._receive(session, asked[0])
@@ -176,7 +176,7 @@ class ParallelDownload:
         """Ask for the digest of the whole."""
         self._is_digest_asked = True
         try:
-            self._wanted = take(await session.ask("checksum", self._name), "digest", str)
+            self._wanted = take(await session.request("checksum", self._name), "digest", str)
         except BaseException:
             self._is_digest_asked = False
             raise
@@ -184,9 +184,9 @@ class ParallelDownload:
 
     async def _receive(self, session: ClientSession, segment: Segment) -> bytearray:
         """Receive one segment and verify it."""
-        meta = await session.answer()
+        meta = await session.next_event()
         if not isinstance(meta, Meta):
-            raise session.out_of_turn(meta)
+            raise session.unexpected(meta)
         known = self._entry
         if (meta.identity, meta.mtime_ns, meta.mode) != (
             known.identity,
@@ -206,7 +206,7 @@ class ParallelDownload:
         digest = RunningDigest(whole)
         event: Event | None = None
         while event is None:
-            event = session.sort(
+            event = session.dispatch(
                 await receive_content(session.channel, whole, digest, lambda count: None)
             )
         size = segment.length
@@ -235,8 +235,8 @@ async def download_best(
         streams: How many connections; None for as many as pay.
         connect: Makes a further connection.
     """
-    entry = described_from_wire(await session.ask("stat", name), parse_name(name))
-    count = streams_for(session.path_s, entry.size, streams)
+    entry = described_from_wire(await session.request("stat", name), parse_name(name))
+    count = streams_for(session.round_trip_s, entry.size, streams)
     if entry.kind != FILE or count == 1:
         return await download(session, name, store, target, report, keep_cancelled=keep_cancelled)
 

@@ -67,7 +67,7 @@ async def upload_best(
         streams: How many connections; None for as many as pay.
         connect: Makes a further connection.
     """
-    count = streams_for(session.path_s, reader.entry.size, streams)
+    count = streams_for(session.round_trip_s, reader.entry.size, streams)
 
     async def in_one() -> Receipt:
         return await upload(session, reader, name, source, options, report)
@@ -246,7 +246,7 @@ class ParallelUpload:
         if len(data) != segment.length:
             raise changed(self._name)
         options = {"upload": self._word, "offset": segment.offset, "length": segment.length}
-        await session.say("part", self._name, options)
+        await session.send("part", self._name, options)
         await session.channel.send_chunk(data)
         await session.channel.send(session.connection.send_end(End(len(data), digest_of(data))))
 

@@ -191,7 +191,7 @@ class PipelinedUploads:
         """Take the answers in, until cancelled."""
         while True:
             put = await self._unanswered.get()
-            answer = await self._session.outcome()
+            answer = await self._session.result_or_error()
             put.answered.set()
             if isinstance(answer, FtransferError):
                 self._run.failed(put.shown, put.failure or answer)

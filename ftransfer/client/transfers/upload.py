@@ -108,10 +108,10 @@ async def offered(
     session: ClientSession, reader: Reader, name: str, announced: Mapping[str, Any]
 ) -> Meta:
     """Announce a file, and hear from where on the server wants it."""
-    await session.say("put", name, announced)
-    meta = await session.answer()
+    await session.send("put", name, announced)
+    meta = await session.next_event()
     if not isinstance(meta, Meta):
-        raise session.out_of_turn(meta)
+        raise session.unexpected(meta)
     if meta.offset > reader.entry.size:
         session.abort()
         raise OffsetConflict(f"{escape(name)}: the server has more bytes than the file", name=name)
@@ -152,7 +152,7 @@ async def _upload_at_once(
     except SourceChanged as error:
         raise changed(name) from error
     connection, cap = session.connection, session.channel.limits.max_chunk_bytes
-    await session.say("put", name, announced)
+    await session.send("put", name, announced)
     frames: list[bytes] = []
     for start in range(0, len(data), cap):
         piece = data[start : start + cap]
@@ -242,7 +242,7 @@ async def _send(
 @contextlib.asynccontextmanager
 async def listening(session: ClientSession) -> AsyncIterator[asyncio.Task[Event]]:
     """Give a task that waits for the answer while the block sends."""
-    task = asyncio.get_running_loop().create_task(session.answer())
+    task = asyncio.get_running_loop().create_task(session.next_event())
     try:
         yield task
     except ChannelError:
@@ -265,7 +265,7 @@ async def refused(session: ClientSession, answer: asyncio.Task[Event]) -> NoRetu
         if session.connection.state is State.DISCARDING:
             await give_up(session, error)
         raise
-    raise session.out_of_turn(event)
+    raise session.unexpected(event)
 
 
 async def give_up(session: ClientSession, why: FtransferError) -> None:
@@ -291,7 +291,7 @@ async def upload_stream(
     """
     channel, connection = session.channel, session.connection
     hasher = Hasher()
-    await session.say("put", name, options)
+    await session.send("put", name, options)
     async with listening(session) as answer:
         async with channel.heartbeats():
             try:
@@ -319,7 +319,7 @@ def _read_block(stream: Readable) -> bytes | memoryview:
 
 def values(session: ClientSession, event: Event) -> Mapping[str, Any]:
     if not isinstance(event, Reply):
-        raise session.out_of_turn(event)
+        raise session.unexpected(event)
     return event.values
 
 

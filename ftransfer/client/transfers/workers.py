@@ -35,16 +35,16 @@ Connect = Callable[[], Awaitable[ClientSession]]
 Work = Callable[[ClientSession], Awaitable[None]]
 
 
-def streams_for(path_s: float, size: int, wanted: int | None) -> int:
+def streams_for(round_trip_s: float, size: int, wanted: int | None) -> int:
     """Give how many connections to begin with; 1 means that the ordinary way is the better one.
 
     Args:
-        path_s: The time to the server and back, without load (ClientSession.path_s).
+        round_trip_s: The time to the server and back, without load (ClientSession.round_trip_s).
         wanted: A number that the user asks for, or None.
     """
     if wanted is not None:
         return max(1, min(wanted, MAX_STREAMS))
-    return FIRST_STREAMS if path_s >= LONG_PATH_S and size >= LARGE_BYTES else 1
+    return FIRST_STREAMS if round_trip_s >= LONG_PATH_S and size >= LARGE_BYTES else 1
 
 
 class Growth:
@@ -116,7 +116,7 @@ class WorkerPool:
             self._add(lambda: self._watched(main, work))
         self._add_apart(self.segments.streams - main_works, work)
         if not self._fixed:
-            self._run(self._grow(main.path_s, work))
+            self._run(self._grow(main.round_trip_s, work))
 
     def _add_apart(self, count: int, work: Work) -> None:
         async def apart() -> None:

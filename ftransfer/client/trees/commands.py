@@ -22,6 +22,7 @@ from ftransfer.client.trees.compare import (
 )
 from ftransfer.client.trees.count import count_local, count_remote, counted
 from ftransfer.client.trees.destination import is_empty, until_whole
+from ftransfer.client.trees.hidden_names import fetch_hidden_patterns
 from ftransfer.client.trees.pull import pull_fresh_tree, pull_tree
 from ftransfer.client.trees.push import push_tree
 from ftransfer.client.trees.reported_changes import Told, plan_told
@@ -73,10 +74,10 @@ async def get_tree(
 
         async def attempt(session: ClientSession) -> None:
             nonlocal is_fresh
-            hidden = await session.hidden_patterns() if options.delete else ()
+            hidden = await fetch_hidden_patterns(session) if options.delete else ()
             sparing = run.options = options.sparing(hidden, remote)
             if is_ours:
-                about = await session.outcome_of("stat", str(remote) or "/", {})
+                about = await session.request_or_error("stat", str(remote) or "/", {})
                 if not isinstance(about, FtransferError):  # else it is what a new folder is
                     root.about = described_from_wire(about, remote)
             if is_fresh:

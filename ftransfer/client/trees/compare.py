@@ -11,7 +11,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Iterator, Sequence
 
-from ftransfer.client.session import Asked, ClientSession, require_count
+from ftransfer.client.request_window import Request, request_many
+from ftransfer.client.session import ClientSession, require_count
 from ftransfer.client.trees.run import Plan, TreeOptions, TreeRun, below
 from ftransfer.errors import FtransferError, NotFound, ShareError, SourceChanged, TransferError
 from ftransfer.names import ROOT, SafeName, parse_name
@@ -48,7 +49,7 @@ async def compare_with_server(
         SourceChanged: Of the server's folder less was listed than it had announced in its spans.
         NotAFolder, and what ends a session.
     """
-    differences = await ask_differences(session, store, remote, options, pulls=pulls)
+    differences = await fetch_differences(session, store, remote, options, pulls=pulls)
     await compare_ranges(plan, differences, session, store, remote, options, pulls=pulls)
 
 
@@ -126,7 +127,7 @@ async def remote_entries(
         NotFound, NotAFolder, RemoteProtocolError, NameRefused.
     """
     how = {"recursive": recursive or None, "links": links or None, "others": recursive or None}
-    await session.say("dir", str(remote), how)
+    await session.send("dir", str(remote), how)
     async for entries in _answer(session, remote, pulls=True):
         yield entries
 
@@ -138,7 +139,7 @@ async def nothing() -> Entries:
         yield entries
 
 
-async def ask_differences(
+async def fetch_differences(
     session: ClientSession, store: Store, remote: SafeName, options: TreeOptions, *, pulls: bool
 ) -> Differences:
     """Give the ranges of names in which a store and a folder of the server differ. Raises as
@@ -159,19 +160,19 @@ async def ask_differences(
 
 
 async def _spans(session: ClientSession, remote: SafeName, *, links: bool) -> AsyncIterator[Span]:
-    await session.say(
+    await session.send(
         "dir",
         str(remote),
         {"spans": True, "recursive": True, "links": links or None, "others": True},
     )
     count = 0
-    while isinstance(event := await session.answer(), Listing):
+    while isinstance(event := await session.next_event(), Listing):
         for item in event.items:
             span = span_from_wire(item)
             count += span.entries
             yield span
     if not isinstance(event, Reply):
-        raise session.out_of_turn(event)
+        raise session.unexpected(event)
     require_count(event.values, "entries", count)
 
 
@@ -196,7 +197,7 @@ async def _ask_ahead(
         if room < 0 and said > number:
             break
         bounds = {"after": within.after or None, "until": within.until or None}
-        await session.say(
+        await session.send(
             "dir",
             str(remote),
             {"recursive": True, "links": links or None, "others": True, **bounds},
@@ -211,7 +212,7 @@ async def _answer(session: ClientSession, remote: SafeName, *, pulls: bool) -> E
     """
     count = 0
     try:
-        while isinstance(event := await session.answer(), Listing):
+        while isinstance(event := await session.next_event(), Listing):
             count += len(event.items)
             yield entries_from_wire(event.items, remote, relative=True)
     except NotFound:
@@ -219,7 +220,7 @@ async def _answer(session: ClientSession, remote: SafeName, *, pulls: bool) -> E
             raise
         return
     if not isinstance(event, Reply):
-        raise session.out_of_turn(event)
+        raise session.unexpected(event)
     require_count(event.values, "entries", count)
 
 
@@ -245,10 +246,10 @@ async def compare_digests(
     """Compare files of the same size by their digests, here and at the server; plan to copy what
     differs.
     """
-    commands: Iterator[Asked] = (
+    commands: Iterator[Request] = (
         ("checksum", str(below(remote, entry.name)), {}) for entry, _ in plan.all_compared()
     )
-    async with contextlib.aclosing(session.ask_many(commands)) as answers:
+    async with contextlib.aclosing(request_many(session, commands)) as answers:
         for entry, differs_besides in plan.all_compared():
             answer = await anext(answers)
             try:

@@ -149,7 +149,7 @@ async def _pull_over(
                     beside,
                     keep_cancelled=keep_cancelled,
                 )
-                await coming.ask()
+                await coming.request()
                 writer = await coming.receive(lambda done, _: staged.within("", done), _nothing)
                 await _publish("", coming, writer, staged)
             if not staged.report.failed:
@@ -215,7 +215,7 @@ async def pull_fresh_tree(
     """
     with Plan() as plan:
         run.find(plan)
-        await session.say("mget", str(remote), {"recursive": True, "others": True})
+        await session.send("mget", str(remote), {"recursive": True, "others": True})
         await session.channel.send(session.connection.send_finish())
         intake = _Intake(session, store, remote, run, plan)
         await intake.receive()
@@ -248,9 +248,9 @@ async def _pull_small(
 ) -> None:
     if not small:
         return
-    await session.say("mget")
+    await session.send("mget")
     intake = _Intake(session, store, remote, run, None)
-    asking = asyncio.create_task(intake.ask(small))
+    asking = asyncio.create_task(intake.request(small))
     try:
         await intake.receive()
         await asking
@@ -289,7 +289,7 @@ class _Intake:
         # What has come, to be compared with the reply.
         self._sent = self._failed = self._bytes = 0
 
-    async def ask(self, small: Spool) -> None:
+    async def request(self, small: Spool) -> None:
         """Send the names, never so far ahead that more than _WINDOW are unanswered."""
         channel, connection = self._session.channel, self._session.connection
         for batch in small.batches(MAX_ITEMS):
@@ -312,7 +312,7 @@ class _Intake:
         """
         channel = self._session.channel
         while True:
-            event = await self._session.answer()
+            event = await self._session.next_event()
             match event:
                 case Payload():
                     # While a pack is stored the next one gathers in the socket's buffer: two
@@ -336,7 +336,7 @@ class _Intake:
                         require_count(values, key, came)
                     return
                 case _:
-                    raise self._session.out_of_turn(event)
+                    raise self._session.unexpected(event)
             self._answered.set()
 
     def _relative(self, names: Sequence[str]) -> list[str]:
@@ -438,7 +438,7 @@ async def _pull_large(
                 coming = Download(
                     session, whole, store, name, keep_cancelled=keep_cancelled, begun=is_begun
                 )
-                await coming.ask()
+                await coming.request()
                 asked.append((entry.name, coming))
             if not asked:
                 break
@@ -453,7 +453,7 @@ async def _pull_large(
                     raise  # the connection, or our own disk: the rest would fail as well
                 if isinstance(error, DigestMismatch) and error.kept:
                     # What was kept does not match, and is gone: from the start, then
-                    await coming.ask()
+                    await coming.request()
                     asked.append((shown, coming))
                 else:
                     run.failed(shown, error)

@@ -8,11 +8,12 @@ from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ftransfer.client.files import ask_partials
-from ftransfer.client.session import Asked, ClientSession, require_count
+from ftransfer.client.files import fetch_partials
+from ftransfer.client.request_window import Request, request_many
+from ftransfer.client.session import ClientSession, require_count
 from ftransfer.client.transfers.pipelined_upload import PipelinedUploads
 from ftransfer.client.transfers.upload import source_of, upload
-from ftransfer.client.trees.compare import ask_differences, compare_digests, compare_ranges
+from ftransfer.client.trees.compare import compare_digests, compare_ranges, fetch_differences
 from ftransfer.client.trees.run import (
     Plan,
     TreeItem,
@@ -65,7 +66,7 @@ async def push_tree(session: ClientSession, store: Store, remote: SafeName, run:
     """
     options = run.options
     with Plan(min(MAX_PACKED_BYTES, session.channel.limits.max_chunk_bytes - _INDEX_BYTES)) as plan:
-        differences = await ask_differences(session, store, remote, options, pulls=False)
+        differences = await fetch_differences(session, store, remote, options, pulls=False)
         if not (differences.told or options.links or options.dry_run):
             await _push_fresh(session, store, remote, run, plan)
             return
@@ -123,13 +124,13 @@ async def _push_over(
             else:
                 await _push_one(session, store, beside, entry, staged)
             if not staged.report.failed:
-                await session.ask("mv", str(beside), {"to": str(name), "over": True})
+                await session.request("mv", str(beside), {"to": str(name), "over": True})
         except FtransferError as error:
             if not session.is_between_commands:
                 raise
             staged.failed("", error)
         if staged.report.failed:
-            await session.outcome_of("rm", str(beside), {"recursive": True})
+            await session.request_or_error("rm", str(beside), {"recursive": True})
             return
         if count:
             run.removed(entry, count)
@@ -165,7 +166,7 @@ async def _set_attributes(
     session: ClientSession, remote: SafeName, spool: Spool, run: TreeRun
 ) -> None:
     """Set mode and time of files whose content is right."""
-    commands: Iterator[Asked] = (
+    commands: Iterator[Request] = (
         (
             "setstat",
             str(below(remote, entry.name)),
@@ -173,7 +174,7 @@ async def _set_attributes(
         )
         for entry in spool
     )
-    async with contextlib.aclosing(session.ask_many(commands)) as answers:
+    async with contextlib.aclosing(request_many(session, commands)) as answers:
         for entry in spool:
             answer = await anext(answers)
             if isinstance(answer, FtransferError):
@@ -184,11 +185,11 @@ async def _set_attributes(
 
 async def _unlock(session: ClientSession, remote: SafeName, plan: Plan) -> None:
     """Give the owner's bits to folders in which something changes. Their mode is set at the end."""
-    commands: Iterator[Asked] = (
+    commands: Iterator[Request] = (
         ("setstat", str(below(remote, entry.name)), {"mode": entry.mode | 0o700})
         for entry in plan.unlocked
     )
-    async for _ in session.ask_many(commands):
+    async for _ in request_many(session, commands):
         pass  # where that is refused, what is put there will say so
 
 
@@ -285,7 +286,7 @@ class _Push:
     async def packs(self, groups: AsyncGenerator[Group, None]) -> None:
         """Send groups and take their outcomes in."""
         self._stored = self._failed = 0
-        await self._session.say("mput")
+        await self._session.send("mput")
         sending, receiving = (
             asyncio.create_task(self._send(groups)),
             asyncio.create_task(self._receive()),
@@ -318,7 +319,7 @@ class _Push:
 
     async def _receive(self) -> None:
         while True:
-            event = await self._session.answer()
+            event = await self._session.next_event()
             match event:
                 case Outcomes(items=items):
                     for item in items:
@@ -330,7 +331,7 @@ class _Push:
                     require_count(values, "failed", self._failed)
                     return
                 case _:
-                    raise self._session.out_of_turn(event)
+                    raise self._session.unexpected(event)
 
     def _take(self, outcome: Any) -> None:
         """Take in what became of the next item, or of the whole next pack."""
@@ -382,7 +383,7 @@ async def _make_folders(
         above = [] if remote.parent.is_root else [("mkdir", str(remote.parent), {"parents": True})]
         # The second fails if it is there already; the third then if that is no folder.
         commands = [*above, ("mkdir", str(remote), {}), ("mkdir", str(remote), {"parents": True})]
-        answers = [answer async for answer in session.ask_many(commands)]
+        answers = [answer async for answer in request_many(session, commands)]
         for answer in (*answers[:-2], answers[-1]):
             if isinstance(answer, FtransferError):
                 raise answer
@@ -390,15 +391,16 @@ async def _make_folders(
             run.sets_root = True
             mode = (await store.stat(ROOT)).mode
             # Before there is anything to be seen in it
-            await session.outcome_of("setstat", str(remote), {"mode": mode})
+            await session.request_or_error("setstat", str(remote), {"mode": mode})
     await _make_parents(session, remote, plan)
 
 
 async def _make_parents(session: ClientSession, remote: SafeName, plan: Plan) -> None:
-    wanted = (SafeName(remote.parts + parent.parts) for parent in _parents(plan))
-    async for answer in session.ask_many(
-        ("mkdir", str(name), {"parents": True}) for name in wanted
-    ):
+    commands: Iterator[Request] = (
+        ("mkdir", str(SafeName(remote.parts + parent.parts)), {"parents": True})
+        for parent in _parents(plan)
+    )
+    async for answer in request_many(session, commands):
         if isinstance(answer, FtransferError):
             raise answer
 
@@ -407,7 +409,7 @@ async def _set_root(session: ClientSession, store: Store, remote: SafeName, run:
     """Give the root of the tree its mode and time, if this command has made it."""
     if run.sets_root and not remote.is_root:
         about = await store.stat(ROOT)
-        await session.outcome_of(
+        await session.request_or_error(
             "setstat", str(remote), {"mtime_ns": about.mtime_ns, "mode": about.mode}
         )
 
@@ -435,7 +437,7 @@ async def _push_large(
     session: ClientSession, store: Store, remote: SafeName, plan: Plan, run: TreeRun
 ) -> None:
     if plan.large:
-        begun = {partial.name for partial in await ask_partials(session, str(remote))}
+        begun = {partial.name for partial in await fetch_partials(session, str(remote))}
         await PipelinedUploads(session, store, remote, run).send(plan.large, begun)
 
 
@@ -444,7 +446,7 @@ async def _remove(session: ClientSession, remote: SafeName, spool: Spool, run: T
         return {"recursive": True} if is_whole(entry, run) else {}
 
     commands = (("rm", str(below(remote, entry.name)), options(entry)) for entry in spool)
-    async with contextlib.aclosing(session.ask_many(commands)) as answers:
+    async with contextlib.aclosing(request_many(session, commands)) as answers:
         for entry in spool:
             answer = await anext(answers)
             if isinstance(answer, NotFound):

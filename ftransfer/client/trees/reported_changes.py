@@ -7,7 +7,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator
 
-from ftransfer.client.session import Asked, ClientSession
+from ftransfer.client.request_window import Request, request_many
+from ftransfer.client.session import ClientSession
 from ftransfer.client.trees.run import Plan, below
 from ftransfer.errors import FtransferError
 from ftransfer.names import SafeName, parse_name
@@ -108,7 +109,7 @@ async def _take_over(
     if here is None or (here.kind, here.size) != (FILE, change.size):
         return
     try:
-        digest = (await session.ask("checksum", str(below(remote, new)))).get("digest")
+        digest = (await session.request("checksum", str(below(remote, new)))).get("digest")
         if digest == await digest_in_store(store, parse_name(old)):
             await store.make_folder(parse_name(new).parent, parents=True)
             await store.rename(parse_name(old), parse_name(new), replace=True)
@@ -120,8 +121,8 @@ async def _take_over(
 async def _plan_folders(plan: Plan, session: ClientSession, remote: SafeName, told: Told) -> None:
     """Note the folders around the names, whose mtime has changed with what is in them."""
     names = list(told.parents())
-    commands: Iterator[Asked] = (("stat", str(below(remote, name)), {}) for name in names)
-    async with contextlib.aclosing(session.ask_many(commands)) as answers:
+    commands: Iterator[Request] = (("stat", str(below(remote, name)), {}) for name in names)
+    async with contextlib.aclosing(request_many(session, commands)) as answers:
         for name in names:
             answer = await anext(answers)
             if isinstance(answer, FtransferError):

@@ -28,7 +28,7 @@ Tree = Mapping[str, tuple[str, int, int]]  # name to kind, size or target, mtime
 
 
 class Said:
-    """A conversation with a server that answers `dir` from a store, with spans of a few entries."""
+    """A session with a server that answers `dir` from a store, with spans of a few entries."""
 
     def __init__(self, store: MemoryStore, *, span: int = 0, more: int = 0) -> None:
         """With `more` it announces so many entries that do not come."""
@@ -39,7 +39,7 @@ class Said:
         self._span = span
         self._answers: deque[AsyncGenerator[Listing | Reply, None]] = deque()
 
-    async def say(self, verb: str, argument: str, options: Mapping[str, Any]) -> None:
+    async def send(self, verb: str, argument: str, options: Mapping[str, Any]) -> None:
         assert verb == "dir"
         self.commands.append(options)
         self._answers.append(
@@ -65,7 +65,7 @@ class Said:
                 yield Listing([entry_to_wire(entry) for entry in batch])
         yield Reply({"entries": count + self._more})
 
-    async def answer(self) -> Listing | Reply:
+    async def next_event(self) -> Listing | Reply:
         event = await anext(self._answers[0])
         if isinstance(event, Reply):
             self._answers.popleft()
