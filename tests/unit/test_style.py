@@ -133,8 +133,6 @@ WIDE_DOCUMENTS = frozenset(
     CHANGELOG.md
     docs/architecture.md
     docs/protocol.md
-    docs/reliability.md
-    docs/security.md
     """.split()
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import textwrap
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,11 +21,12 @@ def account(rows: Sequence[Row], seed: int, seconds: float, *, short: bool) -> s
     looked_at = sum(row.looked_at for row in tallies)
     form = "short" if short else "long"
     lines = [
-        (
+        textwrap.fill(
             f"The {form} form with seed {seed}, {time.strftime('%Y-%m-%d', time.gmtime())}:"
             f" {sum(row.attempts for row in tallies)} attempts in {seconds / 60:.0f} minutes, on"
             f" {platform.system()} with {os.cpu_count()} processors and Python"
-            f" {platform.python_version()}."
+            f" {platform.python_version()}.",
+            100,
         ),
         "",
         render(rows),
