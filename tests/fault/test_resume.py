@@ -508,7 +508,7 @@ async def test_tree_without_retries_ends_with_code_3_and_else_goes_on_by_itself(
 ) -> None:
     async with serve(tmp_path) as service:
         here, there = service.local / "tree", service.root / "tree"
-        script = [*cut_up(3 << 20, 1 << 20), Faults(), *cut_up(2 << 20)]
+        script = cut_up(3 << 20, 1 << 20, 2 << 20)
         if "get" in command:
             here, there = there, here
             script = cut_down(3 << 20, 1 << 20)

@@ -39,6 +39,11 @@ class Fault:
     bit: int = 0
     piece_bytes: int = _PIECE
 
+    @property
+    def is_armed(self) -> bool:
+        """Whether something must happen at a certain byte."""
+        return {self.cut_at, self.stall_at, self.flip_at} != {None}
+
 
 CLEAN = Fault()
 
@@ -58,6 +63,7 @@ class Flow:
     fault: Fault
     passed: int = 0
     seen: bytearray = field(default_factory=bytearray)
+    struck: bool = False  # its fault has come to pass
     stalled: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -98,10 +104,16 @@ class Proxy:
         target: Where connections go on to.
         script: The faults of the first connections, in their order.
         records: Whether all that passes is kept, in Flow.seen.
+        must_strike: Whether a fault of the script that did not strike fails the test at the end.
     """
 
     def __init__(
-        self, target: tuple[str, int], script: Iterable[Faults] = (), *, records: bool = False
+        self,
+        target: tuple[str, int],
+        script: Iterable[Faults] = (),
+        *,
+        records: bool = False,
+        must_strike: bool = True,
     ) -> None:
         self.passages: list[Passage] = []
         self.entered = asyncio.Event()  # set when there is a first connection
@@ -109,6 +121,7 @@ class Proxy:
         self._target = target
         self._script: Iterator[Faults] = iter(script)
         self._records = records
+        self._must_strike = must_strike
         self._released = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -135,6 +148,15 @@ class Proxy:
         self._listener.close()
         if failures and error is None:
             raise failures[0]
+        if error is None and self._must_strike:
+            self._check_that_all_struck()
+
+    def _check_that_all_struck(self) -> None:
+        met = [flow for passage in self.passages for flow in (passage.up, passage.down)]
+        missed = [flow.fault for flow in met if flow.fault.is_armed and not flow.struck]
+        left = [fault for faults in self._script for fault in (faults.up, faults.down)]
+        missed += [fault for fault in left if fault.is_armed]
+        assert not missed, f"faults that did not strike: {missed}"
 
     def release(self) -> None:
         """Release all stalled directions, now and from now on."""
@@ -210,6 +232,7 @@ class Proxy:
         with contextlib.suppress(OSError):
             while flow.passed != fault.cut_at:
                 if flow.passed == fault.stall_at and not self._released.is_set():
+                    flow.struck = True
                     flow.stalled.set()
                     await self._released.wait()
                 data = bytearray(await loop.sock_recv(source, _room(flow)))
@@ -217,12 +240,14 @@ class Proxy:
                     sink.shutdown(socket.SHUT_WR)
                     return False
                 if fault.flip_at is not None and 0 <= fault.flip_at - flow.passed < len(data):
+                    flow.struck = True
                     data[fault.flip_at - flow.passed] ^= 1 << fault.bit
                 passage.note(flow)
                 await loop.sock_sendall(sink, data)
                 flow.passed += len(data)
                 if self._records:
                     flow.seen += data
+            flow.struck = True
             return True
         with contextlib.suppress(OSError):  # a reset is an end, too
             sink.shutdown(socket.SHUT_WR)
