@@ -82,6 +82,7 @@ async def test_file_system_without_sendfile(
         monkeypatch.setattr(PeerTransport, "is_local", False)
         with sabotage.failing(1, errno.EINVAL, only={"sendfile"}, lasts=True):
             await client.get("f", service.local / "g")
+        assert sabotage.hit == "sendfile"
         assert (service.local / "g").read_bytes() == DATA
 
 

@@ -11,12 +11,14 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import importlib
 import io
 import os
-import sys
+import pkgutil
 import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
@@ -116,17 +118,25 @@ class Sabotage:
     def installed(self) -> Iterator[None]:
         """Stand between the modules that touch files and the system while the block runs."""
         with ExitStack() as stack:
-            for name, module in list(sys.modules.items()):
-                if name.startswith(("ftransfer.storage.", "ftransfer.transport.")):
-                    for key, fake in (
-                        ("os", _Os(self)),
-                        ("fcntl", _Fcntl(self)),
-                        ("FileIO", _file_class(self)),
-                    ):
-                        if hasattr(module, key):
-                            stack.enter_context(patch.object(module, key, fake))
+            for module in _modules("ftransfer.storage", "ftransfer.transport"):
+                for key, fake in (
+                    ("os", _Os(self)),
+                    ("fcntl", _Fcntl(self)),
+                    ("FileIO", _file_class(self)),
+                ):
+                    if hasattr(module, key):
+                        stack.enter_context(patch.object(module, key, fake))
             stack.enter_context(patch.object(Kernel, "__init__", _kernel_init(self)))
             yield
+
+
+def _modules(*packages: str) -> Iterator[ModuleType]:
+    """Import and yield all modules of some packages: also those that are imported when needed."""
+    for package in packages:
+        root = importlib.import_module(package)
+        yield root
+        for found in pkgutil.walk_packages(root.__path__, f"{package}."):
+            yield importlib.import_module(found.name)
 
 
 def _failure(number: int) -> OSError:
