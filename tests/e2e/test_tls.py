@@ -34,6 +34,7 @@ from ftransfer.tls.fingerprint import fingerprint_of
 from ftransfer.tls.identity import make_identity
 from ftransfer.tls.known_hosts import KnownHosts, KnownKey
 from ftransfer.transport.channel import Channel
+from ftransfer.transport.sockets import SocketTransport
 from tests.support.certificates import Authority, own_tls
 from tests.support.service import Service, fake_server, frame, raw_peer, serve
 
@@ -481,8 +482,17 @@ async def test_a_message_that_was_cut_is_not_glued_to_the_next(tmp_path: Path) -
         channel: Channel = client._session.channel
         session = next(iter(service.server.sessions))
         session.channel.transport.read = _never  # type: ignore[method-assign]  # a server that takes nothing
+        assert isinstance(channel.transport, SocketTransport)
+        blocked = asyncio.Event()
+        wait_writable = channel.transport.wait_writable
+
+        async def wait_and_note(timeout_s: float) -> None:
+            blocked.set()
+            await wait_writable(timeout_s)
+
+        channel.transport.wait_writable = wait_and_note  # type: ignore[method-assign]  # an event
         full = asyncio.create_task(channel.transport.write([much()] * 2, 10))
-        await asyncio.wait([full], timeout=1.5)  # by then it is in the middle of one
+        await blocked.wait()  # in the middle of a message
         assert not full.done()
         full.cancel()
         await asyncio.wait([full])

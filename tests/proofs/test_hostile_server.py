@@ -20,7 +20,7 @@ from tests.support.canary import Canary, canary
 from tests.support.service import fake_server, frame
 
 HELLO = frame(b"H", b'{"protocol":1}')
-LIMITS = Limits(stall_s=0.2, close_s=0.05)
+LIMITS = Limits(close_s=0.05)
 
 
 @pytest.fixture
