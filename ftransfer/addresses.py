@@ -1,8 +1,8 @@
-"""One spelling for the address of a server: what is known of it, or saved for it, is found however
-it is typed.
+"""Addresses of peers: how they are written, and which are this machine's own.
 
-A leaf. Names are not looked up: two names of one server stay two addresses, since a name may lead
-elsewhere tomorrow.
+A leaf. An address has one spelling, so that what is known of a server, or saved for it, is found
+however it is typed. Names are not looked up for that: two names of one server stay two addresses,
+since a name may lead elsewhere tomorrow.
 """
 
 from __future__ import annotations
@@ -10,14 +10,19 @@ from __future__ import annotations
 import contextlib
 import socket
 
-_MAPPED = bytes(10) + b"\xff\xff"  # before an IPv4 address in one of IPv6
+_MAPPED = bytes(10) + b"\xff\xff"  # before an IPv4 address in one of IPv6 (RFC 4291, 2.5.5.2)
+_LOOPBACK_6 = bytes(15) + b"\1"
+
+
+def format_address(host: str, port: object) -> str:
+    """Return `host:port`, an IPv6 host in brackets (RFC 3986 section 3.2.2)."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def canonical_address(address: str) -> str:
     """Return the one spelling of `host:port`, an IPv6 host in brackets."""
     host, _, port = address.rpartition(":")
-    host = canonical_host(host.removeprefix("[").removesuffix("]"))
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return format_address(canonical_host(host.removeprefix("[").removesuffix("]")), port)
 
 
 def canonical_host(host: str) -> str:
@@ -38,3 +43,34 @@ def canonical_host(host: str) -> str:
     with contextlib.suppress(UnicodeError):
         host = host if host.isascii() else host.encode("idna").decode()
     return host.lower().removesuffix(".") + percent + zone
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is one of this machine's own loopback: what stays on the machine needs no
+    encryption, and nothing else is exempt. A name is no address.
+    """
+    try:
+        # Not by ipaddress: to import it would take longer than most connections to this machine.
+        packed = socket.inet_pton(
+            socket.AF_INET6 if ":" in host else socket.AF_INET, host.partition("%")[0]
+        )
+    except (OSError, ValueError):
+        return False
+    if packed.startswith(_MAPPED):
+        packed = packed.removeprefix(_MAPPED)
+    return packed[0] == 127 if len(packed) == 4 else packed == _LOOPBACK_6
+
+
+def listens_on_loopback_only(host: str) -> bool:
+    """Whether a server that is told to listen on `host` can be reached from this machine alone.
+    Blocking.
+
+    A name that cannot be resolved counts as reachable from elsewhere.
+    """
+    if not host:
+        return False
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError):
+        return False
+    return all(is_loopback(str(address[4][0])) for address in found)

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ftransfer.addresses import is_loopback
 from ftransfer.errors import BadFile
-from ftransfer.loopback import is_loopback
 from ftransfer.system.private_files import locked
 
 _FOLDER = "running"

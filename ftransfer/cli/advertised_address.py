@@ -9,7 +9,7 @@ import fcntl
 import socket
 import struct
 
-from ftransfer.loopback import is_loopback
+from ftransfer.addresses import is_loopback
 
 _SIOCGIFADDR = 0x8915  # Linux: the IPv4 address of an interface
 # Addresses for documents (RFC 5737, RFC 3849): asking for the way there sends nothing.

@@ -18,6 +18,7 @@ from typing import Any
 import aiofiles.threadpool  # noqa: F401
 
 import ftransfer.storage.local.bulk_read  # noqa: F401
+from ftransfer.addresses import format_address
 from ftransfer.cli import served_folder
 from ftransfer.cli.limit_options import bounds_of, limits_of, rates_of, trusted_of
 from ftransfer.cli.options import parse_age
@@ -232,7 +233,7 @@ def _announce(
     and how to stop it.
     """
     for host, port in addresses:
-        sys.stdout.write(f"listening on {_bracketed(host)}:{port}\n")
+        sys.stdout.write(f"listening on {format_address(host, port)}\n")
     sys.stdout.flush()
     is_watched = sys.stderr.isatty()
     if is_watched:
@@ -243,10 +244,6 @@ def _announce(
         note(line)
     if is_watched:
         note("Ctrl-C stops it; what others do is logged here")
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 def _raise_descriptor_limit() -> None:

@@ -100,11 +100,11 @@ class ServerSecurity:
             WrongUsage: A login would travel in plain.
             BadFile: A file cannot be used.
         """
+        from ftransfer.addresses import listens_on_loopback_only
         from ftransfer.auth.admission import Admission
         from ftransfer.auth.files import CredentialFiles
         from ftransfer.auth.own_token import own_token
         from ftransfer.auth.running import Registration
-        from ftransfer.loopback import listens_on_loopback_only
         from ftransfer.system.private_files import state_folder
 
         is_local = listens_on_loopback_only(host)

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
+from ftransfer.addresses import is_loopback
 from ftransfer.errors import Busy
 from ftransfer.limits import Limits
 from ftransfer.service.networks import Networks
@@ -22,7 +23,6 @@ from ftransfer.service.penalties import (
     NETWORK_FACTOR,
     Offence,
     Penalties,
-    is_loopback,
     network_of,
     source_of,
 )

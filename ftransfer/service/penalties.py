@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
+from ftransfer.addresses import is_loopback
+
 
 class Offence(Enum):
     """What a source can do wrong; the value is the seconds that the first one costs. Each further
@@ -47,14 +49,6 @@ def network_of(source: str) -> str:
     if not source.endswith("/64"):
         return ""
     return str(ipaddress.ip_network(source).supernet(new_prefix=48))
-
-
-def is_loopback(source: str) -> bool:
-    """Whether a source is this machine itself."""
-    try:
-        return ipaddress.ip_address(source).is_loopback
-    except ValueError:
-        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ import ssl
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from ftransfer.addresses import format_address, is_loopback
 from ftransfer.errors import Closed
-from ftransfer.loopback import is_loopback
 from ftransfer.transport import tcp_info as liveness
 from ftransfer.transport.peer_user import NamedSocket, user_of_peer
 
@@ -202,8 +202,8 @@ def translated(peer: str, *, file_errors: bool = False) -> Iterator[None]:
 
 def _peer_at(address: object) -> tuple[str, str]:
     if not isinstance(address, tuple) or len(address) < 2:
-        return "peer", "local"
+        return "peer", "unknown"  # it was gone before it could be asked for
     host = str(address[0])
     if "." in host:
         host = host.removeprefix("::ffff:")  # one of IPv4, at a socket of IPv6
-    return (f"[{host}]:{address[1]}" if ":" in host else f"{host}:{address[1]}"), host
+    return format_address(host, address[1]), host

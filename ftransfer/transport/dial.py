@@ -9,7 +9,7 @@ import functools
 import socket
 import sys
 
-from ftransfer.loopback import is_loopback
+from ftransfer.addresses import is_loopback
 from ftransfer.transport.base import Transport
 from ftransfer.transport.congestion import disable_pacing
 from ftransfer.transport.sockets import SocketTransport

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
-from ftransfer.loopback import is_loopback
+from ftransfer.addresses import is_loopback
 from ftransfer.transport.accept import listen
 from ftransfer.transport.base import Transport
 from ftransfer.transport.congestion import disable_pacing

@@ -22,7 +22,7 @@ from tests.support.sources import (
 # From the ground up. A part may import what stands in rows above its own; parts in one row do not
 # see each other.
 LAYERS = (
-    "errors version units digest addresses loopback",
+    "errors version units digest addresses",
     "limits system",
     "names",
     "protocol storage auth tls",
@@ -82,7 +82,7 @@ LATE_IMPORTS = {
     "cli.served_folder": "system.private_files transfer.hiding transfer.selection",
     "cli.server_security": (
         "auth.admission auth.files auth.own_token auth.permissions auth.running auth.users"
-        " loopback names system.private_files tls.contexts tls.identity"
+        " addresses names system.private_files tls.contexts tls.identity"
     ),
     "cli.trees": "cli.sync_watch client.trees.destination client.trees.run transfer.selection",
     "cli.users": "auth.editing auth.passwords auth.permissions auth.users names units",

@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from ftransfer.addresses import format_address
 from ftransfer.auth.admission import OPEN
 from ftransfer.errors import Busy, CannotListen, ChannelError, TlsRequired
 from ftransfer.gateways.native.handlers.table import HANDLERS
@@ -219,7 +220,7 @@ class Server:
 
 
 def _why_not(error: Exception, host: str, port: int) -> str:
-    where = f"[{host}]:{port}" if ":" in host else f"{host or '*'}:{port}"
+    where = format_address(host or "*", port)
     number = getattr(error, "errno", None)
     if number == errno.EADDRINUSE:
         return (

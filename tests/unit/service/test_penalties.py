@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ftransfer.service.penalties import Offence, Penalties, Scale, is_loopback, source_of
+from ftransfer.service.penalties import Offence, Penalties, Scale, source_of
 
 
 class Clock:
@@ -117,14 +117,3 @@ def test_what_is_over_makes_room_first(clock: Clock) -> None:
 )
 def test_what_counts_as_one_source(host: str, source: str) -> None:
     assert source_of(host) == source
-
-
-def test_loopback_is_known() -> None:
-    assert [
-        is_loopback(source)
-        for source in ("127.3.2.1", "::1", "192.0.2.1", "2001:db8::/64", "local")
-    ] == [
-        True,
-        True,
-        *[False] * 3,
-    ]
