@@ -12,11 +12,6 @@ from ftransfer.auth.passwords import cost_of, decoy_like, matches
 from ftransfer.auth.permissions import ANYONE, Principal
 from ftransfer.auth.users import User
 
-# The words of hello's key "auth".
-NO_LOGIN, MAY_LOG_IN, MUST_LOG_IN = "none", "optional", "required"
-# The words of its key "logins".
-TOKEN_LOGIN, USER_LOGIN = "token", "user"
-
 # Whoever has not logged in where it must be done: without any right.
 NOBODY = Principal("", (), is_anonymous=True)
 
@@ -76,20 +71,19 @@ class Admission:
         return [*self._principals.values(), *([] if self.anonymous is None else [self.anonymous])]
 
     @property
-    def wants(self) -> str:
-        """What hello says: NO_LOGIN, MAY_LOG_IN or MUST_LOG_IN."""
-        if self.anonymous is None:
-            return MUST_LOG_IN
-        return MAY_LOG_IN if self._token or self._users else NO_LOGIN
+    def requires_login(self) -> bool:
+        """Whether nothing may be done without a login."""
+        return self.anonymous is None
 
     @property
-    def logins(self) -> tuple[str, ...]:
-        """The kinds of login that there are, as hello says them."""
-        return tuple(
-            kind
-            for kind, is_there in ((TOKEN_LOGIN, self._token), (USER_LOGIN, self._users))
-            if is_there
-        )
+    def has_token(self) -> bool:
+        """Whether there is a token to log in with."""
+        return bool(self._token)
+
+    @property
+    def has_users(self) -> bool:
+        """Whether there are users, who log in with a name and a password."""
+        return bool(self._users)
 
     def replace_users(self, users: Mapping[str, User]) -> bool:
         """Take other users from now on; return whether anything is different. Logins are to be

@@ -48,9 +48,9 @@ def logout(host: Host, port: Port) -> None:
 async def _login(host: str, port: int) -> None:
     from ftransfer.client.address import Address
     from ftransfer.client.connector import open_session
-    from ftransfer.client.handshake import NO_LOGIN
     from ftransfer.client.login import save_login
     from ftransfer.limits import DEFAULT_LIMITS
+    from ftransfer.protocol.replies import NO_LOGIN
     from ftransfer.system.threads import io_pool, run_job
 
     security = chosen_way().security()

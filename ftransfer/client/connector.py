@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from ftransfer.client.address import Address
-from ftransfer.client.handshake import NO_LOGIN, open_channel
+from ftransfer.client.handshake import open_channel
 from ftransfer.client.security import DEFAULT_SECURITY, Security
 from ftransfer.client.session import ClientSession, OnNotice
 from ftransfer.errors import CannotConnect, RemoteProtocolError
 from ftransfer.limits import LEAST_LIMITS, Limits
-from ftransfer.protocol.replies import Hello
+from ftransfer.protocol.replies import NO_LOGIN, Hello
 
 # However short the pauses that a server wants: it must not make us send without end.
 _LEAST_HEARTBEAT_S = 0.1

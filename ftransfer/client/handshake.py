@@ -13,13 +13,10 @@ from ftransfer.errors import CannotConnect, Closed, NotTrusted, ProtocolError, T
 from ftransfer.limits import Limits
 from ftransfer.names import escape
 from ftransfer.protocol.connection import Role
-from ftransfer.protocol.replies import ErrorReply, Hello
+from ftransfer.protocol.replies import MUST_LOG_IN, NO_LOGIN, PROTOCOL, ErrorReply, Hello
 from ftransfer.system.threads import io_pool, run_job
 from ftransfer.transport import Transport, dial
 from ftransfer.transport.channel import Channel
-
-PROTOCOL = 1
-NO_LOGIN, MUST_LOG_IN = "none", "required"  # of hello's key "auth"
 
 # On this machine a plain server has sent its hello by then; a TLS server waits for the client to
 # begin.

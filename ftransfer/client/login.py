@@ -7,10 +7,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from ftransfer.client.handshake import MUST_LOG_IN, NO_LOGIN
 from ftransfer.client.known_servers import is_confirmed, own_server, shown_by
 from ftransfer.client.security import Security
 from ftransfer.errors import BadFile, LoginNeeded, NotAuthorised, NotTrusted, UnknownServer
+from ftransfer.protocol.replies import MUST_LOG_IN, NO_LOGIN, TOKEN_LOGIN, USER_LOGIN
 from ftransfer.system.private_files import state_folder
 from ftransfer.system.threads import io_pool, run_job
 
@@ -67,10 +67,10 @@ async def log_in(session: ClientSession, security: Security, *, only_given: bool
 
 def _login_needed(session: ClientSession, user: str) -> LoginNeeded:
     address, logins = str(session.address), session.hello.logins
-    names = "--user NAME and " if logins == ("user",) and not user else ""
+    names = "--user NAME and " if logins == (USER_LOGIN,) and not user else ""
     owner = (
         "; if another user runs it, ask for its token"
-        if logins == ("token",) and session.channel.transport.is_local
+        if logins == (TOKEN_LOGIN,) and session.channel.transport.is_local
         else ""
     )
     return LoginNeeded(

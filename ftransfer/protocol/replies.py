@@ -15,10 +15,20 @@ from ftransfer.protocol.framing import Kind, encode_json, load_json
 T = TypeVar("T")
 
 
+# The words of hello (docs/protocol.md section 4).
+PROTOCOL = 1  # the version of the protocol
+NO_LOGIN, MAY_LOG_IN, MUST_LOG_IN = "none", "optional", "required"  # `auth`
+TOKEN_LOGIN, USER_LOGIN = "token", "user"  # `logins`
+# `features`: the live layer (section 10), changes (10.3), listings by span (6.1), and puts in parts
+# over several connections (7.3).
+LIVE, WATCH, SPANS, PARTS = "live", "watch", "spans", "parts"
+
+
 class Hello(NamedTuple):
-    """What a server says first. `limits` holds sizes in bytes and times in seconds by name;
-    `features` are words; `auth` says whether a login is wanted: "none", "optional" or "required";
-    `logins` which kinds there are: "token", "user".
+    """What a server sends first.
+
+    `limits` holds sizes in bytes and times in seconds by name; `auth` is NO_LOGIN, MAY_LOG_IN or
+    MUST_LOG_IN; `logins` are the kinds of login that there are.
     """
 
     protocol: int
@@ -26,7 +36,7 @@ class Hello(NamedTuple):
     session: int
     welcome: str = ""
     durable: bool = True
-    auth: str = "none"
+    auth: str = NO_LOGIN
     logins: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
     limits: Mapping[str, float] = MappingProxyType({})
@@ -107,11 +117,6 @@ class Notice(NamedTuple):
 
 
 HEARTBEAT = "heartbeat"
-# The feature of a server that has a live layer (docs/protocol.md section 10).
-LIVE = "live"
-# The feature of a server that takes a file in parts over several connections (docs/protocol.md
-# section 7.3).
-PARTS = "parts"
 
 
 def encode_hello(hello: Hello) -> bytes:
@@ -177,7 +182,7 @@ def _decode_hello(value: dict[str, Any]) -> Hello:
         session=take(value, "session", int, 0),
         welcome=take(value, "welcome", str, ""),
         durable=take(value, "durable", bool, True),
-        auth=take(value, "auth", str, "none"),
+        auth=take(value, "auth", str, NO_LOGIN),
         logins=tuple(word for word in logins if isinstance(word, str)),
         features=tuple(word for word in features if isinstance(word, str)),
         limits={

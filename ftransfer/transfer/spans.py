@@ -18,8 +18,6 @@ from ftransfer.names import check_told, sort_key
 from ftransfer.protocol.replies import take, take_count
 from ftransfer.storage.base import WHOLE, Range
 
-# What a server offers if it can tell spans.
-FEATURE = "spans"
 # The most that a client takes, since it holds as many lines of its own.
 MAX_ENTRIES = 65536
 

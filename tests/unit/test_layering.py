@@ -70,7 +70,7 @@ LATE_IMPORTS = {
         " shell.script"
     ),
     "cli.login": (
-        "client.address client.connector client.handshake client.login limits system.threads"
+        "client.address client.connector client.login limits protocol.replies system.threads"
     ),
     "cli.options": "units",
     "cli.output": "traceback",

@@ -16,12 +16,12 @@ from ftransfer.client.session import ClientSession, require_count
 from ftransfer.client.trees.run import Plan, TreeOptions, TreeRun, below
 from ftransfer.errors import FtransferError, NotFound, ShareError, SourceChanged, TransferError
 from ftransfer.names import ROOT, SafeName, parse_name
-from ftransfer.protocol.replies import Listing, Reply
+from ftransfer.protocol.replies import SPANS, Listing, Reply
 from ftransfer.storage.base import FOLDER, WHOLE, Entry, Range, Store
 from ftransfer.transfer.pipeline import closing, read_ahead
 from ftransfer.transfer.records import entries_from_wire
 from ftransfer.transfer.running_digest import digest_in_store
-from ftransfer.transfer.spans import FEATURE, Differences, Span, find_differences, span_from_wire
+from ftransfer.transfer.spans import Differences, Span, find_differences, span_from_wire
 from ftransfer.transfer.treediff import Comparison, Rules
 
 # Ranges that are asked for ahead, so that each does not cost a round trip; their bounds together
@@ -147,7 +147,7 @@ async def fetch_differences(
     """
     # DigestService of content are not in the spans, and names that take no part would make them
     # differ.
-    if FEATURE not in session.hello.features or options.checksum or options.selects:
+    if SPANS not in session.hello.features or options.checksum or options.selects:
         return Differences([WHOLE])
     lines = read_ahead(store.lines(ROOT, links=options.links, others=True))
     try:

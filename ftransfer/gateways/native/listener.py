@@ -20,10 +20,21 @@ from ftransfer.gateways.native.session import Session
 from ftransfer.limits import Limits
 from ftransfer.protocol.connection import Role
 from ftransfer.protocol.foreign import ForeignProtocol
-from ftransfer.protocol.replies import PARTS, Hello
+from ftransfer.protocol.replies import (
+    LIVE,
+    MAY_LOG_IN,
+    MUST_LOG_IN,
+    NO_LOGIN,
+    PARTS,
+    PROTOCOL,
+    SPANS,
+    TOKEN_LOGIN,
+    USER_LOGIN,
+    WATCH,
+    Hello,
+)
 from ftransfer.service.service import DEFAULTS, Service, ServiceOptions
 from ftransfer.service.share import Share
-from ftransfer.transfer.spans import FEATURE as SPANS
 from ftransfer.transport import Transport
 from ftransfer.transport.channel import Channel
 from ftransfer.transport.listener import Listener
@@ -34,7 +45,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ftransfer.server")
 
-PROTOCOL = 1
 # To refuse with a word takes time and, with TLS, a handshake; whoever comes beyond so many is
 # refused without.
 _MAX_REFUSALS = 64
@@ -180,19 +190,20 @@ class Server:
             await channel.close()
 
     def _hello(self, number: int) -> Hello:
-        service = self.service
+        service, admission = self.service, self.service.admission
         if self._announced[0] is not service.limits:
             self._announced = (service.limits, _announced(service.limits))
-        watch = ("watch",) if service.changes.is_possible else ()
+        logins = (TOKEN_LOGIN,) * admission.has_token + (USER_LOGIN,) * admission.has_users
+        watch = (WATCH,) if service.changes.is_possible else ()
         return Hello(
             protocol=PROTOCOL,
             server=f"ftransfer/{VERSION}",
             session=number,
             welcome=self._welcome,
             durable=service.share.durable,
-            auth=service.admission.wants,
-            logins=service.admission.logins,
-            features=("live", *watch, SPANS, PARTS),
+            auth=MUST_LOG_IN if admission.requires_login else MAY_LOG_IN if logins else NO_LOGIN,
+            logins=logins,
+            features=(LIVE, *watch, SPANS, PARTS),
             limits=self._announced[1],
         )
 

@@ -6,7 +6,7 @@ import pytest
 from argon2 import PasswordHasher
 
 from ftransfer.auth import admission as module
-from ftransfer.auth.admission import MAY_LOG_IN, MUST_LOG_IN, NO_LOGIN, OPEN, Admission, make_token
+from ftransfer.auth.admission import OPEN, Admission, make_token
 from ftransfer.auth.passwords import decoy_like, hash_password, is_hash, matches
 from ftransfer.auth.permissions import ANYONE, Grant, parse_rights
 from ftransfer.auth.users import User
@@ -17,13 +17,22 @@ GRANTS = (Grant(ROOT, parse_rights("read")),)
 USERS = {"ann": User("ann", HASHED, GRANTS)}
 
 
-def test_what_hello_says() -> None:
-    assert OPEN.wants == NO_LOGIN
-    assert Admission(token="t").wants == MUST_LOG_IN
-    assert Admission(users=USERS).wants == MUST_LOG_IN
-    assert Admission(users={}).wants == MUST_LOG_IN  # nobody is let in, rather than everybody
-    assert Admission(token="t", anonymous=ANYONE).wants == MAY_LOG_IN
-    assert Admission(users=USERS, anonymous=ANYONE).wants == MAY_LOG_IN
+@pytest.mark.parametrize(
+    ("admission", "requires_login", "has_token", "has_users"),
+    [
+        (OPEN, False, False, False),
+        (Admission(token="t"), True, True, False),
+        (Admission(users=USERS), True, False, True),
+        (Admission(users={}), True, False, False),  # nobody is let in, rather than everybody
+        (Admission(token="t", anonymous=ANYONE), False, True, False),
+        (Admission(token="t", users=USERS, anonymous=ANYONE), False, True, True),
+    ],
+)
+def test_who_has_to_log_in_and_how(
+    admission: Admission, requires_login: bool, has_token: bool, has_users: bool
+) -> None:
+    assert admission.requires_login is requires_login
+    assert (admission.has_token, admission.has_users) == (has_token, has_users)
 
 
 def test_token() -> None:
