@@ -130,7 +130,6 @@ ODD_DOCSTRINGS = ("ftransfer/", "tests/e2e/", "tests/unit/")
 UNREASONED = ("bench/", "ftransfer/", "fuzz/", "tests/")
 WIDE_DOCUMENTS = frozenset(
     """
-    CHANGELOG.md
     docs/architecture.md
     docs/protocol.md
     """.split()
