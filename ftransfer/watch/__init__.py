@@ -1,3 +1,3 @@
-"""Changes below a folder, by whomever: what the operating system tells, compared with what was
+"""Changes below a folder, whoever makes them: the operating system's hints, compared with what was
 there before.
 """

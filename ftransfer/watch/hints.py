@@ -1,8 +1,7 @@
-"""The operating system's word that something below a folder has changed: paths, in batches, from a
-thread of their own.
+"""Hints of the operating system that something below a folder has changed: paths, in batches, from
+a thread of their own.
 
-What all systems have in common; inotify.py speaks to Linux, portable.py to any system through a
-library.
+What all systems have in common; inotify.py calls Linux, portable.py any system through a library.
 """
 
 from __future__ import annotations
@@ -14,31 +13,34 @@ from collections.abc import Callable
 
 
 class QueueOverflow(OSError):
-    """More has changed at once than the system tells of: some hints were lost."""
+    """More has changed at once than the system reports: some hints were lost."""
 
 
 class Hints(ABC):
     """One run of a watch on a folder and all that is below it.
 
     Args:
-        told: Called on the event loop with each set of absolute paths.
-        failed: Called on the event loop if the watch broke off; with QueueOverflow if hints were
-            lost.
+        on_paths: Is called on the event loop with each set of absolute paths.
+        on_failure: Is called on the event loop if the watch broke off; with QueueOverflow if hints
+            were lost.
     """
 
     def __init__(
-        self, folder: str, told: Callable[[set[str]], None], failed: Callable[[Exception], None]
+        self,
+        folder: str,
+        on_paths: Callable[[set[str]], None],
+        on_failure: Callable[[Exception], None],
     ) -> None:
         self._folder = folder
-        self._told = told
-        self._failed = failed
+        self._on_paths = on_paths
+        self._on_failure = on_failure
         self._loop = asyncio.get_running_loop()
         self._armed: asyncio.Future[None] = self._loop.create_future()
         self._is_stopped = False
         self._thread = threading.Thread(target=self._run, name="ftransfer-watch", daemon=True)
 
     async def start(self) -> None:
-        """Begin; on return, nothing that happens is missed any more.
+        """Start the thread; on return, nothing that happens is missed any more.
 
         Raises:
             OSError: The system has no more watches, or the folder is not there.
@@ -63,16 +65,16 @@ class Hints(ABC):
 
     @abstractmethod
     def _wake(self) -> None:
-        """Make the thread notice that it is to stop."""
+        """Make the thread notice that it must stop."""
 
     # In the thread.
 
     @abstractmethod
     def _run(self) -> None:
-        """Say when all is armed, then pass hints on until woken."""
+        """Set up the watch, call _set_armed, then pass hints on until woken."""
 
     def _call(self, function: Callable[..., None], *arguments: object) -> None:
-        """Call a function on the event loop."""
+        """Call a function on the event loop, unless the watch was stopped."""
         if not self._is_stopped and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(function, *arguments)
 
@@ -84,6 +86,6 @@ class Hints(ABC):
 
     def _fail(self, error: Exception) -> None:
         if self._armed.done():
-            self._failed(error)
+            self._on_failure(error)
         else:
             self._armed.set_exception(error if isinstance(error, OSError) else OSError(str(error)))

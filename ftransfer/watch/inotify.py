@@ -1,8 +1,8 @@
-"""The Linux kernel's word that something below a folder has changed.
+"""Hints of the Linux kernel that something below a folder has changed.
 
-It speaks to inotify itself, since libraries do not pass on what must be known: that the kernel's
-queue was full and hints were lost. And it does not watch the reserved folders, where things happen
-by the thousand that nobody is told of.
+It calls inotify directly, since libraries hide what must be known: that the kernel's queue was full
+and hints were lost. And it does not watch the reserved folders, where thousands of things happen
+that nobody is told of.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from ftransfer.names import is_reserved
 from ftransfer.watch.hints import Hints, QueueOverflow
 
-# Paths are gathered until nothing more comes for a step, at most for a bunch; the queue is emptied
+# Paths are gathered until no more come for _STEP_S, at most for _BUNCH_S; the queue is emptied
 # every few milliseconds.
 _STEP_S = 0.05
 _BUNCH_S = 0.2
@@ -65,9 +65,12 @@ class InotifyHints(Hints):
     """See Hints."""
 
     def __init__(
-        self, folder: str, told: Callable[[set[str]], None], failed: Callable[[Exception], None]
+        self,
+        folder: str,
+        on_paths: Callable[[set[str]], None],
+        on_failure: Callable[[Exception], None],
     ) -> None:
-        super().__init__(folder, told, failed)
+        super().__init__(folder, on_paths, on_failure)
         self._stopping, self._stop = os.pipe2(os.O_CLOEXEC)
 
     def _wake(self) -> None:
@@ -106,7 +109,7 @@ class InotifyHints(Hints):
                 if stop.poll(_REST_S * 1000):
                     return
             if paths and (not ready or time.monotonic() - began >= _BUNCH_S):
-                self._call(self._told, paths)
+                self._call(self._on_paths, paths)
                 paths = set()
 
 
@@ -131,7 +134,7 @@ class _Queue:
         os.close(self.fd)
 
     def read(self) -> Iterator[str]:
-        """Give the paths of all hints that are there.
+        """Yield the paths of all hints that are there.
 
         Raises:
             QueueOverflow: Hints were lost.
@@ -146,11 +149,11 @@ class _Queue:
             while at < len(data):
                 watch, mask, _, length = _EVENT.unpack_from(data, at)
                 at += _EVENT.size + length
-                yield from self._understand(watch, mask, data[at - length : at].rstrip(b"\0"))
+                yield from self._decode(watch, mask, data[at - length : at].rstrip(b"\0"))
 
-    def _understand(self, watch: int, mask: int, name: bytes) -> Iterator[str]:
+    def _decode(self, watch: int, mask: int, name: bytes) -> Iterator[str]:
         if mask & _OVERFLOW:
-            raise QueueOverflow("more changes at once than the system tells of")
+            raise QueueOverflow("more changes at once than the system reports")
         if mask & _IGNORED:
             self._folders.pop(watch, None)
             return
@@ -169,12 +172,12 @@ class _Queue:
                 yield from self._enter(path)
 
     def _enter(self, folder: str) -> Iterator[str]:
-        """Watch a folder and what is below it; give the paths of what is there already."""
+        """Watch a folder and what is below it; yield the paths of what is there already."""
         if self._watch(folder):
             yield from self._below(folder)
 
     def _watch(self, folder: str) -> bool:
-        """Watch one folder; whether it is there."""
+        """Watch one folder; return whether it is there."""
         watch = self._libc.inotify_add_watch(self.fd, os.fsencode(folder), _WANTED)
         if watch < 0 and ctypes.get_errno() in _GONE:
             return False
@@ -182,8 +185,9 @@ class _Queue:
         return True
 
     def _below(self, folder: str) -> Iterator[str]:
-        """Watch all folders below one; give the paths of what is there. Not recursive: trees may be
-        deeper than the call stack.
+        """Watch all folders below one, and yield the paths of what is there.
+
+        Not recursive: trees may be deeper than the call stack.
         """
         pending = [folder]
         while pending:
@@ -193,9 +197,7 @@ class _Queue:
                     pending.append(path)
 
     def _forget(self, folder: str) -> None:
-        """Watch a folder no longer that has gone elsewhere; if that is in the share as well, it
-        comes as a new one.
-        """
+        """Stop watching a folder that was moved; where it is now in the share, it is a new one."""
         for watch, path in list(self._folders.items()):
             if path == folder or path.startswith(f"{folder}/"):
                 del self._folders[watch]
@@ -209,7 +211,7 @@ class _Queue:
 
 
 def _content(folder: str) -> list[tuple[str, bool]]:
-    """Give the paths of what is in a folder, and whether each is a folder."""
+    """Return the paths of what is in a folder, and whether each is a folder."""
     try:
         with os.scandir(folder) as entries:
             return [
@@ -218,4 +220,4 @@ def _content(folder: str) -> list[tuple[str, bool]]:
                 if not is_reserved(entry.name)
             ]
     except OSError:
-        return []  # gone, or not to be listed by us: then nothing in it is served either
+        return []  # gone, or unreadable for us: then nothing in it is served either

@@ -1,4 +1,4 @@
-"""Any system's word that something below a folder has changed, through a library: for all but
+"""Hints of any system that something below a folder has changed, through a library: for all but
 Linux.
 """
 
@@ -9,28 +9,31 @@ from collections.abc import Callable
 
 from ftransfer.watch.hints import Hints, QueueOverflow
 
-# Paths are gathered until nothing more comes for a step, at most for a bunch.
+# Paths are gathered until no more come for _STEP_MS, at most for _BUNCH_MS.
 _STEP_MS = 50
 _BUNCH_MS = 200
-# The library does not say when the system has lost some. A bunch of so many may be all that was
+# The library does not report when the system has lost some. A bunch of so many may be all that was
 # left.
-_BUNCH_TO_DOUBT = 8_192
+_DOUBTFUL_PATHS = 8_192
 
 
 class PortableHints(Hints):
     """See Hints."""
 
     def __init__(
-        self, folder: str, told: Callable[[set[str]], None], failed: Callable[[Exception], None]
+        self,
+        folder: str,
+        on_paths: Callable[[set[str]], None],
+        on_failure: Callable[[Exception], None],
     ) -> None:
-        super().__init__(folder, told, failed)
+        super().__init__(folder, on_paths, on_failure)
         self._stopping = threading.Event()
 
     def _wake(self) -> None:
         self._stopping.set()
 
     def _run(self) -> None:
-        from watchfiles import watch  # here, since a server that nobody watches does without it
+        from watchfiles import watch  # only where it is needed: it is slow to import
 
         try:
             # The first batch, empty if need be, comes when all is armed.
@@ -46,15 +49,14 @@ class PortableHints(Hints):
                 ignore_permission_denied=True,
                 force_polling=False,
             ):
-                self._call(self._take, {path for _, path in batch})
-        except (
-            Exception
-        ) as error:  # the library has exceptions of its own, for a name that is not UTF-8 as well
+                self._call(self._accept, {path for _, path in batch})
+        except Exception as error:
+            # The library raises exceptions of its own, also for a name that is not UTF-8.
             self._call(self._fail, error)
 
-    def _take(self, paths: set[str]) -> None:
+    def _accept(self, paths: set[str]) -> None:
         self._set_armed()
-        if len(paths) >= _BUNCH_TO_DOUBT:
-            self._failed(QueueOverflow("more changes at once than the system tells of"))
+        if len(paths) >= _DOUBTFUL_PATHS:
+            self._on_failure(QueueOverflow("more changes at once than the system reports"))
         elif paths:
-            self._told(paths)
+            self._on_paths(paths)

@@ -1,4 +1,4 @@
-"""What was in a folder when it was last looked at, and what the differences to now mean. Pure."""
+"""What was in a folder when it was last listed, and what the differences to now mean. Pure."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def stamp_of(entry: Entry) -> Stamp:
 
 
 class Snapshot:
-    """Names and stamps, folder by folder, so that a whole subtree can be taken out at once. About
-    300 bytes for each name.
+    """Names and stamps, folder by folder, so that a whole subtree can be removed at once. About 300
+    bytes for each name.
     """
 
     def __init__(self) -> None:
@@ -35,19 +35,25 @@ class Snapshot:
         return self._folders.get(folder, {}).get(last)
 
     def has_folder(self, name: str) -> bool:
-        """Whether a name is that of a real folder, "" for the root; not of a link to one."""
+        """Return whether a name is that of a real folder, "" for the root; not of a link to one."""
         return name in self._folders
 
+    def missing_folders(self, name: str) -> Iterator[str]:
+        """Yield the folders above a name that are not there, the innermost first."""
+        while not self.has_folder(name := name.rpartition("/")[0]):
+            yield name
+
     def set(self, name: str, stamp: Stamp) -> None:
-        """Note what is there. The folder that holds it must be there already."""
+        """Record what is there. The folder that holds it must be there already."""
         folder, _, last = name.rpartition("/")
         self._folders[folder][last] = stamp
         if stamp.kind == FOLDER:
             self._folders.setdefault(name, {})
 
     def pop(self, name: str) -> Iterator[tuple[str, Stamp]]:
-        """Take a name out, and with a folder all that is below it, which comes first. Trees may be
-        deeper than the call stack.
+        """Remove a name, and with a folder all below it, which comes first.
+
+        Trees may be deeper than the call stack.
         """
         above = [(name, self.children(name))]
         while above:
@@ -68,18 +74,22 @@ class Snapshot:
         return list(self._folders)
 
     def children(self, folder: str) -> Iterator[str]:
-        """Give what is in a folder now, whatever comes to it or goes meanwhile."""
+        """Return the names that are in a folder now, whatever is added or removed meanwhile."""
         prefix = f"{folder}/" if folder else ""
         return (f"{prefix}{last}" for last in list(self._folders.get(folder, ())))
 
 
 @dataclass
 class Differences:
-    """What has gone, come and changed since the last look, gathered name by name."""
+    """What has gone, come and changed since the last comparison, gathered name by name."""
 
     gone: list[tuple[str, Stamp]] = field(default_factory=list)
     come: list[tuple[str, Stamp]] = field(default_factory=list)
     changed: list[tuple[str, Stamp]] = field(default_factory=list)
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.gone or self.come or self.changed)
 
     def update(self, snapshot: Snapshot, name: str, now: Stamp | None) -> None:
         """Compare one name with the snapshot, and bring the snapshot up to date."""
@@ -91,15 +101,13 @@ class Differences:
             return
         if before is None:
             self.come.append((name, now))
-        elif (
-            before != now and now.kind != FOLDER
-        ):  # a folder's own time changes with each name in it
+        elif before != now and now.kind != FOLDER:  # its time changes with each name in it
             self.changed.append((name, now))
         snapshot.set(name, now)
 
     def changes(self) -> Iterator[Change]:
-        """Give what has happened: what went, from the inside out; what moved; what came, from the
-        outside in; what changed.
+        """Yield what went, from the inside out; what moved and what came, from the outside in; and
+        what changed.
 
         What has gone under one name and come under another is the same thing if its stamp is, and
         no other has that stamp.
@@ -120,7 +128,7 @@ class Differences:
 
 
 def _by_stamp(names: Iterable[tuple[str, Stamp]]) -> dict[Stamp, str]:
-    """Give the names whose stamp no other has."""
+    """Return the names whose stamp no other has."""
     found: dict[Stamp, str] = {}
     double: set[Stamp] = set()
     for name, stamp in names:

@@ -301,7 +301,7 @@ async def test_a_check_finds_what_the_system_did_not_tell(tmp_path: Path) -> Non
     store = await LocalStore.open(tmp_path / "share", durable=False)
     events: asyncio.Queue[Any] = asyncio.Queue()
     watcher = FolderWatcher(tmp_path / "share", store, check_s=0.05)
-    watcher._hear = lambda paths: None  # type: ignore[method-assign]  # every hint is lost
+    watcher._on_hints = lambda paths: None  # type: ignore[method-assign]  # every hint is lost
     await watcher.start(events.put_nowait)
     try:
         (tmp_path / "share" / "a").write_bytes(b"a")

@@ -21,7 +21,7 @@ from tests.e2e.test_watch import Eye
 from tests.support.service import Service, serve
 
 QUEUE = Path("/proc/sys/fs/inotify/max_queued_events")
-OVERFLOW = "more changes at once than the system tells of"
+OVERFLOW = "more changes at once than the system reports"
 
 
 @pytest.fixture(params=[InotifyHints, PortableHints])
@@ -75,7 +75,7 @@ async def test_a_folder_is_followed_where_it_goes(service: Service, tmp_path: Pa
 
 async def test_lost_hints_lead_to_a_rescan(service: Service) -> None:
     async with service.client() as bob, Eye(bob) as eye:
-        watcher_of(service)._lose(QueueOverflow(OVERFLOW))
+        watcher_of(service)._on_watch_lost(QueueOverflow(OVERFLOW))
         event = await eye.next()
         assert isinstance(event, Rescan) and event.why == OVERFLOW
 
@@ -84,10 +84,10 @@ async def test_so_many_hints_that_some_may_be_lost_are_taken_for_a_loss(tmp_path
     failures: list[Exception] = []
     told: list[set[str]] = []
     watch = PortableHints(str(tmp_path), told.append, failures.append)
-    watch._take(set())
-    watch._take({f"{number}" for number in range(8191)})
+    watch._accept(set())
+    watch._accept({f"{number}" for number in range(8191)})
     assert len(told) == 1 and not failures
-    watch._take({f"{number}" for number in range(8192)})
+    watch._accept({f"{number}" for number in range(8192)})
     assert len(told) == 1 and isinstance(failures[0], QueueOverflow)
 
 
@@ -128,13 +128,13 @@ async def test_a_real_overflow_of_the_kernels_queue_is_told_and_made_good(tmp_pa
         hinted: set[str] = set()
         hints = watcher_of(service)._hints
         assert isinstance(hints, InotifyHints)
-        pass_on = hints._told
+        pass_on = hints._on_paths
 
         def note(paths: set[str]) -> None:
             hinted.update(paths)
             pass_on(paths)
 
-        hints._told = note
+        hints._on_paths = note
         names = {*(f"{number}" for number in range(400)), "late"}
 
         def flood() -> None:

@@ -67,7 +67,7 @@ LONG_FILES = frozenset(
 )
 LARGE_CLASSES = frozenset(
     (
-        "Channel Client Comparison Connection FakeShare FolderWatcher"
+        "Channel Client Comparison Connection FakeShare"
         " QuotaTracker Session Sessions SocketTransport"
     ).split()
 )
