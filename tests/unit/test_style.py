@@ -130,7 +130,6 @@ ODD_DOCSTRINGS = ("ftransfer/", "tests/e2e/", "tests/unit/")
 UNREASONED = ("bench/", "ftransfer/", "fuzz/", "tests/")
 WIDE_DOCUMENTS = frozenset(
     """
-    docs/architecture.md
     docs/protocol.md
     """.split()
 )
