@@ -25,7 +25,7 @@ async def make_service(tmp_path: Path) -> AsyncIterator[Service]:
 
 
 async def heard_until_said(ear: Ear, speaker: Client, text: str = "now") -> list[tuple[str, str]]:
-    """Give whose coming and going is told before the speaker's word."""
+    """Return whose coming and going is sent before the speaker's message."""
     await speaker.say(text)
     seen: list[tuple[str, str]] = []
     while not isinstance(event := await ear.next(), Message):
@@ -188,7 +188,7 @@ async def test_helper_whose_leader_has_gone_is_a_session_like_others(service: Se
 
 
 async def asked(peer: RawPeer, line: bytes) -> str:
-    """Say a line; return "R", or the code of the error."""
+    """Send a line; return "R", or the code of the error."""
     await peer.send(line + b"\n")
     kind, value = await peer.json()
     return str(value["code"]) if kind == b"X" else kind.decode()

@@ -1,6 +1,4 @@
-"""Batches on the wire: names are answered in order, and a client that says what is out of turn is
-told so at once.
-"""
+"""Batches on the wire: names are answered in order, and what is out of turn is refused at once."""
 
 from __future__ import annotations
 
@@ -30,7 +28,7 @@ async def service(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
 
 
 async def heard_names(peer: RawPeer) -> tuple[list[str], Any]:
-    """Give the names of all items in the order in which they come, and the reply."""
+    """Return the names of all items in order of arrival, and the reply."""
     names: list[str] = []
     async with asyncio.timeout(30):
         while True:

@@ -1,6 +1,4 @@
-"""The benchmark itself, at a tiny size: that it measures, verifies, and writes down what it
-found.
-"""
+"""The benchmark at a tiny size: it measures, verifies, and saves its results."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ async def run(service: Service, verb: str, *words: str) -> Done:
 
 
 def content(folder: Path) -> dict[str, str]:
-    """Give what is in a folder, by name relative to it."""
+    """Return the content of a folder, by name relative to it."""
     found = (path for path in folder.rglob("*") if path.is_file() and ".ftransfer" not in str(path))
     return {str(path.relative_to(folder)): path.read_text() for path in found}
 

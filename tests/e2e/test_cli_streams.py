@@ -26,8 +26,9 @@ async def service(tmp_path: Path) -> AsyncIterator[Service]:
 
 
 async def shell(service: Service, line: str) -> tuple[int, bytes, str]:
-    """Run a line of bash in the local folder, in which $F is the program and $AT the server; give
-    its code, stdout and stderr.
+    """Run a line of bash in the local folder; return its code, stdout and stderr.
+
+    $F is the program and $AT the server.
     """
     host, port = service.address
     process = await asyncio.create_subprocess_exec(

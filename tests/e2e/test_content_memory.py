@@ -1,6 +1,4 @@
-"""Content in memory is bounded over all sessions: who comes later waits unread, nobody waits for
-ever, and the slow are cut.
-"""
+"""Content in memory is bounded over all sessions: latecomers wait unread, the slow are cut."""
 
 from __future__ import annotations
 

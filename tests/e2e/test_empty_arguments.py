@@ -1,6 +1,4 @@
-"""An empty argument, mostly a variable that is not set, is wrong usage: it never stands for a whole
-folder.
-"""
+"""An empty argument, mostly an unset variable, is a usage error: it never means a whole folder."""
 
 from __future__ import annotations
 

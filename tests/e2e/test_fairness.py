@@ -1,6 +1,4 @@
-"""A running server against those who are slow, silent, greedy or wrong; and its record of who did
-what.
-"""
+"""A running server against slow, silent, greedy or faulty clients; and its audit."""
 
 from __future__ import annotations
 
@@ -31,9 +29,7 @@ IMPATIENT = Limits(stall_s=1.5, least_bytes=1000, quiet_s=2.5, line_s=1.0, heart
 
 
 async def trickle(peer: RawPeer, data: bytes, every_s: float) -> bytes:
-    """Send the same bytes again and again until the server says an error or closes; return all that
-    it says.
-    """
+    """Send the same bytes until the server reports an error or closes; return all that it sends."""
     said = asyncio.create_task(_listen(peer))
     while not said.done():
         with contextlib.suppress(ConnectionError):

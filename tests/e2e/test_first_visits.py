@@ -1,6 +1,4 @@
-"""To whom a secret is said: to a server for which somebody vouches, and to nobody in the place of
-one that is known.
-"""
+"""A secret goes only to a server that is vouched for, never to one in its place."""
 
 from __future__ import annotations
 
@@ -74,7 +72,7 @@ async def run(tmp_path: Path, *words: str | int, token: str = TOKEN) -> Done:
 
 
 async def fingerprint_of_server(tmp_path: Path, service: Service) -> str:
-    """Give the fingerprint as a visit that is refused tells it."""
+    """Return the fingerprint that a refused connection shows."""
     with pytest.raises(UnknownServer) as refused:
         async with service.client(
             security=Security(tls="on", secret="x", state=tmp_path / "nowhere")

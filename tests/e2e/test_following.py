@@ -1,6 +1,4 @@
-"""watch --get and sync --watch: whatever happens to the source, in whatever order the news comes,
-the copy ends as a fresh one.
-"""
+"""watch --get and sync --watch: whatever the source does, the copy ends equal to a fresh one."""
 
 from __future__ import annotations
 
@@ -109,8 +107,9 @@ class Pair:
         await self.until(lambda: not self.difference(), what)
 
     def difference(self) -> dict[str, tuple[object, object]]:
-        """Give what the copy has otherwise than the source; with what it has besides if nothing is
-        removed.
+        """Return where the copy differs from the source.
+
+        Names that only the copy has count if names are removed.
         """
         one, other = _without_times_of_folders(self.source), _without_times_of_folders(self.copy)
         names = one.keys() | other.keys() if self._delete else one.keys()

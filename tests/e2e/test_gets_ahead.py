@@ -1,5 +1,6 @@
-"""Large files of a tree: each is asked for while the one before it comes, and published while the
-next one does.
+"""Large files of a tree: each is requested while the one before arrives.
+
+And published while the next one does.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""Hidden names over the wire and from the command line: what a peer is told of them, and what a
-tree does about them.
-"""
+"""Hidden names over the wire and on the command line: what peers learn, what trees do."""
 
 from __future__ import annotations
 
@@ -39,7 +37,7 @@ async def service(tmp_path: Path) -> AsyncIterator[Service]:
 
 
 async def answers(peer: RawPeer, line: str) -> list[tuple[bytes, bytes]]:
-    """Say a line; return the frames up to the answer."""
+    """Send a line; return the frames up to the answer."""
     await peer.send(f"{line}\n".encode())
     found = [await peer.frame()]
     while found[-1][0] not in (b"R", b"X", b""):

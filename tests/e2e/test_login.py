@@ -1,6 +1,4 @@
-"""Logins over a real connection: nothing before it, the rights of the user after it, and the secret
-to nobody else.
-"""
+"""Logins over a real connection: nothing before, the user's rights after, the secret kept."""
 
 from __future__ import annotations
 
@@ -215,7 +213,7 @@ async def test_users_can_be_replaced_while_the_server_runs(tmp_path: Path) -> No
 
 
 async def said(peer: RawPeer, line: str) -> str:
-    """Say a line; return the code of the error that comes, "ok", or "" at the end."""
+    """Send a line; return the code of the error, "ok", or "" at the end."""
     await peer.send(f"{line}\n".encode())
     while (kind := (answer := await peer.json())[0]) not in (b"R", b"X", b""):
         pass

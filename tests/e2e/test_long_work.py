@@ -1,6 +1,4 @@
-"""Work of unbounded length: what it takes of the server, and that it ends with the session that
-wants it.
-"""
+"""Work of unbounded length: what it costs the server, and that it ends with its session."""
 
 from __future__ import annotations
 
@@ -66,7 +64,7 @@ async def peers_of(service: Service, count: int) -> AsyncIterator[list[RawPeer]]
 
 
 async def commands(peer: RawPeer, line: bytes) -> tuple[bytes, object]:
-    """Say a line and give the last frame of the answer."""
+    """Send a line and return the last frame of the answer."""
     await peer.send(line)
     while (kind := await peer.frame())[0] not in (b"R", b"X", b""):
         pass

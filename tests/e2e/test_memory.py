@@ -1,6 +1,4 @@
-"""What a session leaves behind in the server's memory: nothing that would wait for the garbage
-collector.
-"""
+"""A session leaves nothing in the server's memory for the garbage collector."""
 
 from __future__ import annotations
 

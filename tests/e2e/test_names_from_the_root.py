@@ -1,6 +1,4 @@
-"""A "/" at the beginning of a name is the root of the share, in each command of the command
-line.
-"""
+"""A leading "/" in a name is the root of the share, in each command of the command line."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Dates beyond what the wire can say: the thing that has one is moved with a date that can be said,
-and so is all beside it.
-"""
+"""Dates that the wire cannot carry: the file is copied with one that it can."""
 
 from __future__ import annotations
 
@@ -113,7 +111,7 @@ async def test_watch_tells_of_files_with_odd_dates_and_goes_on(service: Service,
 
 
 async def test_pack_with_a_date_and_a_mode_out_of_range_is_stored(service: Service) -> None:
-    """As another client may send it."""
+    """A pack from another client may hold such values."""
     from blake3 import blake3
 
     from ftransfer.digest import digest_of

@@ -1,6 +1,4 @@
-"""A server that was told nothing: only its own user comes in, with nothing to type; others with its
-token.
-"""
+"""A server without options: its own user connects without typing, others with its token."""
 
 from __future__ import annotations
 
@@ -44,9 +42,7 @@ while True:
 
 @contextlib.asynccontextmanager
 async def another_users_server(heard: Path) -> AsyncIterator[int]:
-    """A program of another user that greets as a server does, and writes down what it hears; gives
-    its port.
-    """
+    """Run a program of another user that greets as a server and records input; yield its port."""
     words = (sys.executable, "-c", _IMPOSTOR, heard, ANOTHER_USER)
     process = await asyncio.create_subprocess_exec(*map(str, words), stdout=asyncio.subprocess.PIPE)
     try:

@@ -1,6 +1,4 @@
-"""One file over several connections: the same bytes, the same resume, the same refusal of what does
-not verify.
-"""
+"""One file over several connections: the same bytes, the same resume, the same verification."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""One file sent over several connections: the same receipt, the same resume, the same fencing as
-over one.
-"""
+"""One file sent over several connections: receipt, resume and fencing as over one."""
 
 from __future__ import annotations
 

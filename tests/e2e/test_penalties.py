@@ -1,6 +1,4 @@
-"""Whoever fails again and again is refused for a while, and the owner reads of it: through real
-sessions from other addresses.
-"""
+"""Repeated failures are refused for a while, and audited: real sessions, other addresses."""
 
 from __future__ import annotations
 
@@ -25,7 +23,7 @@ NO_HANDSHAKE = b"\x16\x03\x01\x00\x05hello"
 
 @pytest.fixture
 def come_from(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Let the server take the connections from now on for such from another address."""
+    """Make the server see new connections as from another address."""
     accept = Server._accept
     host = ["127.0.0.1"]
 
@@ -42,7 +40,7 @@ def come_from(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
 
 async def greeting(peer: RawPeer) -> str:
-    """Give "hello", or the code of the error that comes in its place."""
+    """Return "hello", or the code of the error that comes instead."""
     kind, value = await peer.json()
     return "hello" if kind == b"H" else str(value["code"])
 

@@ -322,9 +322,7 @@ async def test_a_listener_that_does_not_read_is_told_how_many_it_missed(tmp_path
 
 
 async def count_messages(peer: RawPeer, sent: int) -> int:
-    """Read until all that were sent are accounted for, each in its place; return how many were
-    missed.
-    """
+    """Read until all sent messages are accounted for in order; return how many were missed."""
     number = missed = 0
     while number < sent:
         event = await next_event(peer)

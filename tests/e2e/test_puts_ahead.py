@@ -1,5 +1,6 @@
-"""Large files of a tree are sent ahead of the receipts of those before; each is still answered for
-by itself, and gone on with.
+"""Large files of a tree are sent before the receipts of earlier ones.
+
+Each still has its own receipt, and resumes by itself.
 """
 
 from __future__ import annotations

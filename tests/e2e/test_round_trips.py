@@ -1,5 +1,6 @@
-"""A tree costs round trips for what is done with it, not for its files: over a long way they would
-add up to minutes.
+"""A tree costs round trips for its operations, not for each file.
+
+On a long path they would add up to minutes.
 """
 
 from __future__ import annotations
@@ -32,9 +33,7 @@ def make_tree(root: Path) -> None:
 async def turns(
     service: Service, command: Callable[[Client], Awaitable[TreeReport]]
 ) -> tuple[int, TreeReport]:
-    """Run a command of a new client; return how often it may have waited for the server, and the
-    report.
-    """
+    """Run a command of a new client; return its possible waits for the server, and the report."""
     async with Proxy(service.address) as proxy:
         async with service.client_at(proxy.address) as client:
             report = await command(client)

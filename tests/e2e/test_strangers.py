@@ -1,6 +1,4 @@
-"""Real programs that come to the wrong port: each shows its user the sentence that says what the
-port is, and changes nothing.
-"""
+"""Real programs on the wrong port: each shows its user what the port is, and changes nothing."""
 
 from __future__ import annotations
 
@@ -63,9 +61,7 @@ async def service(tmp_path: Path) -> AsyncIterator[Service]:
 
 
 async def run(words: Sequence[str], service: Service, folder: Path) -> str:
-    """Run a program with the server's port, and give all that it prints; skip where it is not
-    installed.
-    """
+    """Run a program with the server's port, and return its output; skip if it is not installed."""
     if shutil.which(words[0]) is None:
         pytest.skip(f"{words[0]} is not installed")
     command = [word.replace("PORT", str(service.address[1])) for word in words]
@@ -84,8 +80,9 @@ async def run(words: Sequence[str], service: Service, folder: Path) -> str:
 
 
 async def shows_the_sentence(words: Sequence[str], service: Service, folder: Path) -> bool:
-    """Whether a program shows it within some tries: on a busy machine its first words may come
-    after hello.
+    """Return whether a program shows it within some tries.
+
+    On a busy machine its first words may arrive after the hello.
     """
     for _ in range(5):
         if SENTENCE in await run(words, service, folder):

@@ -1,6 +1,4 @@
-"""Further connections are opened for a long path, and never because the server is slow: by its own
-bound, or by what it does.
-"""
+"""More connections are opened for a long path, never because the server itself is slow."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ from tests.support.service import raw_peer, serve
 
 
 async def sessions_so_far(address: tuple[str, int]) -> int:
-    """Give how many connections there were before this one."""
+    """Return the number of connections before this one."""
     async with raw_peer(*address) as peer:
         _, hello = await peer.json()
         return int(hello["session"]) - 1

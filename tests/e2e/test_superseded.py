@@ -1,5 +1,6 @@
-"""A put of the same source takes over from an earlier session, which is told at once, also if its
-client sends nothing.
+"""A put of the same source supersedes an earlier session, which learns it at once.
+
+Also if its client sends nothing.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""Encrypted sessions over both kinds of link: what goes in comes out, and the client talks only to
-whom it should.
-"""
+"""Encrypted sessions over both transports: bytes arrive, and only the right peer is trusted."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The library against the real server, over both kinds of link: what goes in comes out, whatever
-its name and size.
-"""
+"""The library against the real server, over both transports: any name, any size."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Trees from the server: only what differs is moved, whatever is there already, and nothing lands
-outside.
-"""
+"""Trees from the server: only differences are moved, and nothing lands outside."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""What a tree keeps as it is, and what it says it has left out: modes, links, special files, and
-names that are not its own.
-"""
+"""What a tree keeps, and what it reports as left out: modes, links, special files, names."""
 
 from __future__ import annotations
 

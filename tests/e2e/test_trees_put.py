@@ -1,6 +1,4 @@
-"""Trees to the server: only what differs is moved, each group is acknowledged, and round trips do
-not add up.
-"""
+"""Trees to the server: only differences are moved, groups are acknowledged, round trips are few."""
 
 from __future__ import annotations
 

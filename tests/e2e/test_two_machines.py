@@ -1,6 +1,4 @@
-"""Two machines, as two network namespaces: what a server with nothing prepared gives to those who
-have its line, and to others.
-"""
+"""Two machines, as two network namespaces: who may connect to a server without options."""
 
 from __future__ import annotations
 

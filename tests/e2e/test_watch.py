@@ -76,9 +76,7 @@ class Eye:
         return event
 
     async def told(self, count: int) -> list[tuple[str, str]]:
-        """Give so many changes as (what, name), sorted: those of one moment have no certain
-        order.
-        """
+        """Return a number of changes as (what, name); sorted, since some are simultaneous."""
         changes = [await self.change() for _ in range(count)]
         return sorted((change.what, change.name) for change in changes)
 

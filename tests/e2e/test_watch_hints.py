@@ -103,7 +103,7 @@ async def test_a_folder_that_is_not_there_cannot_be_watched(tmp_path: Path) -> N
 
 @contextlib.contextmanager
 def small_queue(events: int) -> Iterator[None]:
-    """Let queues that are made meanwhile hold no more than so many events."""
+    """Limit queues made in the block to a number of events."""
     usual = QUEUE.read_text(encoding="ascii")
     try:
         QUEUE.write_text(str(events), encoding="ascii")

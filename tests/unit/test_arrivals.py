@@ -1,6 +1,4 @@
-"""A connection that is given up in the middle of its beginning or its end is closed, at whichever
-step.
-"""
+"""A connection cancelled while it opens or closes is closed, at whichever step."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Reads every import of the package and holds it against the order of the layers
-(docs/architecture.md).
-"""
+"""Hold every import of the package against the order of the layers (docs/architecture.md)."""
 
 from __future__ import annotations
 
@@ -132,7 +130,7 @@ def part_of(module: str) -> str:
 
 
 def complaint(importer: str, wanted: str) -> str | None:
-    """Say why `importer` may not import `wanted`, or None if it may."""
+    """Return why `importer` may not import `wanted`, or None if it may."""
     mine, other = part_of(importer), part_of(wanted)
     if importer == FACE:
         return "the package's face does not run programs" if other in ("cli", "__main__") else None
@@ -239,9 +237,7 @@ def test_only_cli_and_shell_print(module: str) -> None:
     "module", [module for module, path in MODULES.items() if path.name == "__init__.py"]
 )
 def test_init_files_only_reexport(module: str) -> None:
-    """Imports, names and types; __getattr__ and __dir__ for names that are imported when they are
-    first used.
-    """
+    """Imports, names and types; and what resolves names that are imported on first use."""
     for node in module_tree(module).body:
         match node:
             case (

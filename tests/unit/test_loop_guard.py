@@ -13,7 +13,7 @@ Guarding = Callable[..., LoopGuard]
 
 @pytest.fixture
 async def guarding() -> AsyncIterator[Guarding]:
-    """Give a function that starts a guard."""
+    """Return a function that starts a guard."""
     started: list[LoopGuard] = []
 
     def start(**allowed: float) -> LoopGuard:

@@ -1,6 +1,4 @@
-"""Holds docs/protocol.md against the code: its tables, its numbers, and its sample
-conversations.
-"""
+"""Hold docs/protocol.md against the code: its tables, numbers and sample conversations."""
 
 from __future__ import annotations
 
@@ -47,7 +45,7 @@ NEVER_SENT = set(
 
 
 def section(title: str) -> str:
-    """Give the text of one section, by its title without number."""
+    """Return the text of one section, by its title without number."""
     found = re.search(
         rf"^###? [\d.]+ {re.escape(title)}\n(.*?)(?=^###? |\Z)", DOCUMENT, re.MULTILINE | re.DOTALL
     )
@@ -56,12 +54,12 @@ def section(title: str) -> str:
 
 
 def prose(title: str) -> str:
-    """Give a section with its line breaks as spaces."""
+    """Return a section with its line breaks as spaces."""
     return " ".join(section(title).split())
 
 
 def table(title: str, number: int = 0) -> list[list[str]]:
-    """Give the cells of a table, without its head and rule."""
+    """Return the cells of a table, without its head and rule."""
     blocks = re.findall(r"(?:^\|.*\n)+", section(title), re.MULTILINE)
     return [
         [cell.strip() for cell in line.strip("|").split("|")]
@@ -70,12 +68,12 @@ def table(title: str, number: int = 0) -> list[list[str]]:
 
 
 def words(text: str) -> list[str]:
-    """Give what stands in backquotes."""
+    """Return what stands in backquotes."""
     return re.findall(r"`([^`]+)`", text)
 
 
 def first_words(title: str, number: int = 0) -> list[str]:
-    """Give the words of the first column of a table."""
+    """Return the words of the first column of a table."""
     return [word for row in table(title, number) for word in words(row[0])]
 
 
@@ -243,9 +241,7 @@ CONVERSATIONS = re.findall(
 
 @pytest.mark.parametrize("conversation", CONVERSATIONS, ids=range(len(CONVERSATIONS)))
 def test_sample_conversation(conversation: str) -> None:
-    """Both ends take each line and frame as it stands in the document, and would send the same
-    themselves.
-    """
+    """Both ends accept each line and frame of the document, and would send the same."""
     pair = Pair(greet=False)
     for line in conversation.splitlines():
         if line.startswith("C: "):

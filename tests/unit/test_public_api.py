@@ -1,6 +1,4 @@
-"""What a user of the library sees of it: `ftransfer.<Tab>`, `help(ftransfer)`, and the calls that
-its docstring shows.
-"""
+"""The library as its user sees it: `ftransfer.<Tab>`, `help(ftransfer)`, the documented calls."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ ODD_MODULES = frozenset(
     """.split()
 )
 HOLLOW_BASES = frozenset("Commands LineBound".split())
-ODD_DOCSTRINGS = ("ftransfer/", "tests/e2e/", "tests/unit/")
+ODD_DOCSTRINGS = ("ftransfer/",)
 UNREASONED = ("bench/", "ftransfer/", "fuzz/", "tests/")
 WIDE_DOCUMENTS = frozenset(
     """

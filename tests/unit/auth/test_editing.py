@@ -1,6 +1,4 @@
-"""Changes of the users file: what was asked for and nothing else, and nothing lost of what a person
-has written.
-"""
+"""Edits of the users file: exactly what was asked for, and nothing that a person wrote is lost."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The users file and the token file of a server that runs: what is taken up of a change, and what
-is kept.
-"""
+"""The users and token files of a running server: which changes are taken up, which are not."""
 
 from __future__ import annotations
 

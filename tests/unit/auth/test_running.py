@@ -1,6 +1,4 @@
-"""Records of running servers: found by the address of a connection for as long as the server runs,
-and never after.
-"""
+"""Records of running servers: found by address while the server runs, and never after."""
 
 from __future__ import annotations
 

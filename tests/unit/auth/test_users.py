@@ -1,6 +1,4 @@
-"""The users file: what it may say, where a mistake stands, and changes that leave the rest as it
-was.
-"""
+"""The users file: its syntax, where a mistake is, and changes that keep the rest."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The configuration file and the flags of `serve`: what is refused, and how the mistake is
-named.
-"""
+"""The configuration file and the flags of `serve`: what is refused, and how it is named."""
 
 from __future__ import annotations
 
@@ -100,7 +98,7 @@ BAD_VALUES = {
 
 
 def flags_of_serve() -> dict[str, list[str]]:
-    """Give the parameters of serve that are flags, with their words."""
+    """Return the parameters of serve that are flags, with their words."""
     return {
         str(option.name): list(option.opts)
         for option in COMMANDS["serve"].params

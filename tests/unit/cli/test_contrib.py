@@ -1,6 +1,4 @@
-"""The unit for systemd and the Containerfile start a server with flags that there are, on all
-addresses.
-"""
+"""The systemd unit and the Containerfile start a server with valid flags, on all addresses."""
 
 from __future__ import annotations
 

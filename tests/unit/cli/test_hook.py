@@ -1,6 +1,4 @@
-"""The command of watch --exec: what it is told, what it is not, and that nothing in an event keeps
-the next from being told.
-"""
+"""The command of watch --exec: what it receives, and that no event stops the next one."""
 
 from __future__ import annotations
 

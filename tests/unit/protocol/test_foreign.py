@@ -1,5 +1,6 @@
-"""The first line shows who speaks another protocol, before anything behind it counts; and no line
-of ours is taken for one.
+"""The first line reveals another protocol before anything behind it counts.
+
+No line of ours is taken for one.
 """
 
 from __future__ import annotations

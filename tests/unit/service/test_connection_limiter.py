@@ -1,6 +1,4 @@
-"""Who is let in: caps for all and for each source, penalties, and floods of connections that say
-nothing.
-"""
+"""Who is admitted: limits for all and for each source, penalties, floods of silent connections."""
 
 from __future__ import annotations
 

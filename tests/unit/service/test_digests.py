@@ -177,7 +177,7 @@ async def store_with(*names: str, content: bytes = b"content") -> MemoryStore:
 
 
 async def turns() -> None:
-    """Let every task go on as far as it can: nothing here waits for a thread."""
+    """Run every task as far as it goes: nothing here waits for a thread."""
     for _ in range(50):
         await asyncio.sleep(0)
 

@@ -1,6 +1,4 @@
-"""Partials that nobody goes on with are removed after their time, at the start and then every
-hour.
-"""
+"""Abandoned partial uploads are removed after their time, at the start and then every hour."""
 
 from __future__ import annotations
 

@@ -12,9 +12,7 @@ from ftransfer.service.login_queue import LoginQueue
 
 
 class Checks:
-    """A queue with one place, taken by a check that waits; and in which order the others are
-    made.
-    """
+    """A queue with one place, taken by a check that waits; records the order of the others."""
 
     def __init__(self) -> None:
         self.queue = LoginQueue(1)

@@ -138,7 +138,7 @@ async def test_what_is_shrunk_is_free() -> None:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Give a function that sets the time; who is slow is looked for all the time."""
+    """Return a function that sets the time; slow holders are looked for all the time."""
     monkeypatch.setattr("ftransfer.service.memory_budget._LOOK_S", 0)
     monkeypatch.setattr(MemoryBudget, "time", 0.0, raising=False)
 

@@ -221,9 +221,7 @@ async def test_quota_of_a_user_counts_where_they_may_write(homes: CountingStore)
 async def test_walk_for_one_quota_does_not_make_another_forget_what_is_under_way(
     homes: CountingStore,
 ) -> None:
-    """What a walk has seen of an upload counts as seen there alone: the quota of all was not walked
-    anew.
-    """
+    """What a walk saw of an upload counts there alone: the whole quota was not walked again."""
     share = share_of(homes, all=Allowance(quota_bytes=HOMES + 2000))
     ann = home("ann", quota_bytes=1000)
     writer = await share.view(ann).open_write("ann/a", UploadSpec(size=900))

@@ -20,7 +20,7 @@ LIMITED = Principal("ann", (Grant(ROOT, ALL_RIGHTS), Grant(parse_name("secret"),
 
 
 def told(bundles: list[EncodedEvents]) -> list[Any]:
-    """Give the events in some bundles."""
+    """Return the events in some bundles."""
     events = []
     for bundle in bundles:
         data, count = bundle.data, 0

@@ -1,6 +1,4 @@
-"""Token buckets on a clock that the test moves: rates are kept, parts are equal, and without a rate
-nothing waits.
-"""
+"""Token buckets on a test clock: rates are kept, shares are equal, no rate means no waiting."""
 
 from __future__ import annotations
 
@@ -29,7 +27,7 @@ class Clock:
         await future
 
     async def run(self, until: float) -> None:
-        """Let time pass, waking sleepers in their order."""
+        """Advance the clock, waking sleepers in their order."""
         while True:
             for _ in range(20):
                 await asyncio.sleep(0)

@@ -1,6 +1,4 @@
-"""What a view lets through, for users with some rights in some places, over stores in memory and on
-disk.
-"""
+"""What a view permits, for users with some rights in some folders, in memory and on disk."""
 
 from __future__ import annotations
 

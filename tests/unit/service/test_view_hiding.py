@@ -1,6 +1,4 @@
-"""Hidden names through the view, over stores in memory and on disk: not there for anybody, by any
-verb, and never lost.
-"""
+"""Hidden names through the view: invisible to everybody by any verb, and never lost."""
 
 from __future__ import annotations
 

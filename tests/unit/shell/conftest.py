@@ -27,11 +27,10 @@ MTIME_NS = 1_700_000_000_000_000_000
 
 
 class FakeShare:
-    """What the shell sees of a client. `files` maps names to content; `asked` is what it was asked
-    for, in order.
+    """What the shell sees of a client.
 
-    Each error in `failures` meets one command; a command that meets a connection's end finds
-    `is_closed` set.
+    `files` maps names to content; `asked` lists the requests in order. Each error in `failures`
+    fails one command; a command whose connection ends finds `is_closed` set.
     """
 
     def __init__(self, files: dict[str, bytes]) -> None:

@@ -14,7 +14,7 @@ from tests.unit.shell.conftest import Screen
 
 @pytest.fixture
 def pipe() -> Iterator[Callable[[bytes], int]]:
-    """Give a descriptor from which bytes can be read, up to the end."""
+    """Return a descriptor from which the bytes can be read, up to the end."""
     opened: list[int] = []
 
     def fill(data: bytes) -> int:

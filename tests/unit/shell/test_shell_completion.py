@@ -28,7 +28,7 @@ def names(screen: Screen, clock: Clock) -> RemoteNames:
 
 
 def after(line: str, offer: Offer) -> str:
-    """Give the line as it stands after Tab."""
+    """Return the line as it stands after Tab."""
     return line if offer.text is None else line[: len(line) - offer.replaces] + offer.text
 
 

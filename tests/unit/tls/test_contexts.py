@@ -1,6 +1,4 @@
-"""Own keys, and the contexts that are made of certificate files: what is wrong with a file is said
-with its name.
-"""
+"""Own keys, and contexts from certificate files: each error names its file."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The next item is made while the present one is used, or only after it, as whoever uses them
-says.
-"""
+"""The next item is made while the present one is used, or after it, as its users choose."""
 
 from __future__ import annotations
 

@@ -17,9 +17,7 @@ WHOLE = b"".join(PIECES)
 
 
 class Content:
-    """Bytes that can be read back as far as they are in place; `reads` counts how often that was
-    done.
-    """
+    """Bytes that can be read back as far as they are in place; `reads` counts how often."""
 
     def __init__(self, data: bytes, *, fast: bool) -> None:
         self.data = data

@@ -1,5 +1,6 @@
-"""Heartbeats end with what they are for, between two frames or at once if nobody waits; what is
-held goes out with what follows.
+"""Heartbeats end with their command, between two frames or at once if nobody waits.
+
+Queued frames go out with what follows.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""What a thread does for a transfer, without a network: which way bytes go, and how long it waits
-for a socket.
-"""
+"""A transfer's work in a thread, without a network: which way bytes go, how long it waits."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""What takes connections: it owns nothing that outlives them, and it waits where the process has no
-descriptor left.
-"""
+"""The listener: it owns nothing that outlives it, and waits when descriptors run out."""
 
 from __future__ import annotations
 

@@ -19,9 +19,7 @@ def burn(seconds: float) -> None:
 
 
 async def rounds_beside(floods: int, steps: int) -> int:
-    """Have connections that never pause do so many steps in all; return how many rounds of the loop
-    somebody has who always waits.
-    """
+    """Run connections that never pause for some steps; return the loop rounds of one that waits."""
     done = 0
 
     async def flood() -> None:

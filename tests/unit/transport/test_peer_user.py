@@ -1,5 +1,6 @@
-"""Whose process is at the other end: the user as whom it accepted the connection, and nobody if
-nobody has it.
+"""The user of the process at the other end of a local connection.
+
+The one as whom it accepted the connection, and nobody if nobody has it.
 """
 
 from __future__ import annotations

@@ -17,9 +17,7 @@ def buffer_of(direct: socket.socket) -> int:
 
 
 async def test_waiting_for_much_leaves_the_window_of_a_long_path_to_the_kernel() -> None:
-    """A low-water mark above what the buffer takes makes it larger, and holds it there: 256 KiB are
-    42 Mbit/s at 50 ms.
-    """
+    """A low-water mark above the buffer's size grows the buffer: 256 KiB are 42 Mbit/s at 50 ms."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         transport = await dial(*listener.getsockname())
         direct = transport.direct

@@ -1,6 +1,4 @@
-"""Commands that are imported when they are named: none is lost by it, and what lists them lists
-all.
-"""
+"""Commands that are imported when they are named: all work, and all are listed."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Command lines that are read without typer: what is read is what typer would have read, and all
-else is left to it.
-"""
+"""Command lines read without typer: what typer would have read; the rest is left to typer."""
 
 from __future__ import annotations
 
@@ -22,9 +20,7 @@ NAMES = sorted(set(HOMES) - {"serve", "user"})
 
 @functools.cache
 def parts_of(name: str) -> tuple[Any, Any, list[dict[str, Any]]]:
-    """Give the parameters of a command, the command as typer has it, and the list into which that
-    puts what it is called with.
-    """
+    """Return a command's parameters, the command of typer, and the list of its calls."""
     calls: list[dict[str, Any]] = []
     function, _ = command_of(name)
 

@@ -1,6 +1,4 @@
-"""What several connections take from one file: everything once, late segments twice, smaller ones
-at the end.
-"""
+"""How connections share one file: everything once, late segments twice, small ones at the end."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Each call to the operating system fails in turn, once: the caller meets one of our errors, and no
-descriptor stays open.
-"""
+"""Each system call fails once in turn: the caller meets our error, and descriptors are closed."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""What the operating system refuses, as callers meet it; and the order in which things are brought
-to the disk.
-"""
+"""What the operating system refuses, as callers meet it; and the order of syncs."""
 
 from __future__ import annotations
 
@@ -82,9 +80,7 @@ def test_translated_keeps_the_cause_and_lets_others_pass() -> None:
 
 
 class FailingKernel(Kernel):
-    """An operating system in which the call of one name fails, the `after`-th time and from then
-    on; the calls are written down.
-    """
+    """A system in which one call fails, from the `after`-th time on; calls are recorded."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -432,7 +428,7 @@ async def test_openat2_forbidden_by_a_sandbox_is_done_without(
 
 
 def fail_to_stat(monkeypatch: pytest.MonkeyPatch, last: str, error: OSError) -> None:
-    """Let looking at a name in an open folder fail."""
+    """Make looking at a name in an open folder fail."""
     really = os.stat
 
     def stat(

@@ -1,6 +1,4 @@
-"""A folder that is new is filled aside and published with one rename; whatever comes between,
-nothing is lost or left.
-"""
+"""A new folder is filled aside and published with one rename; nothing is lost or left."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""File systems that take several spellings for one name: rights by folder are refused, and the
-hidden place stays hidden.
+"""File systems with several spellings for one name: rights by folder are refused.
+
+And .ftransfer stays hidden.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""Links in a share: those that stay inside are followed, those that lead out are not there, whoever
-swaps them meanwhile.
-"""
+"""Links in a share: inner ones are followed, outer ones are invisible, also while swapped."""
 
 from __future__ import annotations
 
@@ -28,7 +26,7 @@ ATTEMPTS = 300
 
 @pytest.fixture
 def share(tmp_path: Path) -> Path:
-    """Give a share with a secret beside it: share/d/e/f, share/top, and outside/secret."""
+    """Return a share with a secret beside it: share/d/e/f, share/top, and outside/secret."""
     share = tmp_path / "share"
     (share / "d" / "e").mkdir(parents=True)
     (share / "d" / "e" / "f").write_bytes(b"deep")

@@ -1,6 +1,4 @@
-"""Removing trees: of any depth and width, in steps, with few handles, and nothing that is mounted
-there.
-"""
+"""Removing trees: any depth and width, in steps, with few descriptors, and no mount."""
 
 from __future__ import annotations
 

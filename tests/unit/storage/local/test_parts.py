@@ -1,6 +1,4 @@
-"""An upload whose ranges are written out of order: what counts, who is refused, and what is left
-when it is cut.
-"""
+"""An upload with ranges out of order: what counts, who is refused, what an interrupt leaves."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""The hidden place: made when needed, gone when empty, collected after a kill; partials, their
-locks and their room.
+"""The staging folder: created on demand, removed when empty, collected after a kill.
+
+And partials, their locks and their space.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""What is particular to files on a disk: kinds of files, attributes, names of bytes, and the folder
-that is shared.
-"""
+"""What is specific to files on a disk: kinds, attributes, names as bytes, the shared folder."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Jobs in threads: waited for when cancelled, never on the loop, and no descriptor closed under
-them.
-"""
+"""Jobs in threads: awaited when cancelled, never on the loop, descriptors open until the end."""
 
 from __future__ import annotations
 
