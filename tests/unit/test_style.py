@@ -128,11 +128,6 @@ ODD_MODULES = frozenset(
 HOLLOW_BASES = frozenset("Commands LineBound".split())
 ODD_DOCSTRINGS = ("ftransfer/",)
 UNREASONED = ("bench/", "ftransfer/", "fuzz/", "tests/")
-WIDE_DOCUMENTS = frozenset(
-    """
-    docs/protocol.md
-    """.split()
-)
 
 
 def test_files_are_short() -> None:
@@ -294,7 +289,7 @@ def test_prose_is_wrapped() -> None:
         for document in [path.relative_to(PROJECT).as_posix()]
         if any(len(line) > MAX_PROSE_COLUMNS for line in prose_lines(document))
     }
-    assert wide - WIDE_DOCUMENTS == set()
+    assert wide == set()
 
 
 def prose_lines(document: str) -> Iterator[str]:
