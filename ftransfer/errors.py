@@ -13,6 +13,10 @@ CannotConnect · Closed · TimedOut ├── CannotListen · BadFile └── 
 
 from __future__ import annotations
 
+from typing import Self
+
+from ftransfer.display import escape
+
 
 class FtransferError(Exception):
     """Base of all errors of this package.
@@ -27,6 +31,14 @@ class FtransferError(Exception):
         super().__init__(message)
         self.message = message
         self.name = name
+
+    @classmethod
+    def about(cls, name: object, reason: str) -> Self:
+        """Return an error about a name: its message is "NAME: REASON", safe to print.
+
+        The root of the share is "/" in the message and "" in `name`.
+        """
+        return cls(f"{escape(str(name)) or '/'}: {reason}", name=str(name))
 
     def __str__(self) -> str:
         return self.message
@@ -152,6 +164,12 @@ class Truncated(TransferError):
         self.expected = expected
         self.actual = actual
 
+    @classmethod
+    def about(cls, name: object, reason: str, *, expected: int = -1, actual: int = -1) -> Self:
+        error = super().about(name, reason)
+        error.expected, error.actual = expected, actual
+        return error
+
 
 class DigestMismatch(TransferError):
     """The content that arrived is not the content that was sent.
@@ -169,6 +187,12 @@ class DigestMismatch(TransferError):
         self.expected = expected
         self.actual = actual
         self.kept = 0
+
+    @classmethod
+    def about(cls, name: object, reason: str, *, expected: str = "", actual: str = "") -> Self:
+        error = super().about(name, reason)
+        error.expected, error.actual = expected, actual
+        return error
 
 
 class OffsetConflict(TransferError):

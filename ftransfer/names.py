@@ -7,10 +7,11 @@ handle (storage/local.py), which handles links.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ftransfer.display import UNSAFE_TO_PRINT
+from ftransfer.display import escape as escape  # for all who print names
 from ftransfer.errors import NameRefused
 from ftransfer.limits import DEFAULT_LIMITS, Limits
 
@@ -220,7 +221,7 @@ def is_reserved(part: str) -> bool:
     as some file systems do.
     """
     if not part.isascii():
-        part = "".join(character for character in part if ord(character) not in _UNSAFE_TO_PRINT)
+        part = "".join(character for character in part if ord(character) not in UNSAFE_TO_PRINT)
     return part[: len(RESERVED_PREFIX)].casefold() == RESERVED_PREFIX
 
 
@@ -233,7 +234,7 @@ def encode_name(text: str) -> bytes:
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError as error:
-        raise NameRefused(f"{escape(text)}: the name is not valid text", name=text) from error
+        raise NameRefused.about(text, "the name is not valid text") from error
 
 
 def sort_key(name: str) -> bytes:
@@ -243,56 +244,6 @@ def sort_key(name: str) -> bytes:
     return encode_name(name).replace(b"/", b"\0")
 
 
-# Beside the control characters: marks that reorder or hide text on a screen, line separators, and
-# lone surrogates.
-_UNSAFE_TO_PRINT = frozenset(
-    [
-        *range(0x20),
-        *range(0x7F, 0xA0),
-        0xAD,
-        0x61C,
-        *range(0x200B, 0x2010),
-        *range(0x2028, 0x202F),
-        *range(0x2060, 0x2070),
-    ]
-    + [0xFEFF, *range(0xFFF9, 0xFFFC)]
-)
-# Joiners are a part of emoji (families, flags) and of words in Persian and Hindi. Beside ASCII they
-# only hide a difference.
-_JOINERS = re.compile(
-    "(?<=[^\\x00-\\x7f\u200c\u200d])([\u200c\u200d])(?=[^\\x00-\\x7f\u200c\u200d])"
-)
-_SHORT_ESCAPES = {0x0A: "\\n", 0x0D: "\\r", 0x09: "\\t", 0x5C: "\\\\"}
-
-
-def escape(text: str) -> str:
-    """Give text that can be printed: no control sequence, no mark that reorders, one line; a byte
-    that is no text as \\xNN.
-    """
-    if text.isascii() and text.isprintable() and "\\" not in text:
-        return text
-    pieces = _JOINERS.split(text)  # each second one is a joiner that stays
-    return "".join(
-        piece if at % 2 else "".join(map(_escape_character, piece))
-        for at, piece in enumerate(pieces)
-    )
-
-
 def shown(name: SafeName | str) -> str:
     """Return a name as it stands at the head of a message; the root of the share is `/`."""
     return escape(str(name)) or "/"
-
-
-def _escape_character(character: str) -> str:
-    point = ord(character)
-    if point in _SHORT_ESCAPES:
-        return _SHORT_ESCAPES[point]
-    if 0xDC80 <= point <= 0xDCFF:
-        return f"\\x{point - 0xDC00:02x}"
-    if point < 0x100 and point in _UNSAFE_TO_PRINT:
-        return f"\\x{point:02x}"
-    if point in _UNSAFE_TO_PRINT or 0xD800 <= point <= 0xDFFF:
-        return f"\\u{point:04x}"
-    if 0xE0000 <= point <= 0xE0FFF:  # tags: invisible
-        return f"\\U{point:08x}"
-    return character

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 
 from ftransfer.errors import NotFound
-from ftransfer.names import SafeName, escape, parse_name, parse_path
+from ftransfer.names import SafeName, parse_name, parse_path
 
 # What a caller may name things in the share with; a pathlib.PurePosixPath is a PathLike.
 RemoteName = str | os.PathLike[str]
@@ -21,9 +21,7 @@ def normalise_path(path: str | os.PathLike[str]) -> str:
     """
     text = os.fspath(path)
     if "\0" in text:
-        raise NotFound(
-            f"{escape(text)}: a path cannot hold a NUL character; check its spelling", name=text
-        )
+        raise NotFound.about(text, "a path cannot hold a NUL character; check its spelling")
     parts = "/".join(part for part in text.split("/") if part not in ("", "."))
     return f"/{parts}" if text.startswith("/") else parts or "."
 

@@ -164,9 +164,8 @@ class Hub:
         ]
         if len(found) > 1:
             numbers = ", ".join(f"#{participant.person.session}" for participant in found[:9])
-            raise BadArgument(
-                f"{escape(name)}: {len(found)} sessions are called that; say which: {numbers}",
-                name=name,
+            raise BadArgument.about(
+                name, f"{len(found)} sessions are called that; say which: {numbers}"
             )
         if not found:
             raise NotFound(

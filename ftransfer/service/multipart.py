@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from ftransfer.errors import NotFound
-from ftransfer.names import SafeName, escape
+from ftransfer.names import SafeName
 from ftransfer.storage.base import Writer
 
 _WORD_BYTES = 18
@@ -71,9 +71,7 @@ class MultipartUploads:
         """
         upload = self._of_word.get(word)
         if upload is None or (upload.writer.name, upload.owner) != (name, owner):
-            raise NotFound(
-                f"{escape(str(name))}: there is no such upload, or it has ended; put the file"
-                " again",
-                name=str(name),
+            raise NotFound.about(
+                name, "there is no such upload, or it has ended; put the file again"
             )
         return upload

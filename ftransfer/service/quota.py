@@ -18,7 +18,7 @@ from typing import NamedTuple
 from ftransfer.auth.permissions import Allowance, Principal
 from ftransfer.digest import Digest
 from ftransfer.errors import FtransferError, NotFound, QuotaFull
-from ftransfer.names import ROOT, SafeName, escape
+from ftransfer.names import ROOT, SafeName
 from ftransfer.service.quota_ledger import NOTHING, Claim, Ledger, Part, Scope, Total
 from ftransfer.storage.base import (
     FOLDER,
@@ -531,4 +531,4 @@ def _by_folder(items: Iterable[Part]) -> list[Part]:
 
 
 def _full(name: SafeName, why: str) -> QuotaFull:
-    return QuotaFull(f"{escape(str(name))}: {why}", name=str(name))
+    return QuotaFull.about(name, why)

@@ -25,7 +25,7 @@ from ftransfer.errors import (
     ReadOnly,
 )
 from ftransfer.limits import DEFAULT_LIMITS, Limits
-from ftransfer.names import ROOT, SafeName, check_told, escape, parse_name, parse_path, shown
+from ftransfer.names import ROOT, SafeName, check_told, escape, parse_name, parse_path
 from ftransfer.service.multipart import MultipartUploads, OpenUpload
 from ftransfer.service.quota import QuotaTracker
 from ftransfer.storage.base import (
@@ -432,9 +432,7 @@ class ShareView:
         name = parse_path(path, self._limits)
         self._need(Right.DELETE, name)
         if path.endswith("/") and (await self.stat(path)).kind != FOLDER:
-            raise NotAFolder(
-                f"{shown(name)}: is a file; leave out the / to remove it", name=str(name)
-            )
+            raise NotAFolder.about(name, "is a file; leave out the / to remove it")
         try:
             return await self._store.remove(name, recursive=recursive)
         finally:
@@ -459,10 +457,8 @@ class ShareView:
                         self._covers(one) != self._covers(other)
                         for one, other in zip(names, moved, strict=True)
                     ):
-                        raise Forbidden(
-                            f"{shown(source)}: cannot be moved there, because of names that this"
-                            " server hides",
-                            name=str(source),
+                        raise Forbidden.about(
+                            source, "cannot be moved there, because of names that this server hides"
                         )
 
     # Partials: everybody sees their own. All who have no name are one owner: of theirs, each sees
@@ -536,9 +532,7 @@ class ShareView:
                 raise
             makes = escape(str(name.parent))
             advice = f'mkdir -p "{makes}"' if " " in makes else f"mkdir -p {makes}"
-            raise NotFound(
-                f"{shown(missing)}: there is no such folder; {advice} makes it", name=str(missing)
-            ) from error
+            raise NotFound.about(missing, f"there is no such folder; {advice} makes it") from error
 
     async def _missing_above(self, name: SafeName) -> SafeName | None:
         """Give the first folder above a name that is not there. Found by halves: a name of a
@@ -610,19 +604,15 @@ class ShareView:
         )
 
     def _not_allowed(self, name: SafeName, why: str) -> FtransferError:
-        return (
-            Forbidden(f"{shown(name)}: {why}", name=str(name))
-            if self._may_see(name)
-            else _not_found(name)
-        )
+        return Forbidden.about(name, why) if self._may_see(name) else _not_found(name)
 
     def _taken(self, name: SafeName) -> AlreadyThere:
         message = "something has that name already, and you may not replace it; choose another name"
-        return AlreadyThere(f"{shown(name)}: {message}", name=str(name))
+        return AlreadyThere.about(name, message)
 
 
 def _not_found(name: SafeName) -> NotFound:
-    return NotFound(f"{shown(name)}: no such file or folder", name=str(name))
+    return NotFound.about(name, "no such file or folder")
 
 
 def _covered(name: SafeName) -> Forbidden:
@@ -630,8 +620,8 @@ def _covered(name: SafeName) -> Forbidden:
         "this server hides such names and stores nothing under them; choose another name, or ask"
         " the owner of the share"
     )
-    return Forbidden(f"{shown(name)}: {message}", name=str(name))
+    return Forbidden.about(name, message)
 
 
 def _read_only(name: SafeName) -> ReadOnly:
-    return ReadOnly(f"{shown(name)}: this share is read-only", name=str(name))
+    return ReadOnly.about(name, "this share is read-only")

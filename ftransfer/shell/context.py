@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from ftransfer.client.files import Checksum
 from ftransfer.errors import ChannelError, Closed, NameRefused, ServerStopping
-from ftransfer.names import ROOT, SafeName, escape, parse_path
+from ftransfer.names import ROOT, SafeName, parse_path
 from ftransfer.protocol.live import Person, Presence
 from ftransfer.protocol.replies import Hello
 from ftransfer.shell.console import Console
@@ -257,8 +257,7 @@ def resolve(folder: SafeName, typed: str) -> SafeName:
         elif parts:
             parts.pop()
         else:
-            raise NameRefused(
-                f"{escape(typed)}: that is above the top of the share; cd / goes to the top",
-                name=typed,
+            raise NameRefused.about(
+                typed, "that is above the top of the share; cd / goes to the top"
             )
     return parse_path("/".join(parts))

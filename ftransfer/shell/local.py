@@ -7,7 +7,6 @@ import stat
 
 from ftransfer.client.paths import normalise_path
 from ftransfer.errors import NotAFile
-from ftransfer.names import escape
 from ftransfer.shell.operands import Here
 
 
@@ -28,7 +27,6 @@ def check_sendable(path: str | os.PathLike[str]) -> None:
         NotAFile: It is a folder.
     """
     if stat.S_ISDIR(os.stat(normalise_path(path)).st_mode):
-        raise NotAFile(
-            f"{escape(os.fspath(path))}: is a folder; put sends one file, and put -r a folder",
-            name=os.fspath(path),
+        raise NotAFile.about(
+            os.fspath(path), "is a folder; put sends one file, and put -r a folder"
         )

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
 from ftransfer.errors import AlreadyThere, FtransferError, NotAFile, NotAFolder
-from ftransfer.names import escape
 from ftransfer.storage.base import FOLDER, Entry
 
 T = TypeVar("T")
@@ -31,9 +30,7 @@ async def check_folder(client: Describes, typed: str) -> None:
         NotFound, NotAFolder, and what else stat raises.
     """
     if not typed.endswith("/") and (await client.stat(typed)).kind != FOLDER:
-        raise NotAFolder(
-            f"{escape(typed)}: is a file in the share, and several files need a folder", name=typed
-        )
+        raise NotAFolder.about(typed, "is a file in the share, and several files need a folder")
 
 
 async def into_folder_if_one(

@@ -212,17 +212,13 @@ class MemoryStore:
         """
         node = self._nodes.get(name)
         if node is not None and node.kind == FOLDER:
-            raise NotAFile(
-                f"{shown(name)}: is a folder, and a file cannot take its place", name=str(name)
-            )
+            raise NotAFile.about(name, "is a folder, and a file cannot take its place")
         if node is not None and announced.if_absent:
-            raise AlreadyThere(f"{shown(name)}: something has that name already", name=str(name))
+            raise AlreadyThere.about(name, "something has that name already")
         if announced.replaces is not None and (
             node is None or node.entry(name).identity != announced.replaces.identity
         ):
-            raise ChangedMeanwhile(
-                f"{shown(name)}: was changed meanwhile; get it, then decide", name=str(name)
-            )
+            raise ChangedMeanwhile.about(name, "was changed meanwhile; get it, then decide")
 
     def publish(self, name: SafeName, announced: UploadSpec, data: bytes) -> Entry:
         """Put content under a name."""
@@ -339,7 +335,7 @@ class MemoryStore:
             self._make_folders(name)
             return
         if name in self._nodes:
-            raise AlreadyThere(f"{shown(name)}: something has that name already", name=str(name))
+            raise AlreadyThere.about(name, "something has that name already")
         self._folder(name.parent)
         self._nodes[name] = _Node(FOLDER, self.now_ns(), 0o755)
 
@@ -348,9 +344,7 @@ class MemoryStore:
             above = SafeName(name.parts[:depth])
             node = self._nodes.setdefault(above, _Node(FOLDER, self.now_ns(), 0o755))
             if node.kind != FOLDER:
-                raise NotAFolder(
-                    f"{shown(name)}: a part of the name is a file, not a folder", name=str(name)
-                )
+                raise NotAFolder.about(name, "a part of the name is a file, not a folder")
 
     async def set_attributes(
         self, name: SafeName, *, mtime_ns: int | None = None, mode: int | None = None
@@ -372,33 +366,28 @@ class MemoryStore:
         if old.is_root or new.is_root:
             raise NameRefused("/: the root of the share cannot be moved or replaced")
         if new != old and new.is_within(old):
-            raise NameRefused(f"{shown(old)}: a folder cannot be moved into itself", name=str(old))
+            raise NameRefused.about(old, "a folder cannot be moved into itself")
         node = self._node(old)
         self._folder(new.parent)
         if over:
             if old.parent != new.parent:
-                raise NameRefused(f"{shown(new)}: {NOT_BESIDE}", name=str(new))
+                raise NameRefused.about(new, f"{NOT_BESIDE}")
             replaced = [name for name in self._nodes if new != old and name.is_within(new)]
             if any(self._is_hidden(name, len(new.parts)) for name in replaced):
-                raise FolderNotEmpty(f"{shown(new)}: {HOLDS_HIDDEN}", name=str(new))
+                raise FolderNotEmpty.about(new, f"{HOLDS_HIDDEN}")
             for name in replaced:
                 del self._nodes[name]
         there = self._nodes.get(new)
         if there is not None:
             if not replace:
-                raise AlreadyThere(f"{shown(new)}: something has that name already", name=str(new))
+                raise AlreadyThere.about(new, "something has that name already")
             if there.kind == FOLDER and node.kind != FOLDER:
-                raise NotAFile(
-                    f"{shown(new)}: is a folder, and a file cannot take its place", name=str(new)
-                )
+                raise NotAFile.about(new, "is a folder, and a file cannot take its place")
             if there.kind != FOLDER and node.kind == FOLDER:
-                raise NotAFolder(
-                    f"{shown(new)}: is a file, and a folder cannot take its place", name=str(new)
-                )
+                raise NotAFolder.about(new, "is a file, and a folder cannot take its place")
             if new != old and self._has_content(new):
-                raise FolderNotEmpty(
-                    f"{shown(new)}: is a folder with content, which nothing can take the place of",
-                    name=str(new),
+                raise FolderNotEmpty.about(
+                    new, "is a folder with content, which nothing can take the place of"
                 )
         for name in [name for name in self._nodes if name.is_within(old)]:
             self._nodes[SafeName(new.parts + name.parts[len(old.parts) :])] = self._nodes.pop(name)
@@ -408,7 +397,7 @@ class MemoryStore:
             raise NameRefused("/: the root of the share cannot be removed")
         self._node(name)
         if self._has_content(name) and not recursive:
-            raise FolderNotEmpty(f"{shown(name)}: {NOT_EMPTY}", name=str(name))
+            raise FolderNotEmpty.about(name, f"{NOT_EMPTY}")
         within = [below for below in self._nodes if below.is_within(name)]
         hidden = [below for below in within if self._is_hidden(below, len(name.parts))]
         gone = [
@@ -419,9 +408,8 @@ class MemoryStore:
         for below in gone:
             del self._nodes[below]
         if hidden:
-            raise FolderNotEmpty(
-                f"{shown(name)}: holds hidden files, which stay; all else in it is removed",
-                name=str(name),
+            raise FolderNotEmpty.about(
+                name, "holds hidden files, which stay; all else in it is removed"
             )
         return len(gone)
 
@@ -455,19 +443,19 @@ class MemoryStore:
     def _node(self, name: SafeName) -> _Node:
         node = self._nodes.get(name)
         if node is None:
-            raise NotFound(f"{shown(name)}: no such file or folder", name=str(name))
+            raise NotFound.about(name, "no such file or folder")
         return node
 
     def _file(self, name: SafeName) -> _Node:
         node = self._node(name)
         if node.kind != FILE:
-            raise NotAFile(f"{shown(name)}: {IS_FOLDER}", name=str(name))
+            raise NotAFile.about(name, f"{IS_FOLDER}")
         return node
 
     def _folder(self, name: SafeName) -> _Node:
         node = self._node(name)
         if node.kind != FOLDER:
-            raise NotAFolder(f"{shown(name)}: is not a folder", name=str(name))
+            raise NotAFolder.about(name, "is not a folder")
         return node
 
     def _has_content(self, folder: SafeName) -> bool:
@@ -554,10 +542,8 @@ class MemoryWriter:
         self._refuse_ended()
         size = self.announced.size
         if size is not None and self.offset + len(data) > size:
-            message = f"{shown(self.name)}: {size} bytes were announced and more came"
-            raise Truncated(
-                message, name=str(self.name), expected=size, actual=self.offset + len(data)
-            )
+            message = f"{size} bytes were announced and more came"
+            raise Truncated.about(self.name, message, expected=size, actual=self.offset + len(data))
         self.content.data += data
         self.offset += len(data)
 
@@ -570,12 +556,9 @@ class MemoryWriter:
     async def commit(self, digest: Digest) -> Entry:
         self._refuse_ended()
         if self.announced.size is not None and self.announced.size != self.offset:
-            message = (
-                f"{shown(self.name)}: {self.announced.size} bytes were announced and {self.offset}"
-                " came"
-            )
-            raise Truncated(
-                message, name=str(self.name), expected=self.announced.size, actual=self.offset
+            message = f"{self.announced.size} bytes were announced and {self.offset} came"
+            raise Truncated.about(
+                self.name, message, expected=self.announced.size, actual=self.offset
             )
         replaced = self._store.has(self.name)
         entry = self._store.publish(self.name, self.announced, bytes(self.content.data))
@@ -605,13 +588,10 @@ class MemoryWriter:
             raise self._ended()
 
     def _superseded(self) -> FtransferError:
-        return Superseded(
-            f"{shown(self.name)}: a newer upload of the same file has taken over",
-            name=str(self.name),
-        )
+        return Superseded.about(self.name, "a newer upload of the same file has taken over")
 
     def _over(self) -> FtransferError:
-        return LocalProtocolError(f"{shown(self.name)}: this upload has ended", name=str(self.name))
+        return LocalProtocolError.about(self.name, "this upload has ended")
 
 
 def _partial_of(key: _Key, kept: _Kept) -> Partial:
@@ -623,4 +603,4 @@ def _mode_of(kind: str, mode: int) -> int:
 
 
 def _disk_full(name: SafeName) -> DiskFull:
-    return DiskFull(f"{shown(name)}: no room is left; free some, then try again", name=str(name))
+    return DiskFull.about(name, "no room is left; free some, then try again")

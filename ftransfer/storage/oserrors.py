@@ -22,7 +22,7 @@ from ftransfer.errors import (
     ShareError,
     StoreFailed,
 )
-from ftransfer.names import SafeName, shown
+from ftransfer.names import SafeName
 
 # With what to do about it, in the words of our own clients.
 IS_FOLDER = "is not a file but a folder; get -r receives folders"
@@ -74,7 +74,7 @@ def translate(error: OSError, name: SafeName | str, override: Override | None = 
             f"the file system refused ({errno.errorcode.get(number, 'no reason given')})",
         )
     cls, sentence = found
-    return cls(f"{shown(name)}: {sentence}", name=str(name))
+    return cls.about(name, sentence)
 
 
 class translated:

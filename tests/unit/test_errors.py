@@ -19,6 +19,7 @@ from ftransfer.errors import (
     Truncated,
     from_wire,
 )
+from ftransfer.names import ROOT
 
 CLASSES = [
     value
@@ -70,3 +71,19 @@ def test_tree_is_caught_by_family() -> None:
 def test_module_docstring_draws_every_class() -> None:
     drawn = errors.__doc__ or ""
     assert [cls.__name__ for cls in CLASSES if cls.__name__ not in drawn] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("a/b", "a/b: is gone"), ("a\nb", "a\\nb: is gone"), (ROOT, "/: is gone")],
+)
+def test_an_error_about_a_name_says_it_safely_at_its_head(name: object, message: str) -> None:
+    error = NotFound.about(name, "is gone")
+    assert (type(error), str(error), error.name) == (NotFound, message, str(name))
+
+
+def test_an_error_about_a_name_keeps_its_fields() -> None:
+    truncated = Truncated.about("a", "is short", expected=3, actual=2)
+    assert (truncated.expected, truncated.actual) == (3, 2)
+    mismatch = DigestMismatch.about("a", "is other", expected="x", actual="y")
+    assert (mismatch.expected, mismatch.actual, mismatch.kept) == ("x", "y", 0)

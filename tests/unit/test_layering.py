@@ -20,7 +20,8 @@ from tests.support.sources import (
 # From the ground up. A part may import what stands in rows above its own; parts in one row do not
 # see each other.
 LAYERS = (
-    "errors version units digest addresses",
+    "version units digest addresses display",
+    "errors",
     "limits system",
     "names",
     "protocol storage auth tls",
@@ -45,7 +46,7 @@ FORBIDDEN = {
 # Who may print.
 PRINTERS = ("cli", "shell")
 # All of the standard library that the parts without I/O may use.
-PURE_PARTS = ("errors", "limits", "names", "protocol", "units", "version")
+PURE_PARTS = ("display", "errors", "limits", "names", "protocol", "units", "version")
 PURE_LIBRARY = frozenset(
     (
         "__future__ abc base64 bisect collections dataclasses enum functools itertools json"

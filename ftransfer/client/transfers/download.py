@@ -22,7 +22,7 @@ from ftransfer.errors import (
     SourceChanged,
     Truncated,
 )
-from ftransfer.names import SafeName, escape
+from ftransfer.names import SafeName
 from ftransfer.protocol.connection import Event
 from ftransfer.protocol.replies import End, Meta, take_count
 from ftransfer.storage.base import KEEP_PARTIALS_S, Entry, Partial, Store, UploadSpec, Writer
@@ -185,9 +185,8 @@ class Download:
             writer, keep_cancelled=self._keep_cancelled, discard_tail=self._discard_tail
         ) as digest:
             if writer.offset != meta.offset:
-                raise OffsetConflict(
-                    f"{escape(self._name)}: another process works on the same download; try again",
-                    name=self._name,
+                raise OffsetConflict.about(
+                    self._name, "another process works on the same download; try again"
                 )
             report(writer.offset, meta.size)
             self._digest = await _receive(self._session, self._name, writer, digest, meta, report)
@@ -225,14 +224,10 @@ async def _meta(session: ClientSession, name: str, options: dict[str, Any]) -> M
         raise session.unexpected(meta)
     if meta.name != name:
         session.abort()
-        raise RemoteProtocolError(
-            f"{escape(name)}: the server sends another file than was asked for", name=name
-        )
+        raise RemoteProtocolError.about(name, "the server sends another file than was asked for")
     if meta.offset not in (0, options.get("offset", 0)) or meta.offset + meta.length > meta.size:
         session.abort()
-        raise RemoteProtocolError(
-            f"{escape(name)}: the server sends a part that was not asked for", name=name
-        )
+        raise RemoteProtocolError.about(name, "the server sends a part that was not asked for")
     return meta
 
 
@@ -299,8 +294,8 @@ async def check_end(
     if received != meta.length:
         session.abort()
         end = meta.offset + meta.length
-        message = f"{escape(name)}: {end} bytes were announced, {meta.offset + received} came"
-        raise Truncated(message, name=name, expected=end, actual=meta.offset + received)
+        message = f"{end} bytes were announced, {meta.offset + received} came"
+        raise Truncated.about(name, message, expected=end, actual=meta.offset + received)
     if not event.head:
         raise _contradicts(
             session, name, "the server does not say what its name and time were when it was sent"
@@ -311,12 +306,12 @@ async def check_end(
         )
     if digest != event.digest:
         await _stay_in_step(session)
-        message = f"{escape(name)}: the content does not match its digest; try again"
-        raise DigestMismatch(message, name=name, expected=event.digest, actual=digest)
+        message = "the content does not match its digest; try again"
+        raise DigestMismatch.about(name, message, expected=event.digest, actual=digest)
     if not session.connection.has_right_head(event):
         await _stay_in_step(session)
-        message = f"{escape(name)}: its name or time did not arrive as it was sent; try again"
-        raise DigestMismatch(message, name=name)
+        message = "its name or time did not arrive as it was sent; try again"
+        raise DigestMismatch.about(name, message)
     sent = take_count(await session.reply(), "bytes")
     if sent != received:
         raise _contradicts(
@@ -327,7 +322,7 @@ async def check_end(
 def _contradicts(session: ClientSession, name: str, why: str) -> RemoteProtocolError:
     """End the session with a server whose words do not agree, and return the error to raise."""
     session.abort()
-    return RemoteProtocolError(f"{escape(name)}: {why}; nothing was published", name=name)
+    return RemoteProtocolError.about(name, f"{why}; nothing was published")
 
 
 async def _stay_in_step(session: ClientSession) -> None:
@@ -433,10 +428,7 @@ class StreamDownload:
         meta = await _meta(session, self._name, options)
         if meta.offset != self.offset or self._identity not in (None, meta.identity):
             session.abort()
-            raise SourceChanged(
-                f"{escape(self._name)}: the file on the server has changed; start again",
-                name=self._name,
-            )
+            raise SourceChanged.about(self._name, "the file on the server has changed; start again")
         self._identity = meta.identity
         kept = self._written - self._start
         try:

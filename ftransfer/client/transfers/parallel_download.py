@@ -24,7 +24,7 @@ from ftransfer.client.transfers.download import (
 from ftransfer.client.transfers.segments import ASKED_AHEAD, Segment, SegmentLength, Segments
 from ftransfer.client.transfers.workers import Connect, WorkerPool, streams_for
 from ftransfer.errors import DigestMismatch, OffsetConflict, RemoteProtocolError, SourceChanged
-from ftransfer.names import SafeName, escape, parse_name
+from ftransfer.names import SafeName, parse_name
 from ftransfer.protocol.connection import Event
 from ftransfer.protocol.replies import Meta, take
 from ftransfer.storage.base import FILE, Entry, Store, UploadSpec, Writer
@@ -49,9 +49,7 @@ class _Whole:
 
     def write_blocking(self, data: memoryview) -> None:
         if len(self.data) + len(data) > self._length:
-            raise RemoteProtocolError(
-                f"{escape(self._name)}: more came than was announced", name=self._name
-            )
+            raise RemoteProtocolError.about(self._name, "more came than was announced")
         self.data += data
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -105,8 +103,8 @@ class ParallelDownload:
             await self._fetch(session, writer, digest, report)
             text = await digest.finish(entry.size)
             if self._wanted != text:
-                message = f"{escape(self._name)}: the content does not match its digest; try again"
-                raise DigestMismatch(message, name=self._name, expected=self._wanted, actual=text)
+                message = "the content does not match its digest; try again"
+                raise DigestMismatch.about(self._name, message, expected=self._wanted, actual=text)
             await digest.close()
             published = await writer.commit(text)
         return receipt_of_download(self._name, published, text, store, writer)
@@ -193,15 +191,9 @@ class ParallelDownload:
             known.mtime_ns,
             known.mode,
         ):
-            raise SourceChanged(
-                f"{escape(self._name)}: the file on the server has changed; try again",
-                name=self._name,
-            )
+            raise SourceChanged.about(self._name, "the file on the server has changed; try again")
         if (meta.offset, meta.length) != (segment.offset, segment.length):
-            raise OffsetConflict(
-                f"{escape(self._name)}: the server sends a part that was not asked for",
-                name=self._name,
-            )
+            raise OffsetConflict.about(self._name, "the server sends a part that was not asked for")
         whole = _Whole(segment.length, self._name)
         digest = RunningDigest(whole)
         event: Event | None = None

@@ -23,7 +23,6 @@ from ftransfer.errors import (
     ShareError,
     SourceChanged,
 )
-from ftransfer.names import escape
 from ftransfer.protocol.connection import Event
 from ftransfer.protocol.replies import End, Meta, Reply, take, take_count
 from ftransfer.protocol.state import State
@@ -114,7 +113,7 @@ async def offered(
         raise session.unexpected(meta)
     if meta.offset > reader.entry.size:
         session.abort()
-        raise OffsetConflict(f"{escape(name)}: the server has more bytes than the file", name=name)
+        raise OffsetConflict.about(name, "the server has more bytes than the file")
     return meta
 
 
@@ -172,9 +171,7 @@ async def is_unchanged(reader: Reader) -> bool:
 
 def changed(name: str) -> SourceChanged:
     """Return the error to raise for a file that is no longer what was sent of it."""
-    return SourceChanged(
-        f"{escape(name)}: the file changed while it was sent; put it again", name=name
-    )
+    return SourceChanged.about(name, "the file changed while it was sent; put it again")
 
 
 def _without_size(announced: Mapping[str, Any]) -> dict[str, Any]:
@@ -334,12 +331,10 @@ def receipt_of(
 ) -> Receipt:
     """Make the receipt of what the server says; it must have stored what we sent."""
     if take(values, "name", str) != name:
-        raise RemoteProtocolError(
-            f"{escape(name)}: the server acknowledges another name than was sent", name=name
-        )
+        raise RemoteProtocolError.about(name, "the server acknowledges another name than was sent")
     if take(values, "digest", str) != digest or take_count(values, "size") != size:
-        raise RemoteProtocolError(
-            f"{escape(name)}: the server acknowledges another content than was sent", name=name
+        raise RemoteProtocolError.about(
+            name, "the server acknowledges another content than was sent"
         )
     return Receipt(
         take(values, "name", str),

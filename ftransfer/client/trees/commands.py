@@ -28,7 +28,7 @@ from ftransfer.client.trees.push import push_tree
 from ftransfer.client.trees.reported_changes import Told, plan_told
 from ftransfer.client.trees.run import OnItem, Plan, TreeOptions, TreeReport, TreeRun
 from ftransfer.errors import FtransferError, NameRefused, NotAFolder, NotFound
-from ftransfer.names import SafeName, escape
+from ftransfer.names import SafeName
 from ftransfer.storage.base import FILE, Entry, Store
 from ftransfer.storage.local import LocalStore
 from ftransfer.system.threads import io_pool, run_job
@@ -136,7 +136,7 @@ async def get_matching(
                         if entry.kind == FILE and wanted(entry.name, False):
                             matching.add(entry)
                 if not len(matching):
-                    raise NotFound(f"{escape(pattern)}: no file of that pattern", name=pattern)
+                    raise NotFound.about(pattern, "no file of that pattern")
             there = (
                 nothing() if options.dry_run and was_missing else _already_there(store, matching)
             )
@@ -280,11 +280,9 @@ async def _destination(
     try:
         folder = await run_job(io_pool(), prepare)
     except FileExistsError as error:
-        raise NotAFolder(f"{escape(path)}: is not a folder", name=path) from error
+        raise NotAFolder.about(path, "is not a folder") from error
     except OSError as error:
-        raise FtransferError(
-            f"{escape(path)}: cannot be made: {error.strerror}", name=path
-        ) from error
+        raise FtransferError.about(path, f"cannot be made: {error.strerror}") from error
     store = await LocalStore.open(folder, durable=durable)
     try:
         try:

@@ -368,10 +368,8 @@ class _Intake:
             if file.kind == LINK:
                 raise _not_asked_for(file.name)
             if self._plan is None:
-                message = (
-                    f"{escape(file.name)}: has become a folder meanwhile; run the command again"
-                )
-                self._run.failed(file.name, SourceChanged(message, name=file.name))
+                message = "has become a folder meanwhile; run the command again"
+                self._run.failed(file.name, SourceChanged.about(file.name, message))
                 continue
             # Folders get their mode and mtime at the end, when nothing is put into them any more.
             self._plan.folders.add(Entry(file.name, FOLDER, 0, file.mtime_ns, file.mode))
@@ -398,9 +396,7 @@ class _Intake:
             else:
                 self._run.failed(
                     name,
-                    RemoteProtocolError(
-                        f"{escape(name)}: the file has grown; run the command again", name=name
-                    ),
+                    RemoteProtocolError.about(name, "the file has grown; run the command again"),
                 )
 
 

@@ -353,8 +353,8 @@ class _Push:
             self._failed += 1
             self._tell(item._replace(did="failed", size=0, digest="", error=error))
         elif outcome.get("digest", "") != item.digest:
-            message = f"{escape(item.name)}: the server acknowledges another content than was sent"
-            raise RemoteProtocolError(message, name=item.name)
+            message = "the server acknowledges another content than was sent"
+            raise RemoteProtocolError.about(item.name, message)
         else:
             self._stored += 1
             self._tell(item)

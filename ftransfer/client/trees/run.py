@@ -518,8 +518,8 @@ _WHY = {
 
 def left_out_item(name: str, why: str) -> TreeItem:
     """Return what is said of something of the source that cannot be moved."""
-    message = f"{escape(name)}: left out: {_WHY.get(why, 'it cannot be moved')}"
-    return TreeItem(name, "left out", error=LeftOut(message, name=name))
+    message = f"left out: {_WHY.get(why, 'it cannot be moved')}"
+    return TreeItem(name, "left out", error=LeftOut.about(name, message))
 
 
 def tell_untouched(plan: Plan, run: TreeRun) -> None:
@@ -535,15 +535,15 @@ def tell_untouched(plan: Plan, run: TreeRun) -> None:
             ),
         )
     for entry in plan.refused:
-        run.failed(entry.name, AlreadyThere(f"{escape(entry.name)}: {entry.why}", name=entry.name))
+        run.failed(entry.name, AlreadyThere.about(entry.name, entry.why))
     for entry in plan.kept:
         what = (
             "cannot be read"
             if entry.why == entry.name
             else f"holds what must stay: {escape(entry.why)}"
         )
-        message = f"{escape(entry.name)}: is not removed: the folder {what}"
-        run.item(TreeItem(entry.name, "kept", error=FolderNotEmpty(message, name=entry.name)))
+        message = f"is not removed: the folder {what}"
+        run.item(TreeItem(entry.name, "kept", error=FolderNotEmpty.about(entry.name, message)))
 
 
 def is_whole(entry: Entry, run: TreeRun) -> bool:

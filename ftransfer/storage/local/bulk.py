@@ -16,7 +16,7 @@ from typing import NamedTuple
 from ftransfer.digest import digest_of
 from ftransfer.errors import DigestMismatch, FtransferError, NameRefused, SourceChanged, StoreFailed
 from ftransfer.limits import clamp_time
-from ftransfer.names import NameReader, SafeName, encode_name, shown
+from ftransfer.names import NameReader, SafeName, encode_name
 from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, SmallFile
 from ftransfer.storage.local.folders import GROUP, MAX_HELD, Folders, HeldFolder
 from ftransfer.storage.local.links import refuse_link_outside
@@ -137,9 +137,7 @@ def read_content(handle: int, name: str, before: os.stat_result, buffer: BufferS
         if after.st_size > 2 * size + (1 << 20):
             break  # what grows so fast is not small
         before = after
-    raise SourceChanged(
-        f"{shown(name)}: changes while it is read; try again when nobody writes to it", name=name
-    )
+    raise SourceChanged.about(name, "changes while it is read; try again when nobody writes to it")
 
 
 def _version(found: os.stat_result) -> tuple[int, int, int]:
@@ -158,10 +156,8 @@ def _read_unsized(handle: int, name: str) -> memoryview:
         content += more
         step = _UNSIZED_BYTES
         if len(content) > _UNSIZED_BYTES:
-            raise StoreFailed(
-                f"{shown(name)}: is large, and its file system does not say how large; put it by"
-                " itself",
-                name=name,
+            raise StoreFailed.about(
+                name, "is large, and its file system does not say how large; put it by itself"
             )
     return memoryview(content)
 
@@ -251,11 +247,8 @@ class _Group:
         name, _, mtime_ns, mode, data, digest, _, _ = file
         actual = digest_of(data)
         if actual != digest:
-            message = (
-                f"{shown(name)}: the content that came is not the content that was sent; send it"
-                " again"
-            )
-            raise DigestMismatch(message, name=name, expected=digest, actual=actual)
+            message = "the content that came is not the content that was sent; send it again"
+            raise DigestMismatch.about(name, message, expected=digest, actual=actual)
         if folder is not self._folder:  # files of one folder mostly come one after the other
             self._into = self._enter(folder)
             self._folder = folder

@@ -16,7 +16,7 @@ from collections.abc import Callable, Generator
 from itertools import islice
 
 from ftransfer.errors import ChangedMeanwhile, NameRefused
-from ftransfer.names import SafeName, shown
+from ftransfer.names import SafeName
 from ftransfer.storage.local.resolver import Confined, LeadsOutside, climb_of
 from ftransfer.storage.local.syscalls import FOLDER_FLAGS, PATH_FLAGS, release
 from ftransfer.storage.oserrors import translated
@@ -90,9 +90,8 @@ class LinksBelow:
         """
         self._looks: int = 1 if last is None else last._looks + 1
         if self._looks > _LOOKS:
-            raise ChangedMeanwhile(
-                f"{shown(name)}: links or folders are moved at the same time; try again",
-                name=str(name),
+            raise ChangedMeanwhile.about(
+                name, "links or folders are moved at the same time; try again"
             )
         self._name = name
         self._moves = links.moves
@@ -163,7 +162,7 @@ class LinksBelow:
 
 
 def leads_outside(name: SafeName) -> NameRefused:
-    return NameRefused(f"{shown(name)}: the link leads outside the share", name=str(name))
+    return NameRefused.about(name, "the link leads outside the share")
 
 
 def refuse_link_outside(confined: Confined, folder: SafeName, target: str, name: SafeName) -> None:

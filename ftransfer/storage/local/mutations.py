@@ -21,7 +21,7 @@ from ftransfer.errors import (
     NotAFolder,
     StoreFailed,
 )
-from ftransfer.names import SafeName, escape, shown
+from ftransfer.names import SafeName, escape
 from ftransfer.storage.local.descent import Descent
 from ftransfer.storage.local.links import LinksBelow
 from ftransfer.storage.local.root import Root, refuse_special, times_of
@@ -80,9 +80,7 @@ def ensure_folder(root: Root, name: SafeName, changed: Callable[[int], None] | N
             missing.append(there.last)
             there = there.parent
         except NotADirectoryError as error:
-            raise NotAFolder(
-                f"{shown(name)}: a part of the name is a file, not a folder", name=str(name)
-            ) from error
+            raise NotAFolder.about(name, "a part of the name is a file, not a folder") from error
     while missing:
         last = missing.pop()
         is_made = False
@@ -154,7 +152,7 @@ def rename(
     if old.is_root or new.is_root:
         raise NameRefused("/: the root of the share cannot be moved or replaced")
     if new != old and new.is_within(old):
-        raise NameRefused(f"{shown(old)}: a folder cannot be moved into itself", name=str(old))
+        raise NameRefused.about(old, "a folder cannot be moved into itself")
     with translated(old):
         source = root.open_folder(old.parent)
     try:
@@ -202,10 +200,10 @@ def _keep_links_inside(
             return LinksBelow(root.links, source, old, seen)
         if seen.needs > depth:
             message = (
-                f"{shown(old)}: cannot be moved there: the link {escape(seen.needed_by)} in it"
+                f"cannot be moved there: the link {escape(seen.needed_by)} in it"
                 " would lead outside the share"
             )
-            raise NameRefused(message, name=str(old))
+            raise NameRefused.about(old, message)
     root.links.moves += 1
     return None
 
@@ -218,7 +216,7 @@ def exchange(root: Root, old: SafeName, new: SafeName) -> bool:
         NameRefused: They are not in the same folder.
     """
     if old.is_root or new.is_root or old.parent != new.parent:
-        raise NameRefused(f"{shown(new)}: {NOT_BESIDE}", name=str(new))
+        raise NameRefused.about(new, f"{NOT_BESIDE}")
     with translated(old):
         folder = root.open_folder(old.parent)
         try:
@@ -268,10 +266,7 @@ def refuse_folder_link(root: Root, name: SafeName) -> None:
     except OSError:
         return  # it leads nowhere
     if stat.S_ISDIR(about.st_mode):
-        raise NotAFile(
-            f"{shown(name)}: is a link to a folder, and a file cannot take its place",
-            name=str(name),
-        )
+        raise NotAFile.about(name, "is a link to a folder, and a file cannot take its place")
 
 
 def remove(root: Root, name: SafeName, *, recursive: bool) -> Work[int]:
@@ -288,10 +283,8 @@ def remove(root: Root, name: SafeName, *, recursive: bool) -> Work[int]:
                 if recursive:
                     count, keeps = yield from _empty(root, parent, name)
                     if keeps:
-                        raise FolderNotEmpty(
-                            f"{shown(name)}: holds hidden files, which stay; all else in it is"
-                            " removed",
-                            name=str(name),
+                        raise FolderNotEmpty.about(
+                            name, "holds hidden files, which stay; all else in it is removed"
                         )
                 os.rmdir(name.last, dir_fd=parent)
             else:

@@ -11,7 +11,7 @@ import os
 from collections.abc import Awaitable, Callable
 
 from ftransfer.errors import FtransferError, Truncated
-from ftransfer.names import SafeName, shown
+from ftransfer.names import SafeName
 from ftransfer.storage.local.threads import Jobs, UseCounter
 from ftransfer.storage.oserrors import translated
 
@@ -89,7 +89,5 @@ class LocalPart:
 
     def _wrong_length(self, came: int) -> Truncated:
         expected, actual = self.end - self.start, came - self.start
-        message = (
-            f"{shown(self._name)}: a part of {expected} bytes was announced, and {actual} came"
-        )
-        return Truncated(message, name=str(self._name), expected=expected, actual=actual)
+        message = f"a part of {expected} bytes was announced, and {actual} came"
+        return Truncated.about(self._name, message, expected=expected, actual=actual)

@@ -170,9 +170,7 @@ def _check_unchanged(opened: Opened, name: str, look: Callable[[], os.stat_resul
         if not changed and now.st_ctime_ns != then.st_ctime_ns:
             changed = _attributes(now) == _attributes(then) and _is_under_its_name(now, look)
     if changed:
-        raise SourceChanged(
-            f"{shown(name)}: changed while it was being sent; get it again", name=name
-        )
+        raise SourceChanged.about(name, "changed while it was being sent; get it again")
 
 
 def _is_under_its_name(now: os.stat_result, look: Callable[[], os.stat_result]) -> bool:

@@ -17,7 +17,7 @@ from blake3 import blake3
 
 from ftransfer.errors import Forbidden, NotAFile, NotAFolder, NotFound, StoreFailed
 from ftransfer.limits import clamp_time
-from ftransfer.names import SafeName, escape, shown
+from ftransfer.names import SafeName, escape
 from ftransfer.storage.base import FILE, FOLDER, Entry, Hides
 from ftransfer.storage.local.links import Links
 from ftransfer.storage.local.resolver import Confined
@@ -138,7 +138,7 @@ class Root:
         try:
             found = os.fstat(handle)
             if not stat.S_ISDIR(found.st_mode):
-                raise NotAFolder(f"{shown(name)}: is not a folder", name=str(name))
+                raise NotAFolder.about(name, "is not a folder")
             if name.is_root and not found.st_nlink and not self.is_in_place():
                 raise NotFound("/: the shared folder has been removed")  # or it would look empty
             return os.open(".", FOLDER_FLAGS, dir_fd=handle)
@@ -182,7 +182,7 @@ def is_served(mode: int) -> bool:
 
 def refuse_special(found: os.stat_result, name: SafeName | str) -> None:
     if not is_served(found.st_mode):
-        raise NotAFile(f"{shown(name)}: is neither a file nor a folder", name=str(name))
+        raise NotAFile.about(name, "is neither a file nor a folder")
 
 
 def entry_of(name: str, found: os.stat_result) -> Entry:

@@ -27,7 +27,7 @@ from ftransfer.errors import (
     ShareError,
     StoreFailed,
 )
-from ftransfer.names import ROOT, SafeName, shown
+from ftransfer.names import ROOT, SafeName
 from ftransfer.storage.base import (
     WHOLE,
     Entry,
@@ -486,7 +486,7 @@ class LocalStore:
             ) as batches:
                 async for batch in batches:
                     if any(hides(entry.name) for entry in batch):
-                        raise FolderNotEmpty(f"{shown(folder)}: {HOLDS_HIDDEN}", name=str(folder))
+                        raise FolderNotEmpty.about(folder, f"{HOLDS_HIDDEN}")
 
     async def _rename(
         self, old: SafeName, new: SafeName, *, replace: bool, seen: LinksBelow | None
@@ -549,10 +549,9 @@ def _refuse_other_disk(target: Target) -> None:
     """
     if target.about.st_dev != os.fstat(target.root.handle).st_dev:
         message = (
-            f"{shown(target.name)}: lies on another file system than the root of the share; share"
-            " that folder by itself"
+            "lies on another file system than the root of the share; share that folder by itself"
         )
-        raise StoreFailed(message, name=str(target.name))
+        raise StoreFailed.about(target.name, message)
 
 
 def _raise_if_read_only(folder: int) -> None:
@@ -564,9 +563,8 @@ def _refuse_folder(handle: int, found: os.stat_result, name: str) -> Opened:
     """Give the same back if it is an open regular file; else close it. Raises NotAFile."""
     if not stat.S_ISREG(found.st_mode):
         release(handle)
-        raise NotAFile(
-            f"{shown(name)}: {IS_FOLDER if stat.S_ISDIR(found.st_mode) else 'is not a file'}",
-            name=name,
+        raise NotAFile.about(
+            name, f"{IS_FOLDER if stat.S_ISDIR(found.st_mode) else 'is not a file'}"
         )
     return handle, found
 

@@ -26,7 +26,7 @@ from ftransfer.errors import (
     Superseded,
     Truncated,
 )
-from ftransfer.names import SafeName, shown
+from ftransfer.names import SafeName
 from ftransfer.storage.base import Entry, UploadSpec
 from ftransfer.storage.local.extents import Extents
 from ftransfer.storage.local.mutations import KIND_CLASH, refuse_folder_link, refuse_special_target
@@ -77,16 +77,11 @@ class Target(NamedTuple):
                 raise self._changed("is not there any more") from None
             return False
         if (found.st_mode & 0o170000) == 0o040000:
-            raise NotAFile(
-                f"{shown(self.name)}: is a folder, and a file cannot take its place",
-                name=str(self.name),
-            )
+            raise NotAFile.about(self.name, "is a folder, and a file cannot take its place")
         if refuse_special_target(self.folder, self.name):
             refuse_folder_link(self.root, self.name)
         if self.announced.if_absent:
-            raise AlreadyThere(
-                f"{shown(self.name)}: something has that name already", name=str(self.name)
-            )
+            raise AlreadyThere.about(self.name, "something has that name already")
         if self.announced.replaces is not None and not self._is_the_same(
             self.announced.replaces, found
         ):
@@ -94,7 +89,7 @@ class Target(NamedTuple):
         return True
 
     def _changed(self, how: str) -> ChangedMeanwhile:
-        return ChangedMeanwhile(f"{shown(self.name)}: {how}", name=str(self.name))
+        return ChangedMeanwhile.about(self.name, how)
 
     def _is_the_same(self, expected: Entry, found: os.stat_result) -> bool:
         if stat.S_ISLNK(found.st_mode):
@@ -197,8 +192,8 @@ class LocalWriter:
         """
         size = self._target.announced.size
         if size is not None and self.offset + count > size:
-            message = f"{shown(self.name)}: {size} bytes were announced and more came"
-            raise Truncated(message, name=str(self.name), expected=size, actual=self.offset + count)
+            message = f"{size} bytes were announced and more came"
+            raise Truncated.about(self.name, message, expected=size, actual=self.offset + count)
 
     async def read(self, offset: int, size: int) -> bytes:
         with self._gate:
@@ -252,7 +247,7 @@ class LocalWriter:
             )
 
     def _conflict(self, what: str) -> OffsetConflict:
-        return OffsetConflict(f"{shown(self.name)}: {what}", name=str(self.name))
+        return OffsetConflict.about(self.name, what)
 
     async def _complete_part(self, part: LocalPart) -> None:
         await finish_steps(self._place(part))
@@ -312,12 +307,9 @@ class LocalWriter:
             self._gate.check()
             announced = self._target.announced
             if announced.size is not None and announced.size != self.offset:
-                message = (
-                    f"{shown(self.name)}: {announced.size} bytes were announced and {self.offset}"
-                    " came"
-                )
-                raise Truncated(
-                    message, name=str(self.name), expected=announced.size, actual=self.offset
+                message = f"{announced.size} bytes were announced and {self.offset} came"
+                raise Truncated.about(
+                    self.name, message, expected=announced.size, actual=self.offset
                 )
             await self._shut(self._over, self._part_over)
             upload = self._upload
@@ -409,18 +401,13 @@ class LocalWriter:
         self._ended(self)
 
     def _superseded(self) -> FtransferError:
-        return Superseded(
-            f"{shown(self.name)}: a newer upload of the same file has taken over",
-            name=str(self.name),
-        )
+        return Superseded.about(self.name, "a newer upload of the same file has taken over")
 
     def _placed(self) -> FtransferError:
         return self._conflict("the same part has come over another connection")
 
     def _part_over(self) -> FtransferError:
-        return Aborted(
-            f"{shown(self.name)}: the upload that this is a part of has ended", name=str(self.name)
-        )
+        return Aborted.about(self.name, "the upload that this is a part of has ended")
 
     def _over(self) -> FtransferError:
-        return LocalProtocolError(f"{shown(self.name)}: this upload has ended", name=str(self.name))
+        return LocalProtocolError.about(self.name, "this upload has ended")

@@ -105,15 +105,15 @@ async def _find_match(session: Session, name: str, expected: Digest) -> Entry:
     try:
         reader = await session.share.open_replaced(name)
     except NotFound as error:
-        raise ChangedMeanwhile(f"{escape(name)}: is not there any more", name=name) from error
+        raise ChangedMeanwhile.about(name, "is not there any more") from error
     try:
         async with session.channel.heartbeats():
             actual = await session.digests.of(reader, opened_ns, session.share.owner)
     finally:
         await reader.close()
     if actual != expected:
-        raise ChangedMeanwhile(
-            f"{escape(name)}: has other content than was expected; get it, then decide", name=name
+        raise ChangedMeanwhile.about(
+            name, "has other content than was expected; get it, then decide"
         )
     return reader.entry
 
@@ -163,8 +163,8 @@ async def _unless_superseded(
         except asyncio.CancelledError:
             if (own := asyncio.current_task()) is not None and own.cancelling():
                 raise
-            message = f"{escape(str(writer.name))}: a newer upload of the same file has taken over"
-            raise Superseded(message, name=str(writer.name)) from None
+            message = "a newer upload of the same file has taken over"
+            raise Superseded.about(writer.name, message) from None
 
 
 async def _await_parts(

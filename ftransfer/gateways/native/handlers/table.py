@@ -33,7 +33,6 @@ from ftransfer.gateways.native.handlers.live import (
 from ftransfer.gateways.native.handlers.login import handle_login
 from ftransfer.gateways.native.handlers.puts import handle_part, handle_put
 from ftransfer.gateways.native.session import Handler, Session
-from ftransfer.names import escape
 from ftransfer.protocol.commands import ALIASES, VERBS, Command
 from ftransfer.protocol.replies import End, Meta
 from ftransfer.storage.base import Entry, Reader
@@ -101,9 +100,7 @@ async def handle_get(session: Session, command: Command) -> dict[str, Any]:
     except SourceChanged as error:
         if error.name:
             raise
-        raise SourceChanged(
-            f"{escape(reader.entry.name)}: {error}", name=reader.entry.name
-        ) from error
+        raise SourceChanged.about(reader.entry.name, str(error)) from error
     finally:
         await reader.close()
     return {"bytes": meta.length}
@@ -115,9 +112,8 @@ def _plan_get(command: Command, entry: Entry) -> Meta:
     if wanted is not None and wanted != entry.identity:
         offset = 0  # the client kept a part of another version: it starts afresh
     if offset > entry.size:
-        raise OffsetConflict(
-            f"{escape(entry.name)}: the file has {entry.size} bytes, fewer than {offset}",
-            name=entry.name,
+        raise OffsetConflict.about(
+            entry.name, f"the file has {entry.size} bytes, fewer than {offset}"
         )
     length = min(command.options.get("length", entry.size), entry.size - offset)
     return Meta(entry.name, entry.size, entry.mtime_ns, entry.mode, entry.identity, offset, length)
@@ -129,9 +125,8 @@ async def _send_small(session: Session, reader: Reader, meta: Meta) -> None:
     """
     data = await reader.read(meta.offset, meta.length)
     if len(data) != meta.length:
-        raise SourceChanged(
-            f"{escape(meta.name)}: the file became shorter while it was read; get it again",
-            name=meta.name,
+        raise SourceChanged.about(
+            meta.name, "the file became shorter while it was read; get it again"
         )
     session.digest = digest_of(data)
     await confirm(reader, meta.offset, meta.offset + meta.length, session.digest)
