@@ -134,10 +134,10 @@ def _measured_turns() -> Iterator[list[float]]:
         run(handle)
         longest[0] = max(longest[0], time.thread_time() - began)
 
-    asyncio.Handle._run = measured  # type: ignore[method-assign, assignment]
+    asyncio.Handle._run = measured  # type: ignore[method-assign, assignment]  # each turn
     gc.disable()  # what it would look through belongs to whoever runs this, not to the session
     try:
         yield longest
     finally:
         gc.enable()
-        asyncio.Handle._run = run  # type: ignore[method-assign]
+        asyncio.Handle._run = run  # type: ignore[method-assign]  # as it was

@@ -50,7 +50,7 @@ async def _connect(host: str, port: int, name: str, *, is_interactive: bool) -> 
     )
     refused: list[RequestError] = []
     async with connection_to(host, port, name=name, on_name_refused=refused.append) as share:
-        shell = ShellContext(RemoteConnection(share, console.note), console, Path.cwd())  # noqa: ASYNC240 - asks the kernel only
+        shell = ShellContext(RemoteConnection(share, console.note), console, Path.cwd())
         if is_interactive:
             _greet(console, share.hello, host, port)
         for error in refused:  # the session goes on without the name

@@ -15,9 +15,9 @@ from typing import Any
 
 # The first two are for later: when they are needed, there may be no descriptor left to import them
 # with.
-import aiofiles.threadpool  # noqa: F401
+import aiofiles.threadpool  # noqa: F401  # see above
 
-import ftransfer.storage.local.bulk_read  # noqa: F401
+import ftransfer.storage.local.bulk_read  # noqa: F401  # see above
 from ftransfer.addresses import format_address
 from ftransfer.cli import served_folder
 from ftransfer.cli.limit_options import bounds_of, limits_of, rates_of, trusted_of

@@ -41,7 +41,7 @@ T = TypeVar("T")
 _PASSING = (ChannelError, Busy, ServerStopping)
 
 
-class connect:  # noqa: N801 - reads as the verb that it is: async with connect(...)
+class connect:
     """Connect to a server: `async with connect(host, port) as client:`.
 
     Args:

@@ -55,7 +55,7 @@ class Spool:
     def _move_to_disk(self, memory: BytesIO) -> None:
         from tempfile import TemporaryFile  # to import it takes longer than most lists do
 
-        self._file = TemporaryFile()  # noqa: SIM115 - closed by `close`
+        self._file = TemporaryFile()
         self._file.write(memory.getbuffer())
 
     def mark(self) -> Mark:

@@ -24,7 +24,7 @@ HALF_PACK = b"mput\n" + frame(b"P", bytes(CAP))[: CAP // 2]
 
 async def until(is_so: Callable[[], bool]) -> None:
     async with asyncio.timeout(30):
-        while not is_so():  # noqa: ASYNC110 -- a count of the server's, without an event
+        while not is_so():  # noqa: ASYNC110  # a count of the server's, without an event
             await asyncio.sleep(0)
 
 

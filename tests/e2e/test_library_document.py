@@ -32,7 +32,7 @@ async def run_example(line: int, code: str, scope: dict[str, object]) -> None:
         flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT,
         dont_inherit=True,
     )
-    result = eval(tree, scope)  # noqa: S307 - our own document
+    result = eval(tree, scope)
     if result is not None:
         await result
 

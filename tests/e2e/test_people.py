@@ -315,7 +315,7 @@ async def test_a_listener_that_does_not_read_is_told_how_many_it_missed(tmp_path
         while outbox.missed < 5:
             await speaker.say("x" * 4000)
             sent += 1
-        deaf.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        deaf.writer.transport.resume_reading()  # type: ignore[attr-defined]  # as above
         assert await count_messages(deaf, sent) >= 5
         await speaker.say("at last")
         assert (await next_event(deaf))["text"] == "at last"

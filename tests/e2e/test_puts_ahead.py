@@ -50,7 +50,7 @@ async def test_no_receipt_is_waited_for(service: Service) -> None:
             putting = group.create_task(client.put_tree(service.local / "tree", "tree"))
             await proxy.entered.wait()
             async with asyncio.timeout(30):
-                while proxy.passages[0].up.passed < sum(map(len, TREE.values())):  # noqa: ASYNC110 -- a count, of the proxy's own task
+                while proxy.passages[0].up.passed < sum(map(len, TREE.values())):  # noqa: ASYNC110  # a count of the proxy's own task
                     await asyncio.sleep(0)
             proxy.release()
     assert (putting.result().copied, putting.result().failed) == (len(TREE), 0)

@@ -40,9 +40,16 @@ SIZES = [0, 1, 16_384, 16_385, 256 * 1024 + 1, 13 << 20]
 OTHER = fingerprint_of(b"another certificate")
 
 
+@pytest.fixture
+def tls(tmp_path: Path) -> ServerTls:
+    return own_tls(tmp_path)
+
+
 @pytest.fixture(params=[True, False], ids=["direct", "streams"])
-async def service(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Service]:
-    async with serve(tmp_path, direct=request.param, tls=own_tls(tmp_path)) as service:
+async def service(
+    request: pytest.FixtureRequest, tmp_path: Path, tls: ServerTls
+) -> AsyncIterator[Service]:
+    async with serve(tmp_path, direct=request.param, tls=tls) as service:
         yield service
 
 
@@ -73,12 +80,14 @@ async def test_the_two_kinds_of_link_understand_each_other(
     assert (service.root / "c").read_bytes() == data
 
 
-async def test_a_get_and_a_put_that_are_cut_go_on(service: Service, tmp_path: Path) -> None:
+async def test_a_get_and_a_put_that_are_cut_go_on(
+    service: Service, tmp_path: Path, tls: ServerTls
+) -> None:
     data = random.Random(2).randbytes(12 << 20)
     (service.root / "a").write_bytes(data)
     for direction in ("get", "put"):
         async with cut_once(service.address, after_bytes=5 << 20) as address:
-            security = secure(tmp_path, fingerprint=service.server._tls.fingerprint)  # type: ignore[union-attr]
+            security = secure(tmp_path, fingerprint=tls.fingerprint)
             async with connect(
                 *address, security=security, direct=service.direct, retry=RetryRules(first_s=0.01)
             ) as client:

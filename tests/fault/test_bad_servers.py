@@ -41,7 +41,7 @@ def once(host: str, port: int, *, limits: Limits = PATIENT, direct: bool = True)
 
 async def meet(
     said: bytes,
-    do: Callable[[Client], object],
+    do: Callable[[Client], Awaitable[object]],
     *,
     then_close: bool = False,
     direct: bool = True,
@@ -51,7 +51,7 @@ async def meet(
     async with fake_server(said, then_close=then_close) as address:
         with pytest.raises(FtransferError) as caught:
             async with once(*address, direct=direct, limits=limits) as client:
-                await do(client)  # type: ignore[misc]
+                await do(client)
     assert "\n" not in str(caught.value) and str(caught.value)
     return caught.value
 

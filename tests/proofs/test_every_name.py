@@ -97,7 +97,7 @@ def test_no_string_gives_a_name_that_climbs() -> None:
 def test_no_longer_string_gives_a_name_that_climbs(capsys: pytest.CaptureFixture[str]) -> None:
     tried, taken = check_names(ALPHABET, 5)
     with capsys.disabled():
-        print(f"\n{tried:,} strings read as names, {taken:,} taken, none of them climbs")  # noqa: T201
+        print(f"\n{tried:,} strings read as names, {taken:,} taken, none of them climbs")  # noqa: T201  # the figures are what the long form is for
 
 
 # Every way by which a name comes to a store; each gives what was read or listed, as bytes.
@@ -290,4 +290,4 @@ async def test_no_longer_string_reaches_outside(
 ) -> None:
     count = await through_all(view, tmp_path / "share", outside, way, 3)
     with capsys.disabled():
-        print(f" {way.__name__}: {count:,} strings", end="")  # noqa: T201
+        print(f" {way.__name__}: {count:,} strings", end="")  # noqa: T201  # the figures are what the long form is for

@@ -228,7 +228,7 @@ async def test_no_long_race_leads_outside(
 ) -> None:
     tried, worked, turns = await race(view, tmp_path / "share", outside, verb, LONG_S)
     with capsys.disabled():
-        print(  # noqa: T201
+        print(  # noqa: T201  # the figures are what the long form is for
             f" {verb.__name__}: {tried:,} attempts, {worked:,} of them done, {turns:,} swaps",
             end="",
         )

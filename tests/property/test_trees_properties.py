@@ -118,10 +118,10 @@ async def both_ways(
                     client: Client, options: TreeOptions
                 ) -> tuple[TreeReport, list[TreeItem]]:
                     items: list[TreeItem] = []
-                    if direction == "put":  # noqa: B023 - called before the next one
-                        put = partial(client.put_tree, here, "tree")  # noqa: B023
+                    if direction == "put":  # noqa: B023  # called before the next turn
+                        put = partial(client.put_tree, here, "tree")  # noqa: B023  # as above
                         return await put(options=options, on_item=items.append), items
-                    get = partial(client.get_tree, "tree", here)  # noqa: B023
+                    get = partial(client.get_tree, "tree", here)  # noqa: B023  # as above
                     return await get(options=options, on_item=items.append), items
 
                 await check(*roots, client, sync)

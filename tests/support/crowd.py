@@ -9,9 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+from collections.abc import Awaitable, Callable
 
 # The beginning of a TLS handshake: a record of 512 bytes is announced, and five of them come.
 HALF_HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03"
+
+
+Act = Callable[[asyncio.StreamWriter, asyncio.Task[None]], Awaitable[None]]
 
 
 class Crowd:
@@ -45,7 +49,7 @@ class Crowd:
         for task in self._tasks:
             task.cancel()
 
-    async def _come(self, host: str, act: object) -> None:
+    async def _come(self, host: str, act: Act) -> None:
         writer = None
         try:
             reader, writer = await asyncio.open_connection(
@@ -54,7 +58,7 @@ class Crowd:
             self._connected += 1
             ended = asyncio.create_task(_read_to_end(reader))
             try:
-                await act(writer, ended)  # type: ignore[operator]
+                await act(writer, ended)
             finally:
                 ended.cancel()
         except (ConnectionError, asyncio.CancelledError):

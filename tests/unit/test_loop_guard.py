@@ -17,7 +17,7 @@ async def guarding() -> AsyncIterator[Guarding]:
     started: list[LoopGuard] = []
 
     def start(**allowed: float) -> LoopGuard:
-        guard = LoopGuard(asyncio.get_running_loop(), **allowed)  # type: ignore[arg-type]
+        guard = LoopGuard(asyncio.get_running_loop(), **allowed)  # type: ignore[arg-type]  # one type for all values
         guard.start()
         started.append(guard)
         return guard

@@ -67,7 +67,7 @@ async def test_calls_of_the_docstring_work(tmp_path: Path, monkeypatch: pytest.M
             dont_inherit=True,
         )
         scope: dict[str, object] = {}
-        await eval(code, scope)  # noqa: S307 - our own docstring
+        await eval(code, scope)
     assert (service.local / "copies" / "results.csv").read_bytes() == b"1,2"
     assert (service.local / "mirror" / "photos" / "a.jpg").read_bytes() == b"jpeg"
     people = scope["people"]

@@ -127,7 +127,7 @@ ODD_MODULES = frozenset(
 )
 HOLLOW_BASES = frozenset("Commands LineBound".split())
 ODD_DOCSTRINGS = ("ftransfer/",)
-UNREASONED = ("bench/", "ftransfer/", "fuzz/", "tests/")
+UNREASONED = ("ftransfer/",)
 
 
 def test_files_are_short() -> None:

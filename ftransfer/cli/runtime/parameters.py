@@ -28,12 +28,12 @@ class Declaration(NamedTuple):
     settings: Mapping[str, Any]
 
 
-def Argument(**settings: Any) -> Declaration:  # noqa: N802 - as typer's
+def Argument(**settings: Any) -> Declaration:
     """Declare an argument; settings are those of typer.Argument."""
     return Declaration("Argument", (), settings)
 
 
-def Option(*flags: str, **settings: Any) -> Declaration:  # noqa: N802 - as typer's
+def Option(*flags: str, **settings: Any) -> Declaration:
     """Declare an option; flags and settings are those of typer.Option. Without flags it has its
     name for one.
     """

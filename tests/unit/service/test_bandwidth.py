@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from ftransfer.auth.permissions import ANYONE, Allowance, Principal
 from ftransfer.service.bandwidth import RateBounds, Rates
+from ftransfer.service.throttle import Throttle
 
 
-def rates_of(throttle: object) -> list[float | None]:
-    return [bucket.rate for bucket in throttle.buckets]  # type: ignore[attr-defined]
+def rates_of(throttle: Throttle) -> list[float | None]:
+    return [bucket.rate for bucket in throttle.buckets]
 
 
 async def test_without_bounds_no_session_is_throttled() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 
@@ -136,16 +135,18 @@ async def test_what_is_shrunk_is_free() -> None:
     assert budget.held == 8
 
 
+class Clock:
+    time_s = 0.0
+
+    def __call__(self) -> float:
+        return self.time_s
+
+
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Return a function that sets the time; slow holders are looked for all the time."""
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Return a clock that the test sets; slow holders are looked for all the time."""
     monkeypatch.setattr("ftransfer.service.memory_budget._LOOK_S", 0)
-    monkeypatch.setattr(MemoryBudget, "time", 0.0, raising=False)
-
-    def set_time(now: float) -> None:
-        monkeypatch.setattr(MemoryBudget, "time", now)
-
-    return set_time
+    return Clock()
 
 
 async def looked() -> None:
@@ -153,13 +154,13 @@ async def looked() -> None:
         await asyncio.sleep(0)
 
 
-async def test_slow_peer_is_cut_while_others_wait(clock: Callable[[float], None]) -> None:
-    budget = MemoryBudget(10, lambda: budget.time)  # type: ignore[attr-defined]
+async def test_slow_peer_is_cut_while_others_wait(clock: Clock) -> None:
+    budget = MemoryBudget(10, clock)
     slow, quick, storing = Peer(), Peer(), Peer()
     for peer, count in ((slow, 3), (quick, 3), (storing, 4)):
         held = await budget.reserve(f"{count}", count, peer)
     held.settle()
-    clock(60.0)
+    clock.time_s = 60.0
     await looked()
     assert not slow.is_cut  # nobody waits
     quick.bytes_transferred = 64 * 1024
@@ -167,22 +168,22 @@ async def test_slow_peer_is_cut_while_others_wait(clock: Callable[[float], None]
     waiting = asking(budget, "new", 1)
     await looked()
     assert (slow.is_cut, quick.is_cut, storing.is_cut) == (True, False, False)
-    clock(61.0)
+    clock.time_s = 61.0
     await looked()
     assert not quick.is_cut
-    clock(70.0)
+    clock.time_s = 70.0
     await looked()
     assert quick.is_cut  # what it did before does not count for ever
     waiting.cancel()
 
 
-async def test_peer_that_is_in_nobodys_way_may_be_slow(clock: Callable[[float], None]) -> None:
-    budget = MemoryBudget(90, lambda: budget.time)  # type: ignore[attr-defined]
+async def test_peer_that_is_in_nobodys_way_may_be_slow(clock: Clock) -> None:
+    budget = MemoryBudget(90, clock)
     slow, greedy = Peer(), Peer()
     await budget.reserve("slow", 10, slow)
     tasks = [asking(budget, "greedy", 10, greedy) for _ in range(20)]
     await settled()
-    clock(60.0)
+    clock.time_s = 60.0
     await looked()
     assert (slow.is_cut, greedy.is_cut) == (False, True)
     for task in tasks:

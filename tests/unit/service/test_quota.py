@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -461,8 +462,8 @@ async def test_upload_grows_at_the_same_cost_whatever_is_under_way(store: Counti
     assert total is not None
     touched = 0
 
-    class Counting(set):  # type: ignore[type-arg]
-        def __iter__(self):  # type: ignore[no-untyped-def]
+    class Counting(set[Any]):
+        def __iter__(self) -> Iterator[Any]:
             nonlocal touched
             touched += 1
             return super().__iter__()

@@ -287,7 +287,7 @@ async def test_server_that_cannot_be_reached_again(screen: Screen) -> None:
         raise CannotConnect("refused")
 
     screen.share.lose()
-    screen.share.open = refuse  # type: ignore[method-assign]
+    screen.share.open = refuse  # type: ignore[method-assign]  # a server that is gone
     with pytest.raises(CannotConnect):
         await execute(screen.shell, "get empty")
 

@@ -193,12 +193,12 @@ async def test_one_owner_takes_few_threads(tmp_path: Path) -> None:
     most = 0
     taken = jobs.run
 
-    async def run(call, *args, **kwargs):  # type: ignore[no-untyped-def]
+    async def run(call, *args, **kwargs):  # type: ignore[no-untyped-def]  # passes all on
         nonlocal most
         most = max(most, jobs.turns.running)
         return await taken(call, *args, **kwargs)
 
-    jobs.run = run  # type: ignore[method-assign]
+    jobs.run = run  # type: ignore[method-assign]  # to count
     view = store.on_behalf_of("ann")
     await asyncio.gather(
         *(view.remove(parse_name(f"{number}"), recursive=True) for number in range(6))
