@@ -22,7 +22,8 @@ from ftransfer.system.private_files import read_piped_secret
 
 _RIGHTS = """\
 Rights are words with commas between: list, read (with list), get (without), write (new files),
-overwrite, delete, change (all of these), drop-box (write alone), say, watch, all, none.
+overwrite, delete, change (all of these), drop-box (write alone), say (send messages),
+watch (changes, and who is here), all, none.
 FOLDER=WORDS gives other ones for a folder and what is below it.
 """
 

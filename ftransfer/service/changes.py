@@ -13,9 +13,10 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Protocol
 
-from ftransfer.errors import BadArgument, FtransferError, StoreFailed, UnknownVerb
+from ftransfer.auth.permissions import Right
+from ftransfer.errors import BadArgument, Forbidden, FtransferError, StoreFailed, UnknownVerb
 from ftransfer.limits import Limits
-from ftransfer.names import SafeName
+from ftransfer.names import SafeName, shown
 from ftransfer.protocol.live import CHANGED, CREATED, MOVED, REMOVED, Change, Person, Rescan
 from ftransfer.service.debouncer import Debouncer
 from ftransfer.service.hub import Hub
@@ -72,12 +73,19 @@ class Changes:
 
         Raises:
             BadArgument: It watches too many paths.
+            Forbidden: The session has no right to watch there.
             UnknownVerb: This server does not watch its folder.
             StoreFailed: The operating system cannot watch it.
         """
         watcher = self._watcher
         if watcher is None:
             raise UnknownVerb("this server does not watch its folder")
+        if not participant.member.principal.may_below(Right.WATCH, path):
+            raise Forbidden(
+                f"{shown(path)}: you may not watch it; the owner of the share can give you that"
+                " right",
+                name=str(path),
+            )
         if (
             len(participant.watches) >= self._limits.max_watches
             and str(path) not in participant.watches
@@ -196,7 +204,10 @@ class Changes:
         if event is None:
             return
         if isinstance(event, Rescan):
-            self._hub.broadcaster.publish(event, lambda participant: bool(participant.watches))
+            self._hub.broadcaster.publish(
+                event,
+                lambda participant: bool(participant.watches) and participant.may(Right.WATCH),
+            )
         else:
             self._debouncer.add(event._replace(time_ns=self._clock_ns()))
 

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 
+from ftransfer.auth.permissions import Right
 from ftransfer.errors import BadArgument, NameTaken, NotFound
 from ftransfer.limits import Limits
 from ftransfer.names import escape
@@ -76,8 +77,12 @@ class Hub:
         self._attendance.note_activity(participant)
 
     def presences(self, viewer: Participant) -> Iterator[Presence]:
-        """Yield who is here, as one session may see it, in the order in which they came."""
-        return presences(self._participants.values(), viewer, self._loop.time())
+        """Yield who is here, as one session may see it, in the order in which they came.
+
+        Without the right to watch it sees only itself.
+        """
+        visible = self._participants.values() if viewer.may(Right.WATCH) else (viewer,)
+        return presences(visible, viewer, self._loop.time())
 
     def _plan_heartbeat(self) -> None:
         self._heartbeat_timer = self._loop.call_later(self._heartbeat_s, self._check_liveness)
@@ -103,7 +108,12 @@ class Hub:
     def _announce(self, what: str, person: Person, old: str) -> None:
         event = Attendance(what, person, self._clock_ns(), old)
         self.broadcaster.publish(
-            event, lambda other: other.is_listening and other.person.session != person.session
+            event,
+            lambda other: (
+                other.is_listening
+                and other.person.session != person.session
+                and other.may(Right.WATCH)
+            ),
         )
 
     # Names.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ftransfer.auth.permissions import Principal
+from ftransfer.auth.permissions import Principal, Right
 from ftransfer.names import SafeName
 from ftransfer.protocol.live import Person
 from ftransfer.service.message_rate import MessageRateLimit
@@ -83,6 +83,10 @@ class Participant:
     @property
     def wants_events(self) -> bool:
         return self.is_listening or bool(self.watches)
+
+    def may(self, right: Right) -> bool:
+        """Return whether it has a right at any name."""
+        return self.member.principal.may_somewhere(right)
 
     def answers_to(self, name: str) -> bool:
         """Return whether a name means it: as `who` shows it, or "#" and a number that it has or

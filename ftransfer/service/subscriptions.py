@@ -122,8 +122,5 @@ def _may_see(change: Change, principal: Principal, folders: Collection[SafeName]
     if not any(is_below(change, folder) for folder in folders):
         return False
     name = SafeName.trusted(change.name)
-    return (
-        principal.may_below(Right.LIST, name)
-        if change.kind == FOLDER
-        else principal.may(Right.LIST, name)
-    )
+    may = principal.may_below if change.kind == FOLDER else principal.may
+    return may(Right.LIST, name) and may(Right.WATCH, name)

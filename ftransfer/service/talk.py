@@ -6,7 +6,8 @@ import asyncio
 import re
 from typing import NamedTuple, Protocol
 
-from ftransfer.errors import BadArgument
+from ftransfer.auth.permissions import Right
+from ftransfer.errors import BadArgument, Forbidden
 from ftransfer.limits import Limits
 from ftransfer.names import escape
 from ftransfer.protocol.live import Person
@@ -36,9 +37,11 @@ async def say(session: Sender, text: str) -> SentMessage:
     """Send a message to all others who listen. A session that sends too many is slowed.
 
     Raises:
+        Forbidden: The session has no right to say.
         BadArgument: The text is no message.
         TooFast: The session has sent far too many.
     """
+    _check_may_say(session)
     _check_text(text, session.hub.limits)
     await _await_turn(session)
     return SentMessage(*session.hub.send_message(session.participant, text))
@@ -48,10 +51,12 @@ async def tell(session: Sender, name: str, text: str) -> SentMessage:
     """Send a message to one session, by its name or as "#" and its number.
 
     Raises:
+        Forbidden: The session has no right to say.
         NotFound: Nobody here is called that.
         BadArgument: Several are, or the text is no message.
         TooFast: The session has sent far too many.
     """
+    _check_may_say(session)
     _check_text(text, session.hub.limits)
     session.hub.find(name)
     await _await_turn(session)
@@ -100,6 +105,11 @@ async def _await_turn_to_rename(session: Sender) -> None:
 
 async def _await_turn(session: Sender) -> None:
     await asyncio.sleep(session.hub.message_rate(session.participant).take())
+
+
+def _check_may_say(session: Sender) -> None:
+    if not session.participant.may(Right.SAY):
+        raise Forbidden("you may not send messages; the owner of the share can give you that right")
 
 
 def _check_text(text: str, limits: Limits) -> None:

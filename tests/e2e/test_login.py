@@ -39,7 +39,7 @@ from tests.support.service import RawPeer, Service, fake_server, frame, serve
 TOKEN = "a-token-that-nobody-knows"
 PASSWORD = "correct horse"
 HASHED = hash_password(PASSWORD)
-ANN = User("ann", HASHED, (Grant(ROOT, parse_rights("read")),))
+ANN = User("ann", HASHED, (Grant(ROOT, parse_rights("read,watch")),))
 READERS = Principal("", (Grant(ROOT, parse_rights("read")),), is_anonymous=True)
 
 
