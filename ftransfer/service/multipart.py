@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from ftransfer.errors import NotFound
 from ftransfer.names import SafeName
-from ftransfer.storage.base import Writer
+from ftransfer.storage.capabilities import PartWriter
 
 _WORD_BYTES = 18
 
@@ -24,7 +24,7 @@ class OpenUpload(NamedTuple):
     in place.
     """
 
-    writer: Writer
+    writer: PartWriter
     owner: str
     arrived: Callable[[int], None]
 

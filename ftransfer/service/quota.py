@@ -20,6 +20,7 @@ from ftransfer.digest import Digest
 from ftransfer.errors import FtransferError, NotFound, QuotaFull
 from ftransfer.names import ROOT, SafeName
 from ftransfer.service.quota_ledger import NOTHING, Claim, Ledger, Part, Scope, Total
+from ftransfer.storage import listings, small_files
 from ftransfer.storage.base import (
     FOLDER,
     Entry,
@@ -31,7 +32,13 @@ from ftransfer.storage.base import (
     Writer,
     usage_of,
 )
-from ftransfer.storage.base import Part as FilePart
+from ftransfer.storage.capabilities import Part as FilePart
+from ftransfer.storage.capabilities import (
+    reserved_bytes,
+    supports_blocking_writes,
+    supports_threads,
+    takes_parts,
+)
 from ftransfer.system.threads import stop_task
 from ftransfer.units import format_size
 
@@ -237,7 +244,7 @@ class QuotaTracker:
         The pack is one claim, whatever the number of its files.
         """
         if not self.is_bounded(principal):
-            return await store.write_small(files)
+            return await small_files.write_small(store, files)
         self._keep_fresh()
         names = [SafeName.trusted(file.name) for file in files]
         costs = [usage_of(len(file.data)) for file in files]
@@ -267,8 +274,8 @@ class QuotaTracker:
             claim = Claim(principal.name, [*above, *_by_folder(items)])
             self._claim(claim)
         try:
-            written = await store.write_small(
-                [file for index, file in enumerate(files) if index not in refused]
+            written = await small_files.write_small(
+                store, [file for index, file in enumerate(files) if index not in refused]
             )
         except BaseException:
             self._ledger.end(claim, claim.parts)  # some of it may be there
@@ -410,7 +417,7 @@ class QuotaTracker:
         now = asyncio.get_running_loop().time()
         if self.bounds.keep_free_bytes is not None and now - self._space_at >= age_s:
             self._space_at = now
-            self._space = await self._store.space()
+            self._space = await listings.space(self._store)
             self._take_space(sum((claim.unseen for claim in self._ledger.claims), NOTHING))
 
     def _keep_fresh(self) -> None:
@@ -440,7 +447,7 @@ class _MeteredWriter:
         self.name = writer.name
         self.resumed_bytes = writer.resumed_bytes
         self.restarted = writer.restarted
-        self.supports_threads = writer.supports_threads
+        self.supports_threads = supports_threads(writer)
         self._quota = quota
         self._principal = principal
         self._claim = claim
@@ -450,7 +457,7 @@ class _MeteredWriter:
 
     @property
     def reserved(self) -> int:
-        return self._writer.reserved
+        return reserved_bytes(self._writer)
 
     @property
     def replaced(self) -> bool:
@@ -462,10 +469,12 @@ class _MeteredWriter:
 
     @property
     def takes_parts(self) -> bool:
-        return self._writer.takes_parts
+        return takes_parts(self._writer)
 
     async def open_part(self, offset: int, length: int) -> FilePart:
-        part = await self._writer.open_part(offset, length)
+        writer = self._writer
+        assert takes_parts(writer)
+        part = await writer.open_part(offset, length)
         try:
             # One that is sent twice counts twice, but no upload needs more than it has announced.
             self._in_parts = min(self._in_parts + length, self._claim.size or 0)
@@ -483,8 +492,10 @@ class _MeteredWriter:
         return await self._writer.read(offset, size)
 
     def write_blocking(self, data: memoryview) -> None:
-        self._need(self._writer.offset + len(data))
-        self._writer.write_blocking(data)
+        writer = self._writer
+        self._need(writer.offset + len(data))
+        assert supports_blocking_writes(writer)
+        writer.write_blocking(data)
 
     def _need(self, size: int) -> None:
         """Have room for so many bytes in all. Raises QuotaFull."""
@@ -492,7 +503,9 @@ class _MeteredWriter:
             self._quota.grow(self._principal, self._claim, size)
 
     def read_blocking(self, offset: int, view: memoryview) -> int:
-        return self._writer.read_blocking(offset, view)
+        writer = self._writer
+        assert supports_threads(writer)
+        return writer.read_blocking(offset, view)
 
     async def commit(self, digest: Digest) -> Entry:
         entry = await self._writer.commit(digest)

@@ -14,7 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ftransfer.names import ROOT, SafeName
+from ftransfer.storage import listings
 from ftransfer.storage.base import Store, Usage, Writer, usage_of
+from ftransfer.storage.capabilities import reserved_bytes
 
 # A walk is not begun again before so many times its own duration have passed: it takes at most a
 # twentieth of one thread; half of one if something has changed since, and a put depends on it.
@@ -72,7 +74,7 @@ class Claim:
         """What it will take of the disk, and the system does not know of yet."""
         if self.writer is None:
             return sum((usage for _, usage in self.parts), Usage(-self.kept))
-        return Usage(max(0, self.usage.bytes - max(self.came, self.writer.reserved)))
+        return Usage(max(0, self.usage.bytes - max(self.came, reserved_bytes(self.writer))))
 
 
 @dataclass(eq=False, slots=True)
@@ -253,7 +255,7 @@ class Ledger:
     async def _walk(self, total: Total, under_way: set[Claim]) -> Usage:
         walked = NOTHING
         for folder in total.place:
-            walked += await self._store.usage(folder)
+            walked += await listings.usage(self._store, folder)
         if total.owner is not None and ROOT not in total.place:
             keys = {
                 (str(claim.name), claim.source) for claim in under_way if claim.owner == total.owner

@@ -28,10 +28,10 @@ from ftransfer.limits import DEFAULT_LIMITS, Limits
 from ftransfer.names import ROOT, SafeName, check_told, escape, parse_name, parse_path
 from ftransfer.service.multipart import MultipartUploads, OpenUpload
 from ftransfer.service.quota import QuotaTracker
+from ftransfer.storage import listings, small_files, views
 from ftransfer.storage.base import (
     FOLDER,
     LINK,
-    OTHER,
     Entry,
     Partial,
     Range,
@@ -40,14 +40,13 @@ from ftransfer.storage.base import (
     Store,
     UploadSpec,
     Writer,
-    lines_of,
 )
+from ftransfer.storage.capabilities import PartWriter
+from ftransfer.storage.small_files import PackItem
 from ftransfer.transfer.hiding import HiddenNames
 
 _SEEING = (Right.LIST, Right.READ)
 _WRITING = frozenset((Right.WRITE, Right.OVERWRITE))
-
-SmallItem = SmallFile | Entry | FtransferError
 
 
 class ShareView:
@@ -80,9 +79,10 @@ class ShareView:
         # Where more than the last part of a name decides, a link could give another name to what is
         # hidden by its own.
         may_follow = self._is_uniform and (hiding is None or hiding.looks_at_last)
-        store = store if may_follow else store.without_links()
-        self._whole_store = store.on_behalf_of(self.owner)
-        self._store = (store if hiding is None else store.hiding(hiding)).on_behalf_of(self.owner)
+        store = store if may_follow else views.without_links(store)
+        self._whole_store = views.on_behalf_of(store, self.owner)
+        seen = store if hiding is None else views.hiding(store, hiding)
+        self._store = views.on_behalf_of(seen, self.owner)
         self._quota = quota
         self._uploads = uploads
         self._read_only = read_only
@@ -125,20 +125,18 @@ class ShareView:
     async def lines(
         self, path: str, *, links: bool = False, others: bool = False
     ) -> AsyncGenerator[Sequence[str], None]:
-        """Give the same as lines, names relative to the folder (Store.lines). Raises as `list`."""
+        """Give the same as lines, names relative to the folder (Store.lines). Raises as `scan`."""
         folder = parse_path(path, self._limits)
         if not self._is_uniform:
-            async with contextlib.aclosing(
-                self.scan(path, recursive=True, links=links, others=others)
-            ) as batches:
-                async for batch in batches:
-                    yield lines_of(batch, folder)
+            listed = self.scan(path, recursive=True, links=links, others=others)
+            groups = listings.as_lines(listed, folder)
         elif self._may_list(folder):
-            async with contextlib.aclosing(
-                self._store.lines(folder, links=links, others=others)
-            ) as groups:
-                async for lines in groups:
-                    yield lines
+            groups = listings.lines(self._store, folder, links=links, others=others)
+        else:
+            return
+        async with contextlib.aclosing(groups):
+            async for lines in groups:
+                yield lines
 
     def _may_list(self, folder: SafeName) -> bool:
         """Whether there is anything to list. Raises what hides a folder from who may see nothing
@@ -177,19 +175,19 @@ class ShareView:
         """Open a file. Takes and raises as Store.open_read, and NameRefused."""
         safe = parse_name(name, self._limits)
         self._refuse_reading(safe)
-        return await self._store.open_read(safe, whole_bytes=whole_bytes)
+        return await small_files.open_whole(self._store, safe, whole_bytes)
 
-    async def read_small(self, names: Sequence[SafeName], room_bytes: int) -> Sequence[SmallItem]:
+    async def read_small(self, names: Sequence[SafeName], max_bytes: int) -> Sequence[PackItem]:
         """Read small files for a pack. Gives as Store.read_small."""
         if (
             self._is_uniform
             and self.principal.may(Right.READ, ROOT)
             and not any(map(self._covers, names))
         ):
-            return await self._store.read_small(names, room_bytes)
+            return await small_files.read_small(self._store, names, max_bytes)
         wanted = [name for name in names if self._may_be_packed(name)]
-        read = iter(await self._store.read_small(wanted, room_bytes) if wanted else ())
-        items: list[SmallItem] = []
+        read = iter(await small_files.read_small(self._store, wanted, max_bytes) if wanted else ())
+        items: list[PackItem] = []
         for name in names:
             item = next(read, None) if self._may_be_packed(name) else self._hidden(name, Right.READ)
             if item is None:
@@ -198,27 +196,20 @@ class ShareView:
         return items
 
     async def read_tree(
-        self, path: str, room_bytes: int, max_items: int, *, others: bool = False
-    ) -> AsyncGenerator[Sequence[SmallItem], None]:
+        self, path: str, max_bytes: int, max_items: int, *, others: bool = False
+    ) -> AsyncGenerator[Sequence[PackItem], None]:
         """Read all that may be seen below a folder. Gives as Store.read_tree; raises as `list`."""
         folder = parse_path(path, self._limits)
         if self._is_uniform and self.principal.may(Right.READ, ROOT) and not self._covers(folder):
-            groups = self._store.read_tree(folder, room_bytes, max_items, others=others)
-            async with contextlib.aclosing(groups):
-                async for group in groups:
-                    yield group
-            return
-        async with contextlib.aclosing(self.scan(path, recursive=True, others=others)) as batches:
-            async for batch in batches:
-                if left_out := [entry for entry in batch if entry.kind == OTHER]:
-                    yield left_out
-                names = [
-                    parse_name(entry.name, self._limits) for entry in batch if entry.kind != OTHER
-                ]
-                while names:
-                    items = await self.read_small(names[:max_items], room_bytes)
-                    names = names[len(items) :]
-                    yield items
+            groups = small_files.read_tree(self._store, folder, max_bytes, max_items, others=others)
+        else:
+            groups = small_files.read_listed(
+                self.scan(path, recursive=True, others=others),
+                lambda names: self.read_small(names[:max_items], max_bytes),
+            )
+        async with contextlib.aclosing(groups):
+            async for group in groups:
+                yield group
 
     def _may_be_packed(self, name: SafeName) -> bool:
         # The folders on the way to what may be seen belong to a tree as well.
@@ -226,7 +217,7 @@ class ShareView:
             self.principal.may(Right.READ, name) or self.principal.may_below(Right.LIST, name)
         )
 
-    def _only_folder(self, name: SafeName, item: SmallItem) -> SmallItem:
+    def _only_folder(self, name: SafeName, item: PackItem) -> PackItem:
         """Give the item back, unless it is the content of a file where only a folder may be
         seen.
         """
@@ -280,7 +271,7 @@ class ShareView:
             raise self._taken(safe)  # what is there would tell one content from another
         return await self._store.open_read(safe)
 
-    def offer_parts(self, writer: Writer, arrived: Callable[[int], None]) -> str:
+    def offer_parts(self, writer: PartWriter, arrived: Callable[[int], None]) -> str:
         """Let other sessions of this principal send parts of an upload; give the word that they
         say. To be ended in any case.
         """

@@ -1,9 +1,10 @@
-"""What a storage must offer: the Store, Reader and Writer protocols and the records that pass
+"""What every store must offer: the Store, Reader and Writer protocols, and the values that pass
 through them.
 
-Layers above `storage` name only this module, so a folder, a dictionary or an object store can stand
-behind a share. All names are SafeName: checked before they come here. All errors are those of
-ftransfer.errors; an OSError never leaves a store.
+This is the whole of what a new back end writes. What a store may offer beside it, to be faster, is
+in `capabilities`, `small_files`, `listings` and `views`, with defaults that need the core alone.
+Names are SafeName: they were checked before they come here. Errors are those of ftransfer.errors;
+an OSError never leaves a store.
 """
 
 from __future__ import annotations
@@ -12,8 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from ftransfer.digest import Digest
-from ftransfer.errors import FtransferError
-from ftransfer.names import ROOT, SafeName
+from ftransfer.names import SafeName
 
 FILE = "file"
 FOLDER = "dir"
@@ -28,7 +28,7 @@ SPECIAL = "special"  # a fifo, a socket or a device
 RESERVED = "reserved"  # its name begins as those of our own files
 TOO_LONG = "too long"  # its path
 
-# So long after its last byte a partial can be gone on with, unless the owner of a share says
+# A partial can be resumed for so long after its last byte, unless the owner of the share says
 # otherwise.
 KEEP_PARTIALS_S = 7 * 86_400.0
 
@@ -38,7 +38,7 @@ THING_BYTES = 4096
 
 
 class Usage(NamedTuple):
-    """How much things take: bytes, and their number. Folders, links and empty files have
+    """How much things take: bytes, and their number. Folders, links and empty files count
     THING_BYTES each.
     """
 
@@ -104,11 +104,11 @@ def line_of(
     unreadable: bool = False,
     why: str = "",
 ) -> str:
-    """Give the line that stands for an entry where trees are compared by digests (docs/protocol.md
-    section 6.1).
+    """Return the line that stands for an entry where trees are compared by digests
+    (docs/protocol.md section 6.1).
 
-    Two entries have the same line if, and only if, there is nothing to do about them. "other" or
-    `unreadable`: no attributes.
+    Two entries have the same line if, and only if, there is nothing to do about them. What is
+    "other" or `unreadable` has no attributes.
     """
     if kind == FILE:
         return f"{name}\0file {size} {mtime_ns} {mode}\0"
@@ -118,7 +118,7 @@ def line_of(
 
 
 def lines_of(entries: Sequence[Entry], folder: SafeName) -> Sequence[str]:
-    """Give the lines of entries that lie below `folder`, with names relative to it."""
+    """Return the lines of entries that lie below `folder`, with names relative to it."""
     cut = 0 if folder.is_root else len(str(folder)) + 1
     return [
         line_of(
@@ -149,10 +149,10 @@ WHOLE = Range()
 
 
 class UploadSpec(NamedTuple):
-    """What a put says about a file before its content comes. None or "" means not said.
+    """What a put announces about a file before its content. None or "" means not announced.
 
-    `source` names one version of one source file: a partial is gone on with only for the same
-    source, and "" means that nothing is kept. `owner` keeps the partials of users apart.
+    `source` names one version of one source file: a partial is resumed only for the same source,
+    and "" means that nothing is kept. `owner` keeps the partials of users apart.
     `if_absent` refuses to replace anything, `replaces` anything but the file that this entry
     describes (by identity and ctime). Without `durable` nobody waits for the disk, whatever the
     store does else.
@@ -204,111 +204,41 @@ class Reader(Protocol):
     """One regular file, open for reading. Whoever opened it closes it."""
 
     entry: Entry
-    supports_threads: bool  # whether read_blocking and fileno may be used
 
     async def read(self, offset: int, size: int) -> bytes:
-        """Give up to `size` bytes from `offset`; b"" at the end."""
+        """Return up to `size` bytes from `offset`; b"" at the end."""
 
     async def check(self) -> None:
         """Raise SourceChanged if the file is no longer what `entry` says (size, mtime or
         identity).
         """
 
-    def read_blocking(self, offset: int, view: memoryview) -> int:
-        """Fill `view` from `offset`, blocking, in a thread; give how many bytes there were (0 at
-        the end).
-        """
-
-    def fileno(self) -> int:
-        """Give the descriptor, for sendfile with explicit offsets. It stays the reader's."""
-
     async def close(self) -> None: ...
 
 
-class Part(Protocol):
-    """A range of an upload, written in order beside other parts. `complete` or `drop` ends it;
-    `drop` may follow `complete`.
-
-    Two parts may be at the same range: the first to be complete is taken, and the other raises
-    OffsetConflict from then on. When the upload ends, or a newer writer takes it over, all methods
-    but `drop` raise Aborted or Superseded.
-    """
-
-    supports_threads: bool  # whether write_blocking and read_blocking may be used
-
-    @property
-    def offset(self) -> int:
-        """Give where the next byte goes, counted from the beginning of the file."""
-
-    async def write(self, data: bytes | bytearray | memoryview) -> None:
-        """As Writer.write; Truncated if it goes beyond the range."""
-
-    async def read(self, offset: int, size: int) -> bytes:
-        """Give bytes that this part has written, for hashing."""
-
-    def write_blocking(self, data: memoryview) -> None:
-        """As `write`, blocking, in a thread."""
-
-    def read_blocking(self, offset: int, view: memoryview) -> int:
-        """As Reader.read_blocking, for what this part has written."""
-
-    async def complete(self) -> None:
-        """Say that the bytes are verified. They count from now on, and nobody can write them any
-        more.
-
-        Raises:
-            Truncated: The range is not full.
-        """
-
-    async def drop(self) -> None:
-        """End it; what was written does not count, unless it is complete. Nothing writes after
-        that.
-        """
-
-
 class Writer(Protocol):
-    """One upload: content that nobody sees until `commit`. Exactly one of commit, keep and abort
+    """One upload: content that nobody sees until `commit`. Exactly one of commit, suspend and abort
     ends it.
 
     Bytes are written at `offset` and nowhere else. If a newer writer has taken the same upload
-    over, every method but `keep` and `abort` raises Superseded, and nothing more is written through
-    this one.
-
-    Where `takes_parts`, ranges may be written out of order instead, through `open_part` alone:
-    `offset` then is the first gap.
+    over, every method but `suspend` and `abort` raises Superseded, and nothing more is written
+    through this one.
     """
 
     name: SafeName
     resumed_bytes: int  # left by an earlier attempt
     restarted: bool  # a partial of another source was there and has been dropped
-    supports_threads: bool  # whether write_blocking and read_blocking may be used
 
     @property
     def offset(self) -> int:
-        """Give the bytes in place; the next byte goes here."""
+        """Return the number of bytes in place; the next byte goes here."""
 
     @property
     def replaced(self) -> bool:
-        """Whether something had the name and has gone; known after commit."""
-
-    @property
-    def reserved(self) -> int:
-        """Up to where the file system has set room aside, which it counts as used already."""
-
-    @property
-    def takes_parts(self) -> bool:
-        """Whether open_part may be used."""
-
-    async def open_part(self, offset: int, length: int) -> Part:
-        """Begin to write a range of the announced size. Whoever opens a part ends it.
-
-        Raises:
-            OffsetConflict: It is empty, reaches beyond the size, or is in place already, wholly or
-                partly; or too much is ahead of its turn.
-        """
+        """Whether something had the name and was replaced; known after commit."""
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Put data at `offset` and move it on.
+        """Write data at `offset` and advance it.
 
         Raises:
             DiskFull, QuotaFull, StoreFailed: Nothing is published; what is in place may be kept.
@@ -317,13 +247,7 @@ class Writer(Protocol):
         """
 
     async def read(self, offset: int, size: int) -> bytes:
-        """Give bytes that are already in place, for hashing; b"" past `offset`."""
-
-    def write_blocking(self, data: memoryview) -> None:
-        """As `write`, blocking, in a thread."""
-
-    def read_blocking(self, offset: int, view: memoryview) -> int:
-        """As Reader.read_blocking, for what is in place."""
+        """Return bytes that are already in place, for hashing; b"" past `offset`."""
 
     async def commit(self, digest: Digest) -> Entry:
         """Publish the content under its name: synced, renamed, folder synced, in this order. On
@@ -341,15 +265,15 @@ class Writer(Protocol):
         """Close, leaving the partial for a later attempt if the announcement had a source; else as
         `abort`.
 
-        Of the bytes that this writer wrote the last `discard_tail` are not kept.
+        Of the bytes that this writer wrote, the last `discard_tail` are not kept.
         """
 
     async def abort(self) -> None:
         """Close and drop what was written."""
 
 
-# Whether a name is hidden from those for whom a store is, given that the folder that it is in is
-# not.
+# Whether a name is hidden from those for whom a view of a store is, given that the folder that it
+# is in is not.
 Hides = Callable[[str], bool]
 
 
@@ -357,24 +281,6 @@ class Store(Protocol):
     """A tree of files and folders."""
 
     durable: bool  # whether a commit survives a power cut
-
-    def without_links(self) -> Store:
-        """Give the same store for those who may go only to some places: no link is followed, so
-        that none can lead elsewhere. What is behind one is not found. It is closed with the store
-        itself.
-        """
-
-    def on_behalf_of(self, owner: str) -> Store:
-        """Give the same store, with long work done in turns that are shared fairly between owners.
-        It is closed with the store.
-        """
-
-    def hiding(self, hides: Hides) -> Store:
-        """Give the same store for those from whom some names are hidden: such a thing is not listed
-        nor read with a tree, stays when the tree that it is in is removed, and no link leads to it.
-        What a caller names is not checked. Where `hides` looks at more than the last part of a
-        name, `without_links` is needed as well. It is closed with the store itself.
-        """
 
     async def stat(self, name: SafeName) -> Entry:
         """Describe a file or folder, links followed.
@@ -392,52 +298,39 @@ class Store(Protocol):
         others: bool = False,
         within: Range = WHOLE,
     ) -> AsyncGenerator[Sequence[Entry], None]:
-        """Give the entries below a folder in batches, so that memory does not grow with their
-        number. Close it if it is left early.
+        """Yield the entries below a folder in batches, so that memory does not grow with their
+        number. Close it if you leave early.
 
         Not recursive: in the order of the file system. Recursive: each folder before its content,
         siblings ordered by the bytes of their names, depth first; the order in which two trees can
-        be compared side by side. Only regular files, folders and (if `links`) links; without
-        `links` a link counts as what it leads to, is never descended into, and is left out if it
-        leads nowhere or outside. A recursive listing can be bounded to what lies `within` a range.
+        be compared side by side (names.sort_key). Only regular files, folders and (if `links`)
+        links; without `links` a link counts as what it leads to, is never descended into, and is
+        left out if it leads nowhere or outside. A recursive listing can be bounded to what lies
+        `within` a range.
 
-        With `others`, for recursive listings, what is left out otherwise is listed as "other", and
-        so is a link to a folder.
+        With `others`, recursive listings have what is left out otherwise as "other", and so a link
+        to a folder.
 
         Raises:
             NotFound, NotAFolder, Forbidden: At the first step. A folder below that cannot be read
                 is listed as `unreadable`, without its content.
         """
 
-    def lines(
-        self, folder: SafeName, *, links: bool = False, others: bool = False
-    ) -> AsyncGenerator[Sequence[str], None]:
-        """Give what a recursive listing would, in its order, as lines (line_of) with names relative
-        to the folder; it costs less.
-
-        To be closed, and raises, as `list`.
-        """
-
-    async def open_read(self, name: SafeName, *, whole_bytes: int = 0) -> Reader:
+    async def open_read(self, name: SafeName) -> Reader:
         """Open a regular file.
-
-        Args:
-            whole_bytes: A file of up to so many bytes may be read, checked and closed at once; its
-                reader gives it from memory.
 
         Raises:
             NotFound, NotAFile, Forbidden, StoreFailed.
-            SourceChanged: It was read in the same go, and changed meanwhile.
         """
 
     async def open_write(self, name: SafeName, announced: UploadSpec) -> Writer:
-        """Begin an upload, or go on with the one of the same owner, name and source:
-        `Writer.offset` says from where.
+        """Begin an upload, or resume the one of the same owner, name and source: `Writer.offset`
+        says from where.
 
         What could not be held as a whole is refused at once. Space is reserved by the file system,
         or else among the writers of this store, but only for a bounded piece ahead of what has
         come: an announcement alone takes no disk. An older live writer of the same upload is fenced
-        off; one of another source goes on beside it.
+        off; one of another source continues beside it.
 
         Raises:
             NotFound: The folder to hold it does not exist.
@@ -445,54 +338,23 @@ class Store(Protocol):
         """
 
     async def find_partial(self, name: SafeName, owner: str) -> Partial | None:
-        """Give the newest partial of that name and owner that no live writer holds."""
+        """Return the newest partial of that name and owner that no live writer holds."""
 
     async def partials(self) -> Sequence[Partial]:
-        """Give all partials, oldest first."""
+        """Return all partials, oldest first."""
 
     async def clear_partials(self, keep: Callable[[Partial], bool]) -> Sequence[Partial]:
-        """Remove the partials for which `keep` is false and that no live writer holds; give those
+        """Remove the partials for which `keep` is false and that no live writer holds; return those
         removed.
-        """
-
-    async def read_small(
-        self, names: Sequence[SafeName], room_bytes: int
-    ) -> Sequence[SmallFile | Entry | FtransferError]:
-        """Read small files in one job, in order, each with its digest.
-
-        Gives one item for each name, in the same order, and may stop early (a shorter result) when
-        `room_bytes` of content are full; at least one item comes. A file larger than `room_bytes`
-        comes as its Entry, to be sent by open_read; a folder as a SmallFile of kind "dir"; what
-        cannot be read as the error.
-        """
-
-    def read_tree(
-        self, folder: SafeName, room_bytes: int, max_items: int, *, others: bool = False
-    ) -> AsyncGenerator[Sequence[SmallFile | Entry | FtransferError], None]:
-        """Read all that is below a folder, in groups as from read_small; each folder comes before
-        what is in it, in no other order.
-
-        Links count as what they lead to; one that leads to a folder is not descended into. With
-        `others`, that and what is left out otherwise comes as an Entry of kind "other". Close it if
-        it is left early.
-
-        Contents may be views of memory that is used again: they hold until the next group but one
-        is asked for.
-
-        Raises:
-            NotFound, NotAFolder, Forbidden: At the first step.
-        """
-
-    async def write_small(self, files: Sequence[SmallFile]) -> Sequence[FtransferError | None]:
-        """Verify and publish small files, folders and links in one job and one round of syncs.
-
-        Gives for each, in order, the error, or None: then it is there as its SmallFile says, and
-        durable. Each file is atomic by itself. Missing parent folders are made.
         """
 
     async def make_folder(self, name: SafeName, *, parents: bool = False) -> None:
         """Make a folder. With `parents`, missing ones above are made too and an existing folder is
         no error.
+
+        Raises:
+            AlreadyThere, NotFound: Without `parents`.
+            NotAFolder: A file has the name or one above it, with `parents`.
         """
 
     async def set_attributes(
@@ -518,19 +380,11 @@ class Store(Protocol):
         """
 
     async def remove(self, name: SafeName, *, recursive: bool = False) -> int:
-        """Remove a file, link or folder; give how many things went.
+        """Remove a file, link or folder; return how many things were removed.
 
         Raises:
             FolderNotEmpty: A folder with content, and not `recursive`.
         """
 
-    async def usage(self, folder: SafeName = ROOT) -> Usage:
-        """Return what lies below a folder, through no link; below the root, all partials too.
-        Nothing there is nothing.
-        """
-
-    async def space(self) -> Space:
-        """Return how much more fits on the file system."""
-
     async def close(self) -> None:
-        """Give handles back. Writers that are still open are kept."""
+        """Release handles. Writers that are still open are suspended."""

@@ -27,6 +27,7 @@ from ftransfer.names import SafeName
 # With what to do about it, in the words of our own clients.
 IS_FOLDER = "is not a file but a folder; get -r receives folders"
 HOLDS_HIDDEN = "is a folder that holds hidden files, which stay; nothing takes its place"
+LEAVES_HIDDEN = "holds hidden files, which stay; all else in it is removed"
 NOT_BESIDE = "only something in the same folder can take its place"
 NOT_EMPTY = "the folder is not empty; rm -r removes it with its content"
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 
 from ftransfer.errors import FtransferError
 from ftransfer.names import ROOT, SafeName
+from ftransfer.storage import listings, small_files, views
 from ftransfer.storage.base import (
     WHOLE,
     Entry,
@@ -23,8 +24,7 @@ from ftransfer.storage.base import (
     Usage,
     Writer,
 )
-
-Item = SmallFile | Entry | FtransferError
+from ftransfer.storage.small_files import PackItem
 
 
 class StoreBelow:
@@ -44,7 +44,7 @@ class StoreBelow:
     def _relative(self, name: str) -> str:
         return name[self._cut :]
 
-    def _item(self, item: Item) -> Item:
+    def _item(self, item: PackItem) -> PackItem:
         return (
             item
             if isinstance(item, FtransferError)
@@ -52,17 +52,17 @@ class StoreBelow:
         )
 
     def without_links(self) -> StoreBelow:
-        return StoreBelow(self._store.without_links(), self._folder)
+        return StoreBelow(views.without_links(self._store), self._folder)
 
     def hiding(self, hides: Hides) -> StoreBelow:
         def hides_below(name: str) -> bool:
             # Else it is a part of a link
             return hides(self._relative(name) if name.startswith(f"{self._folder}/") else name)
 
-        return StoreBelow(self._store.hiding(hides_below), self._folder)
+        return StoreBelow(views.hiding(self._store, hides_below), self._folder)
 
     def on_behalf_of(self, owner: str) -> StoreBelow:
-        return StoreBelow(self._store.on_behalf_of(owner), self._folder)
+        return StoreBelow(views.on_behalf_of(self._store, owner), self._folder)
 
     async def stat(self, name: SafeName) -> Entry:
         return (await self._store.stat(self._whole(name)))._replace(name=str(name))
@@ -87,10 +87,13 @@ class StoreBelow:
     def lines(
         self, folder: SafeName, *, links: bool = False, others: bool = False
     ) -> AsyncGenerator[Sequence[str], None]:
-        return self._store.lines(self._whole(folder), links=links, others=others)
+        return listings.lines(self._store, self._whole(folder), links=links, others=others)
 
-    async def open_read(self, name: SafeName, *, whole_bytes: int = 0) -> Reader:
-        return await self._store.open_read(self._whole(name), whole_bytes=whole_bytes)
+    async def open_read(self, name: SafeName) -> Reader:
+        return await self._store.open_read(self._whole(name))
+
+    async def open_whole(self, name: SafeName, max_bytes: int) -> Reader:
+        return await small_files.open_whole(self._store, self._whole(name), max_bytes)
 
     async def open_write(self, name: SafeName, announced: UploadSpec) -> Writer:
         return await self._store.open_write(self._whole(name), announced)
@@ -113,23 +116,24 @@ class StoreBelow:
 
         return await self._store.clear_partials(keep_whole)
 
-    async def read_small(self, names: Sequence[SafeName], room_bytes: int) -> Sequence[Item]:
-        return [
-            self._item(item)
-            for item in await self._store.read_small([*map(self._whole, names)], room_bytes)
-        ]
+    async def read_small(self, names: Sequence[SafeName], max_bytes: int) -> Sequence[PackItem]:
+        whole = [*map(self._whole, names)]
+        items = await small_files.read_small(self._store, whole, max_bytes)
+        return [self._item(item) for item in items]
 
     async def read_tree(
-        self, folder: SafeName, room_bytes: int, max_items: int, *, others: bool = False
-    ) -> AsyncGenerator[Sequence[Item], None]:
-        groups = self._store.read_tree(self._whole(folder), room_bytes, max_items, others=others)
+        self, folder: SafeName, max_bytes: int, max_items: int, *, others: bool = False
+    ) -> AsyncGenerator[Sequence[PackItem], None]:
+        groups = small_files.read_tree(
+            self._store, self._whole(folder), max_bytes, max_items, others=others
+        )
         async with contextlib.aclosing(groups):
             async for group in groups:
                 yield [self._item(item) for item in group]
 
     async def write_small(self, files: Sequence[SmallFile]) -> Sequence[FtransferError | None]:
-        return await self._store.write_small(
-            [file._replace(name=f"{self._folder}/{file.name}") for file in files]
+        return await small_files.write_small(
+            self._store, [file._replace(name=f"{self._folder}/{file.name}") for file in files]
         )
 
     async def make_folder(self, name: SafeName, *, parents: bool = False) -> None:
@@ -149,10 +153,10 @@ class StoreBelow:
         return await self._store.remove(self._whole(name), recursive=recursive)
 
     async def usage(self, folder: SafeName = ROOT) -> Usage:
-        return await self._store.usage(self._whole(folder))
+        return await listings.usage(self._store, self._whole(folder))
 
     async def space(self) -> Space:
-        return await self._store.space()
+        return await listings.space(self._store)
 
     async def close(self) -> None:
         """Do nothing: whoever made the store closes it."""

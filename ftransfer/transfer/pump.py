@@ -14,6 +14,7 @@ from ftransfer.errors import ChannelError, SourceChanged
 from ftransfer.protocol.connection import Event, Payload
 from ftransfer.protocol.framing import Kind
 from ftransfer.storage.base import Reader
+from ftransfer.storage.capabilities import supports_threads
 from ftransfer.transfer.running_digest import RunningDigest
 
 # The general path reads and writes in blocks of this size: one thread hop each.
@@ -57,14 +58,11 @@ class Inlet(Protocol):
 
 
 class Sink(Protocol):
-    """Where content goes: a storage Writer, or a stream."""
-
-    supports_threads: bool
+    """Where content goes: a storage Writer or Part, or a stream."""
 
     @property
     def offset(self) -> int: ...
     async def write(self, data: bytes | bytearray | memoryview) -> None: ...
-    def write_blocking(self, data: memoryview) -> None: ...
 
 
 async def send_content(
@@ -94,7 +92,7 @@ async def send_content(
             digest.allow(position)
         moved(count)
 
-    if outlet.moves_files and reader.supports_threads:
+    if outlet.moves_files and supports_threads(reader):
         await outlet.send_file(
             reader, offset, length, digest.feed if digest is not None else None, sent, proceed
         )
@@ -129,7 +127,7 @@ async def receive_content(inlet: Inlet, sink: Sink, digest: RunningDigest, moved
         event = await inlet.next_data_event()
         if not (isinstance(event, Payload) and event.kind is Kind.DATA):
             return event
-        if inlet.moves_files and sink.supports_threads and event.length:
+        if inlet.moves_files and supports_threads(sink) and event.length:
             return await inlet.receive_to_file(sink, feed, received)
         await _receive_frame(inlet, sink, feed, received)
 

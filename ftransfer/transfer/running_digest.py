@@ -15,6 +15,7 @@ from ftransfer.digest import Digest, Hasher
 from ftransfer.errors import SourceChanged
 from ftransfer.names import SafeName
 from ftransfer.storage.base import Reader, Store
+from ftransfer.storage.capabilities import ThreadedFile, supports_threads
 from ftransfer.system.threads import io_pool, run_job, scratch, stop_task
 from ftransfer.system.turns import Step
 
@@ -23,11 +24,8 @@ STEP_BYTES = 64 << 20  # the most that is hashed in one job; less if that takes 
 
 
 class Content(Protocol):
-    """What can be read back: a storage Reader or Writer."""
+    """What can be read back: a storage Reader, Writer or Part."""
 
-    supports_threads: bool
-
-    def read_blocking(self, offset: int, view: memoryview) -> int: ...
     async def read(self, offset: int, size: int) -> bytes: ...
 
 
@@ -112,8 +110,11 @@ class RunningDigest:
         Raises:
             SourceChanged: There is nothing.
         """
-        if self._content.supports_threads:
-            is_there = await run_job(io_pool(), lambda: self._read_back(end), self._stop_job)
+        content = self._content
+        if supports_threads(content):
+            is_there = await run_job(
+                io_pool(), lambda: self._read_back(content, end), self._stop_job
+            )
         else:
             is_there = await self._step(end)
         if not is_there:
@@ -126,14 +127,14 @@ class RunningDigest:
     def _stop_job(self) -> None:
         self._stopped = True
 
-    def _read_back(self, end: int) -> bool:
+    def _read_back(self, content: ThreadedFile, end: int) -> bool:
         """Hash up to STEP_BYTES; whether anything was there."""
         step = Step()
         with self._lock:
             view = scratch(_BLOCK)
             stop_at = min(end, self.position + STEP_BYTES)
             while self.position < stop_at and not (self._stopped or step.is_over):
-                count = self._content.read_blocking(
+                count = content.read_blocking(
                     self.position, view[: min(_BLOCK, stop_at - self.position)]
                 )
                 if count == 0:

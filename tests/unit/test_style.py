@@ -28,7 +28,7 @@ MAX_PARAMETERS = 8
 MAX_PROSE_COLUMNS = 100
 
 # One method for each call of the interface that they offer or stand in front of.
-ADAPTERS = frozenset("LocalStore LocalWriter MemoryStore ShareView Store StoreBelow".split())
+ADAPTERS = frozenset("LocalStore LocalWriter MemoryStore ShareView StoreBelow".split())
 # Values with one field for each option, or for each field of the wire.
 RECORDS = frozenset(
     (
@@ -52,16 +52,13 @@ LONG_FILES = frozenset(
     ftransfer/protocol/connection.py
     ftransfer/service/quota.py
     ftransfer/service/view.py
-    ftransfer/storage/base.py
     ftransfer/storage/local/bulk.py
     ftransfer/storage/local/mutations.py
     ftransfer/storage/local/partials.py
     ftransfer/storage/local/store.py
     ftransfer/storage/local/walk.py
     ftransfer/storage/local/writer.py
-    ftransfer/storage/memory.py
     ftransfer/transport/channel.py
-    tests/conformance/test_store.py
     tests/unit/protocol/test_connection.py
     """.split()
 )

@@ -8,7 +8,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
-from typing import Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from ftransfer.client.retry import restart_once
 from ftransfer.client.session import ClientSession
@@ -30,6 +30,10 @@ from ftransfer.system.threads import io_pool, run_job
 from ftransfer.transfer.pump import Sink, receive_content
 from ftransfer.transfer.records import Receipt
 from ftransfer.transfer.running_digest import RunningDigest
+
+if TYPE_CHECKING:
+    from ftransfer.storage.local import LocalStore
+    from ftransfer.storage.local.writer import LocalWriter
 
 # Partial downloads are kept apart from partial uploads, should a folder be served and downloaded
 # into at once.
@@ -342,10 +346,10 @@ class RangeFile:
     The sink of a StreamDownload.
     """
 
-    def __init__(self, store: Store, target: SafeName) -> None:
+    def __init__(self, store: LocalStore, target: SafeName) -> None:
         self._store = store
         self._target = target
-        self._writer: Writer | None = None
+        self._writer: LocalWriter | None = None
 
     async def __aenter__(self) -> RangeFile:
         self._writer = await self._store.open_write(self._target, UploadSpec())
@@ -388,8 +392,6 @@ class StreamDownload:
             comes out of `run`.
         offset, length: A part of the file; its digest is checked instead of the whole one's.
     """
-
-    supports_threads = False
 
     def __init__(
         self, name: str, sink: BinaryIO | _ByteSink, *, offset: int = 0, length: int | None = None
@@ -451,12 +453,6 @@ class StreamDownload:
     def _write_all(self, view: memoryview) -> None:
         while view:
             view = view[self._sink.write(view) or 0 :]
-
-    def write_blocking(self, data: memoryview) -> None:
-        raise NotImplementedError("a stream is written through `write`")
-
-    def read_blocking(self, offset: int, view: memoryview) -> int:
-        raise NotImplementedError("a stream cannot be read back")
 
     async def read(self, offset: int, size: int) -> bytes:
         raise NotImplementedError("a stream cannot be read back")

@@ -27,6 +27,7 @@ from ftransfer.protocol.connection import Event
 from ftransfer.protocol.replies import End, Meta, Reply, take, take_count
 from ftransfer.protocol.state import State
 from ftransfer.storage.base import Reader
+from ftransfer.storage.capabilities import ThreadedFile, supports_threads
 from ftransfer.system.threads import io_pool, run_job, stop_task
 from ftransfer.transfer.pump import BLOCK, send_content
 from ftransfer.transfer.records import Receipt
@@ -141,8 +142,10 @@ async def _upload_at_once(
     data = await reader.read(0, AT_ONCE_BYTES + 1)
     # As in /proc: only reading shows how much there is
     if len(data) != reader.entry.size and await is_unchanged(reader):
+        file: object = reader
+        assert supports_threads(file)  # as every file of the user's own
         return await upload_stream(
-            session, _Stream(reader), name, _without_size(announced), lambda *_: None
+            session, _Stream(file), name, _without_size(announced), lambda *_: None
         )
     data = data[: reader.entry.size]
     text = digest_of(data)
@@ -181,7 +184,7 @@ def _without_size(announced: Mapping[str, Any]) -> dict[str, Any]:
 class _Stream:
     """An open file, read from its start to its end, whatever its size is said to be."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: ThreadedFile) -> None:
         self._reader = reader
         self._position = 0
 

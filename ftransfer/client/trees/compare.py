@@ -17,6 +17,7 @@ from ftransfer.client.trees.run import Plan, TreeOptions, TreeRun, below
 from ftransfer.errors import FtransferError, NotFound, ShareError, SourceChanged, TransferError
 from ftransfer.names import ROOT, SafeName, parse_name
 from ftransfer.protocol.replies import SPANS, Listing, Reply
+from ftransfer.storage import listings
 from ftransfer.storage.base import FOLDER, WHOLE, Entry, Range, Store
 from ftransfer.transfer.pipeline import closing, read_ahead
 from ftransfer.transfer.records import entries_from_wire
@@ -149,7 +150,7 @@ async def fetch_differences(
     # differ.
     if SPANS not in session.hello.features or options.checksum or options.selects:
         return Differences([WHOLE])
-    lines = read_ahead(store.lines(ROOT, links=options.links, others=True))
+    lines = read_ahead(listings.lines(store, ROOT, links=options.links, others=True))
     try:
         async with contextlib.aclosing(lines):
             return await find_differences(_spans(session, remote, links=options.links), lines)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import AsyncIterator
+from functools import partial
 
 from ftransfer.client.paths import RemoteName, normalise_path, share_path
 from ftransfer.client.transfers.download import OWNER
@@ -20,6 +21,7 @@ from ftransfer.client.trees.run import TreeRun
 from ftransfer.errors import FtransferError
 from ftransfer.names import RESERVED_PREFIX, ROOT, SafeName
 from ftransfer.storage.base import Store, UploadSpec
+from ftransfer.storage.capabilities import supports_blocking_writes
 from ftransfer.storage.local import LocalStore
 from ftransfer.system.threads import io_pool, run_job
 
@@ -83,11 +85,11 @@ async def until_whole(
     mark = await store.open_write(_MARK, UploadSpec(source=str(source), owner=OWNER))
     try:
         # One in each run: the mark is as old as the last of them.
-        await (
-            run_job(io_pool(), lambda: mark.write_blocking(memoryview(b".")))
-            if mark.supports_threads
-            else mark.write(b".")
-        )
+        if supports_blocking_writes(mark):
+            write = partial(mark.write_blocking, memoryview(b"."))
+            await run_job(io_pool(), write)
+        else:
+            await mark.write(b".")
         yield True
     except BaseException:
         await (mark.suspend() if await _has_content(store) else mark.abort())

@@ -36,6 +36,7 @@ from ftransfer.errors import (
 from ftransfer.names import NameReader, SafeName, escape, parse_name
 from ftransfer.protocol.connection import Payload
 from ftransfer.protocol.replies import Outcomes, Reply
+from ftransfer.storage import small_files
 from ftransfer.storage.base import FILE, FOLDER, LINK, OTHER, Entry, SmallFile, Store, Writer
 from ftransfer.transfer.below import StoreBelow
 from ftransfer.transfer.packs import MAX_ITEMS, in_frames, refusal_from_wire, unpack
@@ -135,8 +136,9 @@ async def _pull_over(
                     keep_cancelled=keep_cancelled,
                 )
             elif entry.kind == LINK:
-                (error,) = await store.write_small(
-                    [SmallFile(str(beside), LINK, entry.mtime_ns, entry.mode, target=entry.target)]
+                (error,) = await small_files.write_small(
+                    store,
+                    [SmallFile(str(beside), LINK, entry.mtime_ns, entry.mode, target=entry.target)],
                 )
                 if error is not None:
                     raise error
@@ -240,7 +242,7 @@ async def _write_links(store: Store, links: Spool, run: TreeRun) -> None:
             SmallFile(entry.name, LINK, entry.mtime_ns, entry.mode, target=entry.target)
             for entry in batch
         ]
-        run.stored(files, await store.write_small(files))
+        run.stored(files, await small_files.write_small(store, files))
 
 
 async def _pull_small(
@@ -376,7 +378,7 @@ class _Intake:
         if others:
             files = [file for file in files if file.kind == FILE]
         if files:
-            self._run.stored(files, await self._store.write_small(files))
+            self._run.stored(files, await small_files.write_small(self._store, files))
 
     def _take_outcomes(self, items: list[Any]) -> None:
         for item in items:
@@ -487,4 +489,4 @@ async def _set_folders(
     for batch in reversed(batches) if deepest_first else batches:
         ordered = list(reversed(batch)) if deepest_first else batch
         files = [SmallFile(entry.name, FOLDER, entry.mtime_ns, entry.mode) for entry in ordered]
-        run.stored(files, await store.write_small(files))
+        run.stored(files, await small_files.write_small(store, files))

@@ -37,6 +37,7 @@ from ftransfer.errors import (
 )
 from ftransfer.names import ROOT, SafeName, escape, parse_name
 from ftransfer.protocol.replies import Outcomes, Reply, take_count
+from ftransfer.storage import small_files
 from ftransfer.storage.base import FILE, FOLDER, LINK, OTHER, Entry, SmallFile, Store
 from ftransfer.system.threads import stop_task
 from ftransfer.transfer.below import StoreBelow
@@ -236,7 +237,7 @@ class _Push:
         for batch in plan.small.batches(MAX_ITEMS):
             names = [parse_name(entry.name) for entry in batch]
             while names:
-                items = await self._store.read_small(names[:MAX_ITEMS], PACK_BYTES)
+                items = await small_files.read_small(self._store, names[:MAX_ITEMS], PACK_BYTES)
                 yield self._sort(names, items)
                 names = names[len(items) :]
 
@@ -245,7 +246,7 @@ class _Push:
         before; those go into the plan.
         """
         async with contextlib.aclosing(
-            self._store.read_tree(ROOT, plan.packed_bytes, MAX_ITEMS, others=True)
+            small_files.read_tree(self._store, ROOT, plan.packed_bytes, MAX_ITEMS, others=True)
         ) as groups:
             async for items in groups:
                 files: Group = []

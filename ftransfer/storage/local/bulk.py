@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from ftransfer.digest import digest_of
-from ftransfer.errors import DigestMismatch, FtransferError, NameRefused, SourceChanged, StoreFailed
+from ftransfer.errors import FtransferError, NameRefused, SourceChanged, StoreFailed
 from ftransfer.limits import clamp_time
 from ftransfer.names import NameReader, SafeName, encode_name
 from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, SmallFile
@@ -31,6 +31,7 @@ from ftransfer.storage.local.staged_folder import NewFolder, can_stand_in
 from ftransfer.storage.local.staging import HiddenPlace
 from ftransfer.storage.local.syscalls import PATH_FLAGS, exists, release
 from ftransfer.storage.oserrors import Override, translate
+from ftransfer.storage.small_files import PackItem, content_differs
 from ftransfer.system.threads import reusable_buffer
 
 # What is read of a file whose file system does not say its size.
@@ -40,18 +41,16 @@ READ_SMALL_FLAGS = READ_FLAGS | os.O_NOFOLLOW
 _MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def read_small(
-    root: Root, names: Iterable[SafeName], room_bytes: int
-) -> list[SmallFile | Entry | FtransferError]:
-    """Read files until `room_bytes` of content are full; see Store.read_small."""
-    items: list[SmallFile | Entry | FtransferError] = []
-    left = room_bytes
-    buffer = BufferSlice(reusable_buffer(room_bytes))
+def read_small(root: Root, names: Iterable[SafeName], max_bytes: int) -> list[PackItem]:
+    """Read files until `max_bytes` of content are full; see Store.read_small."""
+    items: list[PackItem] = []
+    left = max_bytes
+    buffer = BufferSlice(reusable_buffer(max_bytes))
     with Folders(root, PATH_FLAGS | os.O_DIRECTORY) as folders:
         for name in names:
             try:
                 item = _read_one(
-                    root, folders, name, buffer, room_bytes, left if items else room_bytes
+                    root, folders, name, buffer, max_bytes, left if items else max_bytes
                 )
             except OSError as error:
                 items.append(_caused(translate(error, name), error))
@@ -68,7 +67,7 @@ def read_small(
 
 
 def _read_one(
-    root: Root, folders: Folders, name: SafeName, buffer: BufferSlice, room_bytes: int, left: int
+    root: Root, folders: Folders, name: SafeName, buffer: BufferSlice, max_bytes: int, left: int
 ) -> SmallFile | Entry | None:
     """Read one thing; None if its content does not fit into what is left."""
     if name.is_root:
@@ -77,7 +76,7 @@ def _read_one(
     found = os.stat(name.last, dir_fd=folder, follow_symlinks=False)
     if stat.S_ISREG(found.st_mode):
         if found.st_size > left:
-            return entry_of(str(name), found) if found.st_size > room_bytes else None
+            return entry_of(str(name), found) if found.st_size > max_bytes else None
         handle = os.open(name.last, READ_SMALL_FLAGS, dir_fd=folder)
     else:
         if not stat.S_ISLNK(found.st_mode):
@@ -87,7 +86,7 @@ def _read_one(
         if stat.S_ISDIR(found.st_mode):
             return _folder_item(name, found)
         if found.st_size > left:
-            return entry_of(str(name), found) if found.st_size > room_bytes else None
+            return entry_of(str(name), found) if found.st_size > max_bytes else None
         return read_content(handle, str(name), found, buffer)
     finally:
         release(handle)
@@ -247,8 +246,7 @@ class _Group:
         name, _, mtime_ns, mode, data, digest, _, _ = file
         actual = digest_of(data)
         if actual != digest:
-            message = "the content that came is not the content that was sent; send it again"
-            raise DigestMismatch.about(name, message, expected=digest, actual=actual)
+            raise content_differs(name, digest, actual)
         if folder is not self._folder:  # files of one folder mostly come one after the other
             self._into = self._enter(folder)
             self._folder = folder

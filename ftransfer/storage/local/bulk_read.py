@@ -32,12 +32,11 @@ from ftransfer.storage.local.root import Root
 from ftransfer.storage.local.syscalls import FOLDER_FLAGS, release
 from ftransfer.storage.local.walk import can_be_named
 from ftransfer.storage.oserrors import translate
+from ftransfer.storage.small_files import PackItem
 from ftransfer.system.threads import reusable_buffer
 from ftransfer.system.turns import Step
 
 _log = logging.getLogger(__name__)
-
-Item = SmallFile | Entry | FtransferError
 
 # Whoever waits for the first group need not wait so long; each that follows may be twice as large
 _FIRST_ITEMS = 64
@@ -53,27 +52,27 @@ class Sweep:
     """
 
     def __init__(
-        self, root: Root, folder: SafeName, room_bytes: int, *, others: bool = False
+        self, root: Root, folder: SafeName, max_bytes: int, *, others: bool = False
     ) -> None:
         """Open the folder. Raises OSError, NotAFolder."""
         self._root = root
         self._handle = root.open_folder(folder)
         self._prefix = "" if folder.is_root else f"{folder}/"
-        self._room_bytes = room_bytes
+        self._max_bytes = max_bytes
         self._others = others
         self._buffer = BufferSlice(memoryview(b""))
         self._most = _FIRST_ITEMS
         self.is_done = False
         self._items = self._walk()
 
-    def next_group(self, max_items: int) -> list[Item]:
-        """Give the next things: at most `max_items`, at most `room_bytes` of content, or what took
+    def next_group(self, max_items: int) -> list[PackItem]:
+        """Give the next things: at most `max_items`, at most `max_bytes` of content, or what took
         a step.
         """
         step = Step()
-        self._buffer = BufferSlice(reusable_buffer(self._room_bytes))
-        group: list[Item] = []
-        left = self._room_bytes
+        self._buffer = BufferSlice(reusable_buffer(self._max_bytes))
+        group: list[PackItem] = []
+        left = self._max_bytes
         most = min(self._most, max_items)
         self._most = 2 * most
         for item in self._items:
@@ -96,7 +95,7 @@ class Sweep:
         self._items.close()
         release(self._handle)
 
-    def _walk(self) -> Generator[Item | None, None, None]:
+    def _walk(self) -> Generator[PackItem | None, None, None]:
         """Give each folder before what is in it, and None after the files in it; siblings in the
         order of the file system.
         """
@@ -132,7 +131,7 @@ class Sweep:
 
     def _content(
         self, handle: int, prefix: str, parts: tuple[str, ...], below: list[tuple[str, ...]]
-    ) -> Generator[Item, None, None]:
+    ) -> Generator[PackItem, None, None]:
         hides = self._root.hides
         with os.scandir(handle) as listed:
             for thing in listed:
@@ -157,7 +156,7 @@ class Sweep:
                 else:
                     yield from self._other(name, SPECIAL)
 
-    def _behind_link(self, name: str) -> Iterator[Item]:
+    def _behind_link(self, name: str) -> Iterator[PackItem]:
         (item,) = read_small(self._root, [SafeName.trusted(name)], self._buffer.left)
         # It leads nowhere or outside, or to a fifo: no part of the tree
         if isinstance(item, (NotFound, NotAFile, NotAFolder)):
@@ -173,7 +172,7 @@ class Sweep:
         if self._others:
             yield Entry(name, OTHER, 0, 0, 0, why=why)
 
-    def _read(self, folder: int, name: str, last: str) -> Item | None:
+    def _read(self, folder: int, name: str, last: str) -> PackItem | None:
         """Read one file; None if it is gone, or something else has come to its name."""
         try:
             handle = os.open(last, READ_SMALL_FLAGS, dir_fd=folder)
@@ -181,7 +180,7 @@ class Sweep:
                 found = os.fstat(handle)
                 if not stat.S_ISREG(found.st_mode):
                     return None
-                if found.st_size > self._room_bytes:
+                if found.st_size > self._max_bytes:
                     return Entry(
                         name,
                         "file",

@@ -27,7 +27,7 @@ from ftransfer.storage.local.links import LinksBelow
 from ftransfer.storage.local.root import Root, refuse_special, times_of
 from ftransfer.storage.local.syscalls import FOLDER_FLAGS, exists, release
 from ftransfer.storage.local.threads import Work
-from ftransfer.storage.oserrors import NOT_BESIDE, Override, translated
+from ftransfer.storage.oserrors import LEAVES_HIDDEN, NOT_BESIDE, Override, translated
 
 # What the system says when one kind of thing is put in the place of another.
 KIND_CLASH: Override = {
@@ -283,9 +283,7 @@ def remove(root: Root, name: SafeName, *, recursive: bool) -> Work[int]:
                 if recursive:
                     count, keeps = yield from _empty(root, parent, name)
                     if keeps:
-                        raise FolderNotEmpty.about(
-                            name, "holds hidden files, which stay; all else in it is removed"
-                        )
+                        raise FolderNotEmpty.about(name, LEAVES_HIDDEN)
                 os.rmdir(name.last, dir_fd=parent)
             else:
                 if not stat.S_ISLNK(found.st_mode):

@@ -14,16 +14,12 @@ import logging
 import os
 import stat
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakValueDictionary
 
 from ftransfer.errors import (
-    FolderNotEmpty,
     FtransferError,
     NotAFile,
-    NotAFolder,
-    NotFound,
     ShareError,
     StoreFailed,
 )
@@ -56,7 +52,8 @@ from ftransfer.storage.local.syscalls import Kernel, release
 from ftransfer.storage.local.threads import Jobs, UseCounter, Work, finish, finish_steps, run_whole
 from ftransfer.storage.local.walk import Listing, usage
 from ftransfer.storage.local.writer import LocalWriter, Target
-from ftransfer.storage.oserrors import HOLDS_HIDDEN, IS_FOLDER, translated
+from ftransfer.storage.oserrors import IS_FOLDER, translated
+from ftransfer.storage.views import refuse_hidden_below
 
 if TYPE_CHECKING:
     # For whole trees; a single file does not pay for them
@@ -64,6 +61,7 @@ if TYPE_CHECKING:
         Sweep,
     )
     from ftransfer.storage.local.links import LinksBelow
+    from ftransfer.storage.small_files import PackItem
 
 _T = TypeVar("_T")
 
@@ -151,13 +149,14 @@ class LocalStore:
         return await self._jobs.run(self._root.is_in_place)
 
     def without_links(self) -> LocalStore:
-        view = copy.copy(self)  # the same threads, partials and account of what is open
-        view._root = self._root.without_links()
-        return view
+        return self._with(self._root.without_links())
 
     def hiding(self, hides: Hides) -> LocalStore:
-        view = copy.copy(self)
-        view._root = self._root.hiding(hides)
+        return self._with(self._root.hiding(hides))
+
+    def _with(self, root: Root) -> LocalStore:
+        view = copy.copy(self)  # the same threads, partials and account of what is open
+        view._root = root
         return view
 
     def on_behalf_of(self, owner: str) -> LocalStore:
@@ -242,7 +241,12 @@ class LocalStore:
         finally:
             await finish_steps(self._close_walk(listing))
 
-    async def open_read(self, name: SafeName, *, whole_bytes: int = 0) -> LocalReader | HeldReader:
+    async def open_read(self, name: SafeName) -> LocalReader:
+        reader = await self.open_whole(name, 0)
+        assert isinstance(reader, LocalReader)  # nothing is read at once
+        return reader
+
+    async def open_whole(self, name: SafeName, max_bytes: int) -> LocalReader | HeldReader:
         async def ended() -> None:
             self._readers.discard(reader)
 
@@ -251,7 +255,7 @@ class LocalStore:
                 await self._jobs.run(release, opened[0])
 
         with self._gate:
-            opened = await finish(self._jobs.start(self._open_file, name, whole_bytes), drop)
+            opened = await finish(self._jobs.start(self._open_file, name, max_bytes), drop)
             if isinstance(opened, HeldReader):
                 return opened
             reader = LocalReader(
@@ -260,11 +264,11 @@ class LocalStore:
             self._readers.add(reader)
             return reader
 
-    def _open_file(self, name: SafeName, whole_bytes: int) -> Opened | HeldReader:
+    def _open_file(self, name: SafeName, max_bytes: int) -> Opened | HeldReader:
         with translated(name):
             handle, found = self._root.open_served(name)
         opened = _refuse_folder(handle, found, str(name))
-        if not 0 < found.st_size <= whole_bytes:
+        if not 0 < found.st_size <= max_bytes:
             return opened
         try:
             return read_whole(opened, str(name), lambda: self._root.stat(name))
@@ -402,23 +406,21 @@ class LocalStore:
 
         return await self._jobs.work(self._owner, translating())
 
-    async def read_small(
-        self, names: Sequence[SafeName], room_bytes: int
-    ) -> Sequence[SmallFile | Entry | FtransferError]:
+    async def read_small(self, names: Sequence[SafeName], max_bytes: int) -> Sequence[PackItem]:
         from ftransfer.storage.local.bulk import read_small
 
-        return await self._jobs.run(read_small, self._root, names, room_bytes)
+        return await self._jobs.run(read_small, self._root, names, max_bytes)
 
     async def read_tree(
-        self, folder: SafeName, room_bytes: int, max_items: int, *, others: bool = False
-    ) -> AsyncGenerator[Sequence[SmallFile | Entry | FtransferError], None]:
+        self, folder: SafeName, max_bytes: int, max_items: int, *, others: bool = False
+    ) -> AsyncGenerator[Sequence[PackItem], None]:
         from ftransfer.storage.local.bulk_read import Sweep
 
         def begin() -> Sweep:
             with translated(folder):
-                return Sweep(self._root, folder, room_bytes, others=others)
+                return Sweep(self._root, folder, max_bytes, others=others)
 
-        def go_on() -> Sequence[SmallFile | Entry | FtransferError]:
+        def go_on() -> Sequence[PackItem]:
             with translated(folder):
                 return sweep.next_group(max_items)
 
@@ -456,7 +458,8 @@ class LocalStore:
         self, old: SafeName, new: SafeName, *, replace: bool = False, over: bool = False
     ) -> None:
         if over:
-            await self._refuse_hidden_in(new)
+            if self._root.hides is not None:
+                await refuse_hidden_below(self._whole(), new, self._root.hides)
             if await self._jobs.run(mutations.exchange, self._root, old, new):
                 await self.remove(old, recursive=True)  # what had the name
                 return
@@ -470,23 +473,11 @@ class LocalStore:
                 await finish_steps(self._close_walk(look))
             look = after
 
-    async def _refuse_hidden_in(self, folder: SafeName) -> None:
-        """Refuse to replace a folder with all its content if some of that is hidden from the
-        caller. Raises FolderNotEmpty.
-        """
-        hides = self._root.hides
-        if hides is None:
-            return
-        whole = copy.copy(self)
-        whole._root = copy.copy(self._root)
-        whole._root.hides = None
-        with suppress(NotFound, NotAFolder):
-            async with aclosing(
-                whole.scan(folder, recursive=True, links=True, others=True)
-            ) as batches:
-                async for batch in batches:
-                    if any(hides(entry.name) for entry in batch):
-                        raise FolderNotEmpty.about(folder, f"{HOLDS_HIDDEN}")
+    def _whole(self) -> LocalStore:
+        """Return the store from which nothing is hidden."""
+        root = copy.copy(self._root)
+        root.hides = None
+        return self._with(root)
 
     async def _rename(
         self, old: SafeName, new: SafeName, *, replace: bool, seen: LinksBelow | None

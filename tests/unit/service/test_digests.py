@@ -13,7 +13,8 @@ from ftransfer.limits import Limits
 from ftransfer.names import SafeName
 from ftransfer.service.digests import DigestCache, DigestService, HashBudget
 from ftransfer.storage.base import FILE, Entry, UploadSpec
-from ftransfer.storage.memory import MemoryReader, MemoryStore
+from ftransfer.storage.memory import MemoryStore
+from ftransfer.storage.memory_files import MemoryReader
 
 SECOND = 1_000_000_000
 HOUR = 3600 * SECOND
@@ -157,7 +158,7 @@ class GatedReader(MemoryReader):
     """A file whose first read waits to be let go."""
 
     def __init__(self, store: MemoryStore, name: SafeName, running: list[str]) -> None:
-        super().__init__(store, name, store._file(name))
+        super().__init__(name, store._file(name))
         self.go = asyncio.Event()
         self._running = running
 
@@ -262,7 +263,7 @@ class SteppedReader(MemoryReader):
     """A file that is long by its entry, and has as many steps as it has bytes."""
 
     def __init__(self, store: MemoryStore, name: SafeName, order: list[str]) -> None:
-        super().__init__(store, name, store._file(name))
+        super().__init__(name, store._file(name))
         self._order = order
 
     async def read(self, offset: int, size: int) -> bytes:

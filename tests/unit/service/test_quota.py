@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 
 from ftransfer.auth.permissions import ALL_RIGHTS, ANYONE, Allowance, Grant, Principal
 from ftransfer.digest import digest_of
-from ftransfer.errors import FtransferError, QuotaFull
+from ftransfer.errors import QuotaFull
 from ftransfer.names import ROOT, SafeName, parse_name
 from ftransfer.service.quota import QuotaLimits, QuotaTracker
 from ftransfer.service.share import Share
 from ftransfer.storage.base import THING_BYTES, Entry, SmallFile, Space, UploadSpec, Usage
+from ftransfer.storage.capabilities import reserved_bytes
 from ftransfer.storage.memory import MemoryStore
+from ftransfer.storage.memory_files import MemoryWriter
 
 HOMES = 2 * THING_BYTES  # what two folders take
 
@@ -278,7 +280,7 @@ async def test_room_is_kept_free_on_the_disk(announced: bool) -> None:
 async def test_what_is_announced_counts_where_no_room_was_set_aside() -> None:
     share = share_of(MemoryStore(capacity_bytes=1000), keep_free_bytes=300)
     writer = await share.view(ANYONE).open_write("a", UploadSpec(size=700))
-    assert not writer.reserved
+    assert not reserved_bytes(writer)
     with pytest.raises(QuotaFull):
         await put(share, "b", 1, announced=False)
     await writer.abort()
@@ -441,10 +443,10 @@ async def test_pack_is_one_claim_however_many_files_it_has(store: CountingStore)
     most = 0
 
     class Watched(MemoryStore):
-        async def write_small(self, files: Sequence[SmallFile]) -> Sequence[FtransferError | None]:
+        async def open_write(self, name: SafeName, announced: UploadSpec) -> MemoryWriter:
             nonlocal most
             most = max(most, len(ledger.claims))
-            return await super().write_small(files)
+            return await super().open_write(name, announced)
 
     share.store = Watched()
     began = time.thread_time()

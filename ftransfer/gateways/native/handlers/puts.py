@@ -25,6 +25,7 @@ from ftransfer.protocol.commands import Command
 from ftransfer.protocol.connection import Event, InputEnded, Payload
 from ftransfer.protocol.replies import End, ErrorReply, Meta
 from ftransfer.storage.base import Entry, UploadSpec, Writer
+from ftransfer.storage.capabilities import PartWriter, takes_parts
 from ftransfer.transfer.pump import receive_content
 from ftransfer.transfer.running_digest import RunningDigest
 
@@ -127,12 +128,13 @@ async def _receive_file(
     def moved(count: int) -> None:
         session.moved += count
 
-    in_parts = bool(command.options.get("parts")) and command.waits and writer.takes_parts
-    if writer.resumed_bytes or in_parts:
+    wants_parts = bool(command.options.get("parts")) and command.waits
+    in_parts = writer if wants_parts and takes_parts(writer) else None
+    if writer.resumed_bytes or in_parts is not None:
         digest.allow(writer.resumed_bytes)
         digest.follow()
-    if in_parts:
-        return await _await_parts(session, command, writer, digest)
+    if in_parts is not None:
+        return await _await_parts(session, command, in_parts, digest)
     if command.waits:
         await session.channel.send(
             session.connection.send_meta(
@@ -168,7 +170,7 @@ async def _unless_superseded(
 
 
 async def _await_parts(
-    session: Session, command: Command, writer: Writer, digest: RunningDigest
+    session: Session, command: Command, writer: PartWriter, digest: RunningDigest
 ) -> Event:
     """Let other sessions write, and hash what they have completed; give the event that ends it."""
 

@@ -36,6 +36,7 @@ from ftransfer.gateways.native.session import Handler, Session
 from ftransfer.protocol.commands import ALIASES, VERBS, Command
 from ftransfer.protocol.replies import End, Meta
 from ftransfer.storage.base import Entry, Reader
+from ftransfer.storage.capabilities import supports_threads
 from ftransfer.transfer.packs import in_frames
 from ftransfer.transfer.pump import send_content
 from ftransfer.transfer.records import entry_to_wire
@@ -170,7 +171,7 @@ async def _send_file(session: Session, reader: Reader, meta: Meta, *, start: int
     try:
         digest.allow(meta.offset)
         if digest.position < meta.offset or (
-            session.channel.moves_files and reader.supports_threads
+            session.channel.moves_files and supports_threads(reader)
         ):
             digest.follow()
         async with session.channel.heartbeats():

@@ -20,7 +20,9 @@ from ftransfer.names import ROOT, SafeName, parse_name
 from ftransfer.protocol.replies import Hello, Listing, Reply
 from ftransfer.service.share import Share
 from ftransfer.storage.base import FILE, FOLDER, LINK, SmallFile
-from ftransfer.storage.memory import MemoryStore, _Node
+from ftransfer.storage.memory import MemoryStore
+from ftransfer.storage.memory_files import Node
+from ftransfer.storage.small_files import write_small
 from ftransfer.transfer.records import entry_to_wire
 from ftransfer.transfer.spans import span_of, span_to_wire
 
@@ -80,13 +82,13 @@ async def store_of(tree: Tree, folder: SafeName = ROOT) -> MemoryStore:
     for name in sorted(tree):
         kind, size, mtime_ns = tree[name]
         if kind == LINK:  # it makes none itself, but lists them
-            store._nodes[parse_name(f"{prefix}{name}")] = _Node(
+            store._nodes[parse_name(f"{prefix}{name}")] = Node(
                 LINK, mtime_ns, 0o777, target=f"target{size}"
             )
             continue
         data = bytes(size) if kind == FILE else b""
         item = SmallFile(f"{prefix}{name}", kind, mtime_ns, 0o755, data, digest_of(data))
-        (result,) = await store.write_small([item])
+        (result,) = await write_small(store, [item])
         assert not isinstance(result, Exception)
     for name in sorted(tree, reverse=True):  # what was put into a folder has set its time
         if tree[name][0] == FOLDER:

@@ -276,7 +276,7 @@ async def test_small_file_is_read_as_it_is_opened(
 ) -> None:
     (tmp_path / "f").write_bytes(bytes(size))
     before = len(os.listdir("/proc/self/fd"))
-    reader = await store.open_read(parse_name("f"), whole_bytes=1000)
+    reader = await store.open_whole(parse_name("f"), 1000)
     assert (len(os.listdir("/proc/self/fd")) == before) == is_held
     assert reader.supports_threads == (not is_held)
     assert await reader.read(0, 2000) == bytes(size)
@@ -297,7 +297,7 @@ async def test_small_file_that_changes_while_it_is_read(
 
     monkeypatch.setattr(os, "read", overtaken)
     with pytest.raises(SourceChanged):
-        await store.open_read(parse_name("f"), whole_bytes=1000)
+        await store.open_whole(parse_name("f"), 1000)
 
 
 # The folder itself.

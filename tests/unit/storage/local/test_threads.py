@@ -249,7 +249,7 @@ async def test_open_cancelled_at_each_step_leaks_nothing(tmp_path: Path, whole_b
     store = await LocalStore.open(tmp_path)
     before = len(os.listdir("/proc/self/fd"))
     for turns in range(8):
-        opening = asyncio.create_task(store.open_read(parse_name("f"), whole_bytes=whole_bytes))
+        opening = asyncio.create_task(store.open_whole(parse_name("f"), whole_bytes))
         for _ in range(turns):
             await asyncio.sleep(0)
         opening.cancel()
