@@ -125,7 +125,7 @@ def test_a_run_that_was_cut_is_rated_by_what_it_did() -> None:
 
 
 def test_the_committed_document_has_both_markers() -> None:
-    document = (Path(__file__).parents[3] / "docs" / "performance.md").read_text()
+    document = (Path(__file__).parents[2] / "docs" / "performance.md").read_text()
     assert document.count(BEGIN) == document.count(END) == 1
 
 
