@@ -104,7 +104,6 @@ HELLOS = st.builds(
     TEXT,
     st.lists(TEXT, max_size=2).map(tuple),
     st.lists(TEXT, max_size=3).map(tuple),
-    st.lists(TEXT, max_size=3).map(tuple),
     st.dictionaries(TEXT, COUNT | st.floats(0, 2.0**62), max_size=3),
 )
 
