@@ -6,15 +6,12 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from ftransfer.addresses import format_address, is_loopback
 from ftransfer.errors import Closed
-from ftransfer.transport import tcp_info as liveness
+from ftransfer.transport import tcp_info
 from ftransfer.transport.peer_user import NamedSocket, user_of_peer
-
-if TYPE_CHECKING:
-    from ftransfer.transport.sockets import SocketTransport
 
 Buffer = bytes | bytearray | memoryview
 
@@ -22,7 +19,7 @@ Buffer = bytes | bytearray | memoryview
 READ_SIZE = 64 * 1024
 
 
-class KernelSocket(liveness.KernelSocket, NamedSocket, Protocol):
+class KernelSocket(tcp_info.TcpSocket, NamedSocket, Protocol):
     """A socket, or what asyncio shows of one."""
 
 
@@ -97,7 +94,7 @@ class Transport(Protocol):
         """
 
     @property
-    def direct(self) -> SocketTransport | None:
+    def direct(self) -> DirectTransport | None:
         """The transport itself if it can move bytes between its socket and files in threads."""
 
     async def start_tls(
@@ -121,6 +118,49 @@ class Transport(Protocol):
 
     def abort(self) -> None:
         """Close at once."""
+
+
+class DirectTransport(Transport, Protocol):
+    """A transport whose socket may be used from threads.
+
+    Where a call would block it returns None, and the caller goes back to the loop to wait.
+    """
+
+    async def wait_readable(self, timeout_s: float, expected: int = 1) -> None:
+        """Wait until bytes can be taken from the socket; the loop is not woken for much less than
+        `expected` of them.
+
+        Raises:
+            TimedOut: The peer sent nothing for `timeout_s`.
+            Closed: The connection was closed.
+        """
+
+    async def wait_writable(self, timeout_s: float) -> None:
+        """Wait until the socket takes bytes; raises as wait_readable."""
+
+    def wait_readable_now(self, timeout_s: float, expected: int = 1) -> bool:
+        """As wait_readable, in a thread: whether bytes can be taken within the time."""
+
+    def wait_writable_now(self, timeout_s: float) -> bool:
+        """As wait_writable, in a thread: whether the socket takes bytes within the time."""
+
+    def receive_into(self, view: memoryview) -> int | None:
+        """Take bytes from the socket; 0 at the end of the stream. Raises Closed."""
+
+    def send(self, buffers: Sequence[Buffer], *, more: bool = False) -> int | None:
+        """Pass bytes to the socket; return how many it took. Raises Closed.
+
+        `more` says that others follow at once, so that a header does not travel in a packet of its
+        own.
+        """
+
+    def send_from_file(self, fd: int, offset: int, count: int) -> int | None:
+        """Send bytes of a file without copying them through this process; 0 at the end of the
+        file. Not for TLS.
+
+        Raises:
+            Closed: The connection broke. OSError: The file cannot be sent that way.
+        """
 
 
 class PeerTransport:
@@ -148,23 +188,23 @@ class PeerTransport:
 
     def keep_alive(self, vanish_s: float) -> None:
         if self._kernel_socket is not None:
-            liveness.keep_alive(self._kernel_socket, vanish_s)
+            tcp_info.keep_alive(self._kernel_socket, vanish_s)
 
     def unanswered_s(self) -> float:
         return (
-            liveness.unanswered_s(self._kernel_socket) if self._kernel_socket is not None else 0.0
+            tcp_info.unanswered_s(self._kernel_socket) if self._kernel_socket is not None else 0.0
         )
 
     @property
     def round_trip_s(self) -> float:
         return (
-            liveness.round_trip_s(self._kernel_socket) if self._kernel_socket is not None else 0.0
+            tcp_info.round_trip_s(self._kernel_socket) if self._kernel_socket is not None else 0.0
         )
 
     @property
     def least_round_trip_s(self) -> float:
         return (
-            liveness.least_round_trip_s(self._kernel_socket)
+            tcp_info.least_round_trip_s(self._kernel_socket)
             if self._kernel_socket is not None
             else 0.0
         )
@@ -172,7 +212,7 @@ class PeerTransport:
     @property
     def bytes_transferred(self) -> int:
         return (
-            liveness.bytes_transferred(self._kernel_socket)
+            tcp_info.bytes_transferred(self._kernel_socket)
             if self._kernel_socket is not None
             else 0
         )

@@ -18,7 +18,7 @@ from ftransfer.protocol.connection import Connection, Event, Role
 from ftransfer.protocol.replies import HEARTBEAT, Notice
 from ftransfer.protocol.state import State
 from ftransfer.system.threads import io_pool, reusable_buffer, run_job, stop_task
-from ftransfer.transport import Buffer, SocketTransport, Transport
+from ftransfer.transport.base import Buffer, DirectTransport, Transport
 from ftransfer.transport.file_io import (
     Feed,
     FeedAt,
@@ -220,7 +220,7 @@ class Channel:
             position += len(piece)
         return whole
 
-    async def _receive_into(self, direct: SocketTransport, whole: memoryview) -> int:
+    async def _receive_into(self, direct: DirectTransport, whole: memoryview) -> int:
         """Fill a buffer straight from the socket; how many bytes."""
         early = self.connection.take_payload(len(whole))
         filled = len(early)

@@ -16,7 +16,7 @@ from ftransfer.errors import Closed, FtransferError
 from ftransfer.protocol.connection import Connection, Event, InputEnded, Payload
 from ftransfer.protocol.framing import Kind
 from ftransfer.system.threads import scratch
-from ftransfer.transport import SocketTransport
+from ftransfer.transport.base import DirectTransport
 
 # One write or hash call of a job. Larger falls out of the processor's cache, smaller costs more
 # calls; 1 MiB was measured best.
@@ -58,7 +58,7 @@ class FileSink(Protocol):
 class CopyJob:
     """A blocking piece of a transfer. The loop and the thread never touch it at the same time."""
 
-    def __init__(self, transport: SocketTransport) -> None:
+    def __init__(self, transport: DirectTransport) -> None:
         self._transport = transport
         self._stopped = False
         self._until = 0.0
@@ -92,7 +92,7 @@ class SocketToFile(CopyJob):
     """
 
     def __init__(
-        self, connection: Connection, transport: SocketTransport, sink: FileSink, feed: Feed
+        self, connection: Connection, transport: DirectTransport, sink: FileSink, feed: Feed
     ) -> None:
         super().__init__(transport)
         self._connection = connection
@@ -160,7 +160,7 @@ class SocketToFile(CopyJob):
         return filled
 
     def _receive_into(self, view: memoryview) -> int | None:
-        """As SocketTransport.receive_into, waiting a moment if need be."""
+        """As DirectTransport.receive_into, waiting a moment if need be."""
         count = self._transport.receive_into(view)
         if count is None and self._linger(self._wait_readable):
             count = self._transport.receive_into(view)
@@ -187,7 +187,7 @@ class FileToSocket(CopyJob):
 
     def __init__(
         self,
-        transport: SocketTransport,
+        transport: DirectTransport,
         source: FileSource,
         feed: FeedAt | None,
         block_bytes: int = _COPIED,

@@ -5,22 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import select
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ftransfer.errors import Closed, TimedOut
-from ftransfer.transport.base import READ_SIZE, Buffer, PeerTransport, set_done, translated
+from ftransfer.transport.base import READ_SIZE, Buffer, PeerTransport, translated
+from ftransfer.transport.readiness import Readiness
 
 # The loop is not woken for less than this while a payload is awaited: below, the wake-ups cost more
 # than the bytes.
 _LOW_WATER = 256 * 1024
-# Nor, over a network, for more than this part of the receive buffer, which holds the system's own
-# books as well.
-_PART_OF_BUFFER = 8
 # And if they do not come within this time, for whatever is there.
 _LOW_WATER_S = 1.0
 # Given to the system in one call; IOV_MAX where it is known to be.
@@ -44,16 +41,14 @@ class SocketTransport(PeerTransport):
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             with contextlib.suppress(OSError):  # some systems refuse it once the peer has gone
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._low_water = 1
+        self._readiness = Readiness(sock, self.peer)
         self._closed = False
         self._lock: contextlib.AbstractContextManager[Any] = _NO_LOCK
-        self._unsent: Buffer | None = (
-            None  # what OpenSSL has begun to send: it must be given the same again
-        )
-        self._waiting: set[asyncio.Future[None]] = set()
+        # What OpenSSL has begun to send: it must be given the same again
+        self._unsent: Buffer | None = None
 
     @property
-    def direct(self) -> SocketTransport | None:
+    def direct(self) -> SocketTransport:
         return self
 
     @property
@@ -103,20 +98,16 @@ class SocketTransport(PeerTransport):
         """
         if expected > 1 and not self.encrypted:
             patience_s = min(_LOW_WATER_S, timeout_s / 2)
-            self._set_low_water(min(expected, _LOW_WATER))
+            self._readiness.set_low_water(min(expected, _LOW_WATER), is_local=self.is_local)
             with contextlib.suppress(TimedOut):
-                return await self._wait(
-                    self._loop.add_reader, self._loop.remove_reader, patience_s, "sent nothing"
-                )
+                return await self._readiness.readable(patience_s)
             timeout_s -= patience_s  # the peer is slow, or dead: from now on a single byte tells
-        self._set_low_water(1)
-        return await self._wait(
-            self._loop.add_reader, self._loop.remove_reader, timeout_s, "sent nothing"
-        )
+        self._readiness.set_low_water(1)
+        return await self._readiness.readable(timeout_s)
 
     async def wait_writable(self, timeout_s: float) -> None:
         """Wait until the socket takes bytes."""
-        await self._wait(self._loop.add_writer, self._loop.remove_writer, timeout_s, "took nothing")
+        await self._readiness.writable(timeout_s)
 
     async def start_tls(
         self, context: ssl.SSLContext, *, server_side: bool, hostname: str, timeout_s: float
@@ -129,36 +120,17 @@ class SocketTransport(PeerTransport):
             server_hostname=None if server_side else hostname,
         )
         self._socket.setblocking(False)
-        self._kernel_socket = self._socket
+        self._kernel_socket = self._readiness.socket = self._socket
         self._lock = threading.Lock()
         self.encrypted = True
         deadline = self._loop.time() + timeout_s
-        while True:
-            try:
-                self._socket.do_handshake()
-                return
-            except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as pause:
-                wait = (
-                    self.wait_readable
-                    if isinstance(pause, ssl.SSLWantReadError)
-                    else self.wait_writable
-                )
-            except (ConnectionError, ssl.SSLEOFError) as error:
-                raise Closed(
-                    f"{self.peer} closed the connection during the TLS handshake"
-                ) from error
-            except ssl.SSLError:
-                raise
-            except OSError as error:
-                raise Closed(
-                    f"the connection to {self.peer} was lost: {error.strerror or error}"
-                ) from error
+        while (is_reading := _shake_hands(self._socket, self.peer)) is not None:
             left_s = deadline - self._loop.time()
             try:
                 # Whoever always has another byte ready would not be found out by the wait
                 if left_s <= 0:
                     raise TimedOut("")
-                await wait(left_s)
+                await (self.wait_readable if is_reading else self.wait_writable)(left_s)
             except TimedOut as error:
                 raise TimedOut(
                     f"{self.peer} did not finish the TLS handshake within {timeout_s:.0f} s"
@@ -187,66 +159,20 @@ class SocketTransport(PeerTransport):
         if self._closed:
             return
         self._closed = True
-        self._loop.remove_reader(self._socket.fileno())
-        self._loop.remove_writer(self._socket.fileno())
-        for future in self._waiting:
-            if not future.done():
-                future.set_exception(Closed("the connection was closed"))
+        self._readiness.close()
         self._socket.close()
-
-    async def _wait(
-        self, add: Callable[..., Any], remove: Callable[..., Any], timeout_s: float, what: str
-    ) -> None:
-        if self._closed:
-            raise Closed("the connection was closed")
-        future: asyncio.Future[None] = self._loop.create_future()
-        # By its number: where a socket is not yet watched, the loop would write down what it is,
-        # with all its addresses.
-        add(self._socket.fileno(), set_done, future)
-        timer = self._loop.call_later(
-            max(0.0, timeout_s), _expire, future, f"{self.peer} {what} for {timeout_s:.0f} s"
-        )
-        self._waiting.add(future)
-        try:
-            await future
-        finally:
-            self._waiting.discard(future)
-            timer.cancel()
-            if not self._closed:
-                remove(self._socket.fileno())
-            # Which may hold the exception that holds this frame: the transport would wait for the
-            # garbage collector
-            del future
-
-    def _set_low_water(self, count: int) -> None:
-        if count > 1 and not self.is_local:
-            # Asked for more than its buffer takes, the kernel enlarges that, and holds the window
-            # there: a long path never fills.
-            count = min(
-                count,
-                self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // _PART_OF_BUFFER,
-            )
-        if count != self._low_water:
-            with contextlib.suppress(OSError, AttributeError):  # not on every platform
-                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
-            self._low_water = count
 
     # In threads. None means that it would block; the caller goes back to the loop to wait.
 
     def wait_readable_now(self, timeout_s: float, expected: int = 1) -> bool:
         """As wait_readable, in a thread: whether bytes can be taken within the time."""
         if expected > 1 and not self.encrypted:
-            self._set_low_water(min(expected, _LOW_WATER))
-        return self._poll(select.POLLIN, timeout_s)
+            self._readiness.set_low_water(min(expected, _LOW_WATER), is_local=self.is_local)
+        return self._readiness.poll_readable(timeout_s)
 
     def wait_writable_now(self, timeout_s: float) -> bool:
         """As wait_writable, in a thread: whether the socket takes bytes within the time."""
-        return self._poll(select.POLLOUT, timeout_s)
-
-    def _poll(self, event: int, timeout_s: float) -> bool:
-        poll = select.poll()
-        poll.register(self._socket, event)
-        return bool(poll.poll(timeout_s * 1000))
+        return self._readiness.poll_writable(timeout_s)
 
     def receive_into(self, view: memoryview) -> int | None:
         """Take bytes from the socket; 0 at the end of the stream, None if there are none now.
@@ -313,6 +239,20 @@ class SocketTransport(PeerTransport):
                 return None
 
 
-def _expire(future: asyncio.Future[None], message: str) -> None:
-    if not future.done():
-        future.set_exception(TimedOut(message))
+def _shake_hands(tls: ssl.SSLSocket, peer: str) -> bool | None:
+    """Continue a handshake. Return None when it is complete, else whether it waits to read (True)
+    or to write (False). Raises as Transport.start_tls.
+    """
+    try:
+        tls.do_handshake()
+    except ssl.SSLWantReadError:
+        return True
+    except ssl.SSLWantWriteError:
+        return False
+    except (ConnectionError, ssl.SSLEOFError) as error:
+        raise Closed(f"{peer} closed the connection during the TLS handshake") from error
+    except ssl.SSLError:
+        raise
+    except OSError as error:
+        raise Closed(f"the connection to {peer} was lost: {error.strerror or error}") from error
+    return None

@@ -24,7 +24,7 @@ _TCP_LEAST_ROUND_TRIP = struct.Struct("=148xI")  # in microseconds; from Linux 4
 _NOT_MEASURED = 0xFFFFFFFF
 
 
-class KernelSocket(Protocol):
+class TcpSocket(Protocol):
     """A socket, or what asyncio shows of one."""
 
     @property
@@ -33,7 +33,7 @@ class KernelSocket(Protocol):
     def getsockopt(self, level: int, option: int, size: int, /) -> bytes: ...
 
 
-def keep_alive(sock: KernelSocket, vanish_s: float) -> None:
+def keep_alive(sock: TcpSocket, vanish_s: float) -> None:
     """Ask a silent peer whether it is there, so often that one which is gone is noticed within
     `vanish_s` (at least 2).
     """
@@ -50,7 +50,7 @@ def keep_alive(sock: KernelSocket, vanish_s: float) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, count)
 
 
-def unanswered_s(sock: KernelSocket) -> float:
+def unanswered_s(sock: TcpSocket) -> float:
     """Give how long ago the peer's kernel last answered if something that was sent waits for its
     answer, else 0.0.
     """
@@ -59,7 +59,7 @@ def unanswered_s(sock: KernelSocket) -> float:
     return info[_LAST_ACK_MS] / 1000 if info and (info[_UNACKED] or info[_PROBES] > 1) else 0.0
 
 
-def round_trip_s(sock: KernelSocket) -> float:
+def round_trip_s(sock: TcpSocket) -> float:
     """Give the time to the peer and back in seconds, as the system has measured it; 0.0 if it does
     not tell.
     """
@@ -67,7 +67,7 @@ def round_trip_s(sock: KernelSocket) -> float:
     return info[_ROUND_TRIP_US] / 1e6 if info else 0.0
 
 
-def least_round_trip_s(sock: KernelSocket) -> float:
+def least_round_trip_s(sock: TcpSocket) -> float:
     """Give the shortest time to the peer and back of the last minutes: that of the path, however
     busy or slow either end is.
     """
@@ -76,7 +76,7 @@ def least_round_trip_s(sock: KernelSocket) -> float:
     return least_us / 1e6 if least_us != _NOT_MEASURED else round_trip_s(sock)
 
 
-def bytes_transferred(sock: KernelSocket) -> int:
+def bytes_transferred(sock: TcpSocket) -> int:
     """Give how many bytes the connection has carried, both ways together; 0 if the system does not
     tell.
     """
@@ -84,13 +84,13 @@ def bytes_transferred(sock: KernelSocket) -> int:
     return sum(_TCP_COUNTS.unpack(data)) if data else 0
 
 
-def _info_of(sock: KernelSocket) -> tuple[int, ...]:
+def _info_of(sock: TcpSocket) -> tuple[int, ...]:
     """Give the kernel's account of a connection; nothing if there is none."""
     data = _ask(sock, _TCP_INFO.size)
     return _TCP_INFO.unpack(data) if data else ()
 
 
-def _ask(sock: KernelSocket, size: int) -> bytes:
+def _ask(sock: TcpSocket, size: int) -> bytes:
     if sock.family not in (socket.AF_INET, socket.AF_INET6):
         return b""
     try:

@@ -5,12 +5,8 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from ftransfer.transport.base import Buffer
-
-if TYPE_CHECKING:
-    from ftransfer.transport.sockets import SocketTransport
+from ftransfer.transport.base import Buffer, DirectTransport
 
 
 class HeldTransport:
@@ -27,7 +23,7 @@ class HeldTransport:
     round_trip_s = 0.0
     least_round_trip_s = 0.0
     bytes_transferred = 0
-    direct: SocketTransport | None = None
+    direct: DirectTransport | None = None
     tls: ssl.SSLObject | ssl.SSLSocket | None = None
 
     def __init__(self) -> None:

@@ -118,7 +118,7 @@ LATE_IMPORTS = {
 CYCLES = frozenset(
     (
         "client.client client.trees.commands client.trees.count gateways.native.handlers.login"
-        " gateways.native.reservations gateways.native.session transport.base transport.sockets"
+        " gateways.native.reservations gateways.native.session"
     ).split()
 )
 

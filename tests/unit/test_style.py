@@ -63,17 +63,13 @@ LONG_FILES = frozenset(
     """.split()
 )
 LARGE_CLASSES = frozenset(
-    (
-        "Channel Client Comparison Connection FakeShare"
-        " QuotaTracker Session Sessions SocketTransport"
-    ).split()
+    ("Channel Client Comparison Connection FakeShare QuotaTracker Session Sessions").split()
 )
 LONG_FUNCTIONS = frozenset(
     """
     Server.start
     Session._answer
     Session.run
-    SocketTransport.start_tls
     QuotaTracker.write_small
     _Group._stage_file
     _Walk._look
@@ -105,7 +101,7 @@ LONG_CONSTRUCTORS = frozenset(
     connect.__init__
     """.split()
 )
-SAME_NAMES = frozenset("_Told _Group Listing Step _Walk Differences KernelSocket".split())
+SAME_NAMES = frozenset("_Told _Group Listing Step _Walk Differences".split())
 ODD_MODULES = frozenset(
     """
     auth.editing

@@ -10,6 +10,7 @@ import pytest
 from ftransfer.errors import TimedOut
 from ftransfer.transport import Transport, dial
 from ftransfer.transport.listener import Listener
+from ftransfer.transport.sockets import SocketTransport
 
 
 def buffer_of(direct: socket.socket) -> int:
@@ -21,7 +22,7 @@ async def test_waiting_for_much_leaves_the_window_of_a_long_path_to_the_kernel()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         transport = await dial(*listener.getsockname())
         direct = transport.direct
-        assert direct is not None
+        assert isinstance(direct, SocketTransport)
         direct.peer_host = "192.0.2.1"
         before = buffer_of(direct._socket)
         with pytest.raises(TimedOut):
@@ -40,8 +41,8 @@ async def test_nothing_is_paced_within_the_machine() -> None:
     port = await Listener.open("127.0.0.1", 0, taken.put_nowait)
     transport = await dial(*port.addresses[0])
     for end in (transport, await taken.get()):
-        assert end.direct is not None
-        chosen = end.direct._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16)
+        assert isinstance(end, SocketTransport)
+        chosen = end._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16)
         assert chosen.rstrip(b"\0") == b"reno"
         end.abort()
     await port.close()
