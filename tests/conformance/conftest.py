@@ -8,13 +8,10 @@ from pathlib import Path
 import pytest
 
 from ftransfer.storage.base import Store
-from tests.support.stores import STORES, make_store, open_descriptors
+from tests.support.stores import STORES, open_store
 
 
 @pytest.fixture(params=STORES)
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    before = open_descriptors()
-    opened = await make_store(request.param, tmp_path)
-    yield opened
-    await opened.close()
-    assert open_descriptors() == before, "descriptors have leaked"
+    async with open_store(request.param, tmp_path) as opened:
+        yield opened

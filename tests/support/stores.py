@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -29,16 +32,22 @@ MTIME = 1_700_000_000_123_456_789
 SOURCE = "laptop:/home/a/f:1:2:3"
 
 
-def open_descriptors() -> int:
-    return len(os.listdir("/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"))
-
-
 # Stores that have links, threads and parts.
 LOCAL_STORES = ("openat2", "walk")
 STORES = ("memory", "plain", *LOCAL_STORES)
 
 
-async def make_store(kind: str, folder: Path) -> Store:
+@contextlib.asynccontextmanager
+async def open_store(kind: str, folder: Path) -> AsyncIterator[Store]:
+    """Open a store for a test, and look for descriptors that it leaves behind."""
+    before = _open_descriptors()
+    store = await _make_store(kind, folder)
+    yield store
+    await store.close()
+    assert _open_descriptors() == before, "descriptors have leaked"
+
+
+async def _make_store(kind: str, folder: Path) -> Store:
     match kind:
         case "plain":
             return PlainStore()
@@ -51,6 +60,10 @@ async def make_store(kind: str, folder: Path) -> Store:
                 pytest.skip("this kernel has no openat2")
         case _:
             return await LocalStore.open(folder, resolver="walk")
+
+
+def _open_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"))
 
 
 def named(text: str) -> SafeName:
@@ -104,3 +117,23 @@ async def leave_partial(
 
 def is_error(result: object, kind: type[FtransferError]) -> bool:
     return type(result) is kind
+
+
+_CORE = frozenset(name for name in vars(Store) if not name.startswith("_")) | {"durable"}
+
+
+class CoreOnly:
+    """A store without its options: what is asked of it beyond the core is not there."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in _CORE:
+            raise AttributeError(name)
+        return getattr(self._store, name)
+
+
+def core_of(store: Store) -> Store:
+    """Return a store that answers as this one, and leaves everything else to the defaults."""
+    return cast(Store, CoreOnly(store))
