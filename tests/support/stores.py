@@ -92,7 +92,7 @@ async def put(store: Store, name: str, data: bytes = b"content") -> Entry:
 async def get(store: Store, name: str) -> bytes:
     reader = await store.open_read(named(name))
     try:
-        return await reader.read(0, 1 << 20)
+        return await reader.read(0, 1 << 24)
     finally:
         await reader.close()
 
