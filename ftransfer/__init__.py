@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         Presence,
         Rescan,
     )
+    from ftransfer.service.service import Service, ServiceOptions
     from ftransfer.service.share import Share
     from ftransfer.storage.base import Entry, Partial
     from ftransfer.storage.local import LocalStore
@@ -79,6 +80,8 @@ _HOMES = {
     "FtransferError": "ftransfer.errors",
     "Limits": "ftransfer.limits",
     "Server": "ftransfer.gateways.native.listener",
+    "Service": "ftransfer.service.service",
+    "ServiceOptions": "ftransfer.service.service",
     "Share": "ftransfer.service.share",
     "Entry": "ftransfer.storage.base",
     "Partial": "ftransfer.storage.base",
@@ -104,6 +107,8 @@ __all__ = [
     "RetryRules",
     "Security",
     "Server",
+    "Service",
+    "ServiceOptions",
     "Share",
     "TreeOptions",
     "TreeReport",
