@@ -31,6 +31,7 @@ from bench.peers.ftransfer import Ftransfer
 from bench.verify import check_file, check_tree
 
 _HERTZ = 4000
+_RECORD = ("perf", "record", "-q", "-g", "-F", str(_HERTZ))
 # A server learns the digest of a file only if that is older than this when it is read.
 _SETTLED_S = 2.6
 # What a stack has in it, from the left of the table to its right: the first that is found says what
@@ -85,7 +86,7 @@ class Recorded:
 @contextlib.contextmanager
 def recording(pid: int, into: Path) -> Iterator[None]:
     """Record what a running process does."""
-    words = ["perf", "record", "-q", "-g", "-F", str(_HERTZ), "-p", str(pid), "-o", str(into)]
+    words = [*_RECORD, "-p", str(pid), "-o", str(into)]
     recorder = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     time.sleep(0.5)  # it says nothing once it has begun
     try:
@@ -127,17 +128,7 @@ def profile(
             warm_up(folder, size + (size >> 2))
         at = {side: folder / f"{side}.perf" for side in ("client", "server")}
         with recording(entrant.pid, at["server"]):
-            recorder = (
-                "perf",
-                "record",
-                "-q",
-                "-g",
-                "-F",
-                str(_HERTZ),
-                "-o",
-                str(at["client"]),
-                "--",
-            )
+            recorder = (*_RECORD, "-o", str(at["client"]), "--")
             entrant.run([command.behind(recorder)])
         return {side: Recorded.load(path) for side, path in at.items()}
 

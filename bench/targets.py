@@ -90,7 +90,7 @@ def _growth(result: Result) -> float | None:
 
 
 def _files() -> Iterable[Target]:
-    nginx, rsync, ftp = "nginx + curl", "rsync daemon", ("vsftpd + lftp", "pyftpdlib + lftp")
+    nginx, rsync = "nginx + curl", "rsync daemon"
     yield Target(
         "get-plain-tmpfs", "1 GiB get, plain, tmpfs, against nginx + curl", 1.2, _against(nginx)
     )
@@ -119,6 +119,10 @@ def _files() -> Iterable[Target]:
         yield Target(
             f"{action}-tls-tmpfs", f"1 GiB {action}, TLS, tmpfs, against scp", 2.0, _against("scp")
         )
+
+
+def _trees() -> Iterable[Target]:
+    rsync, ftp = "rsync daemon", ("vsftpd + lftp", "pyftpdlib + lftp")
     for action in ("get", "put"):
         yield Target(
             f"{action}-small-tree",
@@ -144,7 +148,7 @@ def _files() -> Iterable[Target]:
         )
 
 
-def _services() -> Iterable[Target]:
+def _crowds() -> Iterable[Target]:
     yield Target("crowd-100", "100 clients × 64 MiB, against nginx", 1.0, _against("nginx + curl"))
     yield Target(
         "crowd-100",
@@ -168,6 +172,9 @@ def _services() -> Iterable[Target]:
         at_most=True,
         unit="KiB",
     )
+
+
+def _links() -> Iterable[Target]:
     for congestion in ("cubic", "bbr"):
         text = f"50 ms, 200 Mbit/s, 0.1 % loss, {congestion}, one big file, of the link's rate"
         yield Target(f"link-{congestion}-0.1-file", text, 0.85, _of_rate(200))
@@ -181,6 +188,9 @@ def _services() -> Iterable[Target]:
         for loss in ("0", "0.1", "1"):
             text = f"50 ms, small tree, {loss} % loss, {congestion}, against the rsync daemon"
             yield Target(f"link-{congestion}-{loss}-tree", text, 1.0, _against("rsync daemon"))
+
+
+def _costs() -> Iterable[Target]:
     imports = 'python -c "import asyncio, typer, aiofiles"'
     yield Target(
         "process",
@@ -209,4 +219,4 @@ def _services() -> Iterable[Target]:
             )
 
 
-TARGETS = (*_files(), *_services())
+TARGETS = (*_files(), *_trees(), *_crowds(), *_links(), *_costs())

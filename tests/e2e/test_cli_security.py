@@ -122,18 +122,15 @@ async def test_login_and_logout(place: Place) -> None:
         assert again.code == 5 and "no login is kept" in again.err
 
 
-async def test_users_from_a_file(place: Place) -> None:
+async def add_ann_and_bob(place: Place) -> None:
     for name, rights in (("ann", "read"), ("bob", "all")):
-        done = await place.run(
-            "user",
-            "add",
-            "users.toml",
-            name,
-            "--rights",
-            rights,
-            stdin=b"password-" + name.encode() + b"\n",
-        )
+        words = ("user", "add", "users.toml", name, "--rights", rights)
+        done = await place.run(*words, stdin=b"password-" + name.encode() + b"\n")
         assert (done.code, done.out) == (0, b"")
+
+
+async def test_users_of_a_file_are_listed(place: Place) -> None:
+    await add_ann_and_bob(place)
     assert (await place.run("user", "list", "users.toml")).text == "ann  / read\nbob  / all\n"
     listed = (await place.run("user", "list", "--json", "users.toml")).text.splitlines()
     assert json.loads(listed[0]) == {"name": "ann", "rights": {"/": "read"}}
@@ -142,43 +139,34 @@ async def test_users_from_a_file(place: Place) -> None:
     assert (await place.run("user", "list", "users.toml")).text.endswith("bob  / all  quota 10G\n")
     listed = (await place.run("user", "list", "--json", "users.toml")).text.splitlines()
     assert json.loads(listed[1]) == {"name": "bob", "rights": {"/": "all"}, "quota": 10 << 30}
+
+
+async def test_users_from_a_file(place: Place) -> None:
+    await add_ann_and_bob(place)
+
+    async def code(user: str, password: str, verb: str, *names: str) -> int:
+        words = (verb, *address, *names, "--user", user)
+        return (await place.run(*words, FTRANSFER_TOKEN=password)).code
+
     async with place.serve("--users", str(place.folder / "users.toml")) as server:
         _, words = await server.line_to_hand_on()
         assert words[-2:] == ["--user", "NAME"]
         address = words[1:3]
-        assert (
-            await place.run(
-                "get", *address, "a", "got", "--user", "ann", FTRANSFER_TOKEN="password-ann"
-            )
-        ).code == 0
-        refused = await place.run(
-            "put", *address, "got", "b", "--user", "ann", FTRANSFER_TOKEN="password-ann"
-        )
-        assert refused.code == 1 and not (place.folder / "share" / "b").exists()
-        assert (
-            await place.run(
-                "put", *address, "got", "b", "--user", "bob", FTRANSFER_TOKEN="password-bob"
-            )
-        ).code == 0
-        assert (
-            await place.run("user", "passwd", "users.toml", "ann", stdin=b"new password\n")
-        ).code == 0
+        assert await code("ann", "password-ann", "get", "a", "got") == 0
+        assert await code("ann", "password-ann", "put", "got", "b") == 1
+        assert not (place.folder / "share" / "b").exists()
+        assert await code("bob", "password-bob", "put", "got", "b") == 0
+        changed = await place.run("user", "passwd", "users.toml", "ann", stdin=b"new password\n")
+        assert changed.code == 0
         server.process.send_signal(signal.SIGHUP)
         await server.err_until("users: 2 read")
-        assert (
-            await place.run("dir", *address, "--user", "ann", FTRANSFER_TOKEN="password-ann")
-        ).code == 5
-        assert (
-            await place.run("dir", *address, "--user", "ann", FTRANSFER_TOKEN="new password")
-        ).code == 0
+        assert await code("ann", "password-ann", "dir") == 5
+        assert await code("ann", "new password", "dir") == 0
         (place.folder / "users.toml").write_text("[[user]]\nnam = 1\n")
         server.process.send_signal(signal.SIGHUP)
-        assert "line 2, column 1: nam is not known" in await server.err_until(
-            "users: kept, because"
-        )
-        assert (
-            await place.run("dir", *address, "--user", "ann", FTRANSFER_TOKEN="new password")
-        ).code == 0
+        line = await server.err_until("users: kept, because")
+        assert "line 2, column 1: nam is not known" in line
+        assert await code("ann", "new password", "dir") == 0
 
 
 async def test_a_removed_user_is_noticed_without_a_signal(place: Place) -> None:

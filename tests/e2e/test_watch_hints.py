@@ -115,6 +115,21 @@ def small_queue(events: int) -> Iterator[None]:
         QUEUE.write_text(usual, encoding="ascii")
 
 
+def recorded_hints(watcher: FolderWatcher) -> set[str]:
+    """Return a set into which all paths go that the kernel reports from now on."""
+    hinted: set[str] = set()
+    hints = watcher._hints
+    assert isinstance(hints, InotifyHints)
+    pass_on = hints._on_paths
+
+    def note(paths: set[str]) -> None:
+        hinted.update(paths)
+        pass_on(paths)
+
+    hints._on_paths = note
+    return hinted
+
+
 @pytest.mark.root
 async def test_a_real_overflow_of_the_kernels_queue_is_told_and_made_good(tmp_path: Path) -> None:
     async with (
@@ -125,16 +140,7 @@ async def test_a_real_overflow_of_the_kernels_queue_is_told_and_made_good(tmp_pa
         eye = Eye(bob)
         with small_queue(16):
             await stack.enter_async_context(eye)
-        hinted: set[str] = set()
-        hints = watcher_of(service)._hints
-        assert isinstance(hints, InotifyHints)
-        pass_on = hints._on_paths
-
-        def note(paths: set[str]) -> None:
-            hinted.update(paths)
-            pass_on(paths)
-
-        hints._on_paths = note
+        hinted = recorded_hints(watcher_of(service))
         names = {*(f"{number}" for number in range(400)), "late"}
 
         def flood() -> None:

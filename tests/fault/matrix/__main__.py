@@ -22,23 +22,7 @@ from tests.fault.matrix.table import Row, Tally, merged
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run it; print the table. Exit code 0 if nothing was wrong, lost or left undone."""
-    parser = argparse.ArgumentParser(prog="python -m tests.fault.matrix")
-    parser.add_argument(
-        "--seed", type=int, default=None, help="what chance is drawn from; by default the time"
-    )
-    parser.add_argument("--short", action="store_true", help="a few seconds of each part")
-    parser.add_argument("--kills", type=int, metavar="N", help="so many kills of each kind")
-    parser.add_argument(
-        "--only", default="", metavar="WORD", help="only the parts with this word in their label"
-    )
-    parser.add_argument("--workers", type=int, default=3, help="parts that run at the same time")
-    parser.add_argument(
-        "--write",
-        type=Path,
-        metavar="FILE",
-        help="put the table between the markers of this document",
-    )
-    options = parser.parse_args(arguments)
+    options = _parsed(arguments)
     seed = options.seed if options.seed is not None else int(time.time())
     counts = SHORT if options.short else LONG
     if options.kills is not None:
@@ -70,6 +54,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f" {'all is well' if is_good else 'NOT ALL IS WELL'}"
     )
     return 0 if is_good else 1
+
+
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.fault.matrix")
+    parser.add_argument(
+        "--seed", type=int, default=None, help="what chance is drawn from; by default the time"
+    )
+    parser.add_argument("--short", action="store_true", help="a few seconds of each part")
+    parser.add_argument("--kills", type=int, metavar="N", help="so many kills of each kind")
+    parser.add_argument(
+        "--only", default="", metavar="WORD", help="only the parts with this word in their label"
+    )
+    parser.add_argument("--workers", type=int, default=3, help="parts that run at the same time")
+    parser.add_argument(
+        "--write",
+        type=Path,
+        metavar="FILE",
+        help="put the table between the markers of this document",
+    )
+    return parser.parse_args(arguments)
 
 
 def _note(text: str) -> None:

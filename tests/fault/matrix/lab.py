@@ -30,11 +30,12 @@ class Stage:
     limits: Limits
     chunk_bytes: int = 8_192
     # (name on the side that is written, digest)
-    acknowledged: list[tuple[str, Digest]] = field(default_factory=list)
-    restarted: bool = False  # a command has begun afresh by itself, since a part did not verify
+    acknowledged: list[tuple[str, Digest]] = field(default_factory=list, init=False)
+    # A command has begun afresh by itself, since a part did not verify
+    restarted: bool = field(default=False, init=False)
     own: Path | None = None
-    address: tuple[str, int] = ("", 0)
-    server: Server | None = field(default=None, repr=False)
+    address: tuple[str, int] = field(default=("", 0), init=False)
+    server: Server | None = field(default=None, init=False, repr=False)
 
     async def all_gone(self) -> None:
         """Wait until the server has no session: what a broken one has kept is on disk then."""

@@ -198,15 +198,8 @@ def test_actions_make_the_one_like_the_other(
                 del result[name]
             case ActionKind.STAGE:
                 result = {
-                    other: entry
-                    for other, entry in result.items()
-                    if other != name and not other.startswith(name + "/")
-                }
-                result |= {
-                    entry.name: entry
-                    for entry in wanted
-                    if entry.name == name or entry.name.startswith(name + "/")
-                }
+                    other: entry for other, entry in result.items() if not is_within(other, name)
+                } | {entry.name: entry for entry in wanted if is_within(entry.name, name)}
             case ActionKind.REFUSE:
                 assert not delete and result[name].kind == FOLDER
                 refused.append(name)
@@ -223,6 +216,10 @@ def test_actions_make_the_one_like_the_other(
         assert {
             entry.name: entry for entry in wanted if entry.name not in refused
         }.items() <= result.items()
+
+
+def is_within(name: str, folder: str) -> bool:
+    return name == folder or name.startswith(folder + "/")
 
 
 def is_any_below(name: str, tree: dict[str, Entry]) -> bool:
