@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 from ftransfer.auth.admission import OPEN, Admission
 from ftransfer.gateways.native.listener import Server
-from ftransfer.gateways.native.session import Session
+from ftransfer.gateways.native.session import NativeSession
 from ftransfer.limits import Limits
 from ftransfer.service.service import ServiceOptions
 from ftransfer.service.share import Share
@@ -80,14 +80,18 @@ async def _serve(data: bytes, choice: int) -> bytes:
     return bytes(peer.heard)
 
 
-async def _end_of(serving: Session, task: asyncio.Task[None], *, may_stay: bool) -> None:
+async def _end_of(serving: NativeSession, task: asyncio.Task[None], *, may_stay: bool) -> None:
     await asyncio.wait([task], timeout=_LISTENER_S)
-    participant = getattr(serving, "participant", None)  # which a session gives back at its end
+    participant = getattr(
+        serving.session, "participant", None
+    )  # which a session gives back at its end
     # A listener may stay for ever
     if may_stay and participant is not None and participant.wants_events:
         return
     await asyncio.wait([task], timeout=_END_S)
-    assert task.done(), f"the session goes on: {serving.connection.state}, {serving.command}"
+    assert task.done(), (
+        f"the session goes on: {serving.connection.state}, {serving.session.operation}"
+    )
 
 
 class _Peer:

@@ -1,13 +1,13 @@
 """Who may come in: caps on sessions, for all and for each source, and sources that are refused for
 a while.
 
-A session is *unproven* until it has logged in or, where no login is asked for, has said a first
-command. Connections that say nothing are cheap to make by the thousand, so the unproven have a cap
+A session is *unauthenticated* until it has logged in or, where no login is asked for, has sent its
+first command. Connections that say nothing are cheap to make by the thousand, so these have a cap
 of their own. When it is reached, the oldest has to go, first of a source that has more than its
 part of them: the flood displaces itself. When all places are taken, a session of the source with
-the most of them goes: one that is not proven, else the one that has been idle longest, else one
-that waits for its login. Those that are proven go only for somebody of the same source, or of one
-with fewer. What carries out a command is never displaced.
+the most of them goes: an unauthenticated one, else the one that has been idle longest, else one
+that waits for its login. Active sessions go only for somebody of the same source, or of one with
+fewer. What carries out a command is never displaced.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ from ftransfer.service.penalties import (
 # machine's own address is left to the cap on all, since every user, tunnel and proxy of the machine
 # comes from there.
 _MAX_OF_SOURCE = 256
-# A source that has more than this part of all unproven sessions is a flood; one with a few may just
-# have many users.
+# A source with more than this part of all unauthenticated sessions is a flood; one with a few may
+# just have many users.
 _PARTS = 8
 
 
 class Slot:
     """One session's place. `cut` ends the session from outside."""
 
-    __slots__ = ("_limiter", "cut", "is_proven", "is_trusted", "network", "number", "source")
+    __slots__ = ("_limiter", "cut", "is_active", "is_trusted", "network", "number", "source")
 
     def __init__(
         self,
-        gate: ConnectionLimiter,
+        limiter: ConnectionLimiter,
         number: int,
         source: str,
         cut: Callable[[], None],
@@ -54,13 +54,13 @@ class Slot:
         self.source = source
         self.network = network_of(source)
         self.cut = cut
-        self.is_proven = False
+        self.is_active = False
         self.is_trusted = is_trusted
-        self._limiter = gate
+        self._limiter = limiter
 
-    def prove(self) -> None:
+    def mark_active(self) -> None:
         """Say that the peer means it."""
-        self._limiter.prove(self)
+        self._limiter.mark_active(self)
 
     def begin(self) -> None:
         """Say that a command of the session is carried out from now on."""
@@ -95,19 +95,19 @@ class ConnectionLimiter:
         self.trusted = trusted or Networks()
         self.penalties = Penalties(now)
         self._count = 0
-        self._tickets: set[Slot] = set()
+        self._slots: set[Slot] = set()
         self._of_source: Counter[str] = Counter()
         self._of_network: Counter[str] = Counter()
         # What each slot does now; in each, the one that has done so for longest comes first.
-        self._unproven: dict[Slot, None] = {}
+        self._unauthenticated: dict[Slot, None] = {}
         self._checking: dict[
             Slot, None
         ] = {}  # not proven, and its command is carried out: a login is being checked
         self._idle: dict[Slot, None] = {}
 
     @property
-    def unproven(self) -> int:
-        return len(self._unproven)
+    def unauthenticated(self) -> int:
+        return len(self._unauthenticated)
 
     def refusal(self, host: str) -> Busy | None:
         """Say why a connection from there is not let in, or None. Makes room by cutting another
@@ -118,11 +118,11 @@ class ConnectionLimiter:
             and (refusal := self._refusal_of_source(source_of(host))) is not None
         ):
             return refusal
-        if len(self._unproven) >= self.limits.max_unproven:
-            self._displace_unproven()
-        elif len(self._tickets) >= self.limits.max_sessions:
+        if len(self._unauthenticated) >= self.limits.max_unproven:
+            self._displace_unauthenticated()
+        elif len(self._slots) >= self.limits.max_sessions:
             self._displace_for(source_of(host))
-        if len(self._tickets) >= self.limits.max_sessions:
+        if len(self._slots) >= self.limits.max_sessions:
             return Busy(f"the server has its {self.limits.max_sessions} sessions; try again later")
         return None
 
@@ -142,36 +142,36 @@ class ConnectionLimiter:
         """Give a place to a connection that is let in."""
         self._count += 1
         slot = Slot(self, self._count, source_of(host), cut, is_trusted=host in self.trusted)
-        self._tickets.add(slot)
+        self._slots.add(slot)
         self._of_source[slot.source] += 1
         if slot.network:
             self._of_network[slot.network] += 1
-        self._unproven[slot] = None
+        self._unauthenticated[slot] = None
         return slot
 
-    def prove(self, slot: Slot) -> None:
-        if slot in self._tickets and not slot.is_proven:
-            slot.is_proven = True
-            is_idle = self._unproven.pop(slot, slot) is None
+    def mark_active(self, slot: Slot) -> None:
+        if slot in self._slots and not slot.is_active:
+            slot.is_active = True
+            is_idle = self._unauthenticated.pop(slot, slot) is None
             self._checking.pop(slot, None)
             if is_idle:
                 self._idle[slot] = None
 
     def begin(self, slot: Slot) -> None:
         self._idle.pop(slot, None)
-        if self._unproven.pop(slot, slot) is None:
+        if self._unauthenticated.pop(slot, slot) is None:
             self._checking[slot] = None
 
     def end(self, slot: Slot) -> None:
         self._checking.pop(slot, None)
-        if slot in self._tickets:
-            (self._idle if slot.is_proven else self._unproven)[slot] = None
+        if slot in self._slots:
+            (self._idle if slot.is_active else self._unauthenticated)[slot] = None
 
     def leave(self, slot: Slot) -> None:
-        for kind in (self._unproven, self._checking, self._idle):
+        for kind in (self._unauthenticated, self._checking, self._idle):
             kind.pop(slot, None)
-        if slot in self._tickets:
-            self._tickets.discard(slot)
+        if slot in self._slots:
+            self._slots.discard(slot)
             _less(self._of_source, slot.source)
             if slot.network:
                 _less(self._of_network, slot.network)
@@ -181,16 +181,16 @@ class ConnectionLimiter:
             return self.limits.max_source_sessions
         return self.limits.max_sessions if is_loopback(source) else _MAX_OF_SOURCE
 
-    def _displace_unproven(self) -> None:
-        """Cut the oldest unproven session: of a source that has more than its part of them, else of
-        all.
+    def _displace_unauthenticated(self) -> None:
+        """Cut the oldest unauthenticated session: of a source that has more than its part of them,
+        else of all.
         """
-        ((source, count),) = Counter(slot.source for slot in self._unproven).most_common(1)
+        ((source, count),) = Counter(slot.source for slot in self._unauthenticated).most_common(1)
         is_flood = count > max(1, self.limits.max_unproven // _PARTS)
         # By its coming, since one that says something from time to time is put behind the others.
         self._cut(
             min(
-                (slot for slot in self._unproven if slot.source == source or not is_flood),
+                (slot for slot in self._unauthenticated if slot.source == source or not is_flood),
                 key=lambda one: one.number,
             )
         )
@@ -202,7 +202,7 @@ class ConnectionLimiter:
         sizes = self._of_source
         waiting = [*self._idle, *self._checking]
         may_go = [
-            *self._unproven,
+            *self._unauthenticated,
             *(one for one in waiting if one.source == source or sizes[one.source] > sizes[source]),
         ]
         if may_go:

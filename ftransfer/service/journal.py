@@ -138,7 +138,7 @@ class Journals:
     """
 
     def __init__(self, audit: Audit | None) -> None:
-        self._audit = audit
+        self.audit = audit
         self._journals: dict[str, Journal] = {}  # the one that was used last comes last
         self._sweeping: asyncio.TimerHandle | None = None
 
@@ -147,7 +147,7 @@ class Journals:
 
     def of(self, source: str) -> Journal:
         """Give the journal of one source."""
-        journal = self._journals.pop(source, None) or Journal(source, self._audit)
+        journal = self._journals.pop(source, None) or Journal(source, self.audit)
         if len(self._journals) >= _MAX_SOURCES:
             self._journals.pop(next(iter(self._journals))).flush()
         self._journals[source] = journal

@@ -7,8 +7,9 @@ and no bytes of any wire.
 from __future__ import annotations
 
 import asyncio
+import functools
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 from ftransfer.auth.admission import OPEN, Admission
 from ftransfer.errors import Busy
@@ -16,7 +17,7 @@ from ftransfer.limits import DEFAULT_LIMITS, Limits
 from ftransfer.service.audit import Audit
 from ftransfer.service.bandwidth import RateBounds, Rates
 from ftransfer.service.changes import Changes, Watcher
-from ftransfer.service.connection_limiter import ConnectionLimiter
+from ftransfer.service.connection_limiter import ConnectionLimiter, Slot
 from ftransfer.service.digests import DigestService
 from ftransfer.service.expiry import expire_partials
 from ftransfer.service.hub import Hub
@@ -29,6 +30,37 @@ from ftransfer.service.share import Share
 from ftransfer.storage.base import KEEP_PARTIALS_S
 from ftransfer.system.heap import HeapTrimmer
 from ftransfer.system.threads import stop_task
+
+
+class EndedOperation(Protocol):
+    """What an observer learns of an operation: see service.operation."""
+
+    @property
+    def verb(self) -> str: ...
+    @property
+    def moved(self) -> int: ...
+    @property
+    def duration_s(self) -> float: ...
+    @property
+    def result(self) -> str: ...
+
+
+class Observer(Protocol):
+    """Counts operations, for metrics."""
+
+    def note_operation(self, protocol: str, operation: EndedOperation) -> None:
+        """Called on the event loop when an operation has ended; must not raise."""
+
+
+class Served(Protocol):
+    """What the service knows of a session (service.session)."""
+
+    @property
+    def slot(self) -> Slot: ...
+    @property
+    def is_withdrawn(self) -> bool: ...
+    def renew_login(self) -> None: ...
+    def end(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +76,7 @@ class ServiceOptions:
         trusted: Networks without a cap of their own and without penalties;
             `Service.limiter.trusted` can be replaced.
         keep_partials_s: How long interrupted uploads can be resumed; then they are removed.
+        observer: Is told of each operation that has ended, for metrics.
     """
 
     limits: Limits = DEFAULT_LIMITS
@@ -53,6 +86,7 @@ class ServiceOptions:
     audit: Audit | None = None
     trusted: Networks | None = None
     keep_partials_s: float = KEEP_PARTIALS_S
+    observer: Observer | None = None
 
 
 DEFAULTS = ServiceOptions()
@@ -70,7 +104,9 @@ class Service:
         self.limits = limits
         self.admission = options.admission
         self.audit = options.audit
+        self.observer = options.observer
         self.session_count = 0  # sessions so far; the number of the latest one
+        self.sessions: set[Served] = set()
         self.limiter = ConnectionLimiter(limits, loop.time, options.trusted)
         self.logins = LoginQueue()
         self.rates = Rates(options.rates)
@@ -79,11 +115,35 @@ class Service:
         self.memory = ContentMemory(limits.max_content_bytes)
         self.hub = Hub(limits)
         self.changes = Changes(self.hub, limits, options.watcher, hiding=share.hiding)
-        self.heap_trimmer = HeapTrimmer()
+        self._heap_trimmer = HeapTrimmer()
+        if self.admission is not OPEN:  # which is shared, and never changes
+            self.admission.changed = functools.partial(loop.call_soon_threadsafe, self.renew_logins)
         self._expiring: asyncio.Task[NoReturn] | None = None
         if not share.read_only:
             expiring = expire_partials(share.store, options.keep_partials_s, now_ns=share.now_ns)
             self._expiring = loop.create_task(expiring)
+
+    def add(self, session: Served) -> int:
+        """Take a session in; return its number."""
+        self.session_count += 1
+        self.sessions.add(session)
+        self._heap_trimmer.note(len(self.sessions))
+        return self.session_count
+
+    def remove(self, session: Served) -> None:
+        """Give back the place of a session that has ended. Twice is no error."""
+        session.slot.leave()
+        self.sessions.discard(session)
+        self._heap_trimmer.note(len(self.sessions))
+
+    def renew_logins(self) -> None:
+        """Hold each session against the users and the token as they are now: rights change, and who
+        is gone is ended, at once.
+        """
+        for session in list(self.sessions):
+            session.renew_login()
+            if session.is_withdrawn:
+                session.end()
 
     def set_limits(self, limits: Limits) -> None:
         """Set other limits, for the sessions that come from now on."""
@@ -100,6 +160,6 @@ class Service:
         if self._expiring is not None:
             await stop_task(self._expiring)
         self.logins.close()
-        self.heap_trimmer.stop()
+        self._heap_trimmer.stop()
         self.journals.stop()
         await self.changes.stop()

@@ -60,7 +60,7 @@ class Share:
         """The patterns of the names that are hidden from everybody, for those who may use it."""
         return self.hiding.patterns if self.hiding is not None else ()
 
-    def view(self, principal: Principal = ANYONE, source: str = "") -> ShareView:
+    def view_for(self, principal: Principal = ANYONE, source: str = "") -> ShareView:
         """Give the share as a principal may use it. From each source, it has turns of its own for
         long work.
         """

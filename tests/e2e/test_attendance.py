@@ -89,7 +89,7 @@ async def test_connection_that_is_lost_and_made_again_is_no_news(service: Servic
         before = bob.hello.session
         await ear.next(lambda event: isinstance(event, Attendance) and event.what == JOINED)
         next(
-            session for session in service.server.sessions if session.number == before
+            session for session in service.server.sessions if session.session.number == before
         ).channel.abort()
         async with asyncio.timeout(30):
             while not any(

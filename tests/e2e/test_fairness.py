@@ -204,7 +204,9 @@ async def test_sessions_share_the_rate_fairly(tmp_path: Path) -> None:
                 # What the server has sent, since a client sees it late on a busy machine
                 if not are_done:
                     moved_of_the_others.extend(
-                        s.moved for s in service.server.sessions if s.command is not None
+                        operation.moved
+                        for native in service.server.sessions
+                        for operation in native.session.operations
                     )
                 are_done.append(None)
 

@@ -377,7 +377,7 @@ async def test_no_line_is_sent_that_is_longer_than_the_server_takes(tmp_path: Pa
         with pytest.raises(NotFound):
             await client.stat(f"{'x' * 147}/{'x' * 147}")
         # Over the same connection
-        assert [session.number for session in service.server.sessions] == [1]
+        assert [native.session.number for native in service.server.sessions] == [1]
 
 
 async def test_lists_of_names_fit_into_what_the_server_takes(tmp_path: Path) -> None:

@@ -92,8 +92,8 @@ async def test_first_visit_fails_with_the_fingerprint_to_pass(
         assert "nobody has vouched" in refused.err and "--plain" not in refused.err
     fingerprint = refused.err.split("--fingerprint ")[1].strip()
     assert all(
-        session.failed_logins == 0 and not session.is_admitted
-        for session in service.server.sessions
+        native.session.failed_logins == 0 and not native.session.is_admitted
+        for native in service.server.sessions
     )
     assert (await run(tmp_path, "dir", *service.address, "--fingerprint", fingerprint)).code == 0
     assert (await run(tmp_path, "dir", *service.address)).code == 0  # from now on it is known

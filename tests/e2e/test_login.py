@@ -413,8 +413,8 @@ async def test_secret_is_sent_to_nobody_who_shows_another_key(tmp_path: Path) ->
             async with service.client(security=security):
                 pass
         assert all(
-            session.failed_logins == 0 and not session.is_admitted
-            for session in service.server.sessions
+            native.session.failed_logins == 0 and not native.session.is_admitted
+            for native in service.server.sessions
         )
 
 

@@ -51,7 +51,8 @@ async def test_a_session_that_has_ended_is_freed_at_once(
                     session,
                     session.channel,
                     session.channel.transport,
-                    session.participant,
+                    session.session,
+                    session.session.participant,
                 )
             ]
             del session

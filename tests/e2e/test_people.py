@@ -212,7 +212,9 @@ async def test_listening_goes_on_after_the_connection_was_lost(service: Service)
         service.client(name="bob", retry=None) as bob,
         Ear(bob) as ear,
     ):
-        session = next(session for session in service.server.sessions if session.number == 2)
+        session = next(
+            session for session in service.server.sessions if session.session.number == 2
+        )
         session.channel.abort()
         async with asyncio.timeout(30):
             while not any(
@@ -304,8 +306,10 @@ async def test_a_listener_that_does_not_read_is_told_how_many_it_missed(tmp_path
         await deaf.send(b"listen\n")
         assert (await deaf.json())[0] == b"R"
         sent = 0
-        session = next(session for session in service.server.sessions if session.number == 1)
-        outbox = session.participant.outbox
+        session = next(
+            session for session in service.server.sessions if session.session.number == 1
+        )
+        outbox = session.session.participant.outbox
         assert outbox is not None
         transport: Any = session.channel.transport
         for sock in (deaf.writer.get_extra_info("socket"), transport._kernel_socket):

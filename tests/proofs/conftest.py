@@ -33,5 +33,5 @@ async def view(
     except FtransferError:
         pytest.skip("this kernel has no openat2")
     share = Share(store)
-    yield share.view(ANYONE)
+    yield share.view_for(ANYONE)
     await share.close()

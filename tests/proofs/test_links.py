@@ -44,7 +44,7 @@ async def door_of(folder: Path | str, resolver: Resolver) -> AsyncIterator[Share
         pytest.skip("this kernel has no openat2")
     share = Share(store)
     try:
-        yield share.view(ANYONE)
+        yield share.view_for(ANYONE)
     finally:
         await share.close()
 

@@ -158,7 +158,7 @@ def test_hidden_things_might_as_well_not_exist(
         )
         for call in some:
             seen, expected = [
-                await outcome(Share(store).view(principal), call) for store in (real, stripped)
+                await outcome(Share(store).view_for(principal), call) for store in (real, stripped)
             ]
             assert seen == expected
 
@@ -171,9 +171,9 @@ def test_without_a_grant_nothing_can_be_seen_or_changed(
 ) -> None:
     async def try_all() -> None:
         store = await store_of(tree, lambda name, is_folder: True)
-        everything = Share(store).view()
+        everything = Share(store).view_for()
         before = await tree_of(everything, "", True)
-        nobody = Share(store, drop_box=drop).view(Principal("nobody", ()))
+        nobody = Share(store, drop_box=drop).view_for(Principal("nobody", ()))
         for call in some:
             found = await outcome(nobody, call)
             assert (
@@ -195,6 +195,8 @@ def test_all_rights_hide_nothing(tree: dict[SafeName, bool], prefix: SafeName) -
             (Grant(ROOT, ALL_RIGHTS),),
             (Grant(prefix, ALL_RIGHTS), Grant(ROOT, ALL_RIGHTS)),
         ):
-            assert await tree_of(Share(store).view(Principal("ann", grants)), "", True) == expected
+            assert (
+                await tree_of(Share(store).view_for(Principal("ann", grants)), "", True) == expected
+            )
 
     asyncio.run(compare())

@@ -247,7 +247,7 @@ class Sessions(RuleBasedStateMachine):
         others = [
             task
             for session, task in self._server.sessions.items()
-            if session.number != self._server.service.session_count
+            if session.session.number != self._server.service.session_count
         ]
         if self._peer is None:
             others = list(self._server.sessions.values())

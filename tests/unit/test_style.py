@@ -101,7 +101,7 @@ LONG_CONSTRUCTORS = frozenset(
     connect.__init__
     """.split()
 )
-SAME_NAMES = frozenset("_Told _Group Listing Step _Walk Differences".split())
+SAME_NAMES = frozenset("Download Upload _Told _Group Listing Step _Walk Differences".split())
 ODD_MODULES = frozenset(
     """
     auth.editing

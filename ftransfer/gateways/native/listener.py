@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import functools
 import logging
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ftransfer.addresses import format_address
-from ftransfer.auth.admission import OPEN
 from ftransfer.errors import Busy, CannotListen, ChannelError, TlsRequired
 from ftransfer.gateways.native.handlers.table import HANDLERS
 from ftransfer.gateways.native.handshake import encrypt
-from ftransfer.gateways.native.session import Session
+from ftransfer.gateways.native.session import NativeSession
 from ftransfer.limits import Limits
 from ftransfer.protocol.connection import Role
 from ftransfer.protocol.foreign import ForeignProtocol
@@ -61,7 +59,7 @@ class Server:
         self._welcome = welcome
         self._tls = tls
         self._announced = (service.limits, _announced(service.limits))
-        self._sessions: dict[Session, asyncio.Task[None]] = {}
+        self._sessions: dict[NativeSession, asyncio.Task[None]] = {}
         self._refusing: set[asyncio.Task[None]] = set()
         self._port: Listener | None = None
         self._owns_service = False
@@ -124,13 +122,10 @@ class Server:
         except (OSError, OverflowError) as error:
             raise CannotListen(_why_not(error, host, port)) from error
         server.addresses = server._port.addresses
-        if service.admission is not OPEN:  # which is shared, and never changes
-            call_soon = asyncio.get_running_loop().call_soon_threadsafe
-            service.admission.changed = functools.partial(call_soon, server.renew_logins)
         return server
 
     @property
-    def sessions(self) -> Mapping[Session, asyncio.Task[None]]:
+    def sessions(self) -> Mapping[NativeSession, asyncio.Task[None]]:
         """The sessions that are connected now."""
         return self._sessions
 
@@ -141,30 +136,17 @@ class Server:
         if refusal is not None:
             self._turn_away(channel, transport, refusal)
             return
-        service.session_count += 1
-        hello = self._hello(service.session_count)
-        session = Session(service, service.session_count, channel, HANDLERS, hello, self._tls)
-        session.slot = slot = service.limiter.enter(transport.peer_host, channel.abort)
-        task = asyncio.get_running_loop().create_task(session.run())
-        self._sessions[session] = task
-        service.heap_trimmer.note(len(self._sessions))
+        native = NativeSession(service, channel, HANDLERS, self._hello, self._tls)
+        task = asyncio.get_running_loop().create_task(native.run())
+        self._sessions[native] = task
 
         def ended(_: asyncio.Task[None]) -> None:
-            channel.abort()  # a task that is cancelled before its first step does not come to it
-            self._sessions.pop(session, None)
-            slot.leave()
-            service.heap_trimmer.note(len(self._sessions))
+            # A task that is cancelled before its first step does neither
+            channel.abort()
+            service.remove(native.session)
+            self._sessions.pop(native, None)
 
         task.add_done_callback(ended)
-
-    def renew_logins(self) -> None:
-        """Hold each session against the users and the token as they are now: rights change, and who
-        is gone is cut, at once.
-        """
-        for session, task in list(self._sessions.items()):
-            session.renew()
-            if session.is_withdrawn:
-                task.cancel()
 
     def _turn_away(self, channel: Channel, transport: Transport, refusal: Busy) -> None:
         self.service.note_refusal(transport.peer, transport.peer_host, refusal)
@@ -189,16 +171,16 @@ class Server:
             await channel.send(channel.connection.send_last_error(refusal))
             await channel.close()
 
-    def _hello(self, number: int) -> Hello:
+    def _hello(self, native: NativeSession) -> Hello:
         service, admission = self.service, self.service.admission
-        if self._announced[0] is not service.limits:
-            self._announced = (service.limits, _announced(service.limits))
+        if self._announced[0] is not native.limits:
+            self._announced = (native.limits, _announced(native.limits))
         logins = (TOKEN_LOGIN,) * admission.has_token + (USER_LOGIN,) * admission.has_users
         watch = (WATCH,) if service.changes.is_possible else ()
         return Hello(
             protocol=PROTOCOL,
             server=f"ftransfer/{VERSION}",
-            session=number,
+            session=native.session.number,
             welcome=self._welcome,
             durable=service.share.durable,
             auth=MUST_LOG_IN if admission.requires_login else MAY_LOG_IN if logins else NO_LOGIN,

@@ -10,7 +10,7 @@ from ftransfer.service.memory_budget import MemoryBudget, Reservation
 from ftransfer.transport.channel import BLOCK_BYTES
 
 if TYPE_CHECKING:
-    from ftransfer.gateways.native.session import Session
+    from ftransfer.gateways.native.session import NativeSession
 
 # As large as a thread copies at once; and what is left for each of a thousand sessions when there
 # is no room for that.
@@ -23,8 +23,8 @@ class Holding:
     done earlier does so before.
     """
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, native: NativeSession) -> None:
+        self._native = native
         self._open: list[Reservation] = []
 
     async def reserve(
@@ -36,35 +36,38 @@ class Holding:
         Raises:
             Busy: There was none for limits.stall_s.
         """
-        session, clock = self._session, asyncio.get_running_loop().time
+        native, clock = self._native, asyncio.get_running_loop().time
         began = clock()
         try:
-            async with asyncio.timeout(session.limits.stall_s):
+            async with asyncio.timeout(native.limits.stall_s):
                 return self._kept(
                     await budget.reserve(
-                        session.owner, count, session.channel.transport, is_proven=is_proven
+                        native.session.owner,
+                        count,
+                        native.channel.transport,
+                        is_proven=is_proven,
                     )
                 )
         except TimeoutError:
             raise Busy("the server has no memory left for content; try again later") from None
         finally:
-            session.channel.excuse(clock() - began)
+            native.channel.excuse(clock() - began)
 
     async def reserve_frame(self, count: int) -> Reservation:
         """As reserve, for a frame that is taken in as a whole."""
-        return await self.reserve(self._session.memory.names, count)
+        return await self.reserve(self._native.memory.names, count)
 
     def take_block(self) -> int:
         """Have the channel move content in blocks as large as there is memory for just now; give
         their size.
         """
-        session = self._session
-        size = _COPIED if session.channel.moves_files else BLOCK_BYTES
-        reservation = session.memory.blocks.try_reserve(session.owner, size)
+        native = self._native
+        size = _COPIED if native.channel.moves_files else BLOCK_BYTES
+        reservation = native.memory.blocks.try_reserve(native.session.owner, size)
         if reservation is not None:
             self._kept(reservation)
-        session.channel.block_bytes = size if reservation is not None else _LEAST_BLOCK
-        return session.channel.block_bytes
+        native.channel.block_bytes = size if reservation is not None else _LEAST_BLOCK
+        return native.channel.block_bytes
 
     def release(self) -> None:
         """Give back all that is still held."""

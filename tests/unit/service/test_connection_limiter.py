@@ -22,7 +22,7 @@ class Entrance:
         """Come, and say one word."""
         slot = self.come(host, label)
         assert slot is not None
-        slot.prove()
+        slot.mark_active()
         return slot
 
     def come(self, host: str, label: str = "") -> Slot | None:
@@ -61,13 +61,13 @@ def test_flood_of_the_silent_locks_nobody_out_and_displaces_itself() -> None:
     entrance = Entrance(max_sessions=20, max_unproven=10)
     honest = entrance.come("192.0.2.1", "honest")
     assert honest is not None
-    honest.prove()
+    honest.mark_active()
     waiting = entrance.come("192.0.2.2", "slow to speak")
     for number in range(1000):
         assert entrance.come("198.51.100.1", f"flood {number}") is not None
     late = entrance.come("192.0.2.3", "late")
     assert late is not None and waiting is not None
-    assert entrance.limiter.unproven == 10
+    assert entrance.limiter.unauthenticated == 10
     # Its oldest first, and no one else
     assert entrance.cut == [f"flood {number}" for number in range(len(entrance.cut))]
 
@@ -88,12 +88,12 @@ def test_a_few_from_one_source_amid_a_flood_from_many_are_not_taken_for_one() ->
     assert entrance.cut == ["192.0.2.0", "192.0.2.1"]
 
 
-def test_unproven_make_room_when_the_server_is_full() -> None:
+def test_unauthenticated_make_room_when_the_server_is_full() -> None:
     entrance = Entrance(max_sessions=2, max_unproven=100)
     entrance.come("192.0.2.1", "silent")
     speaking = entrance.come("192.0.2.2", "speaking")
     assert speaking is not None
-    speaking.prove()
+    speaking.mark_active()
     assert entrance.come("192.0.2.3") is not None
     assert entrance.cut == ["silent"]
 

@@ -61,7 +61,7 @@ def home(name: str, **allowance: int) -> Principal:
 async def put(
     share: Share, name: str, size: int, *, principal: Principal = ANYONE, announced: bool = True
 ) -> Entry:
-    writer = await share.view(principal).open_write(
+    writer = await share.view_for(principal).open_write(
         name, UploadSpec(size=size if announced else None)
     )
     data = bytes(size)
@@ -110,7 +110,7 @@ async def test_puts_walk_once_and_not_each(store: CountingStore) -> None:
 
 async def test_uploads_under_way_count_with_all_that_they_announced(store: CountingStore) -> None:
     share = share_of(store, all=Allowance(quota_bytes=1000))
-    first = await share.view().open_write("a", UploadSpec(size=700))
+    first = await share.view_for().open_write("a", UploadSpec(size=700))
     with pytest.raises(QuotaFull):
         await put(share, "b", 301)
     await first.write(bytes(100))
@@ -124,7 +124,7 @@ async def test_upload_that_was_counted_and_then_aborted_gives_its_room_back_with
     store: CountingStore,
 ) -> None:
     share = share_of(store, all=Allowance(quota_bytes=1000))
-    first = await share.view().open_write("a", UploadSpec(size=700))
+    first = await share.view_for().open_write("a", UploadSpec(size=700))
     await put(share, "b", 300)
     await first.write(bytes(100))
     with pytest.raises(QuotaFull):
@@ -137,7 +137,7 @@ async def test_upload_that_was_counted_and_then_aborted_gives_its_room_back_with
 
 async def test_two_of_unknown_size_cannot_have_the_same_room(store: CountingStore) -> None:
     share = share_of(store, all=Allowance(quota_bytes=1000))
-    one, two = [await share.view().open_write(name, UploadSpec()) for name in ("a", "b")]
+    one, two = [await share.view_for().open_write(name, UploadSpec()) for name in ("a", "b")]
     await one.write(bytes(600))
     with pytest.raises(QuotaFull):
         await two.write(bytes(401))
@@ -151,12 +151,12 @@ async def test_partials_count_and_going_on_with_one_does_not_count_it_twice(
 ) -> None:
     share = share_of(store, all=Allowance(quota_bytes=1000))
     announced = UploadSpec(size=900, source="s")
-    writer = await share.view().open_write("a", announced)
+    writer = await share.view_for().open_write("a", announced)
     await writer.write(bytes(800))
     await writer.suspend()
     with pytest.raises(QuotaFull):
         await put(share, "b", 201)
-    writer = await share.view().open_write("a", announced)
+    writer = await share.view_for().open_write("a", announced)
     assert writer.resumed_bytes == 800
     await writer.write(bytes(100))
     await writer.commit(digest_of(bytes(900)))
@@ -166,9 +166,9 @@ async def test_partials_count_and_going_on_with_one_does_not_count_it_twice(
 async def test_session_that_takes_over_does_not_need_the_room_again(store: CountingStore) -> None:
     share = share_of(store, all=Allowance(quota_bytes=1000))
     announced = UploadSpec(size=900, source="s")
-    older = await share.view().open_write("a", announced)
+    older = await share.view_for().open_write("a", announced)
     await older.write(bytes(500))
-    newer = await share.view().open_write("a", announced)
+    newer = await share.view_for().open_write("a", announced)
     assert newer.resumed_bytes == 500
     await older.suspend()
     with pytest.raises(QuotaFull):
@@ -182,7 +182,7 @@ async def test_room_that_was_given_back_is_found_before_a_put_is_refused(
 ) -> None:
     share = share_of(store, all=Allowance(quota_bytes=1000))
     await put(share, "a", 900)
-    await share.view().remove("a")
+    await share.view_for().remove("a")
     await put(share, "b", 900)
     await put(share, "b", 100)  # smaller, in its place
     await put(share, "c", 900)
@@ -190,7 +190,7 @@ async def test_room_that_was_given_back_is_found_before_a_put_is_refused(
 
 async def test_packs_are_counted_file_by_file(store: CountingStore) -> None:
     share = share_of(store, all=Allowance(quota_bytes=1000), each=Allowance(max_file_bytes=700))
-    results = await share.view().write_small(
+    results = await share.view_for().write_small(
         [small("a", 600), small("b", 500), small("c", 400), small("d", 701), small("e", 1)]
     )
     assert [type(result) for result in results] == [
@@ -227,7 +227,7 @@ async def test_walk_for_one_quota_does_not_make_another_forget_what_is_under_way
     """What a walk saw of an upload counts there alone: the whole quota was not walked again."""
     share = share_of(homes, all=Allowance(quota_bytes=HOMES + 2000))
     ann = home("ann", quota_bytes=1000)
-    writer = await share.view(ann).open_write("ann/a", UploadSpec(size=900))
+    writer = await share.view_for(ann).open_write("ann/a", UploadSpec(size=900))
     await writer.write(bytes(500))
     for (_, owner), total in share.quota._ledger._totals.items():
         total.took_s = 0.0 if owner == "ann" else 3600.0
@@ -249,7 +249,7 @@ async def test_partial_that_is_under_way_again_counts_once_for_its_user(
     share = share_of(homes, each=Allowance(quota_bytes=1000))
     ann, announced = home("ann"), UploadSpec(size=900, source="s", owner="ann")
     for data in (bytes(300), bytes(200)):
-        writer = await share.view(ann).open_write("ann/a", announced)
+        writer = await share.view_for(ann).open_write("ann/a", announced)
         await writer.write(data)
         for total in share.quota._ledger._totals.values():
             total.walked_at = -1e9
@@ -279,7 +279,7 @@ async def test_room_is_kept_free_on_the_disk(announced: bool) -> None:
 
 async def test_what_is_announced_counts_where_no_room_was_set_aside() -> None:
     share = share_of(MemoryStore(capacity_bytes=1000), keep_free_bytes=300)
-    writer = await share.view(ANYONE).open_write("a", UploadSpec(size=700))
+    writer = await share.view_for(ANYONE).open_write("a", UploadSpec(size=700))
     assert not reserved_bytes(writer)
     with pytest.raises(QuotaFull):
         await put(share, "b", 1, announced=False)
@@ -310,7 +310,7 @@ MEBI = 1 << 20
 async def test_announcement_without_content_locks_nobody_out(store: CountingStore) -> None:
     share = share_of(store, all=Allowance(quota_bytes=100 * MEBI), keep_free_bytes=1)
     idle = [
-        await share.view().open_write(f"idle{number}", UploadSpec(size=90 * MEBI))
+        await share.view_for().open_write(f"idle{number}", UploadSpec(size=90 * MEBI))
         for number in range(20)
     ]
     await put(share, "honest", 80 * MEBI)
@@ -323,14 +323,16 @@ async def test_what_an_announcement_claims_is_bounded_for_each_user_and_not_for_
 ) -> None:
     share = share_of(store, all=Allowance(quota_bytes=100 * MEBI))
     for number in range(20):
-        await share.view().open_write(f"{number}", UploadSpec(size=50 * MEBI))
+        await share.view_for().open_write(f"{number}", UploadSpec(size=50 * MEBI))
     total = share.quota._ledger.find((ROOT,), None)
     assert total is not None and total.used.bytes <= 10 * MEBI
 
 
 async def test_quota_holds_for_what_comes_beyond_the_claim(store: CountingStore) -> None:
     share = share_of(store, all=Allowance(quota_bytes=20 * MEBI))
-    one, two = [await share.view().open_write(name, UploadSpec(size=15 * MEBI)) for name in "ab"]
+    one, two = [
+        await share.view_for().open_write(name, UploadSpec(size=15 * MEBI)) for name in "ab"
+    ]
     await one.write(bytes(15 * MEBI))
     await two.write(bytes(5 * MEBI))
     with pytest.raises(QuotaFull):
@@ -342,7 +344,7 @@ async def test_quota_holds_for_what_comes_beyond_the_claim(store: CountingStore)
 
 async def test_claim_that_does_not_grow_lapses(store: CountingStore) -> None:
     share = share_of(store, all=Allowance(quota_bytes=1000))
-    idle = await share.view().open_write("idle", UploadSpec(size=900))
+    idle = await share.view_for().open_write("idle", UploadSpec(size=900))
     await idle.write(bytes(100))
     with pytest.raises(QuotaFull):
         await put(share, "honest", 200)
@@ -365,7 +367,7 @@ async def test_claim_that_does_not_grow_lapses(store: CountingStore) -> None:
 @pytest.mark.parametrize("whose", ["all", "each"])
 async def test_quota_of_files_counts_each_thing(store: CountingStore, whose: str) -> None:
     share = share_of(store, **{whose: Allowance(quota_files=4)})
-    view = share.view()
+    view = share.view_for()
     await view.make_folder("d")
     await put(share, "f", 10)
     assert await view.write_small([small("g", 1)]) == [None]
@@ -395,7 +397,7 @@ async def test_things_without_content_cost_something_in_a_quota_of_bytes(
     store: CountingStore,
 ) -> None:
     share = share_of(store, all=Allowance(quota_bytes=10 * THING_BYTES))
-    view = share.view()
+    view = share.view_for()
     await view.make_folder("a/b/c", parents=True)
     results = await view.write_small([small(f"{number}", 0) for number in range(20)])
     assert results.count(None) == 7
@@ -405,16 +407,16 @@ async def test_things_without_content_cost_something_in_a_quota_of_bytes(
 
 async def test_folders_that_a_pack_makes_by_the_way_count(store: CountingStore) -> None:
     share = share_of(store, all=Allowance(quota_files=10))
-    results = await share.view().write_small([small("a/b/c/d/e/f/g/h/i/j", 1)])
+    results = await share.view_for().write_small([small("a/b/c/d/e/f/g/h/i/j", 1)])
     assert results == [None]
-    results = await share.view().write_small([small("k", 1)])
+    results = await share.view_for().write_small([small("k", 1)])
     assert [type(result) for result in results] == [QuotaFull]
 
 
 async def test_quota_of_bytes_bounds_the_number_of_tiny_files(store: CountingStore) -> None:
     share = share_of(store, all=Allowance(quota_bytes=2 * MEBI))
     for start in range(0, 3000, 500):
-        results = await share.view().write_small(
+        results = await share.view_for().write_small(
             [small(f"{number}", 1) for number in range(start, start + 500)]
         )
     assert results.count(None) == 0
@@ -429,9 +431,9 @@ async def test_things_are_kept_possible_on_the_disk() -> None:
 
     share = share_of(SmallDisk(), keep_free_bytes=1 << 30)  # a twentieth of all: 100
     for number in range(20):
-        await share.view().make_folder(f"{number}")
+        await share.view_for().make_folder(f"{number}")
     with pytest.raises(QuotaFull, match="room for 100 files is kept free"):
-        await share.view().make_folder("one more")
+        await share.view_for().make_folder("one more")
 
 
 # What it costs.
@@ -451,7 +453,7 @@ async def test_pack_is_one_claim_however_many_files_it_has(store: CountingStore)
     share.store = Watched()
     began = time.thread_time()
     assert set(
-        await share.view().write_small([small(f"{number}", 0) for number in range(5000)])
+        await share.view_for().write_small([small(f"{number}", 0) for number in range(5000)])
     ) == {None}
     assert most == 1 and not ledger.claims
     assert time.thread_time() - began < 5.0  # one by one, as it once was, it takes half a minute
@@ -459,7 +461,9 @@ async def test_pack_is_one_claim_however_many_files_it_has(store: CountingStore)
 
 async def test_upload_grows_at_the_same_cost_whatever_is_under_way(store: CountingStore) -> None:
     share = share_of(store, all=Allowance(quota_bytes=1 << 40))
-    writers = [await share.view().open_write(f"{number}", UploadSpec()) for number in range(500)]
+    writers = [
+        await share.view_for().open_write(f"{number}", UploadSpec()) for number in range(500)
+    ]
     total = share.quota._ledger.find((ROOT,), None)
     assert total is not None
     touched = 0

@@ -7,7 +7,7 @@ import struct
 from typing import Any
 
 from ftransfer.auth.permissions import ALL_RIGHTS, ANYONE, NO_RIGHTS, Grant, Principal
-from ftransfer.gateways.native.events import EventFrames
+from ftransfer.gateways.native.endpoint import EventFrames
 from ftransfer.names import ROOT, SafeName, parse_name, parse_path
 from ftransfer.protocol.live import CREATED, MOVED, REMOVED, Change
 from ftransfer.service.outbox import EncodedEvents

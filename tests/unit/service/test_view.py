@@ -47,7 +47,7 @@ def user(name: str = "ann", /, **rights_of_prefix: str) -> Principal:
 def view(
     store: Store, principal: Principal, *, read_only: bool = False, drop_box: bool = False
 ) -> ShareView:
-    return Share(store, read_only=read_only, drop_box=drop_box).view(principal)
+    return Share(store, read_only=read_only, drop_box=drop_box).view_for(principal)
 
 
 async def listed(

@@ -53,7 +53,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         if request.param == "memory"
         else await LocalStore.open(tmp_path, durable=False)
     )
-    whole = Share(store).view()
+    whole = Share(store).view_for()
     for name in TREE:
         if "/" in name:
             await whole.make_folder(name.rpartition("/")[0], parents=True)
@@ -64,11 +64,11 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 @pytest.fixture(params=[ANYONE, SOMEBODY], ids=["anyone", "somebody"])
 def view(request: pytest.FixtureRequest, store: Store) -> ShareView:
-    return Share(store, hiding=hidden_names(SECRETS)).view(request.param)
+    return Share(store, hiding=hidden_names(SECRETS)).view_for(request.param)
 
 
 async def whole(store: Store) -> set[str]:
-    return {name for name in await listed(Share(store).view()) if name in TREE}
+    return {name for name in await listed(Share(store).view_for()) if name in TREE}
 
 
 async def test_hidden_names_are_in_no_listing_and_no_tree(view: ShareView) -> None:
@@ -156,16 +156,16 @@ async def test_removing_a_tree_leaves_what_is_hidden_in_it_and_says_so(
 
 async def test_a_folder_is_moved_with_what_is_hidden_in_it(view: ShareView, store: Store) -> None:
     await view.rename("proj", "moved")
-    assert "moved/.git/config" in await listed(Share(store).view())
+    assert "moved/.git/config" in await listed(Share(store).view_for())
     assert "moved/b.txt" in await listed(view)
 
 
 async def test_a_move_cannot_uncover_what_is_hidden_by_its_place(store: Store) -> None:
-    view = Share(store, hiding=hidden_names(["/place/secret"])).view()
+    view = Share(store, hiding=hidden_names(["/place/secret"])).view_for()
     assert "place/secret" not in await listed(view) and "other/secret" in await listed(view)
     for old, new in (("place", "moved"), ("other", "place")):
         if new == "place":
-            await Share(store).view().rename("place", "aside")
+            await Share(store).view_for().rename("place", "aside")
         with pytest.raises(
             Forbidden, match="cannot be moved there, because of names that this server hides"
         ):
@@ -175,16 +175,16 @@ async def test_a_move_cannot_uncover_what_is_hidden_by_its_place(store: Store) -
 
 
 async def test_partials_of_hidden_names_are_not_told(store: Store) -> None:
-    writer = await Share(store).view().open_write(".env.new", UploadSpec(size=10, source="s"))
+    writer = await Share(store).view_for().open_write(".env.new", UploadSpec(size=10, source="s"))
     await writer.write(b"part")
     await writer.suspend()
-    view = Share(store, hiding=hidden_names(SECRETS)).view()
+    view = Share(store, hiding=hidden_names(SECRETS)).view_for()
     assert await view.partials() == await view.clear_partials() == []
     assert len(await store.partials()) == 1
 
 
 async def test_a_pattern_with_a_star_shows_a_name_that_another_takes_back(store: Store) -> None:
-    view = Share(store, hiding=hidden_names(["*.txt", "!c.txt"])).view()
+    view = Share(store, hiding=hidden_names(["*.txt", "!c.txt"])).view_for()
     assert {name for name in await listed(view) if name.endswith(".txt")} == {"proj/sub/c.txt"}
 
 
@@ -213,7 +213,7 @@ async def linked(tmp_path: Path) -> AsyncIterator[LocalStore]:
 
 
 async def test_no_link_leads_to_what_is_hidden(linked: LocalStore) -> None:
-    view = Share(linked, hiding=hidden_names(SECRETS)).view()
+    view = Share(linked, hiding=hidden_names(SECRETS)).view_for()
     names = await listed(view)
     assert "fine" in names and not {"to-file", "to-folder", "to-link"} & set(names)
     for name in ("to-file", "to-folder/config", "to-link", "up/.git/config"):
@@ -231,7 +231,7 @@ async def test_no_link_leads_to_what_is_hidden(linked: LocalStore) -> None:
 
 
 async def test_where_a_whole_path_decides_no_link_is_followed(linked: LocalStore) -> None:
-    view = Share(linked, hiding=hidden_names(["/proj/sub"])).view()
+    view = Share(linked, hiding=hidden_names(["/proj/sub"])).view_for()
     assert "fine" not in await listed(view)
     for name in ("up/sub/c.txt", "fine"):
         assert isinstance(await refusal(view.open_read(name)), NotFound)
@@ -252,7 +252,7 @@ def large(tmp_path: Path) -> Path:
 
 async def test_a_large_folder_with_something_hidden_is_emptied_to_the_end(large: Path) -> None:
     store = await LocalStore.open(large, durable=False)
-    view = Share(store, hiding=hidden_names(SECRETS)).view()
+    view = Share(store, hiding=hidden_names(SECRETS)).view_for()
     with pytest.raises(FolderNotEmpty):
         await view.remove("big", recursive=True)
     assert [str(path.relative_to(large)) for path in sorted((large / "big").rglob("*"))] == [

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftransfer.auth.permissions import ANYONE
-from ftransfer.gateways.native.events import EventFrames
+from ftransfer.gateways.native.endpoint import EventFrames
 from ftransfer.names import SafeName
 from ftransfer.protocol.live import MOVED, REMOVED, Change
 from ftransfer.service.subscriptions import ChangeBatch

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ftransfer.gateways.native.events import ChannelSink
+from ftransfer.gateways.native.endpoint import ChannelSink
 from ftransfer.limits import Limits
 from ftransfer.protocol.connection import Role
 from ftransfer.service.outbox import Outbox

@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 from ftransfer.auth.permissions import Right
 from ftransfer.digest import Digest
 from ftransfer.errors import Aborted, Closed, FtransferError, NameRefused, RemoteProtocolError
-from ftransfer.gateways.native.session import Session
+from ftransfer.gateways.native.session import NativeSession
 from ftransfer.names import SafeName, escape, parse_name
 from ftransfer.protocol.commands import Command
 from ftransfer.protocol.connection import InputEnded, Payload
 from ftransfer.protocol.replies import ErrorReply, Finish, Listing
 from ftransfer.service.memory_budget import Reservation
+from ftransfer.service.publication import publish_pack
 from ftransfer.storage.base import OTHER, Entry, SmallFile
 from ftransfer.transfer.packs import (
     MAX_ITEMS,
@@ -66,47 +67,47 @@ class _Group:
             self._room.release()
 
 
-async def handle_mget(session: Session, command: Command) -> dict[str, Any]:
+async def handle_mget(native: NativeSession, command: Command) -> dict[str, Any]:
     """Send the small files that the client names, or all below a folder; say of the larger ones
     that they are.
     """
-    session.share.refuse_batch(Right.READ, Right.LIST)
+    native.session.view.refuse_batch(Right.READ, Right.LIST)
     waiting: asyncio.Queue[_Names | None] = asyncio.Queue(1)
     is_tree = bool(command.options.get("recursive"))
-    reading = asyncio.create_task(_read_names(session, None if is_tree else waiting))
+    reading = asyncio.create_task(_read_names(native, None if is_tree else waiting))
     counts = {"sent": 0, "failed": 0}
     try:
         source = (
-            _read_tree(session, command)
+            _read_tree(native, command)
             if is_tree
-            else _read_files(session, _queued(waiting, reading))
+            else _read_files(native, _queued(waiting, reading))
         )
-        is_local = session.channel.transport.is_local
+        is_local = native.channel.transport.is_local
         ahead = read_ahead(source, lambda group: should_prefetch(group.items, is_local=is_local))
-        async with session.channel.heartbeats(), contextlib.aclosing(ahead) as groups:
+        async with native.channel.heartbeats(), contextlib.aclosing(ahead) as groups:
             async for group in groups:
                 if reading.done():
                     await reading  # raises what the client did wrong, before all is sent
-                await _send_group(session, group.items, counts, keep_order=not is_tree)
+                await _send_group(native, group.items, counts, keep_order=not is_tree)
                 group.drop()
         await reading
     finally:
         reading.cancel()
         await asyncio.wait([reading])
-    return {**counts, "bytes": session.moved}
+    return {**counts, "bytes": native.operation.moved}
 
 
 async def _send_group(
-    session: Session, items: Sequence[Item], counts: dict[str, int], *, keep_order: bool
+    native: NativeSession, items: Sequence[Item], counts: dict[str, int], *, keep_order: bool
 ) -> None:
     for run in _frames_of(items, keep_order=keep_order):
         if isinstance(run[0], SmallFile):
-            await _send_files(session, [item for item in run if isinstance(item, SmallFile)])
+            await _send_files(native, [item for item in run if isinstance(item, SmallFile)])
             counts["sent"] += len(run)
             continue
         others = [_outcome(item) for item in run if not isinstance(item, SmallFile)]
-        for outcomes in in_frames(others, session.connection.send_outcomes):
-            await session.channel.send(outcomes)
+        for outcomes in in_frames(others, native.connection.send_outcomes):
+            await native.channel.send(outcomes)
         counts["failed"] += sum("error" in other for other in others)
 
 
@@ -120,22 +121,22 @@ def _frames_of(items: Sequence[Item], *, keep_order: bool) -> Iterator[Sequence[
         yield list(run)
 
 
-async def _send_files(session: Session, files: Sequence[SmallFile]) -> None:
+async def _send_files(native: NativeSession, files: Sequence[SmallFile]) -> None:
     size = sum(len(file.data) for file in files)
-    session.moved += size
-    for buffers, _ in in_frames(files, lambda some: encode_files(session.connection, some)):
-        await session.channel.send_accounted(size, *buffers)
+    native.operation.moved += size
+    for buffers, _ in in_frames(files, lambda some: encode_files(native.connection, some)):
+        await native.channel.send_accounted(size, *buffers)
         size = 0
     for file in files:
-        session.record("get", file.name, size=len(file.data), digest=file.digest)
+        native.operation.record_file("get", file)
 
 
-async def _read_names(session: Session, waiting: asyncio.Queue[_Names | None] | None) -> None:
+async def _read_names(native: NativeSession, waiting: asyncio.Queue[_Names | None] | None) -> None:
     """Take the client's names in until its batch is complete; without a queue there must be
     none.
     """
     while True:
-        event = await session.channel.next_data_event()
+        event = await native.channel.next_data_event()
         match event:
             case Listing() if waiting is None:
                 raise RemoteProtocolError(
@@ -147,7 +148,10 @@ async def _read_names(session: Session, waiting: asyncio.Queue[_Names | None] | 
                     raise RemoteProtocolError("a name of a batch is not a string")
                 size = _NAME_BYTES * len(names) + sum(map(len, names))
                 await waiting.put(
-                    _Names(list(names), await session.holding.reserve(session.memory.names, size))
+                    _Names(
+                        list(names),
+                        await native.holding.reserve(native.memory.names, size),
+                    )
                 )
             case Finish():
                 if waiting is not None:
@@ -156,7 +160,9 @@ async def _read_names(session: Session, waiting: asyncio.Queue[_Names | None] | 
             case ErrorReply(message=message):
                 raise Aborted(f"the client gave up: {escape(message)}")
             case InputEnded():
-                raise Closed(f"{session.peer} closed the connection in the middle of a batch")
+                raise Closed(
+                    f"{native.session.peer} closed the connection in the middle of a batch"
+                )
             case _:
                 raise RemoteProtocolError(
                     f"{type(event).__name__} in the middle of a batch of names"
@@ -183,7 +189,7 @@ async def _queued(
 
 
 async def _read_files(
-    session: Session, batches: AsyncIterator[list[str]]
+    native: NativeSession, batches: AsyncIterator[list[str]]
 ) -> AsyncGenerator[_Group, None]:
     """Give the files in groups, each small enough for a pack."""
     async for batch in batches:
@@ -195,20 +201,20 @@ async def _read_files(
                     continue
                 wanted = [name for name in run if isinstance(name, SafeName)]
                 while wanted:
-                    room = await session.holding.reserve(session.memory.packs, PACK_BYTES)
-                    items = await session.share.read_small(wanted, PACK_BYTES)
+                    room = await native.holding.reserve(native.memory.packs, PACK_BYTES)
+                    items = await native.session.view.read_small(wanted, PACK_BYTES)
                     wanted = wanted[len(items) :]
                     yield _Group(items, room)
 
 
-async def _read_tree(session: Session, command: Command) -> AsyncGenerator[_Group, None]:
+async def _read_tree(native: NativeSession, command: Command) -> AsyncGenerator[_Group, None]:
     """Give all files below a folder in such groups."""
-    tree = session.share.read_tree(
+    tree = native.session.view.read_tree(
         command.argument, PACK_BYTES, MAX_ITEMS, others=command.options.get("others", False)
     )
     async with contextlib.aclosing(tree) as groups:
         while True:
-            room = await session.holding.reserve(session.memory.packs, PACK_BYTES)
+            room = await native.holding.reserve(native.memory.packs, PACK_BYTES)
             items = await anext(groups, None)
             if items is None:
                 room.release()
@@ -230,102 +236,89 @@ def _outcome(item: Item) -> dict[str, Any]:
     return refusal_to_wire(item.name, item)
 
 
-async def handle_mput(session: Session, command: Command) -> dict[str, Any]:
+async def handle_mput(native: NativeSession, command: Command) -> dict[str, Any]:
     """Receive packs; each is verified, published and synced as one group, and then acknowledged."""
-    session.share.refuse_batch(Right.WRITE, Right.OVERWRITE)
+    native.session.view.refuse_batch(Right.WRITE, Right.OVERWRITE)
     counts = {"stored": 0, "failed": 0}
     storing = OverlappedStep()  # one pack is stored while the next comes in
     try:
-        async with session.channel.heartbeats():
-            while (step := await _next_pack(session, counts)) is not None:
+        async with native.channel.heartbeats():
+            while (step := await _next_pack(native, counts)) is not None:
                 await storing.start(step)
             await storing.finish()
     finally:
         await storing.settle()
-    return {**counts, "durable": session.share.durable}
+    return {**counts, "durable": native.session.view.durable}
 
 
-async def _next_pack(session: Session, counts: dict[str, int]) -> Coroutine[Any, Any, None] | None:
+async def _next_pack(
+    native: NativeSession, counts: dict[str, int]
+) -> Coroutine[Any, Any, None] | None:
     """Receive one pack; give what stores it."""
-    event = await session.channel.next_data_event()
+    event = await native.channel.next_data_event()
     match event:
         case Payload(length=length):
-            room = await _room_for_pack(session, length, is_first=not any(counts.values()))
-            files, digest = unpack(await session.channel.whole_payload(), session.limits)
+            room = await _room_for_pack(native, length, is_first=not any(counts.values()))
+            files, digest = unpack(await native.channel.whole_payload(), native.limits)
             room.settle()
-            return _store(session, files, digest, counts, room)
+            return _store(native, files, digest, counts, room)
         case Finish():
             return None
         case ErrorReply(message=message):
             raise Aborted(f"the client gave up: {escape(message)}")
         case InputEnded():
-            raise Closed(f"{session.peer} closed the connection in the middle of a batch")
+            raise Closed(f"{native.session.peer} closed the connection in the middle of a batch")
         case _:
             raise RemoteProtocolError(f"{type(event).__name__} in the middle of a batch of packs")
 
 
-async def _room_for_pack(session: Session, length: int, *, is_first: bool) -> Reservation:
+async def _room_for_pack(native: NativeSession, length: int, *, is_first: bool) -> Reservation:
     """Reserve memory for a pack. A small first one, for which nobody waits, shows that a client
     sends whole packs.
     """
-    budget = session.memory.names if is_first and length <= _SMALL_PACK else session.memory.packs
-    return await session.holding.reserve(budget, length, is_proven=not is_first)
+    budget = native.memory.names if is_first and length <= _SMALL_PACK else native.memory.packs
+    return await native.holding.reserve(budget, length, is_proven=not is_first)
 
 
 async def _store(
-    session: Session,
+    native: NativeSession,
     files: Sequence[SmallFile],
     digest: Digest,
     counts: dict[str, int],
     room: Reservation,
 ) -> None:
     """Store and acknowledge what came in a pack, and release the memory that it takes."""
-    async with (
-        session.memory.storing,
-        session.changes.publishing(session.participant, (file.name for file in files)) as stored,
-    ):
-        results = await session.share.write_small(files)
-        if stored is not None:
-            for file, error in zip(files, results, strict=True):
-                if error is None:
-                    size = len(file.data)
-                    stored(
-                        Entry(
-                            file.name, file.kind, size, file.mtime_ns, file.mode, target=file.target
-                        ),
-                        file.digest,
-                    )
+    results = await publish_pack(native.session, files)
     for start in range(0, len(files), _AT_ONCE):
         part = files[start : start + _AT_ONCE], results[start : start + _AT_ONCE]
-        _count(session, *part, counts)
+        _count(native, *part, counts)
         if any(results):
-            await _send_outcomes(session, list(map(_outcome_of, *part)))
+            await _send_outcomes(native, list(map(_outcome_of, *part)))
         await asyncio.sleep(0)
     if not any(results):
-        await _send_outcomes(session, [receipt_of_pack(len(files), digest)])
+        await _send_outcomes(native, [receipt_of_pack(len(files), digest)])
     room.release()
 
 
 def _count(
-    session: Session,
+    native: NativeSession,
     files: Sequence[SmallFile],
     results: Sequence[FtransferError | None],
     counts: dict[str, int],
 ) -> None:
     for file, error in zip(files, results, strict=True):
+        native.operation.record_file("put", file, error)
         if error is not None:
             counts["failed"] += 1
-            session.record("put", file.name, result=error.code)
         else:
             counts["stored"] += 1
-            session.moved += len(file.data)
-            session.record("put", file.name, size=len(file.data), digest=file.digest)
+            native.operation.moved += len(file.data)
 
 
 def _outcome_of(file: SmallFile, error: FtransferError | None) -> dict[str, Any]:
     return receipt_to_wire(file) if error is None else refusal_to_wire(file.name, error)
 
 
-async def _send_outcomes(session: Session, outcomes: Sequence[dict[str, Any]]) -> None:
-    for frame in in_frames(outcomes, session.connection.send_outcomes):
-        await session.channel.send(frame)
+async def _send_outcomes(native: NativeSession, outcomes: Sequence[dict[str, Any]]) -> None:
+    for frame in in_frames(outcomes, native.connection.send_outcomes):
+        await native.channel.send(frame)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ftransfer.gateways.native.session import Session
+from ftransfer.gateways.native.session import NativeSession
 from ftransfer.names import parse_path
 from ftransfer.protocol.commands import Command
 from ftransfer.protocol.live import person_to_wire, presence_to_wire
@@ -14,70 +14,71 @@ from ftransfer.transfer.packs import in_frames
 _PRESENCES_IN_FRAME = 256
 
 
-async def handle_as(session: Session, command: Command) -> dict[str, Any]:
+async def handle_as(native: NativeSession, command: Command) -> dict[str, Any]:
     """Name this session, or make it a helper of another one."""
     options = command.options
     token = options.get("token", "")
     if "of" in options:
-        person = await talk.help_session(session, options["of"], token)
+        person = await talk.help_session(native.session, options["of"], token)
     else:
-        user, host = options.get("user", ""), options.get("host", "")
-        person = await talk.introduce(session, command.argument, user=user, host=host, token=token)
-    return {**person_to_wire(person), "hides": session.hidden_patterns}
+        place = {key: options.get(key, "") for key in ("user", "host")}
+        person = await talk.introduce(native.session, command.argument, token=token, **place)
+    return {**person_to_wire(person), "hides": list(native.session.service.share.hidden_patterns)}
 
 
-async def handle_who(session: Session, command: Command) -> dict[str, Any]:
+async def handle_who(native: NativeSession, command: Command) -> dict[str, Any]:
     """List the sessions."""
+    session = native.session
     items = [presence_to_wire(presence) for presence in session.hub.presences(session.participant)]
     for start in range(0, len(items), _PRESENCES_IN_FRAME):
         for listing in in_frames(
-            items[start : start + _PRESENCES_IN_FRAME], session.connection.send_list
+            items[start : start + _PRESENCES_IN_FRAME], native.connection.send_list
         ):
-            await session.channel.send(listing)
+            await native.channel.send(listing)
     return {"sessions": len(items)}
 
 
-async def handle_say(session: Session, command: Command) -> dict[str, Any]:
+async def handle_say(native: NativeSession, command: Command) -> dict[str, Any]:
     """Send a message to all who listen."""
-    sent = await talk.say(session, command.argument)
+    sent = await talk.say(native.session, command.argument)
     return sent._asdict()
 
 
-async def handle_tell(session: Session, command: Command) -> dict[str, Any]:
+async def handle_tell(native: NativeSession, command: Command) -> dict[str, Any]:
     """Send a message to one."""
     name, text = command.argument, command.options.get("text")
     if text is None:  # the plain form: the first word is the name
         name, _, text = command.argument.partition(" ")
-    sent = await talk.tell(session, name, text.strip())
+    sent = await talk.tell(native.session, name, text.strip())
     return sent._asdict()
 
 
-async def handle_listen(session: Session, command: Command) -> dict[str, Any]:
+async def handle_listen(native: NativeSession, command: Command) -> dict[str, Any]:
     """From now on, send what others say, and who comes and goes."""
-    session.participant.is_listening = True
-    session.hub.listen(session.participant)
+    native.session.participant.is_listening = True
+    native.session.hub.listen(native.session.participant)
     return {}
 
 
-async def handle_unlisten(session: Session, command: Command) -> dict[str, Any]:
+async def handle_unlisten(native: NativeSession, command: Command) -> dict[str, Any]:
     """Stop sending it."""
-    session.participant.is_listening = False
+    native.session.participant.is_listening = False
     return {}
 
 
-async def handle_watch(session: Session, command: Command) -> dict[str, Any]:
+async def handle_watch(native: NativeSession, command: Command) -> dict[str, Any]:
     """From now on, send what changes below a folder."""
-    path = parse_path(command.argument, session.limits)
-    async with session.channel.heartbeats():
-        await session.share.stat(command.argument)
-        await session.changes.watch(session.participant, path)
+    path = parse_path(command.argument, native.limits)
+    async with native.channel.heartbeats():
+        await native.session.view.stat(command.argument)
+        await native.session.service.changes.watch(native.session.participant, path)
     return {"path": str(path)}
 
 
-async def handle_unwatch(session: Session, command: Command) -> dict[str, Any]:
+async def handle_unwatch(native: NativeSession, command: Command) -> dict[str, Any]:
     """Stop sending it."""
-    await session.changes.unwatch(
-        session.participant,
-        parse_path(command.argument, session.limits) if command.argument else None,
+    await native.session.service.changes.unwatch(
+        native.session.participant,
+        parse_path(command.argument, native.limits) if command.argument else None,
     )
     return {}

@@ -37,7 +37,7 @@ class Said:
         self._more = more
         self.hello = Hello(1, "a server", 1, features=("spans",) if span else ())
         self.commands: list[Mapping[str, Any]] = []
-        self._view = Share(store).view()
+        self._view = Share(store).view_for()
         self._span = span
         self._answers: deque[AsyncGenerator[Listing | Reply, None]] = deque()
 

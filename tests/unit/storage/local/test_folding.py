@@ -203,9 +203,9 @@ async def test_who_comes_later_with_such_rights_may_do_nothing(tmp_path: Path) -
     ann = Principal("ann", (Grant(ROOT, ALL_RIGHTS), Grant(parse_name("private"), NO_RIGHTS)))
     try:
         with pytest.raises(NotFound):
-            await share.view(ann).stat("f")
+            await share.view_for(ann).stat("f")
         assert (
-            await share.view(Principal("bob", (Grant(ROOT, ALL_RIGHTS),))).stat("f")
+            await share.view_for(Principal("bob", (Grant(ROOT, ALL_RIGHTS),))).stat("f")
         ).kind == "file"
     finally:
         await share.close()
