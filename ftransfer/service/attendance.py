@@ -8,12 +8,13 @@ moment.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import NamedTuple
 
 from ftransfer.protocol.live import JOINED, LEFT, NAMED, Person
 from ftransfer.service.participant import Participant
+from ftransfer.service.timers import Timer, Timers
 
 STAY_S = 10.0  # a session that does not listen is announced when it has been here for so long
 RETURN_S = 2.0  # a client that has lost its connection may take so long to come back
@@ -25,7 +26,7 @@ class _Absent(NamedTuple):
 
     person: Person
     earlier: tuple[int, ...]
-    timer: asyncio.TimerHandle
+    timer: Timer
 
 
 class AttendanceAnnouncer:
@@ -36,23 +37,21 @@ class AttendanceAnnouncer:
             before.
     """
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, announce: Callable[[str, Person, str], None]
-    ) -> None:
-        self._loop = loop
+    def __init__(self, timers: Timers, announce: Callable[[str, Person, str], None]) -> None:
+        self._timers = timers
         self._announce = announce
         self._absent: dict[tuple[str, str], _Absent] = {}  # by user and token
 
     def note_activity(self, participant: Participant) -> None:
         """Note that a session has sent a command, or listens."""
         if participant.active_since is None:
-            participant.active_since = self._loop.time()
+            participant.active_since = self._timers.time()
         if participant.is_listening:
             self._announce_joined(participant)
 
     def announce_who_stayed(self, participants: Iterable[Participant]) -> None:
         """Announce those who have been here for long enough by now."""
-        now = self._loop.time()
+        now = self._timers.time()
         for participant in participants:
             since = participant.active_since
             if since is not None and now - since >= STAY_S:
@@ -78,7 +77,7 @@ class AttendanceAnnouncer:
         key = (participant.user, participant.token)
         if (before := self._absent.pop(key, None)) is not None:
             before.timer.cancel()
-        timer = self._loop.call_later(RETURN_S, self._announce_left, key)
+        timer = self._timers.call_later(RETURN_S, partial(self._announce_left, key))
         self._absent[key] = _Absent(participant.person, participant.earlier, timer)
 
     def _announce_left(self, key: tuple[str, str]) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 from ftransfer.protocol.live import CHANGED, CREATED, MOVED, REMOVED, Change
+from ftransfer.service.timers import Timer, Timers
 from ftransfer.storage.base import FOLDER
 
 
@@ -15,21 +17,21 @@ class Debouncer:
 
     Args:
         forward: Is called with each change that is passed on.
-        loop: Keeps the timers; by default the running one.
+        timers: By default those of the running event loop.
     """
 
     def __init__(
         self,
         merge_s: float,
         forward: Callable[[Change], None],
-        loop: asyncio.AbstractEventLoop | None = None,
+        timers: Timers | None = None,
     ) -> None:
         self._merge_s = merge_s
         self._forward = forward
-        self._loop = loop or asyncio.get_running_loop()
+        self._timers: Timers = timers or asyncio.get_running_loop()
         self._latest: dict[str, Change] = {}  # passed on within merge_s; oldest first
         self._waiting: dict[str, Change] = {}
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._ends: dict[str, Timer] = {}
 
     def add(self, change: Change) -> None:
         self._flush_related(change)
@@ -49,7 +51,7 @@ class Debouncer:
 
     def stop(self) -> None:
         """Pass nothing on any more by itself."""
-        for timer in self._timers.values():
+        for timer in self._ends.values():
             timer.cancel()
 
     def _flush_related(self, change: Change) -> None:
@@ -72,16 +74,18 @@ class Debouncer:
 
     def _pass_on(self, change: Change) -> None:
         self._latest[change.name] = change
-        timer = self._timers.pop(change.name, None)
+        timer = self._ends.pop(change.name, None)
         if timer is not None:
             timer.cancel()
-        self._timers[change.name] = self._loop.call_later(self._merge_s, self._end, change.name)
+        self._ends[change.name] = self._timers.call_later(
+            self._merge_s, partial(self._end, change.name)
+        )
         self._forward(change)
 
     def _end(self, name: str) -> None:
         """End the time in which changes of a name are merged."""
         self._latest.pop(name, None)
-        self._timers.pop(name, None)
+        self._ends.pop(name, None)
         self._flush(name)
 
 
