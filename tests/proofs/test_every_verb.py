@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 from ftransfer.digest import digest_of
 from ftransfer.protocol.commands import VERBS, Body
 from tests.proofs.test_every_name import ALPHABET, set_out, strings
-from tests.support.canary import SECRET, Canary, canary
+from tests.support.canary import SECRET, Canary
 from tests.support.service import RawPeer, Service, end_frame, frame, serve
 
 # What a person says and is called is no name of a file.
@@ -26,12 +26,6 @@ OTHER_OPTIONS: dict[str, dict[str, Any]] = {
     "partials": {"clear": True},
     "mget": {"recursive": True},
 }
-
-
-@pytest.fixture
-def outside(tmp_path: Path) -> Iterator[Canary]:
-    with canary(tmp_path / "outside") as made:
-        yield made
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,18 +15,11 @@ from ftransfer.digest import digest_of
 from ftransfer.errors import FtransferError
 from ftransfer.limits import Limits
 from tests.proofs.test_every_name import ALPHABET, strings
-from tests.support.canary import Canary, canary
+from tests.support.canary import Canary
 from tests.support.service import fake_server, frame
 
 HELLO = frame(b"H", b'{"protocol":1}')
 LIMITS = Limits(close_s=0.05)
-
-
-@pytest.fixture
-def outside(tmp_path: Path) -> Iterator[Canary]:
-    """Yield a canary beside the destination, which has links to it."""
-    with canary(tmp_path / "outside") as made:
-        yield made
 
 
 def destination(tmp_path: Path) -> Path:

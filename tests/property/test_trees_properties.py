@@ -19,6 +19,7 @@ from ftransfer.client.client import Client
 from ftransfer.client.trees.run import TreeItem, TreeOptions, TreeReport
 from ftransfer.transfer.selection import selection
 from tests.support.service import serve
+from tests.support.trees import picture
 
 PARTS = ["a", "b", "c.tmp", "d"]
 FILE, FOLDER, LINK_IN, LINK_OUT, LINK_FOLDER, FIFO = (
@@ -80,24 +81,6 @@ def make(root: Path, tree: Tree) -> None:
             os.utime(path, ns=(10**18, 10**18))
 
 
-def picture_of(root: Path) -> dict[str, tuple[object, ...]]:
-    found: dict[str, tuple[object, ...]] = {}
-    for path in root.rglob("*"):
-        name = str(path.relative_to(root))
-        if name.startswith(".ftransfer"):
-            continue
-        about = path.lstat()
-        if path.is_symlink():
-            found[name] = ("link", os.readlink(path))
-        elif path.is_dir():
-            found[name] = ("dir", about.st_mtime_ns)
-        elif path.is_file():
-            found[name] = ("file", path.read_bytes(), about.st_mtime_ns)
-        else:
-            found[name] = ("special",)
-    return found
-
-
 Sync = Callable[[Client, TreeOptions], Awaitable[tuple[TreeReport, list[TreeItem]]]]
 
 
@@ -156,9 +139,9 @@ def test_dry_run_tells_what_the_run_does_and_a_second_run_does_nothing(
     source: Tree, there: Tree, options: TreeOptions
 ) -> None:
     async def check(_: Path, other: Path, client: Client, sync: Sync) -> None:
-        before = picture_of(other)
+        before = picture(other)
         dry, dry_items = await sync(client, options._replace(dry_run=True))
-        assert picture_of(other) == before
+        assert picture(other) == before
         run, items = await sync(client, options)
         assert told(dry_items) == told(items)
         assert dry._replace(seconds=0, dry_run=False) == run._replace(seconds=0)
@@ -180,7 +163,7 @@ def test_with_delete_the_one_becomes_the_other(source: Tree, there: Tree) -> Non
     async def check(one: Path, other: Path, client: Client, sync: Sync) -> None:
         report, _ = await sync(client, TreeOptions(delete=True))
         assert report.is_complete
-        assert picture_of(one) == picture_of(other)
+        assert picture(one) == picture(other)
 
     asyncio.run(both_ways(source, there, check))
 
@@ -192,10 +175,10 @@ def test_no_name_is_lost_that_was_not_to_go(
     source: Tree, there: Tree, options: TreeOptions
 ) -> None:
     async def check(one: Path, other: Path, client: Client, sync: Sync) -> None:
-        given_source, before = picture_of(one), picture_of(other)
+        given_source, before = picture(one), picture(other)
         report, _ = await sync(client, options)
-        after = picture_of(other)
-        assert picture_of(one) == given_source
+        after = picture(other)
+        assert picture(one) == given_source
         for name, about in before.items():
             if not options.wanted(name, about[0] == "dir") or about[0] == "special":
                 assert after.get(name, ())[:2] == about[:2] or about[0] == "dir", (

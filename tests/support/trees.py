@@ -54,8 +54,10 @@ def picture(root: Path) -> dict[str, tuple[object, ...]]:
             found[name] = ("link", os.readlink(path))
         elif path.is_dir():
             found[name] = ("dir", about.st_mode & 0o777, about.st_mtime_ns)
-        else:
+        elif path.is_file():
             found[name] = ("file", path.read_bytes(), about.st_mode & 0o777, about.st_mtime_ns)
+        else:
+            found[name] = ("special",)
     return found
 
 
