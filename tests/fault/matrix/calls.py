@@ -7,7 +7,7 @@ from pathlib import Path
 from ftransfer.client.client import connect
 from ftransfer.client.retry import NO_RETRY
 from ftransfer.storage.local import LocalStore
-from tests.fault.matrix.deeds import Deed
+from tests.fault.matrix.actions import Action
 from tests.fault.matrix.judge import Judge
 from tests.fault.matrix.lab import Stage, footprint, serving
 from tests.fault.matrix.table import Tally
@@ -16,33 +16,33 @@ from tests.support.sabotage import ERRORS, SHORT, Sabotage
 _NOT_SEEN_IN_A_ROW = 3  # the number of calls varies by a few, since threads come in any order
 
 
-async def run_calls(seed: int, kind: type[Deed], place: Path, *, every: int = 1) -> Tally:
-    """Fail each call of a deed (or each `every`-th, from a random one on)."""
+async def run_calls(seed: int, kind: type[Action], place: Path, *, every: int = 1) -> Tally:
+    """Fail each call of an action (or each `every`-th, from a random one on)."""
     tally = Tally(f"{kind.label}: each file call fails")
-    deed = kind(place, seed)
-    await deed.build()
+    action = kind(place, seed)
+    await action.build()
     sabotage = Sabotage()
     with sabotage.installed():
-        await _attempt(tally, deed, sabotage, 0, 0, "warm-up")
+        await _attempt(tally, action, sabotage, 0, 0, "warm-up")
         for error, number in ERRORS.items():
-            fatal, missed, struck = 1 + deed.dice.randrange(every), 0, False
+            fatal, missed, struck = 1 + action.dice.randrange(every), 0, False
             while missed < _NOT_SEEN_IN_A_ROW:
-                is_hit = await _attempt(tally, deed, sabotage, fatal, number, error)
+                is_hit = await _attempt(tally, action, sabotage, fatal, number, error)
                 missed = 0 if is_hit else missed + 1
                 struck |= is_hit
                 fatal += every if is_hit else 1
             if not struck:  # it makes fewer calls than were left out
-                struck = await _attempt(tally, deed, sabotage, 1, number, error)
-            assert struck or number == SHORT, f"{error} has struck no call of {deed.label}"
+                struck = await _attempt(tally, action, sabotage, 1, number, error)
+            assert struck or number == SHORT, f"{error} has struck no call of {action.label}"
     return tally
 
 
 async def _attempt(
-    tally: Tally, deed: Deed, sabotage: Sabotage, fatal: int, number: int, error: str
+    tally: Tally, action: Action, sabotage: Sabotage, fatal: int, number: int, error: str
 ) -> bool:
     """Do it with one call failing, then without; whether there was such a call."""
-    stage = deed.stage()
-    judge = Judge(deed, stage)
+    stage = action.stage()
+    judge = Judge(action, stage)
     before = await footprint()
     async with serving(stage):
         async with connect(*stage.address, retry=NO_RETRY) as client:

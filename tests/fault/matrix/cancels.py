@@ -10,8 +10,8 @@ from typing import Any
 from ftransfer.client.client import connect
 from ftransfer.client.retry import NO_RETRY
 from ftransfer.errors import FtransferError
+from tests.fault.matrix.actions import Action
 from tests.fault.matrix.cuts import GOES_ON
-from tests.fault.matrix.deeds import Deed
 from tests.fault.matrix.judge import Judge
 from tests.fault.matrix.lab import footprint, serving
 from tests.fault.matrix.table import Tally
@@ -49,7 +49,9 @@ class Cancelled:
                 error = thrown
 
 
-async def run_client_cancels(seed: int, kind: type[Deed], place: Path, *, every: int = 1) -> Tally:
+async def run_client_cancels(
+    seed: int, kind: type[Action], place: Path, *, every: int = 1
+) -> Tally:
     """Cancel the command at each of its awaits."""
     return await _at_each_await(
         _cancel_client,
@@ -60,25 +62,28 @@ async def run_client_cancels(seed: int, kind: type[Deed], place: Path, *, every:
 
 
 async def _at_each_await(
-    cancel: Callable[[Deed, Tally, int], Awaitable[bool]], tally: Tally, deed: Deed, every: int
+    cancel: Callable[[Action, Tally, int], Awaitable[bool]],
+    tally: Tally,
+    action: Action,
+    every: int,
 ) -> Tally:
     """Repeat an action, cancelled at its first await, its second, and so on to the last."""
-    await deed.build()
-    fatal, missed = deed.dice.randrange(every), 0
+    await action.build()
+    fatal, missed = action.dice.randrange(every), 0
     while missed < _NOT_SEEN_IN_A_ROW:
-        is_hit = await cancel(deed, tally, fatal)
+        is_hit = await cancel(action, tally, fatal)
         missed = 0 if is_hit or not fatal else missed + 1
         fatal += every if is_hit or not fatal else 1
     return tally
 
 
-async def _cancel_client(deed: Deed, tally: Tally, fatal: int) -> bool:
+async def _cancel_client(action: Action, tally: Tally, fatal: int) -> bool:
     """Cancel at one await; `fatal` 0 is a warm-up. Whether there was such an await."""
-    stage = deed.stage()
-    judge = Judge(deed, stage)
+    stage = action.stage()
+    judge = Judge(action, stage)
     before = await footprint()
     async with serving(stage), connect(*stage.address, retry=NO_RETRY) as client:
-        cancelled = Cancelled(deed.do(client, stage), fatal)
+        cancelled = Cancelled(action.do(client, stage), fatal)
 
         async def work() -> None:
             await cancelled
@@ -99,7 +104,9 @@ async def _cancel_client(deed: Deed, tally: Tally, fatal: int) -> bool:
     return cancelled.hit
 
 
-async def run_session_cancels(seed: int, kind: type[Deed], place: Path, *, every: int = 1) -> Tally:
+async def run_session_cancels(
+    seed: int, kind: type[Action], place: Path, *, every: int = 1
+) -> Tally:
     """Cancel the server's session at each await; the client resumes by itself or is run again."""
     return await _at_each_await(
         _cancel_session,
@@ -109,9 +116,9 @@ async def run_session_cancels(seed: int, kind: type[Deed], place: Path, *, every
     )
 
 
-async def _cancel_session(deed: Deed, tally: Tally, fatal: int) -> bool:
-    stage = deed.stage()
-    judge = Judge(deed, stage)
+async def _cancel_session(action: Action, tally: Tally, fatal: int) -> bool:
+    stage = action.stage()
+    judge = Judge(action, stage)
     before = await footprint()
     sessions: list[Cancelled] = []
     seen = 0
@@ -121,7 +128,7 @@ async def _cancel_session(deed: Deed, tally: Tally, fatal: int) -> bool:
         nonlocal seen
         if getattr(work, "__qualname__", "") == "Session.run":
             seen += 1
-            if seen == deed.faulty + 1:
+            if seen == action.faulty + 1:
                 sessions.append(Cancelled(work, fatal))
                 return asyncio.Task(_await(sessions[0]), loop=loop, **options)
         return asyncio.Task(work, loop=loop, **options)

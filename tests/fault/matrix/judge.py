@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ftransfer.client.client import Client
 from ftransfer.errors import FtransferError, InternalError
-from tests.fault.matrix.deeds import Deed, Wrong, attempt
+from tests.fault.matrix.actions import Action, Wrong, attempt
 from tests.fault.matrix.lab import Stage
 from tests.fault.matrix.table import Tally
 
@@ -14,8 +14,8 @@ from tests.fault.matrix.table import Tally
 class Judge:
     """Collects what is wrong with one attempt, and enters it into a tally at the end."""
 
-    def __init__(self, deed: Deed, stage: Stage) -> None:
-        self._deed = deed
+    def __init__(self, action: Action, stage: Stage) -> None:
+        self._action = action
         self._stage = stage
         self._complaints: list[str] = []
         self._wrong = 0
@@ -27,7 +27,7 @@ class Judge:
     async def first(self, client: Client) -> None:
         """Do it while something goes wrong, and look at both folders."""
         try:
-            self.error = await attempt(self._deed, client, self._stage)
+            self.error = await attempt(self._action, client, self._stage)
         except Wrong as error:
             self._wrong += 1
             self._complaints.append(str(error))
@@ -41,7 +41,7 @@ class Judge:
     async def again(self, client: Client) -> None:
         """Do it when nothing goes wrong any more: it must complete."""
         try:
-            error = await attempt(self._deed, client, self._stage)
+            error = await attempt(self._action, client, self._stage)
         except Exception as failure:
             self._complaints.append(f"given again it ended in {failure!r}")
             return
@@ -53,7 +53,7 @@ class Judge:
 
     def look(self) -> None:
         """Compare both folders with what may be in them, and with what was acknowledged."""
-        target = self._deed.target(self._stage)
+        target = self._action.target(self._stage)
         for ledger in (self._stage.share, self._stage.local):
             faults = ledger.faults(self._stage.acknowledged if ledger is target else ())
             self._wrong += len(faults.wrong)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.fault.matrix.actions import ACTIONS, Action, List
 from tests.fault.matrix.calls import run_calls
 from tests.fault.matrix.cancels import run_client_cancels, run_session_cancels
 from tests.fault.matrix.cuts import run_cuts, run_slow, run_stalls
-from tests.fault.matrix.deeds import DEEDS, Deed, List
 from tests.fault.matrix.flips import run_flips
 from tests.fault.matrix.jobs import Job
 from tests.fault.matrix.kills import run_kills
@@ -21,9 +21,9 @@ from tests.fault.matrix.table import Row, Tally
 
 _KILLS_IN_A_JOB = 100
 # A listing has no content that could be spoiled.
-_SPOILED = tuple(kind for kind in DEEDS if kind is not List)
+_SPOILED = tuple(kind for kind in ACTIONS if kind is not List)
 # Where it makes no difference which connection is looked at.
-_WHOLE = tuple(kind for kind in DEEDS if not kind.faulty)
+_WHOLE = tuple(kind for kind in ACTIONS if not kind.faulty)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +71,11 @@ def make_jobs(seed: int, counts: Counts) -> list[Job]:
                 jobs.append(
                     _kill_job(seed, victim, what, first, min(_KILLS_IN_A_JOB, counts.kills - first))
                 )
-    for kind in DEEDS:
+    for kind in ACTIONS:
         jobs.append(_job(kind, "cuts", run_cuts, seed, every=counts.every_cut))
-    for kind in DEEDS:
+    for kind in ACTIONS:
         jobs.append(_job(kind, "stalls", run_stalls, seed, every=counts.every_stall))
-    for kind in DEEDS:
+    for kind in ACTIONS:
         jobs.append(_job(kind, "slow", run_slow, seed, piece_bytes=counts.piece_bytes))
     for kind in _SPOILED:
         jobs.append(_job(kind, "flips", run_flips, seed, every=counts.every_flip))
@@ -83,7 +83,7 @@ def make_jobs(seed: int, counts: Counts) -> list[Job]:
         jobs.append(_job(kind, "calls", run_calls, seed, every=counts.every_call))
     for kind in _WHOLE:
         jobs.append(_job(kind, "commands", run_client_cancels, seed, every=counts.every_await))
-    for kind in DEEDS:
+    for kind in ACTIONS:
         jobs.append(_job(kind, "sessions", run_session_cancels, seed, every=counts.every_await))
     jobs += [_power_job(seed, kind, counts.power_cuts) for kind in FILE_SYSTEMS]
     return jobs
@@ -97,7 +97,7 @@ def _kill_job(seed: int, victim: str, what: str, first: int, count: int) -> Job:
 
 
 def _job(
-    kind: type[Deed],
+    kind: type[Action],
     group: str,
     part: Callable[..., Coroutine[Any, Any, Tally]],
     seed: int,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ftransfer.client.client import connect
 from ftransfer.client.retry import NO_RETRY
 from ftransfer.limits import Limits
-from tests.fault.matrix.deeds import Deed, attempt
+from tests.fault.matrix.actions import Action, attempt
 from tests.fault.matrix.lab import serving
 from tests.support.proxy import Proxy
 
@@ -38,25 +38,25 @@ class Stream:
 
 
 @dataclass(frozen=True, slots=True)
-class Conversation:
+class Recording:
     up: Stream
     down: Stream
 
 
-async def record(deed: Deed, limits: Limits, *, direct: bool = True) -> Conversation:
+async def record(action: Action, limits: Limits, *, direct: bool = True) -> Recording:
     """Do it once with nothing going wrong, and give all that passed."""
-    stage = deed.stage(limits)
+    stage = action.stage(limits)
     async with serving(stage, direct=direct), Proxy(stage.address, records=True) as proxy:
         async with connect(*proxy.address, retry=NO_RETRY, limits=limits, direct=direct) as client:
-            error = await attempt(deed, client, stage)
-            assert error is None, f"{deed.label} fails by itself: {error}"
-        passage = proxy.passages[deed.faulty]
+            error = await attempt(action, client, stage)
+            assert error is None, f"{action.label} fails by itself: {error}"
+        passage = proxy.passages[action.faulty]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(10):
                 await passage.ended.wait()
         up, down = bytes(passage.up.seen), bytes(passage.down.seen)
     stage.clear()
-    return Conversation(parse_client(up), parse_server(down))
+    return Recording(parse_client(up), parse_server(down))
 
 
 def parse_server(data: bytes) -> Stream:

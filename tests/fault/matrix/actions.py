@@ -35,7 +35,7 @@ class Wrong(Exception):
     """A command said that all is well, and it is not."""
 
 
-class Deed(ABC):
+class Action(ABC):
     """One command. `writes` says on which side: "share", "local", or "" for neither.
 
     It makes so many `connections`, of which the one of number `faulty` has the faults of a network.
@@ -48,7 +48,7 @@ class Deed(ABC):
     chunk_bytes = CHUNK_BYTES
 
     def __init__(self, place: Path, seed: int) -> None:
-        """`place` is a folder of this deed's own; it does not exist yet."""
+        """`place` is a folder of this action's own; it does not exist yet."""
         self._template = place / "template"
         self._stages = place
         self._count = 0
@@ -94,7 +94,7 @@ class Deed(ABC):
         """
 
 
-class Get(Deed):
+class Get(Action):
     label = "get"
     writes = "local"
 
@@ -129,7 +129,7 @@ class GetResumed(Get):
         await store.close()
 
 
-class PutAtOnce(Deed):
+class PutAtOnce(Action):
     label = "put, at once"
     writes = "share"
     size = _SMALL
@@ -193,7 +193,7 @@ def _stop_half_way(progress: Progress) -> None:
         raise _Enough
 
 
-class List(Deed):
+class List(Action):
     label = "dir"
 
     async def prepare(self, base: Stage) -> None:
@@ -208,7 +208,7 @@ class List(Deed):
             raise Wrong("the listing is not whole")
 
 
-class GetTree(Deed):
+class GetTree(Action):
     """A folder of small files, some of them older on the local side: a listing, then mget."""
 
     label = "mget"
@@ -232,7 +232,7 @@ class GetFreshTree(GetTree):
         _lay_out_tree(self.dice, base.share, base.local, has_older=False)
 
 
-class PutTree(Deed):
+class PutTree(Action):
     label = "mput"
     writes = "share"
     chunk_bytes = 100_000
@@ -290,18 +290,18 @@ class _Notes:
             self._stage.acknowledged.append((f"tree/{item.name}", item.digest))
 
 
-async def attempt(deed: Deed, client: Client, stage: Stage) -> FtransferError | None:
+async def attempt(action: Action, client: Client, stage: Stage) -> FtransferError | None:
     """Do it once; return the error if it failed. What was acknowledged is in the stage."""
     stage.acknowledged.clear()
     try:
         async with asyncio.timeout(60):
-            await deed.do(client, stage)
+            await action.do(client, stage)
     except FtransferError as error:
         return error
     return None
 
 
-DEEDS: Sequence[type[Deed]] = (
+ACTIONS: Sequence[type[Action]] = (
     Get,
     GetResumed,
     PutAtOnce,
