@@ -1,8 +1,7 @@
-"""`serve --config FILE`: a TOML file in which every flag has a key, read anew on SIGHUP.
+"""`serve --config FILE`: a TOML file in which every flag has a key; reloaded on SIGHUP.
 
-The keys are the flags themselves, with _ for -: there is no second list that could fall behind.
-What is on the command line comes before what is in the file. A mistake is one line with file, line
-and column.
+The keys are the flags with _ for -, so no second list can become outdated. The command line takes
+precedence over the file. A mistake is reported in one line with file, line and column.
 """
 
 from __future__ import annotations
@@ -25,8 +24,7 @@ _MAX_BYTES = 1 << 20
 
 
 def read_config(path: str, context: Any) -> dict[str, Any]:
-    """Read a file and check each value as if it were given on the command line; give the values by
-    the names of the parameters.
+    """Read a file, check each value as on the command line, and return them by parameter name.
 
     Args:
         context: Typer's context of the command.
@@ -40,9 +38,9 @@ def read_config(path: str, context: Any) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise WrongUsage(_toml_mistake(path, text, str(error))) from error
     except (ValueError, RecursionError) as error:
-        # tomllib has no word of its own for these, nor a place.
+        # tomllib has no error of its own for these, and no place.
         raise WrongUsage(
-            f"{escape(path)}: is not TOML: a number is too long, or brackets are nested too deeply"
+            f"{escape(path)}: not valid TOML: a number is too long, or the nesting too deep"
         ) from error
     options = {
         option.name: option for option in context.command.params if option.name not in _NOT_IN_FILE
@@ -65,12 +63,12 @@ def _take_config(context: typer.Context, path: str | None) -> str | None:
 
 ConfigFile = Annotated[
     str | None,
-    # Eager: the other parameters look for their defaults in what it reads.
+    # Eager, because it sets the defaults of the other parameters.
     typer.Option(
         metavar="FILE",
         callback=_take_config,
         is_eager=True,
-        help="Read flags from a TOML file.",
+        help='TOML file with flags, such as max_file = "2G"; SIGHUP reloads it.',
         show_default=False,
     ),
 ]
@@ -81,13 +79,13 @@ def _text_of(path: str) -> str:
         with Path(path).open("rb") as file:
             data = file.read(_MAX_BYTES + 1)
         if len(data) > _MAX_BYTES:
-            raise WrongUsage(f"{escape(path)}: is too large for a configuration file")
+            raise WrongUsage(f"{escape(path)}: too large for a configuration file")
         return data.decode("utf-8-sig")  # some editors begin a file with a byte-order mark
     except UnicodeDecodeError as error:
-        raise WrongUsage(f"{escape(path)}: is not UTF-8") from error
+        raise WrongUsage(f"{escape(path)}: not valid UTF-8") from error
     except (OSError, ValueError) as error:
         raise WrongUsage(
-            f"{escape(path)}: cannot be read: {getattr(error, 'strerror', None) or error}"
+            f"{escape(path)}: cannot read the file: {getattr(error, 'strerror', None) or error}"
         ) from error
 
 
@@ -96,7 +94,7 @@ def _toml_mistake(path: str, text: str, message: str) -> str:
     end = (text.count("\n") + 1, len(text) - (text.rfind("\n") + 1) + 1)
     line, column = (place[1], place[2]) if place and place[1] else end
     what = message[: place.start()] if place else message
-    return f"{escape(path)}:{line}:{column}: is not TOML: {escape(what[:1].lower() + what[1:])}"
+    return f"{escape(path)}:{line}:{column}: not valid TOML: {escape(what[:1].lower() + what[1:])}"
 
 
 def _place_of(path: str, text: str, key: str) -> str:
@@ -117,7 +115,7 @@ def _checked(where: str, key: str, value: Any, options: Mapping[str, Any], conte
         try:
             return option.callback(context, option, value)
         except Exception as error:
-            # Typer's class for a bad value has moved between its versions; what it can do has not.
+            # Typer's class for a bad value has moved between versions, so look at its attributes.
             if hasattr(error, "message") and hasattr(error, "exit_code"):
                 raise WrongUsage(f"{where}: {key}: {error.message}") from error
             raise
@@ -135,15 +133,15 @@ def _of_type(where: str, key: str, value: Any, option: Any) -> Any:
         return value
     if _takes(list[str], option):
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise WrongUsage(f"{where}: {key} must be a list of texts")
+            raise WrongUsage(f"{where}: {key} must be a list of strings")
         return value
     if type(value) not in (str, int, float):
-        raise WrongUsage(f"{where}: {key} must be a text in quotes or a number")
+        raise WrongUsage(f"{where}: {key} must be a quoted string or a number")
     return str(value)
 
 
 def _takes(wanted: Any, option: Any) -> bool:
-    """Whether a parameter is of a type, in the ways in which the versions of typer say so."""
+    """Whether a parameter has a type, as the different versions of typer store it."""
     descriptor = getattr(option, "type_descriptor", None)
     if descriptor is not None:
         annotation = descriptor.annotation
@@ -153,9 +151,7 @@ def _takes(wanted: Any, option: Any) -> bool:
 
 
 def position_of(text: str, key: str) -> tuple[int, int]:
-    """Give the line and column, from 1, at which a key of the top level (or a table of that name)
-    stands in a TOML text.
-    """
+    """Return line and column, from 1, of a top-level key or table in a TOML text."""
     quoted = "|".join(re.escape(form) for form in (key, f'"{key}"', f"'{key}'"))
     found = re.search(rf"^[ \t]*\[*[ \t]*({quoted})[ \t]*[=.\]]", text, re.MULTILINE)
     if found is None:

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ftransfer.cli.connecting import connection_to
+from ftransfer.cli.connection import connection_to
 from ftransfer.cli.options import As, Host, Port
-from ftransfer.cli.runtime.running import run
+from ftransfer.cli.runtime.runner import run
 from ftransfer.shell.errors import WrongUsage
 from ftransfer.shell.formatting import printable
 
@@ -26,16 +26,14 @@ Examples:
   printf 'cd photos\\nget "my holiday photo.jpg"\\n' | ftransfer connect localhost 9021
   ftransfer connect localhost 9021 < commands.txt
 
-A script stops at its first failure and gives its exit code. Lines that begin with # are comments.
+A script stops at its first error and exits with its code. Lines that begin with # are comments.
 """
 
 
 def connect(host: Host, port: Port, name: As = "") -> None:
-    """Open a shell on a share. Without a terminal it carries out the lines that it reads from
-    stdin.
-    """
+    """Open a shell on a share. Without a terminal, commands are read from stdin."""
     if sys.stdin is None:
-        raise WrongUsage("stdin is closed; connect reads its commands from there")
+        raise WrongUsage("stdin is closed; connect reads commands from stdin")
     is_interactive = sys.stdin.isatty()
     run(_connect(host, port, name, is_interactive=is_interactive), keeps_interrupt=is_interactive)
 
@@ -53,10 +51,10 @@ async def _connect(host: str, port: int, name: str, *, is_interactive: bool) -> 
         shell = ShellContext(RemoteConnection(share, console.note), console, Path.cwd())
         if is_interactive:
             _greet(console, share.hello, host, port)
-        for error in refused:  # the session goes on without the name
+        for error in refused:  # the session continues without the name
             console.error(error)
         if is_interactive:
-            await _talk(shell, share, host)
+            await _run_repl(shell, share, host)
         else:
             from ftransfer.shell.script import run_script
 
@@ -70,7 +68,7 @@ def _greet(console: Console, hello: Hello, host: str, port: int) -> None:
         console.note(printable(hello.welcome))
 
 
-async def _talk(shell: ShellContext, share: Client, label: str) -> None:
+async def _run_repl(shell: ShellContext, share: Client, label: str) -> None:
     from ftransfer.shell.live_view import LiveView
     from ftransfer.shell.repl import Repl
 

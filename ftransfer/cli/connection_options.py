@@ -1,4 +1,4 @@
-"""The way to a server: options that every command with HOST and PORT takes, from the command line
+"""The options of a connection: every command with HOST and PORT takes them, from the command line
 and the environment.
 """
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from ftransfer.client.security import Security
 
 SECRET_VARIABLE = "FTRANSFER_TOKEN"
-TOKEN, USER = "token", "user"  # the kinds of login, as the greeting says them
+TOKEN, USER = "token", "user"  # kinds of login, as in hello
 
 
 class ConnectionOptions(NamedTuple):
-    """What was given on the command line; `secret` is what was typed at a prompt."""
+    """The options from the command line; `secret` is what was typed at a prompt."""
 
     tls: bool = False
     plain: bool = False
@@ -38,10 +38,10 @@ class ConnectionOptions(NamedTuple):
     secret: str = ""
 
     def __repr__(self) -> str:
-        return f"Way to {self.user or 'anybody'}"  # the secret is for the server alone
+        return f"ConnectionOptions(user={self.user!r})"  # never the secret
 
     def check(self) -> None:
-        """Raise WrongUsage if one option contradicts another, or makes no sense."""
+        """Raise WrongUsage if options contradict each other, or one is not valid."""
         needs_tls = {
             "--tls": self.tls,
             "--fingerprint": self.fingerprint,
@@ -50,11 +50,11 @@ class ConnectionOptions(NamedTuple):
         }
         for option, given in needs_tls.items():
             if self.plain and given:
-                raise WrongUsage(f"--plain and {option} contradict each other; choose one")
+                raise WrongUsage(f"--plain and {option} cannot be used together; choose one")
         if self.fingerprint and self.ca:
-            raise WrongUsage("--fingerprint and --ca are two ways to know the server; choose one")
+            raise WrongUsage("--fingerprint and --ca cannot be used together; choose one")
         if self.key and not self.cert:
-            raise WrongUsage("--key is for the certificate that --cert names; give both")
+            raise WrongUsage("--key needs --cert; give both")
         if self.fingerprint:
             from ftransfer.tls.fingerprint import parse_fingerprint
 
@@ -66,10 +66,10 @@ class ConnectionOptions(NamedTuple):
                 ) from error
 
     def security(self) -> Security:
-        """Give what the library is told.
+        """Return the options as the library takes them.
 
         Raises:
-            BadFile: The file with the secret cannot be used.
+            BadFile: The token file cannot be used.
         """
         from ftransfer.client.security import Security
 
@@ -92,45 +92,52 @@ class ConnectionOptions(NamedTuple):
         return os.environ.get(SECRET_VARIABLE, "")
 
 
-_way: ContextVar[ConnectionOptions] = ContextVar("way")
+_current: ContextVar[ConnectionOptions] = ContextVar("connection_options")
 
 
-def chosen_way() -> ConnectionOptions:
-    """Give the way of the command that runs."""
-    return _way.get(ConnectionOptions())
+def current_options() -> ConnectionOptions:
+    """Return the options of the running command."""
+    return _current.get(ConnectionOptions())
 
 
-def _way_of(
-    tls: Annotated[bool, Option("--tls", help="Encrypt, also on this machine.")] = False,
+def _options_of(
+    tls: Annotated[bool, Option("--tls", help="Use TLS on loopback too.")] = False,
     plain: Annotated[bool, Option("--plain", help="Do not encrypt, even over a network.")] = False,
     fingerprint: Annotated[
         str,
         Option(
-            metavar="F", help="The server's key must have this fingerprint.", show_default=False
+            metavar="SHA256:...",
+            help="Expected fingerprint of the server's key.",
+            show_default=False,
         ),
     ] = "",
     ca: Annotated[
         str,
         Option(
             metavar="FILE",
-            help="File of CAs to trust, or system for those of the system.",
+            help="CA file to trust, or system for the CAs of the operating system.",
             show_default=False,
         ),
     ] = "",
     cert: Annotated[
-        str, Option(metavar="FILE", help="Certificate to show to the server.", show_default=False)
+        str, Option(metavar="FILE", help="Client certificate.", show_default=False)
     ] = "",
     key: Annotated[
-        str, Option(metavar="FILE", help="Its key, if it is in another file.", show_default=False)
+        str,
+        Option(
+            metavar="FILE",
+            help="Key of the certificate, if it is in another file.",
+            show_default=False,
+        ),
     ] = "",
     user: Annotated[
-        str, Option(metavar="NAME", help="Log in under this name.", show_default=False)
+        str, Option(metavar="NAME", help="User name for the login.", show_default=False)
     ] = "",
     token_file: Annotated[
         str,
         Option(
             metavar="FILE",
-            help="File with the token or password; or FTRANSFER_TOKEN holds it.",
+            help="File with the token or password; otherwise FTRANSFER_TOKEN is used.",
             show_default=False,
         ),
     ] = "",
@@ -138,30 +145,32 @@ def _way_of(
     return ConnectionOptions(tls, plain, fingerprint, ca, cert, key, user, token_file)
 
 
-def over_way(function: Callable[..., object]) -> Callable[..., object]:
-    """Give a command that takes the options of the way behind its own, and asks for a secret if one
-    is wanted.
+def with_connection_options(function: Callable[..., object]) -> Callable[..., object]:
+    """Return a command that also takes the connection options, after its own.
+
+    At a terminal it asks whether to trust an unknown server, and for a password or token if the
+    server wants a login.
     """
     own = inspect.signature(function, eval_str=True)
-    shared = inspect.signature(_way_of, eval_str=True).parameters
+    shared = inspect.signature(_options_of, eval_str=True).parameters
 
     def command(**values: Any) -> object:
-        way = _way_of(**{name: values.pop(name) for name in shared})
-        way.check()
+        options = _options_of(**{name: values.pop(name) for name in shared})
+        options.check()
         while True:
-            _way.set(way)
+            _current.set(options)
             try:
                 return function(**values)
-            # Nothing has been done yet: these come as the connection is made, each once at most.
+            # Both are raised while connecting, before anything was done, and once at most.
             except UnknownServer as error:
-                if not (_is_at_terminal() and _vouches(error)):
+                if not (_is_at_terminal() and _is_trusted(error)):
                     raise
-                way = way._replace(fingerprint=error.fingerprint)
+                options = options._replace(fingerprint=error.fingerprint)
             except LoginNeeded as error:
                 user, secret = _ask(error) if _is_at_terminal() else ("", "")
                 if not secret:
                     raise
-                way = way._replace(user=user, secret=secret)
+                options = options._replace(user=user, secret=secret)
 
     command.__doc__ = function.__doc__
     command.__signature__ = own.replace(parameters=[*own.parameters.values(), *shared.values()])  # type: ignore[attr-defined]
@@ -172,24 +181,27 @@ def _is_at_terminal() -> bool:
     return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def _vouches(error: UnknownServer) -> bool:
-    """Ask whether the key of a server is the right one."""
-    note(f"{error.address} is not known yet; it shows the key {error.fingerprint}")
-    return _ask_line("is that what its owner says? [y/N] ").lower() in ("y", "yes")
+def _is_trusted(error: UnknownServer) -> bool:
+    """Ask whether the key of an unknown server is the right one."""
+    note(f"unknown server {error.address}: its key has the fingerprint {error.fingerprint}")
+    return _ask_line("does it match what the server's owner told you? [y/N] ").lower() in (
+        "y",
+        "yes",
+    )
 
 
 def _ask(error: LoginNeeded) -> tuple[str, str]:
-    """Ask for a name, if the server takes one, and a secret; "" for what was not typed."""
+    """Ask for a user name, if the server takes one, and a secret; "" if nothing was typed."""
     import getpass
 
     user = error.user
     if not user and TOKEN not in (error.logins or (TOKEN,)):
         user = _ask_line(f"user at {error.address}: ")
     elif not user and USER in error.logins:
-        user = _ask_line(f"user at {error.address} (none for a token): ")
-    what = f"password for {user}" if user else "token"
+        user = _ask_line(f"user at {error.address} (empty to use a token): ")
+    kind = f"password for {user}" if user else "token"
     try:
-        return user, getpass.getpass(f"{what} at {error.address}: ", stream=sys.stderr)
+        return user, getpass.getpass(f"{kind} at {error.address}: ", stream=sys.stderr)
     except EOFError:
         return user, ""
 
@@ -201,4 +213,4 @@ def _ask_line(question: str) -> str:
 
 
 def _tell_new_server(address: str, fingerprint: str) -> None:
-    note(f"first visit to {address}: its key {fingerprint} will be expected from now on")
+    note(f"first connection to {address}: its key {fingerprint} is now remembered")

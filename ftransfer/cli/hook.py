@@ -1,4 +1,4 @@
-"""The user's own command that is run for each event of a watch, one after the other."""
+"""The user's command for each event of a watch, run one at a time."""
 
 from __future__ import annotations
 
@@ -15,34 +15,32 @@ from ftransfer.shell.errors import WrongUsage
 from ftransfer.shell.formatting import printable
 
 _OURS = "FTRANSFER_"
-_END_S = 5.0  # that a command may take to end when it is asked to
+_END_S = 5.0  # how long a command may take to end after SIGTERM
 
 
 class Hook:
-    """A command that is run by no shell. It is told of an event in its environment."""
+    """A command that is run without a shell, with the event in its environment."""
 
     def __init__(self, command: str) -> None:
-        """Raises WrongUsage if there is no such program."""
+        """Parse the command. Raise WrongUsage if the program does not exist."""
         try:
             self._words = shlex.split(command)
         except ValueError as error:
-            raise WrongUsage(f"--exec {printable(command)}: a quote is never closed") from error
+            raise WrongUsage(f"--exec {printable(command)}: missing closing quote") from error
         if not self._words:
             raise WrongUsage("--exec: the command is empty")
         if shutil.which(self._words[0]) is None:
-            raise WrongUsage(f"--exec: there is no program {printable(self._words[0])}")
+            raise WrongUsage(f"--exec: program {printable(self._words[0])} not found")
 
     async def run(self, event: LiveEvent, path: str) -> None:
-        """Run it, and wait until it has ended; a failure is told, and is no reason to watch no
-        more.
-        """
+        """Run the command and wait until it ends. A failure is reported and otherwise ignored."""
         program = printable(self._words[0])
         try:
             process = await asyncio.create_subprocess_exec(
                 *self._words, stdin=asyncio.subprocess.DEVNULL, env=environment(event, path)
             )
         except OSError as error:
-            note(f"ftransfer: {program}: cannot be run: {error.strerror or error}")
+            note(f"ftransfer: {program}: cannot run the command: {error.strerror or error}")
             return
         try:
             code = await process.wait()
@@ -50,7 +48,7 @@ class Hook:
             await _end(process)
             raise
         if code:
-            note(f"ftransfer: {program} ended with {code}")
+            note(f"ftransfer: {program} exited with code {code}")
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
@@ -66,13 +64,13 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 
 def environment(event: LiveEvent, path: str) -> dict[str, str]:
-    """Give the environment of the command: the user's own without what is meant for us, secrets
-    above all, and the event.
+    """Return the environment of the command: the user's own, without our variables, which may hold
+    secrets, and the event.
     """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
-    told = {"EVENT": event_to_notice(event).what, "NAME": "", "PATH": ""}
+    values = {"EVENT": event_to_notice(event).what, "NAME": "", "PATH": ""}
     if isinstance(event, Change):
-        told = {
+        values = {
             "EVENT": event.what,
             "NAME": event.name,
             "OLD": event.old,
@@ -82,13 +80,11 @@ def environment(event: LiveEvent, path: str) -> dict[str, str]:
             "BY": event.person.name if event.person is not None else "",
             "PATH": path,
         }
-    return inherited | {f"{_OURS}{name}": _as_value(text) for name, text in told.items()}
+    return inherited | {f"{_OURS}{name}": _as_value(text) for name, text in values.items()}
 
 
 def _as_value(text: str) -> str:
-    """Give text that an environment can hold; a server may say anything where no name is asked
-    for.
-    """
+    """Return text that an environment can hold; a server may send anything but names unchecked."""
     try:
         return text if b"\0" not in os.fsencode(text) else escape(text)
     except UnicodeEncodeError:

@@ -1,5 +1,5 @@
-"""The flags of `serve` that bound what others may do: their words, what contradicts what, and the
-objects that they stand for.
+"""The quota and limit flags of `serve`: their declarations, what contradicts what, and the objects
+made of them.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 
 def _amount(parse: Callable[[str], float], least: float = 0) -> Callable[[str | None], str | None]:
-    """Make a callback that refuses what cannot be parsed; the text stays text."""
+    """Return a callback that refuses what cannot be parsed, and leaves the value a text."""
 
     def check(text: str) -> None:
         if parse(text) < least:
-            raise ValueError(f"{text} is too little; at least {least:g} is needed")
+            raise ValueError(f"{text} is too small; use at least {least:g}")
 
     return checked_by(check)
 
 
 def _count(number: int | None) -> int | None:
     if number is not None and number < 1:
-        raise ValueError(f"{number} would let nobody in; at least 1 is needed")
+        raise ValueError(f"{number} would let nobody in; use at least 1")
     return number
 
 
@@ -45,19 +45,20 @@ _RATE = {"callback": _amount(parse_rate), "metavar": "RATE", "show_default": Fal
 _FILES = {"callback": _amount(parse_count), "metavar": "COUNT", "show_default": False}
 _TIME: dict[str, Any] = {"callback": _amount(parse_time, 0.1), "metavar": "TIME"}
 
-MaxSessions = Annotated[int, Option(callback=_count, help="Sessions at once.")]
+MaxSessions = Annotated[int, Option(callback=_count, help="Maximum number of sessions.")]
 MaxSourceSessions = Annotated[
     int | None,
     Option(
         callback=_count,
         help=(
-            "Sessions at once from one address or IPv6 /64; 256, and for loopback no bound of its"
-            " own."
+            "Maximum sessions from one address or IPv6 /64. Default: 256; no separate limit for"
+            " loopback."
         ),
     ),
 ]
 MaxUnauthenticated = Annotated[
-    int, Option(callback=_count, help="Of these, such as have not yet logged in or said a command.")
+    int,
+    Option(callback=_count, help="Maximum sessions that have not yet logged in or sent a command."),
 ]
 TrustFrom = Annotated[
     list[str] | None,
@@ -66,58 +67,72 @@ TrustFrom = Annotated[
         metavar="ADDRESS",
         callback=_check_networks,
         help=(
-            "An address or network without a cap of its own and without penalties, as of a load"
+            "Address or network exempt from the per-address limit and penalties, such as a load"
             " balancer; may be repeated."
         ),
         show_default=False,
     ),
 ]
-HandshakeTime = Annotated[str, Option(**_TIME, help="For the TLS handshake.")]
-LoginTime = Annotated[str, Option(**_TIME, help="For the login after it, where one is needed.")]
-LineTime = Annotated[str, Option(**_TIME, help="From the first byte of a command to its end.")]
-IdleTime = Annotated[str, Option(**_TIME, help="How long a session may stay without a command.")]
-StallTime = Annotated[str, Option(**_TIME, help="How long a transfer may stand still.")]
-HeartbeatLimit = Annotated[str, Option(**_TIME, help="How long a transfer may live on heartbeats.")]
+HandshakeTime = Annotated[str, Option(**_TIME, help="Time limit for the TLS handshake.")]
+LoginTime = Annotated[str, Option(**_TIME, help="Time limit for the login, if one is required.")]
+LineTime = Annotated[str, Option(**_TIME, help="Time limit for receiving one command line.")]
+IdleTime = Annotated[
+    str, Option(**_TIME, help="Close a session after this time without a command.")
+]
+StallTime = Annotated[
+    str, Option(**_TIME, help="Abort a transfer after this time without progress.")
+]
+HeartbeatLimit = Annotated[
+    str, Option(**_TIME, help="Abort a transfer after this time with heartbeats only.")
+]
 MinProgress = Annotated[
     str,
-    Option(**{**_SIZE, "show_default": True}, help="What a transfer must move in each stall time."),
+    Option(
+        **{**_SIZE, "show_default": True},
+        help="Minimum amount a transfer must move in each stall time.",
+    ),
 ]
 MaxLine = Annotated[
     str,
     Option(
-        **{**_SIZE, "callback": _amount(parse_size, 1024)}, help="The longest command line; 64K."
+        **{**_SIZE, "callback": _amount(parse_size, 1024)},
+        help="Maximum length of a command line. Default: 64K.",
     ),
 ]
 MaxFrame = Annotated[
-    str, Option(**{**_SIZE, "callback": _amount(parse_size, 65536)}, help="The largest frame; 4M.")
+    str,
+    Option(
+        **{**_SIZE, "callback": _amount(parse_size, 65536)},
+        help="Maximum size of a frame. Default: 4M.",
+    ),
 ]
-Quota = Annotated[str | None, Option(**_SIZE, help="All files and partials together, at most.")]
+Quota = Annotated[
+    str | None, Option(**_SIZE, help="Maximum total size of files and partial uploads.")
+]
 UserQuota = Annotated[
-    str | None, Option(**_SIZE, help="The same for what lies where one user may write.")
+    str | None, Option(**_SIZE, help="The same for the folders each user may write to.")
 ]
 QuotaFiles = Annotated[
-    str | None, Option(**_FILES, help="The number of files, folders and links together, at most.")
+    str | None, Option(**_FILES, help="Maximum number of files, folders and links.")
 ]
 UserQuotaFiles = Annotated[
-    str | None, Option(**_FILES, help="The same for what lies where one user may write.")
+    str | None, Option(**_FILES, help="The same for the folders each user may write to.")
 ]
-KeepFree = Annotated[
-    str | None, Option(**_SIZE, help="Leave so much of the disk free, and room for files.")
-]
-MaxFile = Annotated[str | None, Option(**_SIZE, help="The largest file that may be put.")]
+KeepFree = Annotated[str | None, Option(**_SIZE, help="Disk space to keep free.")]
+MaxFile = Annotated[str | None, Option(**_SIZE, help="Maximum size of an uploaded file.")]
 Rate = Annotated[
-    str | None, Option(**_RATE, help="Bytes a second for all sessions together, such as 10M.")
+    str | None, Option(**_RATE, help="Bytes per second for all sessions together, such as 10M.")
 ]
 UserRate = Annotated[
-    str | None, Option(**_RATE, help="The same for each user; without a login, for each address.")
+    str | None, Option(**_RATE, help="The same for each user, or for each address without a login.")
 ]
 SessionRate = Annotated[str | None, Option(**_RATE, help="The same for each session.")]
 AuditFile = Annotated[
     str | None,
-    Option(metavar="FILE", help="Record who did what, a JSON line for each.", show_default=False),
+    Option(metavar="FILE", help="Log who did what, one JSON line per action.", show_default=False),
 ]
 
-# What is read anew on SIGHUP; all else needs a restart.
+# Reloaded on SIGHUP; all other flags need a restart.
 RELOADED = frozenset(
     "max_sessions max_source_sessions max_unauthenticated trust_from handshake_time login_time"
     " line_time idle_time stall_time heartbeat_limit min_progress max_line max_frame quota"
@@ -125,11 +140,10 @@ RELOADED = frozenset(
     " session_rate".split()
 )
 
-_ADVICE = "choose one"
 _EXCLUSIVE = (
-    ("read_only", "drop_box", "one takes no file, the other nothing else"),
+    ("read_only", "drop_box", "a read-only share takes no files, a drop box only files"),
     *(
-        (("read_only", name, "nothing can be put, so there is nothing to bound"))
+        (("read_only", name, "nothing can be uploaded, so there is nothing to limit"))
         for name in (
             "quota",
             "user_quota",
@@ -140,7 +154,7 @@ _EXCLUSIVE = (
         )
     ),
 )
-# The first may not be more than the second; only what was given counts.
+# The first must not be more than the second; only given values count.
 _ORDERED: tuple[tuple[str, str, Callable[[str], float]], ...] = (
     ("user_quota", "quota", parse_size),
     ("user_quota_files", "quota_files", parse_count),
@@ -155,26 +169,25 @@ _ORDERED: tuple[tuple[str, str, Callable[[str], float]], ...] = (
 
 
 def refuse_contradictions(values: Mapping[str, Any], given: Callable[[str], str]) -> None:
-    """Refuse flags that cannot both be meant.
+    """Refuse flags that contradict each other.
 
     Args:
-        given: Name of a parameter -> how the user said it ("--quota", "quota in FILE"), "" if it is
-            the default.
+        given: Parameter name -> how it was given ("--quota", "quota in FILE"), "" for a default.
 
     Raises:
-        WrongUsage: It names both.
+        WrongUsage: Two flags contradict each other; it names both.
     """
     for one, other, why in _EXCLUSIVE:
         if values.get(one) and values.get(other) and given(one) and given(other):
             raise WrongUsage(
-                f"{given(one)} and {given(other)} contradict each other: {why}; {_ADVICE}"
+                f"{given(one)} and {given(other)} contradict each other: {why}; choose one"
             )
     for less, more, parse in _ORDERED:
         if given(less) and given(more) and parse(str(values[less])) > parse(str(values[more])):
-            wanted = (
-                f"{given(less)} {values[less]} is more than {given(more)} {values[more]} allows"
+            raise WrongUsage(
+                f"{given(less)} {values[less]} is more than {given(more)} {values[more]} allows;"
+                " raise the latter or lower the former"
             )
-            raise WrongUsage(f"{wanted}; raise the one or lower the other")
 
 
 def limits_of(values: Mapping[str, Any]) -> Limits:
@@ -190,7 +203,7 @@ def limits_of(values: Mapping[str, Any]) -> Limits:
         line_s=parse_time(values["line_time"]),
         idle_s=parse_time(values["idle_time"]),
         stall_s=stall_s,
-        # Peers say that they live a few times within the time in which they would be given up.
+        # A few heartbeats fit into the time after which a peer is given up.
         heartbeat_s=min(DEFAULT_LIMITS.heartbeat_s, stall_s / 4),
         quiet_s=parse_time(values["heartbeat_limit"]),
         least_bytes=parse_size(values["min_progress"]),

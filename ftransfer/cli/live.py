@@ -1,4 +1,4 @@
-"""who, say, tell, watch and chat: the others who are connected, and what changes."""
+"""who, say, tell, watch and chat: other sessions, messages and changes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import sys
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Annotated
 
-from ftransfer.cli.connecting import connection_to
+from ftransfer.cli.connection import connection_to
 from ftransfer.cli.options import As, Host, Json, Port
 from ftransfer.cli.output import note
 from ftransfer.cli.runtime.parameters import Argument, Option
-from ftransfer.cli.runtime.running import run
+from ftransfer.cli.runtime.runner import run
 from ftransfer.cli.runtime.streams import only_show
 from ftransfer.shell.errors import WrongUsage
 from ftransfer.shell.formatting import explain, printable
@@ -29,7 +29,7 @@ Examples:
   ftransfer who localhost 9021
   ftransfer who --json localhost 9021 | jq -r .name
 
-A ? before a name says that only its client vouches for it.
+A ? before a name means that it is not authenticated.
 """
 
 SAY_EXAMPLES = """\b
@@ -51,10 +51,10 @@ Examples:
   ftransfer watch --get ./incoming localhost 9021 incoming
   ftransfer watch --get ./incoming --exec ./process.sh localhost 9021 incoming
 
---exec finds in its environment: FTRANSFER_EVENT (created, changed, moved, removed, rescan or
-missed), FTRANSFER_NAME, FTRANSFER_OLD, FTRANSFER_KIND, FTRANSFER_SIZE, FTRANSFER_DIGEST,
-FTRANSFER_BY, and with --get FTRANSFER_PATH, the local file.
-Of your own environment it finds nothing that begins with FTRANSFER_: FTRANSFER_TOKEN is not for it.
+The command of --exec gets these environment variables: FTRANSFER_EVENT (created, changed, moved,
+removed, rescan or missed), FTRANSFER_NAME, FTRANSFER_OLD, FTRANSFER_KIND, FTRANSFER_SIZE,
+FTRANSFER_DIGEST, FTRANSFER_BY and, with --get, FTRANSFER_PATH, the local file.
+It inherits none of your own variables that begin with FTRANSFER_, such as FTRANSFER_TOKEN.
 """
 
 CHAT_EXAMPLES = """\b
@@ -67,9 +67,7 @@ Text = Annotated[str, Argument(metavar="TEXT", help="One line of text.")]
 
 
 def who(host: Host, port: Port, as_json: Json = False) -> None:
-    """List who is connected. Each line says who, from where, since when, and what is being
-    transferred.
-    """
+    """List who is connected. Each line shows name, address, start time and current transfer."""
     from ftransfer.shell.people import presence_lines, presence_record
 
     only_show()
@@ -79,7 +77,7 @@ def who(host: Host, port: Port, as_json: Json = False) -> None:
 
 
 def say(host: Host, port: Port, text: Text, name: As = "", as_json: Json = False) -> None:
-    """Say something to all who listen."""
+    """Send a message to everybody who is listening."""
     _report(run(_say(connection_to(host, port, name=name), "", text)), as_json=as_json)
 
 
@@ -88,15 +86,15 @@ def tell(
     port: Port,
     to: Annotated[
         str,
-        Argument(metavar="NAME", help="Whom: a name that who shows, without its ?, or #NUMBER."),
+        Argument(metavar="NAME", help="Recipient: a name from who, without the ?, or #NUMBER."),
     ],
     text: Text,
     name: As = "",
     as_json: Json = False,
 ) -> None:
-    """Say something to one."""
+    """Send a message to one person."""
     if not to:
-        raise WrongUsage("tell needs a name; ftransfer who lists those who are there")
+        raise WrongUsage("tell needs a name; ftransfer who lists who is connected")
     _report(run(_say(connection_to(host, port, name=name), to, text)), as_json=as_json)
 
 
@@ -111,37 +109,36 @@ def watch(
         Option(
             "--get",
             metavar="DEST",
-            help="Keep this folder up to date with PATH.",
+            help="Keep this local folder up to date with PATH.",
             show_default=False,
         ),
     ] = "",
     delete: Annotated[
-        bool, Option("--delete", help="With --get: remove from DEST what goes there.")
+        bool,
+        Option(
+            "--delete", help="With --get: remove files from DEST that are removed in the share."
+        ),
     ] = False,
     command: Annotated[
         str,
-        Option("--exec", metavar="CMD", help="Run a command for each event.", show_default=False),
+        Option("--exec", metavar="CMD", help="Command to run for each event.", show_default=False),
     ] = "",
     name: As = "",
     as_json: Json = False,
 ) -> None:
-    """Say what changes, a line for each file, until interrupted. Begins again by itself when the
-    connection was lost.
-    """
+    """Show changes, one line per file, until interrupted. Reconnects after a lost connection."""
     if delete and not dest:
-        raise WrongUsage("--delete is about the folder that --get names")
-    told = _Told(_hook_of(command), as_json=as_json)
+        raise WrongUsage("--delete needs --get; give both")
+    reporter = _EventReporter(_hook_of(command), as_json=as_json)
     if not (dest or command):
         only_show()
-    run(_watch(connection_to(host, port, name=name), path, dest, told, delete=delete))
+    run(_watch(connection_to(host, port, name=name), path, dest, reporter, delete=delete))
 
 
 def chat(host: Host, port: Port, name: As = "") -> None:
-    """Hear what others say and do, and answer. Without a terminal it says the lines that it reads
-    from stdin.
-    """
+    """Chat with the others who are connected. Without a terminal, each line of stdin is sent."""
     if sys.stdin is None:
-        raise WrongUsage("stdin is closed; chat reads from there what to say")
+        raise WrongUsage("stdin is closed; chat reads messages from stdin")
     is_interactive = sys.stdin.isatty()
     refused: list[RequestError] = []
     connection = connection_to(host, port, name=name, on_name_refused=refused.append)
@@ -178,17 +175,15 @@ def _hook_of(command: str) -> Hook | None:
     return Hook(command)
 
 
-class _Told:
-    """What is done about each event: a line, or a record, and the user's command."""
+class _EventReporter:
+    """Reports each event as a line or a record, and runs the user's command."""
 
     def __init__(self, hook: Hook | None, *, as_json: bool) -> None:
         self._hook = hook
         self._as_json = as_json
 
     async def event(self, event: LiveEvent, path: str) -> None:
-        """Tell of an event; `path` is the local file it is about, if any. Waits until the command
-        has ended.
-        """
+        """Report an event and wait for the user's command; `path` is the local file, if any."""
         from ftransfer.shell.people import event_line, event_record
 
         sys.stdout.write(f"{event_record(event) if self._as_json else event_line(event)}\n")
@@ -201,28 +196,30 @@ class _Told:
 
 
 async def _watch(
-    connection: Connection, path: str, dest: str, told: _Told, *, delete: bool
+    connection: Connection, path: str, dest: str, reporter: _EventReporter, *, delete: bool
 ) -> None:
     async with connection as client:
         if dest:
-            await _follow(client, path, dest, told, delete=delete)
+            await _follow(client, path, dest, reporter, delete=delete)
             return
         async with client.watching(path) as events:
             note(
                 f"watching /{printable(path.strip('/'))} as session #{client.hello.session}; Ctrl-C"
-                " ends it"
+                " stops"
             )
             async for event in events:
-                await told.event(event, "")
+                await reporter.event(event, "")
 
 
-async def _follow(client: Client, path: str, dest: str, told: _Told, *, delete: bool) -> None:
+async def _follow(
+    client: Client, path: str, dest: str, reporter: _EventReporter, *, delete: bool
+) -> None:
     from ftransfer.client.trees.mirror import Mirror
 
     follower = Mirror(
-        client, path, dest, delete=delete, on_event=told.event, on_failure=told.failure
+        client, path, dest, delete=delete, on_event=reporter.event, on_failure=reporter.failure
     )
-    note(f"keeping {printable(dest)} up to date with /{printable(path.strip('/'))}; Ctrl-C ends it")
+    note(f"keeping {printable(dest)} up to date with /{printable(path.strip('/'))}; Ctrl-C stops")
     await follower.run()
 
 
@@ -238,9 +235,9 @@ async def _chat(
     async with connection as client:
         hello = client.hello
         console.note(f"you are session #{hello.session}; {printable(hello.welcome)}")
-        for error in refused:  # the session goes on without the name
+        for error in refused:  # the session continues without the name
             console.error(error)
-            console.note("until then you are user@host to the others; /name NAME sets another name")
+            console.note("others see you as user@host; /name NAME chooses another name")
         async with LiveView(client):
             lines: AsyncIterator[str]
             if is_interactive:

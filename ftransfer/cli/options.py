@@ -1,4 +1,4 @@
-"""The arguments and options that several commands share."""
+"""Arguments and options that several commands share."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ _MAX_PORT = 65_535
 
 
 def strip_brackets(host: str) -> str:
-    """Give an address of IPv6 without the brackets that it has beside a port."""
+    """Return an IPv6 address without brackets."""
     return host[1:-1] if host.startswith("[") and host.endswith("]") else host
 
 
 def _check_port(port: int) -> int:
     if not 1 <= port <= _MAX_PORT:
-        raise ValueError(f"{port} is not a port; ports are 1 to {_MAX_PORT}")
+        raise ValueError(f"{port} is not a port; use 1 to {_MAX_PORT}")
     return port
 
 
 def check_listening_port(port: int) -> int:
-    """As for any port; 0 stands for any free one."""
+    """Check a port to listen on; 0 means any free port."""
     return port and _check_port(port)
 
 
 def parse_age(text: str) -> int:
-    """Give the seconds that an age means: 90, 90s, 15m, 12h or 7d.
+    """Return the seconds of an age: 90, 90s, 15m, 12h or 7d.
 
     Raises:
-        WrongUsage: It is none.
+        WrongUsage: It is not an age.
     """
     from ftransfer.units import parse_time
 
@@ -40,15 +40,14 @@ def parse_age(text: str) -> int:
         return int(parse_time(text))
     except ValueError as error:
         raise WrongUsage(
-            f"{printable(text)} is not an age; write for example 90s, 15m, 12h or 7d"
+            f"{printable(text)} is not an age; use for example 90s, 15m, 12h or 7d"
         ) from error
 
 
 def checked_by(check: Callable[[str], object]) -> Callable[[str | None], str | None]:
-    """Make a callback for a flag that refuses what `check` raises for; the text stays text.
+    """Return a callback that refuses what `check` raises for, and leaves the value a text.
 
-    So what is wrong with a flag is told before anything is done, and in the configuration file with
-    its place.
+    A mistake is thus reported before anything is done, and with its place in a configuration file.
 
     Args:
         check: Raises ValueError or WrongUsage with a message for people.
@@ -67,21 +66,21 @@ def checked_by(check: Callable[[str], object]) -> Callable[[str | None], str | N
 
 def _check_count(count: int | None) -> int | None:
     if count is not None and count < 0:
-        raise ValueError(f"{count} is less than nothing")
+        raise ValueError(f"{count} is negative; use 0 or more")
     return count
 
 
 Host = Annotated[
     str, Argument(metavar="HOST", help="Name or address of the server.", callback=strip_brackets)
 ]
-Port = Annotated[int, Argument(metavar="PORT", help="Its port.", callback=_check_port)]
-Json = Annotated[bool, Option("--json", help="Write results as JSON, one object on each line.")]
+Port = Annotated[int, Argument(metavar="PORT", help="Port of the server.", callback=_check_port)]
+Json = Annotated[bool, Option("--json", help="Print results as JSON, one object per line.")]
 As = Annotated[
     str,
     Option(
         "--as",
         metavar="NAME",
-        help="What you are called there; else user@host.",
+        help="Name shown to others; default user@host.",
         show_default=False,
     ),
 ]
@@ -92,13 +91,13 @@ Retries = Annotated[
         metavar="N",
         callback=_check_count,
         help=(
-            "Give up after N tries without progress; 0 for no second try. Without it: after five"
+            "Retries without progress before giving up; 0 disables. Default: keep retrying for five"
             " minutes."
         ),
     ),
 ]
 NoFsync = Annotated[
-    bool, Option("--no-fsync", help="Do not wait for the disk; a power cut may cost the file.")
+    bool, Option("--no-fsync", help="Do not sync to disk; a power failure may lose the file.")
 ]
 Offset = Annotated[
     int,
@@ -106,13 +105,13 @@ Offset = Annotated[
         "--offset",
         metavar="N",
         callback=_check_count,
-        help="Begin at this byte.",
+        help="Start at this byte.",
         show_default=False,
     ),
 ]
 Length = Annotated[
     int | None,
-    Option("--length", metavar="N", callback=_check_count, help="Receive at most N bytes."),
+    Option("--length", metavar="N", callback=_check_count, help="Download at most N bytes."),
 ]
 Streams = Annotated[
     int | None,
@@ -120,7 +119,7 @@ Streams = Annotated[
         "--streams",
         metavar="N",
         callback=_check_count,
-        help="Use N parallel connections; without it the number is chosen automatically.",
+        help="Number of parallel connections. Default: chosen automatically.",
         show_default=False,
     ),
 ]

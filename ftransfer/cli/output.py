@@ -1,6 +1,4 @@
-"""What a command leaves behind: results as text or JSON lines, an error as one line, an exit
-code.
-"""
+"""The output of a command: results as text or JSON lines, an error as one line, an exit code."""
 
 from __future__ import annotations
 
@@ -20,10 +18,11 @@ from ftransfer.errors import (
 )
 from ftransfer.shell.errors import Interrupted, ScriptFailed, SomeFailed, WrongUsage
 from ftransfer.shell.formatting import entry_line, explain, receipt_line
+from ftransfer.shell.progress import ProgressBar
 from ftransfer.storage.base import FILE, Entry
 from ftransfer.transfer.records import Receipt
 
-# Exit codes are a contract (docs and --help): scripts decide by them.
+# Exit codes are a contract (docs and --help): scripts depend on them.
 DONE = 0
 FAILED = 1
 USAGE = 2
@@ -32,7 +31,7 @@ NOT_VERIFIED = 4
 NOT_TRUSTED = 5
 INTERRUPTED = 130
 
-# The first row that fits counts; whatever is not here was refused or has failed.
+# The first matching row counts; all other errors mean that the command failed.
 _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (Interrupted, INTERRUPTED),
     (WrongUsage, USAGE),
@@ -40,24 +39,20 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (DigestMismatch, NOT_VERIFIED),
     (AuthError, NOT_TRUSTED),
     (ChannelError, NO_CONNECTION),
-    # Nothing more can be said over a connection that is out of step
-    (
-        ProtocolError,
-        NO_CONNECTION,
-    ),
+    (ProtocolError, NO_CONNECTION),  # the connection can no longer be used
     (ServerStopping, NO_CONNECTION),
 )
 
 
 def exit_code(error: BaseException) -> int:
-    """Give the exit code that an error stands for."""
+    """Return the exit code for an error."""
     if isinstance(error, (ScriptFailed, SomeFailed)):
         return exit_code(error.cause)
     return next((code for cls, code in _CODES if isinstance(error, cls)), FAILED)
 
 
 def error_text(error: BaseException) -> str:
-    """Give an error as one line; with FTRANSFER_DEBUG=1 where it came from as well."""
+    """Return an error as one line; with FTRANSFER_DEBUG=1 after its traceback."""
     trace = ""
     if os.environ.get("FTRANSFER_DEBUG"):
         import traceback
@@ -67,20 +62,31 @@ def error_text(error: BaseException) -> str:
 
 
 def note(text: str) -> None:
-    """Write one line that is no result."""
+    """Write one line to stderr."""
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
 
 
+def write_result(line: str) -> None:
+    """Write one line to stdout at once."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def progress_bar() -> ProgressBar:
+    """Return the bar for one transfer, which is shown on a terminal only."""
+    return ProgressBar(sys.stderr, is_shown=sys.stderr.isatty())
+
+
 def entries_text(entries: Sequence[Entry], *, as_json: bool) -> str:
-    """Give entries as lines, each with its end."""
+    """Return entries as lines, each with its newline."""
     if as_json:
         return "".join(f"{json.dumps(entry_record(entry))}\n" for entry in entries)
     return "".join(f"{entry_line(entry)}\n" for entry in entries)
 
 
 def entry_record(entry: Entry) -> dict[str, object]:
-    """Give an entry as a JSON object."""
+    """Return an entry as a JSON object."""
     record: dict[str, object] = {"name": entry.name, "kind": entry.kind}
     if entry.kind == FILE:
         record["size"] = entry.size
@@ -93,11 +99,11 @@ def entry_record(entry: Entry) -> dict[str, object]:
 
 
 def failure_record(name: str, error: Exception) -> dict[str, object]:
-    """Give the JSON object for a name that failed."""
+    """Return the JSON object for a name that failed."""
     code = error.code if isinstance(error, FtransferError) else "os_error"
     return {"name": name, "did": "failed", "error": {"code": code, "message": explain(error)}}
 
 
 def receipt_text(receipt: Receipt, verb: str, *, as_json: bool) -> str:
-    """Give a receipt as one line without its end."""
+    """Return a receipt as one line, without a newline."""
     return json.dumps(receipt._asdict()) if as_json else receipt_line(receipt, verb, receipt.path)

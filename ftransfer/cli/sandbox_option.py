@@ -17,7 +17,7 @@ Sandbox = Annotated[
     Option(
         "--sandbox/--no-sandbox",
         help=(
-            "Give up access to all files outside the share (Linux). Default: where the system"
+            "Drop access to all files outside the share (Linux). Default: where the system"
             " supports it."
         ),
         show_default=False,
@@ -32,7 +32,7 @@ def enter_sandbox(
     changed: Iterable[str | None] = (),
     read: Iterable[str | None] = (),
 ) -> str:
-    """Give up access to files outside the share, and return a line for the log.
+    """Drop access to files outside the share, and return a line for the log.
 
     Args:
         wanted: None for "if possible"; the line then says why it was not.

@@ -12,7 +12,7 @@ from ftransfer.cli import served_folder
 from ftransfer.cli.config import ConfigFile
 from ftransfer.cli.options import check_listening_port, checked_by, parse_age, strip_brackets
 from ftransfer.cli.runtime.parameters import Argument, Option
-from ftransfer.cli.runtime.running import run
+from ftransfer.cli.runtime.runner import run
 from ftransfer.cli.sandbox_option import Sandbox, enter_sandbox
 from ftransfer.cli.server_security import (
     ServerSecurity,
@@ -27,38 +27,39 @@ Examples:
   ftransfer serve ./share --read-only --welcome "the lab's measurements"
   ftransfer serve ./inbox --drop-box
   ftransfer serve /tmp/scratch --no-fsync --keep-partials 1d
-  ftransfer serve ./share --host 0.0.0.0 --port 9021    # encrypted; what others need is printed
-  ftransfer serve ./share --anonymous all   # without a login, also for other users of this machine
+  ftransfer serve ./share --host 0.0.0.0 --port 9021    # encrypted; prints what others need
+  ftransfer serve ./share --anonymous all   # no login, also for other users of this machine
   ftransfer serve ./share --host 0.0.0.0 --users users.toml
-  ftransfer serve ./share --port 0        # any free port; the first line says which
+  ftransfer serve ./share --port 0          # any free port, shown in the first line
   ftransfer serve ./share --quota 50G --keep-free 10G --rate 20M --audit /var/log/ftransfer.log
   ftransfer serve ./share --config /etc/ftransfer.toml
 
 
-Sizes are written 500M, 10G or 10GB (K, M, G, T: powers of 1024; KB, MB, GB: of 1000), times 30s,
-15m or 1h30m. Every flag has its key in the file for --config: --max-file 2G is max_file = "2G".
-SIGHUP reads that file anew.
+Sizes: 500M, 10G or 10GB (K, M, G, T are powers of 1024; KB, MB, GB of 1000). Times: 30s, 15m,
+1h30m. Every flag is also a key of the --config file: --max-file 2G is max_file = "2G". SIGHUP
+reloads that file.
 
-SIGINT (Ctrl-C) and SIGTERM let running transfers finish for ten seconds; a second one cuts them.
+SIGINT (Ctrl-C) and SIGTERM wait up to ten seconds for running transfers; a second signal aborts
+them.
 """
 
 
 def serve(
     context: typer.Context,
-    folder: Annotated[str, Argument(metavar="FOLDER", help="The folder to share.")],
+    folder: Annotated[str, Argument(metavar="FOLDER", help="Folder to share.")],
     host: Annotated[
         str,
         Option(
             callback=strip_brackets,
-            help="Address to listen on; :: for all, 0.0.0.0 for all of IPv4.",
+            help="Address to listen on; :: for all, 0.0.0.0 for all IPv4 addresses.",
         ),
     ] = "127.0.0.1",
     port: Annotated[
-        int, Option(callback=check_listening_port, help="Port to listen on; 0 for any free one.")
+        int, Option(callback=check_listening_port, help="Port to listen on; 0 for any free port.")
     ] = 9021,
-    read_only: Annotated[bool, Option("--read-only", help="Refuse every change.")] = False,
+    read_only: Annotated[bool, Option("--read-only", help="Allow no changes.")] = False,
     drop_box: Annotated[
-        bool, Option("--drop-box", help="Let others put new files, and see nothing.")
+        bool, Option("--drop-box", help="Let others upload new files, but see nothing.")
     ] = False,
     hide: served_folder.Hide = None,
     hide_nothing: served_folder.HideNothing = False,
@@ -66,7 +67,7 @@ def serve(
     no_fsync: Annotated[
         bool,
         Option(
-            "--no-fsync", help="Do not wait for the disk, and say so: for folders that may be lost."
+            "--no-fsync", help="Do not sync to disk, for data that may be lost. Clients are told."
         ),
     ] = False,
     keep_partials: Annotated[
@@ -74,11 +75,11 @@ def serve(
         Option(
             metavar="AGE",
             callback=checked_by(parse_age),
-            help="How long interrupted uploads are kept, to be resumed.",
+            help="How long to keep interrupted uploads, so that they can be resumed.",
         ),
     ] = "7d",
     welcome: Annotated[
-        str, Option(help="What users are greeted with; else the folder's name.", show_default=False)
+        str, Option(help="Welcome text. Default: the folder's name.", show_default=False)
     ] = "",
     sandbox: Sandbox = None,
     tls: Annotated[
@@ -86,21 +87,28 @@ def serve(
         Option(
             metavar="auto|on|off",
             callback=checked_by(check_tls),
-            help="auto encrypts wherever others can reach.",
+            help="auto encrypts unless the server listens on loopback only.",
         ),
     ] = "auto",
     cert: Annotated[
         str,
-        Option(metavar="FILE", help="Certificate to show; else one is made.", show_default=False),
+        Option(
+            metavar="FILE", help="Server certificate. Default: one is created.", show_default=False
+        ),
     ] = "",
     key: Annotated[
-        str, Option(metavar="FILE", help="Its key, if it is in another file.", show_default=False)
+        str,
+        Option(
+            metavar="FILE",
+            help="Key of the certificate, if it is in another file.",
+            show_default=False,
+        ),
     ] = "",
     client_ca: Annotated[
         str,
         Option(
             metavar="FILE",
-            help="Clients must show a certificate from these authorities.",
+            help="Require client certificates from these CAs.",
             show_default=False,
         ),
     ] = "",
@@ -108,7 +116,7 @@ def serve(
         str,
         Option(
             metavar="FILE",
-            help="Users with passwords and rights (ftransfer user).",
+            help="Users file with passwords and rights (see ftransfer user).",
             show_default=False,
         ),
     ] = "",
@@ -117,19 +125,17 @@ def serve(
         Option(
             metavar="RIGHTS",
             callback=checked_by(check_anonymous),
-            help="What all may do without a login: read, change, all.",
+            help="Rights without a login, such as read, change or all.",
             show_default=False,
         ),
     ] = "",
     token_file: Annotated[
         str,
-        Option(
-            metavar="FILE", help="File with the token that opens the share.", show_default=False
-        ),
+        Option(metavar="FILE", help="File with the token for the login.", show_default=False),
     ] = "",
     new_token: Annotated[
         bool,
-        Option("--new-token", help="Make another token, in place of the one that the server kept."),
+        Option("--new-token", help="Replace the saved token of the server by a new one."),
     ] = False,
     config: ConfigFile = None,
     audit: limits.AuditFile = None,
@@ -159,8 +165,8 @@ def serve(
     """Share one folder. The first line on stdout is `listening on HOST:PORT`; the log goes to
     stderr.
     """
-    from ftransfer.cli.reloading import Settings
     from ftransfer.cli.server_process import forbid_core_files, serve_until_stopped
+    from ftransfer.cli.settings import Settings
 
     forbid_core_files()
     settings = Settings(context)
@@ -178,7 +184,7 @@ def serve(
     }
     served_folder.refuse_secrets(folder, own_files, yes_really=yes_really)
     security = ServerSecurity.build(options, host, folder)
-    # Before the first thread starts, and after the last complaint.
+    # Before the first thread starts, and after everything that can be refused.
     has_audit_folder = bool(audit) and os.path.isdir(os.path.dirname(os.path.abspath(audit or "")))
     sandbox_note = enter_sandbox(
         sandbox,

@@ -1,6 +1,4 @@
-"""What `serve` may serve: no folder with the owner's own secrets, and of any folder not the names
-that are hidden.
-"""
+"""What `serve` shares: no folder with the owner's own secrets, and no hidden names."""
 
 from __future__ import annotations
 
@@ -26,7 +24,7 @@ def _check_patterns(patterns: list[str] | None) -> list[str] | None:
     try:
         hidden_names(patterns or ())
     except ValueError as error:
-        raise ValueError(f"not a pattern as in a .gitignore: {error}") from error
+        raise ValueError(f"not a valid .gitignore pattern: {error}") from error
     return patterns
 
 
@@ -36,7 +34,7 @@ Hide = Annotated[
         "--hide",
         metavar="PATTERN",
         callback=_check_patterns,
-        help="Hide names from everybody, as in a .gitignore; may be repeated.",
+        help="Hide names from everybody; patterns as in .gitignore; may be repeated.",
         show_default=False,
     ),
 ]
@@ -44,14 +42,14 @@ HideNothing = Annotated[
     bool,
     Option(
         "--hide-nothing",
-        help="Show also what is hidden by default: .ssh, .env*, *.pem, .git and other secrets.",
+        help="Also share what is hidden by default: .ssh, .env*, *.pem, .git and other secrets.",
     ),
 ]
 YesReally = Annotated[
     bool,
     Option(
         "--yes-really",
-        help="Serve also /, your home folder, or a folder with the server's own secrets.",
+        help="Allow sharing /, your home folder, or a folder with the server's own secrets.",
     ),
 ]
 
@@ -65,41 +63,41 @@ def hiding_of(values: Mapping[str, Any]) -> HiddenNames | None:
 
 
 def refuse_secrets(folder: str, own_files: Mapping[str, str | None], *, yes_really: bool) -> None:
-    """Refuse to serve a folder that gives away more than its owner means. Blocking.
+    """Refuse to serve a folder that would expose secrets. Blocking.
 
     Args:
-        own_files: Option -> the path of a file that the server reads or writes, if there is one.
+        own_files: Option -> the path of a file that the server reads or writes, or None.
 
     Raises:
-        WrongUsage: It is /, or holds the home folder, the state of ftransfer, or one of the files.
+        WrongUsage: It is /, or contains the home folder, the state folder, or one of the files.
     """
     if yes_really or not os.path.isdir(folder):
-        return  # that it is none is told by who opens it
+        return  # reported when it is opened
     from ftransfer.system.private_files import state_folder
 
     root = Path(os.path.realpath(folder))
     why = ""
     if root == Path(root.anchor):
-        why = "is the whole machine"
-    elif _holds(root, [os.path.expanduser("~")]):
-        why = "holds your home folder, with its keys and passwords"
-    elif _holds(root, [str(state_folder())]):
-        why = "holds the keys and tokens of ftransfer"
+        why = "this is the whole machine"
+    elif _contains(root, [os.path.expanduser("~")]):
+        why = "contains your home folder, with its keys and passwords"
+    elif _contains(root, [str(state_folder())]):
+        why = "contains the keys and tokens of ftransfer"
     else:
         why = next(
             (
-                f"holds the file of {option}"
+                f"contains the {option} file"
                 for option, path in own_files.items()
-                if path and _holds(root, [path])
+                if path and _contains(root, [path])
             ),
             "",
         )
     if why:
-        raise WrongUsage(f"{escape(folder)}: {why}; serve another folder, or say --yes-really")
+        raise WrongUsage(f"{escape(folder)}: {why}; serve another folder, or add --yes-really")
 
 
-def _holds(root: Path, paths: Iterable[str]) -> bool:
-    """Whether one of the paths, or what it leads to, is the folder or below it."""
+def _contains(root: Path, paths: Iterable[str]) -> bool:
+    """Whether one of the paths, or its link target, is the folder or below it."""
     return any(
         Path(found).is_relative_to(root)
         for path in paths
@@ -108,17 +106,17 @@ def _holds(root: Path, paths: Iterable[str]) -> bool:
 
 
 def who_may_what(values: Mapping[str, Any], options: ServerSecurityOptions) -> str:
-    """Return the line that tells the owner who may do what."""
+    """Return one line for the owner: who may do what."""
     everything = "read, change and delete"
     if values["drop_box"]:
-        everything = "put new files, and see nothing"
+        everything = "upload new files and see nothing"
     elif values["read_only"]:
-        everything = "read, and change nothing"
+        everything = "read"
     who = []
     if options.token_file or options.makes_token:
-        who.append(f"who has the token may {everything}")
+        who.append(f"anyone with the token may {everything}")
     if options.users:
-        who.append(f"users may what {escape(options.users)} says")
+        who.append(f"users have the rights in {escape(options.users)}")
     if options.anonymous:
         who.append(
             f"everybody else may {options.anonymous}"

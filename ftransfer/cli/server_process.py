@@ -23,8 +23,8 @@ from ftransfer.cli import served_folder
 from ftransfer.cli.limit_options import bounds_of, limits_of, rates_of, trusted_of
 from ftransfer.cli.options import parse_age
 from ftransfer.cli.output import DONE, INTERRUPTED, note
-from ftransfer.cli.reloading import Settings
 from ftransfer.cli.server_security import ServerSecurity
+from ftransfer.cli.settings import Settings
 from ftransfer.gateways.native.listener import Server
 from ftransfer.names import escape
 from ftransfer.service.audit import Audit
@@ -139,17 +139,19 @@ def _log_start(values: Mapping[str, Any], sandbox_note: str) -> None:
     if not values["host"]:
         log.warning("--host is empty: this server listens on all addresses of the machine")
     if os.geteuid() == 0:
-        log.warning("running as root: new files belong to root; a user of its own is safer")
+        log.warning("running as root: new files will belong to root; use a separate user")
     log.info(sandbox_note)
 
 
 async def _refuse_rights_by_folder(
     store: LocalStore, share: Share, security: ServerSecurity
 ) -> None:
-    """Refuse rights that a name gives, where another spelling of the name leads to the same place.
-    Raises WrongUsage.
+    """Refuse rights below a folder, if the file system has other spellings for its name.
 
-    Users who come later with such rights may do nothing.
+    Users who are added later with such rights may do nothing.
+
+    Raises:
+        WrongUsage: Such rights are given.
     """
     if not security.options.users:
         return
@@ -158,26 +160,24 @@ async def _refuse_rights_by_folder(
             if spelling := await store.other_spelling(grant.prefix):
                 shown = escape(str(grant.prefix))
                 raise WrongUsage(
-                    f"{escape(principal.name)}: rights for /{shown} would not hold: this file"
+                    f"{escape(principal.name)}: rights for /{shown} cannot be enforced: the file"
                     f" system takes {escape(spelling)} for the same name; give rights for the whole"
-                    " share, or serve a file system that tells names apart"
+                    " share, or use a case-sensitive file system"
                 )
     share.folds_names = await store.folds_names()
 
 
 class _LoopErrors:
-    """What asyncio itself meets, as a connection that cannot be taken for want of a descriptor: a
-    line each, not a traceback.
-    """
+    """Logs errors that asyncio itself meets, such as too few descriptors, as a line each."""
 
     def __init__(self) -> None:
         self._last = ("", float("-inf"))
 
-    def __call__(self, loop: asyncio.AbstractEventLoop, trouble: dict[str, Any]) -> None:
-        error = trouble.get("exception")
-        line = f"{trouble['message']}: {error}" if error is not None else str(trouble["message"])
-        said, at = self._last
-        if line != said or loop.time() - at > _SAME_ERROR_S:
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        line = f"{context['message']}: {error}" if error is not None else str(context["message"])
+        logged, at = self._last
+        if line != logged or loop.time() - at > _SAME_ERROR_S:
             self._last = (line, loop.time())
             log.warning("%s", line)
 
@@ -185,9 +185,7 @@ class _LoopErrors:
 async def _reload_credentials(
     security: ServerSecurity, server: Server, requests: asyncio.Queue[None]
 ) -> None:
-    """Read certificate, users and token again whenever it is asked for; and users and token when
-    they have changed.
-    """
+    """Reload certificate, users and token on request, and users and token when they change."""
     while True:
         try:
             async with asyncio.timeout(_CHECK_FILES_S):
@@ -209,19 +207,21 @@ def _open_audit(path: str | None) -> Audit | None:
     try:
         return Audit.open(path, time.time)
     except OSError as error:
-        raise WrongUsage(f"--audit {escape(path)}: cannot be opened: {error.strerror}") from error
+        raise WrongUsage(
+            f"--audit {escape(path)}: cannot open the file: {error.strerror}"
+        ) from error
 
 
 async def _stop(server: Server, signals: asyncio.Queue[None]) -> int:
-    note("stopping; running transfers may finish for up to 10 s; a second signal cuts them")
-    gentle = asyncio.create_task(server.stop())
+    note("stopping; waiting up to 10 s for running transfers (Ctrl-C again aborts them)")
+    stopping = asyncio.create_task(server.stop())
     second = asyncio.create_task(signals.get())
-    await asyncio.wait([gentle, second], return_when=asyncio.FIRST_COMPLETED)
-    if gentle.done():
+    await asyncio.wait([stopping, second], return_when=asyncio.FIRST_COMPLETED)
+    if stopping.done():
         second.cancel()
-        gentle.result()
+        stopping.result()
         return DONE
-    await stop_task(gentle)
+    await stop_task(stopping)
     await server.stop(0)
     return INTERRUPTED
 
@@ -229,26 +229,24 @@ async def _stop(server: Server, signals: asyncio.Queue[None]) -> int:
 def _announce(
     addresses: list[tuple[str, int]], security: ServerSecurity, values: Mapping[str, Any]
 ) -> None:
-    """Say where the server is, and how to reach it; to a person at a terminal also what it shares,
-    and how to stop it.
-    """
+    """Print where the server listens and how to connect; at a terminal also what it shares."""
     for host, port in addresses:
         sys.stdout.write(f"listening on {format_address(host, port)}\n")
     sys.stdout.flush()
-    is_watched = sys.stderr.isatty()
-    if is_watched:
+    is_terminal = sys.stderr.isatty()
+    if is_terminal:
         note(f"sharing {escape(os.path.realpath(values['folder']))}")
     note(served_folder.who_may_what(values, security.options))
     host, port = addresses[0]
     for line in security.lines_to_hand_on(host, port):
         note(line)
-    if is_watched:
-        note("Ctrl-C stops it; what others do is logged here")
+    if is_terminal:
+        note("Ctrl-C stops the server; the log follows")
 
 
 def _raise_descriptor_limit() -> None:
-    """Take all the descriptors that the system grants: the usual soft limit would stop at some
-    hundred sessions.
+    """Raise the soft limit of descriptors to the hard one; the usual one ends at some hundred
+    sessions.
     """
     with contextlib.suppress(OSError, ValueError):
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -1,5 +1,5 @@
-"""serve's options for encryption and logins -> what the server shows, whom it lets in, and the
-lines to hand on.
+"""serve's options for encryption and logins -> certificate, admission, and the commands that the
+owner passes on to others.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ log = logging.getLogger("ftransfer.server")
 
 def check_tls(word: str) -> None:
     if word not in ("auto", "on", "off"):
-        raise WrongUsage(f"{word!r} is none of auto, on and off")
+        raise WrongUsage(f"{word!r} is not auto, on or off")
 
 
 def check_anonymous(words: str) -> None:
@@ -39,7 +39,7 @@ def check_anonymous(words: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ServerSecurityOptions:
-    """What was given on the command line, each of it checked."""
+    """The options of the command line, each checked by itself."""
 
     tls: str = "auto"
     cert: str = ""
@@ -52,19 +52,19 @@ class ServerSecurityOptions:
 
     @property
     def makes_token(self) -> bool:
-        """Whether the server has a token of its own: nobody said who may come in."""
+        """Whether the server makes its own token, because no option says who may connect."""
         return not (self.users or self.token_file or self.anonymous)
 
     def check(self) -> None:
-        """Raise WrongUsage if one option contradicts another."""
+        """Raise WrongUsage if options contradict each other."""
         for option, given in {"--cert": self.cert, "--client-ca": self.client_ca}.items():
             if self.tls == "off" and given:
-                raise WrongUsage(f"--tls off and {option} contradict each other; leave one out")
+                raise WrongUsage(f"--tls off and {option} cannot be used together; leave one out")
         if self.key and not self.cert:
-            raise WrongUsage("--key is for the certificate that --cert names; give both")
+            raise WrongUsage("--key needs --cert; give both")
         if self.new_token and not self.makes_token:
             raise WrongUsage(
-                "--new-token is for a server that makes its own token; leave out --token-file,"
+                "--new-token needs a server that makes its own token; leave out --token-file,"
                 " --users and --anonymous"
             )
 
@@ -79,9 +79,7 @@ class ServerSecurityOptions:
 
 @dataclass(slots=True)
 class ServerSecurity:
-    """How a server is protected. `token` is its own, which is kept in the file `token_path`; "" if
-    it has none.
-    """
+    """How a server is protected. `token` is its own, saved in `token_path`; "" if it has none."""
 
     options: ServerSecurityOptions
     is_local: bool
@@ -94,10 +92,10 @@ class ServerSecurity:
 
     @classmethod
     def build(cls, options: ServerSecurityOptions, host: str, folder: str) -> ServerSecurity:
-        """Read files, make keys and a token where they are needed. Blocking; to be closed.
+        """Read the files, and create a key and a token if needed. Blocking; to be closed.
 
         Raises:
-            WrongUsage: A login would travel in plain.
+            WrongUsage: Logins would be sent unencrypted.
             BadFile: A file cannot be used.
         """
         from ftransfer.addresses import listens_on_loopback_only
@@ -108,15 +106,15 @@ class ServerSecurity:
         from ftransfer.system.private_files import state_folder
 
         is_local = listens_on_loopback_only(host)
-        # A certificate that was given is there to be shown.
+        # Whoever gives a certificate wants TLS.
         is_encrypted = options.tls == "on" or (
             options.tls == "auto" and bool(not is_local or options.cert or options.client_ca)
         )
         wants_login = bool(options.users or options.token_file or options.makes_token)
         if wants_login and not is_encrypted and not is_local:
             raise WrongUsage(
-                "--tls off would send logins in plain over the network; leave it out, or open the"
-                " share to all with --anonymous"
+                "--tls off would send logins unencrypted over the network; leave it out, or allow"
+                " access without a login with --anonymous"
             )
         tls = _tls(options) if is_encrypted else None
         if options.makes_token:
@@ -137,7 +135,7 @@ class ServerSecurity:
         return cls(options, is_local, tls, admission, credentials)
 
     def publish(self, addresses: Sequence[tuple[str, int]]) -> None:
-        """Let the clients of this user find the server."""
+        """Let clients of the same user find the server and its token."""
         from ftransfer.auth.running import RunningServer
 
         if self.registration is not None:
@@ -158,18 +156,18 @@ class ServerSecurity:
         return found + (list(self.tls.files) if self.tls is not None else [])
 
     def reload(self) -> None:
-        """Read certificate, users and token again, and log of each what came of it. Blocking."""
+        """Reload certificate, users and token, and log each result. Blocking."""
         if self.tls is not None:
             try:
                 self.tls.reload()
             except BadFile as error:
-                log.error("certificate: kept, because %s", error)
+                log.error("certificate: not changed: %s", error)
             else:
-                log.info("certificate: read")
+                log.info("certificate: reloaded")
         self.credentials.reload()
 
     def lines_to_hand_on(self, host: str, port: int) -> list[str]:
-        """Return what the owner is told: how to connect, and what others need."""
+        """Return lines for the owner: how to connect, and what others need."""
         address = (own_address(host), str(port))
         options = ["--fingerprint", self.tls.fingerprint] if self.tls is not None else []
         if self.options.client_ca:
@@ -177,11 +175,10 @@ class ServerSecurity:
         if self.token and self.is_local:
             return [
                 f"connect with: {command_line('connect', *address)}",
-                f"others need the token in {self.token_path}; --new-token makes another",
+                f"others need the token in {self.token_path}; --new-token makes a new one",
             ]
         if self.token:
-            # The token by itself: on a command line it would stay in the shell's history, and be
-            # seen in the list of processes.
+            # Not as an option: it would stay in the shell's history, and show in the process list.
             return [
                 f"log in with: {command_line('login', *address, *options)}",
                 f"token: {self.token}",
@@ -192,7 +189,7 @@ class ServerSecurity:
         if self.options.users:
             return [f"log in with: {command_line('login', *address, *options, '--user', 'NAME')}"]
         return [
-            f"open without a login to whoever can connect: {self.options.anonymous}",
+            f"no login needed; everybody who can connect has the rights {self.options.anonymous}",
             f"connect with: {command_line('connect', *address, *options)}",
         ]
 

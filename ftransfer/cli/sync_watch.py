@@ -1,6 +1,4 @@
-"""sync --watch: a folder and a folder of the share are kept in step, either way: compared, then
-again after each change.
-"""
+"""sync --watch: copy a folder, and copy it again after each change in it."""
 
 from __future__ import annotations
 
@@ -19,11 +17,11 @@ from ftransfer.watch.watcher import FolderWatcher
 if TYPE_CHECKING:
     from ftransfer.client.client import Client
 
-# Changes come in flocks; so long after the last of one, at the latest so long after the first, the
-# folders are compared.
+# Changes come in bursts: the folders are compared this long after the last change of a burst, and
+# at the latest this long after the first.
 _QUIET_S = 0.3
 _LONGEST_S = 3.0
-_LOOK_S = 1.0  # how often it is looked whether the path still leads to the folder that is watched
+_CHECK_S = 1.0  # how often to check that the path still leads to the watched folder
 
 Wait = Callable[[], Awaitable[object]]
 
@@ -34,10 +32,10 @@ async def keep_in_step(
     """Copy, wait for changes in the source, and copy again, until cancelled.
 
     Raises:
-        NotFound, NotAFolder: The source is not there at the beginning.
-        ChannelError: The server cannot be reached any more.
+        NotFound, NotAFolder: The source does not exist at the start.
+        ChannelError: The server can no longer be reached.
     """
-    is_there, said = False, ""
+    has_begun, reported = False, ""
     while True:
         try:
             async with (
@@ -46,19 +44,19 @@ async def keep_in_step(
                 else _local_changes(source) as next_change
             ):
                 await copy()
-                if not is_there:
-                    note(f"watching {printable(source)}; Ctrl-C ends it")
-                is_there = True
+                if not has_begun:
+                    note(f"watching {printable(source)}; Ctrl-C stops")
+                has_begun = True
                 while True:
-                    await _flock(next_change)
+                    await _debounce(next_change)
                     await _copy_if_there(copy)
-        except NotFound as error:  # it is gone since the connection was lost
-            if not is_there:
+        except NotFound as error:  # it was removed while the connection was lost
+            if not has_begun:
                 raise
-            if str(error) != said:
-                said = str(error)
+            if str(error) != reported:
+                reported = str(error)
                 _note_gone(error)
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(_CHECK_S)
 
 
 async def _copy_if_there(copy: Callable[[], Awaitable[None]]) -> None:
@@ -69,11 +67,11 @@ async def _copy_if_there(copy: Callable[[], Awaitable[None]]) -> None:
 
 
 def _note_gone(error: FtransferError) -> None:
-    note(f"ftransfer: {explain(error)}; waiting until it is there again")
+    note(f"ftransfer: {explain(error)}; waiting until it exists again")
 
 
-async def _flock(next_change: Wait) -> None:
-    """Wait for a change, and until no more follow."""
+async def _debounce(next_change: Wait) -> None:
+    """Wait for a change, and then until no more follow."""
     await next_change()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_LONGEST_S):
@@ -90,49 +88,45 @@ async def _remote_changes(client: Client, path: str) -> AsyncIterator[Wait]:
 
 @contextlib.asynccontextmanager
 async def _local_changes(folder: str) -> AsyncIterator[Wait]:
-    """Watch a folder by its name: when another one gets the name, by whatever way, that is watched
-    from then on.
-    """
+    """Watch a folder by its path: if another folder takes the path, that one is watched."""
     changes: asyncio.Queue[Change | Rescan] = asyncio.Queue()
-    staying = asyncio.create_task(
-        _stay_with(await _Watch.start(folder, changes.put_nowait), changes.put_nowait)
+    following = asyncio.create_task(
+        _follow_path(await _Watch.start(folder, changes.put_nowait), changes.put_nowait)
     )
 
     async def next_change() -> None:
         getting = asyncio.create_task(changes.get())
         try:
-            await asyncio.wait([getting, staying], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([getting, following], return_when=asyncio.FIRST_COMPLETED)
         finally:
             getting.cancel()
-        if staying.done():
-            await staying  # raises what went wrong
+        if following.done():
+            await following  # raises its error
 
     try:
         yield next_change
     finally:
-        staying.cancel()
-        await asyncio.wait([staying])
+        following.cancel()
+        await asyncio.wait([following])
 
 
-async def _stay_with(watch: _Watch, tell: Callable[[Change | Rescan], None]) -> None:
-    """Replace a watch whenever its path no longer leads to its folder, and stop the last one when
-    cancelled.
-    """
+async def _follow_path(watch: _Watch, on_change: Callable[[Change | Rescan], None]) -> None:
+    """Replace the watch whenever its path leads to another folder. Stop it when cancelled."""
     try:
         while True:
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(_CHECK_S)
             if await watch.is_in_place():
                 continue
             await watch.stop()
-            tell(Rescan("", "the folder is gone"))
-            watch = await _Watch.start_when_there(watch.folder, tell)
-            tell(Rescan("", "another folder has the name"))
+            on_change(Rescan("", "the folder is gone"))
+            watch = await _Watch.start_when_there(watch.folder, on_change)
+            on_change(Rescan("", "another folder took its place"))
     finally:
         await watch.stop()
 
 
 class _Watch:
-    """A watch of the folder that a path led to when it was started."""
+    """A watch of the folder that a path led to when the watch started."""
 
     def __init__(self, folder: str, store: LocalStore, watcher: FolderWatcher) -> None:
         self.folder = folder
@@ -141,16 +135,16 @@ class _Watch:
         self.is_in_place = store.is_in_place
 
     @classmethod
-    async def start(cls, folder: str, tell: Callable[[Change | Rescan], None]) -> _Watch:
-        """Raises NotFound, NotAFolder, Forbidden, StoreFailed."""
+    async def start(cls, folder: str, on_change: Callable[[Change | Rescan], None]) -> _Watch:
+        """Raise NotFound, NotAFolder, Forbidden or StoreFailed if the folder cannot be watched."""
         store = await LocalStore.open(folder)
         try:
             watcher = FolderWatcher(folder, store)
-            await watcher.start(tell)
+            await watcher.start(on_change)
         except OSError as error:
             await store.close()
             raise StoreFailed(
-                f"{folder}: cannot be watched: {error.strerror or error}", name=folder
+                f"{folder}: cannot watch the folder: {error.strerror or error}", name=folder
             ) from error
         except BaseException:
             await store.close()
@@ -158,18 +152,20 @@ class _Watch:
         return cls(folder, store, watcher)
 
     @classmethod
-    async def start_when_there(cls, folder: str, tell: Callable[[Change | Rescan], None]) -> _Watch:
-        said = ""
+    async def start_when_there(
+        cls, folder: str, on_change: Callable[[Change | Rescan], None]
+    ) -> _Watch:
+        reported = ""
         while True:
             try:
-                return await cls.start(folder, tell)
+                return await cls.start(folder, on_change)
             except (NotFound, NotAFolder):
-                pass  # said by whoever tries to copy it
+                pass  # reported by the copy that fails
             except FtransferError as error:
-                if str(error) != said:
-                    said = str(error)
+                if str(error) != reported:
+                    reported = str(error)
                     note(f"ftransfer: {explain(error)}; trying again")
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(_CHECK_S)
 
     async def stop(self) -> None:
         await self._watcher.stop()

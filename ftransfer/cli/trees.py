@@ -8,15 +8,14 @@ import time
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
-from ftransfer.cli.connecting import connection_to
+from ftransfer.cli.connection import connection_to
 from ftransfer.cli.options import Host, Json, Port, Retries
-from ftransfer.cli.output import note
+from ftransfer.cli.output import note, progress_bar
 from ftransfer.cli.runtime.parameters import Argument, Option
-from ftransfer.cli.runtime.running import run
+from ftransfer.cli.runtime.runner import run
 from ftransfer.shell.errors import SomeFailed, WrongUsage
 from ftransfer.shell.formatting import explain, short_name, tree_line
 from ftransfer.shell.operands import own_name
-from ftransfer.shell.progress import ProgressBar
 
 if TYPE_CHECKING:
     from ftransfer.client.client import Client
@@ -39,50 +38,58 @@ class Direction(StrEnum):
 
 
 Recursive = Annotated[
-    bool, Option("--recursive", "-r", help="The whole folder; only what differs is moved.")
+    bool, Option("--recursive", "-r", help="Transfer whole folders; only changes are sent.")
 ]
 
 
 def sync(
     host: Host,
     port: Port,
-    direction: Annotated[Direction, Argument(metavar="get|put", help="From the server, or to it.")],
-    source: Annotated[str, Argument(metavar="SOURCE", help="The folder to copy.")],
-    dest: Annotated[str, Argument(metavar="DEST", help="The folder that becomes like it.")],
+    direction: Annotated[
+        Direction, Argument(metavar="get|put", help="Download (get) or upload (put).")
+    ],
+    source: Annotated[str, Argument(metavar="SOURCE", help="Folder to copy.")],
+    dest: Annotated[str, Argument(metavar="DEST", help="Folder to update.")],
     delete: Annotated[
-        bool, Option("--delete", help="Remove from DEST what SOURCE does not have.")
+        bool, Option("--delete", help="Remove files from DEST that SOURCE does not have.")
     ] = False,
     dry_run: Annotated[
-        bool, Option("--dry-run", "-n", help="Only say what would be done.")
+        bool, Option("--dry-run", "-n", help="Only show what would be done.")
     ] = False,
     checksum: Annotated[
-        bool, Option("--checksum", "-c", help="Compare by content, not by size and time.")
+        bool, Option("--checksum", "-c", help="Compare content instead of size and time.")
     ] = False,
-    links: Annotated[
-        bool, Option("--links", help="Copy links as links, not as what they lead to.")
-    ] = False,
+    links: Annotated[bool, Option("--links", help="Copy symbolic links as links.")] = False,
     include: Annotated[
         list[str] | None,
-        Option("--include", metavar="PATTERN", help="Included even if --exclude matches."),
+        Option(
+            "--include",
+            metavar="PATTERN",
+            help="Include these even if --exclude matches; may be repeated.",
+        ),
     ] = None,
     exclude: Annotated[
         list[str] | None,
-        Option("--exclude", metavar="PATTERN", help="Leave out; patterns as in a .gitignore."),
+        Option(
+            "--exclude",
+            metavar="PATTERN",
+            help="Leave these out; patterns as in .gitignore; may be repeated.",
+        ),
     ] = None,
     watch: Annotated[
-        bool, Option("--watch", help="Go on, and do it again after each change in SOURCE.")
+        bool, Option("--watch", help="Keep running, and copy again after each change in SOURCE.")
     ] = False,
     retries: Retries = None,
     as_json: Json = False,
 ) -> None:
-    """Make one folder like another, either way. Only what differs is moved, verified; what is there
-    twice is not touched.
+    """Copy the changes from one folder to another. Every file is verified; files that are the same
+    are not transferred.
     """
     connection = connection_to(host, port, retries=retries)
     options = _options(delete, dry_run, checksum, links, include or [], exclude or [])
     if watch:
         if dry_run:
-            raise WrongUsage("--watch goes on for ever, and --dry-run does nothing; choose one")
+            raise WrongUsage("--watch and --dry-run cannot be used together; choose one")
         run(_keep(connection, direction.value, source, dest, options, as_json=as_json))
         return
     run(_sync(connection, direction.value, source, dest, options, as_json=as_json))
@@ -102,12 +109,12 @@ async def _sync(
 
 
 async def get_folder(client: Client, name: str, dest: str, *, as_json: bool) -> None:
-    """get -r: the folder, to where cp would put it."""
+    """Download a folder (get -r) to where `cp -r` would put it."""
     await copy_tree(client, "get -r", name, dest, _options(), as_json=as_json)
 
 
 async def put_folder(client: Client, folder: str, name: str, *, as_json: bool) -> None:
-    """put -r: under the folder's own name, or as NAME; NAME/ puts it into that folder."""
+    """Upload a folder (put -r) under its own name, or as NAME; NAME/ is the folder to put it in."""
     last = own_name(folder)
     if not name or name.endswith("/"):
         name = f"{name.lstrip('/')}{last}"
@@ -115,23 +122,24 @@ async def put_folder(client: Client, folder: str, name: str, *, as_json: bool) -
 
 
 async def get_pattern(client: Client, pattern: str, dest: str, *, as_json: bool) -> None:
-    """get of all files that match a pattern, into the folder DEST."""
+    """Download all files that match a pattern, into the folder `dest`."""
     await copy_tree(client, "match", pattern, dest, _options(), as_json=as_json)
 
 
 async def copy_tree(
     client: Client, direction: str, source: str, dest: str, options: TreeOptions, *, as_json: bool
 ) -> None:
-    """Copy, report each name as it is done (JSON, dry runs, failures) and the counts at the end;
-    fails if a name failed.
+    """Copy a folder; report names (JSON, dry runs, failures) and then the totals.
+
+    Raises:
+        SomeFailed: Some names failed or were left out, and have been reported.
     """
-    told = _Told(as_json=as_json, dry_run=options.dry_run)
-    report = await _copy(client, direction, source, dest, options, told)
+    reporter = _ItemReporter(as_json=as_json, dry_run=options.dry_run)
+    report = await _copy(client, direction, source, dest, options, reporter)
     _write_total(report, direction, as_json=as_json)
-    # A name may have failed in one attempt and not in the next: only the report knows what has come
-    # of all of them.
-    if not report.is_complete and told.error is not None:
-        raise SomeFailed(report.failed, told.error, left_out=report.left_out + report.kept)
+    # A name may fail in one attempt and succeed in the next: only the report has the result.
+    if not report.is_complete and reporter.error is not None:
+        raise SomeFailed(report.failed, reporter.error, left_out=report.left_out + report.kept)
 
 
 def _write_total(report: TreeReport, direction: str, *, as_json: bool, when: str = "") -> None:
@@ -151,25 +159,25 @@ async def _keep(
     *,
     as_json: bool,
 ) -> None:
-    """Copy at once and after each change, and say each time what was done."""
+    """Copy at once and after each change, and report the totals each time."""
     from ftransfer.cli.sync_watch import keep_in_step
 
     async with connection as client:
 
         async def copy() -> None:
             copying = client.get_tree if direction == "get" else client.put_tree
-            with ProgressBar(sys.stderr, is_shown=sys.stderr.isatty()) as bar:
-                told = _Told(as_json=as_json, dry_run=False)
+            with progress_bar() as bar:
+                reporter = _ItemReporter(as_json=as_json, dry_run=False)
                 report = await copying(
-                    source, dest, options=options, on_item=told, progress=bar.callback
+                    source, dest, options=options, on_item=reporter, progress=bar.callback
                 )
             _write_total(report, direction, as_json=as_json, when=time.strftime("%H:%M:%S "))
 
         await keep_in_step(client, direction, source, copy)
 
 
-class _Told:
-    """Says what became of each name, as far as anybody wants to know it."""
+class _ItemReporter:
+    """Reports failures at once, and other names for JSON and dry runs."""
 
     def __init__(self, *, as_json: bool, dry_run: bool) -> None:
         self.error: FtransferError | None = None  # the last one
@@ -198,23 +206,28 @@ def _record(item: TreeItem) -> dict[str, object]:
 
 
 async def _copy(
-    client: Client, direction: str, source: str, dest: str, options: TreeOptions, told: _Told
+    client: Client,
+    direction: str,
+    source: str,
+    dest: str,
+    options: TreeOptions,
+    reporter: _ItemReporter,
 ) -> TreeReport:
-    with ProgressBar(sys.stderr, is_shown=sys.stderr.isatty()) as bar:
+    with progress_bar() as bar:
         if direction == "get -r":
             from ftransfer.client.trees.destination import destination_of
 
             dest = await destination_of(source, dest)
         if direction in ("get", "get -r"):
             return await client.get_tree(
-                source, dest, options=options, on_item=told, progress=bar.callback
+                source, dest, options=options, on_item=reporter, progress=bar.callback
             )
         if direction == "match":
             return await client.get_matching(
-                source, dest, options=options, on_item=told, progress=bar.callback
+                source, dest, options=options, on_item=reporter, progress=bar.callback
             )
         return await client.put_tree(
-            source, dest, options=options, on_item=told, progress=bar.callback
+            source, dest, options=options, on_item=reporter, progress=bar.callback
         )
 
 
@@ -232,9 +245,7 @@ def _options(
     try:
         wanted = selection(include or [], exclude or [])
     except ValueError as error:
-        raise WrongUsage(
-            f"a pattern is not valid: {error}; patterns are those of a .gitignore"
-        ) from error
+        raise WrongUsage(f"not a valid .gitignore pattern: {error}") from error
     return TreeOptions(
         delete=delete, dry_run=dry_run, checksum=checksum, links=links, wanted=wanted
     )

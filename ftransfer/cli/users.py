@@ -1,4 +1,4 @@
-"""user add, set, passwd, rm and list: the users file, without an editor."""
+"""user add, set, passwd, rm and list: edit the users file."""
 
 from __future__ import annotations
 
@@ -12,19 +12,18 @@ import typer
 
 from ftransfer.cli.options import Json
 from ftransfer.cli.output import note
-from ftransfer.cli.runtime.lazy import for_typer
 from ftransfer.cli.runtime.parameters import Argument, Option
-from ftransfer.cli.runtime.quick import QuickCommand, QuickGroup
+from ftransfer.cli.runtime.typer_adapter import AppCommand, AppGroup, for_typer
 from ftransfer.errors import NameRefused
 from ftransfer.names import escape
 from ftransfer.shell.errors import WrongUsage
 from ftransfer.system.private_files import read_piped_secret
 
 _RIGHTS = """\
-Rights are words with commas between: list, read (with list), get (without), write (new files),
-overwrite, delete, change (all of these), drop-box (write alone), say (send messages),
-watch (changes, and who is here), all, none.
-FOLDER=WORDS gives other ones for a folder and what is below it.
+Rights are separated by commas: list, read (get and list), get (without list), write (new files),
+overwrite, delete, change (all of these), drop-box (write only), say (send messages),
+watch (changes, and who is connected), all, none.
+FOLDER=RIGHTS sets the rights below a folder.
 """
 
 USER_ADD_EXAMPLES = f"""\b
@@ -34,7 +33,7 @@ Examples:
   ftransfer user add users.toml eve --rights read --rights /inbox=change --quota 10G
   printf 'a good password\\n' | ftransfer user add users.toml robot --rights all
 
-The password is asked for twice, or read from the first line of stdin if that is no terminal.
+The password is asked for twice, or read from the first line of stdin if it is not a terminal.
 {_RIGHTS}"""
 
 USER_SET_EXAMPLES = f"""\b
@@ -63,49 +62,49 @@ Examples:
 
 users = typer.Typer(
     name="user",
-    cls=QuickGroup,
-    help="Change the file of users, for serve --users.",
+    cls=AppGroup,
+    help="Manage the users file of serve --users.",
     add_completion=False,
     rich_markup_mode=None,
 )
 
-_WHEN = "a server that runs with this file reads it within seconds"
-_NONE = "none"  # in place of an amount
+_WHEN = "running servers notice within seconds"
+_NONE = "none"  # instead of an amount
 
-UsersFile = Annotated[str, Argument(metavar="FILE", help="The users file, as for serve --users.")]
-UserName = Annotated[str, Argument(metavar="NAME", help="The name of the user.")]
+UsersFile = Annotated[str, Argument(metavar="FILE", help="Users file, as for serve --users.")]
+UserName = Annotated[str, Argument(metavar="NAME", help="Name of the user.")]
 Rights = Annotated[
     list[str] | None,
     Option(
         "--rights",
-        metavar="[FOLDER=]WORDS",
-        help="What the user may do, in the whole share or below a folder.",
+        metavar="[FOLDER=]RIGHTS",
+        help="What the user may do in the whole share, or below a folder; may be repeated.",
         show_default=False,
     ),
 ]
 
 
 def _amount(what: str) -> Any:
-    return Option(metavar="SIZE", help=f"{what}; none for no bound.", show_default=False)
+    return Option(metavar="SIZE", help=f"{what}; none for no limit.", show_default=False)
 
 
-Quota = Annotated[str | None, _amount("How much may lie where the user may write")]
+Quota = Annotated[str | None, _amount("Maximum total size of files where the user may write")]
 QuotaFiles = Annotated[
     str | None,
     Option(
         metavar="COUNT",
-        help="How many files, folders and links may lie there; none for no bound.",
+        help="Maximum number of files, folders and links there; none for no limit.",
         show_default=False,
     ),
 ]
-MaxFile = Annotated[str | None, _amount("How large one file may be")]
+MaxFile = Annotated[str | None, _amount("Maximum size of one file")]
 UserRate = Annotated[
     str | None,
-    Option(metavar="RATE", help="Bytes a second; none for no bound.", show_default=False),
+    Option(metavar="RATE", help="Bytes per second; none for no limit.", show_default=False),
 ]
 
 
-@users.command("add", cls=QuickCommand, epilog=USER_ADD_EXAMPLES)
+@users.command("add", cls=AppCommand, epilog=USER_ADD_EXAMPLES)
 @for_typer
 def user_add(
     file: UsersFile,
@@ -116,9 +115,7 @@ def user_add(
     max_file: MaxFile = None,
     rate: UserRate = None,
 ) -> None:
-    """Add a user to the file, which is made if it is not there; without --rights, one who may
-    read.
-    """
+    """Add a user. The file is created if needed; without --rights the user may read."""
     from ftransfer.auth.editing import add_user
     from ftransfer.auth.passwords import hash_password
     from ftransfer.auth.users import why_no_name
@@ -131,7 +128,7 @@ def user_add(
     note(f"{escape(name)} may {_may(values['rights'])}; {_WHEN}")
 
 
-@users.command("set", cls=QuickCommand, epilog=USER_SET_EXAMPLES)
+@users.command("set", cls=AppCommand, epilog=USER_SET_EXAMPLES)
 @for_typer
 def user_set(
     file: UsersFile,
@@ -142,43 +139,43 @@ def user_set(
     max_file: MaxFile = None,
     rate: UserRate = None,
 ) -> None:
-    """Change what a user may do, and have."""
+    """Change the rights and limits of a user."""
     from ftransfer.auth.editing import set_values
 
     values = _values(rights, quota, quota_files, max_file, rate)
     if not values:
         raise WrongUsage(
-            "nothing to set; give --rights, --quota, --quota-files, --max-file or --rate"
+            "nothing to change; use --rights, --quota, --quota-files, --max-file or --rate"
         )
     set_values(file, name, values)
-    note(f"{escape(name)} is changed; {_WHEN}")
+    note(f"changed {escape(name)}; {_WHEN}")
 
 
-@users.command("passwd", cls=QuickCommand, epilog=USER_PASSWD_EXAMPLES)
+@users.command("passwd", cls=AppCommand, epilog=USER_PASSWD_EXAMPLES)
 @for_typer
 def user_passwd(file: UsersFile, name: UserName) -> None:
-    """Give a user another password."""
+    """Change the password of a user."""
     from ftransfer.auth.editing import set_values
     from ftransfer.auth.passwords import hash_password
 
     set_values(file, name, {"password": hash_password(_new_password())})
-    note(f"{escape(name)} has a new password; {_WHEN}")
+    note(f"changed the password of {escape(name)}; {_WHEN}")
 
 
-@users.command("rm", cls=QuickCommand, epilog=USER_RM_EXAMPLES)
+@users.command("rm", cls=AppCommand, epilog=USER_RM_EXAMPLES)
 @for_typer
 def user_rm(file: UsersFile, name: UserName) -> None:
-    """Remove a user, whose sessions then end."""
+    """Remove a user and end their sessions."""
     from ftransfer.auth.editing import remove_user
 
     remove_user(file, name)
-    note(f"{escape(name)} is removed; {_WHEN}")
+    note(f"removed {escape(name)}; {_WHEN}")
 
 
-@users.command("list", cls=QuickCommand, epilog=USER_LIST_EXAMPLES)
+@users.command("list", cls=AppCommand, epilog=USER_LIST_EXAMPLES)
 @for_typer
 def user_list(file: UsersFile, as_json: Json = False) -> None:
-    """List the users and what they may do, without their passwords."""
+    """List users with their rights and limits, without passwords."""
     from ftransfer.auth.permissions import format_rights
     from ftransfer.auth.users import load_users
     from ftransfer.units import format_size
@@ -207,20 +204,17 @@ def user_list(file: UsersFile, as_json: Json = False) -> None:
 
 def _new_password() -> str:
     if sys.stdin is None:
-        raise WrongUsage("stdin is closed; the password is read from there")
+        raise WrongUsage("stdin is closed; the password is read from stdin")
     if not sys.stdin.isatty():
         password = read_piped_secret(sys.stdin.buffer)
     else:
         password = getpass.getpass("password: ", stream=sys.stderr)
-        if password != getpass.getpass("once more: ", stream=sys.stderr):
-            raise WrongUsage("the two passwords differ; nothing was changed")
+        if password != getpass.getpass("repeat password: ", stream=sys.stderr):
+            raise WrongUsage("the passwords differ; nothing was changed")
     from ftransfer.auth.passwords import MIN_LENGTH
 
     if len(password) < MIN_LENGTH:
-        raise WrongUsage(
-            f"the password is too short, at least {MIN_LENGTH} characters are needed; nothing was"
-            " changed"
-        )
+        raise WrongUsage(f"the password is too short; use at least {MIN_LENGTH} characters")
     return password
 
 
@@ -231,9 +225,7 @@ def _values(
     max_file: str | None,
     rate: str | None,
 ) -> dict[str, str | Mapping[str, str] | None]:
-    """Return what was given, under the keys of the users file; None for what is to be taken
-    away.
-    """
+    """Return the given values by their keys in the users file; None for a value to be removed."""
     from ftransfer.units import parse_count, parse_rate, parse_size
 
     values: dict[str, str | Mapping[str, str] | None] = {}
@@ -267,7 +259,7 @@ def _checked_rights(given: Sequence[str]) -> str | Mapping[str, str]:
         try:
             place = f"/{parse_path(folder.strip('/'))}" if equals else "/"
             if place in found:
-                raise ValueError(f"{escape(place)} has rights already")
+                raise ValueError(f"{escape(place)} is given twice")
             found[place] = format_rights(parse_rights(words))
         except (ValueError, NameRefused) as error:
             raise WrongUsage(f"--rights: {error}") from error
@@ -275,7 +267,7 @@ def _checked_rights(given: Sequence[str]) -> str | Mapping[str, str]:
 
 
 def _may(rights: str | Mapping[str, str] | None) -> str:
-    assert rights is not None  # they were given
+    assert rights is not None  # user_add always sets some
     by_folder = {"/": rights} if isinstance(rights, str) else rights
     return " and ".join(
         f"{words} in {'the whole share' if place == '/' else escape(place)}"

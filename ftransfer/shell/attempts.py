@@ -1,44 +1,39 @@
-"""One command for several names: each that fails is told, the others go on, and the command fails
-at its end.
-"""
+"""One command for several names: a name that fails is reported and does not stop the rest."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Sequence
 
 from ftransfer.errors import ChannelError, FtransferError, ProtocolError, RequestError
 from ftransfer.shell.errors import SomeFailed, WrongUsage
 
-# After these there is no use in trying the next name.
-_ENDINGS = (ChannelError, ProtocolError, RequestError, WrongUsage)
+# After one of these, the next name would fail as well.
+_FATAL = (ChannelError, ProtocolError, RequestError, WrongUsage)
 
 
-class Attempts:
-    """The account of a command over `count` names. The error of a single name is the error of the
-    command.
+async def attempt_each(
+    names: Sequence[str],
+    work: Callable[[str], Awaitable[None]],
+    report: Callable[[str, Exception], None],
+) -> None:
+    """Do the work for each name, and report each failure.
+
+    The error of a single name, and one after which no name could succeed, is raised as it is.
 
     Args:
-        tell: Called with a name, as it was typed, and what it met.
+        report: Called with the name, as it was typed, and its error.
+
+    Raises:
+        SomeFailed: Some of several names failed, and have been reported.
     """
-
-    def __init__(self, count: int, tell: Callable[[str, Exception], None]) -> None:
-        self._count = count
-        self._tell = tell
-        self._failures: list[Exception] = []
-
-    @contextlib.contextmanager
-    def at(self, name: str) -> Iterator[None]:
-        """Do what is to be done for one name in this block."""
+    failures: list[Exception] = []
+    for name in names:
         try:
-            yield
+            await work(name)
         except (FtransferError, OSError) as error:
-            if self._count == 1 or isinstance(error, _ENDINGS):
+            if len(names) == 1 or isinstance(error, _FATAL):
                 raise
-            self._tell(name, error)
-            self._failures.append(error)
-
-    def finish(self) -> None:
-        """Raise SomeFailed if any name failed."""
-        if self._failures:
-            raise SomeFailed(len(self._failures), self._failures[0], total=self._count)
+            report(name, error)
+            failures.append(error)
+    if failures:
+        raise SomeFailed(len(failures), failures[0], total=len(names))

@@ -1,6 +1,4 @@
-"""Changes as lines above a prompt: of many that come at once the first few, and a summary of the
-rest.
-"""
+"""Changes as lines above a prompt: of many at once, the first few and a summary of the rest."""
 
 from __future__ import annotations
 
@@ -12,8 +10,8 @@ from ftransfer.protocol.live import Change
 from ftransfer.shell.people import event_line
 
 _SHOWN = 10
-_QUIET_S = 0.5  # after so long without a change, the next ones are shown again
-_LONGEST_S = 5.0  # a summary comes at the latest so long after the first change
+_QUIET_S = 0.5  # after this time without a change, the next ones are shown again
+_LONGEST_S = 5.0  # a summary is shown at the latest this long after the first change
 
 
 class ChangeLines:
@@ -49,7 +47,7 @@ class ChangeLines:
         self._timer = loop.call_at(end_s, self.close)
 
     def close(self) -> None:
-        """Sum up what was not shown."""
+        """Show a summary of the changes that were not shown."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

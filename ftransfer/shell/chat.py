@@ -1,6 +1,4 @@
-"""chat: nothing but what others say and do, and a line to answer. At a terminal with a prompt, else
-line by line.
-"""
+"""chat: messages of others and a line to answer, with a prompt at a terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ from ftransfer.shell.people import delivery_line, person_text, presence_lines
 
 
 class Speaker(Protocol):
-    """What chat asks of a client."""
+    """What chat needs of a client."""
 
     async def say(self, text: str) -> Delivered: ...
     async def tell(self, name: str, text: str) -> Delivered: ...
@@ -25,13 +23,13 @@ class Speaker(Protocol):
 
 
 HELP = (
-    "what you type is said to all; /tell NAME TEXT to one; /who lists who is here; /name NAME is"
-    " your name; /quit or Ctrl-D leaves"
+    "type a message for everybody; /tell NAME TEXT for one person; /who lists who is here;"
+    " /name NAME changes your name; /quit or Ctrl-D leaves"
 )
 
 
 async def chat(speaker: Speaker, console: Console, lines: AsyncIterator[str]) -> None:
-    """Say what comes in, line by line, until it ends or somebody says /quit."""
+    """Send each line, until they end or one is /quit."""
     async for line in lines:
         text = line.strip()
         if text == "/quit":
@@ -64,7 +62,7 @@ async def _carry_out(speaker: Speaker, text: str) -> list[str]:
 
 
 async def typed_lines(label: str) -> AsyncIterator[str]:
-    """Give the lines that a person types at the terminal, until Ctrl-D or Ctrl-C."""
+    """Yield the lines typed at the terminal, until Ctrl-D."""
     from prompt_toolkit import PromptSession
     from prompt_toolkit.patch_stdout import patch_stdout
 

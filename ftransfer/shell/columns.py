@@ -1,6 +1,4 @@
-"""Names -> lines of columns that line up on a terminal, also where characters are two cells
-wide.
-"""
+"""Names -> aligned columns on a terminal, also with characters that are two cells wide."""
 
 from __future__ import annotations
 
@@ -14,14 +12,16 @@ _GAP = 2
 
 
 def cells(text: str) -> int:
-    """Give how many terminal cells a text takes; for text that no terminal prints, its length."""
+    """Return the width of a text in terminal cells; for unprintable text, its length."""
     width = wcswidth(text)
     return width if width >= 0 else len(text)
 
 
 def wrapped(text: str, width: int, indent: int = 0) -> str:
-    """Break a line between its words so that none is wider than `width`, unless a word is; all but
-    the first begin with blanks.
+    """Wrap a line at spaces to `width` cells, unless a word is wider.
+
+    Args:
+        indent: How many spaces begin all lines but the first.
     """
     lines: list[str] = []
     line = ""
@@ -35,9 +35,7 @@ def wrapped(text: str, width: int, indent: int = 0) -> str:
 
 
 def fitted(text: str, stream: TextIO) -> str:
-    """Break the lines of a text at words to fit the terminal that a stream goes to; as it is for
-    any other stream.
-    """
+    """Wrap a text for the terminal of a stream; for any other stream return it unchanged."""
     try:
         width = os.get_terminal_size(stream.fileno()).columns if stream.isatty() else 0
     except (OSError, ValueError):
@@ -46,10 +44,9 @@ def fitted(text: str, stream: TextIO) -> str:
 
 
 def in_columns(texts: Sequence[str], width: int) -> list[str]:
-    """Set texts out in as many columns as fit in `width` cells, read downwards, each column as wide
-    as its widest text.
+    """Arrange texts in as many columns as fit into `width` cells, sorted downwards.
 
-    A text wider than `width` makes one column of all.
+    A text wider than `width` leads to one column.
     """
     if not texts:
         return []
@@ -58,7 +55,7 @@ def in_columns(texts: Sequence[str], width: int) -> list[str]:
     most = max(1, min(len(texts), (width + _GAP) // (narrowest + _GAP)))
     for count in range(most, 0, -1):
         rows = -(-len(texts) // count)
-        # So many columns would leave the last ones empty; a smaller count gives the same rows.
+        # This count would leave the last columns empty; a smaller one gives the same rows.
         if -(-len(texts) // rows) != count:
             continue
         widths = [max(sizes[start : start + rows]) for start in range(0, len(texts), rows)]

@@ -1,4 +1,4 @@
-"""The commands of the shell: one table row for each, and the coroutine that carries it out."""
+"""The commands of the shell: a table with one row and one coroutine for each."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from ftransfer.shell.listing import in_order
 from ftransfer.storage.base import FILE, FOLDER, LINK, Entry
 
 _ENTRIES_TO_READ_OUT = 10_000
-# How like a command a word is that may be one mistyped: "dri" is, "fetch" is not.
+# How similar a mistyped word must be to a command: "dri" is, "fetch" is not.
 _NEAR = 0.65
 
 
 class Wants(Enum):
-    """What an argument names; it decides what completion offers."""
+    """What an argument names, for completion."""
 
     REMOTE = "a name in the share"
     REMOTE_FOLDER = "a folder of the share"
-    LOCAL = "a file here"
-    LOCAL_FOLDER = "a folder here"
+    LOCAL = "a local file"
+    LOCAL_FOLDER = "a local folder"
     COMMAND = "a command"
-    PERSON = "somebody who is connected"
-    NOTHING = "words of one's own"
+    PERSON = "a connected person"
+    NOTHING = "free text"
 
 
 Flags = frozenset[str]
@@ -45,8 +45,8 @@ Run = Callable[[ShellContext, Sequence[str], Flags], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class ShellCommand:
-    """One row. `needs` of the `arguments` must be there, the last may be `repeated`; `flags` are
-    letters that may follow a dash.
+    """One row. The first `needs` arguments are required, and the last may be `repeated`; `flags`
+    are the letters that may follow a dash.
     """
 
     words: tuple[str, ...]
@@ -57,16 +57,18 @@ class ShellCommand:
     needs: int = 0
     flags: str = ""
     repeated: bool = False
-    is_verbatim: bool = False  # the rest of the line is one argument, with its quotes and all
+    is_verbatim: bool = False  # the rest of the line is one argument, including its quotes
 
 
 async def execute(shell: ShellContext, line: str, *, is_lenient: bool = False) -> None:
-    """Carry out one typed line; an empty one, and one that begins with #, does nothing.
-    `is_lenient` is as in split_line.
+    """Execute one typed line; an empty line and a comment (#) do nothing.
+
+    Args:
+        is_lenient: As in split_line.
 
     Raises:
-        WrongUsage: There is no such command, or it takes other arguments.
-        FtransferError, OSError: What the command met.
+        WrongUsage: There is no such command, or its arguments are wrong.
+        FtransferError, OSError: The command failed.
     """
     if line.lstrip().startswith("#"):
         return
@@ -89,7 +91,7 @@ async def execute(shell: ShellContext, line: str, *, is_lenient: bool = False) -
 
 
 def _asks_for_help(words: Sequence[str]) -> bool:
-    """Whether --help or -h is among the flags. A name like that is written ./-h, or behind --."""
+    """Whether --help or -h is among the flags. A file of that name is written ./-h or after --."""
     flags = words[: words.index("--")] if "--" in words else words
     return "--help" in flags or "-h" in flags
 
@@ -99,7 +101,7 @@ def find_command(word: str) -> ShellCommand:
     if command is None:
         near = difflib.get_close_matches(word.lower(), BY_WORD, 1, _NEAR)
         hint = f"did you mean {near[0]}?" if near else "help lists the commands"
-        raise WrongUsage(f"there is no command {short_name(word)}; {hint}")
+        raise WrongUsage(f"unknown command {short_name(word)}; {hint}")
     return command
 
 
@@ -111,9 +113,8 @@ def _sort_words(command: ShellCommand, words: Sequence[str]) -> tuple[list[str],
     for word in words:
         if may_be_flag and word == "--":
             may_be_flag = False
-        elif (
-            may_be_flag and command.flags and word.startswith("-") and word != "-"
-        ):  # without flags, a name may begin so
+        # A command without flags takes names that begin with a dash.
+        elif may_be_flag and command.flags and word.startswith("-") and word != "-":
             if unknown := [letter for letter in word[1:] if letter not in command.flags]:
                 which = (
                     word if word.startswith("--") or len(word) == 2 else f"-{unknown[0]} in {word}"
@@ -124,18 +125,24 @@ def _sort_words(command: ShellCommand, words: Sequence[str]) -> tuple[list[str],
             arguments.append(word)
     if "" in arguments:
         raise WrongUsage(
-            f"{command.words[0]} was given an empty name; . is the current folder, and / is the top"
-            " of the share"
+            f"{command.words[0]}: empty name; use . for the current folder or / for the top of the"
+            " share"
         )
     if len(arguments) < command.needs:
-        raise WrongUsage(f"{command.words[0]} needs more; {usage}")
+        raise WrongUsage(f"{command.words[0]}: {_missing(command, len(arguments))}; {usage}")
     if len(arguments) > len(command.arguments) and not command.repeated:
-        hint = " (a name with blanks goes in quotes)" if command.arguments else ""
-        raise WrongUsage(f"{command.words[0]} does not take so many arguments{hint}; {usage}")
+        hint = " (quote names that contain spaces)" if command.arguments else ""
+        raise WrongUsage(f"{command.words[0]}: too many arguments{hint}; {usage}")
     return arguments, frozenset(flags)
 
 
-# The share.
+def _missing(command: ShellCommand, given: int) -> str:
+    """Return which argument is missing, as the usage line calls it."""
+    words = [word for word in command.usage.split()[1:] if not word.startswith("[")]
+    return f"missing {words[given].removesuffix('...')}"
+
+
+# Remote folders.
 
 
 async def _dir(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> None:
@@ -148,7 +155,7 @@ async def _ls(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> No
 
 async def _list_remote(shell: ShellContext, arguments: Sequence[str], *, is_long: bool) -> None:
     folder = shell.remote(arguments[0] if arguments else "")
-    async with contextlib.aclosing(in_order(shell.line.listing(folder))) as batches:
+    async with contextlib.aclosing(in_order(shell.connection.listing(folder))) as batches:
         async for entries in batches:
             _show_entries(shell, entries, folder, is_long=is_long)
 
@@ -168,9 +175,9 @@ def _show_entries(
 async def _cd(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> None:
     folder = shell.remote(arguments[0] if arguments else "/")
     if folder.parts:
-        # The first entries show that it is a folder which may be read. To leave the rest costs a
-        # new connection, less than to have a million entries sent.
-        async with contextlib.aclosing(shell.line.listing(folder)) as batches:
+        # The first entries show that the folder can be read. Leaving the rest costs a new
+        # connection, which is less than a million entries.
+        async with contextlib.aclosing(shell.connection.listing(folder)) as batches:
             count = 0
             async for batch in batches:
                 count += len(batch)
@@ -183,7 +190,7 @@ async def _pwd(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> N
     shell.console.line(f"/{escape(str(shell.folder))}")
 
 
-# This machine.
+# Local folders.
 
 
 async def _lcd(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> None:
@@ -205,7 +212,7 @@ async def _lls(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> N
 
 def _checked_folder(path: Path) -> Path:
     folder = Path(os.path.normpath(path))
-    os.listdir(folder)  # raises what is wrong with it
+    os.listdir(folder)  # raises if it is not a folder that can be read
     return folder
 
 
@@ -241,7 +248,7 @@ async def _help(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> 
     shell.console.lines(
         lines if width is None else [wrapped(line, width(), indent) for line in lines]
     )
-    shell.console.line('Names with blanks go in quotes: get "my photo.jpg"; Tab completes them.')
+    shell.console.line('Quote names that contain spaces: get "my photo.jpg". Tab completes names.')
 
 
 async def _close(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> None:
@@ -252,15 +259,13 @@ _FOLDER = (Wants.REMOTE_FOLDER,)
 _REMOTE = (Wants.REMOTE,)
 COMMANDS: tuple[ShellCommand, ...] = (
     ShellCommand(
-        ("dir",), "dir [PATH]", "list a folder of the share, with sizes and times", _dir, _FOLDER
+        ("dir",), "dir [PATH]", "list a remote folder with sizes and times", _dir, _FOLDER
     ),
-    ShellCommand(
-        ("ls",), "ls [-l] [PATH]", "list the names only; -l is dir", _ls, _FOLDER, flags="l"
-    ),
+    ShellCommand(("ls",), "ls [-l] [PATH]", "list names only; -l: as dir", _ls, _FOLDER, flags="l"),
     ShellCommand(
         ("get",),
         "get [-r] NAME... [DEST]",
-        "receive files; - is the screen; -r: folders",
+        "download files; DEST - is the screen; -r: folders",
         transfers.get,
         (Wants.REMOTE, Wants.LOCAL),
         1,
@@ -270,7 +275,7 @@ COMMANDS: tuple[ShellCommand, ...] = (
     ShellCommand(
         ("put",),
         "put [-r] FILE... [NAME]",
-        "send files; NAME/: into that folder; -r: folders",
+        "upload files; NAME/: into that folder; -r: folders",
         transfers.put,
         (Wants.LOCAL, Wants.REMOTE),
         1,
@@ -280,7 +285,7 @@ COMMANDS: tuple[ShellCommand, ...] = (
     ShellCommand(
         ("stat",),
         "stat [NAME...]",
-        "describe a file or folder: size, time, mode, identity",
+        "show size, time, mode and identity",
         files.stat,
         _REMOTE,
         repeated=True,
@@ -288,7 +293,7 @@ COMMANDS: tuple[ShellCommand, ...] = (
     ShellCommand(
         ("checksum",),
         "checksum NAME...",
-        "show the BLAKE3 of a file in the share",
+        "show the BLAKE3 checksum of remote files",
         files.checksum,
         _REMOTE,
         1,
@@ -297,7 +302,7 @@ COMMANDS: tuple[ShellCommand, ...] = (
     ShellCommand(
         ("mkdir",),
         "mkdir [-p] NAME...",
-        "make a folder; -p: those above it too",
+        "create folders; -p: parents too",
         files.mkdir,
         _FOLDER,
         1,
@@ -307,7 +312,7 @@ COMMANDS: tuple[ShellCommand, ...] = (
     ShellCommand(
         ("mv",),
         "mv [-f] OLD NEW",
-        "move or rename; NEW/: into it; -f: replace",
+        "move or rename; NEW/: into that folder; -f: replace",
         files.mv,
         (Wants.REMOTE, Wants.REMOTE),
         2,
@@ -316,48 +321,53 @@ COMMANDS: tuple[ShellCommand, ...] = (
     ShellCommand(
         ("rm",),
         "rm [-r] NAME...",
-        "remove for good; -r: a folder with its content",
+        "remove files; -r: folders and their content",
         files.rm,
         _REMOTE,
         1,
         "r",
         True,
     ),
+    ShellCommand(("cd",), "cd [PATH]", "change the remote folder; default: the top", _cd, _FOLDER),
+    ShellCommand(("pwd",), "pwd", "show the remote folder", _pwd),
     ShellCommand(
-        ("cd",), "cd [PATH]", "change the folder of the share; alone: its top", _cd, _FOLDER
+        ("lcd",),
+        "lcd [PATH]",
+        "change the local folder; default: home",
+        _lcd,
+        (Wants.LOCAL_FOLDER,),
     ),
-    ShellCommand(("pwd",), "pwd", "show the folder of the share", _pwd),
+    ShellCommand(("lpwd",), "lpwd", "show the local folder", _lpwd),
     ShellCommand(
-        ("lcd",), "lcd [PATH]", "change the folder here; alone: home", _lcd, (Wants.LOCAL_FOLDER,)
+        ("lls",), "lls [-l] [PATH]", "list a local folder", _lls, (Wants.LOCAL_FOLDER,), flags="l"
     ),
-    ShellCommand(("lpwd",), "lpwd", "show the folder here", _lpwd),
-    ShellCommand(
-        ("lls",), "lls [-l] [PATH]", "list a folder here", _lls, (Wants.LOCAL_FOLDER,), flags="l"
-    ),
-    ShellCommand(("help", "?"), "help [COMMAND]", "show the commands", _help, (Wants.COMMAND,)),
-    ShellCommand(("who",), "who", "show who is connected, and what each is doing", people.who),
-    ShellCommand(
-        ("say",), "say TEXT", "say something to all who listen", people.say, is_verbatim=True
-    ),
+    ShellCommand(("help", "?"), "help [COMMAND]", "list the commands", _help, (Wants.COMMAND,)),
+    ShellCommand(("who",), "who", "list who is connected and what they are doing", people.who),
+    ShellCommand(("say",), "say TEXT", "send a message to everybody", people.say, is_verbatim=True),
     ShellCommand(
         ("tell",),
         "tell NAME TEXT",
-        "say something to one (a name, or #NUMBER)",
+        "send a message to one person (NAME or #NUMBER)",
         people.tell,
         (Wants.PERSON, Wants.NOTHING),
         is_verbatim=True,
     ),
     ShellCommand(
-        ("name",), "name [NAME]", "be called NAME; alone: user@host", people.name, (Wants.NOTHING,)
+        ("name",),
+        "name [NAME]",
+        "change your name; default: user@host",
+        people.name,
+        (Wants.NOTHING,),
     ),
+    ShellCommand(("watch",), "watch [PATH]", "show changes below a folder", people.watch, _FOLDER),
+    ShellCommand(("unwatch",), "unwatch", "stop showing changes", people.unwatch),
+    ShellCommand(("mute",), "mute", "hide who joins and leaves", people.mute),
+    ShellCommand(("unmute",), "unmute", "show who joins and leaves", people.unmute),
     ShellCommand(
-        ("watch",), "watch [PATH]", "show what changes below a folder", people.watch, _FOLDER
-    ),
-    ShellCommand(("unwatch",), "unwatch", "show it no more", people.unwatch),
-    ShellCommand(("mute",), "mute", "do not show who comes and goes", people.mute),
-    ShellCommand(("unmute",), "unmute", "show it again", people.unmute),
-    ShellCommand(
-        ("close", "exit", "quit", "bye"), "close", "leave (also: exit, quit, bye, Ctrl-D)", _close
+        ("close", "exit", "quit", "bye"),
+        "close",
+        "leave the shell (also: exit, quit, bye, Ctrl-D)",
+        _close,
     ),
 )
 BY_WORD: Mapping[str, ShellCommand] = {

@@ -1,6 +1,4 @@
-"""What Tab offers: commands, names in the share, names here. The typed text goes in, candidates
-come out; no terminal is needed.
-"""
+"""Tab completion: typed text -> candidates, among commands, remote names and local names."""
 
 from __future__ import annotations
 
@@ -22,15 +20,13 @@ from ftransfer.storage.base import FOLDER
 
 _CACHE_S = 15.0
 _MAX_FOLDERS = 32
-# A menu of more names helps nobody; the rest of a listing is not kept.
+# A longer menu helps nobody; the rest of a listing is dropped.
 _MAX_NAMES = 5_000
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What a word could become: its whole text, how it is typed in a line, and how it is shown in a
-    menu.
-    """
+    """A completion: its whole text, how it is typed, and how a menu shows it."""
 
     whole: str
     typed: str
@@ -60,16 +56,14 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """One name in a folder, of the share or here."""
+    """One name in a folder, remote or local."""
 
     name: str
     is_folder: bool
 
 
 class RemoteNames:
-    """Listings of the share, kept for some seconds, so that Tab does not ask the server each
-    time.
-    """
+    """A cache of remote listings, so that Tab does not ask the server each time."""
 
     def __init__(self, shell: ShellContext, clock: Callable[[], float] = time.monotonic) -> None:
         self._shell = shell
@@ -77,20 +71,20 @@ class RemoteNames:
         self._kept: dict[SafeName, tuple[float, Sequence[Child]]] = {}
 
     def forget(self) -> None:
-        """Drop everything: a command may have changed the share."""
+        """Clear the cache, since a command may have changed the share."""
         self._kept.clear()
 
     async def children(self, folder: SafeName) -> Sequence[Child]:
-        """Give what is in a folder, by name; nothing if the server does not tell."""
+        """Return the sorted children of a folder; none if the server refuses."""
         at, kept = self._kept.get(folder, (0.0, ()))
         if folder in self._kept and self._clock() - at < _CACHE_S:
             return kept
         try:
-            # A listing that began is read to its end even if the user types on: stopping it would
-            # cost the connection.
+            # A listing is read to its end even if the user continues to type: stopping it would
+            # close the connection.
             found = await asyncio.shield(asyncio.ensure_future(self._list(folder)))
         except (FtransferError, OSError):
-            return ()  # the command itself will say what is wrong
+            return ()  # the command itself will report the error
         while len(self._kept) >= _MAX_FOLDERS:
             del self._kept[next(iter(self._kept))]
         self._kept[folder] = (self._clock(), found)
@@ -99,14 +93,14 @@ class RemoteNames:
     async def _list(self, folder: SafeName) -> Sequence[Child]:
         skip = len(str(folder)) + 1 if folder.parts else 0
         found: list[Child] = []
-        async for entries in self._shell.line.listing(folder):
+        async for entries in self._shell.connection.listing(folder):
             room = _MAX_NAMES - len(found)
             found += [Child(entry.name[skip:], entry.kind == FOLDER) for entry in entries[:room]]
         return sorted(found, key=lambda child: child.name)
 
 
 async def complete(shell: ShellContext, names: RemoteNames, text: str) -> Offer:
-    """Give what the word before the cursor could become. `text` is the line up to the cursor."""
+    """Return completions of the word before the cursor; `text` is the line up to the cursor."""
     words = scan(text)
     is_new = not words or (
         text[-1:] in (" ", "\t") and not words[-1].open_quote and not _is_escaped(text)
@@ -127,15 +121,15 @@ async def complete(shell: ShellContext, names: RemoteNames, text: str) -> Offer:
 
 
 def _is_escaped(text: str) -> bool:
-    """Whether the last character has a backslash before it, so that it belongs to the word."""
+    """Whether the last character is escaped by a backslash, so that it belongs to the word."""
     before = text[:-1]
     return (len(before) - len(before.rstrip("\\"))) % 2 == 1
 
 
 def _candidate(child: Child, head: str) -> Candidate:
     if not head and child.name.startswith("-"):
-        head = "./"  # else it would be taken for flags
-    if child.is_folder:  # more of the path may follow, so the quote stays open
+        head = "./"  # otherwise it would be read as flags
+    if child.is_folder:  # the quote stays open for the rest of the path
         whole = f"{head}{child.name}/"
         return Candidate(whole, quote(whole, is_complete=False), f"{escape(child.name)}/")
     whole = f"{head}{child.name}"
@@ -145,7 +139,7 @@ def _candidate(child: Child, head: str) -> Candidate:
 async def _children(
     shell: ShellContext, names: RemoteNames, words: Sequence[Word], typed: str
 ) -> Sequence[tuple[Child, str]]:
-    """Give the children that fit, each with the part of the path that stands before it."""
+    """Return the matching children, each with the part of the path before it."""
     command = BY_WORD.get(words[0].text.lower())
     position = len(
         [
@@ -160,7 +154,7 @@ async def _children(
         return ()
     found = await _of_kind(shell, names, command.arguments[position], typed)
     if not found and command.repeated and position:
-        # One more of several, before the last
+        # Another source, not yet the destination.
         found = await _of_kind(shell, names, command.arguments[0], typed)
     return found
 
@@ -196,9 +190,9 @@ async def _of_kind(
 
 
 async def _people(shell: ShellContext) -> Sequence[str]:
-    """Give whom a word can be said to: by name, or by number where several have it."""
+    """Return the people a message can be sent to: by name, or by number if several share one."""
     try:
-        async with shell.line.use() as client:
+        async with shell.connection.use() as client:
             others = [presence.person for presence in await client.who() if not presence.is_you]
     except FtransferError:
         return ()

@@ -1,4 +1,4 @@
-"""Where the shell's text goes: results to one stream, everything else to another."""
+"""The output of the shell: results on one stream, everything else on another."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ftransfer.shell.progress import ProgressBar
 
 
 class Console:
-    """Two text streams and what is known about them.
+    """Two text streams.
 
-    `width` gives the cells in a line of the terminal, which can change; None if results do not go
-    to a terminal.
+    Attributes:
+        width: Returns the current width of the terminal in cells; None if `out` is not a terminal.
     """
 
     def __init__(
@@ -32,19 +32,19 @@ class Console:
         self.shows_progress = shows_progress
 
     def line(self, text: str) -> None:
-        """Write a result; on a terminal its words stay whole."""
+        """Write a result line; on a terminal it is wrapped at spaces."""
         self.out.write(f"{text if self.width is None else wrapped(text, self.width())}\n")
 
     def lines(self, texts: list[str]) -> None:
-        """Write many results at once."""
+        """Write many result lines at once."""
         if texts:
             self.out.write("\n".join(texts) + "\n")
 
     def binary(self) -> BinaryIO:
-        """Give where results go for the content of a file.
+        """Return the binary stream of `out`, for the content of a file.
 
         Raises:
-            WrongUsage: That takes text only, or is closed.
+            WrongUsage: It takes text only, or is closed.
         """
         self.flush()
         sink: BinaryIO | None = getattr(self.out, "buffer", None)
@@ -53,7 +53,7 @@ class Console:
         return sink
 
     def note(self, text: str) -> None:
-        """Write what is no result."""
+        """Write a line that is not a result."""
         self.flush()
         self.err.write(f"{fitted(text, self.err)}\n")
         self.err.flush()
@@ -65,5 +65,5 @@ class Console:
         self.out.flush()
 
     def progress(self) -> ProgressBar:
-        """Give a bar for one transfer, to be entered with `with`."""
+        """Return a bar for one transfer, to be used as a context manager."""
         return ProgressBar(self.err, is_shown=self.shows_progress)

@@ -1,5 +1,5 @@
-"""What a shell command works with: a connection that comes back by itself, two current folders, and
-the console.
+"""The state of a shell: a connection that reconnects by itself, two current folders, and the
+console.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class RemoteShare(Protocol):
-    """What the shell asks of a client (client/client.py)."""
+    """What the shell needs of a client (client/client.py)."""
 
     @property
     def hello(self) -> Hello: ...
@@ -99,7 +99,7 @@ class RemoteShare(Protocol):
 
 
 class LiveWatch(Protocol):
-    """What the shell asks of a live view (shell/liveview.py)."""
+    """What the shell needs of a live view (shell/live_view.py)."""
 
     is_muted: bool
 
@@ -108,7 +108,7 @@ class LiveWatch(Protocol):
 
 
 class Delivered(Protocol):
-    """What became of a message (client.presence.Delivery)."""
+    """The delivery of a message (client.presence.Delivery)."""
 
     @property
     def number(self) -> int: ...
@@ -116,48 +116,47 @@ class Delivered(Protocol):
     def received(self) -> int: ...
 
 
-# The last word of a server that has gone, the end of its connection, and a new one.
+# A dead connection may fail twice: with an error of the stopping server, and with its end.
 _LISTING_TRIES = 3
 
 
 class RemoteConnection:
-    """The way to the server: one user at a time, and a word when it was lost and made again.
-    Whoever made the client closes it.
+    """The connection to the server, used by one command at a time. It reports each reconnect.
+
+    The caller owns the client and closes it.
     """
 
     def __init__(self, client: RemoteShare, note: Callable[[str], None]) -> None:
         self._client = client
         self._note = note
-        self._turn = asyncio.Lock()
-        self._greeting = client.hello
-        self._was_left = False  # by us, so that a new connection is nothing to speak of
+        self._lock = asyncio.Lock()
+        self._hello = client.hello
+        self._was_left = False  # we dropped the connection, so a reconnect is not reported
 
     @contextlib.asynccontextmanager
     async def use(self) -> AsyncIterator[RemoteShare]:
-        """Give a client that is connected, to nobody else until the end of the `with`.
+        """Yield a connected client, for this caller alone.
 
         Raises:
             CannotConnect: The connection was lost, and the server cannot be reached again.
         """
-        async with self._turn:
+        async with self._lock:
             await self._client.open()
             self._note_new_connection()
             try:
                 yield self._client
             except asyncio.CancelledError:
-                # A transfer that is stopped takes its connection with it; the live view may have
-                # made another one already.
-                self._was_left = self._client.is_closed or self._client.hello is not self._greeting
+                # Stopping a transfer closes its connection; the live view may have opened another.
+                self._was_left = self._client.is_closed or self._client.hello is not self._hello
                 raise
             finally:
                 if not self._client.is_closed:
                     self._note_new_connection()
 
     async def listing(self, folder: SafeName) -> AsyncGenerator[Sequence[Entry], None]:
-        """Give the entries of a folder in batches. If the connection turns out to be dead, they are
-        asked for on a new one.
+        """Yield the entries of a folder in batches. On a dead connection, reconnect and ask again.
 
-        One that is left before its end (with aclose) costs the connection, without a word.
+        A listing that is left before its end (with aclose) closes the connection, unreported.
         """
         async with self.use() as client:
             hello, has_begun = client.hello, False
@@ -171,8 +170,7 @@ class RemoteConnection:
                             yield batch
                     return
                 except (ChannelError, ServerStopping):
-                    # That the server went away is often noticed only when it is asked something,
-                    # long after.
+                    # A lost server is often noticed only with the next request, long after.
                     if has_begun or client.hello is not hello:
                         raise
                 except GeneratorExit:
@@ -180,41 +178,43 @@ class RemoteConnection:
                     raise
                 await client.open()
                 self._note_new_connection()
-            raise Closed("the server ends every connection; try again later")
+            raise Closed("the server closes every connection; try again later")
 
     def _note_new_connection(self) -> None:
-        if self._client.hello is self._greeting:
+        if self._client.hello is self._hello:
             return
-        self._greeting = self._client.hello
+        self._hello = self._client.hello
         if not self._was_left:
-            self._note("the connection was lost; connected again")
+            self._note("connection lost; reconnected")
         self._was_left = False
 
 
 @dataclass
 class ShellContext:
-    """The state of one shell. `folder` is the current folder of the share, `local` that of this
-    machine (absolute).
+    """The state of one shell.
+
+    Attributes:
+        folder: The current remote folder.
+        local: The current local folder, absolute.
+        live: Shows events above the prompt; None without a terminal.
+        is_open: False once the shell is to be left.
+        stopped: What to print if Ctrl-C stops the running command.
     """
 
-    line: RemoteConnection
+    connection: RemoteConnection
     console: Console
     local: Path
     folder: SafeName = ROOT
-    live: LiveWatch | None = (
-        None  # what shows changes while the prompt waits; none without a terminal
-    )
-    is_open: bool = True  # false when the shell is to be left
-    stopped: str = (
-        ""  # what is said of a command that Ctrl-C has stopped, if it has more to say than that
-    )
+    live: LiveWatch | None = None
+    is_open: bool = True
+    stopped: str = ""
 
     @contextlib.contextmanager
     def transfer(self, command: str) -> Iterator[ProgressBar]:
-        """Show a bar for a transfer; if it is stopped, keep what is to be said of how far it was.
+        """Show a bar for a transfer; if it is cancelled, set `stopped` to its progress.
 
         Args:
-            command: What goes on with it when it is typed again.
+            command: The command that resumes the transfer.
         """
         with self.console.progress() as bar:
             try:
@@ -224,26 +224,25 @@ class ShellContext:
                 raise
 
     def remote(self, typed: str) -> SafeName:
-        """Give the name in the share that typed text means, seen from the current folder.
+        """Return the remote name for typed text, relative to the current folder.
 
         Raises:
-            NameRefused: It leads above the top of the share, or no share can hold it.
+            NameRefused: It leads above the top of the share, or is not a valid name.
         """
         return resolve(self.folder, typed)
 
     def here(self, typed: str) -> Path:
-        """Give the local path that typed text means, seen from the current local folder."""
+        """Return the local path for typed text, relative to the current local folder."""
         return self.local / os.path.expanduser(typed)
 
     def relative(self, name: str) -> str:
-        """Give a wire name as it is typed in the current folder."""
+        """Return a remote name relative to the current folder."""
         prefix = f"{self.folder}/" if self.folder.parts else ""
         return name.removeprefix(prefix)
 
 
 def resolve(folder: SafeName, typed: str) -> SafeName:
-    """Follow typed text from a folder of the share: `..` goes up, a `/` at the beginning starts at
-    the top. Pure.
+    """Resolve typed text in a folder of the share: `..` goes up, a leading `/` starts at the top.
 
     Raises:
         NameRefused: As in ShellContext.remote.
@@ -257,7 +256,5 @@ def resolve(folder: SafeName, typed: str) -> SafeName:
         elif parts:
             parts.pop()
         else:
-            raise NameRefused.about(
-                typed, "that is above the top of the share; cd / goes to the top"
-            )
+            raise NameRefused.about(typed, "above the top of the share; cd / goes to the top")
     return parse_path("/".join(parts))

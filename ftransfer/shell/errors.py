@@ -1,4 +1,4 @@
-"""What goes wrong in the shell itself, before or around what a server says."""
+"""Errors of the shell and the command line themselves."""
 
 from __future__ import annotations
 
@@ -7,23 +7,19 @@ from ftransfer.shell.formatting import explain
 
 
 class WrongUsage(FtransferError):
-    """What was typed makes no sense: an unknown command, a missing argument, a quote that is never
-    closed.
-    """
+    """The input is wrong: an unknown command, a missing argument, an unclosed quote."""
 
     code = "usage"
 
 
 class Interrupted(FtransferError):
-    """The user has stopped the program."""
+    """The user interrupted the program."""
 
     code = "interrupted"
 
 
 class ScriptFailed(FtransferError):
-    """A line of a script could not be carried out; `cause` is what it met, `line` its number from
-    1.
-    """
+    """A line of a script failed; `line` is its number from 1, `cause` its error."""
 
     code = "script"
 
@@ -34,27 +30,29 @@ class ScriptFailed(FtransferError):
 
 
 class SomeFailed(FtransferError):
-    """Some names failed, of a tree, or of the `total` of a command. Each has been told already;
-    `cause` is one of their errors.
-    """
+    """Some names failed, and have been reported; `cause` is one of their errors."""
 
     code = "some_failed"
 
     def __init__(
         self, count: int, cause: Exception, *, total: int | None = None, left_out: int = 0
     ) -> None:
-        """`left_out` names of a tree could not be moved or removed with it, beside the `count` that
-        failed.
+        """Make the error.
+
+        Args:
+            count: How many names failed.
+            total: How many names the command had; None for a tree.
+            left_out: How many more names of a tree were left out.
         """
         if total is None and not count:
             super().__init__(
-                f"{left_out} {'name was' if left_out == 1 else 'names were'} left out; all else is"
+                f"{left_out} {'name was' if left_out == 1 else 'names were'} left out; the rest is"
                 " done"
             )
         elif total is None:
             super().__init__(
-                f"{count} {'name' if count == 1 else 'names'} failed; run the command again for"
-                " what is left"
+                f"{count} {'name' if count == 1 else 'names'} failed; run the command again to"
+                " retry"
             )
         else:
             super().__init__(f"{count} of {total} names failed")

@@ -1,11 +1,11 @@
-"""The commands of the shell that look after files: stat, checksum, mkdir, mv and rm."""
+"""The shell commands that manage files: stat, checksum, mkdir, mv and rm."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
 from ftransfer.names import escape
-from ftransfer.shell.attempts import Attempts
+from ftransfer.shell.attempts import attempt_each
 from ftransfer.shell.context import ShellContext
 from ftransfer.shell.formatting import checksum_line, removed_line, stat_lines
 from ftransfer.shell.targets import into_folder_if_one
@@ -16,7 +16,7 @@ Flags = frozenset[str]
 async def stat(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> None:
     async def one(typed: str) -> None:
         name = shell.remote(typed)
-        async with shell.line.use() as client:
+        async with shell.connection.use() as client:
             entry = await client.stat(str(name))
         shell.console.lines(stat_lines(entry))
 
@@ -26,7 +26,7 @@ async def stat(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> N
 async def checksum(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> None:
     async def one(typed: str) -> None:
         name = str(shell.remote(typed))
-        async with shell.line.use() as client:
+        async with shell.connection.use() as client:
             found = await client.checksum(name)
         shell.console.line(checksum_line(found.digest, shell.relative(name)))
 
@@ -36,7 +36,7 @@ async def checksum(shell: ShellContext, arguments: Sequence[str], flags: Flags) 
 async def mkdir(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> None:
     async def one(typed: str) -> None:
         name = str(shell.remote(typed))
-        async with shell.line.use() as client:
+        async with shell.connection.use() as client:
             await client.mkdir(name, parents="p" in flags)
         shell.console.line(f"made {_shown(shell, name)}")
 
@@ -45,14 +45,14 @@ async def mkdir(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> 
 
 async def mv(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> None:
     old, new = shell.remote(arguments[0]), shell.remote(arguments[1])
-    if arguments[1].endswith(("/", "..", "/.")) or arguments[1] == ".":  # a folder, to move it into
+    if arguments[1].endswith(("/", "..", "/.")) or arguments[1] == ".":  # into that folder
         new = shell.remote(f"{arguments[1]}/{old.last}")
 
     async def move(target: str) -> str:
         await client.rename(str(old), target, replace="f" in flags)
         return target
 
-    async with shell.line.use() as client:
+    async with shell.connection.use() as client:
         target = await into_folder_if_one(client, move, str(new), old.last)
     shell.console.line(f"moved {_shown(shell, str(old))} to {_shown(shell, target)}")
 
@@ -60,8 +60,8 @@ async def mv(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> Non
 async def rm(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> None:
     async def one(typed: str) -> None:
         name = str(shell.remote(typed))
-        asked = f"{name}/" if name and typed.endswith("/") else name  # which a file has not
-        async with shell.line.use() as client:
+        asked = f"{name}/" if name and typed.endswith("/") else name  # refused for a file
+        async with shell.connection.use() as client:
             count = await client.remove(asked, recursive="r" in flags)
         shell.console.line(removed_line(shell.relative(name), count))
 
@@ -71,12 +71,7 @@ async def rm(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> Non
 async def _each(
     shell: ShellContext, names: Sequence[str], one: Callable[[str], Awaitable[None]]
 ) -> None:
-    """Do something to each name; what fails is told, and the others go on."""
-    attempts = Attempts(len(names), lambda _, error: shell.console.error(error))
-    for typed in names:
-        with attempts.at(typed):
-            await one(typed)
-    attempts.finish()
+    await attempt_each(names, one, lambda _, error: shell.console.error(error))
 
 
 def _shown(shell: ShellContext, name: str) -> str:

@@ -1,7 +1,7 @@
-"""Values -> text for people: sizes, times, listing lines, receipts, and every error as one line.
+"""Values -> text for people: sizes, times, listing lines, receipts, and each error as one line.
 
-Pure. Whatever came from a peer passes through `escape` or `printable` here, so that it cannot send
-control sequences to a terminal.
+Pure. All text from a peer passes through `escape` or `printable`, so that it cannot send control
+sequences to a terminal.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ if TYPE_CHECKING:
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 _MAX_SHOWN_NAME = 200
 
-# What to do about an error, unless its own sentence says so already. The nearest class counts.
+# What to do about an error, unless its message says so. The nearest class counts.
 _ADVICE: dict[type[BaseException], str] = {
     AlreadyThere: "choose another name",
     Busy: "try again later",
-    CannotConnect: "check the host and the port, and that ftransfer serve runs there",
+    CannotConnect: "check host and port, and that ftransfer serve is running",
     Closed: "try again",
     DigestMismatch: "nothing was stored; try again",
     FileNotFoundError: "check the path on this machine",
-    DiskFull: "make room there and try again",
+    DiskFull: "free some space there and try again",
     NotFound: "dir lists what is there",
-    RemoteProtocolError: "check that an ftransfer server listens there",
+    RemoteProtocolError: "check that the port belongs to an ftransfer server",
     ServerStopping: "try again later",
     SourceChanged: "try again",
     TimedOut: "try again",
@@ -53,10 +53,10 @@ _ADVICE: dict[type[BaseException], str] = {
 
 
 def human_size(count: int) -> str:
-    """Give bytes with three or four digits and a decimal unit: 999 B, 1.0 kB, 12.3 MB, 123 MB."""
+    """Format bytes with a decimal unit: 999 B, 1.0 kB, 12.3 MB, 123 MB."""
     value = float(count)
     unit = 0
-    # 999.5 would be rounded to 1000, which belongs to the next unit.
+    # 999.5 would round to 1000, which belongs to the next unit.
     while value >= 999.5 and unit < len(_UNITS) - 1:
         value /= 1000
         unit += 1
@@ -65,7 +65,7 @@ def human_size(count: int) -> str:
 
 
 def human_seconds(seconds: float) -> str:
-    """Give a duration: 0.12 s, 3.4 s, 2 min 05 s, 1 h 02 min."""
+    """Format a duration: 0.12 s, 3.4 s, 2 min 05 s, 1 h 02 min."""
     if seconds < 1:
         return f"{seconds:.2f} s"
     if seconds < 59.95:
@@ -77,9 +77,7 @@ def human_seconds(seconds: float) -> str:
 
 
 def moment(mtime_ns: int) -> str:
-    """Give a time in the local zone, always 16 columns wide; question marks if a peer named one
-    that no calendar has.
-    """
+    """Format a time in the local zone, 16 columns wide; question marks if it is out of range."""
     try:
         return time.strftime("%Y-%m-%d %H:%M", time.localtime(mtime_ns // 1_000_000_000))
     except (OverflowError, ValueError, OSError):
@@ -87,10 +85,10 @@ def moment(mtime_ns: int) -> str:
 
 
 def entry_line(entry: Entry, shown: str | None = None) -> str:
-    """Give one line of a listing in columns of fixed width, so that no line has to wait for the
-    others.
+    """Format one line of a listing, in columns of fixed width, so that lines can be streamed.
 
-    `shown` stands for the whole name, for listings relative to a folder.
+    Args:
+        shown: Name to show instead of the whole one, for listings relative to a folder.
     """
     name = escape(entry.name if shown is None else shown)
     size = "-" if entry.kind != "file" else str(entry.size)
@@ -99,8 +97,11 @@ def entry_line(entry: Entry, shown: str | None = None) -> str:
 
 
 def receipt_line(receipt: Receipt, verb: str, path: str) -> str:
-    """Say that a get or put is done. `verb` is "get" or "put", `path` the local file as the user
-    would type it, "" for a stream.
+    """Report a finished get or put.
+
+    Args:
+        verb: "get" or "put".
+        path: The local file as the user would type it; "" for a stream.
     """
     name, shown = short_name(receipt.name), ""
     if path and os.path.normpath(path) != receipt.name:
@@ -110,20 +111,20 @@ def receipt_line(receipt: Receipt, verb: str, path: str) -> str:
     else:
         what = f"stored {shown} as {name}" if shown else f"stored {name}"
     if receipt.replaced:
-        what += " (replaced the one before)"
+        what += " (replaced the existing file)"
     parts = [f"{what}: {human_size(receipt.size)} in {human_seconds(receipt.seconds)}"]
     new = receipt.size - receipt.kept
     if receipt.seconds >= 0.5:
         parts.append(f"{human_size(int(new / receipt.seconds))}/s")
     if receipt.kept:
-        parts.append(f"{human_size(receipt.kept)} of it from an earlier attempt")
+        parts.append(f"{human_size(receipt.kept)} resumed from an earlier attempt")
     if receipt.restarted:
-        parts.append("started afresh, since what an earlier attempt left does not match")
+        parts.append("restarted, because the partial file of an earlier attempt did not match")
     return ", ".join([*parts, "verified"]) + ("" if receipt.durable else " (not synced)")
 
 
 def tree_line(report: TreeReport, verb: str) -> str:
-    """Say what became of a tree. `verb` is "get" or "put"."""
+    """Report a finished folder transfer. `verb` is "get" or "put"."""
     will, did = ("receive", "received") if verb == "get" else ("store", "stored")
     if report.dry_run:
         did = f"would {will}"
@@ -157,13 +158,11 @@ def tree_line(report: TreeReport, verb: str) -> str:
 
 
 def stopped_line(latest: Progress | None, command: str) -> str:
-    """Say that a transfer was stopped, and what is left of it. `command` is "get", "put -r" or the
-    like.
-    """
+    """Report a cancelled transfer. `command` resumes it: "get", "put -r" or the like."""
     if command.endswith("-r"):
-        return f"stopped; the same {command} does what is left"
+        return f"stopped; repeat the {command} to do the rest"
     at = f" at {human_size(latest.done)}" if latest is not None and latest.done else ""
-    return f"stopped{at}; the same {command} goes on from there"
+    return f"stopped{at}; repeat the {command} to resume"
 
 
 def _count(count: int, what: str) -> str:
@@ -171,7 +170,7 @@ def _count(count: int, what: str) -> str:
 
 
 def stat_lines(entry: Entry) -> list[str]:
-    """Describe an entry, one property in a line."""
+    """Describe an entry, one property per line."""
     rows = [("name", escape(entry.name) or "/"), ("kind", escape(entry.kind))]
     if entry.kind == "file":
         rows.append(
@@ -181,7 +180,7 @@ def stat_lines(entry: Entry) -> list[str]:
             )
         )
     rows += [
-        ("changed", moment(entry.mtime_ns)),
+        ("modified", moment(entry.mtime_ns)),
         ("mode", f"{entry.mode & 0o7777:04o}"),
         ("identity", escape(entry.identity)),
     ]
@@ -189,9 +188,7 @@ def stat_lines(entry: Entry) -> list[str]:
 
 
 def checksum_line(digest: str, name: str) -> str:
-    """Give a digest and a name as b3sum does; a backslash at the beginning says that the name is
-    escaped.
-    """
+    """Format a digest as b3sum does; a leading backslash means that the name is escaped."""
     shown = escape(name)
     return f"{'' if shown == name else chr(92)}{digest}  {shown}"
 
@@ -201,18 +198,16 @@ def removed_line(name: str, count: int) -> str:
 
 
 def partial_line(partial: Partial) -> str:
-    """Give one line for an upload that was cut off: bytes in place, bytes in all, time of the last
-    one, name.
-    """
+    """Format an interrupted upload: stored bytes, total bytes, time of the last byte, name."""
     size = "?" if partial.size is None else str(partial.size)
     return f"{partial.kept:>14} of {size:>14} {moment(partial.mtime_ns)} {escape(partial.name)}"
 
 
 def partials_line(partials: Sequence[Partial], *, cleared: bool) -> str:
-    """Count uploads that were cut off."""
+    """Sum up interrupted uploads."""
     if not partials:
-        return "no partial uploads" + (" removed" if cleared else "")
-    noun = "partial upload" if len(partials) == 1 else "partial uploads"
+        return "no interrupted uploads" + (" removed" if cleared else "")
+    noun = "interrupted upload" if len(partials) == 1 else "interrupted uploads"
     total = human_size(sum(partial.kept for partial in partials))
     return (
         f"{len(partials)} {noun} removed, {total} freed"
@@ -222,7 +217,7 @@ def partials_line(partials: Sequence[Partial], *, cleared: bool) -> str:
 
 
 def explain(error: BaseException) -> str:
-    """Give one printable line that says what happened, to which name, and what to do."""
+    """Return one printable line: what happened, to which name, what to do next."""
     name = ""
     if isinstance(error, FtransferError):
         message, name = str(error), short_name(error.name)
@@ -231,8 +226,7 @@ def explain(error: BaseException) -> str:
         name = short_name(str(error.filename)) if error.filename is not None else ""
     else:
         message = (
-            f"{type(error).__name__}: {error}; this is a fault of the program, FTRANSFER_DEBUG=1"
-            " shows where"
+            f"{type(error).__name__}: {error}; this is a bug; set FTRANSFER_DEBUG=1 for details"
         )
     message = printable(message) or type(error).__name__
     if name and name not in message:
@@ -242,14 +236,12 @@ def explain(error: BaseException) -> str:
 
 
 def short_name(name: str) -> str:
-    """Give a name that is safe to print and not longer than a few lines."""
+    """Return a name that is safe to print and at most a few lines long."""
     return escape(name) if len(name) <= _MAX_SHOWN_NAME else escape(name[:_MAX_SHOWN_NAME]) + "…"
 
 
 def printable(text: str) -> str:
-    """Give a sentence as one printable line. Backslashes stay, since names in it are escaped
-    already.
-    """
+    """Return a message as one printable line. Backslashes stay: names are escaped already."""
     if text.isprintable():
         return text
     return "".join(

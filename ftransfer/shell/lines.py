@@ -1,9 +1,8 @@
-"""Typed lines <-> words: quotes and backslash, for the prompt, for scripts and for completion.
-Pure.
+"""Typed lines <-> words, for the prompt, scripts and completion. Pure.
 
-Words are parted by blanks. 'single quotes' keep everything, "double quotes" know backslash before "
-and backslash, a backslash elsewhere keeps the next character, and $'...' knows what listings print
-for names that cannot be typed: \\n, \\t, \\x1b, \\xff.
+Words are separated by spaces. 'Single quotes' keep everything; in "double quotes" a backslash
+escapes " and itself; elsewhere it keeps the next character. $'...' takes the escapes that listings
+print for unprintable names: \\n, \\t, \\x1b, \\xff.
 """
 
 from __future__ import annotations
@@ -22,9 +21,7 @@ _SHORT = {"n": "\n", "r": "\r", "t": "\t"}
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One word: its text, where it begins in the line, and the quote that is still open at the end
-    of the line ("" if none).
-    """
+    """One word: its text, its start in the line, and the quote left open at its end, if any."""
 
     text: str
     start: int
@@ -32,34 +29,33 @@ class Word:
 
 
 def split_line(line: str, *, is_lenient: bool = False) -> list[str]:
-    """Give the words of a line. If `is_lenient`, a quote that is open at its end may be one that
-    Tab has left so, behind a folder.
+    """Split a line into words.
+
+    Args:
+        is_lenient: Accept an open quote after a folder, as completion leaves it.
 
     Raises:
-        WrongUsage: A quote is never closed, or the line ends in a backslash.
+        WrongUsage: A quote is not closed, or the line ends in a backslash.
     """
     words = scan(line)
     if words and words[-1].open_quote and not (is_lenient and _is_open_folder(line, words[-1])):
-        raise WrongUsage(_never_closed(words[-1].open_quote))
+        raise WrongUsage(_unclosed_message(words[-1].open_quote))
     return [word.text for word in words]
 
 
 def _is_open_folder(line: str, word: Word) -> bool:
-    """Whether a word looks as completion leaves a folder, which more of the path may follow."""
+    """Whether a word is a folder with an open quote, as completion leaves it."""
     return line.startswith(word.open_quote, word.start) and word.text.endswith("/")
 
 
-def _never_closed(quote: str) -> str:
+def _unclosed_message(quote: str) -> str:
     if quote == "\\":
-        return (
-            "the line ends in a \\, which belongs before another character; leave it out, or write"
-            " it twice"
-        )
-    return f"the quote {quote} is never closed; close it, or write \\ before it"
+        return "a \\ at the end of the line escapes nothing; leave it out, or write it twice"
+    return f"missing closing quote {quote}; add it, or write \\ before the first one"
 
 
 def scan(line: str) -> list[Word]:
-    """Give the words of a line that may not be complete yet."""
+    """Split a line that may be incomplete."""
     words: list[Word] = []
     at = 0
     while True:
@@ -111,7 +107,7 @@ def _unescape(match: re.Match[str]) -> str:
     byte, short, long, other = match.groups()
     if byte:
         value = int(byte, 16)
-        # What is no text stands as a surrogate escape
+        # A byte that is not UTF-8 becomes a surrogate escape.
         return chr(value) if value < 0x80 else chr(0xDC00 + value)
     if short or long:
         value = int(short or long, 16)
@@ -120,9 +116,7 @@ def _unescape(match: re.Match[str]) -> str:
 
 
 def quote(text: str, *, is_complete: bool = True) -> str:
-    """Give text that `split_line` reads back as one word; the closing quote is left off if more is
-    to be typed.
-    """
+    """Quote text as one word; if not `is_complete`, leave the closing quote off."""
     if _cannot_be_typed(text):
         opening, inner = "$'", "".join(map(_escape_mark, text))
     elif not _NEEDS_QUOTES.search(text) and text:
@@ -139,7 +133,7 @@ def quote(text: str, *, is_complete: bool = True) -> str:
 def _escape_mark(mark: str) -> str:
     if mark == "'":
         return "\\'"
-    # U+0080 to U+00FF must not look like a byte that is no text.
+    # U+0080 to U+00FF must not look like a byte that is not UTF-8.
     return (
         f"\\u{ord(mark):04x}" if "\x7f" < mark < "\u0100" and escape(mark) != mark else escape(mark)
     )

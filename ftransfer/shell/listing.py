@@ -1,6 +1,4 @@
-"""Entries of a folder on their way to the screen: sorted as long as they are few, in the order they
-come when they are many.
-"""
+"""Entries of a folder for the screen: sorted if they are few, as they arrive if they are many."""
 
 from __future__ import annotations
 
@@ -9,16 +7,16 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 from ftransfer.storage.base import Entry
 
-# What is held back to be sorted. More entries than that nobody reads, and memory must not grow with
-# their number.
+# How many entries are held back for sorting. Nobody reads more, and memory must stay bounded.
 SORTED_ENTRIES = 10_000
 
 
 async def in_order(
     batches: AsyncIterator[Sequence[Entry]], limit: int = SORTED_ENTRIES
 ) -> AsyncGenerator[Sequence[Entry], None]:
-    """Give the entries by name if there are at most `limit`, else in batches as they come. Closes
-    `batches`.
+    """Yield the entries sorted by name if there are at most `limit`, else as they arrive.
+
+    Closes `batches`.
     """
     held: list[Entry] = []
     async with contextlib.aclosing(as_generator(batches)) as source:
@@ -37,7 +35,7 @@ async def in_order(
 async def as_generator(
     batches: AsyncIterator[Sequence[Entry]],
 ) -> AsyncGenerator[Sequence[Entry], None]:
-    """Give what an iterator gives, and close it at the end if it can be closed."""
+    """Yield from an iterator, and close it at the end if it is a generator."""
     try:
         async for batch in batches:
             yield batch

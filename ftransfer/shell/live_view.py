@@ -1,6 +1,4 @@
-"""What is shown above the prompt while a person types: what others say, who comes and goes, what
-changes in watched folders.
-"""
+"""Events above the prompt: messages, who joins and leaves, and changes in watched folders."""
 
 from __future__ import annotations
 
@@ -21,13 +19,13 @@ from ftransfer.shell.people import event_line
 
 
 class Events(Protocol):
-    """Events, as they come (client.live.Inbox)."""
+    """Events as they arrive (client.live.Inbox)."""
 
     def __aiter__(self) -> AsyncIterator[LiveEvent]: ...
 
 
 class EventSource(Protocol):
-    """What the view asks of a client."""
+    """What the view needs of a client."""
 
     def listening(self) -> AbstractAsyncContextManager[Events]: ...
     def watching(self, path: str = "") -> AbstractAsyncContextManager[Events]: ...
@@ -36,25 +34,25 @@ class EventSource(Protocol):
 def show_line(text: str) -> None:
     """Write a line above the one that is being typed.
 
-    While the prompt waits, sys.stdout is what patch_stdout put there; while a command runs, it is
-    the terminal itself.
+    While the prompt waits, patch_stdout has replaced sys.stdout; while a command runs, it is the
+    terminal.
     """
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
 class LiveView:
-    """Tasks that show events, from `async with` on until its end."""
+    """Shows events, as a context manager."""
 
     def __init__(self, source: EventSource, show: Callable[[str], None] = show_line) -> None:
         self._source = source
         self._show = show
         self._listening: asyncio.Task[None] | None = None
         self._watching: dict[SafeName, asyncio.Task[None]] = {}
-        self.is_muted = False  # whether it does not show who comes and goes
+        self.is_muted = False  # whether to hide who joins and leaves
 
     async def __aenter__(self) -> LiveView:
-        with contextlib.suppress(RequestError):  # a server without a live layer has nothing to show
+        with contextlib.suppress(RequestError):  # the server has no live layer
             self._listening = await self._start(self._source.listening())
         return self
 
@@ -69,12 +67,12 @@ class LiveView:
             await _end(self._listening)
 
     async def watch(self, folder: SafeName) -> None:
-        """Show what changes below a folder. Raises what the server says against it."""
+        """Show changes below a folder. Raise FtransferError if the server refuses."""
         if folder not in self._watching:
             self._watching[folder] = await self._start(self._source.watching(str(folder)))
 
     async def unwatch(self) -> int:
-        """Show no changes any more; give how many folders were watched."""
+        """Stop showing changes; return how many folders were watched."""
         tasks = list(self._watching.values())
         self._watching.clear()
         for task in tasks:

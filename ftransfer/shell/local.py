@@ -1,4 +1,4 @@
-"""What the shell and the command line look at on this machine before they ask a server."""
+"""Checks of local paths, made before the server is asked."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ftransfer.shell.operands import Here
 
 
 def look(path: str | os.PathLike[str]) -> Here:
-    """Say what is there; links are followed."""
+    """Return what a path names; links are followed."""
     try:
         is_folder = stat.S_ISDIR(os.stat(path).st_mode)
     except (OSError, ValueError):
@@ -20,13 +20,11 @@ def look(path: str | os.PathLike[str]) -> Here:
 
 
 def check_sendable(path: str | os.PathLike[str]) -> None:
-    """Say at once, and in words about this machine, that a file cannot be sent.
+    """Refuse a path that cannot be uploaded as a file.
 
     Raises:
-        OSError, NotFound: It is not there, or may not be looked at.
+        OSError, NotFound: It does not exist, or cannot be read.
         NotAFile: It is a folder.
     """
     if stat.S_ISDIR(os.stat(normalise_path(path)).st_mode):
-        raise NotAFile.about(
-            os.fspath(path), "is a folder; put sends one file, and put -r a folder"
-        )
+        raise NotAFile.about(os.fspath(path), "is a folder; use put -r")

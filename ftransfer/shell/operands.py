@@ -1,9 +1,8 @@
-"""The words behind `get` and `put`: which are to be moved, and where to. As with cp, the last of
-several is a folder. Pure.
+"""The arguments of `get` and `put`: sources and destination. As with cp, the last of several is a
+folder. Pure.
 
-The rule that matters: nothing is ever stored under the name of another file that was named too,
-which is what a pattern that the user's shell has expanded (`put *.csv`) would lead to if its second
-word were a new name.
+No file is ever stored under the name of another source, as would happen with a pattern that the
+user's shell expands (`put *.csv`) if the second argument were a new name.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ STREAM = "-"  # stands for stdin or stdout
 
 
 class Here(Enum):
-    """What a word names on this machine."""
+    """What an argument names on this machine."""
 
     NOTHING = "nothing"
     FILE = "a file"
@@ -28,8 +27,8 @@ class Here(Enum):
 
 
 class Operands(NamedTuple):
-    """What is to be moved, and `dest` as it was typed, "" for none. `is_into` says that `dest` can
-    only be a folder.
+    """The sources, and `dest` as it was typed, "" for none. With `is_into`, `dest` must be a
+    folder.
     """
 
     sources: Sequence[str]
@@ -40,19 +39,18 @@ class Operands(NamedTuple):
 def put_operands(
     words: Sequence[str], look: Callable[[str], Here], *, recursive: bool = False
 ) -> Operands:
-    """Sort the words of a put.
+    """Sort the arguments of a put.
 
-    A last word that is here as well is one more file to send; with `recursive`, also a folder. To
-    send a file under the name of another one, the caller has another way (--as, or a / before the
-    name).
+    If the last one exists locally, it is one more file to upload (with `recursive`, also a folder).
+    To upload a file under the name of a local one, use --as, or a / before the name.
 
     Raises:
-        WrongUsage: stdin beside files, or two files that would have the same name there.
+        WrongUsage: stdin is given beside files, or two sources have the same name.
     """
     *sources, last = words
     if STREAM in words:
         if len(words) > 2 or words[0] != STREAM:
-            raise WrongUsage("- is stdin, which is sent by itself: put - NAME")
+            raise WrongUsage("stdin (-) must be the only source; usage: put - NAME")
         return Operands(words[:1], "" if len(words) == 1 else words[1])
     found = Here.NOTHING if last.endswith("/") and sources else look(last)
     if not sources or found is Here.FILE or (found is Here.FOLDER and recursive):
@@ -65,29 +63,27 @@ def put_operands(
 
 
 def _checked_sources(words: Sequence[str]) -> Sequence[str]:
-    sources = {os.path.normpath(word): word for word in words}  # what is named twice is sent once
+    sources = {os.path.normpath(word): word for word in words}  # a file named twice is sent once
     names: dict[str, str] = {}
     for path, word in sources.items():
         other = names.setdefault(os.path.basename(path), word)
         if other != word:
             raise WrongUsage(
-                f"{escape(other)} and {escape(word)} would have the same name there; put one after"
-                " the other"
+                f"{escape(other)} and {escape(word)} have the same name; upload one after the other"
             )
     return list(sources.values())
 
 
 def own_name(path: str) -> str:
-    """Give the last part of a local path, also of "." and ".."."""
+    """Return the last part of a local path, also for "." and ".."."""
     return os.path.basename(os.path.abspath(path))
 
 
 def get_operands(words: Sequence[str], look: Callable[[str], Here]) -> Operands:
-    """Sort the words of a get: one name, a name and where to write it, or several names and the
-    folder to write them into.
+    """Sort the arguments of a get: names, and where to write them.
 
     Raises:
-        WrongUsage: The last of more than two words is no folder.
+        WrongUsage: The last of more than two arguments is not a local folder.
     """
     if len(words) == 1:
         return Operands(words)
@@ -95,10 +91,12 @@ def get_operands(words: Sequence[str], look: Callable[[str], Here]) -> Operands:
     if len(sources) == 1:
         return Operands(sources, last)
     if last == STREAM:
-        raise WrongUsage("only one file can be written to stdout; get them one after the other")
+        raise WrongUsage(
+            "only one file can be written to stdout; download them one after the other"
+        )
     if not last.endswith("/") and look(last) is not Here.FOLDER:
         raise WrongUsage(
-            f"{escape(last)}: the last of several names is a folder here to write them to; a name"
-            " with blanks goes in quotes"
+            f"{escape(last)}: not a local folder, and several names need one; quote names that"
+            " contain spaces"
         )
     return Operands(sources, last, is_into=True)

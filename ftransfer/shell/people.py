@@ -1,6 +1,4 @@
-"""The live layer as text, and the commands of the shell that use it. Whatever a peer has said is
-escaped.
-"""
+"""The live layer as text, and its shell commands. All text from a peer is escaped."""
 
 from __future__ import annotations
 
@@ -33,21 +31,21 @@ from ftransfer.shell.lines import scan
 
 Flags = frozenset[str]
 
+_ATTENDANCE = {JOINED: "joined", LEFT: "left"}
 
-# Text.
+
+# Formatting.
 
 
 def person_text(person: Person) -> str:
-    """Give a name with what it is worth: "ann", "?ann" where only the client says so, "#7" without
-    any.
-    """
+    """Format a person: "ann" if authenticated, "?ann" if not, "#7" without a name."""
     if not person.name:
         return f"#{person.session}"
     return escape(person.name) if person.verified else f"?{escape(person.name)}"
 
 
 def presence_lines(presences: Sequence[Presence]) -> list[str]:
-    """Give a line for each session, in columns."""
+    """Format one line per session, in columns."""
     rows = [_presence_row(presence) for presence in presences]
     widths = [max(len(row[column]) for row in rows) for column in range(4)] if rows else []
     return [
@@ -85,22 +83,22 @@ def _presence_row(presence: Presence) -> tuple[str, str, str, str, str]:
 
 
 def event_line(event: LiveEvent) -> str:
-    """Give one line for an event."""
+    """Format an event as one line."""
     match event:
         case Message():
             to = " (to you)" if event.is_private else ""
             return f"{_clock(event.time_ns)} {person_text(event.person)}{to}: {escape(event.text)}"
         case Attendance(what=what, person=person, time_ns=time_ns, old=old):
-            did = {JOINED: "has come", LEFT: "has gone"}.get(
-                what, f"is the new name of {escape(old) or f'#{person.session}'}"
-            )
-            return f"{_clock(time_ns)} * {person_text(person)} {did}"
+            if what not in _ATTENDANCE:
+                named = escape(old) or f"#{person.session}"
+                return f"{_clock(time_ns)} * {named} is now {person_text(person)}"
+            return f"{_clock(time_ns)} * {person_text(person)} {_ATTENDANCE[what]}"
         case Change():
             return _change_line(event)
         case Rescan(path=path, why=why):
             return f"rescan   {short_name(path) or '/'} ({escape(why)})"
         case Missed(count=count):
-            return f"missed   {count} events, which came faster than they were read"
+            return f"missed   {count} events, because they came faster than they were read"
 
 
 def _change_line(change: Change) -> str:
@@ -125,16 +123,14 @@ def _clock(time_ns: int) -> str:
 
 
 def delivery_line(number: int, received: int) -> str:
-    """Say whom a message has reached."""
+    """Report how many received a message."""
     if not received:
-        return f"message {number}, 0 received: nobody else is listening"
-    return f"message {number}, {received} received"
+        return f"message {number}, nobody else is listening"
+    return f"message {number}, received by {received}"
 
 
 def event_record(event: LiveEvent) -> str:
-    """Give an event as one JSON object: as on the wire, a change with its kind of change as
-    "event".
-    """
+    """Format an event as JSON: as on the wire, but with the kind of a change as "event"."""
     notice = event_to_notice(event)
     values: dict[str, Any] = dict(notice.values)
     what = values.pop("change") if notice.what == CHANGE else notice.what
@@ -149,15 +145,15 @@ def presence_record(presence: Presence) -> str:
 
 
 async def who(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> None:
-    async with shell.line.use() as client:
+    async with shell.connection.use() as client:
         found = await client.who()
     shell.console.lines(presence_lines(found))
 
 
 async def say(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> None:
     if not arguments[0]:
-        raise WrongUsage("say needs a message; usage: say TEXT")
-    async with shell.line.use() as client:
+        raise WrongUsage("say: missing TEXT; usage: say TEXT")
+    async with shell.connection.use() as client:
         delivery = await client.say(arguments[0])
     shell.console.line(delivery_line(delivery.number, delivery.received))
 
@@ -165,14 +161,14 @@ async def say(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> No
 async def tell(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> None:
     words = scan(arguments[0])
     if len(words) < 2:
-        raise WrongUsage("tell needs a name and a message; usage: tell NAME TEXT")
-    async with shell.line.use() as client:
+        raise WrongUsage(f"tell: missing {'TEXT' if words else 'NAME'}; usage: tell NAME TEXT")
+    async with shell.connection.use() as client:
         delivery = await client.tell(words[0].text, arguments[0][words[1].start :])
     shell.console.line(delivery_line(delivery.number, delivery.received))
 
 
 async def name(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> None:
-    async with shell.line.use() as client:
+    async with shell.connection.use() as client:
         person = await client.introduce(arguments[0] if arguments else "")
     shell.console.line(f"you are {person_text(person)}, session #{person.session}")
 
@@ -180,29 +176,27 @@ async def name(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> N
 async def watch(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> None:
     folder = shell.remote(arguments[0] if arguments else "")
     await _view(shell).watch(folder)
-    shell.console.line(f"watching {_shown(folder)}; unwatch ends it")
+    shell.console.line(f"watching {_shown(folder)}; unwatch stops")
 
 
 async def unwatch(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> None:
     count = await _view(shell).unwatch()
-    shell.console.line("stopped watching" if count else "nothing was watched")
+    shell.console.line("stopped watching" if count else "not watching anything")
 
 
 async def mute(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> None:
     _view(shell).is_muted = True
-    shell.console.line("who comes and goes is not shown; what others say is; unmute shows both")
+    shell.console.line("hiding who joins and leaves; messages are still shown; unmute shows both")
 
 
 async def unmute(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> None:
     _view(shell).is_muted = False
-    shell.console.line("who comes and goes is shown")
+    shell.console.line("showing who joins and leaves")
 
 
 def _view(shell: ShellContext) -> LiveWatch:
     if shell.live is None:
-        raise WrongUsage(
-            "events are shown at a terminal only; for scripts there is: ftransfer watch HOST PORT"
-        )
+        raise WrongUsage("events need a terminal; in a script use ftransfer watch HOST PORT")
     return shell.live
 
 

@@ -1,5 +1,6 @@
-"""A progress line on a terminal, for transfers that take longer than half a second. What stands in
-it: shell/progressline.py.
+"""A progress line on a terminal, for transfers that take longer than half a second.
+
+Its text is made in shell/progress_line.py.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from ftransfer.transfer.records import Progress, ProgressCallback
 _DELAY_S = 0.5
 _TICK_S = 0.1
 _USUAL_WIDTH = 80
-_RATE_S = 5.0  # the rate is that of the last seconds
+_RATE_S = 5.0  # the rate is averaged over this time
 
 
 class ProgressBar:
-    """Shows one transfer, from `__enter__` to `__exit__`; leaves nothing on the screen.
+    """Shows one transfer, as a context manager, and leaves nothing on the screen.
 
-    `callback` goes to the transfer; it is None where nothing may be drawn, so that a transfer
-    without a line loses no time.
+    Attributes:
+        callback: For the transfer; None if nothing is to be drawn, so that no time is lost.
     """
 
     def __init__(self, stream: TextIO, *, is_shown: bool, delay_s: float = _DELAY_S) -> None:
@@ -32,9 +33,9 @@ class ProgressBar:
         self._stream = stream
         self._delay_s = delay_s
         self._latest: Progress | None = None
-        self._samples: deque[tuple[float, int]] = deque()  # when, and how much was done
+        self._samples: deque[tuple[float, int]] = deque()  # (time, bytes done)
         self._timer: asyncio.TimerHandle | None = None
-        self._cells = 0  # of the line that stands there
+        self._cells = 0  # width of the line on the screen
 
     def __enter__(self) -> ProgressBar:
         if self.callback is not None:
@@ -54,16 +55,16 @@ class ProgressBar:
 
     @property
     def latest(self) -> Progress | None:
-        """How far the transfer was when that was last told; None without a line."""
+        """The last progress of the transfer; None without a line."""
         return self._latest
 
     def _note(self, progress: Progress) -> None:
-        if self._latest is None:  # what an earlier attempt has left does not count as speed
+        if self._latest is None:  # bytes of an earlier attempt do not count as speed
             self._samples.append((time.monotonic(), progress.done))
         self._latest = progress
 
     def _tick(self) -> None:
-        from ftransfer.shell.columns import cells  # most transfers are over before they need it
+        from ftransfer.shell.columns import cells  # most transfers end before this is needed
         from ftransfer.shell.progress_line import progress_line
 
         self._timer = asyncio.get_running_loop().call_later(_TICK_S, self._tick)
@@ -80,7 +81,7 @@ class ProgressBar:
         self._write(text)
 
     def _rate(self, done: int) -> float:
-        """Give the bytes of a second, of late."""
+        """Return the recent rate in bytes per second."""
         now = time.monotonic()
         self._samples.append((now, done))
         while len(self._samples) > 2 and now - self._samples[1][0] > _RATE_S:
@@ -89,16 +90,14 @@ class ProgressBar:
         return max(0.0, (done - before) / (now - since)) if now > since else 0.0
 
     def _wiped(self) -> str:
-        """Give what clears the line, also if the terminal has become so narrow since that it takes
-        several rows.
-        """
+        """Return what clears the line, even if a narrower terminal has wrapped it."""
         rows_above = max(0, self._cells - 1) // self._width() if self._cells else 0
         return (f"\x1b[{rows_above}A\r\x1b[J" if rows_above else "\r") + "\x1b[2K"
 
     def _width(self) -> int:
         try:
             return os.get_terminal_size(self._stream.fileno()).columns or _USUAL_WIDTH
-        except (OSError, ValueError):  # no terminal, or one that does not know
+        except (OSError, ValueError):  # not a terminal, or one without a size
             return _USUAL_WIDTH
 
     def _is_plain(self) -> bool:

@@ -1,8 +1,7 @@
-"""How far a transfer is, in one line of a terminal: name, bar, percent, files, bytes, rate, time
-left. Pure.
+"""The progress of a transfer in one line: name, bar, percent, files, bytes, rate, time left. Pure.
 
-Where the line is too narrow the bar goes first, then the time, the bytes, the files, and most of
-the name; never percent and rate.
+On a narrow terminal the bar is dropped first, then the time, the bytes, the files and most of the
+name; percent and rate always stay.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from ftransfer.shell.columns import cells
 from ftransfer.shell.formatting import short_name
 from ftransfer.transfer.records import Progress
 
-_PHASES = {"verify": "verifying", "commit": "writing to disk", "reconnect": "connecting again"}
+_PHASES = {"verify": "verifying", "commit": "writing to disk", "reconnect": "reconnecting"}
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 _GAP = "  "
 _BAR_CELLS = (10, 40)  # at least, and at most
@@ -21,12 +20,12 @@ _LONGEST_S = 99 * 3600
 
 
 def progress_line(progress: Progress, rate: float, width: int, *, is_plain: bool = False) -> str:
-    """Give the line.
+    """Format the line.
 
     Args:
-        rate: Bytes a second; 0.0 while it is not known.
-        width: At most so many cells.
-        is_plain: The terminal has no more than ASCII.
+        rate: Bytes per second; 0.0 while it is unknown.
+        width: Maximum width in cells.
+        is_plain: Whether the terminal is limited to ASCII.
     """
     percent, speed = f"{percent_text(progress):>4}", f"{three_digits(rate)}/s" if rate else ""
     files, amount = _files_text(progress), _amount_text(progress)
@@ -55,7 +54,7 @@ def progress_line(progress: Progress, rate: float, width: int, *, is_plain: bool
 
 
 def percent_text(progress: Progress) -> str:
-    """Give "42 %", never 100 before the end; "~" while it is not known what there is."""
+    """Format the percentage; 100 only at the end, "~" while the total is unknown."""
     if progress.total is None or progress.is_estimate:
         return "~"
     if progress.done >= progress.total:
@@ -64,7 +63,7 @@ def percent_text(progress: Progress) -> str:
 
 
 def three_digits(count: float) -> str:
-    """Give bytes with three digits that count: 999 B, 1.50 kB, 12.3 MB, 122 MB."""
+    """Format bytes with three significant digits: 999 B, 1.50 kB, 12.3 MB, 122 MB."""
     value, unit = float(count), 0
     while value >= 999.5 and unit < len(_UNITS) - 1:
         value /= 1000
@@ -111,9 +110,7 @@ def _bar(progress: Progress, size: int, *, is_plain: bool) -> str:
 
 
 def shortened(text: str, size: int) -> str:
-    """Give a text in at most so many cells; what is too much is left out of its middle, since names
-    differ at their ends.
-    """
+    """Shorten a text to `size` cells by cutting its middle, since names differ at their ends."""
     if cells(text) <= size:
         return text
     tail = _first(text[::-1], (size - 1) // 2)[::-1]

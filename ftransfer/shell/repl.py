@@ -1,6 +1,4 @@
-"""The shell at a terminal: prompt, history, completion, Ctrl-C. What the commands do is in
-commands.py.
-"""
+"""The shell at a terminal: prompt, history, completion and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -35,7 +33,7 @@ class Repl:
     """One shell at one terminal."""
 
     def __init__(self, shell: ShellContext, label: str) -> None:
-        """Make a shell whose prompt begins with `label`, the name of the server."""
+        """Make a shell; `label`, the name of the server, begins its prompt."""
         self._shell = shell
         self._label = label
         self._names = RemoteNames(shell)
@@ -43,15 +41,15 @@ class Repl:
         self._session: PromptSession[str] = PromptSession(
             history=open_history(),
             completer=_ShellCompleter(shell, self._names),
-            complete_while_typing=False,  # each offer may cost a listing
+            complete_while_typing=False,  # each completion may need a listing
             complete_style=CompleteStyle.MULTI_COLUMN,
             key_bindings=_key_bindings(shell, self._names),
-            # The prompt goes to the terminal even if results go to a file.
+            # The prompt goes to the terminal, even if stdout is a file.
             output=create_output(always_prefer_tty=True),
         )
 
     async def run(self) -> None:
-        """Read and carry out lines until the user leaves."""
+        """Read and execute lines until the user leaves."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGINT, self._interrupt)
         try:
@@ -100,8 +98,8 @@ async def _plain(work: Coroutine[None, None, None]) -> None:
 
 @contextlib.contextmanager
 def _no_echo() -> Iterator[None]:
-    """Keep what is typed while a command runs off the screen, where it would break the progress
-    bar; the next prompt shows it.
+    """Do not echo what is typed while a command runs, as it would break the progress bar. The next
+    prompt shows it.
     """
     try:
         mode = termios.tcgetattr(sys.stdin)
@@ -118,7 +116,7 @@ def _no_echo() -> Iterator[None]:
 
 
 class _ShellCompleter(Completer):
-    """The menu: shown when there is a choice."""
+    """The completion menu, shown if there is a choice."""
 
     def __init__(self, shell: ShellContext, names: RemoteNames) -> None:
         self._shell = shell
@@ -127,7 +125,7 @@ class _ShellCompleter(Completer):
     def get_completions(
         self, document: Document, complete_event: CompleteEvent
     ) -> list[Completion]:
-        return []  # the names of the share can only be had by waiting
+        return []  # remote names need a request
 
     async def get_completions_async(
         self, document: Document, complete_event: CompleteEvent
@@ -144,8 +142,8 @@ def _key_bindings(shell: ShellContext, names: RemoteNames) -> KeyBindings:
 
     @bindings.add("tab")
     async def _complete(event: KeyPressEvent) -> None:
-        # As in bash: first what is certain, then the menu. prompt_toolkit's own way cannot set
-        # quotes around what is there.
+        # As in bash: first the common part, then the menu. prompt_toolkit itself cannot add quotes
+        # around typed text.
         buffer = event.current_buffer
         if buffer.complete_state is not None:
             buffer.complete_next()
@@ -153,7 +151,7 @@ def _key_bindings(shell: ShellContext, names: RemoteNames) -> KeyBindings:
         document = buffer.document
         offer = await complete(shell, names, document.text_before_cursor)
         if buffer.document != document:
-            return  # the user has typed on
+            return  # more was typed meanwhile
         text = offer.text
         if text is not None:
             buffer.delete_before_cursor(offer.replaces)
@@ -169,8 +167,8 @@ def _key_bindings(shell: ShellContext, names: RemoteNames) -> KeyBindings:
 
 
 def open_history() -> History:
-    """Give the history in the user's state folder, for nobody else to read; one in memory if that
-    cannot be written.
+    """Return the history in the user's state folder, private to the user; in memory if that is not
+    writable.
     """
     path = user_state_path("ftransfer") / "history"
     try:

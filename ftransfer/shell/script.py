@@ -1,5 +1,5 @@
-"""The shell without a terminal: lines from a pipe or file are carried out as a script, which stops
-at the first failure.
+"""The shell without a terminal: lines from a pipe or file are a script, which stops at the first
+error.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _MAX_LINE_BYTES = 1 << 20
 
 
 async def run_script(shell: ShellContext, descriptor: int) -> None:
-    """Carry out the lines that come from a descriptor until they end or the script leaves.
+    """Execute the lines from a descriptor until their end, or until the script closes the shell.
 
     Raises:
-        ScriptFailed: A line failed; those after it were not carried out.
+        ScriptFailed: A line failed; the lines after it were not executed.
     """
     number = 0
     async for line in read_lines(descriptor):
@@ -36,14 +36,13 @@ async def run_script(shell: ShellContext, descriptor: int) -> None:
 
 
 async def read_lines(descriptor: int) -> AsyncIterator[str]:
-    """Give the lines of a pipe, socket or file, without their ends, each as soon as it is there;
-    the last needs no end.
+    """Yield the lines of a pipe, socket or file as they arrive, without newlines.
+
+    The descriptor is not made non-blocking, since others may share it, and not read in a thread,
+    which could not be stopped.
 
     Raises:
-        WrongUsage: A line has no end for a megabyte.
-
-    The descriptor is neither made non-blocking (others may share it) nor read in a thread (which
-    could not be stopped).
+        WrongUsage: A line is longer than a megabyte.
     """
     held = b""
     while chunk := await _read(descriptor):
@@ -51,7 +50,7 @@ async def read_lines(descriptor: int) -> AsyncIterator[str]:
         for line in lines:
             yield _decode(line)
         if len(held) > _MAX_LINE_BYTES:
-            raise WrongUsage("a line is longer than a megabyte; is this a script?")
+            raise WrongUsage("a line is longer than 1 MiB; check that stdin is a script")
     if held:
         yield _decode(held)
 
@@ -62,7 +61,7 @@ async def _read(descriptor: int) -> bytes:
     try:
         loop.add_reader(descriptor, ready.set)
     except (PermissionError, ValueError):
-        # epoll does not take regular files and /dev/null, which are always ready.
+        # epoll refuses regular files and /dev/null, which are always ready.
         return os.read(descriptor, _READ_BYTES)
     try:
         await ready.wait()

@@ -1,5 +1,5 @@
-"""Where a file goes in the share, by the rule of cp: under the name that is given, or into the
-folder that has it.
+"""The remote name for an upload or a move, as with cp: the given name, or one in the folder of that
+name.
 """
 
 from __future__ import annotations
@@ -14,32 +14,31 @@ T = TypeVar("T")
 
 
 class Describes(Protocol):
-    """What is asked of a client."""
+    """What is needed of a client."""
 
     async def stat(self, name: str) -> Entry: ...
 
 
 async def check_folder(client: Describes, typed: str) -> None:
-    """Refuse to put several files into what is no folder of the share.
+    """Refuse to upload several files to a name that is not a folder.
 
     Args:
-        typed: Its name; one that ends in a slash is checked by the server, which may let us put and
-            not look.
+        typed: The name. With a trailing slash it is left to the server, which may allow to write
+            but not to look.
 
     Raises:
-        NotFound, NotAFolder, and what else stat raises.
+        NotFound, NotAFolder: It does not exist, or is a file; and other errors of stat.
     """
     if not typed.endswith("/") and (await client.stat(typed)).kind != FOLDER:
-        raise NotAFolder.about(typed, "is a file in the share, and several files need a folder")
+        raise NotAFolder.about(typed, "is a file in the share; several files need a folder")
 
 
 async def into_folder_if_one(
     client: Describes, store: Callable[[str], Awaitable[T]], name: str, last: str
 ) -> T:
-    """Store something as `name`; if a folder has that name, as `last` in it.
+    """Store something as `name` or, if that is a folder, as `last` in it.
 
-    The server is asked about the name only after it has refused, so that what is usual costs no
-    round trip.
+    The name is only looked up after a refusal, so the usual case needs no extra round trip.
     """
     try:
         return await store(name)

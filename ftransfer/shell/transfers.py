@@ -1,4 +1,4 @@
-"""The shell's `get` and `put`: files, several of them, and with -r whole folders."""
+"""The shell's `get` and `put`: files and, with -r, whole folders."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ftransfer.names import SafeName
-from ftransfer.shell.attempts import Attempts
+from ftransfer.shell.attempts import attempt_each
 from ftransfer.shell.context import ShellContext
 from ftransfer.shell.formatting import receipt_line
 from ftransfer.shell.local import check_sendable, look
@@ -19,22 +19,22 @@ Flags = frozenset[str]
 
 
 async def get(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> None:
-    """Receive what is named, into the local folder or where the last word says."""
+    """Download the named files, into the local folder or to the last argument."""
     operands = await asyncio.to_thread(
         get_operands, arguments, lambda typed: look(shell.here(typed))
     )
     dest = _local_dest(shell, operands.dest)
-    attempts = Attempts(len(operands.sources), lambda _, error: shell.console.error(error))
-    for typed in operands.sources:
-        with attempts.at(typed):
-            name = shell.remote(typed)
-            if "r" in flags:
-                await get_folder(shell, name, dest)
-            elif dest == STREAM:
-                await _show(shell, name)
-            else:
-                await _get_file(shell, name, dest)
-    attempts.finish()
+
+    async def get_one(typed: str) -> None:
+        name = shell.remote(typed)
+        if "r" in flags:
+            await get_folder(shell, name, dest)
+        elif dest == STREAM:
+            await _show(shell, name)
+        else:
+            await _get_file(shell, name, dest)
+
+    await attempt_each(operands.sources, get_one, lambda _, error: shell.console.error(error))
 
 
 def _local_dest(shell: ShellContext, typed: str) -> str:
@@ -42,43 +42,41 @@ def _local_dest(shell: ShellContext, typed: str) -> str:
         return str(shell.local)
     if typed == STREAM:
         return typed
-    # A slash at the end says that a folder is meant; Path drops it.
+    # A trailing slash means a folder; Path would drop it.
     return f"{shell.here(typed)}/" if typed.endswith("/") else str(shell.here(typed))
 
 
 async def _get_file(shell: ShellContext, name: SafeName, dest: str) -> None:
-    async with shell.line.use() as client:
+    async with shell.connection.use() as client:
         with shell.transfer("get") as bar:
             receipt = await client.get(str(name), dest, progress=bar.callback)
     shell.console.line(receipt_line(receipt, "get", _as_typed(shell, receipt.path)))
 
 
 async def _show(shell: ShellContext, name: SafeName) -> None:
-    """Write the content of a file to where results go; without a bar, which would stand in it."""
+    """Write the content of a file to stdout, without a progress bar, which would mix with it."""
     sink = shell.console.binary()
-    async with shell.line.use() as client:
+    async with shell.connection.use() as client:
         await client.get_to(str(name), sink)
     sink.flush()
 
 
 async def put(shell: ShellContext, arguments: Sequence[str], flags: Flags) -> None:
-    """Send what is named, into the current folder of the share or where the last word says."""
+    """Upload the named files, into the current folder of the share or to the last argument."""
     operands = await asyncio.to_thread(
         put_operands, arguments, lambda typed: look(shell.here(typed)), recursive="r" in flags
     )
     if operands.is_into and "r" not in flags:
-        async with shell.line.use() as client:
+        async with shell.connection.use() as client:
             await check_folder(client, _folder_typed(shell, operands.dest))
-    attempts = Attempts(len(operands.sources), lambda _, error: shell.console.error(error))
-    for typed in operands.sources:
-        with attempts.at(typed):
-            try:
-                await _put_one(shell, shell.here(typed), operands, flags)
-            except FileNotFoundError as error:
-                raise FileNotFoundError(
-                    error.errno, error.strerror, typed
-                ) from error  # as it was typed
-    attempts.finish()
+
+    async def put_one(typed: str) -> None:
+        try:
+            await _put_path(shell, shell.here(typed), operands, flags)
+        except FileNotFoundError as error:  # name the file as it was typed
+            raise FileNotFoundError(error.errno, error.strerror, typed) from error
+
+    await attempt_each(operands.sources, put_one, lambda _, error: shell.console.error(error))
 
 
 def _folder_typed(shell: ShellContext, typed: str) -> str:
@@ -86,7 +84,7 @@ def _folder_typed(shell: ShellContext, typed: str) -> str:
     return f"{name}/" if typed.endswith("/") else name
 
 
-async def _put_one(shell: ShellContext, file: Path, operands: Operands, flags: Flags) -> None:
+async def _put_path(shell: ShellContext, file: Path, operands: Operands, flags: Flags) -> None:
     typed = f"{operands.dest}/" if operands.is_into else operands.dest or "."
     name = remote_target(shell, typed, file.name)
     if "r" in flags and await asyncio.to_thread(look, file) is not Here.FILE:
@@ -98,15 +96,13 @@ async def _put_one(shell: ShellContext, file: Path, operands: Operands, flags: F
             receipt = await client.put(file, target, progress=bar.callback)
         shell.console.line(receipt_line(receipt, "put", _as_typed(shell, receipt.path)))
 
-    async with shell.line.use() as client:
+    async with shell.connection.use() as client:
         await into_folder_if_one(client, store, str(name), file.name)
     return None
 
 
 def remote_target(shell: ShellContext, typed: str, file_name: str) -> SafeName:
-    """Give the name that a file is put under: what is typed, or below it if it can only be a
-    folder.
-    """
+    """Return the remote name for an upload: the typed one, or one below it if that is a folder."""
     if typed.endswith("/") or typed.rpartition("/")[2] in ("", ".", ".."):
         typed = f"{typed.rstrip('/') or '/'}/{file_name}"
     return shell.remote(typed)

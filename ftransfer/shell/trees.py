@@ -1,4 +1,4 @@
-"""The shell's `get -r` and `put -r`: whole folders, of which only what differs is moved."""
+"""The shell's `get -r` and `put -r`: whole folders, of which only changes are transferred."""
 
 from __future__ import annotations
 
@@ -16,28 +16,32 @@ if TYPE_CHECKING:
 
 
 async def get_folder(shell: ShellContext, name: SafeName, dest: str) -> None:
-    """Receive a folder, to where cp would put it."""
+    """Download a folder to where `cp -r` would put it."""
     from ftransfer.client.trees.destination import destination_of
 
     folder = await destination_of(str(name), dest)
-    told = _Told(shell)
-    async with shell.line.use() as client:
+    reporter = _TreeReporter(shell)
+    async with shell.connection.use() as client:
         with shell.transfer("get -r") as bar:
-            report = await client.get_tree(str(name), folder, on_item=told, progress=bar.callback)
-    told.finish(report, "get")
+            report = await client.get_tree(
+                str(name), folder, on_item=reporter, progress=bar.callback
+            )
+    reporter.finish(report, "get")
 
 
 async def put_folder(shell: ShellContext, folder: Path, name: SafeName) -> None:
-    """Send a folder, to be called `name` in the share."""
-    told = _Told(shell)
-    async with shell.line.use() as client:
+    """Upload a folder as `name`."""
+    reporter = _TreeReporter(shell)
+    async with shell.connection.use() as client:
         with shell.transfer("put -r") as bar:
-            report = await client.put_tree(folder, str(name), on_item=told, progress=bar.callback)
-    told.finish(report, "put")
+            report = await client.put_tree(
+                folder, str(name), on_item=reporter, progress=bar.callback
+            )
+    reporter.finish(report, "put")
 
 
-class _Told:
-    """Tells the names that failed as they do, and the counts at the end."""
+class _TreeReporter:
+    """Reports each failed name at once, and the totals at the end."""
 
     def __init__(self, shell: ShellContext) -> None:
         self._shell = shell
@@ -50,7 +54,6 @@ class _Told:
 
     def finish(self, report: TreeReport, verb: str) -> None:
         self._shell.console.line(tree_line(report, verb))
-        # A name may have failed in one attempt and not in the next: only the report knows what has
-        # come of all of them.
+        # A name may fail in one attempt and succeed in the next: only the report has the result.
         if not report.is_complete and self._error is not None:
             raise SomeFailed(report.failed, self._error, left_out=report.left_out + report.kept)

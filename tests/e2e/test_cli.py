@@ -90,7 +90,7 @@ async def test_one_file_over_several_connections(service: Service) -> None:
     assert (get.code, get.err) == (0, "")
     assert (service.local / "c").read_bytes() == content
     refused = await run(service, "put", "--streams", "3", "-", "b", stdin=content)
-    assert refused.code == 2 and "--streams is for one whole file" in refused.err
+    assert refused.code == 2 and "--streams needs one whole file" in refused.err
 
 
 async def test_receipt_does_not_mix_with_content(service: Service) -> None:
@@ -259,7 +259,7 @@ sys.exit(repr(set({heavy.split()!r}) & set(sys.modules) - there))
         ("get .ftransfer/x", 1, "names that begin with .ftransfer are reserved"),
         ("get a nowhere/b", 1, "nowhere"),
         ("put nope", 1, "nope: No such file or directory; check the path on this machine"),
-        ("put .", 1, ".: is a folder; put sends one file, and put -r a folder"),
+        ("put .", 1, ".: is a folder; use put -r"),
         ("put inner", 1, "inner: is a folder"),
         ("put a ../a", 1, "../a: a name cannot have"),
         ("put a nowhere/a", 1, "nowhere"),

@@ -93,7 +93,7 @@ async def test_mv_replaces_only_by_force(service: Service) -> None:
 
 async def test_partials(service: Service) -> None:
     nothing = await run(service, "partials")
-    assert (nothing.code, nothing.out, nothing.err) == (0, b"", "no partial uploads\n")
+    assert (nothing.code, nothing.out, nothing.err) == (0, b"", "no interrupted uploads\n")
     async with service.peer() as peer:
         await peer.send(b'put "big.iso" {"size": 5000, "source": "s", "wait": true}\n')
         assert (await peer.frame())[0] == b"M"
@@ -106,13 +106,13 @@ async def test_partials(service: Service) -> None:
         assert await peer.error() == "aborted"
     listed = await run(service, "partials")
     assert listed.text.split()[:3] == ["1024", "of", "5000"] and listed.text.endswith(" big.iso\n")
-    assert listed.err == "1 partial upload, 1.0 kB\n"
+    assert listed.err == "1 interrupted upload, 1.0 kB\n"
     as_json = json.loads((await run(service, "partials", "--json")).out)
     assert (as_json["name"], as_json["kept"], as_json["size"]) == ("big.iso", 1024, 5000)
     spared = await run(service, "partials", "--clear", "--older", "7d")
-    assert (spared.out, spared.err) == (b"", "no partial uploads removed\n")
+    assert (spared.out, spared.err) == (b"", "no interrupted uploads removed\n")
     cleared = await run(service, "partials", "--clear", "big.iso")
-    assert cleared.err == "1 partial upload removed, 1.0 kB freed\n"
+    assert cleared.err == "1 interrupted upload removed, 1.0 kB freed\n"
 
 
 async def test_without_a_server(tmp_path: Path) -> None:

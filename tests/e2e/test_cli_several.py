@@ -154,5 +154,5 @@ async def test_get_of_several_never_writes_one_under_the_name_of_another(service
     for name in ("x", "y", "z"):
         (service.root / name).write_text(name)
     done = await run(service, "get", "x", "y", "z")
-    assert done.code == 2 and "z: the last of several names is a folder here" in done.err
+    assert done.code == 2 and "z: not a local folder" in done.err
     assert not (service.local / "z").exists()

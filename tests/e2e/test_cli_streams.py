@@ -60,7 +60,7 @@ async def test_folder_travels_as_a_stream_both_ways(service: Service) -> None:
     assert (code, out, err) == (0, b"", "")
 
 
-LEFT = "ftransfer: stdout: its reader has left before everything was written\n"
+LEFT = "ftransfer: stdout: the reader closed the pipe before everything was written\n"
 
 
 @pytest.mark.parametrize(("size", "code", "says"), [(0, 0, ""), (100, 0, ""), (30 << 20, 1, LEFT)])

@@ -116,7 +116,7 @@ async def test_visit_without_a_secret_does_not_vouch_for_a_key(tmp_path: Path) -
         tmp_path, tls=own_tls(tmp_path), admission=Admission(token=TOKEN, anonymous=ANYONE)
     ) as service:
         first = await run(tmp_path, "dir", *service.address, "--tls", token="")
-        assert first.code == 0 and "first visit" in first.err
+        assert first.code == 0 and "first connection" in first.err
         assert (await run(tmp_path, "dir", *service.address, "--tls")).code == 5
         assert (await run(tmp_path, "dir", *service.address, "--tls", token="")).code == 0
 
@@ -130,7 +130,7 @@ async def test_at_a_terminal_the_key_is_asked_for_and_then_the_token(
     async with start_at_terminal(
         *words, folder=tmp_path, environment={"XDG_STATE_HOME": str(tmp_path / "state")}
     ) as terminal:
-        await terminal.see("is not known yet; it shows the key")
+        await terminal.see("its key has the fingerprint")
         await terminal.see("[y/N] ")
         terminal.press(f"{answer}\n")
         if code == 0:

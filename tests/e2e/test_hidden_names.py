@@ -281,13 +281,13 @@ async def test_patterns_of_a_lying_server_do_no_harm(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("share", "options", "says"),
     [
-        ("/", (), "/: is the whole machine"),
-        ("home", (), "home: holds your home folder"),
-        (".", (), "holds your home folder"),
-        ("state", (), "state: holds the keys and tokens of ftransfer"),
-        ("other", ("--token-file", "other/below/token"), "other: holds the file of --token-file"),
-        ("other", ("--audit", "other/audit"), "other: holds the file of --audit"),
-        ("other", ("--token-file", "link"), "other: holds the file of --token-file"),
+        ("/", (), "/: this is the whole machine"),
+        ("home", (), "home: contains your home folder"),
+        (".", (), "contains your home folder"),
+        ("state", (), "state: contains the keys and tokens of ftransfer"),
+        ("other", ("--token-file", "other/below/token"), "other: contains the --token-file file"),
+        ("other", ("--audit", "other/audit"), "other: contains the --audit file"),
+        ("other", ("--token-file", "link"), "other: contains the --token-file file"),
     ],
 )
 async def test_a_folder_with_secrets_of_the_owner_is_not_served(
@@ -306,7 +306,7 @@ async def test_a_folder_with_secrets_of_the_owner_is_not_served(
     assert (
         done.code == 2
         and says in done.err
-        and done.err.endswith("; serve another folder, or say --yes-really\n")
+        and done.err.endswith("; serve another folder, or add --yes-really\n")
     )
     assert done.err.count("\n") == 1 and not list((tmp_path / "state").iterdir())
 

@@ -58,22 +58,22 @@ async def test_three_people_and_one_that_is_killed(tmp_path: Path, share: Path) 
             )
             assert await client.err_until("session") == f"you are session #{number}; hello there\n"
             for other in clients:
-                await hear(other, f"* ?{name} has come")  # by that name at once
+                await hear(other, f"* ?{name} joined")  # by that name at once
             clients.append(client)
         ann, bob, cleo = clients
         type_line(ann, "hello")
         await hear(bob, "?ann: hello")
         await hear(cleo, "?ann: hello")
-        assert await hear(ann, "received") == "message 1, 2 received\n"
+        assert await hear(ann, "received by 2") == "message 1, received by 2\n"
         bob.process.send_signal(signal.SIGKILL)
         # Announced are 30 s, for a machine that vanishes; a process is noticed at once
         async with asyncio.timeout(20):
             while "bob" in await names_in_who(server, tmp_path):
                 pass
-        await hear(ann, "* ?bob has gone")
+        await hear(ann, "* ?bob left")
         type_line(cleo, "only us now")
         await hear(ann, "?cleo: only us now")
-        assert await hear(cleo, "received") == "message 1, 1 received\n"
+        assert await hear(cleo, "received by 1") == "message 1, received by 1\n"
         type_line(cleo, "/quit")
         assert await cleo.end() == 0
 
@@ -95,7 +95,7 @@ async def test_a_chat_goes_on_without_a_name_that_is_taken(tmp_path: Path, share
             "chat", "127.0.0.1", server.port, "--as", "ann", folder=tmp_path
         ) as other:
             assert "called ann already" in await other.err_until("already")
-            await hear(ann, f"* ?{name_of_user()} has come")
+            await hear(ann, f"* ?{name_of_user()} joined")
 
 
 async def test_say_and_tell_from_scripts(tmp_path: Path, share: Path) -> None:
@@ -109,7 +109,7 @@ async def test_say_and_tell_from_scripts(tmp_path: Path, share: Path) -> None:
         done = await run_program(
             "say", "127.0.0.1", server.port, "done", "--as", "lab", folder=tmp_path
         )
-        assert (done.code, done.text) == (0, "message 1, 1 received\n")
+        assert (done.code, done.text) == (0, "message 1, received by 1\n")
         await hear(ann, "?lab: done")
         done = await run_program(
             "tell", "127.0.0.1", server.port, "ann", "psst", "--json", folder=tmp_path
@@ -223,8 +223,8 @@ async def test_bad_usage_of_watch(tmp_path: Path, share: Path) -> None:
         for arguments, code, said in [
             (("nowhere",), 1, "nowhere"),
             (("../up",), 1, "cannot have . or .."),
-            (("--exec", "no-such-program"), 2, "there is no program no-such-program"),
-            (("--exec", "'open"), 2, "never closed"),
+            (("--exec", "no-such-program"), 2, "program no-such-program not found"),
+            (("--exec", "'open"), 2, "missing closing quote"),
             (("--delete",), 2, "--get"),
         ]:
             done = await run_program("watch", "127.0.0.1", server.port, *arguments, folder=tmp_path)
@@ -255,13 +255,13 @@ async def test_what_others_say_stands_above_the_line_that_is_typed(
                 folder=tmp_path,
                 environment=state,
             )
-            assert done.text == "message 1, 1 received\n"
+            assert done.text == "message 1, received by 1\n"
             await ann.see("?bob: dinner?")
             await ann.see("127.0.0.1:/> say hal")  # drawn again, whole
             (share / "new.txt").write_bytes(b"x")
             await ann.see("created  new.txt, 1 B")
             ann.press("f an hour" + ENTER)
-            await ann.see("message 1, 0 received: nobody else is listening")
+            await ann.see("message 1, nobody else is listening")
             ann.press("close" + ENTER)
             assert await ann.end() == 0
 

@@ -147,7 +147,7 @@ async def test_what_a_web_page_can_send_changes_nothing(machine: Machine) -> Non
 
 async def test_share_is_opened_to_all_if_it_is_said(machine: Machine) -> None:
     async with machine.serve("--anonymous", "all") as server:
-        assert "all" in await server.err_until("open without a login")
+        assert "all" in await server.err_until("no login needed")
         assert (await machine.run("eve", "rm", "127.0.0.1", server.port, "a")).code == 0
     assert not (machine.state("ann") / "tokens").exists()
 

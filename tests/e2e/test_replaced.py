@@ -34,7 +34,7 @@ async def test_user_is_told(tmp_path: Path) -> None:
         ]
     assert [line.partition(": ")[0] for line in lines] == [
         "received a",
-        "received a (replaced the one before)",
+        "received a (replaced the existing file)",
         "stored a as b",
-        "stored a as b (replaced the one before)",
+        "stored a as b (replaced the existing file)",
     ]

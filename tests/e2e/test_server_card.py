@@ -14,10 +14,13 @@ CTRL_C = "\x03"
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        ((), "who has the token may read, change and delete; secrets are hidden"),
-        (("--read-only",), "who has the token may read, and change nothing"),
-        (("--drop-box",), "who has the token may put new files, and see nothing"),
-        (("--anonymous", "read"), "everybody who can connect may read; secrets are hidden"),
+        ((), "anyone with the token may read, change and delete; secrets are hidden"),
+        (("--read-only",), "anyone with the token may read"),
+        (("--drop-box",), "anyone with the token may upload new files and see nothing"),
+        (
+            ("--anonymous", "read"),
+            "everybody who can connect may read; secrets are hidden",
+        ),
     ],
 )
 async def test_person_is_told_what_is_shared_and_how_to_stop_it(
@@ -32,7 +35,7 @@ async def test_person_is_told_what_is_shared_and_how_to_stop_it(
         await terminal.see("listening on 127.0.0.1:")
         await terminal.see("sharing /")
         await terminal.see(says)
-        await terminal.see("Ctrl-C stops it")
+        await terminal.see("Ctrl-C stops the server")
         terminal.press(CTRL_C)
         assert await terminal.end() == 0
 
@@ -40,4 +43,4 @@ async def test_person_is_told_what_is_shared_and_how_to_stop_it(
 async def test_log_is_not_told(tmp_path: Path) -> None:
     async with start_server(tmp_path) as server:
         await server.err_until("sandboxed|connect with")
-        assert "Ctrl-C stops it" not in server.err
+        assert "Ctrl-C stops the server" not in server.err

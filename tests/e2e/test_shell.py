@@ -77,7 +77,7 @@ async def test_script_stops_at_the_first_failure_with_its_code(service: Service)
 async def test_script_with_an_unknown_command_is_wrong_usage(service: Service) -> None:
     code, lines, err = await run_script(service, "pwd\nfetch it")
     assert (code, lines) == (2, ["/"])
-    assert err == "ftransfer: line 2: there is no command fetch; help lists the commands\n"
+    assert err == "ftransfer: line 2: unknown command fetch; help lists the commands\n"
 
 
 async def test_script_for_a_server_that_is_not_there(service: Service) -> None:
@@ -170,12 +170,12 @@ async def test_ctrl_c_stops_the_transfer_and_not_the_shell(tmp_path: Path) -> No
         terminal.press("get half" + ENTER)
         await terminal.see("500 kB of 100 MB")  # the progress bar
         terminal.press(CTRL_C)
-        await terminal.see("stopped at 500 kB; the same get goes on from there")
+        await terminal.see("stopped at 500 kB; repeat the get to resume")
         await terminal.see(PROMPT)
         terminal.press("get half" + ENTER)
         await terminal.see("1.00 MB of 100 MB")
         terminal.press(CTRL_C)
-        await terminal.see("stopped at 1.0 MB; the same get goes on from there")
+        await terminal.see("stopped at 1.0 MB; repeat the get to resume")
         await terminal.see(PROMPT)
         assert server.offsets == [0, PIECE]
         terminal.press("ls" + ENTER)
@@ -221,5 +221,5 @@ async def test_lost_connection_is_made_again(tmp_path: Path) -> None:
             await terminal.see(PROMPT)
             async with start_server(share, "--port", port, environment=state):
                 terminal.press("ls" + ENTER)
-                await terminal.see("the connection was lost; connected again")
+                await terminal.see("connection lost; reconnected")
                 await terminal.see("later")

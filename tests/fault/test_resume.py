@@ -551,7 +551,7 @@ async def test_command_without_retries_ends_with_code_3_and_the_next_one_goes_on
             await service.all_gone()
             second = await run()
             assert (second.code, second.err) == (0, "")
-            assert " of it from an earlier attempt, verified" in second.text
+            assert " resumed from an earlier attempt, verified" in second.text
         assert (
             service.local / "a" if verb == "get" else service.root / "b"
         ).read_bytes() == CONTENT

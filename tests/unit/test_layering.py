@@ -63,7 +63,7 @@ LATE_IMPORTS = {
     "auth.running": "socket",
     "auth.users": "tomllib",
     "cli.connect": "shell.console shell.context shell.live_view shell.repl shell.script",
-    "cli.connecting": "client.client client.retry",
+    "cli.connection": "client.client client.retry",
     "cli.connection_options": "client.security getpass system.private_files tls.fingerprint",
     "cli.limit_options": "auth.permissions limits service.bandwidth service.quota",
     "cli.live": (
@@ -77,9 +77,9 @@ LATE_IMPORTS = {
     "cli.output": "traceback",
     "cli.runtime.commands": "cli.connection_options cli.runtime.parameters shell.errors",
     "cli.runtime.entry": "cli.output cli.runtime.app cli.runtime.commands shell.columns",
-    "cli.runtime.quick": "cli.runtime.help",
     "cli.runtime.streams": "shell.errors",
-    "cli.serve": "cli.reloading cli.server_process",
+    "cli.runtime.typer_adapter": "cli.runtime.help",
+    "cli.serve": "cli.settings cli.server_process",
     "cli.served_folder": "system.private_files transfer.hiding transfer.selection",
     "cli.server_security": (
         "auth.admission auth.files auth.own_token auth.permissions auth.running auth.users"

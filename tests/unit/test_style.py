@@ -101,17 +101,12 @@ LONG_CONSTRUCTORS = frozenset(
     connect.__init__
     """.split()
 )
-SAME_NAMES = frozenset("Download Upload _Told _Group Listing Step _Walk Differences".split())
+SAME_NAMES = frozenset("Download Upload _Group Listing Step _Walk Differences".split())
 ODD_MODULES = frozenset(
     """
     auth.editing
     auth.running
     auth.saved
-    cli.connecting
-    cli.reloading
-    cli.runtime.lazy
-    cli.runtime.quick
-    cli.runtime.running
     protocol.foreign
     transfer.below
     transfer.hiding

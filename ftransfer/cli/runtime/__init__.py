@@ -1,3 +1,1 @@
-"""How the program starts quickly: a parser for plain command lines, and typer only when it is
-needed.
-"""
+"""Start-up of the program: plain command lines are parsed here, and typer is imported on demand."""

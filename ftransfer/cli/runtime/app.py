@@ -1,6 +1,4 @@
-"""The program as typer has it: help, completion, wrong usage, and the commands that need a context
-of typer.
-"""
+"""The program for typer: help, completion, wrong usage, and commands that need typer's context."""
 
 from __future__ import annotations
 
@@ -13,8 +11,7 @@ import typer
 from ftransfer.cli.output import DONE, INTERRUPTED, USAGE
 from ftransfer.cli.renamed_flags import current_flag
 from ftransfer.cli.runtime.commands import HOMES
-from ftransfer.cli.runtime.lazy import LazyCommands
-from ftransfer.cli.runtime.quick import QuickGroup
+from ftransfer.cli.runtime.typer_adapter import AppGroup, LazyCommands
 from ftransfer.shell.formatting import printable
 from ftransfer.version import VERSION
 
@@ -29,28 +26,28 @@ Examples:
 \b
 Exit codes:
   0    done
-  1    the server refused, or the transfer failed
+  1    the server refused the request, or the transfer failed
   2    wrong usage
   3    cannot connect, or the connection was lost
-  4    the content did not verify
-  5    not trusted, or not authorised
+  4    the content could not be verified
+  5    server not trusted, or login refused
   130  interrupted
 """
 
 COMMANDS = LazyCommands(HOMES)
 
 
-class _Program(QuickGroup):
+class _Program(AppGroup):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.commands = COMMANDS
 
 
-# Without rich: it would cost every command 50 ms for the sake of coloured help.
+# Without rich: it would cost each command 50 ms, for coloured help.
 app = typer.Typer(
     name="ftransfer",
     cls=_Program,
-    help="Serve one folder to many people and scripts, and move files in and out of it, verified.",
+    help="Share a folder with people and scripts, and transfer files with verification.",
     epilog=_EPILOG,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -74,7 +71,7 @@ def _start(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", help="Show the version and leave.", callback=_print_version, is_eager=True
+            "--version", help="Show the version and exit.", callback=_print_version, is_eager=True
         ),
     ] = False,
 ) -> None:
@@ -84,16 +81,14 @@ def _start(
 
 
 def run_app(arguments: Sequence[str]) -> int:
-    """Run one command and give its exit code. What a command raises comes out, save wrong usage,
-    which is told here.
-    """
+    """Run one command and return its exit code. Wrong usage is reported; other errors propagate."""
     try:
         result: object = app(list(arguments), prog_name="ftransfer", standalone_mode=False)
     except typer.Abort:
         sys.stderr.write("ftransfer: interrupted\n")
         return INTERRUPTED
     except Exception as error:
-        # Typer's classes for wrong usage have moved between its versions; what they can do has not.
+        # Typer's classes for wrong usage have moved between versions, so look at their attributes.
         if hasattr(error, "format_message") and hasattr(error, "exit_code"):
             sys.stderr.write(f"ftransfer: {_usage_line(error)}\n")
             return USAGE
@@ -105,4 +100,4 @@ def _usage_line(error: Exception) -> str:
     message = printable(error.format_message()).rstrip(".")  # type: ignore[attr-defined]  # see above
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "ftransfer"
-    return f"{message[:1].lower()}{message[1:]}; {command} --help shows how"
+    return f"{message[:1].lower()}{message[1:]}; {command} --help shows the usage"

@@ -1,6 +1,4 @@
-"""The commands of `ftransfer`, where they are found, and the short way to run one: without
-typer.
-"""
+"""The commands of `ftransfer`: where each is defined, and how to run one without typer."""
 
 from __future__ import annotations
 
@@ -8,14 +6,14 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-# In the order of the help; each with the module below cli/ that has it, and what it is called
-# there. The examples of a command stand beside it as GET_EXAMPLES.
+# In the order of --help: name -> module below cli/ and function. The examples of a command are in
+# the same module, as GET_EXAMPLES.
 HOMES = {
     "serve": "serve:serve",
     "connect": "connect:connect",
-    "get": "transfers:get",
-    "put": "transfers:put",
-    "dir": "transfers:dir_",
+    "get": "get:get",
+    "put": "put:put",
+    "dir": "files:dir_",
     "sync": "trees:sync",
     "who": "live:who",
     "say": "live:say",
@@ -32,31 +30,30 @@ HOMES = {
     "logout": "login:logout",
     "user": "users:users",
 }
-# What some type out of habit.
+# Other names that people type.
 _ALIASES = {"ls": ["dir"], "version": ["--version"], "-V": ["--version"]}
 
-# All others work over a connection.
+# All other commands need a connection.
 _LOCAL = frozenset(("serve", "user"))
 
 
 def command_of(name: str) -> tuple[Any, str]:
-    """Give the function of a command, or the typer.Typer of several, and its examples."""
+    """Return the function of a command, or the typer.Typer of a group, and its examples."""
     module_name, _, attribute = HOMES[name].partition(":")
     module = import_module(f"ftransfer.cli.{module_name}")
     found = getattr(module, attribute)
     if name not in _LOCAL:
-        from ftransfer.cli.connection_options import over_way
+        from ftransfer.cli.connection_options import with_connection_options
 
-        found = over_way(found)
+        found = with_connection_options(found)
     return found, getattr(module, f"{name.upper()}_EXAMPLES", "")
 
 
 def refuse_empty_words(arguments: Sequence[str]) -> None:
-    """Refuse a command line that has an empty word: mostly a variable that is not set, and never to
-    stand for a whole folder.
+    """Refuse an empty argument: mostly an unset variable, which must not mean the whole share.
 
     Raises:
-        WrongUsage.
+        WrongUsage: The command line has one.
     """
     name, *words = arguments or ("",)
     if name not in HOMES or name in _LOCAL:
@@ -70,25 +67,20 @@ def refuse_empty_words(arguments: Sequence[str]) -> None:
         from ftransfer.shell.errors import WrongUsage
 
         raise WrongUsage(
-            f"{name} was given an empty argument, perhaps a variable that is not set; . and / stand"
-            " for whole folders"
+            f"{name}: empty argument, perhaps an unset variable; use . or / for the whole folder"
         )
 
 
-def spelled_out(arguments: Sequence[str]) -> Sequence[str]:
-    """Give a command line with another word for a command as what it stands for: `help get` is `get
-    --help`.
-    """
+def without_aliases(arguments: Sequence[str]) -> Sequence[str]:
+    """Return the command line with aliases replaced: `help get` is `get --help`."""
     first, *rest = arguments or [""]
     if first == "help":
         return [*rest, "--help"]
     return [*_ALIASES[first], *rest] if first in _ALIASES else arguments
 
 
-def run_plain(arguments: Sequence[str]) -> bool:
-    """Run a command line that raises no question; whether it was one. What the command raises comes
-    out.
-    """
+def run_without_typer(arguments: Sequence[str]) -> bool:
+    """Run a plain command line; return False, having done nothing, if typer is needed for it."""
     name, *words = arguments or ("",)
     if name not in HOMES or name in _LOCAL:
         return False

@@ -1,7 +1,6 @@
-"""The way in and out of the program: whatever happens inside becomes one line and an exit code
-here.
+"""The entry point of the program: every error becomes one line and an exit code here.
 
-It imports little, so that an interrupt while the rest is being imported ends in one line as well.
+It imports little, so that an interrupt during the other imports ends in one line as well.
 """
 
 from __future__ import annotations
@@ -19,25 +18,23 @@ _INTERRUPTED = 130
 
 def main() -> NoReturn:
     """Run the program with the arguments of the process, and end the process."""
-    # Nothing that is imported is garbage; until the work begins, looking for some costs 8 ms
+    # Imports leave no garbage; collecting it until the work begins would cost 8 ms.
     gc.disable()
     code = run_program(sys.argv[1:])
     if os.environ.get("FTRANSFER_DEBUG"):
-        sys.exit(code)  # for tools that want to hear of the end
-    # All is closed and flushed by now. To take the interpreter to pieces would cost 20 ms, and wait
-    # for threads that may be stuck in a read of stdin.
+        sys.exit(code)  # for tools that need a regular exit
+    # Everything is closed and flushed. A regular exit would take 20 ms more, and wait for threads
+    # that may be blocked in a read of stdin.
     os._exit(code)
 
 
 def run_program(arguments: Sequence[str]) -> int:
-    """Run one command line and give its exit code. Never raises; stdout and stderr are flushed on
-    return.
-    """
+    """Run one command line and return its exit code. Never raises; flushes stdout and stderr."""
     prepare_streams()
     try:
         code = _run(arguments)
         try:
-            finish_output()  # here, where what goes wrong can still be told
+            finish_output()  # here, where an error can still be reported
         except OutputFailed as error:
             code = code or _fail(error)
     except KeyboardInterrupt:
@@ -47,19 +44,23 @@ def run_program(arguments: Sequence[str]) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    from ftransfer.cli.runtime.commands import refuse_empty_words, run_plain, spelled_out
+    from ftransfer.cli.runtime.commands import (
+        refuse_empty_words,
+        run_without_typer,
+        without_aliases,
+    )
 
-    arguments = spelled_out(arguments)
+    arguments = without_aliases(arguments)
     try:
         refuse_empty_words(arguments)
-        if run_plain(arguments):
+        if run_without_typer(arguments):
             return 0
         from ftransfer.cli.runtime.app import run_app
 
         return run_app(arguments)
     except ReaderLeft:
-        return 0  # it has seen enough
-    except SystemExit as end:  # typer's own, after it has shown a completion script
+        return 0
+    except SystemExit as end:  # raised by typer after it has printed a completion script
         return end.code if isinstance(end.code, int) else 0
     except Exception as error:
         return _fail(error)

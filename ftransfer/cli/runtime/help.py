@@ -1,6 +1,4 @@
-"""The help of a command: its examples first, then the arguments, then the options in groups, each
-named as people would.
-"""
+"""The help screen of a command: examples, then arguments, then options in groups."""
 
 from __future__ import annotations
 
@@ -14,14 +12,15 @@ _SECURITY = frozenset(
     "tls plain fingerprint ca cert key user token_file client_ca users anonymous new_token"
     " trust_from sandbox".split()
 )
-_GROUPS = ("Arguments", "Options", "Security", "Bounds")
-# What typer says of a type, in place of a name.
+_LIMITS = "Quotas and limits"
+_GROUPS = ("Arguments", "Options", "Security", _LIMITS)
+# What typer shows for a type, and what we show.
 _TYPES = {"<str>": "TEXT", "<int>": "N"}
 _TYPE = re.compile(r" (<[^ ]+>)$")
 
 
 def write_help(command: Any, context: Any, formatter: Any) -> None:
-    """Write the help of a command of typer."""
+    """Write the help screen of a command of typer."""
     command.format_usage(context, formatter)
     command.format_help_text(context, formatter)
     command.format_epilog(context, formatter)
@@ -52,4 +51,4 @@ def _named(match: re.Match[str]) -> str:
 def _group_of(name: str) -> str:
     if name in _SECURITY:
         return "Security"
-    return "Bounds" if name in RELOADED else "Options"
+    return _LIMITS if name in RELOADED else "Options"

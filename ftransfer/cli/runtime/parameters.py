@@ -1,10 +1,10 @@
-"""What a command takes, declared in its signature: `port: Annotated[int, Argument(metavar="PORT",
-help="Its port.")]`.
+"""The parameters of a command, declared in its signature:
+`port: Annotated[int, Argument(metavar="PORT", help="Port of the server.")]`.
 
-A declaration is a call of typer.Argument or typer.Option that is put off until somebody needs
-typer: to import it, and to build a command of it, takes as long as all else that a small get does.
-A command line that raises no question is read here; help, completion and whatever is wrong are left
-to typer, which has the same declarations from lazy.py.
+A declaration is a call of typer.Argument or typer.Option that is delayed until typer is needed,
+because importing typer and building a command take as long as the rest of a small get. A plain
+command line is parsed here; help, completion and every mistake are left to typer, which gets the
+same declarations from typer_adapter.py.
 """
 
 from __future__ import annotations
@@ -19,9 +19,7 @@ REQUIRED: Any = inspect.Parameter.empty
 
 
 class Declaration(NamedTuple):
-    """What typer's function `maker` will be called with. A `callback` takes and gives a value, and
-    raises ValueError.
-    """
+    """The arguments for typer's function `maker`. A `callback` checks and returns a value."""
 
     maker: str
     flags: Sequence[str]
@@ -34,8 +32,9 @@ def Argument(**settings: Any) -> Declaration:
 
 
 def Option(*flags: str, **settings: Any) -> Declaration:
-    """Declare an option; flags and settings are those of typer.Option. Without flags it has its
-    name for one.
+    """Declare an option; flags and settings are those of typer.Option.
+
+    The default flag is its name.
     """
     return Declaration("Option", flags, settings)
 
@@ -57,9 +56,7 @@ class Parameter(NamedTuple):
         return any(get_origin(choice) is list for choice in (self.type, *get_args(self.type)))
 
     def value(self, texts: Sequence[str]) -> Any:
-        """Give what the texts after a flag, or in the place of an argument, mean. Raises
-        ValueError.
-        """
+        """Return the value of the texts of an option or argument. Raise ValueError if not valid."""
         value: Any = list(texts) if self.takes_many else self._converted(texts[-1])
         check = self.declaration.settings.get("callback")
         return value if check is None else check(value)
@@ -72,7 +69,7 @@ class Parameter(NamedTuple):
 
 
 def parameters_of(function: Callable[..., object]) -> Sequence[Parameter]:
-    """Give the declared parameters of a function."""
+    """Return the declared parameters of a function."""
     return [
         Parameter(
             parameter.name,
@@ -85,9 +82,7 @@ def parameters_of(function: Callable[..., object]) -> Sequence[Parameter]:
 
 
 def read(parameters: Sequence[Parameter], words: Sequence[str]) -> dict[str, Any] | None:
-    """Read a command line; give the values by the names of the parameters, or None if that is a
-    matter for typer.
-    """
+    """Parse a command line; return the values by parameter name, or None if typer is needed."""
     arguments = [parameter for parameter in parameters if parameter.declaration.maker == "Argument"]
     options = {
         flag: parameter
@@ -96,7 +91,7 @@ def read(parameters: Sequence[Parameter], words: Sequence[str]) -> dict[str, Any
         for flag in parameter.flags
     }
     values = {parameter.name: parameter.default for parameter in parameters}
-    said: dict[str, list[str]] = {}
+    texts_of: dict[str, list[str]] = {}
     places: list[str] = []
     rest = iter(words)
     for word in rest:
@@ -113,17 +108,17 @@ def read(parameters: Sequence[Parameter], words: Sequence[str]) -> dict[str, Any
         text = text if equals else next(rest, "-")
         if text.startswith("-"):
             return None
-        said.setdefault(option.name, []).append(text)
+        texts_of.setdefault(option.name, []).append(text)
     for place, argument in enumerate(arguments):
         if found := places[place:] if argument.takes_many else places[place : place + 1]:
-            said[argument.name] = found
+            texts_of[argument.name] = found
     if len(places) > len(arguments) and not any(argument.takes_many for argument in arguments):
         return None
     try:
         values |= {
-            parameter.name: parameter.value(said[parameter.name])
+            parameter.name: parameter.value(texts_of[parameter.name])
             for parameter in parameters
-            if parameter.name in said
+            if parameter.name in texts_of
         }
     except ValueError:
         return None

@@ -1,4 +1,4 @@
-"""How this program was called: for the lines that a user is to copy."""
+"""How this program was called, for commands that a user can copy."""
 
 from __future__ import annotations
 

@@ -1,9 +1,7 @@
-"""stdin, stdout and stderr of the program: what happens when one is closed, full, or read by nobody
-any more.
+"""stdin, stdout and stderr of the program: what happens if one is closed, full or no longer read.
 
-A command that does work goes on to its end when its output cannot be written: its reader (`| head
--1`) must not decide how much of the work is done. A command that only shows something ends instead,
-as nobody looks any more.
+A command that changes something continues when its output cannot be written: its reader (`| head
+-1`) must not decide how much is done. A command that only shows something ends.
 """
 
 from __future__ import annotations
@@ -18,24 +16,22 @@ from typing import Any, BinaryIO, TextIO
 from ftransfer.errors import FtransferError
 
 _NAMES = ("stdin", "stdout", "stderr")
-_closed: set[int] = set()  # descriptors that were closed when the program began
+_closed: set[int] = set()  # descriptors that were closed when the program started
 _is_only_shown = False
 
 
 class OutputFailed(FtransferError):
-    """stdout could not be written; nothing is wrong with the work itself."""
+    """stdout could not be written; the work itself did not fail."""
 
     code = "output_failed"
 
 
 class ReaderLeft(Exception):
-    """Nobody reads what a command shows that does nothing else."""
+    """Nobody reads the output of a command that only shows something."""
 
 
 class _Output(io.FileIO):
-    """A descriptor that remembers why it cannot be written; what is written after that is
-    dropped.
-    """
+    """A descriptor that remembers why it could not be written, and drops all later output."""
 
     failure: OSError | None = None
 
@@ -56,8 +52,8 @@ _stdout: _Output | None = None
 
 
 def prepare_streams() -> None:
-    """Put streams in place that outlive their readers. A closed descriptor from 0 to 2 leads
-    nowhere, so that no file gets it.
+    """Install streams that survive a closed pipe. A closed descriptor from 0 to 2 is opened on
+    /dev/null, so that no other file gets its number.
     """
     global _stdout, _is_only_shown
     _is_only_shown = False
@@ -75,7 +71,7 @@ def prepare_streams() -> None:
 
 def _text(number: int, old: TextIO | None) -> tuple[TextIO, _Output]:
     output = _Output(number, "w", closefd=False)
-    # A name that the encoding lacks must not stop a listing.
+    # A name that the encoding cannot express must not stop a listing.
     encoding = old.encoding if old is not None else "utf-8"
     is_live = number == 2 or output.isatty()
     text = io.TextIOWrapper(
@@ -85,19 +81,16 @@ def _text(number: int, old: TextIO | None) -> tuple[TextIO, _Output]:
 
 
 def only_show() -> None:
-    """Say that the command does nothing but show something: it ends when nobody reads that any
-    more.
-    """
+    """Declare that the command only shows something, so it ends when nobody reads its output."""
     global _is_only_shown
     _is_only_shown = True
 
 
 def finish_output() -> None:
-    """Write out what is still held back.
+    """Flush stdout.
 
     Raises:
-        OutputFailed: Something that was written to stdout is lost, and not because its reader has
-            left.
+        OutputFailed: Output was lost, for another reason than a closed pipe.
     """
     with contextlib.suppress(ReaderLeft):
         sys.stdout.flush()
@@ -107,7 +100,7 @@ def finish_output() -> None:
 
 
 def content_output() -> BinaryIO:
-    """Give stdout for the content of a file.
+    """Return stdout for the content of a file.
 
     Raises:
         WrongUsage: It is closed.
@@ -117,23 +110,20 @@ def content_output() -> BinaryIO:
 
 
 def content_input() -> BinaryIO:
-    """Give stdin for the content of a file. Raises as content_output."""
+    """Return stdin for the content of a file. Raises as content_output."""
     _check_open(0)
     return sys.stdin.buffer
 
 
 def output_failed(error: OSError) -> OutputFailed:
-    """Give the error to raise when stdout could not be written."""
+    """Return the error to raise when stdout could not be written."""
     if error.errno == errno.EPIPE:
-        return OutputFailed("stdout: its reader has left before everything was written")
+        return OutputFailed("stdout: the reader closed the pipe before everything was written")
     return OutputFailed(f"stdout: {error.strerror}")
 
 
 def _check_open(number: int) -> None:
     if number in _closed or getattr((sys.stdin, sys.stdout)[number], "buffer", None) is None:
-        # With which much comes; this module is there before all others
-        from ftransfer.shell.errors import (
-            WrongUsage,
-        )
+        from ftransfer.shell.errors import WrongUsage  # imports much; this module loads first
 
         raise WrongUsage(f"{_NAMES[number]} is closed; open it, or name a file")

@@ -40,16 +40,16 @@ def refusal(tmp_path: Path, text: str | bytes, *flags: str) -> str:
         ('read_only = "yes"', "FILE:1:1: read_only must be true or false"),
         ("port = true", "FILE:1:1: port must be a whole number"),
         ('port = "9021"', "FILE:1:1: port must be a whole number"),
-        ("port = 70000", "FILE:1:1: port: 70000 is not a port; ports are 1 to 65535"),
-        ("max_sessions = 0", "FILE:1:1: max_sessions: 0 would let nobody in; at least 1 is needed"),
-        ("[quota]\nall = 1", "FILE:1:2: quota must be a text in quotes or a number"),
-        ("idle_time = [15]", "FILE:1:1: idle_time must be a text in quotes or a number"),
-        ('max_line = "100"', "FILE:1:1: max_line: 100 is too little; at least 1024 is needed"),
-        ("port = 1\nport = 2", "FILE:2:9: is not TOML: cannot overwrite a value"),
-        ("port = ", "FILE:1:8: is not TOML: invalid value"),
-        (b"\xff", "FILE: is not UTF-8"),
+        ("port = 70000", "FILE:1:1: port: 70000 is not a port; use 1 to 65535"),
+        ("max_sessions = 0", "FILE:1:1: max_sessions: 0 would let nobody in; use at least 1"),
+        ("[quota]\nall = 1", "FILE:1:2: quota must be a quoted string or a number"),
+        ("idle_time = [15]", "FILE:1:1: idle_time must be a quoted string or a number"),
+        ('max_line = "100"', "FILE:1:1: max_line: 100 is too small; use at least 1024"),
+        ("port = 1\nport = 2", "FILE:2:9: not valid TOML: cannot overwrite a value"),
+        ("port = ", "FILE:1:8: not valid TOML: invalid value"),
+        (b"\xff", "FILE: not valid UTF-8"),
         (b"\xef\xbb\xbfport = 70000", "FILE:1:1: port: 70000 is not a port"),
-        ("port = 9021".encode("utf-16"), "FILE: is not UTF-8"),
+        ("port = 9021".encode("utf-16"), "FILE: not valid UTF-8"),
         ('folder = "/"', "FILE:1:1: unknown key folder; the keys are"),
         ('config = "x"', "FILE:1:1: unknown key config"),
     ],
@@ -121,7 +121,7 @@ def test_bad_value_of_each_key_is_told_with_its_place(tmp_path: Path, key: str) 
 
 
 def test_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(WrongUsage, match="none.toml: cannot be read: No such file"):
+    with pytest.raises(WrongUsage, match="none.toml: cannot read the file: No such file"):
         run_app(["serve", str(tmp_path), "--config", str(tmp_path / "none.toml")])
 
 

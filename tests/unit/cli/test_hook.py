@@ -87,7 +87,7 @@ async def test_odd_event_is_escaped_or_told(
     assert seen.read_text(errors="replace").endswith(
         "FTRANSFER_NAME=last\nFTRANSFER_OLD=\nFTRANSFER_PATH=\nFTRANSFER_SIZE=3\nend\n"
     )
-    is_told = "cannot be run" in capsys.readouterr().err
+    is_told = "cannot run the command" in capsys.readouterr().err
     assert is_told == (isinstance(event, Change) and len(event.digest) > 100_000)
 
 
@@ -98,7 +98,10 @@ async def test_name_of_any_bytes_comes_as_it_is(hook: Hook, seen: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [("#!/bin/sh\nexit 3\n", "ended with 3"), ("#!/no/such/shell\n", "cannot be run")],
+    [
+        ("#!/bin/sh\nexit 3\n", "exited with code 3"),
+        ("#!/no/such/shell\n", "cannot run the command"),
+    ],
 )
 async def test_command_that_fails_is_told(
     tmp_path: Path, content: str, said: str, capsys: pytest.CaptureFixture[str]
@@ -132,7 +135,11 @@ async def test_command_that_does_not_end_is_ended(
 
 @pytest.mark.parametrize(
     ("command", "said"),
-    [("no-such-program", "no program"), ("'open", "never closed"), (" ", "empty")],
+    [
+        ("no-such-program", "no-such-program not found"),
+        ("'open", "missing closing quote"),
+        (" ", "empty"),
+    ],
 )
 def test_bad_command(command: str, said: str) -> None:
     with pytest.raises(WrongUsage, match=said):

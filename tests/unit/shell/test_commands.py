@@ -213,25 +213,26 @@ async def test_help_shows_every_command(screen: Screen) -> None:
 
 async def test_help_of_one_command(screen: Screen) -> None:
     await execute(screen.shell, "help quit")
-    assert screen.lines == ["close: leave (also: exit, quit, bye, Ctrl-D)"]
+    assert screen.lines == ["close: leave the shell (also: exit, quit, bye, Ctrl-D)"]
 
 
 @pytest.mark.parametrize(
     ("line", "match"),
     [
-        ("dri", "no command dri; did you mean dir\\?"),
+        ("dri", "unknown command dri; did you mean dir\\?"),
         ("gte x", "did you mean get\\?"),
-        ("xyzzy", "no command xyzzy; help lists"),
-        ("!ls", "no command !ls"),
-        ("\x1b[2J", r"no command \\x1b\[2J"),
-        ("get", r"usage: get \[-r\] NAME... \[DEST\]"),
-        ("get my holiday photo.jpg", "quotes"),
+        ("xyzzy", "unknown command xyzzy; help lists"),
+        ("!ls", "unknown command !ls"),
+        ("\x1b[2J", r"unknown command \\x1b\[2J"),
+        ("get", r"get: missing NAME; usage: get \[-r\] NAME... \[DEST\]"),
+        ("mv a", "mv: missing NEW; usage: mv"),
+        ("get my holiday photo.jpg", "quote names that contain spaces"),
         ("pwd x", "usage: pwd"),
         ("ls -z", "no flag -z; usage: ls"),
         ("get --resume x", "get has no flag --resume; usage: get"),
         ("rm -rf x", "rm has no flag -f in -rf; usage: rm"),
-        ("help nothing", "no command nothing"),
-        ('get "a', "never closed"),
+        ("help nothing", "unknown command nothing"),
+        ('get "a', "missing closing quote"),
     ],
 )
 async def test_what_makes_no_sense(screen: Screen, line: str, match: str) -> None:
@@ -258,7 +259,7 @@ async def test_empty_line_does_nothing(screen: Screen, line: str) -> None:
 async def test_lost_connection_is_made_again_and_said(screen: Screen) -> None:
     screen.share.lose()
     await execute(screen.shell, "ls photos")
-    assert screen.notes == ["the connection was lost; connected again"]
+    assert screen.notes == ["connection lost; reconnected"]
     assert screen.lines == ["2024/", r"esc\x1b[31m.jpg"]
 
 
@@ -272,7 +273,7 @@ async def test_loss_that_a_listing_discovers_is_mended(
 ) -> None:
     screen.share.failures = failures
     await execute(screen.shell, "ls photos")
-    assert screen.notes == ["the connection was lost; connected again"]
+    assert screen.notes == ["connection lost; reconnected"]
     assert screen.lines == ["2024/", r"esc\x1b[31m.jpg"]
 
 

@@ -98,7 +98,7 @@ def receipt(**values: object) -> Receipt:
             "put",
             "a.txt",
             (
-                "stored a.txt: 2.0 MB in 1.0 s, 500 kB/s, 1.5 MB of it from an earlier attempt,"
+                "stored a.txt: 2.0 MB in 1.0 s, 500 kB/s, 1.5 MB resumed from an earlier attempt,"
                 " verified"
             ),
         ),
@@ -107,8 +107,8 @@ def receipt(**values: object) -> Receipt:
             "put",
             "a.txt",
             (
-                "stored a.txt: 2.0 MB in 0.00 s, started afresh, since what an earlier attempt left"
-                " does not match, verified"
+                "stored a.txt: 2.0 MB in 0.00 s, restarted, because the partial file of an earlier"
+                " attempt did not match, verified"
             ),
         ),
         (
@@ -131,7 +131,7 @@ def test_receipts(done: Receipt, verb: str, path: str, text: str) -> None:
         (ReadOnly("x: this share is read-only", name="x"), "x: this share is read-only"),
         (
             CannotConnect("h:1 does not answer"),
-            "h:1 does not answer; check the host and the port, and that ftransfer serve runs there",
+            "h:1 does not answer; check host and port, and that ftransfer serve is running",
         ),
         (CannotConnect("h:1 refuses; is it that port?"), "h:1 refuses; is it that port?"),
         (StoreFailed("evil\x1b[2J\nsecond line"), r"evil\x1b[2J second line"),
@@ -143,7 +143,7 @@ def test_receipts(done: Receipt, verb: str, path: str, text: str) -> None:
         (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
         (
             KeyError("x"),
-            "KeyError: 'x'; this is a fault of the program, FTRANSFER_DEBUG=1 shows where",
+            "KeyError: 'x'; this is a bug; set FTRANSFER_DEBUG=1 for details",
         ),
     ],
     ids=lambda value: type(value).__name__,

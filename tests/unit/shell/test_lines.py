@@ -38,7 +38,7 @@ def test_words_of_a_line(line: str, words: list[str]) -> None:
 
 @pytest.mark.parametrize("line", ['get "a', "get 'a", "get $'a", "get a\\", 'get "a\\"'])
 def test_quote_that_is_never_closed(line: str) -> None:
-    with pytest.raises(WrongUsage, match="never closed|ends in"):
+    with pytest.raises(WrongUsage, match="missing closing quote|at the end of the line"):
         split_line(line)
 
 
@@ -56,7 +56,7 @@ def test_quote_that_completion_leaves_open_behind_a_folder_counts_as_closed_at_t
     "line", ["checksum it's.txt", 'get "my photo', "get a\\", "rm it's a/", "rm a b'"]
 )
 def test_any_other_open_quote_is_told_at_the_prompt_too(line: str) -> None:
-    with pytest.raises(WrongUsage, match="never closed|ends in"):
+    with pytest.raises(WrongUsage, match="missing closing quote|at the end of the line"):
         split_line(line, is_lenient=True)
 
 

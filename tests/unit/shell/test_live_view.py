@@ -48,10 +48,10 @@ async def test_mute_hides_who_comes_and_goes_and_not_what_is_said(screen: Screen
             await source.events.join()
     assert [line.partition(" ")[2] for line in shown] == [
         "ann: while mute",
-        "* ann has come",
+        "* ann joined",
         "ann: while unmute",
     ]
     assert screen.lines == [
-        "who comes and goes is not shown; what others say is; unmute shows both",
-        "who comes and goes is shown",
+        "hiding who joins and leaves; messages are still shown; unmute shows both",
+        "showing who joins and leaves",
     ]

@@ -58,7 +58,7 @@ def test_put_of_folders(line: str, expected: Operands) -> None:
     "line", ["a.csv sub/a.csv", "a.csv sub/a.csv folder/", "- a.csv b.csv", "a.csv -"]
 )
 def test_put_that_is_refused(line: str) -> None:
-    with pytest.raises(WrongUsage, match="one after the other|by itself"):
+    with pytest.raises(WrongUsage, match="one after the other|only source"):
         put_operands(line.split(), look)
 
 

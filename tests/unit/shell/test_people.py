@@ -22,14 +22,14 @@ EVE = Person(2, "e\x1bve")
     [
         (Message(ANN, 0, "hello \x1b[2J", 1), "ann: hello \\x1b[2J"),
         (Message(EVE, 0, "psst", 1, True), "?e\\x1bve (to you): psst"),
-        (Attendance("joined", Person(7), 0), "* #7 has come"),
-        (Attendance("left", ANN, 0), "* ann has gone"),
-        (Attendance("named", ANN, 0, "a\nb"), "* ann is the new name of a\\nb"),
+        (Attendance("joined", Person(7), 0), "* #7 joined"),
+        (Attendance("left", ANN, 0), "* ann left"),
+        (Attendance("named", ANN, 0, "a\nb"), "* a\\nb is now ann"),
         (Change("created", "a\nb", "file", 1500, 0, person=ANN), "created  a\\nb, 1.5 kB, by ann"),
         (Change("moved", "b", "dir", old="a"), "moved    a -> b/"),
         (Change("removed", "b"), "removed  b"),
         (Rescan("", "the\x07 why"), "rescan   / (the\\x07 why)"),
-        (Missed(3), "missed   3 events, which came faster than they were read"),
+        (Missed(3), "missed   3 events, because they came faster than they were read"),
     ],
 )
 def test_an_event_is_one_printable_line(event: LiveEvent, line: str) -> None:
@@ -60,11 +60,11 @@ async def test_what_is_said_is_taken_as_it_is_typed(share: FakeShare, screen: Sc
     await execute(screen.shell, "say  it's \"done\" -- isn't it? ")
     await execute(screen.shell, "tell 'ann b' it's  me")
     assert share.asked == ["say it's \"done\" -- isn't it?", "tell ann b: it's  me"]
-    assert screen.lines == ["message 1, 2 received", "message 2, 1 received"]
+    assert screen.lines == ["message 1, received by 2", "message 2, received by 1"]
 
 
 def test_message_that_reaches_nobody_says_so() -> None:
-    assert delivery_line(3, 0) == "message 3, 0 received: nobody else is listening"
+    assert delivery_line(3, 0) == "message 3, nobody else is listening"
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ async def test_close_leaves_the_rest_alone(screen: Screen, pipe: Callable[[bytes
 async def test_open_quote_is_an_error_in_a_script(
     screen: Screen, pipe: Callable[[bytes], int]
 ) -> None:
-    with pytest.raises(ScriptFailed, match="line 1: the quote"):
+    with pytest.raises(ScriptFailed, match="line 1: missing closing quote"):
         await run_script(screen.shell, pipe(b'get "a\n'))
 
 
@@ -84,6 +84,9 @@ async def test_script_can_be_a_file_or_nothing(tmp_path: Path) -> None:
 
 async def test_what_is_no_script_is_refused(tmp_path: Path) -> None:
     (tmp_path / "zeros").write_bytes(bytes(2 << 20))
-    with (tmp_path / "zeros").open() as source, pytest.raises(WrongUsage, match="is this a script"):
+    with (
+        (tmp_path / "zeros").open() as source,
+        pytest.raises(WrongUsage, match="check that stdin is a script"),
+    ):
         async for _ in read_lines(source.fileno()):
             pass

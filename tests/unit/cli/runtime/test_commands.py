@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ftransfer.cli.runtime.commands import HOMES, spelled_out
+from ftransfer.cli.runtime.commands import HOMES, without_aliases
 from ftransfer.cli.runtime.entry import run_program
 from ftransfer.version import VERSION
 
@@ -22,7 +22,7 @@ from ftransfer.version import VERSION
     ],
 )
 def test_words(line: str, stands_for: str) -> None:
-    assert list(spelled_out(line.split())) == stands_for.split()
+    assert list(without_aliases(line.split())) == stands_for.split()
     assert line.split()[0] not in HOMES or line == stands_for
 
 
@@ -38,4 +38,4 @@ def test_help_of_a_command(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_no_words() -> None:
-    assert list(spelled_out([])) == []
+    assert list(without_aliases([])) == []

@@ -30,21 +30,21 @@ COMMANDS = (
         ("get h", "missing argument 'PORT'"),
         ("get h 1", "missing argument 'NAME'"),
         ("get h x n", "x is not a number"),
-        ("get h 0 n", "0 is not a port; ports are 1 to 65535"),
+        ("get h 0 n", "0 is not a port; use 1 to 65535"),
         ("get h 65536 n", "65536 is not a port"),
-        ("get h 1 n d e", "e: the last of several names is a folder here"),
-        ("put h 1 f g --as n", "--as is the name of one file"),
-        ("put h 1 - g h", "- is stdin, which is sent by itself"),
+        ("get h 1 n d e", "e: not a local folder"),
+        ("put h 1 f g --as n", "--as names one file"),
+        ("put h 1 - g h", "stdin (-) must be the only source"),
         ("get --bogus h 1 n", "no such option: --bogus"),
         ("dir --json=3 h 1", "--json"),
-        ("put h 1 -", "what comes from stdin needs a name"),
-        ("put h 1 - folder/", "what comes from stdin needs a name"),
-        ("get h 1 n --offset -1", "-1 is less than nothing"),
+        ("put h 1 -", "stdin needs a name"),
+        ("put h 1 - folder/", "stdin needs a name"),
+        ("get h 1 n --offset -1", "-1 is negative"),
         ("get h 1 n --length x", "x is not a number"),
-        ("get -r h 1 n --length 1", "--offset and --length are for a part of one file"),
-        ("put h 1 f --if-absent --if-match " + "0" * 64, "--if-absent wants nothing"),
-        ("put h 1 f --if-match 123", "--if-match takes the 64 hexadecimal digits"),
-        ("put -r h 1 f --if-absent", "are for one file"),
+        ("get -r h 1 n --length 1", "--offset and --length need one file"),
+        ("put h 1 f --if-absent --if-match " + "0" * 64, "--if-absent needs a free name"),
+        ("put h 1 f --if-match 123", "--if-match needs the 64 hexadecimal digits"),
+        ("put -r h 1 f --if-absent", "cannot be used with -r"),
         ("serve x --keep-partials soon", "soon is not an age"),
         ("rm h 1", "missing argument 'NAME'"),
         ("sync h 1 gte a b", "gte is not get or put"),
@@ -69,7 +69,7 @@ def test_wrong_usage_points_to_the_help(capsys: pytest.CaptureFixture[str]) -> N
     run_program(["get"])
     assert (
         capsys.readouterr().err
-        == "ftransfer: missing argument 'HOST'; ftransfer get --help shows how\n"
+        == "ftransfer: missing argument 'HOST'; ftransfer get --help shows the usage\n"
     )
 
 
@@ -124,8 +124,8 @@ def test_fault_of_the_program_is_one_line(
     assert run_program(["--version"]) == 1
     assert (
         capsys.readouterr().err
-        == "ftransfer: LookupError: oops; this is a fault of the program, FTRANSFER_DEBUG=1 shows"
-        " where\n"
+        == "ftransfer: LookupError: oops; this is a bug; set FTRANSFER_DEBUG=1 for"
+        " details\n"
     )
 
 

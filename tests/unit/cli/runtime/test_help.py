@@ -38,7 +38,7 @@ def test_who_is_trusted_has_a_group_of_its_own(
 
 
 def test_bounds_of_a_server_have_a_group_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
-    before, bounds = help_of(capsys, "serve").split("\nBounds:")
+    before, bounds = help_of(capsys, "serve").split("\nQuotas and limits:")
     assert "--max-unauthenticated" in bounds and "--rate" in bounds and "--host" not in bounds
     assert "--host" in before and "--max-unauthenticated" not in before.split("\nOptions:")[1]
 

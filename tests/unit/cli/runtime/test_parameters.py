@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftransfer.cli.runtime.commands import HOMES, command_of
-from ftransfer.cli.runtime.lazy import for_typer
 from ftransfer.cli.runtime.parameters import parameters_of, read
-from ftransfer.cli.runtime.quick import QuickCommand
+from ftransfer.cli.runtime.typer_adapter import AppCommand, for_typer
 
 NAMES = sorted(set(HOMES) - {"serve", "user"})
 
@@ -29,7 +28,7 @@ def parts_of(name: str) -> tuple[Any, Any, list[dict[str, Any]]]:
 
     record.__signature__ = function.__signature__  # type: ignore[attr-defined]  # what inspect looks for
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
-    app.command(cls=QuickCommand)(for_typer(record))
+    app.command(cls=AppCommand)(for_typer(record))
     return parameters_of(function), typer.main.get_command(app), calls
 
 

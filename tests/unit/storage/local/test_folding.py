@@ -190,7 +190,7 @@ async def test_rights_by_folder_are_refused_at_the_start(
     done = await run_program("serve", share, "--port", 0, "--users", users, folder=tmp_path)
     assert done.code == 2 and done.err.count("\n") == 1
     assert (
-        "ann: rights for /private would not hold: this file system takes PRIVATE for the same name"
+        "ann: rights for /private cannot be enforced: the file system takes PRIVATE for the same"
         in done.err
     )
 

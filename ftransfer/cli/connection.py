@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ftransfer.cli.connection_options import chosen_way
+from ftransfer.cli.connection_options import current_options
 
 if TYPE_CHECKING:
     from ftransfer.client.client import connect as Connection
@@ -20,23 +20,21 @@ def connection_to(
     name: str = "",
     on_name_refused: OnNameRefused | None = None,
 ) -> Connection:
-    """Give the connection, to be entered.
+    """Return a connection with the options of the command, to be entered with `async with`.
 
     Args:
-        retries: How often a broken transfer is tried again without progress; None: for as long as
-            the rules of the library say.
-        durable: Whether what is received, or sent, is brought to the disk before it is said to be
-            there.
-        name: What we are called there; "" for user@host.
-        on_name_refused: Called if the server does not take the name, in place of an error.
+        retries: Attempts without progress before giving up; None for the library's default.
+        durable: Whether files are synced to disk before they are reported as stored.
+        name: The name to be shown to others; "" for user@host.
+        on_name_refused: Called instead of raising, if the server refuses the name.
     """
-    # Imported here, so that --help does not pay for it, but before the event loop runs.
+    # Not needed for --help; imported before the event loop runs.
     from ftransfer.client.client import connect
     from ftransfer.client.retry import RetryRules
 
     rules = RetryRules() if retries is None else RetryRules(tries=retries, quiet_s=float("inf"))
-    # What an interrupted command leaves is gone on with when it is run again.
-    security = chosen_way().security()
+    # keep_cancelled: an interrupted command resumes when it is run again.
+    security = current_options().security()
     return connect(
         host,
         port,

@@ -1,4 +1,4 @@
-"""The settings of a running server: where each came from, and reading them anew on SIGHUP."""
+"""The settings of a running server: where each value came from, and reloading them on SIGHUP."""
 
 from __future__ import annotations
 
@@ -25,8 +25,7 @@ log = logging.getLogger("ftransfer.server")
 
 
 class Settings:
-    """The values of all flags of `serve`: from the command line, else from the file, else the
-    defaults.
+    """The values of all flags of `serve`, from the command line, the file or the defaults.
 
     Args:
         context: Typer's context of the command.
@@ -41,13 +40,14 @@ class Settings:
         refuse_contradictions(self.values, self._given)
 
     def reload(self, service: Service) -> None:
-        """Read the file anew and set what can be set while the server runs; a mistake leaves all as
-        it was, and is logged.
+        """Read the file again and apply what can change while the server runs.
+
+        A mistake is logged, and leaves all settings as they were.
         """
         if service.audit is not None:
             service.audit.reopen()
         if self._path is None:
-            log.info("settings: unchanged, since there is no --config to read")
+            log.info("settings: unchanged, there is no --config file")
             return
         before, in_file = self.values, self._in_file
         try:
@@ -57,7 +57,7 @@ class Settings:
             refuse_contradictions(self.values, self._given)
         except WrongUsage as error:
             self.values, self._in_file = before, in_file
-            log.error("settings: kept, because %s", error)
+            log.error("settings: not changed: %s", error)
             return
         service.set_limits(limits_of(self.values))
         service.limiter.trusted = trusted_of(self.values)
@@ -69,7 +69,7 @@ class Settings:
         log.info("settings: read from %s", escape(self._path))
         if fixed:
             log.warning(
-                "settings: not taken up: %s cannot change while the server runs; restart it",
+                "settings: %s cannot change while the server runs; restart it",
                 ", ".join(fixed),
             )
 

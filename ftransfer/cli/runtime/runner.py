@@ -1,4 +1,4 @@
-"""A coroutine -> a finished command: the event loop, and Ctrl-C."""
+"""Run a coroutine as a command: the event loop, and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from ftransfer.shell.errors import Interrupted
 
 T = TypeVar("T")
 
-# How long an interrupted command may clean up.
+# How long an interrupted command may take to clean up.
 PATIENCE_S = 5.0
-# With a stream there is nothing to clean up, but a thread may sit in a read or write that nothing
-# but the end can stop.
+# A stream needs no clean-up, and a thread may be blocked in a read or write of it.
 STREAM_PATIENCE_S = 0.3
 _INTERRUPTED = 130
 
@@ -29,20 +28,19 @@ def run(
     """Run a command to its end.
 
     The first SIGINT cancels it, so that it can clean up; a second one, or the end of `patience_s`,
-    ends the process where it stands. With `keeps_interrupt` the command handles SIGINT itself.
+    ends the process at once. With `keeps_interrupt` the command handles SIGINT itself.
 
     Raises:
         Interrupted: SIGINT came. (Not KeyboardInterrupt, which typer would swallow.)
     """
-    # What has been imported stays, so it need not be looked at again. entry.py has switched the
-    # collector off for the imports.
+    # Imported modules are never garbage, so exclude them. entry.py has disabled the collector.
     if not gc.isenabled():
         gc.freeze()
         gc.enable()
     with asyncio.Runner() as runner:
         loop = runner.get_loop()
         if not os.environ.get("FTRANSFER_DEBUG"):
-            # What a command meets it raises; the rest is noise on its way out
+            # The command raises its errors; what asyncio logs besides is noise.
             loop.set_exception_handler(lambda *_: None)
         if keeps_interrupt or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
             try:
@@ -79,8 +77,7 @@ def _run_interruptible(
             task.cancel()
         return await task
 
-    # Not the handler of asyncio.Runner, whose second SIGINT still waits for threads that may never
-    # end.
+    # Not the handler of asyncio.Runner: after a second SIGINT it still waits for threads.
     signal.signal(signal.SIGINT, interrupt)
     try:
         return runner.run(wrapped())
@@ -94,6 +91,6 @@ def _run_interruptible(
 
 
 def _end_now() -> None:
-    end = "\r\x1b[2K" if sys.stderr.isatty() else ""  # where a progress line may stand
+    end = "\r\x1b[2K" if sys.stderr.isatty() else ""  # clears a progress line
     os.write(2, f"{end}ftransfer: interrupted\n".encode())
     os._exit(_INTERRUPTED)
