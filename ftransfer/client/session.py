@@ -125,7 +125,7 @@ class ClientSession:
         """Set the deadlines for the answer to a command that is about to be sent."""
         limits = self.channel.limits
         self._quiet_s = limits.work_s if verb in _WORKING else limits.quiet_s
-        self.channel.begin_transfer()
+        self.channel.progress.begin()
 
     async def request(
         self, verb: str, argument: str = "", options: Mapping[str, Any] | None = None

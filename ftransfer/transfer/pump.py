@@ -31,7 +31,7 @@ class Outlet(Protocol):
 
     @property
     def moves_files(self) -> bool: ...
-    async def send_chunk(self, data: bytes | bytearray | memoryview) -> None: ...
+    async def send_data(self, data: bytes | bytearray | memoryview) -> None: ...
     async def send_file(
         self,
         source: Any,
@@ -43,6 +43,12 @@ class Outlet(Protocol):
     ) -> None: ...
 
 
+class Pieces(Protocol):
+    """The payload of a frame that has begun (transport.payload.PayloadReader)."""
+
+    def pieces(self) -> AsyncIterator[bytes | bytearray | memoryview]: ...
+
+
 class Inlet(Protocol):
     """The receiving half of a channel."""
 
@@ -51,7 +57,8 @@ class Inlet(Protocol):
     @property
     def moves_files(self) -> bool: ...
     async def next_data_event(self) -> Event: ...
-    def payload(self) -> AsyncIterator[bytes | bytearray | memoryview]: ...
+    @property
+    def payload(self) -> Pieces: ...
     async def receive_to_file(
         self, sink: Any, feed: Callable[[memoryview], None], moved: Moved
     ) -> Event: ...
@@ -103,7 +110,7 @@ async def send_content(
             raise SourceChanged("the file became shorter while it was sent")
         if digest is not None:
             digest.feed(position, data)
-        await outlet.send_chunk(data)
+        await outlet.send_data(data)
         sent(len(data))
 
 
@@ -140,7 +147,7 @@ async def _receive_frame(
     """
     block = bytearray()
     try:
-        async for piece in inlet.payload():
+        async for piece in inlet.payload.pieces():
             block += piece
             if len(block) >= inlet.block_bytes:
                 full, block = block, bytearray()

@@ -286,7 +286,9 @@ async def test_limits_and_rates_can_be_changed_while_the_server_runs() -> None:
             assert await second.error() == "busy"
             await first.send(b"help\n")
             assert (await first.json())[0] == b"R"
-            assert [session.channel.pace is not None for session in server.sessions] == [True]
+            assert [session.channel.progress.pace is not None for session in server.sessions] == [
+                True
+            ]
     finally:
         await server.stop(0)
         await store.close()

@@ -70,11 +70,10 @@ LONG_FILES = frozenset(
     ftransfer/storage/local/store.py
     ftransfer/storage/local/walk.py
     ftransfer/storage/local/writer.py
-    ftransfer/transport/channel.py
     tests/unit/protocol/test_connection.py
     """.split()
 )
-LARGE_CLASSES = frozenset("Channel Comparison Connection QuotaTracker Session".split())
+LARGE_CLASSES = frozenset("Comparison Connection QuotaTracker Session".split())
 LONG_FUNCTIONS = frozenset(
     """
     Server.start

@@ -247,7 +247,7 @@ async def _receive(
 ) -> Digest:
     """Receive the data and the end, verify, and read the reply; give the digest."""
     if meta.offset:  # the server reads what is before it as well, for the digest of the whole
-        session.channel.begin_transfer(session.channel.limits.work_s)
+        session.channel.progress.begin(session.channel.limits.work_s)
     event: Event | None = None
     while event is None:
         event = session.dispatch(

@@ -247,7 +247,7 @@ class ParallelUpload:
             raise changed(self._name)
         options = {"upload": self._word, "offset": segment.offset, "length": segment.length}
         await session.send("part", self._name, options)
-        await session.channel.send_chunk(data)
+        await session.channel.send_data(data)
         await session.channel.send(session.connection.send_end(End(len(data), digest_of(data))))
 
     async def _hear(self, session: ClientSession, segment: Segment) -> None:

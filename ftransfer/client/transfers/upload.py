@@ -32,6 +32,8 @@ from ftransfer.system.threads import io_pool, run_job, stop_task
 from ftransfer.transfer.pump import BLOCK, send_content
 from ftransfer.transfer.records import Receipt
 from ftransfer.transfer.running_digest import RunningDigest, confirm
+from ftransfer.transport import Buffer
+from ftransfer.transport.channel import frame_data
 
 # Called with (bytes in place at the server, size of the whole or None).
 Report = Callable[[int, int | None], None]
@@ -155,10 +157,9 @@ async def _upload_at_once(
         raise changed(name) from error
     connection, cap = session.connection, session.channel.limits.max_chunk_bytes
     await session.send("put", name, announced)
-    frames: list[bytes] = []
+    frames: list[Buffer] = []
     for start in range(0, len(data), cap):
-        piece = data[start : start + cap]
-        frames += [connection.send_data_header(len(piece)), piece]
+        frames += frame_data(connection, data[start : start + cap])
     await session.channel.send(*frames, connection.send_end(End(len(data), text)))
     return receipt_of(name, await session.reply(), len(data), text)
 
@@ -299,7 +300,7 @@ async def upload_stream(
                     block := await run_job(io_pool(), lambda: _read_block(stream))
                 ):
                     hasher.update(block)
-                    await channel.send_chunk(block)
+                    await channel.send_data(block)
                     report(hasher.size, None)
             except OSError as error:
                 await give_up(session, Aborted(f"the source failed: {error.strerror or error}"))

@@ -319,7 +319,7 @@ class _Intake:
                 case Payload():
                     # While a pack is stored the next one gathers in the socket's buffer: two
                     # threads would only take turns.
-                    files, _ = unpack(await channel.whole_payload(), channel.limits, self._relative)
+                    files, _ = unpack(await channel.payload.whole(), channel.limits, self._relative)
                     self._sent += len(files)
                     self._bytes += sum(len(file.data) for file in files)
                     await self._store_files(files)

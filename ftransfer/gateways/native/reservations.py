@@ -51,7 +51,7 @@ class Holding:
         except TimeoutError:
             raise Busy("the server has no memory left for content; try again later") from None
         finally:
-            native.channel.excuse(clock() - began)
+            native.channel.progress.excuse(clock() - began)
 
     async def reserve_frame(self, count: int) -> Reservation:
         """As reserve, for a frame that is taken in as a whole."""

@@ -228,13 +228,13 @@ class NativeSession:
         return left_s
 
     async def _answer(self, command: Command) -> None:
-        if self.channel.pace is None:
-            self.channel.pace = self.session.pace
+        if self.channel.progress.pace is None:
+            self.channel.progress.pace = self.session.pace
         to = str(command.options["to"]) if command.verb == "mv" else ""
         async with Operation(self.session, command.verb, command.argument, to=to) as operation:
             self.operation = operation
             self.holding = Holding(self)
-            self.channel.begin_transfer()
+            self.channel.progress.begin()
             self.channel.reserve = self.holding.reserve_frame
             try:
                 await self._carry_out(command)
@@ -264,11 +264,11 @@ class NativeSession:
             return
         await self.channel.send(self.connection.send_error(error))
         if self.connection.payload_left:
-            await self.channel.discard_payload()
+            await self.channel.payload.discard()
         while self.connection.state is State.DISCARDING:
             event = await self.channel.next_data_event()
             if isinstance(event, Payload):
-                await self.channel.discard_payload()
+                await self.channel.payload.discard()
             elif isinstance(event, InputEnded):
                 raise Closed(f"{self.session.peer} closed the connection in the middle of a file")
 

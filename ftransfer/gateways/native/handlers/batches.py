@@ -259,7 +259,7 @@ async def _next_pack(
     match event:
         case Payload(length=length):
             room = await _room_for_pack(native, length, is_first=not any(counts.values()))
-            files, digest = unpack(await native.channel.whole_payload(), native.limits)
+            files, digest = unpack(await native.channel.payload.whole(), native.limits)
             room.settle()
             return _store(native, files, digest, counts, room)
         case Finish():

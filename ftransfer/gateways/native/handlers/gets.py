@@ -14,6 +14,7 @@ from ftransfer.storage.base import Entry
 from ftransfer.storage.capabilities import supports_threads
 from ftransfer.transfer.pump import send_content
 from ftransfer.transfer.running_digest import RunningDigest
+from ftransfer.transport.channel import frame_data
 
 # Up to this size a file is read into memory and sent in one go.
 _SMALL_BYTES = 256 * 1024
@@ -68,9 +69,7 @@ async def _send_small(native: NativeSession, download: Download, meta: Meta) -> 
     digest = digest_of(data)
     await download.check(digest, meta.offset, meta.offset + meta.length)
     connection = native.connection
-    frames: list[bytes] = [connection.send_meta(meta)]
-    if data:
-        frames += [connection.send_data_header(len(data)), data]
+    frames = [connection.send_meta(meta), *frame_data(connection, data)]
     frames.append(connection.send_end(End(meta.length, digest)))
     await native.channel.queue_content(len(data), *frames)
     download.note_moved(len(data))

@@ -67,7 +67,7 @@ async def _receive_file(native: NativeSession, command: Command, upload: Upload)
     native.holding.take_block()
     source = command.options.get("source", "")
     if command.options.get("parts") and command.waits and upload.takes_parts:
-        with upload.taking_parts(native.channel.note_progress) as upload_id:
+        with upload.taking_parts(native.channel.progress.note) as upload_id:
             await _send_meta(native, upload, upload_id)
             return await upload.unless_superseded(source, _await_end_of_parts(native))
     if command.waits:
