@@ -18,7 +18,7 @@ from heapq import heappop, heappush
 STEP_S = 0.05
 
 
-class Step:
+class TimeSlice:
     """The time that one step may take. Made when it begins."""
 
     __slots__ = ("_ends_at",)

@@ -17,7 +17,7 @@ from ftransfer.names import SafeName
 from ftransfer.storage.base import Reader, Store
 from ftransfer.storage.capabilities import ThreadedFile, supports_threads
 from ftransfer.system.threads import io_pool, run_job, scratch, stop_task
-from ftransfer.system.turns import Step
+from ftransfer.system.turns import TimeSlice
 
 _BLOCK = 1 << 20
 STEP_BYTES = 64 << 20  # the most that is hashed in one job; less if that takes long
@@ -129,11 +129,11 @@ class RunningDigest:
 
     def _read_back(self, content: ThreadedFile, end: int) -> bool:
         """Hash up to STEP_BYTES; whether anything was there."""
-        step = Step()
+        time_slice = TimeSlice()
         with self._lock:
             view = scratch(_BLOCK)
             stop_at = min(end, self.position + STEP_BYTES)
-            while self.position < stop_at and not (self._stopped or step.is_over):
+            while self.position < stop_at and not (self._stopped or time_slice.is_over):
                 count = content.read_blocking(
                     self.position, view[: min(_BLOCK, stop_at - self.position)]
                 )

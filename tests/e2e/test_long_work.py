@@ -37,7 +37,7 @@ class OneByOne:
 async def test_removal_ends_with_the_session_that_wants_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ftransfer.storage.local.threads.Step", OneByOne)
+    monkeypatch.setattr("ftransfer.storage.local.threads.TimeSlice", OneByOne)
     again = Turn.again
 
     async def slow_again(turn: Turn, size: int) -> None:

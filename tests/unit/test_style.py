@@ -64,12 +64,6 @@ LONG_FILES = frozenset(
     ftransfer/protocol/connection.py
     ftransfer/service/quota.py
     ftransfer/service/view.py
-    ftransfer/storage/local/bulk.py
-    ftransfer/storage/local/mutations.py
-    ftransfer/storage/local/partials.py
-    ftransfer/storage/local/store.py
-    ftransfer/storage/local/walk.py
-    ftransfer/storage/local/writer.py
     tests/unit/protocol/test_connection.py
     """.split()
 )
@@ -80,8 +74,6 @@ LONG_FUNCTIONS = frozenset(
     Session._answer
     Session.run
     QuotaTracker.write_small
-    _Group._stage_file
-    _Walk._look
     _pull_large
     _pull_over
     decode_pack
@@ -100,7 +92,7 @@ LONG_CONSTRUCTORS = frozenset(
     connect.__init__
     """.split()
 )
-SAME_NAMES = frozenset("Download Upload _Group Listing Step _Walk Differences".split())
+SAME_NAMES = frozenset("Download Upload Differences".split())
 ODD_MODULES = frozenset(
     """
     auth.editing

@@ -31,6 +31,7 @@ from ftransfer.errors import FtransferError, NameRefused, NotAFolder, NotFound
 from ftransfer.names import SafeName
 from ftransfer.storage.base import FILE, Entry, Store
 from ftransfer.storage.local import LocalStore
+from ftransfer.storage.local.own_files import set_own_folder
 from ftransfer.system.threads import io_pool, run_job
 from ftransfer.transfer.records import ProgressCallback, described_from_wire
 from ftransfer.transfer.selection import everything, glob_selection, split_glob
@@ -313,7 +314,7 @@ class _Root:
         """
         with contextlib.suppress(OSError):
             if self.about is not None:
-                LocalStore.set_folder(folder, mtime_ns=self.about.mtime_ns, mode=self.about.mode)
+                set_own_folder(folder, mtime_ns=self.about.mtime_ns, mode=self.about.mode)
             elif self.usual_mode is not None:
                 os.chmod(folder, self.usual_mode & 0o7777)
 

@@ -27,14 +27,15 @@ from ftransfer.storage.base import (
     Entry,
     SmallFile,
 )
-from ftransfer.storage.local.bulk import READ_SMALL_FLAGS, BufferSlice, read_content, read_small
+from ftransfer.storage.local.bulk import read_small
+from ftransfer.storage.local.bulk_content import READ_SMALL_FLAGS, BufferSlice, read_content
+from ftransfer.storage.local.levels import can_be_named
 from ftransfer.storage.local.root import Root
 from ftransfer.storage.local.syscalls import FOLDER_FLAGS, release
-from ftransfer.storage.local.walk import can_be_named
 from ftransfer.storage.oserrors import translate
 from ftransfer.storage.small_files import PackItem
 from ftransfer.system.threads import reusable_buffer
-from ftransfer.system.turns import Step
+from ftransfer.system.turns import TimeSlice
 
 _log = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ class Sweep:
         """Give the next things: at most `max_items`, at most `max_bytes` of content, or what took
         a step.
         """
-        step = Step()
+        time_slice = TimeSlice()
         self._buffer = BufferSlice(reusable_buffer(self._max_bytes))
         group: list[PackItem] = []
         left = self._max_bytes
@@ -79,13 +80,13 @@ class Sweep:
             if item is _FULL:
                 break
             if item is None:
-                if len(group) >= _NEARLY_FULL * most or step.is_over:
+                if len(group) >= _NEARLY_FULL * most or time_slice.is_over:
                     break
                 continue
             group.append(item)
             if isinstance(item, SmallFile):
                 left -= len(item.data)
-            if left <= 0 or len(group) >= most or step.is_over:
+            if left <= 0 or len(group) >= most or time_slice.is_over:
                 break
         else:
             self.is_done = True

@@ -11,7 +11,6 @@ import errno
 import os
 import stat
 from collections.abc import Callable
-from itertools import islice
 
 from ftransfer.errors import (
     AlreadyThere,
@@ -19,15 +18,12 @@ from ftransfer.errors import (
     NameRefused,
     NotAFile,
     NotAFolder,
-    StoreFailed,
 )
 from ftransfer.names import SafeName, escape
-from ftransfer.storage.local.descent import Descent
 from ftransfer.storage.local.links import LinksBelow
 from ftransfer.storage.local.root import Root, refuse_special, times_of
 from ftransfer.storage.local.syscalls import FOLDER_FLAGS, exists, release
-from ftransfer.storage.local.threads import Work
-from ftransfer.storage.oserrors import LEAVES_HIDDEN, NOT_BESIDE, Override, translated
+from ftransfer.storage.oserrors import NOT_BESIDE, Override, translated
 
 # What the system says when one kind of thing is put in the place of another.
 KIND_CLASH: Override = {
@@ -267,136 +263,3 @@ def refuse_folder_link(root: Root, name: SafeName) -> None:
         return  # it leads nowhere
     if stat.S_ISDIR(about.st_mode):
         raise NotAFile.about(name, "is a link to a folder, and a file cannot take its place")
-
-
-def remove(root: Root, name: SafeName, *, recursive: bool) -> Work[int]:
-    """Remove a thing; give how many went."""
-    if name.is_root:
-        raise NameRefused("/: the root of the share cannot be removed")
-    with translated(name, _REMOVAL):
-        parent = root.open_folder(name.parent)
-        try:
-            found = os.stat(name.last, dir_fd=parent, follow_symlinks=False)
-            root.confined.refuse_hidden(found)
-            count = 0
-            if stat.S_ISDIR(found.st_mode):
-                if recursive:
-                    count, keeps = yield from _empty(root, parent, name)
-                    if keeps:
-                        raise FolderNotEmpty.about(name, LEAVES_HIDDEN)
-                os.rmdir(name.last, dir_fd=parent)
-            else:
-                if not stat.S_ISLNK(found.st_mode):
-                    refuse_special(found, name)
-                os.unlink(name.last, dir_fd=parent)
-            root.sync_folder(parent)
-        finally:
-            release(parent)
-    return count + 1
-
-
-# What the system says of a folder that something is mounted on, or that holds one.
-_REMOVAL: Override = {
-    errno.EXDEV: (StoreFailed, "another file system is mounted there or below; unmount it first"),
-    errno.EBUSY: (StoreFailed, "is in use by the system, perhaps as a mount point"),
-    errno.ESTALE: (StoreFailed, "was moved while it was being removed; look what is left of it"),
-}
-_CHUNK = 1024  # names
-# So often something new may come into folders that are being removed.
-_MOST_RETURNS = 1000
-
-
-class _Emptying:
-    """A folder that is being emptied."""
-
-    def __init__(self, last: str, whole: str) -> None:
-        self.last = last
-        self.whole = whole  # its name from the root of the share
-        self.keeps = False  # something in it, or below, is hidden and stays
-        self.kept: set[str] = set()  # the folders for which that is so
-        self.folders: list[str] = []
-        self.is_read = False  # to its end
-
-
-def _empty(root: Root, parent: int, name: SafeName) -> Work[tuple[int, bool]]:
-    """Remove everything in a folder but what is hidden, through no link and on no other mount; give
-    how many things went, and whether some have stayed.
-
-    A chunk of names at a time is held for each folder on the way down, and a bounded number of
-    handles.
-    """
-    count = returns = 0
-    descent = Descent(os.dup(parent), root.kernel, stays_on_mount=True)
-    try:
-        descent.enter(name.last)
-        levels = [_Emptying(name.last, str(name))]
-        while True:
-            level = levels[-1]
-            if level.folders:
-                try:
-                    descent.enter(level.folders[-1])
-                except FileNotFoundError:
-                    level.folders.pop()
-                else:
-                    last = level.folders.pop()
-                    levels.append(_Emptying(last, f"{level.whole}/{last}"))
-            elif not level.is_read:
-                count += yield from _remove_files(root, descent.handle, level)
-            elif len(levels) == 1:
-                return count, level.keeps
-            elif level.keeps:
-                levels.pop()
-                levels[-1].keeps = True
-                levels[-1].kept.add(level.last)
-                descent.leave()
-            else:
-                levels.pop()
-                descent.leave()
-                try:
-                    count += _remove_if_there(os.rmdir, level.last, descent.handle)
-                except OSError as error:
-                    returns += 1
-                    if (
-                        error.errno not in (errno.ENOTEMPTY, errno.EEXIST)
-                        or returns > _MOST_RETURNS
-                    ):
-                        raise
-                    levels[-1].folders.append(level.last)  # something has come into it meanwhile
-            yield
-    finally:
-        descent.close()
-
-
-def _remove_files(root: Root, folder: int, level: _Emptying) -> Work[int]:
-    """Remove the files of the next chunk of a folder, and note its folders; give how many went."""
-    with os.scandir(folder) as found:
-        # What is hidden stays, and is there each time that the folder is read: it counts for no
-        # chunk.
-        seen = (item for item in found if not _keeps(root, level, item.name))
-        items = [(item.name, item.is_dir(follow_symlinks=False)) for item in islice(seen, _CHUNK)]
-    level.is_read = len(items) < _CHUNK
-    count = 0
-    for name, is_folder in items:
-        if is_folder:
-            level.folders.append(name)
-        else:
-            count += _remove_if_there(os.unlink, name, folder)
-            yield
-    return count
-
-
-def _keeps(root: Root, level: _Emptying, last: str) -> bool:
-    if root.hides is None:
-        return False
-    is_kept = last in level.kept or root.hides(f"{level.whole}/{last}")
-    level.keeps = level.keeps or is_kept
-    return is_kept
-
-
-def _remove_if_there(remove_it: Callable[..., None], name: str, folder: int) -> int:
-    """Remove one thing; give 0 if somebody else has."""
-    try:
-        remove_it(name, dir_fd=folder)
-    except FileNotFoundError:
-        return 0
-    return 1

@@ -21,22 +21,26 @@ from weakref import WeakSet
 
 from blake3 import blake3
 
-from ftransfer.limits import clamp_time
-from ftransfer.names import RESERVED_PREFIX
 from ftransfer.storage.base import Partial, UploadSpec
+from ftransfer.storage.local.partial_locks import is_live, open_dead, open_locked, remove_dead
+from ftransfer.storage.local.partial_records import (
+    CREATE_FLAGS,
+    DATA,
+    FILE_MODE,
+    NEW_RECORD,
+    RECORD,
+    change_record,
+    parse_record,
+    read_partial,
+    unlink,
+    unlink_record,
+    write_record,
+)
 from ftransfer.storage.local.root import times_of
-from ftransfer.storage.local.staging import PARTIALS, HiddenPlace, try_lock
+from ftransfer.storage.local.staging import HiddenPlace
 from ftransfer.storage.local.syscalls import Kernel, release, release_file
 from ftransfer.storage.local.threads import Work
 
-_CREATE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-RECORDS = (RESERVED_PREFIX, PARTIALS)  # where the records are, from the root of the share
-RECORD = ".json"
-_DATA = ".data"
-_NEW_RECORD = ".new"
-_MAX_RECORD_BYTES = 1 << 17  # a name and an owner, each byte written as six
-_ATTEMPTS = 100
-_MODE = 0o600
 # Space is set aside for so many bytes ahead of what has come, as long as all uploads together take
 # no more than a part of the disk.
 AHEAD_BYTES = 64 << 20
@@ -170,7 +174,7 @@ class Partials:
     def drop(self, upload: Upload) -> None:
         """Remove the file and close it."""
         try:
-            _unlink(upload.data, upload.folder)
+            unlink(upload.data, upload.folder)
             self.forget(upload)
         finally:
             release_file(upload.file)
@@ -178,7 +182,7 @@ class Partials:
     def forget(self, upload: Upload) -> None:
         """Remove the record, after the data has been published or removed."""
         if upload.key:
-            _unlink_record(upload.key, upload.folder)
+            unlink_record(upload.key, upload.folder)
 
     def keep(self, upload: Upload, size: int) -> None:
         """Leave the first `size` bytes for a later attempt, if there are any and it is of a known
@@ -190,7 +194,7 @@ class Partials:
         try:
             self.cut(upload, size)  # this gives the reserved room behind them back
             # A commit that came to nothing may have set another
-            os.fchmod(upload.file.fileno(), _MODE)
+            os.fchmod(upload.file.fileno(), FILE_MODE)
         finally:
             release_file(upload.file)
 
@@ -200,7 +204,7 @@ class Partials:
         """
         if upload.key:
             upload.is_scattered = True
-            _change_record(upload.folder, upload.key, whole)
+            change_record(upload.folder, upload.key, whole)
 
     def cut(self, upload: Upload, size: int) -> None:
         """Leave the first `size` bytes, all of which are in place; the next will be written behind
@@ -208,7 +212,7 @@ class Partials:
         """
         os.ftruncate(upload.file.fileno(), size)
         if upload.is_scattered:
-            _change_record(upload.folder, upload.key, None)
+            change_record(upload.folder, upload.key, None)
             upload.is_scattered = False
 
     def all(self) -> Work[list[Partial]]:
@@ -217,7 +221,7 @@ class Partials:
         found = []
         if folder is not None:
             for key in _keys(folder, ""):
-                partial = _read_partial(folder, key)
+                partial = read_partial(folder, key)
                 if partial is not None:
                     found.append(partial)
                 yield
@@ -231,8 +235,8 @@ class Partials:
         found = []
         with self._mutex:
             for key in _keys(folder, _prefix_of(name, owner)):
-                partial = _read_partial(folder, key)
-                if partial is not None and not _is_live(folder, key):
+                partial = read_partial(folder, key)
+                if partial is not None and not is_live(folder, key):
                     found.append(partial)
         return sorted(found, key=lambda partial: partial.mtime_ns)
 
@@ -244,7 +248,7 @@ class Partials:
             for partial in partials:
                 key = f"{_prefix_of(partial.name, partial.owner)}-{_hash(partial.source, 8)}"
                 with self._mutex:
-                    is_gone = _remove_dead(folder, key)
+                    is_gone = remove_dead(folder, key)
                 if is_gone:
                     removed.append(partial)
                 yield
@@ -261,9 +265,9 @@ class Partials:
             names = set(os.listdir(folder))
             for name in names:
                 key, dot, kind = name.partition(".")
-                if dot + kind in (RECORD, _NEW_RECORD) and key + _DATA not in names:
-                    _unlink(name, folder)
-                elif dot + kind == _DATA:
+                if dot + kind in (RECORD, NEW_RECORD) and key + DATA not in names:
+                    unlink(name, folder)
+                elif dot + kind == DATA:
                     _tidy_dead(folder, key, has_record=key + RECORD in names)
 
     def _find_or_make(self, name: str, announced: UploadSpec) -> Upload:
@@ -277,14 +281,12 @@ class Partials:
                 other for other in _keys(folder, _prefix_of(name, announced.owner)) if other != key
             ]
             # A list, not a generator: each of them is to be removed, not only the first.
-            restarted = any([_remove_dead(folder, other) for other in others])
-            file = _open_locked(folder, key)
+            restarted = any([remove_dead(folder, other) for other in others])
+            file = open_locked(folder, key)
             if file is None:
                 return self._make_temporary()  # another process is at it
         try:
-            return Upload(
-                file, folder, key + _DATA, key, os.fstat(file.fileno()).st_size, restarted
-            )
+            return Upload(file, folder, key + DATA, key, os.fstat(file.fileno()).st_size, restarted)
         except BaseException:
             release_file(file)
             raise
@@ -293,47 +295,17 @@ class Partials:
         folder = self._hidden.temp()
         data = self._hidden.new_name()
         return Upload(
-            FileIO(os.open(data, _CREATE | os.O_EXCL, _MODE, dir_fd=folder), "r+b"), folder, data
+            FileIO(os.open(data, CREATE_FLAGS | os.O_EXCL, FILE_MODE, dir_fd=folder), "r+b"),
+            folder,
+            data,
         )
-
-
-def _open_data(folder: int, key: str, flags: int = 0) -> int:
-    flags |= os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        return os.open(key + _DATA, flags, _MODE, dir_fd=folder)
-    except PermissionError:
-        # A commit that was killed between the new mode and the new name has left the mode that was
-        # announced.
-        os.chmod(key + _DATA, _MODE, dir_fd=folder)
-        return os.open(key + _DATA, flags, _MODE, dir_fd=folder)
-
-
-def _open_locked(folder: int, key: str) -> FileIO | None:
-    for _ in range(_ATTEMPTS):
-        file = FileIO(_open_data(folder, key, os.O_CREAT), "r+b")
-        try:
-            if not try_lock(file.fileno()):
-                release_file(file)
-                return None
-            links = os.fstat(file.fileno()).st_nlink
-            if links == 1:
-                return file
-            if links > 1:
-                # Published by a hard link, and killed before this name went: it is the share's, not
-                # to be written any more.
-                _unlink(key + _DATA, folder)
-        except BaseException:
-            release_file(file)
-            raise
-        release_file(file)  # removed between our opening and locking it
-    raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
 
 
 def _take_up(folder: int, key: str, handle: int, name: str, announced: UploadSpec) -> int:
     """Give the bytes that are in place and belong to this very source; make the record anew if it
     does not say so.
     """
-    there, is_scattered = _parse_record(folder, key)
+    there, is_scattered = parse_record(folder, key)
     if there is None or (there.name, there.owner, there.source) != (
         name,
         announced.owner,
@@ -355,162 +327,29 @@ def _take_up(folder: int, key: str, handle: int, name: str, announced: UploadSpe
         "mtime_ns": announced.mtime_ns,
         "mode": announced.mode,
     }
-    _write_record(folder, key, json.dumps(record).encode("ascii"))
+    write_record(folder, key, json.dumps(record).encode("ascii"))
     return kept
-
-
-def _change_record(folder: int, key: str, whole: int | None) -> None:
-    """Write a record anew with the number of bytes in place, or (None) without it: then it is the
-    size of the file.
-    """
-    try:
-        record = dict(json.loads(_read_record(folder, key)))
-    except (ValueError, TypeError, RecursionError) as error:
-        raise OSError(
-            errno.EIO, os.strerror(errno.EIO)
-        ) from error  # somebody has damaged what we wrote
-    record.pop("whole", None)
-    _write_record(
-        folder,
-        key,
-        json.dumps(record if whole is None else {**record, "whole": whole}).encode("ascii"),
-    )
-
-
-def _write_record(folder: int, key: str, text: bytes) -> None:
-    handle = os.open(key + _NEW_RECORD, _CREATE | os.O_TRUNC, _MODE, dir_fd=folder)
-    try:
-        with FileIO(handle, "w") as file:
-            while text:
-                text = text[file.write(text) :]
-        os.rename(key + _NEW_RECORD, key + RECORD, src_dir_fd=folder, dst_dir_fd=folder)
-    except BaseException:
-        _unlink(key + _NEW_RECORD, folder)
-        raise
 
 
 def _keys(folder: int, prefix: str) -> Iterator[str]:
     for name in os.listdir(folder):
-        if name.endswith(_DATA) and name.startswith(prefix):
-            yield name[: -len(_DATA)]
-
-
-def _read_partial(folder: int, key: str) -> Partial | None:
-    """Read what is known of a partial; None if it is gone, its record is damaged or cannot be read,
-    or is no record at all.
-    """
-    try:
-        return _parse_record(folder, key)[0]
-    except OSError:
-        # Whatever lies in the place of one record must not keep the uploads of others from being
-        # found.
-        return None
-
-
-def _parse_record(folder: int, key: str) -> tuple[Partial | None, bool]:
-    """Read what is known of a partial, and whether its bytes were not written in order. None if
-    there is no record, or a damaged one. Raises OSError if it cannot be read now.
-    """
-    try:
-        record = json.loads(_read_record(folder, key))
-        found = os.stat(key + _DATA, dir_fd=folder, follow_symlinks=False)
-        size, whole = record["size"], record.get("whole")
-        partial = Partial(
-            str(record["name"]),
-            str(record["owner"]),
-            str(record["source"]),
-            found.st_size if whole is None else max(0, min(int(whole), found.st_size)),
-            None if size is None else int(size),
-            clamp_time(found.st_mtime_ns),
-        )
-        return partial, whole is not None
-    except (
-        FileNotFoundError,
-        IsADirectoryError,
-        ValueError,
-        KeyError,
-        TypeError,
-        OverflowError,
-        RecursionError,
-        AttributeError,
-    ):
-        return None, False
-    except OSError as error:
-        if error.errno == errno.ELOOP:  # a link
-            return None, False
-        raise
-
-
-def _read_record(folder: int, key: str) -> bytes:
-    handle = os.open(
-        key + RECORD, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder
-    )
-    try:
-        return os.read(handle, _MAX_RECORD_BYTES)
-    finally:
-        release(handle)
-
-
-def _is_live(folder: int, key: str) -> bool:
-    handle = _open_dead(folder, key)
-    if handle is None:
-        return True
-    release(handle)
-    return False
-
-
-def _open_dead(folder: int, key: str) -> int | None:
-    """Open a data file that no writer holds, and hold it; None if one does, or it is gone."""
-    try:
-        handle = _open_data(folder, key)
-    except FileNotFoundError:
-        return None
-    try:
-        if try_lock(handle) and os.fstat(handle).st_nlink:
-            return handle
-    except BaseException:
-        release(handle)
-        raise
-    release(handle)
-    return None
-
-
-def _remove_dead(folder: int, key: str) -> bool:
-    handle = _open_dead(folder, key)
-    if handle is None:
-        return False
-    try:
-        _unlink(key + _DATA, folder)
-        _unlink_record(key, folder)
-    finally:
-        release(handle)
-    return True
+        if name.endswith(DATA) and name.startswith(prefix):
+            yield name[: -len(DATA)]
 
 
 def _tidy_dead(folder: int, key: str, *, has_record: bool) -> None:
-    handle = _open_dead(folder, key)
+    handle = open_dead(folder, key)
     if handle is None:
         return
     try:
-        there = _read_partial(folder, key) if has_record else None
+        there = read_partial(folder, key) if has_record else None
         size = os.fstat(handle).st_size if there is None else there.kept
         if size and has_record:
             before = os.fstat(handle).st_mtime_ns
             os.ftruncate(handle, size)
             os.utime(handle, ns=times_of(before))  # it is as old as its last byte
         else:
-            _unlink(key + _DATA, folder)
-            _unlink_record(key, folder)
+            unlink(key + DATA, folder)
+            unlink_record(key, folder)
     finally:
         release(handle)
-
-
-def _unlink_record(key: str, folder: int) -> None:
-    """Remove a record, and what a process left that was killed while it wrote it anew."""
-    _unlink(key + RECORD, folder)
-    _unlink(key + _NEW_RECORD, folder)
-
-
-def _unlink(name: str, folder: int) -> None:
-    with suppress(FileNotFoundError):
-        os.unlink(name, dir_fd=folder)

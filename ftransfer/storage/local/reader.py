@@ -6,23 +6,40 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 from collections.abc import Callable, Coroutine
 from io import FileIO
 from typing import TYPE_CHECKING, Any
 
-from ftransfer.errors import FtransferError, LocalProtocolError, SourceChanged, StoreFailed
-from ftransfer.names import shown
+from ftransfer.errors import (
+    FtransferError,
+    LocalProtocolError,
+    NotAFile,
+    SourceChanged,
+    StoreFailed,
+)
+from ftransfer.names import SafeName, shown
 from ftransfer.storage.base import Entry
-from ftransfer.storage.local.root import entry_of
-from ftransfer.storage.local.syscalls import release_file
+from ftransfer.storage.local.root import Root, entry_of
+from ftransfer.storage.local.syscalls import release, release_file
 from ftransfer.storage.local.threads import Jobs, UseCounter, finish_steps, through_aiofiles
-from ftransfer.storage.oserrors import translated
+from ftransfer.storage.oserrors import IS_FOLDER, translated
 
 if TYPE_CHECKING:
     from aiofiles.threadpool.binary import AsyncFileIO
 
 
 Opened = tuple[int, os.stat_result]  # a descriptor, and what fstat said when it was opened
+
+
+def refuse_folder(handle: int, found: os.stat_result, name: str) -> Opened:
+    """Return the same if it is an open regular file; else close it. Raises NotAFile."""
+    if not stat.S_ISREG(found.st_mode):
+        release(handle)
+        raise NotAFile.about(
+            name, f"{IS_FOLDER if stat.S_ISDIR(found.st_mode) else 'is not a file'}"
+        )
+    return handle, found
 
 
 class LocalReader:
@@ -133,7 +150,24 @@ class HeldReader:
     async def close(self) -> None: ...
 
 
-def read_whole(opened: Opened, name: str, look: Callable[[], os.stat_result]) -> HeldReader:
+def open_served(root: Root, name: SafeName, max_bytes: int) -> Opened | HeldReader:
+    """Open a file of a share, and read it at once if it has up to `max_bytes`. Blocks.
+
+    Raises:
+        NotFound, NotAFile, Forbidden, StoreFailed, SourceChanged.
+    """
+    with translated(name):
+        handle, found = root.open_served(name)
+    opened = refuse_folder(handle, found, str(name))
+    if not 0 < found.st_size <= max_bytes:
+        return opened
+    try:
+        return _read_whole(opened, str(name), lambda: root.stat(name))
+    finally:
+        release(handle)
+
+
+def _read_whole(opened: Opened, name: str, look: Callable[[], os.stat_result]) -> HeldReader:
     """Read a file that has just been opened. Blocks; arguments as for LocalReader.
 
     Raises:

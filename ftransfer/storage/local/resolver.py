@@ -102,10 +102,12 @@ class Confined:
                 if error.errno not in _WALK_INSTEAD:
                     raise
         refuse = self.refuse_hidden if self.hidden else None
-        return _Walk(folder, parts, flags, follow=follow, hides=self._hides, refuse=refuse).open()
+        return _NameWalk(
+            folder, parts, flags, follow=follow, hides=self._hides, refuse=refuse
+        ).open()
 
 
-class _Walk:
+class _NameWalk:
     """One walk from a folder to what a name leads to. The handles on the way are held, so that `..`
     in a link goes back to the folder the walk came from, also when that folder has been moved
     meanwhile.

@@ -7,22 +7,13 @@ the jobs do stands in the files beside it, one idea in each.
 
 from __future__ import annotations
 
-import asyncio
 import copy
-import errno
 import logging
 import os
-import stat
 from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
-from weakref import WeakValueDictionary
+from typing import TYPE_CHECKING, TypeVar
 
-from ftransfer.errors import (
-    FtransferError,
-    NotAFile,
-    ShareError,
-    StoreFailed,
-)
+from ftransfer.errors import FtransferError, StoreFailed
 from ftransfer.names import ROOT, SafeName
 from ftransfer.storage.base import (
     WHOLE,
@@ -36,30 +27,35 @@ from ftransfer.storage.base import (
     Usage,
     line_of,
 )
-from ftransfer.storage.local import mutations
-from ftransfer.storage.local.partials import Partials, Upload, key_of
-from ftransfer.storage.local.reader import HeldReader, LocalReader, Opened, read_whole
-from ftransfer.storage.local.root import (
-    READ_FLAGS,
-    Resolver,
-    Root,
-    entry_of,
-    refuse_special,
-    times_of,
+from ftransfer.storage.local import mutations, removal
+from ftransfer.storage.local.partials import Partials
+from ftransfer.storage.local.reader import (
+    HeldReader,
+    LocalReader,
+    Opened,
+    open_served,
 )
+from ftransfer.storage.local.root import Resolver, Root, entry_of, refuse_special
 from ftransfer.storage.local.staging import HiddenPlace
 from ftransfer.storage.local.syscalls import Kernel, release
-from ftransfer.storage.local.threads import Jobs, UseCounter, Work, finish, finish_steps, run_whole
-from ftransfer.storage.local.walk import Listing, usage
-from ftransfer.storage.local.writer import LocalWriter, Target
-from ftransfer.storage.oserrors import IS_FOLDER, translated
+from ftransfer.storage.local.threads import (
+    Jobs,
+    UseCounter,
+    W,
+    Work,
+    finish,
+    finish_steps,
+    run_whole,
+)
+from ftransfer.storage.local.uploads import Uploads
+from ftransfer.storage.local.usage import usage
+from ftransfer.storage.local.walk import FolderListing
+from ftransfer.storage.local.writer import LocalWriter
+from ftransfer.storage.oserrors import translated
 from ftransfer.storage.views import refuse_hidden_below
 
 if TYPE_CHECKING:
     # For whole trees; a single file does not pay for them
-    from ftransfer.storage.local.bulk_read import (
-        Sweep,
-    )
     from ftransfer.storage.local.links import LinksBelow
     from ftransfer.storage.small_files import PackItem
 
@@ -83,9 +79,7 @@ class LocalStore:
         self._hidden = HiddenPlace(root.handle, root.confined.hidden)
         self._partials = Partials(self._hidden, root.kernel)
         self._readers: set[LocalReader] = set()
-        self._writers: set[LocalWriter] = set()
-        self._writer_of_key: dict[str, LocalWriter] = {}
-        self._lock_of_key: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._uploads = Uploads(jobs, self._partials)
         self._gate = UseCounter()  # of those who open readers and writers
         self._is_closed = False
         self._owner = ""  # for whom long work is done
@@ -194,7 +188,7 @@ class LocalStore:
     ) -> AsyncGenerator[Sequence[Entry], None]:
         return self._walk(
             folder,
-            lambda: Listing(
+            lambda: FolderListing(
                 self._root,
                 folder,
                 Entry,
@@ -203,6 +197,7 @@ class LocalStore:
                 others=others,
                 within=within,
             ),
+            FolderListing.next_batch,
         )
 
     def lines(
@@ -210,7 +205,7 @@ class LocalStore:
     ) -> AsyncGenerator[Sequence[str], None]:
         return self._walk(
             folder,
-            lambda: Listing(
+            lambda: FolderListing(
                 self._root,
                 folder,
                 line_of,
@@ -219,27 +214,23 @@ class LocalStore:
                 others=others,
                 relative=True,
             ),
+            FolderListing.next_batch,
         )
 
-    async def _walk(
-        self, folder: SafeName, open_it: Callable[[], Listing[_T]]
+    def _walk(
+        self, folder: SafeName, open_it: Callable[[], W], go_on: Callable[[W], Sequence[_T]]
     ) -> AsyncGenerator[Sequence[_T], None]:
-        def begin() -> Listing[_T]:
+        """Walk in steps. An OSError is about the folder."""
+
+        def begin() -> W:
             with translated(folder):
                 return open_it()
 
-        def go_on() -> Sequence[_T]:
+        def next_batch(walk: W) -> Sequence[_T]:
             with translated(folder):
-                return listing.next_batch()
+                return go_on(walk)
 
-        listing = await finish(self._jobs.start(begin), self._close_walk)
-        try:
-            while not listing.is_done:
-                batch = await self._jobs.step(self._owner, go_on)
-                if batch:
-                    yield batch
-        finally:
-            await finish_steps(self._close_walk(listing))
+        return self._jobs.walk(self._owner, begin, next_batch)
 
     async def open_read(self, name: SafeName) -> LocalReader:
         reader = await self.open_whole(name, 0)
@@ -255,7 +246,7 @@ class LocalStore:
                 await self._jobs.run(release, opened[0])
 
         with self._gate:
-            opened = await finish(self._jobs.start(self._open_file, name, max_bytes), drop)
+            opened = await finish(self._jobs.start(open_served, self._root, name, max_bytes), drop)
             if isinstance(opened, HeldReader):
                 return opened
             reader = LocalReader(
@@ -264,123 +255,11 @@ class LocalStore:
             self._readers.add(reader)
             return reader
 
-    def _open_file(self, name: SafeName, max_bytes: int) -> Opened | HeldReader:
-        with translated(name):
-            handle, found = self._root.open_served(name)
-        opened = _refuse_folder(handle, found, str(name))
-        if not 0 < found.st_size <= max_bytes:
-            return opened
-        try:
-            return read_whole(opened, str(name), lambda: self._root.stat(name))
-        finally:
-            release(handle)
-
-    @staticmethod
-    async def open_file(path: str | os.PathLike[str]) -> LocalReader:
-        """Open one file of the user's own, wherever it is, to be sent; links are followed. Whoever
-        opened it closes it.
-
-        The name of its entry is the path as it was given.
-
-        Raises:
-            NotFound, NotAFile, Forbidden, StoreFailed: The message has the path.
-        """
-        text = os.fspath(path)
-
-        def open_it() -> Opened:
-            with translated(text):
-                refuse_special(os.stat(path), text)
-                handle = os.open(path, READ_FLAGS)
-                return _refuse_folder(handle, os.fstat(handle), text)
-
-        async def steps() -> LocalReader:
-            jobs = Jobs()
-            try:
-                return LocalReader(
-                    jobs, text, await jobs.run(open_it), lambda: os.stat(path), jobs.close
-                )
-            except BaseException:
-                await jobs.close()
-                raise
-
-        return await finish_steps(steps(), LocalReader.close)
-
-    @staticmethod
-    def set_folder(path: str, *, mtime_ns: int, mode: int) -> None:
-        """Set the time and mode of a folder of the user's own, as if it were in a store. Blocks;
-        raises OSError.
-        """
-        os.chmod(path, mutations.folder_mode(mode, os.stat(path).st_mode))
-        os.utime(path, ns=times_of(mtime_ns))
-
     async def open_write(self, name: SafeName, announced: UploadSpec) -> LocalWriter:
         with self._gate:
-            return await finish_steps(self._open_write(name, announced), LocalWriter.suspend)
-
-    async def _open_write(self, name: SafeName, announced: UploadSpec) -> LocalWriter:
-        """Not to be cancelled: between the old writer and the new one, nobody else closes the
-        file.
-        """
-        key = key_of(str(name), announced)
-        lock = self._lock_of_key.setdefault(key, asyncio.Lock()) if key else asyncio.Lock()
-        async with lock:
-            older = self._writer_of_key.get(key)
-            if older is None:
-                target, upload = await self._jobs.run(self._aim_and_begin, name, announced)
-            else:
-                target = await self._jobs.run(self._aim, name, announced)
-                try:
-                    upload = await self._jobs.run(
-                        self._begin, name, announced, await older.surrender()
-                    )
-                except BaseException:
-                    await self._jobs.run(target.close)
-                    raise
-            writer = LocalWriter(self._jobs, self._partials, target, upload, self._forget_writer)
-            self._writers.add(writer)
-            if upload.key:
-                self._writer_of_key[upload.key] = writer
-            return writer
-
-    def _aim_and_begin(self, name: SafeName, announced: UploadSpec) -> tuple[Target, Upload]:
-        target = self._aim(name, announced)
-        try:
-            return target, self._begin(name, announced, None)
-        except BaseException:
-            target.close()
-            raise
-
-    def _aim(self, name: SafeName, announced: UploadSpec) -> Target:
-        """Open the folder that an upload goes to, and refuse at once what could not be published at
-        the end.
-        """
-        if name.is_root:
-            raise NotAFile("/: is a folder")
-        with translated(name):
-            folder = self._root.open_folder(name.parent)
-            try:
-                target = Target(self._root, name, announced, folder, os.fstat(folder))
-                target.refuse()
-                if os.access in os.supports_effective_ids and not os.access(
-                    ".", os.W_OK, dir_fd=folder, effective_ids=True
-                ):
-                    _raise_if_read_only(folder)
-                    raise OSError(errno.EACCES, os.strerror(errno.EACCES))
-                _refuse_other_disk(target)
-            except BaseException:
-                release(folder)
-                raise
-        return target
-
-    def _begin(self, name: SafeName, announced: UploadSpec, taken: Upload | None) -> Upload:
-        with translated(name):
-            return self._partials.begin(str(name), announced, taken)
-
-    def _forget_writer(self, writer: LocalWriter) -> None:
-        self._writers.discard(writer)
-        for key, live in list(self._writer_of_key.items()):
-            if live is writer:
-                del self._writer_of_key[key]
+            return await finish_steps(
+                self._uploads.open(self._root, name, announced), LocalWriter.suspend
+            )
 
     async def find_partial(self, name: SafeName, owner: str) -> Partial | None:
         found = await self._jobs.run(self._find_partials, str(name), owner)
@@ -411,35 +290,16 @@ class LocalStore:
 
         return await self._jobs.run(read_small, self._root, names, max_bytes)
 
-    async def read_tree(
+    def read_tree(
         self, folder: SafeName, max_bytes: int, max_items: int, *, others: bool = False
     ) -> AsyncGenerator[Sequence[PackItem], None]:
         from ftransfer.storage.local.bulk_read import Sweep
 
-        def begin() -> Sweep:
-            with translated(folder):
-                return Sweep(self._root, folder, max_bytes, others=others)
-
-        def go_on() -> Sequence[PackItem]:
-            with translated(folder):
-                return sweep.next_group(max_items)
-
-        sweep = await finish(self._jobs.start(begin), self._close_walk)
-        try:
-            while not sweep.is_done:
-                group = await self._jobs.step(self._owner, go_on)
-                if group:
-                    yield group
-        finally:
-            await finish_steps(self._close_walk(sweep))
-
-    async def _close_walk(self, walk: Listing[Any] | Sweep | LinksBelow) -> None:
-        try:
-            await self._jobs.run(walk.close)
-        except (
-            StoreFailed
-        ):  # the store was closed meanwhile, and has no thread any more to do it in
-            walk.close()
+        return self._walk(
+            folder,
+            lambda: Sweep(self._root, folder, max_bytes, others=others),
+            lambda sweep: sweep.next_group(max_items),
+        )
 
     async def write_small(self, files: Sequence[SmallFile]) -> Sequence[FtransferError | None]:
         from ftransfer.storage.local.bulk import write_small
@@ -470,7 +330,7 @@ class LocalStore:
                     pass
                 after = await self._rename(old, new, replace=replace, seen=look)
             finally:
-                await finish_steps(self._close_walk(look))
+                await finish_steps(self._jobs.close_walk(look))
             look = after
 
     def _whole(self) -> LocalStore:
@@ -484,7 +344,7 @@ class LocalStore:
     ) -> LinksBelow | None:
         async def drop(look: LinksBelow | None) -> None:
             if look is not None:
-                await self._close_walk(look)
+                await self._jobs.close_walk(look)
 
         return await finish(
             self._jobs.start(mutations.rename, self._root, old, new, replace=replace, seen=seen),
@@ -492,7 +352,7 @@ class LocalStore:
         )
 
     async def remove(self, name: SafeName, *, recursive: bool = False) -> int:
-        work = mutations.remove(self._root, name, recursive=recursive)
+        work = removal.remove(self._root, name, recursive=recursive)
         return await (self._work(name, work) if recursive else self._jobs.run(run_whole, work))
 
     async def usage(self, folder: SafeName = ROOT) -> Usage:
@@ -518,11 +378,7 @@ class LocalStore:
         await self._gate.shut(_closed)
         for reader in list(self._readers):
             await reader.close()
-        for writer in list(self._writers):
-            try:
-                await writer.suspend()
-            except ShareError as error:
-                _log.warning("an upload could not be kept: %s", error)
+        await self._uploads.suspend_all()
         await self._jobs.close(self._close_handles)
 
     def _close_handles(self) -> None:
@@ -532,32 +388,6 @@ class LocalStore:
             _log.warning("the hidden folder cannot be cleared: %s", error.strerror)
         finally:
             self._root.close()
-
-
-def _refuse_other_disk(target: Target) -> None:
-    """Refuse a folder on another file system now, not after the upload: nothing can be renamed from
-    the hidden place to there.
-    """
-    if target.about.st_dev != os.fstat(target.root.handle).st_dev:
-        message = (
-            "lies on another file system than the root of the share; share that folder by itself"
-        )
-        raise StoreFailed.about(target.name, message)
-
-
-def _raise_if_read_only(folder: int) -> None:
-    if os.fstatvfs(folder).f_flag & os.ST_RDONLY:
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-
-
-def _refuse_folder(handle: int, found: os.stat_result, name: str) -> Opened:
-    """Give the same back if it is an open regular file; else close it. Raises NotAFile."""
-    if not stat.S_ISREG(found.st_mode):
-        release(handle)
-        raise NotAFile.about(
-            name, f"{IS_FOLDER if stat.S_ISDIR(found.st_mode) else 'is not a file'}"
-        )
-    return handle, found
 
 
 def _closed() -> FtransferError:

@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import FileIO
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, Protocol, TypeVar
 
 from ftransfer.errors import FtransferError, StoreFailed
-from ftransfer.system.turns import Step, Turns
+from ftransfer.system.turns import TimeSlice, Turns
 
 if TYPE_CHECKING:
     from aiofiles.threadpool.binary import AsyncFileIO
@@ -36,6 +36,21 @@ MAX_LONG_EACH = 2
 
 # Yields where it may pause, and returns its result.
 Work = Generator[None, None, _T]
+
+
+class Closable(Protocol):
+    """What is closed in a thread."""
+
+    def close(self) -> None: ...
+
+
+class Walk(Closable, Protocol):
+    """A walk under way. Methods block and must not overlap; whoever made it closes it."""
+
+    is_done: bool
+
+
+W = TypeVar("W", bound=Walk)
 
 
 class _Done(NamedTuple, Generic[_T]):
@@ -117,13 +132,26 @@ class Jobs:
                     await turn.again(0)
             return done.result
         finally:
-            await finish_steps(self._close_work(work))
+            await finish_steps(self.close_walk(work))
 
-    async def _close_work(self, work: Work[Any]) -> None:
+    async def walk(
+        self, owner: str, begin: Callable[[], W], next_batch: Callable[[W], Sequence[_T]]
+    ) -> AsyncGenerator[Sequence[_T], None]:
+        """Walk in steps, and yield what each finds; the walk is closed in any case."""
+        walk = await finish(self.start(begin), self.close_walk)
         try:
-            await self.run(work.close)
+            while not walk.is_done:
+                batch = await self.step(owner, lambda: next_batch(walk))
+                if batch:
+                    yield batch
+        finally:
+            await finish_steps(self.close_walk(walk))
+
+    async def close_walk(self, walk: Closable) -> None:
+        try:
+            await self.run(walk.close)
         except StoreFailed:  # there is no thread any more to do it in
-            work.close()
+            walk.close()
 
     async def close(self, last: Callable[[], None] | None = None) -> None:
         """Take no more jobs, wait for those that run, run a last one that gives handles back, and
@@ -139,8 +167,8 @@ class Jobs:
 
 def _go_on(work: Work[_T]) -> _Done[_T] | None:
     """Run one step of long work; return the result if that was the last one."""
-    step = Step()
-    while not step.is_over:
+    time_slice = TimeSlice()
+    while not time_slice.is_over:
         try:
             next(work)
         except StopIteration as end:

@@ -9,36 +9,32 @@ from __future__ import annotations
 
 import asyncio
 import os
-import stat
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ftransfer.digest import Digest
 from ftransfer.errors import (
     Aborted,
-    AlreadyThere,
-    ChangedMeanwhile,
     FtransferError,
     LocalProtocolError,
-    NotAFile,
     OffsetConflict,
     Superseded,
     Truncated,
 )
-from ftransfer.names import SafeName
-from ftransfer.storage.base import Entry, UploadSpec
+from ftransfer.storage.base import Entry
 from ftransfer.storage.local.extents import Extents
-from ftransfer.storage.local.mutations import KIND_CLASH, refuse_folder_link, refuse_special_target
+from ftransfer.storage.local.mutations import KIND_CLASH
 from ftransfer.storage.local.partials import AHEAD_BYTES, Partials, Upload
 from ftransfer.storage.local.parts import WRITE_BYTES, LocalPart
-from ftransfer.storage.local.root import Root, entry_of, identity_of, times_of
-from ftransfer.storage.local.syscalls import release, release_file
+from ftransfer.storage.local.root import entry_of, times_of
+from ftransfer.storage.local.syscalls import release_file
 from ftransfer.storage.local.threads import Jobs, UseCounter, finish_steps, through_aiofiles
 from ftransfer.storage.oserrors import translated
 
 if TYPE_CHECKING:
     from aiofiles.threadpool.binary import AsyncFileIO
+from ftransfer.storage.local.target import Target
 
 # The disk begins to write as soon as there is so much, and not when all has come.
 _SYNC_BYTES = 16 << 20
@@ -47,57 +43,6 @@ _SYNC_BYTES = 16 << 20
 _NOTED_BYTES = 8 << 20
 # Memory is bounded by the number of gaps.
 _MAX_GAPS = 4096
-
-
-class Target(NamedTuple):
-    """Where an upload goes: the folder, resolved when the upload began and held to its end, and the
-    name in it.
-
-    Whatever happens to links on the way meanwhile, the content goes into the folder that was meant
-    at the start.
-    """
-
-    root: Root
-    name: SafeName
-    announced: UploadSpec
-    folder: int
-    about: os.stat_result
-
-    def refuse(self) -> bool:
-        """Raise if what has the name now may not be replaced; say whether there is anything.
-
-        Raises:
-            OSError.
-            NotAFile, AlreadyThere, ChangedMeanwhile.
-        """
-        try:
-            found = os.stat(self.name.last, dir_fd=self.folder, follow_symlinks=False)
-        except FileNotFoundError:
-            if self.announced.replaces is not None:
-                raise self._changed("is not there any more") from None
-            return False
-        if (found.st_mode & 0o170000) == 0o040000:
-            raise NotAFile.about(self.name, "is a folder, and a file cannot take its place")
-        if refuse_special_target(self.folder, self.name):
-            refuse_folder_link(self.root, self.name)
-        if self.announced.if_absent:
-            raise AlreadyThere.about(self.name, "something has that name already")
-        if self.announced.replaces is not None and not self._is_the_same(
-            self.announced.replaces, found
-        ):
-            raise self._changed("was changed meanwhile; get it, then decide")
-        return True
-
-    def _changed(self, how: str) -> ChangedMeanwhile:
-        return ChangedMeanwhile.about(self.name, how)
-
-    def _is_the_same(self, expected: Entry, found: os.stat_result) -> bool:
-        if stat.S_ISLNK(found.st_mode):
-            found = self.root.stat(self.name)  # what it leads to was meant
-        return (identity_of(found), found.st_ctime_ns) == (expected.identity, expected.ctime_ns)
-
-    def close(self) -> None:
-        release(self.folder)
 
 
 class LocalWriter:

@@ -16,7 +16,7 @@ import pytest
 
 from ftransfer.errors import FtransferError, StoreFailed
 from ftransfer.names import SafeName, parse_name
-from ftransfer.storage.local import LocalStore, descent, mutations
+from ftransfer.storage.local import LocalStore, descent, removal
 from ftransfer.storage.local.syscalls import FOLDER_FLAGS, Kernel
 from ftransfer.storage.local.threads import MAX_LONG, MAX_LONG_EACH, MAX_THREADS, Work
 from ftransfer.system.turns import Turn
@@ -71,7 +71,7 @@ async def test_deep_tree_goes_without_a_walk_from_the_top_for_each_level(
 async def test_wide_tree_goes_in_chunks(
     store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mutations, "_CHUNK", 20)
+    monkeypatch.setattr(removal, "_CHUNK", 20)
     width = 50
     for number in range(width):
         (tmp_path / f"top/{number % 3}").mkdir(parents=True, exist_ok=True)
@@ -130,7 +130,7 @@ async def test_removal_ends_after_a_step_when_nobody_waits_for_it(
 ) -> None:
     steps = itertools.cycle((1, 2))
     monkeypatch.setattr(
-        "ftransfer.system.turns.Step.is_over", property(lambda step: next(steps) > 1)
+        "ftransfer.system.turns.TimeSlice.is_over", property(lambda step: next(steps) > 1)
     )
     stepped = asyncio.Event()
     again = Turn.again

@@ -25,6 +25,7 @@ from ftransfer.errors import (
 from ftransfer.names import ROOT, SafeName, parse_name
 from ftransfer.storage.base import FILE, THING_BYTES, Entry, SmallFile, UploadSpec, Usage
 from ftransfer.storage.local import LocalStore
+from ftransfer.storage.local.own_files import open_own_file
 
 MTIME = 1_700_000_000_123_456_789
 
@@ -370,7 +371,7 @@ async def test_closed_store_says_so(tmp_path: Path) -> None:
 async def test_open_file_reads_any_file_of_the_user(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"0123456789")
     (tmp_path / "link").symlink_to(tmp_path / "f")
-    reader = await LocalStore.open_file(tmp_path / "link")
+    reader = await open_own_file(tmp_path / "link")
     assert (reader.entry.name, reader.entry.size) == (str(tmp_path / "link"), 10)
     assert await reader.read(3, 4) == b"3456"
     await reader.check()
@@ -387,4 +388,4 @@ async def test_open_file_refuses_what_is_no_file(
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(kind, match=re.escape(f"{tmp_path}/{name}: ")):
-        await LocalStore.open_file(tmp_path / name)
+        await open_own_file(tmp_path / name)

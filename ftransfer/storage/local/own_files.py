@@ -1,0 +1,49 @@
+"""Files and folders of the user's own, wherever they are, without a store; links are followed."""
+
+from __future__ import annotations
+
+import os
+
+from ftransfer.storage.local import mutations
+from ftransfer.storage.local.reader import LocalReader, Opened, refuse_folder
+from ftransfer.storage.local.root import READ_FLAGS, refuse_special, times_of
+from ftransfer.storage.local.threads import Jobs, finish_steps
+from ftransfer.storage.oserrors import translated
+
+
+async def open_own_file(path: str | os.PathLike[str]) -> LocalReader:
+    """Open one file of the user's own, wherever it is, to be sent; links are followed. Whoever
+    opened it closes it.
+
+    The name of its entry is the path as it was given.
+
+    Raises:
+        NotFound, NotAFile, Forbidden, StoreFailed: The message has the path.
+    """
+    text = os.fspath(path)
+
+    def open_it() -> Opened:
+        with translated(text):
+            refuse_special(os.stat(path), text)
+            handle = os.open(path, READ_FLAGS)
+            return refuse_folder(handle, os.fstat(handle), text)
+
+    async def steps() -> LocalReader:
+        jobs = Jobs()
+        try:
+            return LocalReader(
+                jobs, text, await jobs.run(open_it), lambda: os.stat(path), jobs.close
+            )
+        except BaseException:
+            await jobs.close()
+            raise
+
+    return await finish_steps(steps(), LocalReader.close)
+
+
+def set_own_folder(path: str, *, mtime_ns: int, mode: int) -> None:
+    """Set the time and mode of a folder of the user's own, as if it were in a store. Blocks;
+    raises OSError.
+    """
+    os.chmod(path, mutations.folder_mode(mode, os.stat(path).st_mode))
+    os.utime(path, ns=times_of(mtime_ns))
