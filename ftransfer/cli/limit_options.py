@@ -15,7 +15,7 @@ from ftransfer.units import parse_count, parse_rate, parse_size, parse_time
 
 if TYPE_CHECKING:
     from ftransfer.limits import Limits
-    from ftransfer.service.bandwidth import RateBounds
+    from ftransfer.service.bandwidth import BandwidthLimits
     from ftransfer.service.quota import QuotaLimits
 
 
@@ -234,10 +234,10 @@ def bounds_of(values: Mapping[str, Any]) -> QuotaLimits:
     )
 
 
-def rates_of(values: Mapping[str, Any]) -> RateBounds:
-    from ftransfer.service.bandwidth import RateBounds
+def rates_of(values: Mapping[str, Any]) -> BandwidthLimits:
+    from ftransfer.service.bandwidth import BandwidthLimits
 
-    return RateBounds(
+    return BandwidthLimits(
         _rate(values["rate"]), _rate(values["user_rate"]), _rate(values["session_rate"])
     )
 

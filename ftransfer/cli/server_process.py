@@ -109,7 +109,7 @@ def _options(
         limits=limits_of(values),
         watcher=FolderWatcher(values["folder"], store),
         admission=security.admission,
-        rates=rates_of(values),
+        bandwidth=rates_of(values),
         audit=audit,
         trusted=trusted_of(values),
         keep_partials_s=parse_age(values["keep_partials"]),

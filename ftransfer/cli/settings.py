@@ -61,7 +61,7 @@ class Settings:
             return
         service.set_limits(limits_of(self.values))
         service.limiter.trusted = trusted_of(self.values)
-        service.rates.change(rates_of(self.values))
+        service.bandwidth.set_limits(rates_of(self.values))
         service.share.quota.bounds = bounds_of(self.values)
         fixed = sorted(
             name for name in before if name not in RELOADED and before[name] != self.values[name]

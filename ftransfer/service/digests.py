@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from ftransfer.digest import Digest
 from ftransfer.limits import Limits
+from ftransfer.service.token_bucket import TokenBucket
 from ftransfer.storage.base import Entry, Reader
 from ftransfer.system.turns import Turns
 from ftransfer.transfer.running_digest import STEP_BYTES, RunningDigest
@@ -94,36 +95,6 @@ def _stamp(entry: Entry) -> _Stamp:
     return entry.identity, entry.size, entry.mtime_ns, entry.ctime_ns
 
 
-class HashBudget:
-    """How much one owner may have hashed: a burst at once, and then so much in a second.
-
-    Args:
-        clock: Gives seconds that never go back.
-    """
-
-    def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
-        self._rate = limits.checksum_rate_bytes
-        self._burst_s = limits.checksum_burst_s
-        self._clock = clock
-        self._paid_until_s = clock() - self._burst_s
-
-    def spend(self, count: int) -> None:
-        """Say that `count` bytes are being hashed."""
-        earliest_s = self._clock() - self._burst_s
-        self._paid_until_s = max(
-            earliest_s, max(self._paid_until_s, earliest_s) + count / self._rate
-        )
-
-    @property
-    def is_full(self) -> bool:
-        """Whether all that was spent has come back."""
-        return self._paid_until_s <= self._clock() - self._burst_s
-
-    def wait_s(self) -> float:
-        """Give the seconds until something more may be hashed."""
-        return max(0.0, self._paid_until_s - self._clock())
-
-
 class DigestService:
     """What all sessions of a server share: the cache, and the few places for computing.
 
@@ -148,7 +119,9 @@ class DigestService:
         self._clock = clock or loop.time
         self._later = later or loop.call_later
         self._turns = Turns(limits.max_checksums, limits.max_checksums, self._may_go)
-        self._allowances: dict[str, HashBudget] = {}
+        self._budgets: dict[
+            str, TokenBucket
+        ] = {}  # by owner: a burst at once, then so much a second
         self._pausing: set[str] = set()
 
     async def of(self, reader: Reader, opened_ns: int, owner: str) -> Digest:
@@ -172,7 +145,7 @@ class DigestService:
                     known = self.cache.find(reader.entry)
                     if known is not None:
                         return known
-                    await self._step(running, size, self._allowance_of(owner))
+                    await self._step(running, size, self._budget_of(owner))
                     if running.position < size:
                         await turn.again(size - running.position)
             digest = await running.finish(size)
@@ -182,18 +155,18 @@ class DigestService:
         self.cache.read(reader.entry, digest, opened_ns)
         return digest
 
-    async def _step(self, running: RunningDigest, size: int, allowance: HashBudget) -> None:
+    async def _step(self, running: RunningDigest, size: int, budget: TokenBucket) -> None:
         began_at = running.position
         paid = min(size - began_at, STEP_BYTES)
-        allowance.spend(paid)
+        budget.take(paid, self._clock())
         try:
             await running.step(size)
         finally:
             # What it had no time for is given back
-            allowance.spend(running.position - began_at - paid)
+            budget.give_back(paid - (running.position - began_at))
 
     def _may_go(self, owner: str) -> bool:
-        wait_s = self._allowance_of(owner).wait_s()
+        wait_s = self._budget_of(owner).wait_s(self._clock())
         if wait_s > 0 and owner not in self._pausing:
             self._pausing.add(owner)
             self._later(wait_s, lambda: self._resume(owner))
@@ -203,12 +176,14 @@ class DigestService:
         self._pausing.discard(owner)
         self._turns.look()
 
-    def _allowance_of(self, owner: str) -> HashBudget:
-        allowance = self._allowances.get(owner)
-        if allowance is None:
-            if len(self._allowances) >= _MAX_OWNERS:
-                self._allowances = {
-                    name: other for name, other in self._allowances.items() if not other.is_full
+    def _budget_of(self, owner: str) -> TokenBucket:
+        budget = self._budgets.get(owner)
+        if budget is None:
+            if len(self._budgets) >= _MAX_OWNERS:
+                now = self._clock()
+                self._budgets = {
+                    name: other for name, other in self._budgets.items() if not other.is_full(now)
                 }
-            allowance = self._allowances[owner] = HashBudget(self._limits, self._clock)
-        return allowance
+            rate, burst_s = self._limits.checksum_rate_bytes, self._limits.checksum_burst_s
+            budget = self._budgets[owner] = TokenBucket(rate, burst_s)
+        return budget

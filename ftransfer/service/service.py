@@ -15,7 +15,7 @@ from ftransfer.auth.admission import OPEN, Admission
 from ftransfer.errors import Busy
 from ftransfer.limits import DEFAULT_LIMITS, Limits
 from ftransfer.service.audit import Audit
-from ftransfer.service.bandwidth import RateBounds, Rates
+from ftransfer.service.bandwidth import Bandwidth, BandwidthLimits
 from ftransfer.service.changes import Changes, Watcher
 from ftransfer.service.connection_limiter import ConnectionLimiter, Slot
 from ftransfer.service.digests import DigestService
@@ -71,7 +71,7 @@ class ServiceOptions:
         watcher: Finds changes in the folder (watch.watcher.FolderWatcher); without one, nobody can
             watch.
         admission: Who must log in, and with what; by default nobody.
-        rates: The bandwidth; `Service.rates.change` sets another.
+        bandwidth: How fast content may move; `Service.bandwidth.set_limits` sets others.
         audit: The owner's record of who did what; whoever opened it closes it.
         trusted: Networks without a cap of their own and without penalties;
             `Service.limiter.trusted` can be replaced.
@@ -82,7 +82,7 @@ class ServiceOptions:
     limits: Limits = DEFAULT_LIMITS
     watcher: Watcher | None = None
     admission: Admission = OPEN
-    rates: RateBounds | None = None
+    bandwidth: BandwidthLimits | None = None
     audit: Audit | None = None
     trusted: Networks | None = None
     keep_partials_s: float = KEEP_PARTIALS_S
@@ -109,7 +109,7 @@ class Service:
         self.sessions: set[Served] = set()
         self.limiter = ConnectionLimiter(limits, loop.time, options.trusted)
         self.logins = LoginQueue()
-        self.rates = Rates(options.rates)
+        self.bandwidth = Bandwidth(options.bandwidth)
         self.journals = Journals(options.audit)
         self.digests = DigestService(limits)
         self.memory = ContentMemory(limits.max_content_bytes)

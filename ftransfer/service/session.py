@@ -10,13 +10,12 @@ from ftransfer.auth.admission import NOBODY, Login
 from ftransfer.auth.permissions import Principal
 from ftransfer.errors import NotAuthorised
 from ftransfer.names import escape
-from ftransfer.service.bandwidth import owner_of
+from ftransfer.service.bandwidth import Throttle, owner_of
 from ftransfer.service.outbox import EventSink
 from ftransfer.service.participant import Participant
 from ftransfer.service.penalties import Offence
 from ftransfer.service.service import Service
 from ftransfer.service.session_log import SessionLog
-from ftransfer.service.throttle import Throttle
 from ftransfer.service.transfer_group import RunningOperation
 
 # A person who mistypes gets another try at once; a program that guesses has to connect again.
@@ -100,7 +99,7 @@ class Session(SessionLog):
         self.view = self.service.share.view_for(principal, self.source)
         self.slot.mark_active()
         if self._pace is not None:
-            self._pace.buckets = self.service.rates.throttle(principal, self.source).buckets
+            self._pace.buckets = self.service.bandwidth.throttle(principal, self.source).buckets
 
     @property
     def owner(self) -> str:
@@ -111,7 +110,7 @@ class Session(SessionLog):
     def pace(self) -> Throttle:
         """Bounds the bandwidth of the session; the same object, whomever it acts for."""
         if self._pace is None:
-            self._pace = self.service.rates.throttle(self._principal, self.source)
+            self._pace = self.service.bandwidth.throttle(self._principal, self.source)
         return self._pace
 
     async def log_in(self, name: str, secret: str) -> None:

@@ -18,7 +18,7 @@ from ftransfer.errors import NotFound, QuotaFull
 from ftransfer.gateways.native.listener import Server
 from ftransfer.limits import Limits
 from ftransfer.service.audit import Audit
-from ftransfer.service.bandwidth import RateBounds
+from ftransfer.service.bandwidth import BandwidthLimits
 from ftransfer.service.quota import QuotaLimits
 from ftransfer.service.share import Share
 from ftransfer.storage.memory import MemoryStore
@@ -137,11 +137,20 @@ async def test_source_that_breaks_the_protocol_again_and_again_is_refused_for_a_
 @DIRECT
 @pytest.mark.parametrize(
     "bounds",
-    [RateBounds(all=2 << 20), RateBounds(each_user=2 << 20), RateBounds(each_session=2 << 20)],
+    [
+        BandwidthLimits(all=2 << 20),
+        BandwidthLimits(each_user=2 << 20),
+        BandwidthLimits(each_session=2 << 20),
+    ],
 )
-async def test_rate_bounds_gets_and_puts(tmp_path: Path, direct: bool, bounds: RateBounds) -> None:
+async def test_rate_bounds_gets_and_puts(
+    tmp_path: Path, direct: bool, bounds: BandwidthLimits
+) -> None:
     data = os.urandom(1 << 20)
-    async with serve(tmp_path, direct=direct, rates=bounds) as service, service.client() as client:
+    async with (
+        serve(tmp_path, direct=direct, bandwidth=bounds) as service,
+        service.client() as client,
+    ):
         (service.local / "a").write_bytes(data)
         clock = asyncio.get_running_loop().time
         began = clock()
@@ -157,12 +166,19 @@ async def test_rate_bounds_gets_and_puts(tmp_path: Path, direct: bool, bounds: R
 @DIRECT
 @pytest.mark.parametrize(
     "bounds",
-    [RateBounds(all=2 << 20), RateBounds(each_user=2 << 20), RateBounds(each_session=2 << 20)],
+    [
+        BandwidthLimits(all=2 << 20),
+        BandwidthLimits(each_user=2 << 20),
+        BandwidthLimits(each_session=2 << 20),
+    ],
 )
 async def test_rate_bounds_trees_of_small_files(
-    tmp_path: Path, direct: bool, bounds: RateBounds
+    tmp_path: Path, direct: bool, bounds: BandwidthLimits
 ) -> None:
-    async with serve(tmp_path, direct=direct, rates=bounds) as service, service.client() as client:
+    async with (
+        serve(tmp_path, direct=direct, bandwidth=bounds) as service,
+        service.client() as client,
+    ):
         (service.local / "a").mkdir()
         for number in range(64):
             (service.local / "a" / f"{number}").write_bytes(os.urandom(16 << 10))
@@ -179,9 +195,11 @@ async def test_rate_bounds_trees_of_small_files(
     assert between - began > 0.35 and ended - between > 0.35
 
 
-@pytest.mark.parametrize("bounds", [RateBounds(all=4 << 20), RateBounds(each_user=4 << 20)])
-async def test_rate_bounds_a_put_in_parts(tmp_path: Path, bounds: RateBounds) -> None:
-    async with serve(tmp_path, rates=bounds) as service, service.client() as client:
+@pytest.mark.parametrize(
+    "bounds", [BandwidthLimits(all=4 << 20), BandwidthLimits(each_user=4 << 20)]
+)
+async def test_rate_bounds_a_put_in_parts(tmp_path: Path, bounds: BandwidthLimits) -> None:
+    async with serve(tmp_path, bandwidth=bounds) as service, service.client() as client:
         (service.local / "a").write_bytes(bytes(4 << 20))
         clock = asyncio.get_running_loop().time
         began = clock()
@@ -193,7 +211,7 @@ async def test_sessions_share_the_rate_fairly(tmp_path: Path) -> None:
     size = 1 << 20
     are_done: list[None] = []
     moved_of_the_others: list[int] = []
-    async with serve(tmp_path, rates=RateBounds(all=4 << 20)) as service:
+    async with serve(tmp_path, bandwidth=BandwidthLimits(all=4 << 20)) as service:
         (service.root / "a").write_bytes(bytes(size))
         ready = asyncio.Barrier(4)
 
@@ -277,7 +295,7 @@ async def test_limits_and_rates_can_be_changed_while_the_server_runs() -> None:
     server = await Server.start(Share(store), port=0)
     try:
         server.service.set_limits(Limits(max_source_sessions=1))
-        server.service.rates.change(RateBounds(all=1000))
+        server.service.bandwidth.set_limits(BandwidthLimits(all=1000))
         async with (
             raw_peer(*server.addresses[0]) as first,
             raw_peer(*server.addresses[0]) as second,

@@ -29,7 +29,7 @@ from ftransfer.limits import Limits
 from ftransfer.names import ROOT
 from ftransfer.protocol.live import CREATED, MOVED, Person
 from ftransfer.service.audit import Audit
-from ftransfer.service.bandwidth import RateBounds
+from ftransfer.service.bandwidth import BandwidthLimits
 from ftransfer.service.operation import Operation
 from ftransfer.service.quota import QuotaLimits
 from ftransfer.service.service import EndedOperation
@@ -167,7 +167,10 @@ async def test_one_quota_holds_for_both(tmp_path: Path) -> None:
 
 async def test_one_bandwidth_is_shared_by_both(tmp_path: Path) -> None:
     rate, size = 1 << 20, 1 << 19
-    async with serve(tmp_path, rates=RateBounds(all=rate)) as service, service.client() as client:
+    async with (
+        serve(tmp_path, bandwidth=BandwidthLimits(all=rate)) as service,
+        service.client() as client,
+    ):
         (service.local / "a").write_bytes(bytes(size))
         clock = asyncio.get_running_loop().time
         async with tiny_client(service.server.service) as tiny:

@@ -10,7 +10,7 @@ from ftransfer.cli.config import position_of
 from ftransfer.cli.limit_options import bounds_of, limits_of, rates_of
 from ftransfer.cli.runtime.app import COMMANDS, run_app
 from ftransfer.limits import DEFAULT_LIMITS
-from ftransfer.service.bandwidth import RateBounds
+from ftransfer.service.bandwidth import BandwidthLimits
 from ftransfer.shell.errors import WrongUsage
 
 
@@ -200,7 +200,7 @@ DEFAULTS = {
 
 def test_defaults_of_the_flags_are_those_of_the_library() -> None:
     assert limits_of(DEFAULTS) == DEFAULT_LIMITS
-    assert rates_of(DEFAULTS) == RateBounds()
+    assert rates_of(DEFAULTS) == BandwidthLimits()
     assert bounds_of(DEFAULTS).keep_free_bytes is None
 
 
@@ -221,5 +221,7 @@ def test_flags_become_bounds() -> None:
         1 << 10,
     )
     assert bounds.all.max_file_bytes == 7
-    assert rates_of({**DEFAULTS, "rate": "1K/s", "user_rate": "2"}) == RateBounds(1024, 2, None)
+    assert rates_of({**DEFAULTS, "rate": "1K/s", "user_rate": "2"}) == BandwidthLimits(
+        1024, 2, None
+    )
     assert limits_of({**DEFAULTS, "stall_time": "8s"}).heartbeat_s == 2.0

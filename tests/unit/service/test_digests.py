@@ -11,7 +11,7 @@ from ftransfer.digest import digest_of
 from ftransfer.errors import SourceChanged
 from ftransfer.limits import Limits
 from ftransfer.names import SafeName
-from ftransfer.service.digests import DigestCache, DigestService, HashBudget
+from ftransfer.service.digests import DigestCache, DigestService
 from ftransfer.storage.base import FILE, Entry, UploadSpec
 from ftransfer.storage.memory import MemoryStore
 from ftransfer.storage.memory_files import MemoryReader
@@ -140,20 +140,6 @@ def test_clock_set_back_forgets(cache: DigestCache, clock: Clock) -> None:
 LIMITS = Limits(checksum_rate_bytes=100, checksum_burst_s=10, max_checksums=2)
 
 
-def test_allowance_is_a_burst_and_then_a_rate() -> None:
-    clock = Clock()
-    allowance = HashBudget(LIMITS, clock)
-    allowance.spend(1000)
-    assert allowance.wait_s() == 0
-    allowance.spend(500)
-    assert allowance.wait_s() == pytest.approx(5)
-    clock.now = 5
-    assert allowance.wait_s() == 0
-    clock.now = 1_000_000  # rest is not saved up beyond the burst
-    allowance.spend(2000)
-    assert allowance.wait_s() == pytest.approx(10)
-
-
 class GatedReader(MemoryReader):
     """A file whose first read waits to be let go."""
 
@@ -244,19 +230,21 @@ async def test_owner_beyond_their_allowance_pauses_first() -> None:
 
 async def test_known_digest_costs_no_allowance() -> None:
     store = await store_with("a", content=bytes(1500))
-    digests = DigestService(LIMITS, clock=Clock(), later=Pauses())
+    clock = Clock()
+    digests = DigestService(LIMITS, clock=clock, later=Pauses())
     for _ in range(10):
         await digests.of(await store.open_read(SafeName(("a",))), 2**62, "ann")
-    assert digests._allowance_of("ann").wait_s() == pytest.approx(5)
+    assert digests._budget_of("ann").wait_s(clock()) == pytest.approx(5)
 
 
 async def test_allowance_belongs_to_the_owner_and_not_to_the_session() -> None:
-    digests = DigestService(LIMITS, clock=Clock(), later=Pauses())
-    digests._allowance_of("ann").spend(5000)
+    clock = Clock()
+    digests = DigestService(LIMITS, clock=clock, later=Pauses())
+    digests._budget_of("ann").take(5000, clock())
     for number in range(3000):  # owners who have nothing to pay back are forgotten, and no others
-        digests._allowance_of(f"{number}")
-    assert digests._allowance_of("ann").wait_s() > 0
-    assert len(digests._allowances) <= 1024
+        digests._budget_of(f"{number}")
+    assert digests._budget_of("ann").wait_s(clock()) > 0
+    assert len(digests._budgets) <= 1024
 
 
 class SteppedReader(MemoryReader):

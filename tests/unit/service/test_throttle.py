@@ -6,7 +6,12 @@ import asyncio
 
 import pytest
 
-from ftransfer.service.throttle import Bucket, Throttle
+from ftransfer.service.bandwidth import Throttle
+from ftransfer.service.token_bucket import TokenBucket
+
+
+def bucket_of(rate: float | None = None) -> TokenBucket:
+    return TokenBucket(rate, burst_s=0.1)
 
 
 class Clock:
@@ -43,7 +48,7 @@ class Clock:
 class Mover:
     """A session that moves as much as it may."""
 
-    def __init__(self, clock: Clock, *buckets: Bucket, greed: int = 32 << 20) -> None:
+    def __init__(self, clock: Clock, *buckets: TokenBucket, greed: int = 32 << 20) -> None:
         self.throttle = Throttle(buckets, now=clock, sleep=clock.sleep)
         self.moved = 0
         self.task = asyncio.create_task(self._move(greed))
@@ -66,14 +71,14 @@ async def stop(*io_pool: Mover) -> None:
 
 @pytest.mark.parametrize("rate", [2_000, 100_000, 10 << 20, 100 << 20])
 async def test_rate_is_kept(clock: Clock, rate: int) -> None:
-    mover = Mover(clock, Bucket(rate))
+    mover = Mover(clock, bucket_of(rate))
     await clock.run(10.0)
     await stop(mover)
     assert 0.98 * 10 * rate <= mover.moved <= 1.1 * 10 * rate + 2048
 
 
 async def test_those_who_share_a_bucket_get_equal_parts(clock: Clock) -> None:
-    bucket = Bucket(1 << 20)
+    bucket = bucket_of(1 << 20)
     io_pool = [Mover(clock, bucket, greed=greed) for greed in (32 << 20, 1 << 20, 1 << 17, 1 << 17)]
     await clock.run(20.0)
     await stop(*io_pool)
@@ -83,7 +88,7 @@ async def test_those_who_share_a_bucket_get_equal_parts(clock: Clock) -> None:
 
 
 async def test_late_comer_gets_its_part_at_once(clock: Clock) -> None:
-    bucket = Bucket(1 << 20)
+    bucket = bucket_of(1 << 20)
     first = Mover(clock, bucket)
     await clock.run(5.0)
     second, before = Mover(clock, bucket), first.moved
@@ -93,8 +98,8 @@ async def test_late_comer_gets_its_part_at_once(clock: Clock) -> None:
 
 
 async def test_narrowest_of_several_buckets_counts(clock: Clock) -> None:
-    wide, narrow = Bucket(10 << 20), Bucket(1 << 20)
-    bounded, free = Mover(clock, wide, narrow), Mover(clock, wide, Bucket(None))
+    wide, narrow = bucket_of(10 << 20), bucket_of(1 << 20)
+    bounded, free = Mover(clock, wide, narrow), Mover(clock, wide, bucket_of(None))
     await clock.run(10.0)
     await stop(bounded, free)
     assert bounded.moved <= 1.1 * (10 << 20)
@@ -102,31 +107,16 @@ async def test_narrowest_of_several_buckets_counts(clock: Clock) -> None:
 
 
 async def test_without_a_rate_nothing_waits(clock: Clock) -> None:
-    throttle = Throttle([Bucket(), Bucket(None)], now=clock, sleep=clock.sleep)
+    throttle = Throttle([bucket_of(), bucket_of(None)], now=clock, sleep=clock.sleep)
     assert not throttle.is_on
     assert await throttle.take(32 << 20) == 32 << 20
     assert clock.now == 0.0
 
 
 async def test_rate_can_be_set_later(clock: Clock) -> None:
-    bucket = Bucket()
+    bucket = bucket_of()
     throttle = Throttle([bucket], now=clock, sleep=clock.sleep)
     bucket.rate = 1000.0
     assert throttle.is_on and await throttle.take(1 << 20) == 1024
     bucket.rate = None
     assert await throttle.take(1 << 20) == 1 << 20
-
-
-def test_what_was_not_moved_is_given_back() -> None:
-    bucket = Bucket(1000.0)
-    assert bucket.reserve(5000, 10.0) == 0.0
-    assert bucket.reserve(1, 10.0) == pytest.approx(4.9)
-    bucket.give_back(4000)
-    assert bucket.reserve(1, 10.0) == pytest.approx(0.901)
-
-
-def test_idle_time_is_not_saved_up() -> None:
-    bucket = Bucket(1000.0)
-    bucket.reserve(1000, 0.0)
-    assert bucket.reserve(200, 3600.0) == 0.0
-    assert bucket.reserve(1, 3600.0) == pytest.approx(0.1)
