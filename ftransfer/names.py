@@ -2,7 +2,7 @@
 
 Pure. Both ends use it: a server must not trust a client's names, nor a client a server's. It is the
 one place that knows a bad name; what it lets through goes to the disk only below an open directory
-handle (storage/local.py), which handles links.
+handle (storage/local/resolver.py), which handles links.
 """
 
 from __future__ import annotations

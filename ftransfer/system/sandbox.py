@@ -1,10 +1,11 @@
 """A process -> a process that can open nothing but what it was given, for good (Linux: landlock,
 and no new privileges).
 
-The last line behind names and storage/confined.py: even a fault in those cannot lead outside the
-share, nor start a program, nor connect to another machine. A lock holds for the thread that asks
-and for all that it starts, so it is to be closed before the first thread. What is open stays open.
-Rules go by what a path leads to now: give the folder of a file that may be replaced.
+The last barrier behind names and storage/local/resolver.py: even a bug in those cannot read outside
+the share, start a program, or connect to another machine. The sandbox holds for the calling thread
+and for all threads and processes that it starts, so enter it before the first thread. Files that
+are open stay open. A rule applies to what a path leads to at that moment: for a file that may be
+replaced, pass its folder.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The documents name only files that exist, and their links lead somewhere."""
+"""Documents and sources name only files that exist, and links lead somewhere."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ DOCUMENTS = [*sorted(PROJECT.glob("*.md")), *sorted(PROJECT.glob("docs/*.md"))]
 ROOTS = (PROJECT, PROJECT / "ftransfer")
 # What a path ends in, to tell it from other words with a slash.
 _PATH = re.compile(r"`([\w.-]+(?:/[\w.-]+)*(?:/|\.(?:py|md|toml|json|service|pem)))`")
+# A file of ours in a docstring or comment.
+_SOURCE_PATH = re.compile(r"(?<![\w/.-])((?:[a-z_]+/)+[a-z_-]+\.(?:py|md))\b")
+SOURCES = [
+    path for part in ("bench", "ftransfer", "fuzz") for path in (PROJECT / part).rglob("*.py")
+]
 # Files of users, in examples.
 _EXAMPLES = frozenset("users.toml serve.toml server.pem tokens/ running/ out/ .ftransfer/".split())
 
@@ -36,6 +41,16 @@ def test_files_that_a_document_names_exist(document: Path) -> None:
         path
         for path in paths_in(document.read_text(encoding="utf-8"))
         if not any((root / path).exists() for root in (*ROOTS, document.parent))
+    }
+    assert missing == set()
+
+
+def test_files_that_a_source_names_exist() -> None:
+    missing = {
+        f"{source.relative_to(PROJECT)}: {path}"
+        for source in SOURCES
+        for path in _SOURCE_PATH.findall(source.read_text(encoding="utf-8"))
+        if not any((root / path).exists() for root in (*ROOTS, source.parent))
     }
     assert missing == set()
 
