@@ -35,7 +35,7 @@ class Hasher:
 
 
 def digest_of(data: bytes | bytearray | memoryview) -> Digest:
-    """Give the digest of content that is in memory."""
+    """Return the digest of content that is in memory."""
     return blake3(data).hexdigest()
 
 

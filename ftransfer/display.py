@@ -30,7 +30,7 @@ _SHORT_ESCAPES = {0x0A: "\\n", 0x0D: "\\r", 0x09: "\\t", 0x5C: "\\\\"}
 
 
 def escape(text: str) -> str:
-    """Give text that can be printed: no control sequence, no mark that reorders, one line; a byte
+    """Return text that can be printed: no control sequence, no mark that reorders, one line; a byte
     that is no text as \\xNN.
     """
     if text.isascii() and text.isprintable() and "\\" not in text:

@@ -226,7 +226,7 @@ def is_reserved(part: str) -> bool:
 
 
 def encode_name(text: str) -> bytes:
-    """Give the bytes that the file system knows a name by.
+    """Return the bytes that the file system knows a name by.
 
     Raises:
         NameRefused: The text has a surrogate that stands for no byte.
@@ -238,7 +238,7 @@ def encode_name(text: str) -> bytes:
 
 
 def sort_key(name: str) -> bytes:
-    """Give the key by which recursive listings are ordered: each folder before its content,
+    """Return the key by which recursive listings are ordered: each folder before its content,
     siblings by their bytes.
     """
     return encode_name(name).replace(b"/", b"\0")

@@ -22,7 +22,7 @@ _MAX_TIME_S = 100 * 365 * 86400.0
 
 
 def parse_size(text: str) -> int:
-    """Give the bytes that a text like 10G, 1.5 GiB, 500MB or 4096 stands for.
+    """Return the bytes that a text like 10G, 1.5 GiB, 500MB or 4096 stands for.
 
     Raises:
         ValueError: It is none, or more than a file can have. The message is one for people.
@@ -57,8 +57,10 @@ def parse_count(text: str) -> int:
 
 
 def parse_rate(text: str) -> int:
-    """Give the bytes a second that a text like 10M, 10M/s or 500kB/s stands for. Raises ValueError,
-    also for none at all.
+    """Return the bytes per second that a text like 10M, 10M/s or 500kB/s stands for.
+
+    Raises:
+        ValueError: It is no rate, or is 0. The message is one for people.
     """
     rate = parse_size(re.sub(r"/s(ec)?$", "", text.strip(), flags=re.IGNORECASE))
     if rate == 0:
@@ -67,7 +69,7 @@ def parse_rate(text: str) -> int:
 
 
 def parse_time(text: str) -> float:
-    """Give the seconds that a text like 15m, 1h30m, 0.5s or 90 stands for.
+    """Return the seconds that a text like 15m, 1h30m, 0.5s or 90 stands for.
 
     Raises:
         ValueError: It is none, or more than a century. The message is one for people.
@@ -87,7 +89,7 @@ def parse_time(text: str) -> float:
 
 
 def format_size(size: int) -> str:
-    """Give a short text for a size, as 512, 1.5G or 10M; exact if it is a round one."""
+    """Return a short text for a size, as 512, 1.5G or 10M; exact if it is a round one."""
     for unit in reversed(_BINARY):
         factor = _BINARY[unit]
         if size >= factor:

@@ -17,7 +17,7 @@ NOBODY = Principal("", (), is_anonymous=True)
 
 
 def make_token() -> str:
-    """Give a secret that cannot be guessed: 32 random bytes in letters that need no quotes
+    """Return a secret that cannot be guessed: 32 random bytes in letters that need no quotes
     anywhere.
     """
     return secrets.token_urlsafe(32)

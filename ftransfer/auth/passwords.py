@@ -11,7 +11,7 @@ MIN_LENGTH = 8  # characters of a new password
 
 
 def hash_password(password: str) -> str:
-    """Give the text to keep in place of a password."""
+    """Return the text to keep in place of a password."""
     # Not at the top: a server that knows no users does not need it.
     from argon2 import PasswordHasher
 
@@ -48,7 +48,7 @@ def cost_of(hashed: str) -> str:
 
 
 def decoy_like(hashed: str) -> str:
-    """Give a hash of nothing known which takes as long to check as this one."""
+    """Return a hash of nothing known which takes as long to check as this one."""
     from argon2 import PasswordHasher, extract_parameters
 
     return PasswordHasher.from_parameters(extract_parameters(hashed)).hash(secrets.token_hex())

@@ -46,7 +46,7 @@ RIGHTS_WORDS = tuple(_RIGHTS_OF_WORD)
 
 
 def parse_rights(words: str | Iterable[str]) -> frozenset[Right]:
-    """Give the rights that some words stand for together; a text is cut at commas and spaces.
+    """Return the rights that some words stand for together; a text is cut at commas and spaces.
 
     Raises:
         ValueError: A word is unknown, or there is none, or something stands beside `none`. The
@@ -64,7 +64,7 @@ def parse_rights(words: str | Iterable[str]) -> frozenset[Right]:
 
 
 def format_rights(rights: frozenset[Right]) -> str:
-    """Give a text that parse_rights reads as the same rights."""
+    """Return a text that parse_rights reads as the same rights."""
     if rights == ALL_RIGHTS:
         return "all"
     if not rights:
@@ -110,7 +110,7 @@ class Principal:
     allowance: Allowance = Allowance()
 
     def rights_at(self, name: SafeName) -> frozenset[Right]:
-        """Give the rights of the longest grant that `name` lies in."""
+        """Return the rights of the longest grant that `name` lies in."""
         best: Grant | None = None
         for grant in self.grants:
             if name.is_within(grant.prefix) and (
@@ -150,14 +150,14 @@ class Principal:
         )
 
     def restricted_to(self, allowed: frozenset[Right]) -> Principal:
-        """Give the same principal with none but the `allowed` rights left, as for a share that is
+        """Return the same principal with none but the `allowed` rights left, as for a share that is
         read-only.
         """
         grants = tuple(Grant(grant.prefix, grant.rights & allowed) for grant in self.grants)
         return replace(self, grants=grants)
 
     def places_to_write(self) -> tuple[SafeName, ...]:
-        """Give the names at and below which the principal may write, none of them below another,
+        """Return the names at and below which the principal may write, none of them below another,
         sorted.
         """
         places = {

@@ -133,7 +133,7 @@ def _user(number: int, table: Mapping[str, Any]) -> User:
 
 
 def why_no_name(name: object) -> str:
-    """Say why something cannot be the name of a user, or ""."""
+    """Return why something cannot be the name of a user, or ""."""
     if not isinstance(name, str) or not name:
         return "a name is a text that is not empty"
     if len(name) > _MAX_NAME or not name.isprintable() or name != name.strip():
@@ -203,7 +203,7 @@ _HEADER = re.compile(r"^[ \t]*\[\[[ \t]*user[ \t]*\]\]", re.MULTILINE)
 
 
 def _place(text: str, mistake: _Mistake) -> tuple[int, int]:
-    """Give the line and column, from 1, of what a mistake is about; if it cannot be found, of its
+    """Return the line and column, from 1, of what a mistake is about; if it cannot be found, of its
     [[user]].
     """
     start, end = section_of(text, mistake.number)

@@ -257,7 +257,7 @@ def _check(verb: Verb, argument: str, options: dict[str, Any]) -> None:
 
 
 def format_command(command: Command) -> bytes:
-    """Give the line, with its LF: the plain form where it can hold the argument, else the
+    """Return the line, with its LF: the plain form where it can hold the argument, else the
     structured one.
 
     Raises:

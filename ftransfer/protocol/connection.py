@@ -45,6 +45,14 @@ from ftransfer.protocol.replies import (
     encode_notice,
 )
 from ftransfer.protocol.state import State, Step, advance
+from ftransfer.protocol.steps import (
+    FRAME_STATES,
+    FROM_CLIENT,
+    FROM_SERVER,
+    LINE_STATES,
+    UNFINISHED_STATES,
+    step_of,
+)
 
 
 class Role(Enum):
@@ -55,9 +63,7 @@ class Role(Enum):
 
 
 class Payload(NamedTuple):
-    """A data or pack frame begins; its payload of `length` bytes must be taken before the next
-    event.
-    """
+    """A data or pack frame begins; its `length` bytes must be taken before the next event."""
 
     kind: Kind
     length: int
@@ -70,39 +76,6 @@ class InputEnded(NamedTuple):
 
 
 Event = Command | BadLine | JsonValue | Payload | InputEnded
-
-_STEP_OF_BODY = {
-    Body.NONE: Step.COMMAND,
-    Body.FILE: Step.PUT,
-    Body.NAMES: Step.MGET,
-    Body.PACKS: Step.MPUT,
-}
-_FROM_SERVER = {
-    Kind.HELLO: Step.HELLO,
-    Kind.META: Step.META,
-    Kind.DATA: Step.DATA_DOWN,
-    Kind.END: Step.END_DOWN,
-    Kind.LISTING: Step.LISTING,
-    Kind.PACK: Step.PACK_DOWN,
-    Kind.OUTCOMES: Step.OUTCOMES,
-    Kind.REPLY: Step.REPLY,
-    Kind.ERROR: Step.ERROR,
-    Kind.EVENT: Step.EVENT,
-}
-_FROM_CLIENT = {
-    Kind.DATA: Step.DATA_UP,
-    Kind.END: Step.END_UP,
-    Kind.LISTING: Step.NAMES,
-    Kind.PACK: Step.PACK_UP,
-    Kind.FINISH: Step.FINISH,
-    Kind.ERROR: Step.ABORT,
-}
-# Where the server listens for a line, and where for frames. Elsewhere it has the word, and what
-# comes ahead waits.
-_LINE_STATES = frozenset((State.READY,))
-_FRAME_STATES = frozenset((State.RECEIVING, State.PULLING, State.PUSHING, State.DISCARDING))
-# Where a client has more to send before the server listens for a line again.
-_UNFINISHED_STATES = _FRAME_STATES | {State.OFFERED}
 
 
 class Connection:
@@ -129,8 +102,7 @@ class Connection:
         # its digest.
         self._head_sent = b""
         self._head_heard = b""
-        # Client: of the commands sent ahead of their turn, few, the states that they will be in
-        # when it comes.
+        # Client: the states in which the commands sent ahead, few, will be when their turn comes.
         self._ahead: list[State] = []
 
     # What comes in.
@@ -142,8 +114,7 @@ class Connection:
         self._buffer += data
 
     def next_event(self) -> Event | None:
-        """Give the next event, or None if more bytes are needed, or if it is the server's turn to
-        speak and this is the server.
+        """Return the next event, or None if more bytes are needed or this side is to speak.
 
         Raises:
             RemoteProtocolError: The peer broke the rules; the session cannot go on.
@@ -155,7 +126,7 @@ class Connection:
         event: Event | None
         if self.awaits_line:
             event = self._next_line()
-        elif self.role is Role.CLIENT or self.state in _FRAME_STATES:
+        elif self.role is Role.CLIENT or self.state in FRAME_STATES:
             event = self._next_frame()
         else:
             return None
@@ -176,22 +147,18 @@ class Connection:
             if found is not None:
                 raise found
         finally:
-            # An error that its own frame knows would keep the whole session until the garbage
-            # collector comes
-            del found
+            del found  # an error in its own frame keeps the session until garbage is collected
 
     @property
     def wanted(self) -> int:
-        """How many bytes the next frame's event still needs, so that nothing after it need be taken
-        from the socket.
-        """
+        """How many bytes the event of the next frame still needs from the socket."""
         size = HEADER_SIZE if self._header is None else self._header.length
         return max(0, size - len(self._buffer))
 
     @property
     def awaits_line(self) -> bool:
         """Whether what comes next from the peer is a line."""
-        return self.role is Role.SERVER and self.state in _LINE_STATES
+        return self.role is Role.SERVER and self.state in LINE_STATES
 
     @property
     def is_mid_line(self) -> bool:
@@ -208,9 +175,7 @@ class Connection:
         return self._ended
 
     def take_payload(self, at_most: int) -> bytes:
-        """Give bytes of the payload that has begun, as far as they came in with its header; b"" if
-        none are left here.
-        """
+        """Return bytes of the payload that came in with its header; b"" if none are left here."""
         count = min(at_most, self.payload_left, len(self._buffer))
         taken = bytes(self._buffer[:count])
         del self._buffer[:count]
@@ -218,7 +183,7 @@ class Connection:
         return taken
 
     def payload_moved(self, count: int) -> None:
-        """Say that `count` bytes of the payload went past this object, straight from the socket."""
+        """Count `count` bytes of the payload that went straight from the socket to their place."""
         if self._buffer or count > self.payload_left:
             raise LocalProtocolError("payload bytes were moved that were not there to move")
         self.payload_left -= count
@@ -243,7 +208,7 @@ class Connection:
         command = parse_line(line)
         self._is_ours = self._is_ours or isinstance(command, Command)
         self._advance(
-            Step.COMMAND if isinstance(command, BadLine) else _step_of(command), remote=True
+            Step.COMMAND if isinstance(command, BadLine) else step_of(command), remote=True
         )
         return command
 
@@ -278,7 +243,7 @@ class Connection:
         return value
 
     def _step_from_peer(self, kind: Kind) -> Step:
-        step = (_FROM_SERVER if self.role is Role.CLIENT else _FROM_CLIENT).get(kind)
+        step = (FROM_SERVER if self.role is Role.CLIENT else FROM_CLIENT).get(kind)
         if step is None:
             raise RemoteProtocolError(
                 f"a {self.role.value} is not sent frames of kind {kind.value.decode()}"
@@ -291,8 +256,10 @@ class Connection:
         return self._send_json(Step.HELLO, encode_hello(hello))
 
     def send_command(self, command: Command) -> bytes:
-        """Give the line. A client may send commands ahead, with their frames; each takes its turn
-        when the one before is answered.
+        """Return the line of a command.
+
+        A client may send commands ahead, with their frames; each takes its turn when the one before
+        is answered.
 
         Raises:
             LineTooLong: The line is above the cap; nothing has changed.
@@ -305,13 +272,13 @@ class Connection:
                 f"the command is longer than the {self.peer_limits.max_line_bytes} bytes that the"
                 " server takes"
             )
-        if self.said in _UNFINISHED_STATES:
+        if self.said in UNFINISHED_STATES:
             raise LocalProtocolError("what belongs to the last command has not been sent yet")
         self._head_sent = line[:-1] if command.body is Body.FILE else b""
         if self.state is State.READY:
-            self._advance(_step_of(command))
+            self._advance(step_of(command))
         else:
-            self._ahead.append(advance(State.READY, _step_of(command)))
+            self._ahead.append(advance(State.READY, step_of(command)))
         return line
 
     def send_meta(self, meta: Meta) -> bytes:
@@ -320,7 +287,7 @@ class Connection:
         return frame
 
     def send_data_header(self, length: int) -> bytes:
-        """Give the header of a data frame; `length` bytes of content must follow."""
+        """Return the header of a data frame; `length` bytes of content must follow."""
         if length > self.peer_limits.max_chunk_bytes:
             raise LocalProtocolError(
                 f"a chunk of {length} bytes is above the cap of {self.peer_limits.max_chunk_bytes}"
@@ -329,20 +296,22 @@ class Connection:
         return encode_header(Kind.DATA, length)
 
     def send_end(self, end: End) -> bytes:
-        """Give the end of a file. It says what the file began with: our meta, or our line, if there
-        was one.
+        """Return the end of a file, with the digest of our meta or line, if there was one.
+
+        Source: docs/protocol.md section 7.
         """
         end = End(end.size, end.digest, digest_of(self._head_sent) if self._head_sent else "")
         return self._send_json(self._own(Step.END_DOWN, Step.END_UP), encode_end(end))
 
     def has_right_head(self, end: End) -> bool:
-        """Whether the file that has ended came with the name and attributes with which it was sent;
-        a peer need not say.
+        """Whether a file arrived under the name and attributes with which it was sent.
+
+        A peer need not say so.
         """
         return end.head in ("", digest_of(self._head_heard))
 
     def send_list(self, items: Sequence[Any]) -> bytes:
-        """Give a listing frame: entries from the server, names from the client.
+        """Return a listing frame: entries from the server, names from the client.
 
         Raises:
             LocalProtocolError: It is above the cap for a frame; send it in halves.
@@ -358,13 +327,13 @@ class Connection:
     def send_pack(
         self, columns: Mapping[str, Sequence[Any]], contents: Sequence[bytes | memoryview]
     ) -> tuple[list[bytes | memoryview], Digest]:
-        """Give the buffers of a pack, and the digest of its index. Raises as encode_pack."""
+        """Return the buffers of a pack, and the digest of its index. Raises as encode_pack."""
         packed = encode_pack(columns, contents, self.peer_limits)
         self._advance(self._own(Step.PACK_DOWN, Step.PACK_UP))
         return packed
 
     def send_outcomes(self, items: Sequence[dict[str, Any]]) -> bytes:
-        """Give a frame of outcomes. Raises as send_list."""
+        """Return a frame of outcomes. Raises as send_list."""
         return self._send_json(Step.OUTCOMES, encode_json(Kind.OUTCOMES, items))
 
     def send_finish(self) -> bytes:
@@ -375,13 +344,14 @@ class Connection:
         return self._send_json(Step.REPLY, encode_json(Kind.REPLY, values))
 
     def send_error(self, error: FtransferError) -> bytes:
-        """Give the error that ends the command; from a client, the word that the file it sends will
-        not be completed.
+        """Return the error that ends the command.
+
+        From a client: the notice that the file it sends will not be completed.
         """
         return self._send_json(self._own(Step.ERROR, Step.ABORT), encode_error(error))
 
     def send_last_error(self, error: FtransferError) -> bytes:
-        """Give the error after which the session is over, in whatever state it is."""
+        """Return the error after which the session is over, in whatever state it is."""
         self.state = State.CLOSED
         return encode_error(error)
 
@@ -404,15 +374,13 @@ class Connection:
 
     @property
     def said(self) -> State:
-        """The state as far as this side has spoken: that of the last command sent ahead, or the
-        present one.
-        """
+        """The state of the last command sent ahead, or else the present one."""
         return self._ahead[-1] if self._ahead else self.state
 
     @property
     def is_sending(self) -> bool:
         """Whether this side, a client, has frames of its last command to send."""
-        return self.said in _FRAME_STATES
+        return self.said in FRAME_STATES
 
     def _advance(self, step: Step, *, remote: bool = False) -> None:
         if self._ahead and not remote:
@@ -429,7 +397,3 @@ class Connection:
             return advance(state, step)
         except ProtocolError as error:
             raise failure(str(error)) from None
-
-
-def _step_of(command: Command) -> Step:
-    return Step.OFFER if command.waits else _STEP_OF_BODY[command.body]

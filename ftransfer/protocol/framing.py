@@ -51,7 +51,7 @@ class Header(NamedTuple):
 
 
 def encode_header(kind: Kind, length: int) -> bytes:
-    """Give the five bytes before a payload of `length` bytes."""
+    """Return the five bytes before a payload of `length` bytes."""
     return _HEADER.pack(kind.value, length)
 
 
@@ -79,7 +79,7 @@ def decode_header(data: bytes | bytearray | memoryview, limits: Limits) -> Heade
 
 
 def encode_json(kind: Kind, value: Any, limits: Limits | None = None) -> bytes:
-    """Give a whole frame that carries JSON.
+    """Return a whole frame that carries JSON.
 
     Raises:
         LocalProtocolError: The payload is above limits.max_json_bytes; a list can be sent in
@@ -94,7 +94,7 @@ def encode_json(kind: Kind, value: Any, limits: Limits | None = None) -> bytes:
 
 
 def dump_json(value: Any) -> bytes:
-    """Give compact UTF-8 JSON; bytes of names that are not UTF-8 stay `\\udcXX` escapes, which
+    """Return compact UTF-8 JSON; bytes of names that are not UTF-8 stay `\\udcXX` escapes, which
     every JSON parser reads.
     """
     try:
@@ -155,7 +155,7 @@ class Pack(NamedTuple):
 def encode_pack(
     columns: Mapping[str, Sequence[Any]], contents: Sequence[bytes | memoryview], limits: Limits
 ) -> tuple[list[bytes | memoryview], Digest]:
-    """Give the buffers of one pack frame, and the digest of its index.
+    """Return the buffers of one pack frame, and the digest of its index.
 
     Args:
         columns: The index: for each key the values of all items, in order; "size" among them.

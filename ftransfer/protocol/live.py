@@ -134,7 +134,7 @@ def person_to_wire(person: Person) -> dict[str, Any]:
 
 
 def presence_to_wire(presence: Presence) -> dict[str, Any]:
-    """Give one item of the answer to `who` (docs/protocol.md section 10.1)."""
+    """Return one item of the answer to `who` (docs/protocol.md section 10.1)."""
     value: dict[str, Any] = {
         **person_to_wire(presence.person),
         "address": presence.address,
@@ -194,7 +194,7 @@ def _activity(value: Mapping[str, Any]) -> Activity:
 
 
 def event_to_notice(event: LiveEvent) -> Notice:
-    """Give the event frame's content (docs/protocol.md section 10)."""
+    """Return the event frame's content (docs/protocol.md section 10)."""
     match event:
         case Attendance(what=what, person=person, time_ns=time_ns, old=old):
             named = {"old": old} if what == NAMED else {}
@@ -228,7 +228,7 @@ def _change_to_wire(change: Change) -> dict[str, Any]:
 
 
 def event_from_notice(notice: Notice) -> LiveEvent | None:
-    """Give what an event frame says, or None for an event of another kind.
+    """Return what an event frame says, or None for an event of another kind.
 
     Raises:
         RemoteProtocolError: A value is missing or of another type.

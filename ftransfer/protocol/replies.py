@@ -276,7 +276,7 @@ _NOTHING: Any = object()
 
 
 def take(value: Mapping[str, Any], key: str, wanted: type[T], default: T = _NOTHING) -> T:
-    """Give one value of a JSON object from a peer.
+    """Return one value of a JSON object from a peer.
 
     Raises:
         RemoteProtocolError: It is of another type, or missing and without default.

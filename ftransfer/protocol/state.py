@@ -106,7 +106,7 @@ TRANSITIONS: Mapping[tuple[State, Step], State] = {
 
 
 def advance(state: State, step: Step) -> State:
-    """Give the state after `step`.
+    """Return the state after `step`.
 
     Raises:
         ProtocolError: The step may not come in this state.

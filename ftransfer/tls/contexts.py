@@ -103,7 +103,7 @@ def authority_of(ca: str) -> str:
 
 
 def first_certificate(path: str) -> bytes:
-    """Give the first certificate of a PEM file, in DER.
+    """Return the first certificate of a PEM file, in DER.
 
     Raises:
         BadFile: There is none.

@@ -10,7 +10,7 @@ _SIZE = 32
 
 
 def fingerprint_of(certificate: bytes) -> str:
-    """Give the fingerprint of a certificate in DER: `SHA256:` and base64 without padding, as
+    """Return the fingerprint of a certificate in DER: `SHA256:` and base64 without padding, as
     OpenSSH writes that of a key.
     """
     import hashlib  # for a connection over TLS only
@@ -19,7 +19,7 @@ def fingerprint_of(certificate: bytes) -> str:
 
 
 def parse_fingerprint(text: str) -> str:
-    """Give a fingerprint in its one form. Taken as well: 64 hexadecimal digits, with or without
+    """Return a fingerprint in its one form. Taken as well: 64 hexadecimal digits, with or without
     colons between the bytes, as `openssl x509 -fingerprint -sha256` prints them; and base64 with
     its padding.
 

@@ -16,10 +16,9 @@ _LIFETIME = datetime.timedelta(days=365 * 50)
 
 
 def own_identity(folder: Path) -> Path:
-    """Give the file that holds the key and the certificate of this user's servers; it is made if it
-    is not there. Blocking.
+    """Return the file with the key and certificate of this user's servers. Blocking.
 
-    One file for both, so that they can never be from two different pairs.
+    It is made if it is not there. One file for both, so that they can never be from two pairs.
 
     Raises:
         BadFile: It cannot be written.
@@ -32,7 +31,7 @@ def own_identity(folder: Path) -> Path:
 
 
 def make_identity(lifetime: datetime.timedelta = _LIFETIME, name: str = "ftransfer") -> str:
-    """Give a new key and a certificate for it, both in PEM.
+    """Return a new key and a certificate for it, both in PEM.
 
     P-256, since each TLS 1.3 peer knows it, and a signature with it is 20 times as fast as one with
     RSA.

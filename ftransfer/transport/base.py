@@ -49,9 +49,7 @@ class Transport(Protocol):
         """
 
     def unanswered_s(self) -> float:
-        """Give how long the peer's machine has not answered though something was sent to it; 0.0 if
-        nothing waits for an answer.
-        """
+        """Return for how long sent data has waited for the peer's machine to answer, else 0.0."""
 
     @property
     def round_trip_s(self) -> float:
@@ -72,8 +70,9 @@ class Transport(Protocol):
         """
 
     async def read(self, timeout_s: float) -> bytes:
-        """Give what has come in, up to READ_SIZE bytes; b"" at the end of the stream. Nothing is
-        lost when cancelled.
+        """Return what has come in, up to READ_SIZE bytes; b"" at the end of the stream.
+
+        Nothing is lost when cancelled.
 
         Raises:
             TimedOut: Nothing came within `timeout_s`.
@@ -89,8 +88,9 @@ class Transport(Protocol):
         """
 
     async def peek(self, timeout_s: float) -> bytes:
-        """Give the next byte without taking it; b"" at the end of the stream, or if this transport
-        cannot look. Raises as read.
+        """Return the next byte without consuming it. Raises as read.
+
+        b"" at the end of the stream, or if this transport cannot look.
         """
 
     @property

@@ -91,7 +91,7 @@ class Channel:
         return event
 
     async def next_event(self, timeout_s: float) -> Event:
-        """Give the next event from the peer.
+        """Return the next event from the peer.
 
         Raises:
             TimedOut: No line was complete within `timeout_s`; one took longer than limits.line_s;

@@ -69,7 +69,7 @@ class CopyJob:
         self._stopped = True
 
     def take_moved(self) -> int:
-        """Give how many bytes of content were moved since the last call."""
+        """Return the bytes of content moved since the last call."""
         count, self._moved = self._moved, 0
         return count
 
@@ -127,7 +127,7 @@ class SocketToFile(CopyJob):
         return None
 
     def _next_event(self, view: memoryview) -> Event | None:
-        """Give the next event, taking no more from the socket than its frame."""
+        """Return the next event, taking no more from the socket than its frame."""
         event = self._connection.next_event()
         if event is not None:
             return event

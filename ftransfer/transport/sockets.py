@@ -203,7 +203,7 @@ class SocketTransport(PeerTransport):
         return filled
 
     def send(self, buffers: Sequence[Buffer], *, more: bool = False) -> int | None:
-        """Give bytes to the socket; how many it took, or None if it takes none now. Raises Closed.
+        """Pass bytes to the socket; return how many it took, None if none now. Raises Closed.
 
         `more` says that others follow at once, so that a header does not travel in a packet of its
         own.

@@ -31,7 +31,7 @@ class StallDetector:
         self._quiet_since: float | None = None
 
     def note(self, count: int) -> None:
-        """Take note of bytes of content that moved."""
+        """Count bytes of content that moved."""
         self._bytes += count
 
     def excuse(self, seconds: float) -> None:

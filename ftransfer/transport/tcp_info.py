@@ -51,8 +51,9 @@ def keep_alive(sock: TcpSocket, vanish_s: float) -> None:
 
 
 def unanswered_s(sock: TcpSocket) -> float:
-    """Give how long ago the peer's kernel last answered if something that was sent waits for its
-    answer, else 0.0.
+    """Return the seconds since the peer's kernel last answered, if sent data waits for an answer.
+
+    Else 0.0.
     """
     info = _info_of(sock)
     # One probe may just have been sent; its answer is on the way.
@@ -60,16 +61,15 @@ def unanswered_s(sock: TcpSocket) -> float:
 
 
 def round_trip_s(sock: TcpSocket) -> float:
-    """Give the time to the peer and back in seconds, as the system has measured it; 0.0 if it does
-    not tell.
-    """
+    """Return the round-trip time in seconds as the system measured it; 0.0 if it does not tell."""
     info = _info_of(sock)
     return info[_ROUND_TRIP_US] / 1e6 if info else 0.0
 
 
 def least_round_trip_s(sock: TcpSocket) -> float:
-    """Give the shortest time to the peer and back of the last minutes: that of the path, however
-    busy or slow either end is.
+    """Return the shortest round-trip time of the last minutes, in seconds.
+
+    It is that of the path, however busy or slow either end is.
     """
     data = _ask(sock, _TCP_LEAST_ROUND_TRIP.size)
     least_us = _TCP_LEAST_ROUND_TRIP.unpack(data)[0] if data else _NOT_MEASURED
@@ -77,15 +77,13 @@ def least_round_trip_s(sock: TcpSocket) -> float:
 
 
 def bytes_transferred(sock: TcpSocket) -> int:
-    """Give how many bytes the connection has carried, both ways together; 0 if the system does not
-    tell.
-    """
+    """Return the bytes that the connection carried both ways; 0 if the system does not tell."""
     data = _ask(sock, _TCP_COUNTS.size)
     return sum(_TCP_COUNTS.unpack(data)) if data else 0
 
 
 def _info_of(sock: TcpSocket) -> tuple[int, ...]:
-    """Give the kernel's account of a connection; nothing if there is none."""
+    """Return the kernel's tcp_info of a connection; nothing if there is none."""
     data = _ask(sock, _TCP_INFO.size)
     return _TCP_INFO.unpack(data) if data else ()
 

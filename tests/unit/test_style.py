@@ -30,6 +30,7 @@ MAX_PROSE_COLUMNS = 100
 # One method for each call of the interface that they offer or stand in front of.
 ADAPTERS = frozenset(
     (
+        "ftransfer/protocol/connection.py: Connection",
         "ftransfer/service/view.py: ShareView",
         "ftransfer/storage/local/store.py: LocalStore",
         "ftransfer/storage/local/writer.py: LocalWriter",
@@ -61,13 +62,12 @@ LONG_FILES = frozenset(
     ftransfer/client/trees/push.py
     ftransfer/client/trees/run.py
     ftransfer/gateways/native/session.py
-    ftransfer/protocol/connection.py
     ftransfer/service/quota.py
     ftransfer/service/view.py
     tests/unit/protocol/test_connection.py
     """.split()
 )
-LARGE_CLASSES = frozenset("Comparison Connection QuotaTracker Session".split())
+LARGE_CLASSES = frozenset("Comparison QuotaTracker Session".split())
 LONG_FUNCTIONS = frozenset(
     """
     Server.start

@@ -229,7 +229,7 @@ def _why_not(error: Exception, host: str, port: int) -> str:
 
 
 def _announced(limits: Limits) -> dict[str, float]:
-    """Give the limits that clients are told. All sessions share the value."""
+    """Return the limits that clients are told. All sessions share the value."""
     return {
         "max_line_bytes": limits.max_line_bytes,
         "max_chunk_bytes": limits.max_chunk_bytes,

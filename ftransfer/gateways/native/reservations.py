@@ -70,7 +70,7 @@ class Holding:
         return native.channel.block_bytes
 
     def release(self) -> None:
-        """Give back all that is still held."""
+        """Return back all that is still held."""
         for reservation in self._open:
             reservation.release()
         self._open.clear()

@@ -172,7 +172,7 @@ async def _read_names(native: NativeSession, waiting: asyncio.Queue[_Names | Non
 async def _queued(
     waiting: asyncio.Queue[_Names | None], reading: asyncio.Task[None]
 ) -> AsyncIterator[list[str]]:
-    """Give the names as they come; if the reading of them fails, so does this."""
+    """Return the names as they come; if the reading of them fails, so does this."""
     while True:
         getting = asyncio.create_task(waiting.get())
         try:
@@ -191,7 +191,7 @@ async def _queued(
 async def _read_files(
     native: NativeSession, batches: AsyncIterator[list[str]]
 ) -> AsyncGenerator[_Group, None]:
-    """Give the files in groups, each small enough for a pack."""
+    """Return the files in groups, each small enough for a pack."""
     async for batch in batches:
         for start in range(0, len(batch), _AT_ONCE):
             names = map(_checked, batch[start : start + _AT_ONCE])
@@ -208,7 +208,7 @@ async def _read_files(
 
 
 async def _read_tree(native: NativeSession, command: Command) -> AsyncGenerator[_Group, None]:
-    """Give all files below a folder in such groups."""
+    """Return all files below a folder in such groups."""
     tree = native.session.view.read_tree(
         command.argument, PACK_BYTES, MAX_ITEMS, others=command.options.get("others", False)
     )
