@@ -10,7 +10,7 @@ import asyncio
 import mmap
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -39,13 +39,24 @@ def io_pool() -> ThreadPoolExecutor:
 async def run_job(
     executor: ThreadPoolExecutor, job: Callable[[], T], stop: Callable[[], None] | None = None
 ) -> T:
-    """Run a blocking job in a thread and give its result.
-
-    If the await is cancelled, `stop` is called (it should make the job end soon), the job is waited
-    for, and then the cancellation goes on its way: after run_job, however it ends, the job no
-    longer runs.
+    """Run a blocking job in a thread and return its result. As `finish`: after run_job, however it
+    ends, the job no longer runs.
     """
-    future = asyncio.get_running_loop().run_in_executor(executor, job)
+    return await finish(asyncio.get_running_loop().run_in_executor(executor, job), stop=stop)
+
+
+async def finish(
+    future: asyncio.Future[T],
+    undo: Callable[[T], Coroutine[Any, Any, None]] | None = None,
+    *,
+    stop: Callable[[], None] | None = None,
+) -> T:
+    """Wait for a future to its end, also when cancelled; the cancellation is raised after that.
+
+    Args:
+        undo: Closes a result that the cancelled caller will never see.
+        stop: Called at a cancellation, to end the work soon.
+    """
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
@@ -55,10 +66,18 @@ async def run_job(
             try:
                 await asyncio.wait([future])
             except asyncio.CancelledError:
-                continue  # cancelled again: the job still has to end first
-        if not future.cancelled():
-            future.exception()  # seen, so that it is not reported as never retrieved
+                continue  # cancelled again: the work still has to end first
+        # To look for what it raised also keeps that from being reported as never retrieved
+        if not future.cancelled() and future.exception() is None and undo is not None:
+            await finish_steps(undo(future.result()))
         raise
+
+
+async def finish_steps(
+    steps: Coroutine[Any, Any, T], undo: Callable[[T], Coroutine[Any, Any, None]] | None = None
+) -> T:
+    """Run a coroutine to its end, also when cancelled. As `finish`."""
+    return await finish(asyncio.ensure_future(steps), undo)
 
 
 async def stop_task(task: asyncio.Task[Any]) -> None:

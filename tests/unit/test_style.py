@@ -92,7 +92,7 @@ LONG_CONSTRUCTORS = frozenset(
     connect.__init__
     """.split()
 )
-SAME_NAMES = frozenset("Download Upload Differences".split())
+SAME_NAMES = frozenset("Download Differences".split())
 ODD_MODULES = frozenset(
     """
     auth.editing

@@ -7,8 +7,9 @@ import os
 from ftransfer.storage.local import mutations
 from ftransfer.storage.local.reader import LocalReader, Opened, refuse_folder
 from ftransfer.storage.local.root import READ_FLAGS, refuse_special, times_of
-from ftransfer.storage.local.threads import Jobs, finish_steps
+from ftransfer.storage.local.threads import Jobs
 from ftransfer.storage.oserrors import translated
+from ftransfer.system.threads import finish_steps
 
 
 async def open_own_file(path: str | os.PathLike[str]) -> LocalReader:

@@ -48,7 +48,7 @@ _AHEAD_PART = 10
 _LEAST_AHEAD = 1 << 20
 
 
-class Upload:
+class PartialFile:
     """The open file where the bytes of an upload lie until they are published, and the handle of
     the folder it is in.
 
@@ -111,10 +111,10 @@ class Partials:
         # To try a lock is to hold it for a moment; a writer of this store that came just then would
         # think it taken.
         self._mutex = threading.Lock()
-        self._uploads: WeakSet[Upload] = WeakSet()
+        self._uploads: WeakSet[PartialFile] = WeakSet()
         self._promising = threading.Lock()
 
-    def begin(self, name: str, announced: UploadSpec, taken: Upload | None) -> Upload:
+    def begin(self, name: str, announced: UploadSpec, taken: PartialFile | None) -> PartialFile:
         """Make or find the file for an upload, with room for what is to come.
 
         Args:
@@ -139,7 +139,7 @@ class Partials:
             raise
         return upload
 
-    def _set_room_aside(self, upload: Upload, size: int) -> None:
+    def _set_room_aside(self, upload: PartialFile, size: int) -> None:
         """Refuse what could not be held, and set aside the room for the next piece of it; no more
         than a part of what is free.
 
@@ -162,7 +162,7 @@ class Partials:
             else:
                 upload.promised = upload.resumed_bytes + ahead
 
-    def reserve_more(self, upload: Upload, offset: int, size: int) -> None:
+    def reserve_more(self, upload: PartialFile, offset: int, size: int) -> None:
         """Set aside room for the next piece of an upload that has come so far. A hint: who writes
         meets what is wrong.
         """
@@ -171,7 +171,7 @@ class Partials:
             if self._kernel.reserve(upload.file.fileno(), upload.reserved, end - upload.reserved):
                 upload.reserved = end
 
-    def drop(self, upload: Upload) -> None:
+    def drop(self, upload: PartialFile) -> None:
         """Remove the file and close it."""
         try:
             unlink(upload.data, upload.folder)
@@ -179,12 +179,12 @@ class Partials:
         finally:
             release_file(upload.file)
 
-    def forget(self, upload: Upload) -> None:
+    def forget(self, upload: PartialFile) -> None:
         """Remove the record, after the data has been published or removed."""
         if upload.key:
             unlink_record(upload.key, upload.folder)
 
-    def keep(self, upload: Upload, size: int) -> None:
+    def keep(self, upload: PartialFile, size: int) -> None:
         """Leave the first `size` bytes for a later attempt, if there are any and it is of a known
         source; close the file.
         """
@@ -198,7 +198,7 @@ class Partials:
         finally:
             release_file(upload.file)
 
-    def note_whole(self, upload: Upload, whole: int) -> None:
+    def note_whole(self, upload: PartialFile, whole: int) -> None:
         """Write into the record how many bytes are in place without a gap, since others may come
         ahead of them from now on.
         """
@@ -206,7 +206,7 @@ class Partials:
             upload.is_scattered = True
             change_record(upload.folder, upload.key, whole)
 
-    def cut(self, upload: Upload, size: int) -> None:
+    def cut(self, upload: PartialFile, size: int) -> None:
         """Leave the first `size` bytes, all of which are in place; the next will be written behind
         them.
         """
@@ -270,7 +270,7 @@ class Partials:
                 elif dot + kind == DATA:
                     _tidy_dead(folder, key, has_record=key + RECORD in names)
 
-    def _find_or_make(self, name: str, announced: UploadSpec) -> Upload:
+    def _find_or_make(self, name: str, announced: UploadSpec) -> PartialFile:
         key = key_of(name, announced)
         if not key:
             return self._make_temporary()
@@ -286,15 +286,17 @@ class Partials:
             if file is None:
                 return self._make_temporary()  # another process is at it
         try:
-            return Upload(file, folder, key + DATA, key, os.fstat(file.fileno()).st_size, restarted)
+            return PartialFile(
+                file, folder, key + DATA, key, os.fstat(file.fileno()).st_size, restarted
+            )
         except BaseException:
             release_file(file)
             raise
 
-    def _make_temporary(self) -> Upload:
+    def _make_temporary(self) -> PartialFile:
         folder = self._hidden.temp()
         data = self._hidden.new_name()
-        return Upload(
+        return PartialFile(
             FileIO(os.open(data, CREATE_FLAGS | os.O_EXCL, FILE_MODE, dir_fd=folder), "r+b"),
             folder,
             data,

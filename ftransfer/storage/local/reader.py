@@ -22,8 +22,9 @@ from ftransfer.names import SafeName, shown
 from ftransfer.storage.base import Entry
 from ftransfer.storage.local.root import Root, entry_of
 from ftransfer.storage.local.syscalls import release, release_file
-from ftransfer.storage.local.threads import Jobs, UseCounter, finish_steps, through_aiofiles
+from ftransfer.storage.local.threads import Jobs, UseCounter, through_aiofiles
 from ftransfer.storage.oserrors import IS_FOLDER, translated
+from ftransfer.system.threads import finish_steps
 
 if TYPE_CHECKING:
     from aiofiles.threadpool.binary import AsyncFileIO

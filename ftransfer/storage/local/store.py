@@ -38,21 +38,14 @@ from ftransfer.storage.local.reader import (
 from ftransfer.storage.local.root import Resolver, Root, entry_of, refuse_special
 from ftransfer.storage.local.staging import HiddenPlace
 from ftransfer.storage.local.syscalls import Kernel, release
-from ftransfer.storage.local.threads import (
-    Jobs,
-    UseCounter,
-    W,
-    Work,
-    finish,
-    finish_steps,
-    run_whole,
-)
+from ftransfer.storage.local.threads import Jobs, UseCounter, W, Work, run_whole
 from ftransfer.storage.local.uploads import Uploads
 from ftransfer.storage.local.usage import usage
 from ftransfer.storage.local.walk import FolderListing
 from ftransfer.storage.local.writer import LocalWriter
 from ftransfer.storage.oserrors import translated
 from ftransfer.storage.views import refuse_hidden_below
+from ftransfer.system.threads import finish, finish_steps
 
 if TYPE_CHECKING:
     # For whole trees; a single file does not pay for them

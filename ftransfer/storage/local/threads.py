@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import FileIO
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, Protocol, TypeVar
 
 from ftransfer.errors import FtransferError, StoreFailed
+from ftransfer.system.threads import finish, finish_steps
 from ftransfer.system.turns import TimeSlice, Turns
 
 if TYPE_CHECKING:
@@ -63,34 +64,6 @@ def through_aiofiles(file: FileIO, jobs: Jobs) -> AsyncFileIO:
 
     wrapped: AsyncFileIO = wrap(file, executor=jobs.executor)
     return wrapped
-
-
-async def finish(
-    future: asyncio.Future[_T], undo: Callable[[_T], Coroutine[Any, Any, None]] | None = None
-) -> _T:
-    """Wait for a future to its end, also when cancelled; the cancellation goes on after that.
-
-    Args:
-        undo: Closes a result that the cancelled caller will never see.
-    """
-    cancelled: asyncio.CancelledError | None = None
-    while not future.done():
-        try:
-            await asyncio.wait([future])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is None:
-        return future.result()
-    if not future.cancelled() and future.exception() is None and undo is not None:
-        await finish_steps(undo(future.result()))
-    raise cancelled
-
-
-async def finish_steps(
-    steps: Coroutine[Any, Any, _T], undo: Callable[[_T], Coroutine[Any, Any, None]] | None = None
-) -> _T:
-    """Run a coroutine to its end, also when cancelled; the cancellation goes on after that."""
-    return await finish(asyncio.ensure_future(steps), undo)
 
 
 class Jobs:

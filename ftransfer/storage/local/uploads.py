@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 from ftransfer.errors import ShareError
 from ftransfer.names import SafeName
 from ftransfer.storage.base import UploadSpec
-from ftransfer.storage.local.partials import Partials, Upload, key_of
+from ftransfer.storage.local.partials import PartialFile, Partials, key_of
 from ftransfer.storage.local.root import Root
 from ftransfer.storage.local.target import Target, aim
 from ftransfer.storage.local.threads import Jobs
@@ -57,7 +57,7 @@ class Uploads:
 
     def _aim_and_begin(
         self, root: Root, name: SafeName, announced: UploadSpec
-    ) -> tuple[Target, Upload]:
+    ) -> tuple[Target, PartialFile]:
         target = aim(root, name, announced)
         try:
             return target, self._begin(name, announced, None)
@@ -65,7 +65,9 @@ class Uploads:
             target.close()
             raise
 
-    def _begin(self, name: SafeName, announced: UploadSpec, taken: Upload | None) -> Upload:
+    def _begin(
+        self, name: SafeName, announced: UploadSpec, taken: PartialFile | None
+    ) -> PartialFile:
         with translated(name):
             return self._partials.begin(str(name), announced, taken)
 

@@ -25,12 +25,13 @@ from ftransfer.errors import (
 from ftransfer.storage.base import Entry
 from ftransfer.storage.local.extents import Extents
 from ftransfer.storage.local.mutations import KIND_CLASH
-from ftransfer.storage.local.partials import AHEAD_BYTES, Partials, Upload
+from ftransfer.storage.local.partials import AHEAD_BYTES, PartialFile, Partials
 from ftransfer.storage.local.parts import WRITE_BYTES, LocalPart
 from ftransfer.storage.local.root import entry_of, times_of
 from ftransfer.storage.local.syscalls import release_file
-from ftransfer.storage.local.threads import Jobs, UseCounter, finish_steps, through_aiofiles
+from ftransfer.storage.local.threads import Jobs, UseCounter, through_aiofiles
 from ftransfer.storage.oserrors import translated
+from ftransfer.system.threads import finish_steps
 
 if TYPE_CHECKING:
     from aiofiles.threadpool.binary import AsyncFileIO
@@ -55,7 +56,7 @@ class LocalWriter:
         jobs: Jobs,
         partials: Partials,
         target: Target,
-        upload: Upload,
+        upload: PartialFile,
         ended: Callable[[LocalWriter], None],
     ) -> None:
         """Take over the upload and the target. `ended` is called once, when they have been given
@@ -68,7 +69,7 @@ class LocalWriter:
         self._jobs = jobs
         self._partials = partials
         self._target = target
-        self._upload: Upload | None = upload
+        self._upload: PartialFile | None = upload
         self._ended = ended
         self._file = upload.file
         self._async_file: AsyncFileIO | None = None  # when it is written through the loop
@@ -224,7 +225,7 @@ class LocalWriter:
                 await self._jobs.run(self._write_note, upload, whole)
                 self._noted = whole
 
-    def _write_note(self, upload: Upload, whole: int) -> None:
+    def _write_note(self, upload: PartialFile, whole: int) -> None:
         with translated(self.name):
             self._partials.note_whole(upload, whole)
             self._begin_sync()
@@ -265,7 +266,7 @@ class LocalWriter:
                 if upload.file.closed:
                     self._end()
 
-    def _publish(self, upload: Upload) -> Entry:
+    def _publish(self, upload: PartialFile) -> Entry:
         target, root, handle = self._target, self._target.root, upload.file.fileno()
         with translated(self.name, KIND_CLASH):
             os.ftruncate(handle, self.offset)
@@ -304,7 +305,7 @@ class LocalWriter:
     async def abort(self) -> None:
         await finish_steps(self._finish(self._partials.drop))
 
-    async def _finish(self, give_back: Callable[[Upload], None]) -> None:
+    async def _finish(self, give_back: Callable[[PartialFile], None]) -> None:
         async with self._ending:
             upload = self._upload
             if upload is None:
@@ -315,14 +316,14 @@ class LocalWriter:
             finally:
                 self._end()
 
-    def _give_back(self, upload: Upload, give_back: Callable[[Upload], None]) -> None:
+    def _give_back(self, upload: PartialFile, give_back: Callable[[PartialFile], None]) -> None:
         try:
             with translated(self.name):
                 give_back(upload)
         finally:
             self._target.close()
 
-    async def surrender(self) -> Upload | None:
+    async def surrender(self) -> PartialFile | None:
         """Give the file to a newer writer, when no job uses it; None if this one has ended
         meanwhile. Not to be cancelled.
         """
@@ -335,7 +336,7 @@ class LocalWriter:
             self._end()
             return upload
 
-    def _let_go(self, upload: Upload) -> None:
+    def _let_go(self, upload: PartialFile) -> None:
         with translated(self.name):
             self._partials.cut(upload, self.offset)
         upload.resumed_bytes, upload.restarted = self.offset, False
