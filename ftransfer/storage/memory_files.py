@@ -151,7 +151,7 @@ class MemoryWriter:
             self._end(self._over, None)
 
     def supersede(self) -> None:
-        """Give the content to a newer writer."""
+        """Hand the content over to a newer writer."""
         self._end(self._superseded, self.content)
 
     def _end(self, why: Callable[[], FtransferError], kept: KeptContent | None) -> None:

@@ -33,7 +33,7 @@ class HeapTrimmer:
         self._task: asyncio.Task[None] | None = None
 
     def note(self, sessions: int) -> None:
-        """Say how many sessions there are now, whenever that changes."""
+        """Set how many sessions there are now. To be called whenever that changes."""
         self._peak = max(self._peak, sessions)
         if self._peak >= _CROWD and sessions <= self._peak // _PART and self._timer is None:
             self._timer = self._loop.call_later(_PAUSE_S, self._begin)

@@ -21,7 +21,7 @@ _MAX_SECRET_BYTES = 4096
 
 
 def state_folder() -> Path:
-    """Give the folder of this user in which state is kept; it need not be there yet."""
+    """Return the folder for the state of this user; it may not exist yet."""
     if sys.platform == "linux":
         # As platformdirs does, whose import takes longer than all else that a client needs to trust
         # a server on this machine.
@@ -37,7 +37,7 @@ def state_folder() -> Path:
 
 
 def read_private(path: Path) -> str:
-    """Give the text of a file, or "" if there is none.
+    """Return the text of a file, or "" if there is none.
 
     Raises:
         BadFile: It cannot be read, or is not text; or others may change it.
@@ -177,7 +177,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def read_secret(path: str) -> str:
-    """Give the secret that a file holds: its text without the line end.
+    """Return the secret that a file holds: its text without the line end.
 
     Raises:
         BadFile: Others may read it, or it is no file, or empty, or holds more than a line.
@@ -203,7 +203,7 @@ def read_secret(path: str) -> str:
 
 
 def read_piped_secret(pipe: BinaryIO) -> str:
-    """Give the first line of a pipe without its end; "" if there is none.
+    """Return the first line of a pipe without its end; "" if there is none.
 
     Raises:
         BadFile: It is no line of text.

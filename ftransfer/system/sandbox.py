@@ -101,7 +101,7 @@ class CannotLock(Exception):
 
 
 def landlock_abi() -> int:
-    """Give the version of landlock that this kernel offers to this process; 0 for none."""
+    """Return the version of landlock that this kernel offers to this process; 0 for none."""
     if sys.platform != "linux":
         return 0
     found = _libc().syscall(
@@ -111,7 +111,7 @@ def landlock_abi() -> int:
 
 
 def lock_in(*, changed: Iterable[str], read: Iterable[str] = ()) -> int:
-    """Give up, for good, all access to files but these; also to run programs, and to connect by
+    """Drop, for good, all access to files but these; also to run programs, and to connect by
     TCP.
 
     Args:
@@ -158,7 +158,7 @@ def lock_in(*, changed: Iterable[str], read: Iterable[str] = ()) -> int:
 
 
 def _python() -> set[str]:
-    """Give the folders from which modules are imported when they are first used."""
+    """Return the folders from which modules are imported when they are first used."""
     paths = sysconfig.get_paths()
     found = {paths[key] for key in ("stdlib", "platstdlib", "purelib", "platlib")}
     return found | {os.path.join(sys.base_prefix, "lib"), _PACKAGE}

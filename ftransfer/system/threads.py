@@ -27,8 +27,9 @@ _choosing = threading.Lock()
 
 
 def io_pool() -> ThreadPoolExecutor:
-    """Give the pool in which bytes are moved between sockets, files and hashers; apart from the
-    pools of storages, so that a slow disk holds up only the transfers that use it.
+    """Return the shared pool for work on sockets, files and digests.
+
+    Stores have pools of their own, so a slow disk delays only its own transfers.
     """
     global _io_pool
     if _io_pool is None:
@@ -93,11 +94,11 @@ async def stop_task(task: asyncio.Task[Any]) -> None:
 
 
 def reusable_buffer(size: int) -> memoryview:
-    """Give `size` bytes of memory for content, in which anything may stand.
+    """Return `size` bytes of memory for content, not cleared.
 
-    Memory that is new each time is got from the system page by page, which costs as much as filling
-    it. So a few rooms are kept, and one is given out again when nobody has a view of it any more.
-    They are mapped: what is not used of one takes no memory.
+    The system provides new memory page by page, which costs as much as filling it. So a few buffers
+    are kept, and one is used again when nobody has a view of it any more. They are mapped: what is
+    not used of one takes no memory.
     """
     with _choosing:
         for memory in _buffers:
@@ -112,9 +113,10 @@ def reusable_buffer(size: int) -> memoryview:
 
 
 def scratch(size: int) -> memoryview:
-    """Give a buffer of `size` bytes that belongs to this thread until its job ends. One for each
-    thread, not for each transfer:
-    a hundred transfers in sixteen threads need sixteen buffers.
+    """Return a buffer of `size` bytes that belongs to this thread until its job ends.
+
+    There is one for each thread, not for each transfer: a hundred transfers in sixteen threads need
+    sixteen buffers.
     """
     buffer: bytearray | None = getattr(_scratch, "buffer", None)
     if buffer is None or len(buffer) < size:

@@ -108,7 +108,7 @@ class Turns:
         )
 
     def look(self) -> None:
-        """Give the free turns to those who wait, one owner after the other."""
+        """Hand the free turns to those who wait, one owner after the other."""
         while self.running < self._most:
             owner = next((owner for owner in self._waiting if self._has_place(owner)), None)
             if owner is None:

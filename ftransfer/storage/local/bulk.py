@@ -248,7 +248,7 @@ class _PackWriter:
         self._staged.append(_Staged(index, folder, last, temporary, temp))
 
     def _new_temporary(self) -> tuple[int, str]:
-        """Give the folder and the name for a temporary file."""
+        """Return a folder and a free name for a temporary file."""
         return self._temporary_folder(), self._hidden.new_name()
 
     def _temporary_folder(self) -> int:
@@ -287,8 +287,8 @@ class _PackWriter:
     def _publish_whole(
         self, name: SafeName, new: NewFolder, files: Sequence[tuple[int, str]]
     ) -> bool:
-        """Give a new folder its name, with all that is in it; whether it has it: something else may
-        have come to the name.
+        """Publish a new folder with all that is in it. Return False if it could not be: something
+        else may have taken the name.
         """
         try:
             parent, about = self._folders.make(name.parent), os.fstat(new.handle)
@@ -371,7 +371,7 @@ class _PackWriter:
 
 
 def _each_of(name: SafeName, new: NewFolder, files: Sequence[tuple[int, str]]) -> Iterator[_Staged]:
-    """Give what is in a new folder as if each had been put under its temporary name by itself."""
+    """Return what is in a new folder as if each file were staged by itself."""
     return (_Staged(index, name, last, last, new.handle) for index, last in files)
 
 

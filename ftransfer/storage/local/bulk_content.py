@@ -27,7 +27,7 @@ class BufferSlice:
         return len(self._left)
 
     def take(self, size: int) -> memoryview:
-        """Give room for `size` bytes; where there is none left, it is room of its own."""
+        """Return memory for `size` bytes; memory of its own if too little of this is left."""
         if size > len(self._left):
             return memoryview(bytearray(size))
         taken, self._left = self._left[:size], self._left[size:]

@@ -67,7 +67,7 @@ class Sweep:
         self._items = self._walk()
 
     def next_group(self, max_items: int) -> list[PackItem]:
-        """Give the next things: at most `max_items`, at most `max_bytes` of content, or what took
+        """Return the next things: at most `max_items`, at most `max_bytes` of content, or what took
         a step.
         """
         time_slice = TimeSlice()
@@ -97,7 +97,7 @@ class Sweep:
         release(self._handle)
 
     def _walk(self) -> Generator[PackItem | None, None, None]:
-        """Give each folder before what is in it, and None after the files in it; siblings in the
+        """Yield each folder before what is in it, and None after the files in it; siblings in the
         order of the file system.
         """
         pending: list[tuple[str, ...]] = [()]

@@ -26,7 +26,7 @@ class Extents:
         )
 
     def add(self, start: int, end: int) -> None:
-        """Say that the bytes from `start` to `end` are in place; none of them was before."""
+        """Add the bytes from `start` to `end`, none of which was in place before."""
         index = bisect_left(self._ahead, (start, start))
         if index < len(self._ahead) and self._ahead[index][0] == end:
             end = self._ahead.pop(index)[1]

@@ -70,7 +70,7 @@ class Folders:
         return name.parts in self._held
 
     def note(self, folder: HeldFolder) -> None:
-        """Take note that a folder has changed and is to be synced."""
+        """Remember to sync a folder that has changed."""
         if not folder.is_noted:
             folder.is_noted = self._note(folder.handle, (folder.about.st_dev, folder.about.st_ino))
 

@@ -20,7 +20,7 @@ _LOOKS = 64  # at names that are there already
 
 
 def spellings(name: str) -> Iterator[str]:
-    """Give other texts that a file system might take for the same name."""
+    """Return other texts that a file system might take for the same name."""
     found = [name.swapcase(), name.upper(), name.lower()]
     if not name.isascii():
         import unicodedata  # each command opens a store, and hardly any has need of it

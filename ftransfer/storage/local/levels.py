@@ -87,9 +87,7 @@ def order_of(names: list[str]) -> Callable[[str], bytes] | None:
 
 
 def merge_runs(runs: list[list[str]]) -> Iterator[str]:
-    """Give the names of runs that are each sorted the other way round, in order; each run is given
-    up as it is used.
-    """
+    """Merge the names of runs that are each sorted backwards; each run is emptied as it is used."""
     key = os.fsencode if any(order_of(run) for run in runs) else None
     return merge(*(_popped(run) for run in runs), key=key)
 

@@ -88,7 +88,7 @@ class PartialFile:
 
 
 def key_of(name: str, announced: UploadSpec) -> str:
-    """Give the name of the partial that an upload would go on with; "" if it names no source."""
+    """Return the key of the partial that an upload would resume; "" if it names no source."""
     if not announced.source:
         return ""
     return f"{_prefix_of(name, announced.owner)}-{_hash(announced.source, 8)}"
@@ -304,8 +304,8 @@ class Partials:
 
 
 def _take_up(folder: int, key: str, handle: int, name: str, announced: UploadSpec) -> int:
-    """Give the bytes that are in place and belong to this very source; make the record anew if it
-    does not say so.
+    """Return how many bytes are in place and belong to this very source; write the record anew if
+    it is another's.
     """
     there, is_scattered = parse_record(folder, key)
     if there is None or (there.name, there.owner, there.source) != (

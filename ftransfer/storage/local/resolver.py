@@ -60,7 +60,7 @@ class Confined:
         return self._open(self.root, parts, flags, follow=self.follows)
 
     def without_links(self) -> Confined:
-        """Give the same folder with no link followed."""
+        """Return the same folder with no link followed."""
         view = Confined(self.root, self._kernel, uses_openat2=self.uses_openat2, follows=False)
         view.hidden = self.hidden
         return view
@@ -71,7 +71,7 @@ class Confined:
             raise _nothing_there()
 
     def hiding(self, hides: Hides) -> Confined:
-        """Give the same folder with no link followed that leads to what is hidden."""
+        """Return the same folder with no link followed that leads to a hidden name."""
 
         def is_hidden(part: str) -> bool:
             return is_reserved(part) or hides(part)

@@ -75,8 +75,8 @@ class Root:
         self._locks = [threading.Lock() for _ in range(_LOCKS)]
 
     def without_links(self) -> Root:
-        """Give the same root, with the same handle and locks, with no link followed. It needs no
-        closing of its own.
+        """Return the same root, with the same handle and locks, with no link followed. It is not
+        closed by itself.
         """
         view = copy.copy(self)
         view.confined = self.confined.without_links()
@@ -90,8 +90,8 @@ class Root:
             return False
 
     def hiding(self, hides: Hides) -> Root:
-        """Give the same root for those from whom some names are hidden (Store.hiding). It needs no
-        closing of its own.
+        """Return the same root for those from whom some names are hidden (views.hiding). It is not
+        closed by itself.
         """
         view = copy.copy(self)
         view.hides = hides
@@ -102,13 +102,13 @@ class Root:
         release(self.handle)
 
     def lock_of(self, folder: os.stat_result, last: str) -> threading.Lock:
-        """Give the lock to hold while the thing with that name in that folder is looked at and
+        """Return the lock to hold while the thing with that name in that folder is looked at and
         replaced.
         """
         return self._locks[hash((folder.st_ino, last)) % _LOCKS]
 
     def note_made(self, folder: os.stat_result) -> None:
-        """Take note of a folder that this store has just made."""
+        """Remember a folder that this store has just made."""
         if len(self._made) >= _MAX_MADE:
             self._made.clear()
         self._made.add((folder.st_dev, folder.st_ino))
@@ -169,8 +169,8 @@ class Root:
             self.kernel.sync_folder(handle)
 
     def mode_for(self, announced: int | None, default: int = 0o666) -> int:
-        """Give the permission bits for a new thing: those announced, never set-uid and its like, or
-        the usual ones.
+        """Return the permission bits for a new thing: those announced, without set-uid and the like,
+        or the usual ones.
         """
         return default & ~self.umask if announced is None else announced & 0o777
 
@@ -208,8 +208,9 @@ def entry_of(name: str, found: os.stat_result) -> Entry:
 
 
 def identity_of(found: os.stat_result) -> str:
-    """Give 16 hexadecimal digits that stay until the content changes. The device is no part of it:
-    reboots renumber those.
+    """Return 16 hexadecimal digits that stay until the content changes.
+
+    The device is not part of it: reboots renumber devices.
     """
     return blake3(b"%d %d %d" % (found.st_ino, found.st_size, found.st_mtime_ns)).hexdigest(
         length=8
@@ -217,8 +218,9 @@ def identity_of(found: os.stat_result) -> str:
 
 
 def times_of(mtime_ns: int) -> tuple[int, int]:
-    """Give (atime, mtime) in nanoseconds for os.utime, brought into the range that it takes (about
-    the years 1678 to 2262).
+    """Return (atime, mtime) in nanoseconds for os.utime, within the range that it takes.
+
+    That is about the years 1678 to 2262.
     """
     mtime_ns = clamp_time(mtime_ns)
     return mtime_ns, mtime_ns

@@ -36,7 +36,7 @@ class NewFolder:
             raise
 
     def close(self) -> None:
-        """Give the handle back; what was not published is removed, if what was in it is gone."""
+        """Release the handle; remove the folder if it was not published and is empty."""
         release(self.handle)
         if not self.is_published:
             with suppress(OSError):  # what stays is removed with all that the store has there

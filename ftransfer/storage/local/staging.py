@@ -66,7 +66,7 @@ class HiddenPlace:
                 release(temp)
 
     def temp(self) -> int:
-        """Give the handle of this store's own folder for temporary files, making it first if need
+        """Return the handle of this store's own folder for temporary files, making it first if need
         be. It stays the place's.
         """
         with self._mutex:
@@ -75,7 +75,7 @@ class HiddenPlace:
             return self._temp
 
     def partials(self, *, make: bool) -> int | None:
-        """Give the handle of the folder of partials; None if there is none and it is not to be
+        """Return the handle of the folder of partials; None if there is none and it is not to be
         made. It stays the place's.
         """
         with self._mutex:
@@ -89,11 +89,11 @@ class HiddenPlace:
             return self._partials
 
     def new_name(self) -> str:
-        """Give a name that no other file in this store's own temporary folder has."""
+        """Return a name that no other file in this store's own temporary folder has."""
         return f"{next(self._count)}"
 
     def close(self) -> None:
-        """Give the handles back, and remove the place if it is empty and no other store uses it."""
+        """Release the handles, and remove the folder if it is empty and no other store uses it."""
         with self._mutex:
             try:
                 if self._temp is not None and self._place is not None:

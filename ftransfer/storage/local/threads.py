@@ -59,7 +59,7 @@ class _Done(NamedTuple, Generic[_T]):
 
 
 def through_aiofiles(file: FileIO, jobs: Jobs) -> AsyncFileIO:
-    """Give an open file as aiofiles has it, in the threads of a store."""
+    """Wrap an open file with aiofiles, in the threads of a store."""
     from aiofiles.threadpool import wrap  # most content is moved in threads, past it
 
     wrapped: AsyncFileIO = wrap(file, executor=jobs.executor)

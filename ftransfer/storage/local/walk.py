@@ -296,7 +296,7 @@ class _FolderWalk(Generic[T]):
         return made, None
 
     def _other(self, level: Level, last: str, why: str) -> list[T]:
-        """Give what cannot be moved, if somebody wants to know of it."""
+        """Return an entry for what cannot be moved, if the caller wants these."""
         return [self._make(level.shown + last, OTHER, 0, 0, 0, why=why)] if self._others else []
 
     def _folder(

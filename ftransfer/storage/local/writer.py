@@ -324,8 +324,8 @@ class LocalWriter:
             self._target.close()
 
     async def surrender(self) -> PartialFile | None:
-        """Give the file to a newer writer, when no job uses it; None if this one has ended
-        meanwhile. Not to be cancelled.
+        """Hand the file over to a newer writer, when no job uses it. Return None if this one has
+        ended meanwhile. Not to be cancelled.
         """
         async with self._ending:
             upload = self._upload
