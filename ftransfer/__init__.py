@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from ftransfer.client.presence import Delivery
     from ftransfer.client.retry import NO_RETRY, RetryRules
     from ftransfer.client.security import Security
-    from ftransfer.client.trees.run import TreeOptions, TreeReport
+    from ftransfer.client.trees.options import TreeOptions
+    from ftransfer.client.trees.report import TreeReport
     from ftransfer.errors import FtransferError
     from ftransfer.gateways.native.listener import Server
     from ftransfer.limits import Limits
@@ -75,8 +76,8 @@ _HOMES = {
     "NO_RETRY": "ftransfer.client.retry",
     "RetryRules": "ftransfer.client.retry",
     "Security": "ftransfer.client.security",
-    "TreeOptions": "ftransfer.client.trees.run",
-    "TreeReport": "ftransfer.client.trees.run",
+    "TreeOptions": "ftransfer.client.trees.options",
+    "TreeReport": "ftransfer.client.trees.report",
     "FtransferError": "ftransfer.errors",
     "Limits": "ftransfer.limits",
     "Server": "ftransfer.gateways.native.listener",

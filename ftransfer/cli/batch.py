@@ -12,11 +12,10 @@ from ftransfer.shell.formatting import explain
 
 if TYPE_CHECKING:
     from ftransfer.client.client import Client
-    from ftransfer.client.client import connect as Connection
 
 
 async def run_each(
-    connection: Connection,
+    connection: Client,
     names: Sequence[str],
     work: Callable[[Client, str], Awaitable[None]],
     *,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from ftransfer.cli.connection_options import current_options
 
 if TYPE_CHECKING:
-    from ftransfer.client.client import connect as Connection
-    from ftransfer.client.presence import OnNameRefused
+    from ftransfer.client.client import Client
+    from ftransfer.client.identity import OnNameRefused
 
 
 def connection_to(
@@ -19,7 +19,7 @@ def connection_to(
     durable: bool = True,
     name: str = "",
     on_name_refused: OnNameRefused | None = None,
-) -> Connection:
+) -> Client:
     """Return a connection with the options of the command, to be entered with `async with`.
 
     Args:

@@ -30,7 +30,6 @@ from ftransfer.shell.targets import into_folder_if_one
 
 if TYPE_CHECKING:
     from ftransfer.client.client import Client
-    from ftransfer.client.client import connect as Connection
     from ftransfer.storage.base import Partial
 
 DIR_EXAMPLES = """\b
@@ -96,7 +95,7 @@ def dir_(
     run(_dir(connection_to(host, port), path, as_json=as_json))
 
 
-async def _dir(connection: Connection, path: str, *, as_json: bool) -> None:
+async def _dir(connection: Client, path: str, *, as_json: bool) -> None:
     async with (
         connection as client,
         contextlib.aclosing(in_order(client.iter_dir(path))) as batches,

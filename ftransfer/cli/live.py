@@ -19,7 +19,6 @@ from ftransfer.shell.formatting import explain, printable
 if TYPE_CHECKING:
     from ftransfer.cli.hook import Hook
     from ftransfer.client.client import Client
-    from ftransfer.client.client import connect as Connection
     from ftransfer.client.presence import Delivery
     from ftransfer.errors import RequestError
     from ftransfer.protocol.live import LiveEvent, Presence
@@ -148,12 +147,12 @@ def chat(host: Host, port: Port, name: As = "") -> None:
     )
 
 
-async def _who(connection: Connection) -> list[Presence]:
+async def _who(connection: Client) -> list[Presence]:
     async with connection as client:
         return await client.who()
 
 
-async def _say(connection: Connection, to: str, text: str) -> Delivery:
+async def _say(connection: Client, to: str, text: str) -> Delivery:
     async with connection as client:
         return await (client.tell(to, text) if to else client.say(text))
 
@@ -196,7 +195,7 @@ class _EventReporter:
 
 
 async def _watch(
-    connection: Connection, path: str, dest: str, reporter: _EventReporter, *, delete: bool
+    connection: Client, path: str, dest: str, reporter: _EventReporter, *, delete: bool
 ) -> None:
     async with connection as client:
         if dest:
@@ -224,7 +223,7 @@ async def _follow(
 
 
 async def _chat(
-    connection: Connection, host: str, refused: list[RequestError], *, is_interactive: bool
+    connection: Client, host: str, refused: list[RequestError], *, is_interactive: bool
 ) -> None:
     from ftransfer.shell.chat import HELP, chat, typed_lines
     from ftransfer.shell.console import Console

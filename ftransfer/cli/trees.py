@@ -19,8 +19,8 @@ from ftransfer.shell.operands import own_name
 
 if TYPE_CHECKING:
     from ftransfer.client.client import Client
-    from ftransfer.client.client import connect as Connection
-    from ftransfer.client.trees.run import TreeItem, TreeOptions, TreeReport
+    from ftransfer.client.trees.options import TreeOptions
+    from ftransfer.client.trees.report import TreeItem, TreeReport
     from ftransfer.errors import FtransferError
 
 SYNC_EXAMPLES = """\b
@@ -96,7 +96,7 @@ def sync(
 
 
 async def _sync(
-    connection: Connection,
+    connection: Client,
     direction: str,
     source: str,
     dest: str,
@@ -151,7 +151,7 @@ def _write_total(report: TreeReport, direction: str, *, as_json: bool, when: str
 
 
 async def _keep(
-    connection: Connection,
+    connection: Client,
     direction: str,
     source: str,
     dest: str,
@@ -239,7 +239,7 @@ def _options(
     include: list[str] | None = None,
     exclude: list[str] | None = None,
 ) -> TreeOptions:
-    from ftransfer.client.trees.run import TreeOptions
+    from ftransfer.client.trees.options import TreeOptions
     from ftransfer.transfer.selection import selection
 
     try:

@@ -14,24 +14,15 @@ from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from ftransfer.client.command_lock import CommandLock
-from ftransfer.client.retry import Backoff, RetryRules
+from ftransfer.client.retry import TEMPORARY, Backoff, RetryRules
 from ftransfer.client.session import ClientSession
-from ftransfer.errors import (
-    Busy,
-    ChannelError,
-    FtransferError,
-    NotFound,
-    RemoteProtocolError,
-    ServerStopping,
-)
+from ftransfer.errors import FtransferError, NotFound, RemoteProtocolError
 from ftransfer.names import SafeName
 from ftransfer.protocol.live import Change, LiveEvent, Missed, Rescan, event_from_notice, is_below
 from ftransfer.protocol.replies import Notice
 
 # Events that one reader of a client may leave unread; then it is told how many it has missed.
 _MAX_UNREAD = 10_000
-# What another connection may well cure.
-_PASSING = (ChannelError, Busy, ServerStopping)
 RECONNECTED = "the connection was lost and made again"
 
 
@@ -220,7 +211,7 @@ class Live:
             if error is None:
                 continue
             backoff = backoff or Backoff(self._rules, time.monotonic)
-            wait_s = backoff.next_wait_s() if isinstance(error, _PASSING) else None
+            wait_s = backoff.next_wait_s() if isinstance(error, TEMPORARY) else None
             if wait_s is None:
                 for inbox in self._inboxes:
                     inbox.fail(error)

@@ -1,14 +1,12 @@
-"""Looking after the files of a share: what is there, what is in it, and changes to names and
-attributes.
-"""
+"""Commands on the files of a share: listings, descriptions, and changes to names and attributes."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ftransfer.client.base import Commands
+from ftransfer.client.base import ClientBase
 from ftransfer.client.paths import RemoteName, share_name, share_path
 from ftransfer.client.session import ClientSession, require_count
 from ftransfer.digest import Digest, is_digest
@@ -16,21 +14,50 @@ from ftransfer.errors import RemoteProtocolError
 from ftransfer.names import escape, parse_name
 from ftransfer.protocol.replies import Listing, Reply, take, take_count, take_time
 from ftransfer.storage.base import Entry, Partial
-from ftransfer.transfer.records import described_from_wire
+from ftransfer.transfer.records import described_from_wire, entries_from_wire
 
 
 class Checksum(NamedTuple):
-    """What is in a file: `size` bytes whose BLAKE3 in hexadecimal is `digest`, the same as b3sum
-    prints.
-    """
+    """The content of a file: `size` bytes with this BLAKE3 digest, in hexadecimal as of b3sum."""
 
     name: str
     size: int
     digest: Digest
 
 
-class FileCommands(Commands):
-    """The part of a Client that looks after files. Each command is one round trip."""
+class FileCommands(ClientBase):
+    """The commands of a Client on files and folders. All but `iter_dir` are one round trip."""
+
+    async def dir(self, path: RemoteName = "") -> list[Entry]:
+        """Return the entries of a folder ("" is the share itself), ordered by name.
+
+        Raises:
+            NotFound, NotAFolder, Forbidden, NameRefused, and ChannelError.
+        """
+        entries = [entry async for batch in self.iter_dir(path) for entry in batch]
+        return sorted(entries, key=lambda entry: entry.name)
+
+    async def iter_dir(
+        self, path: RemoteName = "", *, recursive: bool = False, links: bool = False
+    ) -> AsyncIterator[Sequence[Entry]]:
+        """Yield the entries of a folder in batches as they come, in bounded memory.
+
+        No other command of this client can run until the listing has been read to its end; one that
+        is left early costs the connection, and the next command makes a new one.
+        """
+        below = share_path(path)
+        options = {
+            key: True for key, wanted in (("recursive", recursive), ("links", links)) if wanted
+        }
+        async with self.exclusive_session() as session:
+            await session.send("dir", str(below), options)
+            count = 0
+            while isinstance(event := await session.next_event(), Listing):
+                count += len(event.items)
+                yield entries_from_wire(event.items, below)
+            if not isinstance(event, Reply):
+                raise session.unexpected(event)
+            require_count(event.values, "entries", count)
 
     async def stat(self, name: RemoteName) -> Entry:
         """Describe a file or folder ("" is the share itself), with its identity.
@@ -42,7 +69,7 @@ class FileCommands(Commands):
         return described_from_wire(await self._request("stat", str(safe) or "/"), safe)
 
     async def checksum(self, name: RemoteName) -> Checksum:
-        """Give the digest of a file, which the server computes if it does not know it.
+        """Return the digest of a file; the server computes it if it does not know it.
 
         Raises:
             NotFound, NotAFile, Forbidden, NameRefused, and ChannelError; SourceChanged if it was
@@ -52,8 +79,9 @@ class FileCommands(Commands):
         return checksum_from_wire(await self._request("checksum", str(safe)))
 
     async def mkdir(self, name: RemoteName, *, parents: bool = False) -> None:
-        """Make a folder. With `parents`, missing ones above are made too, and it is no error if it
-        is there already.
+        """Make a folder.
+
+        With `parents`, missing ones above are made too, and an existing folder is no error.
 
         Raises:
             AlreadyThere, NotFound (the folder above), NotAFolder, Forbidden, ReadOnly, NameRefused,
@@ -77,8 +105,9 @@ class FileCommands(Commands):
         await self._request("mv", str(share_path(old)) or "/", options)
 
     async def remove(self, name: RemoteName, *, recursive: bool = False) -> int:
-        """Remove a file or folder; give how many things went. A link is removed itself. A name that
-        ends in "/" is a folder's.
+        """Remove a file or folder; return how many names were removed.
+
+        A link is removed itself. A name that ends in "/" means a folder.
 
         Raises:
             NotAFolder: The name ends in "/" and is that of a file.
@@ -95,8 +124,7 @@ class FileCommands(Commands):
     async def set_attributes(
         self, name: RemoteName, *, mtime_ns: int | None = None, mode: int | None = None
     ) -> None:
-        """Set the time of last change (nanoseconds since 1970) or the permission bits of a file or
-        folder.
+        """Set the mtime (nanoseconds since 1970) or the permission bits of a file or folder.
 
         Raises:
             NotFound, NotAFile (a fifo or device), Forbidden, ReadOnly, NameRefused, and
@@ -109,20 +137,22 @@ class FileCommands(Commands):
     async def partials(
         self, path: RemoteName = "", *, older_s: int = 0, source: str = ""
     ) -> list[Partial]:
-        """Give the uploads that were cut off, oldest first; their `source` is known to their
-        senders only.
+        """Return the interrupted uploads that can be resumed, oldest first.
+
+        Their `source` is known to their senders only.
 
         Args:
             path: Those of this name, or below this folder.
             older_s: Only those that have not grown for so many seconds.
-            source: Only those of this source. Who has no name and may not list sees no others.
+            source: Only those of this source. A user who has no name and may not list sees no
+                others.
         """
         return await self._partials(path, _chosen(older_s, source))
 
     async def clear_partials(
         self, path: RemoteName = "", *, older_s: int = 0, source: str = ""
     ) -> list[Partial]:
-        """Remove such uploads, but none that is running just now; give those removed.
+        """Remove interrupted uploads, but none that is running; return those removed.
 
         Raises:
             ReadOnly, NameRefused, and ChannelError.
@@ -131,7 +161,18 @@ class FileCommands(Commands):
 
     async def _partials(self, path: RemoteName, options: Mapping[str, Any]) -> list[Partial]:
         below = str(share_path(path))
-        return await self._once(lambda session: fetch_partials(session, below, options))
+        async with self.exclusive_session() as session:
+            return await fetch_partials(session, below, options)
+
+    async def help(self) -> list[tuple[str, str]]:
+        """Return the server's verbs as (usage, summary)."""
+        values = await self._request("help")
+        rows = values.get("verbs")
+        return [
+            (str(row.get("usage")), str(row.get("summary")))
+            for row in rows or []
+            if isinstance(row, dict)
+        ]
 
 
 def _chosen(older_s: int, source: str) -> dict[str, Any]:
@@ -141,7 +182,10 @@ def _chosen(older_s: int, source: str) -> dict[str, Any]:
 async def fetch_partials(
     session: ClientSession, below: str, options: Mapping[str, Any] | None = None
 ) -> list[Partial]:
-    """Have the server list uploads that are not complete; see docs/protocol.md section 7.4."""
+    """Return the incomplete uploads that the server lists.
+
+    Source: docs/protocol.md section 7.4.
+    """
     found: list[Partial] = []
     await session.send("partials", below, options)
     while isinstance(event := await session.next_event(), Listing):

@@ -8,6 +8,7 @@ import os
 
 from ftransfer.errors import NotFound
 from ftransfer.names import SafeName, parse_name, parse_path
+from ftransfer.storage.base import Entry
 
 # What a caller may name things in the share with; a pathlib.PurePosixPath is a PathLike.
 RemoteName = str | os.PathLike[str]
@@ -44,3 +45,16 @@ def from_root(name: RemoteName) -> str:
     """
     text = os.fsdecode(name)
     return text.lstrip("/") or text[:1]
+
+
+def relative_entry(entry: Entry, root: SafeName) -> Entry:
+    """Return an entry with its name relative to `root`, which it is below."""
+    if root.is_root:
+        return entry
+    name = entry.name[len(str(root)) + 1 :]
+    return entry._replace(name=name)
+
+
+def below(root: SafeName, name: str) -> SafeName:
+    """Return the whole name of something whose name is relative to `root`."""
+    return SafeName(root.parts + parse_name(name).parts)

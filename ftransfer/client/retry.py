@@ -1,20 +1,38 @@
-"""When a broken transfer is tried again: exponential back-off with jitter, for as long as the rules
-allow.
+"""When a transfer is tried again: the one place that decides.
+
+A lost connection is waited out, with exponential back-off and jitter, for as long as the rules
+allow. Content that does not verify is transferred once more, from its start.
 """
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from ftransfer.errors import DigestMismatch
-from ftransfer.transfer.records import Receipt
+from ftransfer.errors import (
+    Busy,
+    CannotConnect,
+    ChannelError,
+    DigestMismatch,
+    FtransferError,
+    ServerStopping,
+)
+from ftransfer.transfer.records import Progress, ProgressCallback, Receipt
+
+# What a new connection may cure. A server that stops may be restarted.
+TEMPORARY = (ChannelError, Busy, ServerStopping)
+
+# Called with the bytes in place, and the size of the whole (None: unknown).
+Report = Callable[[int, int | None], None]
 
 
 class RetryRules(NamedTuple):
-    """How long to go on. `tries` counts attempts after the first one without progress (None: any
-    number); `quiet_s` is the time in seconds without a new byte after which it ends; waits grow
-    from `first_s` to `longest_s`.
+    """How long to keep trying.
+
+    `tries` is the number of retries without progress (None: any number); `quiet_s` is the time in
+    seconds without a new byte after which retries end; waits grow from `first_s` to `longest_s`.
     """
 
     tries: int | None = None
@@ -28,7 +46,7 @@ NO_RETRY = RetryRules(tries=0)
 
 
 def _roll() -> float:
-    import random  # for what is broken only
+    import random  # most transfers are not interrupted
 
     return random.random()
 
@@ -37,8 +55,8 @@ class Backoff:
     """The waits between the attempts of one command.
 
     Args:
-        clock: Gives seconds that never go back.
-        dice: Gives 0 to 1; the jitter keeps a hundred clients from coming back to a restarted
+        clock: Returns seconds that never go back.
+        dice: Returns 0 to 1; the jitter keeps a hundred clients from returning to a restarted
             server at the same moment.
     """
 
@@ -52,12 +70,12 @@ class Backoff:
         self._progress_at = clock()
 
     def progressed(self) -> None:
-        """Say that new bytes have moved: the count of tries and the time begin anew."""
+        """Begin the count of tries and the time anew: new bytes have moved."""
         self._failures = 0
         self._progress_at = self._clock()
 
     def next_wait_s(self) -> float | None:
-        """Give the seconds to wait before the next attempt, or None if there is to be none."""
+        """Return the seconds to wait before the next attempt, or None if there is to be none."""
         rules = self._rules
         if rules.tries is not None and self._failures >= rules.tries:
             return None
@@ -69,9 +87,59 @@ class Backoff:
         return min(left_s, wait_s * (0.5 + self._dice() / 2))
 
 
+class Retries:
+    """The attempts of one transfer: how far it is, and whether another attempt follows.
+
+    Args:
+        name: What progress is reported under.
+        was_connected: Whether there was a connection before. A first one that cannot be made is
+            not tried again.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        rules: RetryRules,
+        progress: ProgressCallback | None,
+        *,
+        was_connected: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._name = name
+        self._progress = progress
+        self._was_connected = was_connected
+        self._backoff = Backoff(rules, clock)
+        self._done = 0
+        self._total: int | None = None
+
+    def report(self, done: int, total: int | None) -> None:
+        """Record progress, and pass it on. New bytes begin the count of tries anew."""
+        if done > self._done:
+            self._backoff.progressed()
+        self._done, self._total = done, total
+        self._show("transfer")
+
+    async def wait_after(self, error: FtransferError) -> bool:
+        """Wait before the next attempt; return whether there is to be one."""
+        if isinstance(error, CannotConnect) and not self._was_connected:
+            return False
+        self._was_connected = True
+        wait_s = self._backoff.next_wait_s()
+        if wait_s is None:
+            return False
+        self._show("reconnect")
+        await asyncio.sleep(wait_s)
+        return True
+
+    def _show(self, phase: str) -> None:
+        if self._progress is not None:
+            self._progress(Progress(self._name, self._done, self._total, phase))
+
+
 async def restart_once(attempt: Callable[[], Awaitable[Receipt]]) -> Receipt:
-    """Run a transfer; run it again, from the start, if it does not verify and went on with a part
-    that was kept. That is gone then.
+    """Run a transfer; run it again from the start if it had resumed, and does not verify.
+
+    The part that it had resumed from is gone then.
 
     Raises:
         DigestMismatch: What came from the start, in one go, does not verify either.

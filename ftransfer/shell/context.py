@@ -25,7 +25,7 @@ from ftransfer.storage.base import Entry
 from ftransfer.transfer.records import ProgressCallback, Receipt
 
 if TYPE_CHECKING:
-    from ftransfer.client.trees.run import OnItem, TreeReport
+    from ftransfer.client.trees.report import OnItem, TreeReport
 
 
 class RemoteShare(Protocol):

@@ -30,7 +30,7 @@ from ftransfer.storage.base import Entry, Partial
 from ftransfer.transfer.records import Progress, Receipt
 
 if TYPE_CHECKING:
-    from ftransfer.client.trees.run import TreeReport
+    from ftransfer.client.trees.report import TreeReport
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 _MAX_SHOWN_NAME = 200

@@ -11,7 +11,7 @@ from ftransfer.shell.errors import SomeFailed
 from ftransfer.shell.formatting import explain, tree_line
 
 if TYPE_CHECKING:
-    from ftransfer.client.trees.run import TreeItem, TreeReport
+    from ftransfer.client.trees.report import TreeItem, TreeReport
     from ftransfer.errors import FtransferError
 
 

@@ -56,7 +56,7 @@ class Action(NamedTuple):
     destination go with it. `why` is a reason to be told: for KEEP the name of what must stay.
     """
 
-    doing: ActionKind
+    kind: ActionKind
     entry: Entry
     things: int = 0
     why: str = ""

@@ -204,7 +204,7 @@ _SLOW = (
 )
 _HEAVY_TREES = "aiofiles dataclasses pathlib random tempfile"
 _TREES = (
-    "ftransfer.client.trees.commands ftransfer.client.transfers.parallel_download"
+    "ftransfer.client.trees.transfers ftransfer.client.transfers.parallel_download"
     " ftransfer.client.trees.mirror"
 )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ftransfer.client.trees.run import TreeOptions
+from ftransfer.client.trees.options import TreeOptions
 from ftransfer.limits import Limits
 from ftransfer.transfer.packs import PACK_BYTES
 from tests.e2e.test_packs import pack

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ftransfer.client.trees.run import TreeOptions
+from ftransfer.client.trees.options import TreeOptions
 from ftransfer.errors import NameRefused
 from tests.support.programs import run_program
 from tests.support.service import Service, serve

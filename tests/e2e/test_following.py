@@ -16,7 +16,7 @@ from ftransfer.cli.sync_watch import keep_in_step
 from ftransfer.client.client import Client
 from ftransfer.client.retry import RetryRules
 from ftransfer.client.trees.mirror import Mirror
-from ftransfer.client.trees.run import TreeOptions
+from ftransfer.client.trees.options import TreeOptions
 from ftransfer.errors import FtransferError
 from ftransfer.protocol.live import CREATED, REMOVED, Change, LiveEvent
 from tests.support.edits import Edits

@@ -15,7 +15,7 @@ from ftransfer.client.connector import open_session
 from ftransfer.client.retry import NO_RETRY, RetryRules
 from ftransfer.client.security import Security
 from ftransfer.client.trees.hidden_names import fetch_hidden_patterns
-from ftransfer.client.trees.run import TreeOptions
+from ftransfer.client.trees.options import TreeOptions
 from ftransfer.errors import NameTaken, RemoteProtocolError, RequestError
 from ftransfer.limits import Limits
 from ftransfer.names import ROOT, parse_name

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ftransfer.client.trees.run import TreeOptions
+from ftransfer.client.trees.options import TreeOptions
 from ftransfer.protocol.live import Change
 from tests.support.service import Service, end_frame, frame, serve
 

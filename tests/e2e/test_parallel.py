@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from ftransfer.client.transfers.download import LONG_PATH_S
 from ftransfer.client.transfers.segments import SEGMENT_BYTES
-from ftransfer.client.transfers.workers import LARGE_BYTES, MAX_STREAMS, streams_for
+from ftransfer.client.transfers.stream_count import (
+    LARGE_BYTES,
+    LONG_PATH_S,
+    MAX_STREAMS,
+    streams_for,
+)
 from ftransfer.digest import digest_of
 from ftransfer.errors import NotFound, SourceChanged
 from ftransfer.limits import Limits

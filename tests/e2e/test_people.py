@@ -183,7 +183,7 @@ async def test_a_client_gets_its_name_back_from_a_connection_that_only_seems_to_
 ) -> None:
     async with service.client(name="ann") as ann:
         async with service.peer() as ghost:
-            token = ann._token
+            token = ann._identity.options("ann")["token"]
             await ann.introduce("")
             await ghost.send(f'as "ann" {json.dumps({"token": token})}\n'.encode())
             assert (await ghost.json())[0] == b"R"

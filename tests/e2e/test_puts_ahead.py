@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ftransfer.auth.permissions import Allowance
-from ftransfer.client.trees.run import TreeItem
+from ftransfer.client.trees.report import TreeItem
 from ftransfer.errors import ChannelError, QuotaFull, SourceChanged
 from ftransfer.limits import Limits
 from ftransfer.service.quota import QuotaLimits

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from ftransfer.client.client import Client
-from ftransfer.client.trees.run import TreeOptions, TreeReport
+from ftransfer.client.trees.options import TreeOptions
+from ftransfer.client.trees.report import TreeReport
 from tests.support.proxy import Proxy
 from tests.support.service import Service, serve
 

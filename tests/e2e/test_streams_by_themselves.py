@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ftransfer.client.client import connect
-from ftransfer.client.transfers.workers import LARGE_BYTES
+from ftransfer.client.transfers.stream_count import LARGE_BYTES
 from ftransfer.transport import tcp_info as liveness
 from tests.support.programs import start_server
 from tests.support.service import raw_peer, serve

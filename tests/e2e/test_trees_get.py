@@ -13,7 +13,8 @@ from blake3 import blake3
 
 from ftransfer.client.client import connect
 from ftransfer.client.retry import NO_RETRY
-from ftransfer.client.trees.run import TreeItem, TreeOptions
+from ftransfer.client.trees.options import TreeOptions
+from ftransfer.client.trees.report import TreeItem
 from ftransfer.digest import digest_of
 from ftransfer.errors import DigestMismatch, FtransferError, NotAFolder, NotFound
 from ftransfer.limits import Limits

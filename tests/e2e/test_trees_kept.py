@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ftransfer.client.trees.run import TreeItem, TreeOptions, TreeReport
+from ftransfer.client.trees.options import TreeOptions
+from ftransfer.client.trees.report import TreeItem, TreeReport
 from ftransfer.errors import NotAFile
 from ftransfer.transfer.selection import selection
 from tests.support.programs import run_program

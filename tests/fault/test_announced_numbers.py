@@ -9,7 +9,7 @@ import pytest
 
 from ftransfer.client.client import Client, connect
 from ftransfer.client.retry import NO_RETRY
-from ftransfer.client.trees.run import TreeOptions
+from ftransfer.client.trees.options import TreeOptions
 from ftransfer.digest import digest_of
 from ftransfer.errors import RemoteProtocolError, SourceChanged
 from ftransfer.limits import Limits
@@ -41,7 +41,7 @@ def pack(*names: str) -> bytes:
     )
 
 
-def client_at(address: tuple[str, int]) -> connect:
+def client_at(address: tuple[str, int]) -> Client:
     return connect(*address, retry=NO_RETRY, limits=Limits(stall_s=1.0, close_s=0.1))
 
 

@@ -35,7 +35,7 @@ SENT = frame(b"R", b'{"bytes":5}')
 PATIENT = Limits(close_s=0.1)
 
 
-def once(host: str, port: int, *, limits: Limits = PATIENT, direct: bool = True) -> connect:
+def once(host: str, port: int, *, limits: Limits = PATIENT, direct: bool = True) -> Client:
     return connect(host, port, retry=NO_RETRY, limits=limits, direct=direct)
 
 

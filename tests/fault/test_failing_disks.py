@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ftransfer.client.trees.run import TreeOptions
+from ftransfer.client.trees.options import TreeOptions
 from ftransfer.errors import FtransferError, StoreFailed
 from ftransfer.limits import Limits
 from ftransfer.transport.base import PeerTransport

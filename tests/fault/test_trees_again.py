@@ -12,7 +12,8 @@ import pytest
 
 from ftransfer.client.retry import NO_RETRY, RetryRules
 from ftransfer.client.trees.destination import destination_of
-from ftransfer.client.trees.run import TreeItem, TreeOptions
+from ftransfer.client.trees.options import TreeOptions
+from ftransfer.client.trees.report import TreeItem
 from ftransfer.errors import ChannelError, FtransferError, NotFound
 from tests.support.programs import run_program, start_program
 from tests.support.proxy import Fault, Faults, Proxy

@@ -13,7 +13,8 @@ import pytest
 
 from ftransfer.client.client import Client
 from ftransfer.client.retry import NO_RETRY
-from ftransfer.client.trees.run import TreeOptions, TreeReport
+from ftransfer.client.trees.options import TreeOptions
+from ftransfer.client.trees.report import TreeReport
 from ftransfer.errors import ChannelError, FtransferError
 from tests.support.proxy import Fault, Faults, Proxy
 from tests.support.sabotage import Sabotage

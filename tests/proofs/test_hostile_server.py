@@ -10,7 +10,7 @@ import pytest
 
 from ftransfer.client.client import connect
 from ftransfer.client.retry import NO_RETRY
-from ftransfer.client.trees.run import TreeOptions
+from ftransfer.client.trees.options import TreeOptions
 from ftransfer.digest import digest_of
 from ftransfer.errors import FtransferError
 from ftransfer.limits import Limits

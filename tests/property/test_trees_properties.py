@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ftransfer.client.client import Client
-from ftransfer.client.trees.run import TreeItem, TreeOptions, TreeReport
+from ftransfer.client.trees.options import TreeOptions
+from ftransfer.client.trees.report import TreeItem, TreeReport
 from ftransfer.transfer.selection import selection
 from tests.support.service import serve
 from tests.support.trees import picture

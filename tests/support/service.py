@@ -14,7 +14,7 @@ from typing import Any
 
 from blake3 import blake3
 
-from ftransfer.client.client import connect
+from ftransfer.client.client import Client, connect
 from ftransfer.client.retry import NO_RETRY
 from ftransfer.gateways.native.listener import Server
 from ftransfer.service.quota import QuotaLimits
@@ -40,10 +40,10 @@ class Service:
     def address(self) -> tuple[str, int]:
         return self.server.addresses[0]
 
-    def client(self, **options: Any) -> connect:
+    def client(self, **options: Any) -> Client:
         return self.client_at(self.address, **options)
 
-    def client_at(self, address: tuple[str, int], **options: Any) -> connect:
+    def client_at(self, address: tuple[str, int], **options: Any) -> Client:
         """A client that goes another way, as through a proxy."""
         return connect(*address, **{"direct": self.direct, "retry": NO_RETRY, **options})
 

@@ -85,17 +85,19 @@ LATE_IMPORTS = {
         "auth.admission auth.files auth.own_token auth.permissions auth.running auth.users"
         " addresses names system.private_files tls.contexts tls.identity"
     ),
-    "cli.trees": "cli.sync_watch client.trees.destination client.trees.run transfer.selection",
+    "cli.trees": "cli.sync_watch client.trees.destination client.trees.options transfer.selection",
     "cli.users": "auth.editing auth.passwords auth.permissions auth.users names units",
-    "client.client": "client.trees.commands",
     "client.connector": "client.login",
     "client.handshake": "client.known_servers client.trust socket",
     "client.known_servers": "tls.fingerprint tls.known_hosts",
     "client.login": "auth.saved pwd tls.contexts",
     "client.retry": "random",
     "client.transfers.commands": (
-        "client.transfers.parallel_download client.transfers.parallel_upload"
+        "client.transfers.download client.transfers.parallel_download"
+        " client.transfers.parallel_upload client.transfers.stream_download"
+        " client.transfers.stream_upload client.transfers.upload"
     ),
+    "client.trees.commands": "client.trees.transfers",
     "protocol.connection": "protocol.foreign",
     "shell.chat": "prompt_toolkit prompt_toolkit.patch_stdout",
     "shell.progress": "shell.columns shell.progress_line",
@@ -116,10 +118,7 @@ LATE_IMPORTS = {
 }
 # To be gone soon: what stands in a cycle of files.
 CYCLES = frozenset(
-    (
-        "client.client client.trees.commands client.trees.count gateways.native.handlers.login"
-        " gateways.native.reservations gateways.native.session"
-    ).split()
+    ("gateways.native.handlers.login gateways.native.reservations gateways.native.session").split()
 )
 
 _ROW = {part: row for row, parts in enumerate(LAYERS) for part in parts.split()}

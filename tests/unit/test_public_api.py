@@ -39,7 +39,7 @@ def test_help_shows_the_interface() -> None:
     text = pydoc.plain(pydoc.render_doc(ftransfer))
     for wanted in (
         "class Client(",
-        "class connect(",
+        "connect(host: 'str', port: 'int'",
         "class Server(",
         "class LocalStore(",
         "async with ftransfer.connect(",

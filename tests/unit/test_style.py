@@ -44,8 +44,8 @@ ADAPTERS = frozenset(
 # Values with one field for each option, for each field of the wire, or for each figure.
 RECORDS = frozenset(
     (
-        "Change ConnectionOptions Entry Figures Hello Limits Meta Receipt Security ShellCommand"
-        " TreeReport"
+        "Change ClientOptions ConnectionOptions Entry Figures Hello Limits Meta Receipt Security"
+        " ShellCommand TreeReport"
     ).split()
 )
 NOUNS_IN_ING = frozenset("framing staging folding formatting listing".split())
@@ -57,10 +57,6 @@ BAD_OPENING = re.compile(r"(Give|Hear|Say|Tell)s?\b|Take note\b")
 LONG_FILES = frozenset(
     """
     ftransfer/client/session.py
-    ftransfer/client/transfers/download.py
-    ftransfer/client/trees/pull.py
-    ftransfer/client/trees/push.py
-    ftransfer/client/trees/run.py
     ftransfer/gateways/native/session.py
     ftransfer/service/quota.py
     ftransfer/service/view.py
@@ -74,22 +70,17 @@ LONG_FUNCTIONS = frozenset(
     Session._answer
     Session.run
     QuotaTracker.write_small
-    _pull_large
-    _pull_over
     decode_pack
-    get_tree
     handle_put
     """.split()
 )
 LONG_CONSTRUCTORS = frozenset(
     """
-    Client.__init__
     Server.__init__
     Server.start
     Session.__init__
     ShareView.__init__
     Total
-    connect.__init__
     """.split()
 )
 SAME_NAMES = frozenset("Download Differences".split())
@@ -104,7 +95,7 @@ ODD_MODULES = frozenset(
     watch.portable
     """.split()
 )
-HOLLOW_BASES = frozenset("Commands LineBound".split())
+HOLLOW_BASES = frozenset("LineBound".split())
 ODD_DOCSTRINGS = ("ftransfer/",)
 UNREASONED = ("ftransfer/",)
 

@@ -1,33 +1,38 @@
-"""Files received and sent, one at a time: to and from local names, and open files and pipes."""
+"""Commands that move single files: to and from local names, open files and pipes."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
-from typing import Any, BinaryIO
+from functools import partial
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from ftransfer.client.base import Commands
+from ftransfer.client.base import ClientBase
 from ftransfer.client.paths import RemoteName, normalise_path, share_name, share_path
-from ftransfer.client.retry import restart_once
+from ftransfer.client.retry import Report, restart_once
 from ftransfer.client.session import ClientSession
-from ftransfer.client.transfers.download import (
-    LONG_PATH_S,
-    RangeFile,
-    StreamDownload,
-    download,
-    expire_partials,
-)
-from ftransfer.client.transfers.upload import Report, source_of, upload, upload_stream
+from ftransfer.client.transfers.stream_count import Streams, streams_for
 from ftransfer.names import SafeName, parse_name
-from ftransfer.storage.base import Reader, Store
+from ftransfer.protocol.replies import PARTS
+from ftransfer.storage.base import FILE
 from ftransfer.storage.local import LocalStore
+from ftransfer.storage.local.own_files import open_own_file
 from ftransfer.system.threads import io_pool, run_job
-from ftransfer.transfer.records import Progress, ProgressCallback, Receipt
+from ftransfer.transfer.records import (
+    Progress,
+    ProgressCallback,
+    Receipt,
+    described_from_wire,
+)
+
+if TYPE_CHECKING:
+    # Each command loads what it needs: a one-shot get no upload, and a put no download.
+    from ftransfer.client.transfers.download import FileDownload
+    from ftransfer.client.transfers.upload import FileUpload
 
 
-class Transfers(Commands):
-    """The part of a Client that moves files."""
+class TransferCommands(ClientBase):
+    """The commands of a Client that move single files."""
 
     # Receiving.
 
@@ -43,8 +48,8 @@ class Transfers(Commands):
     ) -> Receipt:
         """Receive a file: verified, then renamed into place, with mtime and mode.
 
-        What an earlier attempt left beside the destination is gone on with. A cancelled get leaves
-        nothing that is half-written.
+        What an earlier attempt left beside the destination is resumed. A cancelled get leaves no
+        partial file.
 
         Args:
             dest: A file to write, or a folder that exists, to write into under the file's own name.
@@ -58,6 +63,8 @@ class Transfers(Commands):
             DigestMismatch, Truncated: The content did not verify; nothing was published.
             ChannelError: The connection was lost, for longer than the rules for retries allow.
         """
+        from ftransfer.client.transfers.download import FileDownload, expire_partials
+
         safe = share_name(name)
         folder, file_name = await run_job(
             io_pool(), lambda: _split_destination(os.fspath(dest), safe)
@@ -67,14 +74,13 @@ class Transfers(Commands):
         try:
             target = SafeName((file_name,))
             if offset or length is not None:
-                receipt = await self._get_part(str(safe), store, target, offset, length, progress)
+                receipt = await self._get_range(str(safe), store, target, offset, length, progress)
             else:
+                download = FileDownload(
+                    str(safe), store, target, keep_cancelled=self.keep_cancelled
+                )
                 receipt = await self.with_retries(
-                    str(safe),
-                    lambda session, report: self._download(
-                        session, str(safe), store, target, report, streams
-                    ),
-                    progress,
+                    str(safe), partial(self._download, download, streams), progress
                 )
             await expire_partials(store)
         finally:
@@ -83,7 +89,7 @@ class Transfers(Commands):
             seconds=time.monotonic() - began, path=normalise_path(os.path.join(folder, file_name))
         )
 
-    async def _get_part(
+    async def _get_range(
         self,
         name: str,
         store: LocalStore,
@@ -92,6 +98,8 @@ class Transfers(Commands):
         length: int | None,
         progress: ProgressCallback | None,
     ) -> Receipt:
+        from ftransfer.client.transfers.stream_download import RangeFile, StreamDownload
+
         async def attempt() -> Receipt:
             async with RangeFile(store, target) as part:
                 stream = StreamDownload(name, part, offset=offset, length=length)
@@ -102,30 +110,20 @@ class Transfers(Commands):
         return await restart_once(attempt)
 
     async def _download(
-        self,
-        session: ClientSession,
-        name: str,
-        store: Store,
-        target: SafeName,
-        report: Report,
-        streams: int | None,
+        self, download: FileDownload, streams: int | None, session: ClientSession, report: Report
     ) -> Receipt:
-        if _goes_over_one(session, streams):
-            return await download(
-                session, name, store, target, report, keep_cancelled=self.keep_cancelled
-            )
-        from ftransfer.client.transfers.parallel_download import download_best
+        """Receive a file over one connection, or over several where that may pay."""
+        count = streams_for(session.round_trip_s, None, streams)
+        if count > 1:  # only then the size is worth a round trip
+            values = await session.request("stat", download.name)
+            entry = described_from_wire(values, parse_name(download.name))
+            count = streams_for(session.round_trip_s, entry.size, streams)
+            if count > 1 and entry.kind == FILE:
+                from ftransfer.client.transfers.parallel_download import download_in_parallel
 
-        return await download_best(
-            session,
-            name,
-            store,
-            target,
-            report,
-            self._another,
-            streams=streams,
-            keep_cancelled=self.keep_cancelled,
-        )
+                used = Streams(count, streams is not None, self.helper_session)
+                return await download_in_parallel(download, entry, used, session, report)
+        return await download.run(session, report)
 
     async def get_to(
         self,
@@ -138,13 +136,15 @@ class Transfers(Commands):
     ) -> Receipt:
         """Receive a file, or a part of it, into an open binary file or pipe.
 
-        The bytes are passed on as they come and verified at the end: on an error, what was written
-        must not be used.
+        The bytes are passed on as they come and verified at the end: on an error, do not use what
+        was written.
 
         Raises:
             As `get`; SourceChanged if the file changed across a lost connection; OSError from the
             sink.
         """
+        from ftransfer.client.transfers.stream_download import StreamDownload
+
         began = time.monotonic()
         safe = str(share_name(name))
         stream = StreamDownload(safe, sink, offset=offset, length=length)
@@ -163,8 +163,9 @@ class Transfers(Commands):
         if_match: str = "",
         streams: int | None = None,
     ) -> Receipt:
-        """Send a file; on return the server has verified and published it, and synced it if the
-        receipt says durable.
+        """Send a file; on return the server has verified and published it.
+
+        It is on the server's disk if the receipt says durable.
 
         Args:
             name: The name in the share; by default the file's own. A "/" at the end means a folder
@@ -179,46 +180,35 @@ class Transfers(Commands):
             SourceChanged: The file changed while it was sent.
             ChannelError: The connection was lost, for longer than the rules for retries allow.
         """
+        from ftransfer.client.transfers.upload import FileUpload, source_of
+
         path = normalise_path(file)
         target = _remote_name(os.path.basename(path), name)
         options = _conditions(if_absent, if_match, durable=self.durable)
         began = time.monotonic()
-        # The user's own links may lead anywhere: they are followed here, before the store confines
-        # names to a folder.
-        real = await run_job(io_pool(), lambda: os.path.realpath(path))
-        folder, file_name = os.path.split(real)
-        store = await LocalStore.open(folder, durable=self.durable)
+        reader = await open_own_file(path)
         try:
-            reader = await store.open_read(SafeName((file_name,)))
-            source = source_of(real, reader)
+            # Through the user's links: another way to the same file is the same source
+            real = await run_job(io_pool(), lambda: os.path.realpath(path))
+            upload = FileUpload(reader, target, source_of(real, reader), options)
             receipt = await self.with_retries(
-                target,
-                lambda session, report: self._upload(
-                    session, reader, target, source, options, report, streams
-                ),
-                progress,
+                target, partial(self._upload, upload, streams), progress
             )
         finally:
-            await store.close()
+            await reader.close()
         return receipt._replace(seconds=time.monotonic() - began, path=path)
 
     async def _upload(
-        self,
-        session: ClientSession,
-        reader: Reader,
-        name: str,
-        source: str,
-        options: Mapping[str, Any],
-        report: Report,
-        streams: int | None,
+        self, upload: FileUpload, streams: int | None, session: ClientSession, report: Report
     ) -> Receipt:
-        if _goes_over_one(session, streams):
-            return await upload(session, reader, name, source, options, report)
-        from ftransfer.client.transfers.parallel_upload import upload_best
+        """Send a file over one connection, or over several where that may pay."""
+        count = streams_for(session.round_trip_s, upload.size, streams)
+        if count > 1 and upload.size and PARTS in session.hello.features:
+            from ftransfer.client.transfers.parallel_upload import upload_in_parallel
 
-        return await upload_best(
-            session, reader, name, source, options, report, self._another, streams=streams
-        )
+            used = Streams(count, streams is not None, self.helper_session)
+            return await upload_in_parallel(upload, used, session, report)
+        return await upload.run(session, report)
 
     async def put_from(
         self,
@@ -229,12 +219,15 @@ class Transfers(Commands):
         if_absent: bool = False,
         if_match: str = "",
     ) -> Receipt:
-        """Send what an open binary file or pipe gives until its end. A lost connection is not
-        retried: the bytes are gone.
+        """Send what an open binary file or pipe holds until its end.
+
+        A lost connection is not retried: the bytes are gone.
 
         Raises:
             As `put`; OSError from the source.
         """
+        from ftransfer.client.transfers.stream_upload import StreamUpload
+
         target = str(share_name(name))
         options = _conditions(if_absent, if_match, durable=self.durable)
         began = time.monotonic()
@@ -243,19 +236,14 @@ class Transfers(Commands):
             if progress is not None:
                 progress(Progress(target, count, size))
 
-        receipt = await self._once(
-            lambda session: upload_stream(session, source, target, options, report)
-        )
+        upload = StreamUpload(source, target, options)
+        async with self.exclusive_session() as session:
+            receipt = await upload.run(session, report)
         return receipt._replace(seconds=time.monotonic() - began)
 
 
-def _goes_over_one(session: ClientSession, streams: int | None) -> bool:
-    """Whether it is plain, without the modules for several connections, that one will do."""
-    return streams == 1 or (streams is None and session.round_trip_s < LONG_PATH_S)
-
-
 def _split_destination(dest: str, name: SafeName) -> tuple[str, str]:
-    """Give the local folder and file name that a destination means."""
+    """Return the local folder and file name that a destination means."""
     if not dest or dest.endswith(os.sep) or os.path.isdir(dest):
         return dest or ".", name.last
     if os.path.islink(dest):

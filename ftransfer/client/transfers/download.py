@@ -1,84 +1,141 @@
-"""One file from a server to a local file or stream, over one session. Called again on the next, it
-goes on where it stood.
-"""
+"""One file from a server to a local file. Run again on the next session, it resumes."""
 
 from __future__ import annotations
 
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import Any
 
-from ftransfer.client.retry import restart_once
+from ftransfer.client.retry import Report, restart_once
 from ftransfer.client.session import ClientSession
+from ftransfer.client.transfers.get_exchange import receive_body, receive_meta
 from ftransfer.digest import Digest
-from ftransfer.errors import (
-    DigestMismatch,
-    FtransferError,
-    OffsetConflict,
-    RemoteProtocolError,
-    ShareError,
-    SourceChanged,
-    Truncated,
-)
+from ftransfer.errors import DigestMismatch, FtransferError, OffsetConflict, ShareError, Truncated
 from ftransfer.names import SafeName
-from ftransfer.protocol.connection import Event
-from ftransfer.protocol.replies import End, Meta, take_count
+from ftransfer.protocol.replies import Meta
 from ftransfer.storage.base import KEEP_PARTIALS_S, Entry, Partial, Store, UploadSpec, Writer
-from ftransfer.system.threads import io_pool, run_job
-from ftransfer.transfer.pump import Sink, receive_content
 from ftransfer.transfer.records import Receipt
 from ftransfer.transfer.running_digest import RunningDigest
-
-if TYPE_CHECKING:
-    from ftransfer.storage.local import LocalStore
-    from ftransfer.storage.local.writer import LocalWriter
 
 # Partial downloads are kept apart from partial uploads, should a folder be served and downloaded
 # into at once.
 OWNER = "get"
 
-# From this round trip on, several connections may be quicker than one.
-LONG_PATH_S = 0.015
 
-# Called with (bytes in place, size of the whole).
-Report = Callable[[int, int], None]
+class FileDownload:
+    """One file that is received into a store, in one go (`run`) or in three steps.
 
+    In steps, others may be requested in between; they come after it.
 
-async def download(
-    session: ClientSession,
-    name: str,
-    store: Store,
-    target: SafeName,
-    report: Report,
-    *,
-    keep_cancelled: bool,
-) -> Receipt:
-    """Receive a file into a store, verified and published as the store does it.
-
-    What an earlier attempt left is gone on with if the file on the server is still the same; if it
-    turns out not to match, the file is received from its start.
-
-    Raises:
-        DigestMismatch, Truncated: The content did not verify; nothing is published or kept.
-        FtransferError: As the server or the store says; what has come is kept for the next attempt.
+    Args:
+        begun: Whether an earlier attempt may have left a part.
     """
 
-    async def attempt() -> Receipt:
-        asked = Download(session, name, store, target, keep_cancelled=keep_cancelled)
-        await asked.request()
-        return await asked.publish(await asked.receive(report))
+    def __init__(
+        self,
+        name: str,
+        store: Store,
+        target: SafeName,
+        *,
+        keep_cancelled: bool,
+        begun: bool = True,
+    ) -> None:
+        self.name = name
+        self.store = store
+        self.target = target
+        self.keep_cancelled = keep_cancelled
+        self._begun = begun
+        self._options: dict[str, Any] = {}
+        self._digest: Digest = ""
 
-    return await restart_once(attempt)
+    async def run(self, session: ClientSession, report: Report) -> Receipt:
+        """Receive the file, verify it, and publish it as the store does.
+
+        What an earlier attempt left is resumed if the file on the server is still the same; if the
+        whole does not verify then, the file is received again from its start.
+
+        Raises:
+            DigestMismatch, Truncated: The content did not verify; nothing is published or kept.
+            FtransferError: From the server or the store; what has come is kept for the next
+                attempt.
+        """
+
+        async def attempt() -> Receipt:
+            await self.request(session)
+            return await self.publish(await self.receive(session, report))
+
+        return await restart_once(attempt)
+
+    async def request(self, session: ClientSession) -> None:
+        """Send the command, from where an earlier attempt stopped."""
+        partial = await self.store.find_partial(self.target, OWNER) if self._begun else None
+        self._options = (
+            {"offset": partial.kept, "identity": partial.source} if partial and partial.kept else {}
+        )
+        await session.send("get", self.name, self._options)
+
+    async def receive(
+        self,
+        session: ClientSession,
+        report: Report,
+        before_end: Callable[[], Awaitable[None]] | None = None,
+    ) -> Writer:
+        """Receive the content and verify it; return it to be published.
+
+        Raises as `run`; then it may be requested again.
+
+        Args:
+            before_end: Awaited when all is received. If it is cancelled, so is this download.
+        """
+        meta = await receive_meta(session, self.name, self._options)
+        writer = await self._open(meta)
+
+        def discard_tail() -> int:
+            # If the server has sent an error, it may have filled up the frame before it, to keep
+            # the stream in step.
+            return session.connection.last_payload if session.is_in_step else 0
+
+        async with receiving(
+            writer, keep_cancelled=self.keep_cancelled, discard_tail=discard_tail
+        ) as digest:
+            if writer.offset != meta.offset:
+                raise OffsetConflict.about(
+                    self.name, "another process works on the same download; try again"
+                )
+            report(writer.offset, meta.size)
+            self._digest = await receive_body(session, self.name, writer, digest, meta, report)
+            if before_end is not None:
+                await before_end()
+        return writer
+
+    async def publish(self, writer: Writer) -> Receipt:
+        """Give what was received its name. Raises as `run`."""
+        async with kept_on_failure(writer, keep_cancelled=self.keep_cancelled):
+            entry = await writer.commit(self._digest)
+        return receipt_of_download(self.name, entry, self._digest, self.store, writer)
+
+    async def open_writer(self, about: Entry | Meta) -> Writer:
+        """Open the local file, at the end of what an earlier attempt left of the same version."""
+        spec = UploadSpec(
+            about.size, about.mtime_ns, about.mode, source=about.identity, owner=OWNER
+        )
+        return await self.store.open_write(self.target, spec)
+
+    async def _open(self, meta: Meta) -> Writer:
+        writer = await self.open_writer(meta)
+        # The server does not resume there: the part is of no use
+        if writer.offset and meta.offset == 0:
+            await writer.abort()
+            writer = await self.open_writer(meta)
+        return writer
 
 
 async def expire_partials(store: Store, *, now_ns: Callable[[], int] = time.time_ns) -> None:
-    """Remove what downloads into a store left that nobody has gone on with for some days, and
-    nobody is at work on.
+    """Remove the partials of downloads into a store that nobody has resumed for some days.
 
-    To be called when a download has ended: what that one could go on with, however old, it has. A
-    store that fails is left alone.
+    Call it after a download: that one has resumed what it could, however old. Partials in use stay.
+    A store that fails is left alone.
     """
     latest_ns = now_ns() - int(KEEP_PARTIALS_S * 1e9)
 
@@ -93,16 +150,16 @@ async def expire_partials(store: Store, *, now_ns: Callable[[], int] = time.time
 async def receiving(
     writer: Writer, *, keep_cancelled: bool, discard_tail: Callable[[], int] = lambda: 0
 ) -> AsyncIterator[RunningDigest]:
-    """Give the digest of a local file while it is received, with what was kept hashed alongside;
-    commit it in the block, or later.
+    """Yield the digest of a local file while it is received; what was resumed is hashed alongside.
 
-    If the block fails, what does not verify is dropped, and what has come so far is kept.
+    Commit the writer in the block, or later. If the block fails, content that does not verify is
+    dropped; else what has come so far is kept.
 
     Args:
-        discard_tail: How many of the last bytes are not to be kept, when the block has failed.
+        discard_tail: Returns how many of the last bytes to drop when the block has failed.
     """
     digest = RunningDigest(writer)
-    async with _kept_on_failure(writer, keep_cancelled=keep_cancelled, discard_tail=discard_tail):
+    async with kept_on_failure(writer, keep_cancelled=keep_cancelled, discard_tail=discard_tail):
         try:
             if writer.resumed_bytes:
                 digest.allow(writer.resumed_bytes)
@@ -113,9 +170,10 @@ async def receiving(
 
 
 @contextlib.asynccontextmanager
-async def _kept_on_failure(
+async def kept_on_failure(
     writer: Writer, *, keep_cancelled: bool, discard_tail: Callable[[], int] = lambda: 0
 ) -> AsyncIterator[None]:
+    """Decide what is left of a local file if the block fails."""
     try:
         yield
     except (DigestMismatch, Truncated) as error:
@@ -134,325 +192,6 @@ async def _kept_on_failure(
 def receipt_of_download(
     name: str, entry: Entry, digest: Digest, store: Store, writer: Writer
 ) -> Receipt:
-    """Make the receipt of a file that has been published as `entry`."""
+    """Return the receipt of a file that has been published as `entry`."""
     receipt = Receipt(name, entry.size, digest, entry.mtime_ns, store.durable, writer.resumed_bytes)
     return receipt._replace(restarted=writer.restarted, replaced=writer.replaced)
-
-
-class Download:
-    """One file that is asked for, then received, then published; others may be asked for in
-    between, and come after it.
-
-    Args:
-        begun: Whether an earlier attempt may have left a part.
-    """
-
-    def __init__(
-        self,
-        session: ClientSession,
-        name: str,
-        store: Store,
-        target: SafeName,
-        *,
-        keep_cancelled: bool,
-        begun: bool = True,
-    ) -> None:
-        self._session = session
-        self._name = name
-        self._store = store
-        self._target = target
-        self._keep_cancelled = keep_cancelled
-        self._begun = begun
-        self._options: dict[str, Any] = {}
-        self._digest: Digest = ""
-
-    async def request(self) -> None:
-        """Send the command, from where an earlier attempt stood."""
-        partial = await self._store.find_partial(self._target, OWNER) if self._begun else None
-        self._options = (
-            {"offset": partial.kept, "identity": partial.source} if partial and partial.kept else {}
-        )
-        await self._session.send("get", self._name, self._options)
-
-    async def receive(
-        self, report: Report, before_end: Callable[[], Awaitable[None]] | None = None
-    ) -> Writer:
-        """Receive the content and verify it; give it to be published. Raises as `download`; then it
-        may be asked for again.
-
-        Args:
-            before_end: Awaited when all is received. If it is cancelled, so is this download.
-        """
-        meta = await _meta(self._session, self._name, self._options)
-        writer = await self._open(meta)
-        async with receiving(
-            writer, keep_cancelled=self._keep_cancelled, discard_tail=self._discard_tail
-        ) as digest:
-            if writer.offset != meta.offset:
-                raise OffsetConflict.about(
-                    self._name, "another process works on the same download; try again"
-                )
-            report(writer.offset, meta.size)
-            self._digest = await _receive(self._session, self._name, writer, digest, meta, report)
-            if before_end is not None:
-                await before_end()
-        return writer
-
-    async def publish(self, writer: Writer) -> Receipt:
-        """Give what was received its name. Raises as `download`."""
-        async with _kept_on_failure(writer, keep_cancelled=self._keep_cancelled):
-            entry = await writer.commit(self._digest)
-        return receipt_of_download(self._name, entry, self._digest, self._store, writer)
-
-    def _discard_tail(self) -> int:
-        # If the server has said that it failed, the frame before may have been filled up, to keep
-        # the stream in step.
-        return self._session.connection.last_payload if self._session.is_in_step else 0
-
-    async def _open(self, meta: Meta) -> Writer:
-        announced = UploadSpec(
-            meta.size, meta.mtime_ns, meta.mode, source=meta.identity, owner=OWNER
-        )
-        writer = await self._store.open_write(self._target, announced)
-        # The server would not go on from there: the part is of no use
-        if writer.offset and meta.offset == 0:
-            await writer.abort()
-            writer = await self._store.open_write(self._target, announced)
-        return writer
-
-
-async def _meta(session: ClientSession, name: str, options: dict[str, Any]) -> Meta:
-    """Hear what the server is about to send; it must be what was asked for."""
-    meta = await session.next_event()
-    if not isinstance(meta, Meta):
-        raise session.unexpected(meta)
-    if meta.name != name:
-        session.abort()
-        raise RemoteProtocolError.about(name, "the server sends another file than was asked for")
-    if meta.offset not in (0, options.get("offset", 0)) or meta.offset + meta.length > meta.size:
-        session.abort()
-        raise RemoteProtocolError.about(name, "the server sends a part that was not asked for")
-    return meta
-
-
-async def _receive(
-    session: ClientSession,
-    name: str,
-    sink: Sink,
-    digest: RunningDigest,
-    meta: Meta,
-    report: Report,
-    *,
-    is_part: bool = False,
-) -> Digest:
-    """Receive the data and the end, verify, and read the reply; give the digest."""
-    if meta.offset:  # the server reads what is before it as well, for the digest of the whole
-        session.channel.progress.begin(session.channel.limits.work_s)
-    event: Event | None = None
-    while event is None:
-        event = session.dispatch(
-            await receive_content(
-                session.channel, sink, digest, lambda count: report(sink.offset, meta.size)
-            )
-        )
-    digest_here = await digest.finish(sink.offset)
-    size = meta.length if is_part else meta.size
-    await check_end(
-        session,
-        name,
-        meta,
-        event,
-        size=size,
-        received=sink.offset - meta.offset,
-        digest=digest_here,
-    )
-    return digest_here
-
-
-async def check_end(
-    session: ClientSession,
-    name: str,
-    meta: Meta,
-    event: Event,
-    *,
-    size: int,
-    received: int,
-    digest: Digest,
-) -> None:
-    """Compare everything that the server says at the end of a get with what came, and read its
-    reply.
-
-    Args:
-        event: What came after the last data frame.
-        size: What `end` must say: the size of the whole file, or of the part that was asked for.
-        received: How many bytes came.
-        digest: That of the content here.
-
-    Raises:
-        Truncated, DigestMismatch: What came is not what the server sent.
-        RemoteProtocolError: The server contradicts itself, or does not say what is needed to verify
-            the file.
-    """
-    if not isinstance(event, End):
-        raise session.unexpected(event)
-    if received != meta.length:
-        session.abort()
-        end = meta.offset + meta.length
-        message = f"{end} bytes were announced, {meta.offset + received} came"
-        raise Truncated.about(name, message, expected=end, actual=meta.offset + received)
-    if not event.head:
-        raise _contradicts(
-            session, name, "the server does not say what its name and time were when it was sent"
-        )
-    if event.size != size:
-        raise _contradicts(
-            session, name, f"the server announced {size} bytes, and {event.size} at the end"
-        )
-    if digest != event.digest:
-        await _stay_in_step(session)
-        message = "the content does not match its digest; try again"
-        raise DigestMismatch.about(name, message, expected=event.digest, actual=digest)
-    if not session.connection.has_right_head(event):
-        await _stay_in_step(session)
-        message = "its name or time did not arrive as it was sent; try again"
-        raise DigestMismatch.about(name, message)
-    sent = take_count(await session.reply(), "bytes")
-    if sent != received:
-        raise _contradicts(
-            session, name, f"the server says that it sent {sent} bytes; {received} came"
-        )
-
-
-def _contradicts(session: ClientSession, name: str, why: str) -> RemoteProtocolError:
-    """End the session with a server whose words do not agree, and return the error to raise."""
-    session.abort()
-    return RemoteProtocolError.about(name, f"{why}; nothing was published")
-
-
-async def _stay_in_step(session: ClientSession) -> None:
-    """Hear the reply to a get that came to nothing, so that another can follow; or end the
-    session.
-    """
-    try:
-        await session.reply()
-    except FtransferError:
-        session.abort()
-
-
-class RangeFile:
-    """A part of a remote file, received into a local file of its own that nobody sees until
-    `publish`. Left without, nothing stays.
-
-    The sink of a StreamDownload.
-    """
-
-    def __init__(self, store: LocalStore, target: SafeName) -> None:
-        self._store = store
-        self._target = target
-        self._writer: LocalWriter | None = None
-
-    async def __aenter__(self) -> RangeFile:
-        self._writer = await self._store.open_write(self._target, UploadSpec())
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._writer is not None:
-            await self._writer.abort()
-
-    async def publish(self, digest: Digest) -> None:
-        assert self._writer is not None
-        await self._writer.commit(digest)
-        self._writer = None
-
-    def write(self, data: bytes | bytearray | memoryview) -> int:
-        assert self._writer is not None
-        self._writer.write_blocking(memoryview(data))
-        return len(data)
-
-    def flush(self) -> None:
-        """Nothing is held back."""
-
-
-class _ByteSink(Protocol):
-    def write(self, data: bytes | bytearray | memoryview, /) -> Any: ...
-    def flush(self) -> None: ...
-
-
-class StreamDownload:
-    """A download into something that can only be written once, like a pipe. Attempts go on at the
-    byte where the last one stopped.
-
-    Args:
-        sink: Written in threads, in order; the caller closes it. What it raises (BrokenPipeError)
-            comes out of `run`.
-        offset, length: A part of the file; its digest is checked instead of the whole one's.
-    """
-
-    def __init__(
-        self, name: str, sink: BinaryIO | _ByteSink, *, offset: int = 0, length: int | None = None
-    ) -> None:
-        self.offset = offset
-        self._name = name
-        self._sink = sink
-        self._start = offset
-        self._written = offset  # the sink has all bytes of the file from _start to here
-        self._length = length
-        self._identity: str | None = None
-        # Nothing can be read back from a pipe: every byte is hashed as it passes, and the digest
-        # outlives a cut connection.
-        self._digest = RunningDigest(self, start=offset)
-
-    async def run(self, session: ClientSession, report: Report) -> Receipt:
-        """Receive what is missing.
-
-        Raises:
-            SourceChanged: The file is another one since the first attempt; what was written cannot
-                be taken back.
-            DigestMismatch, Truncated: The content did not verify.
-        """
-        options: dict[str, Any] = {}
-        if self._start or self._length is not None:
-            # The digest of a part covers what is asked for: after a cut it is asked for as a whole
-            # again, and what the sink has already is dropped. What has been hashed is what the sink
-            # was given.
-            self.offset = self._start
-            options["length"] = 2**62 if self._length is None else self._length
-        if self.offset:
-            options["offset"] = self.offset
-        if self._identity is not None:
-            options["identity"] = self._identity
-        await session.send("get", self._name, options)
-        meta = await _meta(session, self._name, options)
-        if meta.offset != self.offset or self._identity not in (None, meta.identity):
-            session.abort()
-            raise SourceChanged.about(self._name, "the file on the server has changed; start again")
-        self._identity = meta.identity
-        kept = self._written - self._start
-        try:
-            is_part = "length" in options
-            text = await _receive(
-                session, self._name, self, self._digest, meta, report, is_part=is_part
-            )
-        except DigestMismatch as error:
-            error.kept = kept
-            raise
-        await run_job(io_pool(), self._sink.flush)
-        return Receipt(self._name, self.offset - self._start, text, meta.mtime_ns, durable=False)
-
-    async def write(self, data: bytes | bytearray | memoryview) -> None:
-        fresh = memoryview(data)[max(0, self._written - self.offset) :]
-        await run_job(io_pool(), lambda: self._write_all(fresh))
-        self.offset += len(data)
-        self._written = max(self._written, self.offset)
-
-    def _write_all(self, view: memoryview) -> None:
-        while view:
-            view = view[self._sink.write(view) or 0 :]
-
-    async def read(self, offset: int, size: int) -> bytes:
-        raise NotImplementedError("a stream cannot be read back")

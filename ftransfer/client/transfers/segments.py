@@ -16,7 +16,7 @@ SEGMENT_BYTES = 512 << 10
 LEAST_SEGMENT_BYTES = 64 << 10
 # Each worker asks for its next segment before it has the present one, so that no round trip passes
 # unused.
-ASKED_AHEAD = 2
+REQUESTED_AHEAD = 2
 # A worker that is slow takes smaller ones, so that each takes about so long: what is late then is
 # little.
 _SEGMENT_S = 0.25
@@ -104,7 +104,7 @@ class Segments:
         left = self._size - self._fresh
         if not left or self._fresh - self.in_place >= AHEAD_BYTES:
             return None
-        fair = left // (2 * ASKED_AHEAD * self.streams)
+        fair = left // (2 * REQUESTED_AHEAD * self.streams)
         length = min(left, max(LEAST_SEGMENT_BYTES, min(fair, at_most)))
         self._fresh += length
         return Segment(self._fresh - length, length)

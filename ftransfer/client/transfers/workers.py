@@ -1,8 +1,7 @@
-"""The connections that work at one file: how many there are, what each takes, and what becomes of
-the whole when one of them ends.
+"""The connections that work on one file: how many there are, and what happens when one ends.
 
-Their number grows as long as that brings more, judged by the bytes that get through over all of
-them in short windows.
+Their number grows as long as that pays, judged by the bytes that all of them transfer in short
+windows.
 """
 
 from __future__ import annotations
@@ -12,13 +11,11 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from ftransfer.client.session import ClientSession
-from ftransfer.client.transfers.download import LONG_PATH_S
 from ftransfer.client.transfers.segments import Segment, Segments
+from ftransfer.client.transfers.stream_count import MAX_STREAMS, Streams
 from ftransfer.errors import ChannelError, Closed, FtransferError, RequestError
 from ftransfer.transport import Transport
 
-FIRST_STREAMS = 8
-MAX_STREAMS = 32
 # The bytes that get through are counted in windows of so many round trips.
 _WINDOW_ROUND_TRIPS = 4
 _SHORTEST_WINDOW_S = 0.1
@@ -28,37 +25,22 @@ _PAYS = 1.1
 # Where the round trip takes so much longer than at first, packets queue: the path is full, and more
 # connections would find no room.
 _QUEUING = 1.35
-# A file is large from this size on; below, one connection is as quick.
-LARGE_BYTES = 16 << 20
 
-Connect = Callable[[], Awaitable[ClientSession]]
 Work = Callable[[ClientSession], Awaitable[None]]
 
 
-def streams_for(round_trip_s: float, size: int, wanted: int | None) -> int:
-    """Give how many connections to begin with; 1 means that the ordinary way is the better one.
-
-    Args:
-        round_trip_s: The time to the server and back, without load (ClientSession.round_trip_s).
-        wanted: A number that the user asks for, or None.
-    """
-    if wanted is not None:
-        return max(1, min(wanted, MAX_STREAMS))
-    return FIRST_STREAMS if round_trip_s >= LONG_PATH_S and size >= LARGE_BYTES else 1
-
-
 class Growth:
-    """Whether more connections would pay, judged by the rate of all together in one window after
-    the other. Pure.
-    """
+    """Whether more connections would pay, judged by the rate of all together. Pure."""
 
     def __init__(self) -> None:
         self._before = 0.0  # the rate with which the last ones were added
         self._last: list[float] = []  # of the last windows; one by itself says little
 
     def wants_more(self, rate: float, *, is_full: bool) -> bool:
-        """Hear the rate of one window, and whether packets queue on the path; say whether to add
-        connections.
+        """Return whether to add connections, given the rate of one window.
+
+        Args:
+            is_full: Whether packets queue on the path.
         """
         self._last = [*self._last[-2:], rate]
         if len(self._last) < 3:
@@ -72,22 +54,21 @@ class Growth:
 
 
 class WorkerPool:
-    """Workers, each with a connection, that take from the same segments; leaving the block ends
-    them all.
+    """Workers, each with a connection, that take from the same segments.
 
-    One that loses its connection, or that the server has no room for, leaves its work to the
-    others. When none is left, or one meets any other error, that error is the error of the whole.
+    Leaving the block ends them all. One that loses its connection, or that the server is too busy
+    for, leaves its work to the others. When none is left, or one fails in any other way, its error
+    is the error of the transfer.
 
     Args:
         segments: What is to be moved, by `segments.streams` workers at first.
-        connect: Makes a further connection, for one worker.
-        fixed: Whether their number stays as it is.
+        streams: Whether more may be added, and how.
     """
 
-    def __init__(self, segments: Segments, connect: Connect, *, fixed: bool) -> None:
+    def __init__(self, segments: Segments, streams: Streams) -> None:
         self.segments = segments
-        self._connect = connect
-        self._fixed = fixed
+        self._connect = streams.connect
+        self._is_fixed = streams.is_fixed
         self._changed = asyncio.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
         self._transports: dict[
@@ -115,7 +96,7 @@ class WorkerPool:
         if main_works:
             self._add(lambda: self._watched(main, work))
         self._add_apart(self.segments.streams - main_works, work)
-        if not self._fixed:
+        if not self._is_fixed:
             self._run(self._grow(main.round_trip_s, work))
 
     def _add_apart(self, count: int, work: Work) -> None:
@@ -148,7 +129,7 @@ class WorkerPool:
             self._error = error
         finally:
             self._working -= 1
-        await self.tell()
+        await self.notify()
 
     async def _watched(self, session: ClientSession, work: Work) -> None:
         transport = session.channel.transport
@@ -167,16 +148,16 @@ class WorkerPool:
         window_s = max(_SHORTEST_WINDOW_S, _WINDOW_ROUND_TRIPS * shortest_s)
         while self.segments.streams < MAX_STREAMS:
             began = loop.time()
-            self._take_carried()
+            self._take_transferred()
             await asyncio.sleep(window_s)
-            rate = self._take_carried() / (loop.time() - began)
+            rate = self._take_transferred() / (loop.time() - began)
             if growth.wants_more(rate, is_full=self._round_trip_s() > _QUEUING * shortest_s):
                 more = min(self.segments.streams, MAX_STREAMS - self.segments.streams)
                 self._add_apart(more, work)
                 self.segments.streams += more
 
-    def _take_carried(self) -> int:
-        """Give how many bytes have got through since the last call."""
+    def _take_transferred(self) -> int:
+        """Return how many bytes got through since the last call."""
         total = 0
         for transport, before in self._transports.items():
             self._transports[transport] = now = max(before, transport.bytes_transferred)
@@ -184,15 +165,16 @@ class WorkerPool:
         return total
 
     def _round_trip_s(self) -> float:
-        """Give the median over all connections."""
+        """Return the median over all connections."""
         all_s = sorted(transport.round_trip_s for transport in self._transports)
         return all_s[len(all_s) // 2] if all_s else 0.0
 
-    # For those who work, and who wait for them.
+    # For the workers, and for the transfer that waits for them.
 
     async def take(self, *, is_idle: bool, at_most: int) -> Segment | None:
-        """Give the next segment. Who is idle waits for one: None then says that everything is where
-        it belongs.
+        """Return the next segment, or None if there is none now.
+
+        An idle worker waits for one: None then means that everything is in place.
         """
         async with self._changed:
             while True:
@@ -202,19 +184,19 @@ class WorkerPool:
                 await self._changed.wait()
 
     async def give_back(self, *taken: Segment) -> None:
-        """Leave segments to others."""
+        """Return segments, for other workers."""
         for segment in taken:
             self.segments.give_back(segment)
-        await self.tell()
+        await self.notify()
 
-    async def tell(self) -> None:
-        """Wake whoever waits: something has changed."""
+    async def notify(self) -> None:
+        """Wake all that wait: something has changed."""
         async with self._changed:
             self._changed.notify_all()
 
-    def tell_soon(self) -> None:
-        """As `tell`, from a callback."""
-        self._run(self.tell())
+    def notify_soon(self) -> None:
+        """As `notify`, from a callback."""
+        self._run(self.notify())
 
     async def wait_for(self, is_true: Callable[[], bool]) -> None:
         """Wait until something is true. Raises what ended the whole."""

@@ -1,8 +1,7 @@
-"""A local tree and one of the server's -> a plan of what is to be done to make the one like the
-other.
+"""A local tree and one of the server, compared: a plan of what makes the one like the other.
 
-A server that tells spans is asked for those first: what both sides have in common is then neither
-sent nor looked at name by name, and only the ranges that differ are listed. Both sides walk at the
+A server that offers spans is asked for those first: what both sides have in common is then neither
+sent nor compared name by name, and only the ranges that differ are listed. Both sides walk at the
 same time.
 """
 
@@ -11,9 +10,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Iterator, Sequence
 
+from ftransfer.client.paths import below
 from ftransfer.client.request_window import Request, request_many
 from ftransfer.client.session import ClientSession, require_count
-from ftransfer.client.trees.run import Plan, TreeOptions, TreeRun, below
+from ftransfer.client.trees.options import TreeOptions
+from ftransfer.client.trees.plan import Plan
+from ftransfer.client.trees.run import TreeRun
 from ftransfer.errors import FtransferError, NotFound, ShareError, SourceChanged, TransferError
 from ftransfer.names import ROOT, SafeName, parse_name
 from ftransfer.protocol.replies import SPANS, Listing, Reply
@@ -27,7 +29,7 @@ from ftransfer.transfer.treediff import Comparison, Rules
 
 # Ranges that are asked for ahead, so that each does not cost a round trip; their bounds together
 # are no longer than that, so that all lines fit into what the sockets hold.
-_ASKED_AHEAD = 16
+_REQUESTED_AHEAD = 16
 _AHEAD_CHARACTERS = 4096
 
 Entries = AsyncIterator[Sequence[Entry]]
@@ -42,12 +44,14 @@ async def compare_with_server(
     *,
     pulls: bool,
 ) -> None:
-    """Compare all of a store with a folder of the server; with `pulls` the server's is the source,
-    else it is the destination.
+    """Compare all of a store with a folder of the server.
+
+    Args:
+        pulls: Whether the server's folder is the source; else it is the destination.
 
     Raises:
         NotFound: There is no such source. (A destination that is not there is empty.)
-        SourceChanged: Of the server's folder less was listed than it had announced in its spans.
+        SourceChanged: The server listed less than it had announced in its spans.
         NotAFolder, and what ends a session.
     """
     differences = await fetch_differences(session, store, remote, options, pulls=pulls)
@@ -64,14 +68,16 @@ async def compare_ranges(
     *,
     pulls: bool,
 ) -> None:
-    """The second half of compare_with_server: list what differs, on both sides."""
+    """List what differs on both sides, and plan it: the second half of compare_with_server."""
     comparison = Comparison(options.rules)
     ranges = differences.ranges
-    said = 0
+    requested = 0
     has_shrunk = False
     for number, within in enumerate(ranges):
         if differences.told:
-            said = await _ask_ahead(session, remote, ranges, number, said, links=options.links)
+            requested = await _request_ahead(
+                session, remote, ranges, number, requested, links=options.links
+            )
         if within.after:
             plan.add_all(comparison.resume(await _folders_down_to(store, within.after)))
         ours = store.scan(ROOT, recursive=True, links=options.links, others=True, within=within)
@@ -121,8 +127,9 @@ async def compare_listings(plan: Plan, source: Entries, there: Entries, rules: R
 async def remote_entries(
     session: ClientSession, remote: SafeName, *, links: bool, recursive: bool = True
 ) -> Entries:
-    """Give all entries below a folder of the server in batches, with names relative to it: in the
-    order of comparison if recursive.
+    """Yield all entries below a folder of the server in batches, with names relative to it.
+
+    A recursive listing is in the order of comparison.
 
     Raises:
         NotFound, NotAFolder, RemoteProtocolError, NameRefused.
@@ -134,7 +141,7 @@ async def remote_entries(
 
 
 async def nothing() -> Entries:
-    """Give no entries."""
+    """Yield no entries."""
     no_entries: Sequence[Sequence[Entry]] = ()
     for entries in no_entries:
         yield entries
@@ -143,11 +150,11 @@ async def nothing() -> Entries:
 async def fetch_differences(
     session: ClientSession, store: Store, remote: SafeName, options: TreeOptions, *, pulls: bool
 ) -> Differences:
-    """Give the ranges of names in which a store and a folder of the server differ. Raises as
-    compare_with_server.
+    """Return the ranges of names in which a store and a folder of the server differ.
+
+    Raises as compare_with_server.
     """
-    # DigestService of content are not in the spans, and names that take no part would make them
-    # differ.
+    # Digests of content are not in the spans, and names that take no part would make them differ.
     if SPANS not in session.hello.features or options.checksum or options.selects:
         return Differences([WHOLE])
     lines = read_ahead(listings.lines(store, ROOT, links=options.links, others=True))
@@ -177,25 +184,27 @@ async def _spans(session: ClientSession, remote: SafeName, *, links: bool) -> As
     require_count(event.values, "entries", count)
 
 
-async def _ask_ahead(
+async def _request_ahead(
     session: ClientSession,
     remote: SafeName,
     ranges: Sequence[Range],
     number: int,
-    said: int,
+    requested: int,
     *,
     links: bool,
 ) -> int:
-    """Ask for the range of a number, if that has not been done, and for some of those behind it;
-    give how many have been said.
+    """Request the range of a number, if that has not been done, and some of those behind it.
+
+    Returns:
+        How many ranges have been requested.
     """
-    room = _AHEAD_CHARACTERS - sum(
-        len(within.after) + len(within.until) for within in ranges[number:said]
+    left = _AHEAD_CHARACTERS - sum(
+        len(within.after) + len(within.until) for within in ranges[number:requested]
     )
-    while said < len(ranges) and said < number + _ASKED_AHEAD:
-        within = ranges[said]
-        room -= len(within.after) + len(within.until)
-        if room < 0 and said > number:
+    while requested < len(ranges) and requested < number + _REQUESTED_AHEAD:
+        within = ranges[requested]
+        left -= len(within.after) + len(within.until)
+        if left < 0 and requested > number:
             break
         bounds = {"after": within.after or None, "until": within.until or None}
         await session.send(
@@ -203,14 +212,12 @@ async def _ask_ahead(
             str(remote),
             {"recursive": True, "links": links or None, "others": True, **bounds},
         )
-        said += 1
-    return said
+        requested += 1
+    return requested
 
 
 async def _answer(session: ClientSession, remote: SafeName, *, pulls: bool) -> Entries:
-    """Give the entries that answer a `dir` which has been said. A destination that is not there has
-    none.
-    """
+    """Yield the entries that answer a `dir`. A destination that is not there has none."""
     count = 0
     try:
         while isinstance(event := await session.next_event(), Listing):
@@ -226,7 +233,8 @@ async def _answer(session: ClientSession, remote: SafeName, *, pulls: bool) -> E
 
 
 async def _folders_down_to(store: Store, name: str) -> Sequence[Entry]:
-    """Give the folders above a name, the outermost first, and what has the name if that is one.
+    """Return the folders above a name, the outermost first, and the name itself if it is one.
+
     Both sides have the same there.
     """
     parts, folders = name.split("/"), []
@@ -244,9 +252,7 @@ async def _folders_down_to(store: Store, name: str) -> Sequence[Entry]:
 async def compare_digests(
     session: ClientSession, store: Store, remote: SafeName, plan: Plan, run: TreeRun
 ) -> None:
-    """Compare files of the same size by their digests, here and at the server; plan to copy what
-    differs.
-    """
+    """Compare files of the same size by digest, here and there; plan to copy what differs."""
     commands: Iterator[Request] = (
         ("checksum", str(below(remote, entry.name)), {}) for entry, _ in plan.all_compared()
     )

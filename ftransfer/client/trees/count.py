@@ -1,8 +1,7 @@
-"""What a tree has in all, counted while it already moves: for the percentage that a person watches.
+"""The totals of a tree, counted while it already moves: for the percentage that a person watches.
 
 A tree that the other side does not have yet is sent without a listing before it. If that takes
-longer than a moment, and somebody wants to know how far it is, its files are counted beside;
-whoever does not ask pays nothing.
+longer than a moment, and progress is reported, its files are counted at the same time.
 """
 
 from __future__ import annotations
@@ -10,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import TYPE_CHECKING
 
+from ftransfer.client.transfers.stream_count import Connect
 from ftransfer.client.trees.compare import Entries, remote_entries
 from ftransfer.client.trees.run import TreeRun
 from ftransfer.errors import FtransferError
@@ -19,17 +18,12 @@ from ftransfer.names import ROOT, SafeName
 from ftransfer.storage.base import FILE, Store
 from ftransfer.system.threads import stop_task
 
-if TYPE_CHECKING:
-    from ftransfer.client.client import Client
-
 COUNT_AFTER_S = 1.0
 
 
 @contextlib.asynccontextmanager
 async def counted(run: TreeRun, count: Callable[[], Awaitable[None]]) -> AsyncGenerator[None, None]:
-    """Call `count` during the block if the block takes long, and what it is about is not known by
-    then.
-    """
+    """Call `count` during the block if that takes long, and the totals are not known by then."""
 
     async def later() -> None:
         await asyncio.sleep(COUNT_AFTER_S)
@@ -47,11 +41,9 @@ async def counted(run: TreeRun, count: Callable[[], Awaitable[None]]) -> AsyncGe
         await stop_task(counting)
 
 
-async def count_remote(client: Client, remote: SafeName, run: TreeRun) -> None:
-    """Count the files below a folder of the share, over a connection of its own, which belongs to
-    the transfer.
-    """
-    session = await client._another()
+async def count_remote(connect: Connect, remote: SafeName, run: TreeRun) -> None:
+    """Count the files below a folder of the share, over a further connection."""
+    session = await connect()
     try:
         await _count(remote_entries(session, remote, links=False), run)
         await session.close()

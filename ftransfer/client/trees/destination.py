@@ -1,10 +1,10 @@
-"""A folder that a get of a tree has made is marked until it is whole, so that the same command goes
-on in it when it is run again.
+"""A folder that a get of a tree has made is marked until it is whole, so that the same command
+resumes in it.
 
-As with cp, `get -r X NEW` makes NEW like X where there is no NEW, else NEW/X. After a cut there is
-a NEW, of the command's own making, and no look at its content could tell. The mark is a partial
-download that is never published: it lies in the hidden place, survives kill -9, is held by a lock
-while the command runs, and goes after some days, as parts do. Its source is the path on the server.
+As with cp, `get -r X NEW` makes NEW like X where there is no NEW, else NEW/X. After an interruption
+there is a NEW, made by the command, and its content would not show that. The mark is a partial
+download that is never published: it lies in the staging folder, survives kill -9, is locked while
+the command runs, and expires after some days, as partials do. Its source is the path on the server.
 `put -r` needs none: it takes the name that it is given, whatever is there.
 """
 
@@ -29,11 +29,10 @@ _MARK = SafeName((f"{RESERVED_PREFIX}-tree",))  # a name that no content can hav
 
 
 async def destination_of(path: RemoteName, dest: str | os.PathLike[str]) -> str:
-    """Give the local folder that `get -r` is to make like the folder `path` of a share.
+    """Return the local folder that `get -r` makes like the folder `path` of a share.
 
-    As with cp: `dest`, or what has the folder's own name in it if `dest` is a folder or ends in a
-    slash. But a folder that an earlier get of that path has made, and not finished, is `dest`
-    itself.
+    As with cp: `dest`, or the folder's own name in it if `dest` is a folder or ends in a slash. But
+    a folder that an earlier get of that path has made, and not finished, is `dest` itself.
 
     Raises:
         NameRefused: The path is none.
@@ -67,10 +66,9 @@ async def _is_unfinished(folder: str, source: SafeName) -> bool:
 async def until_whole(
     store: Store, source: SafeName, run: TreeRun, *, is_new: bool
 ) -> AsyncIterator[bool]:
-    """Keep the mark of a folder that is new, or has one: until the block has ended with no name
-    failed, or nothing has come at all.
+    """Mark a folder that is new, or keep its mark, until the tree is whole or nothing has come.
 
-    Gives whether the folder is of the command's making, now or when it was cut.
+    Yields whether the folder was made by this command, now or when it was interrupted.
 
     Args:
         source: The path on the server. The root of a share has no name of its own, so that there is

@@ -1,9 +1,9 @@
 """A local folder that follows a folder of the share: what it missed first, then each change as it
-is told.
+is reported.
 
-Changes of files alone are done one by one. Whatever else has happened (folders, links, a folder
-that was gone, events that were left out), the trees are compared as `sync` does, so that the folder
-ends as a fresh copy would, in whatever order the news came.
+Changes of files alone are applied one by one. After all else (folders, links, a folder that was
+gone, missed events), the trees are compared as `sync` does, so that the folder ends as a fresh copy
+would, in whatever order the events came.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from pathlib import Path
 from ftransfer.client.client import Client
 from ftransfer.client.events import Inbox
 from ftransfer.client.paths import RemoteName, share_path
-from ftransfer.client.trees.commands import get_told
-from ftransfer.client.trees.reported_changes import Told
-from ftransfer.client.trees.run import TreeItem, TreeOptions
+from ftransfer.client.trees.options import TreeOptions
+from ftransfer.client.trees.report import TreeItem
+from ftransfer.client.trees.reported_changes import ReportedChanges
+from ftransfer.client.trees.transfers import TreeDownload
 from ftransfer.errors import (
     DigestMismatch,
     FtransferError,
@@ -36,12 +37,12 @@ from ftransfer.storage.base import FILE
 from ftransfer.storage.local import LocalStore
 from ftransfer.system.threads import io_pool, run_job
 
-# Folders come and go in flocks: the trees are compared so long after the last change, at the latest
-# so long after the first.
+# Changes of folders come in bursts: the trees are compared so long after the last one, at the
+# latest so long after the first.
 _QUIET_S = 0.3
 _LONGEST_S = 3.0
 # How often the local folder is looked for; and how long after it was written to a file is tried
-# again, should no more be told.
+# again, should no event come.
 _LOOK_S = 1.0
 _TRIES = 5
 # So long after the first change the trees are compared to be sure: of some things nobody tells, as
@@ -61,10 +62,10 @@ class Mirror:
     Args:
         delete: Remove here what is gone there, also from the time before.
         on_event: Called after each event has been acted on, with the local path it is about, or "".
-            What is caught up with is told as created (or removed), although it may only have
+            What is caught up with is reported as created (or removed), although it may only have
             changed.
-        on_failure: Told of a name that could not be fetched, and why; and of a folder that is gone,
-            on either side.
+        on_failure: Called with the error of a name that could not be fetched; and when the folder
+            is gone, on either side.
         check_s: How long after a change the trees are compared to be sure.
     """
 
@@ -120,9 +121,9 @@ class Mirror:
         while True:
             events = await _take(inbox, _LOOK_S)
             if await self._must_compare(events):
-                await self._compare(events + await _rest_of_flock(inbox))
+                await self._compare(events + await _rest_of_burst(inbox))
             elif events:
-                await self._do_as_told(events)
+                await self._apply(events)
 
     async def _must_compare(self, events: Sequence[LiveEvent]) -> bool:
         if self._due_s is not None and time.monotonic() >= self._due_s:
@@ -140,13 +141,13 @@ class Mirror:
             )
         changes = _changes(events)
         return bool(events) and (
-            is_gone or len(changes) < len(events) or not Told(self._path, changes).is_plain
+            is_gone
+            or len(changes) < len(events)
+            or not ReportedChanges(self._path, changes).is_plain
         )
 
     async def _compare(self, events: Sequence[LiveEvent], *, is_first: bool = False) -> None:
-        """Make the folder like the one there, and tell what was missed as if it had happened
-        now.
-        """
+        """Make the folder like the one there, and report what was missed as if it happened now."""
         items: list[TreeItem] = []
         began = time.monotonic()
         self._due_s = None
@@ -160,71 +161,65 @@ class Mirror:
         except (NotFound, NotAFolder) as error:
             if is_first:
                 raise
-            # Gone for now; it is told when it comes again
+            # Gone for now; an event tells when it comes again
             items.append(TreeItem("", "failed", error=error))
-            await self._remove_what_went(Told(self._path, _changes(events)))
+            await self._remove_what_went(ReportedChanges(self._path, _changes(events)))
         else:
             await self._hold_dest()
         self._longest_rest_s = max(self._check_s, (time.monotonic() - began) / _CHECKS_SHARE)
         self._note_failures(items)
-        told = {event.name for event in _changes(events)}
+        reported = {event.name for event in _changes(events)}
         for item in items:
             name = str(self._whole(item.name)) if item.name else str(self._path)
-            if item.error is None and item.did in _KIND_OF_CHANGE and name not in told:
+            if item.error is None and item.did in _KIND_OF_CHANGE and name not in reported:
                 missed = Change(
                     _KIND_OF_CHANGE[item.did], name, FILE, item.size, digest=item.digest
                 )
                 await self._on_event(missed, str(self._dest / item.name))
         await self._tell(events, items)
 
-    async def _do_as_told(self, events: Sequence[LiveEvent]) -> None:
-        """Copy and remove the files that were told of."""
+    async def _apply(self, events: Sequence[LiveEvent]) -> None:
+        """Copy and remove the files that were reported."""
         assert self._store is not None
         items: list[TreeItem] = []
-        told = Told(self._path, _changes(events))
-        await get_told(
-            self._client, self._store, self._path, told, self._told_options, items.append
-        )
+        changes = ReportedChanges(self._path, _changes(events))
+        await self._download(items).get_reported(self._store, self._path, changes)
         errors = [
             item.error
             for item in items
             if item.error is not None and not isinstance(item.error, NotFound)
         ]
-        if told.is_surprised or not all(isinstance(error, _UNRIPE) for error in errors):
-            self._due_s = time.monotonic()  # something is in the way here, or was not told
+        if changes.is_surprised or not all(isinstance(error, _UNRIPE) for error in errors):
+            self._due_s = time.monotonic()  # something is in the way here, or was not reported
         elif errors:
             self._due_s = time.monotonic() + _LOOK_S
         elif self._due_s is None:
             self._due_s = time.monotonic() + self._longest_rest_s
         await self._tell(events, items)
 
-    async def _remove_what_went(self, told: Told) -> None:
-        """The folder is gone there, and cannot be compared: remove what was said to be gone, and
-        nothing else.
+    async def _remove_what_went(self, changes: ReportedChanges) -> None:
+        """Remove what was reported to be gone, and nothing else: a folder that is gone cannot be
+        compared.
         """
-        if not self._delete or not told.is_root_gone:
+        if not self._delete or not changes.is_root_gone:
             return
         if self._store is not None:
-            told.files.clear()
-            await get_told(
-                self._client, self._store, self._path, told, self._told_options, lambda item: None
-            )
+            changes.files.clear()
+            await self._download([]).get_reported(self._store, self._path, changes)
         await self._leave_dest()
         with contextlib.suppress(OSError):
             await run_job(io_pool(), self._dest.rmdir)
 
-    @property
-    def _told_options(self) -> TreeOptions:
-        # With a selection, if one of all, a folder goes only if it is empty: of what is in it
-        # nothing was said.
-        return TreeOptions(delete=self._delete, wanted=lambda name, is_folder: True)
+    def _download(self, items: list[TreeItem]) -> TreeDownload:
+        # With a selection, if one of all, a folder is removed only if it is empty: nothing was
+        # reported of its content.
+        options = TreeOptions(delete=self._delete, wanted=lambda name, is_folder: True)
+        return TreeDownload(self._client, options, items.append, None)
 
-    # What is told.
+    # What is reported.
 
     def _note_failures(self, items: Sequence[TreeItem]) -> None:
-        """Tell of names that could not be had, each once; and see to it that files which are being
-        written are tried again.
-        """
+        """Report names that could not be fetched, each once; try again those being written."""
         failed = {item.name: item.error for item in items if item.error is not None}
         unripe = {name for name, error in failed.items() if isinstance(error, _UNRIPE)}
         self._tries = self._tries + 1 if unripe else 0
@@ -246,7 +241,7 @@ class Mirror:
             )
 
     def _path_of(self, change: Change, failed: set[str]) -> str:
-        """Give the local path that a change is about, or "" if nothing was done about it."""
+        """Return the local path that a change is about, or "" if nothing was done about it."""
         name = parse_name(change.name)
         if not name.is_within(self._path):
             return ""
@@ -263,7 +258,7 @@ class Mirror:
     # The local folder.
 
     async def _hold_dest(self) -> None:
-        """Have the folder open, so that it is noticed when another one gets its name."""
+        """Keep the folder open, to notice when another one gets its name."""
         if self._store is None or not await self._store.is_in_place():
             await self._leave_dest()
             self._store = await LocalStore.open(self._dest, durable=self._client.durable)
@@ -279,7 +274,7 @@ def _changes(events: Sequence[LiveEvent]) -> list[Change]:
 
 
 async def _take(inbox: Inbox, wait_s: float) -> list[LiveEvent]:
-    """Give the events that are here or come within a time."""
+    """Return the events that are here or come within a time."""
     try:
         async with asyncio.timeout(wait_s):
             return [await inbox.take(), *inbox.take_all()]
@@ -287,8 +282,8 @@ async def _take(inbox: Inbox, wait_s: float) -> list[LiveEvent]:
         return []
 
 
-async def _rest_of_flock(inbox: Inbox) -> list[LiveEvent]:
-    """Give the events that come until it is quiet."""
+async def _rest_of_burst(inbox: Inbox) -> list[LiveEvent]:
+    """Return the events that come until none comes for a while."""
     events: list[LiveEvent] = []
     latest_s = time.monotonic() + _LONGEST_S
     while time.monotonic() < latest_s and (more := await _take(inbox, _QUIET_S)):

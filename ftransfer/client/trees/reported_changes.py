@@ -1,15 +1,14 @@
-"""Changes that a server has told of -> a plan of what is to be done about them here, with no
-listing of the tree.
-"""
+"""Changes that a server has reported: a plan of what to do about them here, without a listing."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
 
+from ftransfer.client.paths import below
 from ftransfer.client.request_window import Request, request_many
 from ftransfer.client.session import ClientSession
-from ftransfer.client.trees.run import Plan, below
+from ftransfer.client.trees.plan import Plan
 from ftransfer.errors import FtransferError
 from ftransfer.names import SafeName, parse_name
 from ftransfer.protocol.live import MOVED, REMOVED, Change
@@ -19,9 +18,8 @@ from ftransfer.transfer.records import described_from_wire
 from ftransfer.transfer.running_digest import digest_in_store
 
 
-class Told:
-    """What is known of the names below a folder from changes that came together: the last of each
-    name.
+class ReportedChanges:
+    """The names below a folder in changes that came together: the last change of each name.
 
     Names are relative to the folder.
     """
@@ -32,7 +30,7 @@ class Told:
         self.moved: list[tuple[str, str, Change]] = []  # large files: from, to
         self.is_plain = True  # whether files alone have changed
         self.is_root_gone = False
-        self.is_surprised = False  # whether something else was here than what was told of
+        self.is_surprised = False  # whether something else was here than was reported
         self._root = root
         for change in changes:
             self._take(change)
@@ -57,39 +55,43 @@ class Told:
                 self.moved.append((old, name, change))
 
     def _relative(self, text: str) -> str | None:
-        """Give a name relative to the folder, "" for the folder itself; None if it lies
-        elsewhere.
-        """
+        """Return a name relative to the folder, "" for itself; None if it is elsewhere."""
         name = parse_name(text)
         return "/".join(name.parts[len(self._root.parts) :]) if name.is_within(self._root) else None
 
     def parents(self) -> Iterator[str]:
-        """Give the folders in which something has changed."""
+        """Yield the folders in which something has changed."""
         yield from sorted({name.rpartition("/")[0] for name in (*self.files, *self.gone)} - {""})
 
 
-async def plan_told(
-    plan: Plan, session: ClientSession, store: Store, remote: SafeName, told: Told, *, delete: bool
+async def plan_reported(
+    plan: Plan,
+    session: ClientSession,
+    store: Store,
+    remote: SafeName,
+    changes: ReportedChanges,
+    *,
+    delete: bool,
 ) -> None:
-    """Note in a plan what makes the names here as they were told to be."""
+    """Note in a plan what makes the names here as they were reported."""
     if delete:
-        for old, new, change in told.moved:
+        for old, new, change in changes.moved:
             await _take_over(session, store, remote, old, new, change)
-    for name, change in told.files.items():
+    for name, change in changes.files.items():
         here = await _find(store, name)
-        told.is_surprised |= here is not None and here.kind != FILE
+        changes.is_surprised |= here is not None and here.kind != FILE
         if here is None or (here.kind, here.size, here.mtime_ns) != (
             FILE,
             change.size,
             change.mtime_ns,
         ):
             plan.add_copy(Entry(name, FILE, change.size, change.mtime_ns, 0o600))
-    for name, change in told.gone.items() if delete else ():
+    for name, change in changes.gone.items() if delete else ():
         here = await _find(store, name)
         if here is not None and here.kind == change.kind:
             plan.removed.add(here)
-        told.is_surprised |= here is not None and here.kind != change.kind
-    await _plan_folders(plan, session, remote, told)
+        changes.is_surprised |= here is not None and here.kind != change.kind
+    await _plan_folders(plan, session, remote, changes)
 
 
 async def _find(store: Store, name: str) -> Entry | None:
@@ -102,8 +104,9 @@ async def _find(store: Store, name: str) -> Entry | None:
 async def _take_over(
     session: ClientSession, store: Store, remote: SafeName, old: str, new: str, change: Change
 ) -> None:
-    """Move a large file here as it was moved there, if its content is the same; else it will be
-    fetched.
+    """Move a large file here as it was moved there, if its content is the same.
+
+    Else it will be fetched.
     """
     here = await _find(store, old)
     if here is None or (here.kind, here.size) != (FILE, change.size):
@@ -118,15 +121,17 @@ async def _take_over(
             raise
 
 
-async def _plan_folders(plan: Plan, session: ClientSession, remote: SafeName, told: Told) -> None:
-    """Note the folders around the names, whose mtime has changed with what is in them."""
-    names = list(told.parents())
+async def _plan_folders(
+    plan: Plan, session: ClientSession, remote: SafeName, changes: ReportedChanges
+) -> None:
+    """Note the folders around the names: their mtime has changed with their content."""
+    names = list(changes.parents())
     commands: Iterator[Request] = (("stat", str(below(remote, name)), {}) for name in names)
     async with contextlib.aclosing(request_many(session, commands)) as answers:
         for name in names:
             answer = await anext(answers)
             if isinstance(answer, FtransferError):
-                continue  # gone again, which will be told, or not for us to see
+                continue  # gone again, which will be reported, or not visible to us
             entry = described_from_wire(answer, below(remote, name))
             if entry.kind == FOLDER:
                 plan.folders.add(entry._replace(name=name))

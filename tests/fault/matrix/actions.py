@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ftransfer.client.client import Client, connect
 from ftransfer.client.retry import NO_RETRY
-from ftransfer.client.trees.run import TreeItem
+from ftransfer.client.trees.report import TreeItem
 from ftransfer.errors import FtransferError
 from ftransfer.limits import Limits
 from ftransfer.names import SafeName

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from ftransfer.client.client import connect
 from ftransfer.client.retry import NO_RETRY
-from ftransfer.client.trees.run import TreeItem
+from ftransfer.client.trees.report import TreeItem
 from ftransfer.digest import Digest, digest_of
 from ftransfer.errors import FtransferError
 from tests.fault.matrix.content import ABSENT, Dice, Ledger

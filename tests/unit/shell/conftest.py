@@ -12,7 +12,7 @@ import pytest
 
 from ftransfer.client.files import Checksum
 from ftransfer.client.presence import Delivery
-from ftransfer.client.trees.run import OnItem, TreeItem, TreeReport
+from ftransfer.client.trees.report import OnItem, TreeItem, TreeReport
 from ftransfer.digest import digest_of
 from ftransfer.errors import FtransferError, NotFound
 from ftransfer.names import escape

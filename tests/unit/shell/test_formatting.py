@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from ftransfer.client.trees.run import TreeReport
+from ftransfer.client.trees.report import TreeReport
 from ftransfer.errors import CannotConnect, NotFound, ReadOnly, StoreFailed
 from ftransfer.shell.formatting import (
     entry_line,

@@ -29,7 +29,7 @@ async def compare(
     source: Sequence[Entry], there: Sequence[Entry], rules: Rules | None = None
 ) -> list[tuple[str, str]]:
     return [
-        (action.doing.value, action.entry.name) for action in await actions(source, there, rules)
+        (action.kind.value, action.entry.name) for action in await actions(source, there, rules)
     ]
 
 
@@ -66,7 +66,7 @@ async def test_folders_above_a_range_are_counted_once_and_set_if_something_in_th
     comparison = Comparison(Rules())
     assert comparison.resume(above) == []
     (step,) = await in_range(comparison, [file("a/b/x", 2)], [file("a/b/x", 1)])
-    assert (step.doing, step.entry.name) == (ActionKind.COPY, "a/b/x")
+    assert (step.kind, step.entry.name) == (ActionKind.COPY, "a/b/x")
     assert [action.entry.name for action in comparison.resume([folder("a"), folder("a/c")])] == [
         "a/b"
     ]
@@ -189,7 +189,7 @@ def test_actions_make_the_one_like_the_other(
     refused: list[str] = []
     for action in asyncio.run(actions(wanted, listing(there), Rules(delete=delete))):
         name = action.entry.name
-        match action.doing:
+        match action.kind:
             case ActionKind.REMOVE:
                 assert not is_any_below(name, result), "a folder goes after its content"
                 del result[name]

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from ftransfer.client.session import ClientSession
 from ftransfer.client.trees.compare import compare_with_server
-from ftransfer.client.trees.run import Plan, TreeOptions
+from ftransfer.client.trees.options import TreeOptions
+from ftransfer.client.trees.plan import Plan
 from ftransfer.digest import digest_of
 from ftransfer.errors import NotFound
 from ftransfer.names import ROOT, SafeName, parse_name

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from ftransfer.client.trees.reported_changes import Told
+from ftransfer.client.trees.reported_changes import ReportedChanges
 from ftransfer.errors import NameRefused
 from ftransfer.names import parse_path
 from ftransfer.protocol.live import CHANGED, CREATED, MOVED, REMOVED, Change
 from ftransfer.storage.base import FILE, FOLDER, LINK
 
 
-def told(*changes: Change, root: str = "in") -> Told:
-    return Told(parse_path(root), changes)
+def told(*changes: Change, root: str = "in") -> ReportedChanges:
+    return ReportedChanges(parse_path(root), changes)
 
 
 def moved(old: str, new: str, size: int = 1) -> Change:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ftransfer.client.trees.run import TreeItem, TreeOptions, TreeRun
+from ftransfer.client.trees.options import TreeOptions
+from ftransfer.client.trees.report import TreeItem
+from ftransfer.client.trees.run import TreeRun
 from ftransfer.errors import NotFound
 
 

@@ -1,28 +1,28 @@
-"""Files that are put one after the other, each sent before the receipt of the one before it has
-come.
+"""Large files to the server, one after the other, without a pause between them.
 
-So the server publishes a file while the next one fills its socket, and no round trip is waited for.
-The caller sends, a task takes the answers in; they come in order. What an earlier attempt has
-begun, and what is very large, is put by itself (client.transfers.upload), since the server is to
-say where to go on.
+Each is sent before the receipt of the one before it has come, so the server publishes a file while
+the next one fills its socket. The caller sends, a task receives the answers; they come in order.
+What an earlier attempt has begun, and what is very large, is put by itself, since the server has to
+send the offset to resume from.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Container, Iterable
-from typing import Any
 
+from ftransfer.client.paths import below
 from ftransfer.client.session import ClientSession
+from ftransfer.client.transfers.put_exchange import receipt_of_upload, send_abort
 from ftransfer.client.transfers.upload import (
     AT_ONCE_BYTES,
-    changed,
-    give_up,
-    receipt_of,
+    FileUpload,
+    description_of,
+    source_changed,
     source_of,
-    upload,
 )
-from ftransfer.client.trees.run import TreeItem, TreeRun, below
+from ftransfer.client.trees.report import TreeItem
+from ftransfer.client.trees.run import TreeRun
 from ftransfer.digest import Digest
 from ftransfer.errors import (
     Aborted,
@@ -40,14 +40,14 @@ from ftransfer.system.threads import stop_task
 from ftransfer.transfer.pump import send_content
 from ftransfer.transfer.running_digest import RunningDigest, confirm
 
-# Up to this size a file is sent ahead. For a larger one the wait for the server's word is little
-# beside that for its bytes; and a server that does not keep what was sent without waiting makes us
-# send so much twice, not more.
+# Up to this size a file is sent ahead. For a larger one the wait for the server's offset is short
+# beside that for its bytes; and where a server keeps nothing of what was sent without waiting, no
+# more than this is sent twice.
 _AHEAD_BYTES = 64 << 20
 
 
-class _Put:
-    """A file that is being sent, or has been and waits for its answer."""
+class _PipelinedPut:
+    """A file that is being sent, or waits for its answer."""
 
     def __init__(self, shown: str, name: str, size: int) -> None:
         self.shown = shown
@@ -68,8 +68,10 @@ class PipelinedUploads:
         self._store = store
         self._remote = remote
         self._run = run
-        self._unanswered: asyncio.Queue[_Put] = asyncio.Queue()  # bounded by what sockets buffer
-        self._last: _Put | None = None
+        self._unanswered: asyncio.Queue[_PipelinedPut] = (
+            asyncio.Queue()
+        )  # bounded by what sockets buffer
+        self._last: _PipelinedPut | None = None
 
     async def send(self, entries: Iterable[Entry], begun: Container[str]) -> None:
         """Put files.
@@ -88,7 +90,7 @@ class PipelinedUploads:
                 await self._all_answered(receiving)
         except ChannelError:
             if receiving.done():
-                await receiving  # what the server said last explains it better than the broken pipe
+                await receiving  # the server's last error explains it better than the broken pipe
             raise
         finally:
             await stop_task(receiving)
@@ -104,7 +106,7 @@ class PipelinedUploads:
             return
         try:
             if reader.entry.size <= _AHEAD_BYTES and name not in begun:
-                await self._put_ahead(_Put(entry.name, name, reader.entry.size), reader)
+                await self._put_ahead(_PipelinedPut(entry.name, name, reader.entry.size), reader)
             else:
                 await self._all_answered(receiving)
                 await self._put_alone(entry.name, name, reader)
@@ -115,15 +117,8 @@ class PipelinedUploads:
 
     async def _put_alone(self, shown: str, name: str, reader: Reader) -> None:
         try:
-            source = source_of(shown, reader)
-            receipt = await upload(
-                self._session,
-                reader,
-                name,
-                source,
-                {},
-                lambda done, _: self._run.within(shown, done),
-            )
+            upload = FileUpload(reader, name, source_of(shown, reader))
+            receipt = await upload.run(self._session, lambda done, _: self._run.within(shown, done))
         except FtransferError as error:
             if not self._session.is_between_commands:
                 raise
@@ -131,15 +126,11 @@ class PipelinedUploads:
         else:
             self._run.item(TreeItem(shown, "copied", receipt.size, receipt.digest))
 
-    async def _put_ahead(self, put: _Put, reader: Reader) -> None:
-        channel, connection, about = self._session.channel, self._session.connection, reader.entry
-        options: dict[str, Any] = {
-            "size": about.size,
-            "mtime_ns": about.mtime_ns,
-            "mode": about.mode,
-        }
-        # The server is to keep what has come, should the connection be cut
-        if about.size > AT_ONCE_BYTES:
+    async def _put_ahead(self, put: _PipelinedPut, reader: Reader) -> None:
+        channel, connection = self._session.channel, self._session.connection
+        options = description_of(reader)
+        # The server is to keep what has come, should the connection break
+        if put.size > AT_ONCE_BYTES:
             options["source"] = source_of(put.shown, reader)
         try:
             line = connection.send_command(Command("put", put.name, options))
@@ -152,13 +143,11 @@ class PipelinedUploads:
         await self._send_content(put, reader)
         if put.failure is None and not put.answered.is_set():
             await channel.send(connection.send_end(End(put.size, put.digest)))
-        else:  # the server waits for our word that nothing more comes
-            await give_up(self._session, put.failure or Aborted("the server has refused it"))
+        else:  # the server waits for the end, or an abort
+            await send_abort(self._session, put.failure or Aborted("the server has refused it"))
 
-    async def _send_content(self, put: _Put, reader: Reader) -> None:
-        """Send the bytes and note their digest, or why there is none; stop when the server has
-        answered early.
-        """
+    async def _send_content(self, put: _PipelinedPut, reader: Reader) -> None:
+        """Send the bytes and note their digest, or a failure; stop if the server answers early."""
         position = 0
 
         def moved(count: int) -> None:
@@ -183,12 +172,12 @@ class PipelinedUploads:
         except ShareError as error:
             put.failure = error
         except SourceChanged:
-            put.failure = changed(put.name)
+            put.failure = source_changed(put.name)
         finally:
             await digest.close()
 
     async def _receive(self) -> None:
-        """Take the answers in, until cancelled."""
+        """Receive the answers, until cancelled."""
         while True:
             put = await self._unanswered.get()
             answer = await self._session.result_or_error()
@@ -196,13 +185,11 @@ class PipelinedUploads:
             if isinstance(answer, FtransferError):
                 self._run.failed(put.shown, put.failure or answer)
             else:
-                receipt = receipt_of(put.name, answer, put.size, put.digest)
+                receipt = receipt_of_upload(put.name, answer, put.size, put.digest)
                 self._run.item(TreeItem(put.shown, "copied", receipt.size, receipt.digest))
 
     async def _all_answered(self, receiving: asyncio.Task[None]) -> None:
-        """Wait until nothing that was sent ahead is without an answer. Raises what ended the task
-        that takes them in.
-        """
+        """Wait until all that was sent ahead is answered. Raises what ended the receiving task."""
         if self._last is None:
             return
         waiting = asyncio.create_task(self._last.answered.wait())
