@@ -1,5 +1,4 @@
-"""A recursive listing in runs of a thousand entries, each with a digest: what two trees have in
-common is found without naming it.
+"""A recursive listing in runs of entries, each with a digest: what is common need not be listed.
 
 Pure. One side makes a span of each batch of its lines (storage.base.line_of); the other cuts its
 own at the same names, and has to list only the ranges in which the digests differ. Neither holds
@@ -23,9 +22,7 @@ MAX_ENTRIES = 65536
 
 
 class Span(NamedTuple):
-    """A run of so many `entries`, the last of them named `until`; `digest` is that of their lines,
-    "" if none can be given.
-    """
+    """A run of `entries` entries, the last named `until`; `digest` is "" if there is none."""
 
     until: str
     entries: int
@@ -33,7 +30,7 @@ class Span(NamedTuple):
 
 
 def span_of(lines: Sequence[str]) -> Span:
-    """Give the span of lines, of which there must be one at least."""
+    """Return the span of lines, of which there must be at least one."""
     text = "".join(lines)
     # Nobody knows what is in a folder that cannot be read: its line has nothing between the two
     # NULs, and is like no other.
@@ -41,7 +38,7 @@ def span_of(lines: Sequence[str]) -> Span:
     return Span(_name_of(lines[-1]), len(lines), digest)
 
 
-class Differences(NamedTuple):
+class SpanDifferences(NamedTuple):
     """What a comparison by spans has found.
 
     `ranges` differ; they are in order, and apart from each other. `same` entries are in none of
@@ -57,9 +54,8 @@ class Differences(NamedTuple):
 
 async def find_differences(
     spans: AsyncIterator[Span], batches: AsyncIterator[Sequence[str]]
-) -> Differences:
-    """Compare the spans of the other side with our lines. Of these nothing is asked before the
-    first span has come.
+) -> SpanDifferences:
+    """Compare the spans of the other side with our lines, which are read after the first span.
 
     Raises:
         RemoteProtocolError: The spans are not in order.
@@ -75,16 +71,14 @@ async def find_differences(
             _add_range(ranges, entries, Range(after, span.until), span.entries)
         after = span.until
     if not after:
-        return Differences([WHOLE], told=False)
+        return SpanDifferences([WHOLE], told=False)
     if await lines.fill(1):
         _add_range(ranges, entries, Range(after), 0)
-    return Differences(ranges, same, entries=entries)
+    return SpanDifferences(ranges, same, entries=entries)
 
 
 def _add_range(ranges: list[Range], entries: list[int], added: Range, count: int) -> None:
-    """Add a range of so many entries behind all others; one that follows upon the last becomes a
-    part of it.
-    """
+    """Add a range behind all others; one that adjoins the last becomes a part of it."""
     if ranges and ranges[-1].until == added.after:
         added = Range(ranges.pop().after, added.until)
         count += entries.pop()
@@ -100,7 +94,7 @@ class _Lines:
         self._pending: list[str] = []
 
     async def fill(self, count: int) -> bool:
-        """Have so many lines at hand; whether there are."""
+        """Read until there are so many lines; return whether there are."""
         while len(self._pending) < count:
             batch = await anext(self._batches, None)
             if batch is None:
@@ -109,7 +103,7 @@ class _Lines:
         return True
 
     async def take(self, span: Span) -> bool:
-        """Take the next lines if they are those of a span; whether they are."""
+        """Take the next lines if they are those of a span; return whether they are."""
         if (
             not span.digest
             or not await self.fill(span.entries)
@@ -120,7 +114,7 @@ class _Lines:
         return True
 
     async def drop(self, until: str) -> None:
-        """Leave out the lines up to a name."""
+        """Drop the lines up to a name."""
         key = sort_key(until)
         while await self.fill(1):
             del self._pending[
@@ -135,7 +129,10 @@ def _name_of(line: str) -> str:
 
 
 def span_to_wire(span: Span) -> dict[str, Any]:
-    """Give the JSON object for a span (docs/protocol.md section 6.1)."""
+    """Return the JSON object for a span.
+
+    Source: docs/protocol.md section 6.1.
+    """
     value: dict[str, Any] = {"until": span.until, "entries": span.entries}
     if span.digest:
         value["digest"] = span.digest

@@ -1,4 +1,4 @@
-"""What must be done to make one tree like another: two sorted listings side by side -> actions.
+"""Two sorted listings side by side: the actions that make one tree like the other.
 
 Pure: it sees entries, not stores or servers. Both listings come in the order of
 Store.scan(recursive=True), so that memory holds one batch of each and the chain of folders above
@@ -8,86 +8,25 @@ them, however large the trees are.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from enum import Enum
-from typing import NamedTuple
 
 from ftransfer.names import escape, sort_key
 from ftransfer.storage.base import DEAD_LINK, FILE, FOLDER, FOLDER_LINK, LINK, OTHER, Entry
-from ftransfer.transfer.selection import Wanted, everything
+from ftransfer.transfer.selection import everything
+from ftransfer.transfer.tree_actions import Action, ActionKind, Rules
 
 _OWNER = 0o700
 _FIRST_OF_32_BITS_NS = -(2**31) * 1_000_000_000
 
 
-class ActionKind(Enum):
-    """What is to be done for one name."""
-
-    COPY = "copy"  # a file that is missing or differs
-    COMPARE = "compare"  # a file of the same size, whose digests decide
-    COMPARE_AND_SET = "compare and set"  # the same, where the time or mode differs besides
-    SET = "set"  # a file of which only the mode differs
-    LINK = "link"
-    FOLDER = "folder"  # make it, or set its mode and mtime; comes after everything in it
-    # The same, if a file directly in it that is to be compared turns out to differ
-    FOLDER_IF_COPIED = "folder if copied"
-    # A folder of the destination in which something changes, and which its owner may not change
-    UNLOCK = "unlock"
-    # Make it beside what has its name, and then let it take that place; what is in it needs no
-    # action
-    STAGE = "stage"
-    # A folder that only the destination has: what can be removed in it follows, then one of the
-    # next three
-    ENTER = "enter"
-    # Something that only the destination has; of a folder all that was in it has been named before
-    REMOVE = "remove"
-    # A folder that only the destination has, with all that was named since it was entered
-    REMOVE_TREE = "remove tree"
-    KEEP = "keep"  # a folder that only the destination has, and that must stay for what is in it
-    REFUSE = "refuse"  # something that cannot have its name, for what the destination has there
-    # A folder of the source that could not be listed: nothing is done about what is in it
-    UNREADABLE = "unread"
-    # Something of the source that cannot be moved: nothing is done about what has its name
-    LEAVE_OUT = "leave out"
-
-
-class Action(NamedTuple):
-    """One step. `entry` is the source's, for UNLOCK, ENTER, REMOVE, REMOVE_TREE and KEEP the
-    destination's; names are relative to the trees' roots. `things` is how many things of the
-    destination go with it. `why` is a reason to be told: for KEEP the name of what must stay.
-    """
-
-    kind: ActionKind
-    entry: Entry
-    things: int = 0
-    why: str = ""
-
-
-class Rules(NamedTuple):
-    """How trees are compared.
-
-    Args:
-        delete: Remove what the source does not have.
-        checksum: Compare files of the same size by digest, whatever their mtimes.
-        links: Copy links as links; else they count as what they lead to.
-        wanted: Whether a name takes part at all (name, is_folder); what does not is neither copied
-            nor removed.
-    """
-
-    delete: bool = False
-    checksum: bool = False
-    links: bool = False
-    wanted: Wanted = everything
-
-
 class _Open:
     """A folder of the source that the walk is in, and what the destination has of it."""
 
-    __slots__ = ("doing", "entry", "is_unlocked", "there")
+    __slots__ = ("kind", "entry", "is_unlocked", "there")
 
-    def __init__(self, entry: Entry, there: Entry | None, doing: ActionKind | None) -> None:
+    def __init__(self, entry: Entry, there: Entry | None, kind: ActionKind | None) -> None:
         self.entry = entry
         self.there = there
-        self.doing = doing  # FOLDER, FOLDER_IF_COPIED, or None while nothing directly in it changes
+        self.kind = kind  # FOLDER, FOLDER_IF_COPIED, or None while nothing directly in it changes
         self.is_unlocked = there is None or there.mode & _OWNER == _OWNER
 
 
@@ -103,6 +42,33 @@ class _Doomed:
         self.keeps = ""  # the first name in it that must stay
 
 
+class _Actions:
+    """The actions that were found and not yet taken."""
+
+    def __init__(self) -> None:
+        self._actions: list[Action] = []
+
+    def add(self, kind: ActionKind, entry: Entry, things: int = 0, why: str = "") -> None:
+        self._actions.append(Action(kind, entry, things, why))
+
+    def take(self) -> Sequence[Action]:
+        found, self._actions = self._actions, []
+        return found
+
+
+class _Shield:
+    """A name of the source below which nothing is done, on either side."""
+
+    def __init__(self) -> None:
+        self._prefix = ""
+
+    def cover(self, entry: Entry) -> None:
+        self._prefix = f"{entry.name}/"
+
+    def covers(self, name: str) -> bool:
+        return bool(self._prefix) and name.startswith(self._prefix)
+
+
 class Comparison:
     """The walk through two listings, or through the ranges of them that may differ.
 
@@ -113,50 +79,45 @@ class Comparison:
     def __init__(self, rules: Rules) -> None:
         self.unchanged = 0  # names about which there is nothing to do
         self._rules = rules
-        self._found: list[Action] = []
+        self._found = _Actions()
         self._open: list[_Open] = []  # the folders of the source above the present name
         # The folders above the present name that only the destination has, or that must make way.
         self._doomed: list[_Doomed] = []
-        self._shielded = ""  # a name of the source below which nothing is done, on either side
+        self._shield = _Shield()
 
     async def actions(
         self, source: AsyncIterator[Sequence[Entry]], there: AsyncIterator[Sequence[Entry]]
     ) -> AsyncIterator[Sequence[Action]]:
-        """Give the actions that make `there` like `source`, in one range; those that `finish` gives
-        come after the last.
+        """Yield the actions that make `there` like `source`, in one range.
+
+        After the last range come those of `finish`.
         """
         here, other = _Cursor(source), _Cursor(there)
         while await here.fill() | await other.fill():
             self._compare_batches(here, other)
-            if self._found:
-                yield self._take_found()
+            if found := self._found.take():
+                yield found
 
     def resume(self, folders: Sequence[Entry]) -> Sequence[Action]:
-        """Go on behind a range that is the same on both sides, in a place that lies in these
-        folders, the outermost first.
+        """Continue behind a range that is the same on both sides.
 
-        What is the same has been counted as unchanged; of these folders it is not known yet.
+        Args:
+            folders: Those that the place lies in, the outermost first. They were counted as
+                unchanged with the range; that is not known yet.
         """
         self._leave(f"{folders[-1].name}/" if folders else "")
         for entry in folders[len(self._open) :]:
             self._open.append(_Open(entry, entry, None))
             self.unchanged -= 1
-        return self._take_found()
+        return self._found.take()
 
     def finish(self) -> Sequence[Action]:
-        """Close what is open at the end."""
+        """Close what is open at the end; return its actions."""
         self._leave("")
-        return self._take_found()
-
-    def _take_found(self) -> Sequence[Action]:
-        found, self._found = self._found, []
-        return found
-
-    def _add(self, doing: ActionKind, entry: Entry, things: int = 0, why: str = "") -> None:
-        self._found.append(Action(doing, entry, things, why))
+        return self._found.take()
 
     def _compare_batches(self, here: _Cursor, other: _Cursor) -> None:
-        """Go on until one side has to be filled again."""
+        """Compare until one side has to be filled again."""
         while here.entries and other.entries:
             entry, there = here.entries[-1], other.entries[-1]
             if entry.name == there.name:
@@ -170,22 +131,18 @@ class Comparison:
         while here.has_ended and other.entries:
             self._extra(other.entries.pop())
 
-    def _is_shielded(self, name: str) -> bool:
-        return bool(self._shielded) and name.startswith(self._shielded)
-
-    def _shield(self, entry: Entry) -> None:
-        self._shielded = f"{entry.name}/"
-
     def _meet(self, entry: Entry, there: Entry | None) -> None:
         """Compare one name of the source with what the destination has there."""
-        if self._is_shielded(entry.name):
+        if self._shield.covers(entry.name):
             return
         self._leave(entry.name)
         if not self._rules.wanted(entry.name, entry.kind == FOLDER):
             return
         if entry.unreadable or entry.kind == OTHER:
-            self._shield(entry)
-            self._add(ActionKind.UNREADABLE if entry.unreadable else ActionKind.LEAVE_OUT, entry)
+            self._shield.cover(entry)
+            self._found.add(
+                ActionKind.UNREADABLE if entry.unreadable else ActionKind.LEAVE_OUT, entry
+            )
         elif (
             there is not None
             and there.kind != entry.kind
@@ -198,7 +155,7 @@ class Comparison:
             self._file(entry, there)
 
     def _clash(self, entry: Entry, there: Entry) -> None:
-        """Decide what becomes of something that the destination has in another kind."""
+        """Decide about something that the destination has in another kind."""
         if there.kind == FOLDER:
             if not self._rules.delete:
                 self._refuse(
@@ -228,13 +185,13 @@ class Comparison:
             self._stage(entry, 1 if entry.kind == FOLDER else 0)
 
     def _refuse(self, entry: Entry, why: str) -> None:
-        self._shield(entry)
-        self._add(ActionKind.REFUSE, entry, why=why)
+        self._shield.cover(entry)
+        self._found.add(ActionKind.REFUSE, entry, why=why)
 
     def _stage(self, entry: Entry, count: int) -> None:
         self._touch_parent(entry.name, ActionKind.FOLDER)
-        self._shield(entry)
-        self._add(ActionKind.STAGE, entry, count)
+        self._shield.cover(entry)
+        self._found.add(ActionKind.STAGE, entry, count)
 
     def _enter(self, entry: Entry, there: Entry | None) -> None:
         if there is None:
@@ -247,15 +204,15 @@ class Comparison:
         self._open.append(_Open(entry, there, None if is_same else ActionKind.FOLDER))
 
     def _file(self, entry: Entry, there: Entry | None) -> None:
-        doing = self._compare(entry, there)
-        if doing is None:
+        kind = self._compare(entry, there)
+        if kind is None:
             self.unchanged += 1
             return
-        if doing in (ActionKind.COPY, ActionKind.LINK):
+        if kind in (ActionKind.COPY, ActionKind.LINK):
             self._touch_parent(entry.name, ActionKind.FOLDER)
-        elif doing is not ActionKind.SET:
+        elif kind is not ActionKind.SET:
             self._touch_parent(entry.name, ActionKind.FOLDER_IF_COPIED)
-        self._add(doing, entry)
+        self._found.add(kind, entry)
 
     def _compare(self, entry: Entry, there: Entry | None) -> ActionKind | None:
         if entry.kind == LINK:
@@ -275,7 +232,7 @@ class Comparison:
 
     def _extra(self, there: Entry) -> None:
         """Handle a name that only the destination has."""
-        if self._is_shielded(there.name):
+        if self._shield.covers(there.name):
             return
         self._leave(there.name)
         if not self._rules.delete:
@@ -288,27 +245,27 @@ class Comparison:
             for doomed in self._doomed:
                 doomed.keeps = doomed.keeps or there.name
             if there.unreadable and not self._doomed:
-                self._add(ActionKind.KEEP, there, why=there.name)
+                self._found.add(ActionKind.KEEP, there, why=there.name)
             return
         # All of it goes with the folder that makes way
         if self._doomed and self._doomed[0].source is not None:
             self._doomed[0].count += 1
         elif there.kind == FOLDER:
             if there.mode & _OWNER != _OWNER:
-                self._add(ActionKind.UNLOCK, there)
-            self._add(ActionKind.ENTER, there)
+                self._found.add(ActionKind.UNLOCK, there)
+            self._found.add(ActionKind.ENTER, there)
             self._doomed.append(_Doomed(there))
         else:
             self._remove(there)
 
     def _remove(self, there: Entry) -> None:
         self._touch_parent(there.name, ActionKind.FOLDER)
-        self._add(ActionKind.REMOVE, there)
+        self._found.add(ActionKind.REMOVE, there)
         if self._doomed:
             self._doomed[-1].count += 1
 
-    def _touch_parent(self, name: str, doing: ActionKind) -> None:
-        """Note that something directly in the folder above changes, for certain or perhaps."""
+    def _touch_parent(self, name: str, kind: ActionKind) -> None:
+        """Note that something directly in the folder above changes, or may change."""
         depth = name.count("/")
         if not self._doomed:
             # A folder that takes no part itself may be on the way
@@ -316,45 +273,43 @@ class Comparison:
         if not 0 < depth <= len(self._open):
             return  # the root, whose attributes are the user's own
         above = self._open[depth - 1]
-        if above.doing is not ActionKind.FOLDER:
-            above.doing = doing
+        if above.kind is not ActionKind.FOLDER:
+            above.kind = kind
         if not above.is_unlocked and above.there is not None:
             above.is_unlocked = True
-            self._add(ActionKind.UNLOCK, above.there)
+            self._found.add(ActionKind.UNLOCK, above.there)
 
     def _leave(self, name: str) -> None:
-        """Close the folders that the walk has left: what is in them is done, so they can be set to
-        their mtime, or removed.
-        """
+        """Close the folders that the walk has left: their content is done."""
         while self._doomed and not name.startswith(f"{self._doomed[-1].entry.name}/"):
             self._close_doomed(self._doomed.pop())
         while self._open and not name.startswith(f"{self._open[-1].entry.name}/"):
             left = self._open.pop()
-            if left.doing is None:
+            if left.kind is None:
                 self.unchanged += 1
             else:
-                self._add(left.doing, left.entry)
+                self._found.add(left.kind, left.entry)
 
     def _close_doomed(self, doomed: _Doomed) -> None:
         if doomed.source is not None:
             if doomed.keeps:
-                self._add(
+                self._found.add(
                     ActionKind.REFUSE,
                     doomed.source,
                     why=f"is a folder there that must stay, because of {escape(doomed.keeps)}",
                 )
             else:
                 self._touch_parent(doomed.source.name, ActionKind.FOLDER)
-                self._add(ActionKind.STAGE, doomed.source, doomed.count)
+                self._found.add(ActionKind.STAGE, doomed.source, doomed.count)
             return
         if doomed.keeps:
-            self._add(ActionKind.KEEP, doomed.entry, why=doomed.keeps)
+            self._found.add(ActionKind.KEEP, doomed.entry, why=doomed.keeps)
             return
         self._touch_parent(doomed.entry.name, ActionKind.FOLDER)
         # Where names are left out, others than those that were named may have come meanwhile: a
         # folder goes only when it is empty.
         whole = self._rules.wanted is everything
-        self._add(
+        self._found.add(
             ActionKind.REMOVE_TREE if whole else ActionKind.REMOVE,
             doomed.entry,
             doomed.count if whole else 1,
@@ -364,16 +319,12 @@ class Comparison:
 
 
 def _folder_mode(entry: Entry) -> int:
-    """Return the mode of a folder as far as it is kept: no store takes the bits of the owner from a
-    folder of its own.
-    """
+    """Return the mode of a folder as a store keeps it: always with the bits of the owner."""
     return entry.mode | _OWNER
 
 
 def _is_same_time(entry: Entry, there: Entry) -> bool:
-    """Whether two times are the same, or both are before all that a file system of 32 bits can
-    hold.
-    """
+    """Return whether two times are the same, or both too early for a file system of 32 bits."""
     return (
         entry.mtime_ns == there.mtime_ns
         or max(entry.mtime_ns, there.mtime_ns) <= _FIRST_OF_32_BITS_NS
@@ -381,13 +332,15 @@ def _is_same_time(entry: Entry, there: Entry) -> bool:
 
 
 class _Cursor:
+    """The entries of one listing, in order."""
+
     def __init__(self, batches: AsyncIterator[Sequence[Entry]]) -> None:
         self._batches = batches
         self.entries: list[Entry] = []  # the next one last
         self.has_ended = False
 
     async def fill(self) -> bool:
-        """Have an entry at hand; whether there is one."""
+        """Read until there is an entry; return whether there is one."""
         while not self.entries and not self.has_ended:
             batch = await anext(self._batches, None)
             self.has_ended = batch is None

@@ -63,7 +63,7 @@ LONG_FILES = frozenset(
     tests/unit/protocol/test_connection.py
     """.split()
 )
-LARGE_CLASSES = frozenset("Comparison QuotaTracker Session".split())
+LARGE_CLASSES = frozenset("QuotaTracker Session".split())
 LONG_FUNCTIONS = frozenset(
     """
     Server.start

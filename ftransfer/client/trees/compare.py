@@ -24,8 +24,9 @@ from ftransfer.storage.base import FOLDER, WHOLE, Entry, Range, Store
 from ftransfer.transfer.pipeline import closing, read_ahead
 from ftransfer.transfer.records import entries_from_wire
 from ftransfer.transfer.running_digest import digest_in_store
-from ftransfer.transfer.spans import Differences, Span, find_differences, span_from_wire
-from ftransfer.transfer.treediff import Comparison, Rules
+from ftransfer.transfer.spans import Span, SpanDifferences, find_differences, span_from_wire
+from ftransfer.transfer.tree_actions import Rules
+from ftransfer.transfer.treediff import Comparison
 
 # Ranges that are asked for ahead, so that each does not cost a round trip; their bounds together
 # are no longer than that, so that all lines fit into what the sockets hold.
@@ -60,7 +61,7 @@ async def compare_with_server(
 
 async def compare_ranges(
     plan: Plan,
-    differences: Differences,
+    differences: SpanDifferences,
     session: ClientSession,
     store: Store,
     remote: SafeName,
@@ -149,14 +150,14 @@ async def nothing() -> Entries:
 
 async def fetch_differences(
     session: ClientSession, store: Store, remote: SafeName, options: TreeOptions, *, pulls: bool
-) -> Differences:
+) -> SpanDifferences:
     """Return the ranges of names in which a store and a folder of the server differ.
 
     Raises as compare_with_server.
     """
     # Digests of content are not in the spans, and names that take no part would make them differ.
     if SPANS not in session.hello.features or options.checksum or options.selects:
-        return Differences([WHOLE])
+        return SpanDifferences([WHOLE])
     lines = read_ahead(listings.lines(store, ROOT, links=options.links, others=True))
     try:
         async with contextlib.aclosing(lines):
@@ -164,7 +165,7 @@ async def fetch_differences(
     except NotFound:
         if pulls:
             raise
-        return Differences([WHOLE], told=False)
+        return SpanDifferences([WHOLE], told=False)
 
 
 async def _spans(session: ClientSession, remote: SafeName, *, links: bool) -> AsyncIterator[Span]:

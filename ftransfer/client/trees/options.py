@@ -9,7 +9,7 @@ from ftransfer.errors import RemoteProtocolError
 from ftransfer.names import SafeName
 from ftransfer.transfer.hiding import HiddenNames
 from ftransfer.transfer.selection import Wanted, everything, hidden_names
-from ftransfer.transfer.treediff import Rules
+from ftransfer.transfer.tree_actions import Rules
 
 _MOST_PATTERNS = 1000
 

@@ -10,7 +10,7 @@ from itertools import chain
 from ftransfer.storage.base import FOLDER, Entry
 from ftransfer.transfer.packs import MAX_PACKED_BYTES
 from ftransfer.transfer.spool import Mark, Spool
-from ftransfer.transfer.treediff import Action, ActionKind
+from ftransfer.transfer.tree_actions import Action, ActionKind
 
 
 class Plan:

@@ -15,8 +15,8 @@ from ftransfer.names import sort_key
 from ftransfer.storage.base import FILE, FOLDER, Range, line_of
 from ftransfer.transfer.spans import (
     MAX_ENTRIES,
-    Differences,
     Span,
+    SpanDifferences,
     find_differences,
     span_from_wire,
     span_of,
@@ -39,7 +39,7 @@ async def cut(lines: Sequence[str], size: int) -> list[Span]:
     return [span_of(batch) async for batch in in_batches(lines, size)]
 
 
-async def compare(theirs: Sequence[str], ours: Sequence[str], size: int = 2) -> Differences:
+async def compare(theirs: Sequence[str], ours: Sequence[str], size: int = 2) -> SpanDifferences:
     async def told() -> AsyncIterator[Span]:
         for span in await cut(theirs, size):
             yield span
@@ -62,13 +62,13 @@ async def test_folder_that_cannot_be_read_is_like_no_other() -> None:
 
 async def test_equal_trees_have_no_ranges() -> None:
     lines = [line(name) for name in NAMES]
-    assert await compare(lines, lines) == Differences([], same=7, entries=[])
+    assert await compare(lines, lines) == SpanDifferences([], same=7, entries=[])
 
 
 async def test_ranges_that_touch_are_one() -> None:
     theirs = [line(name) for name in "abcdefgh"]
     ours = [line(name, 2 if name in "cef" else 1) for name in "abcdefgh"]
-    assert await compare(theirs, ours) == Differences([Range("b", "f")], same=4, entries=[4])
+    assert await compare(theirs, ours) == SpanDifferences([Range("b", "f")], same=4, entries=[4])
 
 
 async def test_what_only_we_have_is_in_a_range() -> None:
@@ -89,7 +89,7 @@ async def test_the_other_side_has_nothing() -> None:
         for span in await cut([], 2):
             yield span
 
-    assert await find_differences(told(), never()) == Differences([Range()], same=0, told=False)
+    assert await find_differences(told(), never()) == SpanDifferences([Range()], same=0, told=False)
 
 
 async def test_spans_out_of_order_are_refused() -> None:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from ftransfer.names import sort_key
 from ftransfer.storage.base import DEAD_LINK, FILE, FOLDER, FOLDER_LINK, LINK, OTHER, SPECIAL, Entry
-from ftransfer.transfer.treediff import Action, ActionKind, Comparison, Rules
+from ftransfer.transfer.tree_actions import Action, ActionKind, Rules
+from ftransfer.transfer.treediff import Comparison
 
 
 def file(name: str, size: int = 1, mtime_ns: int = 1, mode: int = 0o644) -> Entry:

@@ -1,0 +1,71 @@
+"""What may have to be done to make one tree like another, and the rules of the comparison. Pure."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+from ftransfer.storage.base import Entry
+from ftransfer.transfer.selection import Wanted, everything
+
+
+class ActionKind(Enum):
+    """What is to be done for one name."""
+
+    COPY = "copy"  # a file that is missing or differs
+    COMPARE = "compare"  # a file of the same size, whose digests decide
+    COMPARE_AND_SET = "compare and set"  # the same, where the time or mode differs besides
+    SET = "set"  # a file of which only the mode differs
+    LINK = "link"
+    FOLDER = "folder"  # make it, or set its mode and mtime; comes after everything in it
+    # The same, if a file directly in it that is to be compared turns out to differ
+    FOLDER_IF_COPIED = "folder if copied"
+    # A folder of the destination in which something changes, and which its owner may not change
+    UNLOCK = "unlock"
+    # Make it beside what has its name, and then let it take that place; what is in it needs no
+    # action
+    STAGE = "stage"
+    # A folder that only the destination has: what can be removed in it follows, then one of the
+    # next three
+    ENTER = "enter"
+    # Something that only the destination has; of a folder all that was in it has been named before
+    REMOVE = "remove"
+    # A folder that only the destination has, with all that was named since it was entered
+    REMOVE_TREE = "remove tree"
+    KEEP = "keep"  # a folder that only the destination has, and that must stay for what is in it
+    REFUSE = "refuse"  # something that cannot have its name, for what the destination has there
+    # A folder of the source that could not be listed: nothing is done about what is in it
+    UNREADABLE = "unread"
+    # Something of the source that cannot be moved: nothing is done about what has its name
+    LEAVE_OUT = "leave out"
+
+
+class Action(NamedTuple):
+    """One step.
+
+    `entry` is the source's; for UNLOCK, ENTER, REMOVE, REMOVE_TREE and KEEP the destination's.
+    Names are relative to the roots of the trees. `things` is how many names of the destination are
+    removed with it. `why` is the reason to report: for KEEP the name of what must stay.
+    """
+
+    kind: ActionKind
+    entry: Entry
+    things: int = 0
+    why: str = ""
+
+
+class Rules(NamedTuple):
+    """How trees are compared.
+
+    Args:
+        delete: Remove what the source does not have.
+        checksum: Compare files of the same size by digest, whatever their mtimes.
+        links: Copy links as links; else they count as what they lead to.
+        wanted: Whether a name takes part at all (name, is_folder); what does not is neither copied
+            nor removed.
+    """
+
+    delete: bool = False
+    checksum: bool = False
+    links: bool = False
+    wanted: Wanted = everything
