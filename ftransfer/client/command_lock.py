@@ -1,6 +1,4 @@
-"""Whose turn it is on one connection: commands, one after the other, and in the time between them
-whoever reads events.
-"""
+"""Who may use one connection: commands, one after the other; between them, a reader of events."""
 
 from __future__ import annotations
 
@@ -11,8 +9,9 @@ from types import TracebackType
 
 
 class CommandLock:
-    """A lock for commands (`async with turn`), which a reader holds only while no command wants it
-    (`async with turn.idle()`).
+    """A lock for commands (`async with lock`); a reader holds it only while no command wants it.
+
+    The reader uses `async with lock.idle()`.
     """
 
     def __init__(self) -> None:
@@ -20,7 +19,7 @@ class CommandLock:
         self._wanting = 0
         self._free = asyncio.Event()
         self._free.set()
-        self.wanted = asyncio.Event()  # a command waits: the reader should let go
+        self.wanted = asyncio.Event()  # a command waits: the reader should release the lock
 
     async def __aenter__(self) -> None:
         self._wanting += 1

@@ -1,7 +1,6 @@
-"""What a client is told: its wishes (to listen, to watch), which outlive a connection, and the
-events that come in.
+"""The events of one client: its subscriptions, which outlive a connection, and what comes in.
 
-One task reads events while no command runs, and connects again when the connection is lost while
+One task reads events while no command runs, and reconnects when the connection is lost while
 somebody waits for events.
 """
 
@@ -21,13 +20,13 @@ from ftransfer.names import SafeName
 from ftransfer.protocol.live import Change, LiveEvent, Missed, Rescan, event_from_notice, is_below
 from ftransfer.protocol.replies import Notice
 
-# Events that one reader of a client may leave unread; then it is told how many it has missed.
+# Events that one reader may leave unread; after that it learns how many it has missed.
 _MAX_UNREAD = 10_000
 RECONNECTED = "the connection was lost and made again"
 
 
 class Inbox:
-    """The events of one `listen` or `watch`, until somebody takes them."""
+    """The events of one `listen` or `watch` that nobody has taken yet."""
 
     def __init__(self, wants: Callable[[LiveEvent], bool]) -> None:
         self._wants = wants
@@ -46,23 +45,23 @@ class Inbox:
         self._filled.set()
 
     def fail(self, error: BaseException) -> None:
-        """Have `take` raise this after the events that are here."""
+        """Make `take` raise this after the events that are here."""
         self._failure = error
         self._filled.set()
 
     async def __aiter__(self) -> AsyncGenerator[LiveEvent, None]:
-        """Give the events as they come, without end."""
+        """Yield the events as they come, without end."""
         while True:
             yield await self.take()
 
     def take_all(self) -> list[LiveEvent]:
-        """Give the events that are here."""
+        """Return the events that are here."""
         events = list(self._events)
         self._events.clear()
         return events
 
     async def take(self) -> LiveEvent:
-        """Give the next event. Raises what ended the connection for good."""
+        """Return the next event. Raises what ended the connection for good."""
         while not self._events:
             if self._missed:
                 count, self._missed = self._missed, 0
@@ -78,7 +77,8 @@ class Live:
     """The live layer of one client.
 
     Args:
-        connect: Gives the session to use, a new one if the last is over. Called in our turn.
+        connect: Returns the session to use, a new one if the last is over. Called with the lock
+            held.
     """
 
     def __init__(
@@ -95,8 +95,9 @@ class Live:
     # What comes in.
 
     def receive(self, notice: Notice) -> None:
-        """Hand an event to all that want it. One that makes no sense ends every wait for events:
-        the server cannot be trusted.
+        """Hand an event to all that want it.
+
+        One that makes no sense ends every wait for events: the server cannot be trusted.
         """
         try:
             event = event_from_notice(notice)
@@ -113,7 +114,7 @@ class Live:
 
     @contextlib.asynccontextmanager
     async def listening(self) -> AsyncGenerator[Inbox, None]:
-        """Give what others say, and who comes and goes, from now on."""
+        """Yield an inbox for messages, and for who comes and goes, from now on."""
         async with self._open(lambda event: not isinstance(event, (Change, Rescan))) as inbox:
             async with self._lock:
                 session = await self._connect()
@@ -129,9 +130,7 @@ class Live:
 
     @contextlib.asynccontextmanager
     async def watching(self, path: SafeName) -> AsyncGenerator[Inbox, None]:
-        """Give the changes below a folder from now on, and Rescan or Missed where some may not have
-        been told.
-        """
+        """Yield an inbox for changes below a folder, and Rescan or Missed where some are lost."""
 
         def wants(event: LiveEvent) -> bool:
             return (
@@ -169,18 +168,14 @@ class Live:
                 await self.close()
 
     async def _retract(self, verb: str, argument: str) -> None:
-        """Tell the server that no more events are wanted; if that cannot be told there is no need
-        to.
-        """
+        """End a subscription on the server. If that fails, there is none any more."""
         with contextlib.suppress(FtransferError):
             async with self._lock:
                 session = await self._connect()
                 await session.request(verb, argument)
 
     async def restore(self, session: ClientSession) -> None:
-        """Say on a new connection what is wanted. What has happened in between is told as a
-        Rescan.
-        """
+        """Subscribe again on a new connection. Events in between are replaced by a Rescan."""
         if self._listeners:
             await session.request("listen")
         for key in list(self._watched):
@@ -220,7 +215,7 @@ class Live:
             await asyncio.sleep(wait_s)
 
     async def _read_once(self) -> FtransferError | None:
-        """Read between two commands; what went wrong with the connection, if anything."""
+        """Read between two commands; return what went wrong with the connection, if anything."""
         async with self._lock.idle():
             try:
                 await self._until_wanted(await self._connect())

@@ -126,11 +126,11 @@ class _Handshake:
         # Not loaded for plain connections
         from ftransfer.client.trust import (
             certificate_refused,
-            make_private,
+            start_trusted_tls,
         )
 
         with _aborted_on_error(transport):
-            self._new_key = await make_private(
+            self._new_key = await start_trusted_tls(
                 transport, self._address, self._security, self._limits.connect_s
             )
             try:

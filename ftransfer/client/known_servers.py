@@ -1,8 +1,6 @@
-"""What is known of a server: the key that it showed on earlier visits, and the record of one that
-our own user runs here.
+"""What is known of a server: the key that it showed before, and the record of one of our own here.
 
-From this it follows whether it may be spoken to, in plain or at all, and whether it may be told a
-secret.
+From this it follows whether we may connect, in plain or at all, and whether we may send a secret.
 """
 
 from __future__ import annotations
@@ -27,8 +25,10 @@ _KNOWN_HOSTS = "known_hosts"
 
 
 def check_key(transport: Transport, address: Address, security: Security) -> str:
-    """Compare the fingerprint of a server with the one that is asked for, or known; return one that
-    is new. Blocking.
+    """Compare the fingerprint of a server with the one that is given or known. Blocking.
+
+    Returns:
+        The fingerprint if it is new, else "".
 
     Raises:
         NotTrusted: It is another one, or cannot be compared.
@@ -47,7 +47,7 @@ def check_key(transport: Transport, address: Address, security: Security) -> str
                 " nothing until then"
             )
     if security.fingerprint or own_server(transport, address.port, security) is not None:
-        with contextlib.suppress(BadFile):  # it is vouched for, this time and perhaps each time
+        with contextlib.suppress(BadFile):  # it is confirmed already, perhaps each time
             _known_hosts(security).remember(str(address), shown)
         return ""
     if (known := _known_key(address, security)) is None:
@@ -57,25 +57,25 @@ def check_key(transport: Transport, address: Address, security: Security) -> str
 
 
 def expects_tls(transport: Transport, address: Address, security: Security) -> bool:
-    """Whether a fresh connection leads to a server that speaks TLS, as far as we know. Blocking.
-    Raises NotTrusted.
+    """Return whether a connection leads to a server that is known to speak TLS.
 
-    A server of our own that runs there says so itself; else it is enough that one has shown a key
-    before.
+    The record of a server of our own tells; else it counts whether a key was shown there before.
+    Blocking. Raises NotTrusted.
     """
     server = find_running(_state(security), transport.peer_host, address.port, transport.own_host)
     return bool(server.fingerprint) if server is not None else is_known(address, security)
 
 
 def is_known(address: Address, security: Security) -> bool:
-    """Whether a server has shown a key at this address before: it is not spoken to in plain again.
+    """Return whether a server has shown a key at this address, so that plain is refused there.
+
     Blocking. Raises NotTrusted.
     """
     return _known_key(address, security) is not None
 
 
 def is_confirmed(address: Address, shown: str, security: Security) -> bool:
-    """Whether somebody has vouched for the key that a server shows. Blocking. Raises NotTrusted."""
+    """Return whether the key that a server shows is confirmed. Blocking. Raises NotTrusted."""
     if security.fingerprint or security.ca:
         return True
     known = _known_key(address, security)
@@ -83,16 +83,14 @@ def is_confirmed(address: Address, shown: str, security: Security) -> bool:
 
 
 def keep_first(address: Address, shown: str, security: Security) -> None:
-    """Expect the key that a server shows from now on, though nobody has vouched for it. Blocking.
-    Raises NotTrusted.
-    """
+    """Pin the key that a server shows, unconfirmed. Blocking. Raises NotTrusted."""
     with _reported(address):
         wanted = _known_hosts(security).remember_first(str(address), shown).fingerprint
     _compare(shown, wanted, address)
 
 
 def shown_by(transport: Transport) -> str:
-    """Return the fingerprint of the certificate that the other end has shown; "" in plain."""
+    """Return the fingerprint of the server's certificate; "" in plain."""
     if transport.tls is None:
         return ""
     from ftransfer.tls.fingerprint import fingerprint_of
@@ -101,9 +99,7 @@ def shown_by(transport: Transport) -> str:
 
 
 def own_server(transport: Transport, port: int, security: Security) -> RunningServer | None:
-    """Return the server of our own user to which a connection leads, if it shows the key that it
-    should. Blocking.
-    """
+    """Return the server of our own that a connection leads to, if its key is right. Blocking."""
     server = find_running(_state(security), transport.peer_host, port, transport.own_host)
     return server if server is not None and server.fingerprint == shown_by(transport) else None
 
@@ -120,7 +116,7 @@ def _state(security: Security) -> Path:
 
 def _known_key(address: Address, security: Security) -> KnownKey | None:
     if not os.path.lexists(_state(security) / _KNOWN_HOSTS):
-        # Most who only speak to their own machine know nobody, and need not import what reads it
+        # On their own machine most users have no such file, and need not load what reads it
         return None
     with _reported(address):
         return _known_hosts(security).find(str(address))

@@ -1,5 +1,7 @@
-"""Saying who we are, once it is certain to whom. The secret is that of the caller, or that of a
-server of our own on this machine, or the one that was saved for this server.
+"""Login, once the server is verified.
+
+The secret is that of the caller, that of a server of our own on this machine, or the one that was
+saved for this server.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ _GIVEN, _OWN, _KEPT = "given", "own", "saved"
 
 
 class _Login(NamedTuple):
-    """What is said to the server; `secret` is "" if there is none. `origin`: who gave it."""
+    """A name and secret to log in with; `secret` is "" if there is none. `origin`: who gave it."""
 
     user: str
     secret: str
@@ -32,15 +34,15 @@ class _Login(NamedTuple):
 
 
 async def log_in(session: ClientSession, security: Security, *, only_given: bool = False) -> None:
-    """Log in if the server has use for it and there is a secret.
+    """Log in if the server wants it and there is a secret.
 
     Args:
-        only_given: Log in with what the caller gives, and in any case.
+        only_given: Log in with what the caller gives, in any case.
 
     Raises:
         LoginNeeded: The server wants a login, and there is none.
         NotAuthorised: It does not accept this one.
-        UnknownServer: Nobody has vouched for the key of the server.
+        UnknownServer: The key of the server is not confirmed.
         NotTrusted: The secret would travel in plain, and not to a process of our own user.
     """
     wants, address = session.hello.auth, str(session.address)
@@ -53,7 +55,7 @@ async def log_in(session: ClientSession, security: Security, *, only_given: bool
         login = await run_job(io_pool(), lambda: _find(session, security))
     if not (login.secret or login.user or only_given or wants == MUST_LOG_IN):
         return
-    await run_job(io_pool(), lambda: _check_may_hear(session, security, login.origin))
+    await run_job(io_pool(), lambda: _check_trusted(session, security, login.origin))
     if not login.secret:
         raise _login_needed(session, login.user)
     try:
@@ -83,7 +85,7 @@ def _login_needed(session: ClientSession, user: str) -> LoginNeeded:
 
 
 def _find(session: ClientSession, security: Security) -> _Login:
-    """Return the login that the caller need not give. Blocking."""
+    """Return the login that this user has for the server. Blocking."""
     transport, port = session.channel.transport, session.address.port
     if (
         not security.user
@@ -94,14 +96,13 @@ def _find(session: ClientSession, security: Security) -> _Login:
     return _saved(session, security)
 
 
-def _check_may_hear(session: ClientSession, security: Security, origin: str) -> None:
-    """Refuse to say a secret to a server for which nobody has vouched; and in plain to all but a
-    process of our own user or root.
+def _check_trusted(session: ClientSession, security: Security, origin: str) -> None:
+    """Refuse to send a secret to a server that is not confirmed, or in plain to a stranger.
 
-    Blocking.
+    In plain only a process of our own user or root may receive it. Blocking.
 
     Raises:
-        UnknownServer, NotTrusted: A secret may not be said.
+        UnknownServer, NotTrusted: The secret must not be sent.
     """
     transport, address = session.channel.transport, session.address
     if transport.encrypted:
@@ -124,7 +125,7 @@ def _check_may_hear(session: ClientSession, security: Security, origin: str) -> 
             f"{address}: a secret is not sent in plain over a network; leave out --plain"
         )
     listener = transport.peer_user()
-    # Where the system cannot tell whose process it is, the record of a server of our own counts.
+    # If the system cannot tell whose process it is, the record of a server of our own counts.
     if (
         listener in (os.geteuid(), _ROOT)
         or (listener is None and origin == _OWN)
@@ -152,8 +153,9 @@ def _name_of(user: int) -> str:
 
 
 def save_login(session: ClientSession, security: Security) -> None:
-    """Keep the login that a session was opened with, for this server alone. Blocking. Raises
-    BadFile.
+    """Save the login that a session was opened with, for this server alone.
+
+    Blocking. Raises BadFile.
     """
     from ftransfer.auth.saved import SavedLogin
 
@@ -164,7 +166,7 @@ def save_login(session: ClientSession, security: Security) -> None:
 
 
 def saved_logins(security: Security) -> SavedLogins:
-    """Give the logins that this user has saved."""
+    """Return the logins that this user has saved."""
     from ftransfer.auth.saved import SavedLogins
 
     return SavedLogins((security.state or state_folder()) / _SAVED)
@@ -186,7 +188,8 @@ def _saved(session: ClientSession, security: Security) -> _Login:
 
 
 def _proof(session: ClientSession, security: Security) -> str:
-    """Return what makes us sure of the server: whoever cannot show the same is another one.
+    """Return what identifies the server: one that cannot show the same is another one.
+
     Blocking. Raises BadFile.
     """
     if security.ca:

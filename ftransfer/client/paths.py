@@ -1,5 +1,6 @@
-"""Paths as callers give them: of this machine as text (importing pathlib takes as long as receiving
-a small file), of the share.
+"""Paths as callers give them: local ones as text, and names in the share.
+
+Text, since to import pathlib takes as long as to receive a small file.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ from ftransfer.errors import NotFound
 from ftransfer.names import SafeName, parse_name, parse_path
 from ftransfer.storage.base import Entry
 
-# What a caller may name things in the share with; a pathlib.PurePosixPath is a PathLike.
+# How a caller may name something in the share; a pathlib.PurePosixPath is a PathLike.
 RemoteName = str | os.PathLike[str]
 
 
 def normalise_path(path: str | os.PathLike[str]) -> str:
-    """Give a path as pathlib writes it: without "./", "//" and a "/" at the end.
+    """Return a path as pathlib writes it: without "./", "//" and a "/" at the end.
 
     Raises:
         NotFound: No file of this machine can be called that.
@@ -28,8 +29,9 @@ def normalise_path(path: str | os.PathLike[str]) -> str:
 
 
 def share_name(name: RemoteName) -> SafeName:
-    """Give the name that a caller means; a "/" at the beginning is the root of the share. Raises as
-    names.parse_name.
+    """Return the name that a caller means; a "/" at the beginning is the root of the share.
+
+    Raises as names.parse_name.
     """
     return parse_name(from_root(name))
 
@@ -40,9 +42,7 @@ def share_path(path: RemoteName) -> SafeName:
 
 
 def from_root(name: RemoteName) -> str:
-    """Give what a caller calls a thing in the share as the wire has it: without "/" at the
-    beginning. "/" stays.
-    """
+    """Return a name as the wire has it: without "/" at the beginning. "/" itself stays."""
     text = os.fsdecode(name)
     return text.lstrip("/") or text[:1]
 

@@ -1,6 +1,4 @@
-"""What a client asks of the way to a server: encrypted or not, who must be at the other end, who
-the client is.
-"""
+"""What a client requires of a connection: encryption, which server, and who the user is."""
 
 from __future__ import annotations
 
@@ -15,18 +13,18 @@ OnNewServer = Callable[[str, str], None]
 
 
 class Security(NamedTuple):
-    """How far a server is trusted, and what it is told about the user.
+    """How far a server is trusted, and what it learns about the user.
 
     The server is trusted if it shows the certificate with `fingerprint`; or, with `ca`, one from an
     authority that names the host; or, with neither, the one that it showed when it was first seen.
-    Nothing that is secret is sent before that.
+    No secret is sent before that.
 
     Args:
         tls: "auto" encrypts except to this machine itself, where both are tried; "on" always; "off"
             never.
-        fingerprint: As the server prints it; in hexadecimal digits as well.
+        fingerprint: As the server prints it, or in hexadecimal digits.
         ca: A PEM file with authorities, or "system" for those of the operating system.
-        certificate, key: PEM files with what this client shows, for servers that ask for it.
+        certificate, key: PEM files with this client's certificate, for servers that ask for one.
         user: The name to log in with; "" with a token.
         secret: The token or password; "" for the saved login of that server, if there is one. Never
             sent in plain off this machine.
@@ -44,13 +42,11 @@ class Security(NamedTuple):
     on_new_server: OnNewServer | None = None
 
     def __repr__(self) -> str:
-        return (
-            f"Security(tls={self.tls!r}, user={self.user!r})"  # no secret is to be found in a log
-        )
+        return f"Security(tls={self.tls!r}, user={self.user!r})"  # no secret may appear in a log
 
     @property
     def wants_tls(self) -> bool:
-        """Whether anything was asked that only TLS can give."""
+        """Whether something is required that only TLS can provide."""
         return self.tls == "on" or bool(self.fingerprint or self.ca or self.certificate)
 
 

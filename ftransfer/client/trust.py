@@ -1,6 +1,4 @@
-"""From a plain connection to one whose other end is known: the handshake, and what to say of one
-that fails.
-"""
+"""From a plain connection to a trusted one: the TLS handshake, and the error if it fails."""
 
 from __future__ import annotations
 
@@ -15,7 +13,7 @@ from ftransfer.system.threads import io_pool, run_job
 from ftransfer.tls.contexts import client_context
 from ftransfer.transport import Transport
 
-# What OpenSSL says of an answer that is not TLS at all, or not this version of it.
+# The errors of OpenSSL for an answer that is not TLS at all, or not this version of it.
 _NO_TLS = frozenset(
     (
         *(
@@ -25,14 +23,14 @@ _NO_TLS = frozenset(
             "RECORD_LAYER_FAILURE",
             "PACKET_LENGTH_TOO_LONG",
         ),
-        "SSLV3_ALERT_UNEXPECTED_MESSAGE",  # so says a plain port of ours
+        "SSLV3_ALERT_UNEXPECTED_MESSAGE",  # the answer of a plain port of ours
     )
 )
 _OLD_TLS = frozenset(
     ("UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "NO_PROTOCOLS_AVAILABLE")
 )
-# How a server of ours refuses a client: these alerts come after the handshake, which for the client
-# has succeeded by then.
+# How a server of ours refuses a client: these alerts come after the handshake, which has succeeded
+# for the client by then.
 _ALERTS_ON_CERTIFICATES = (
     "CERTIFICATE_REQUIRED",
     "UNKNOWN_CA",
@@ -44,21 +42,21 @@ _ALERTS_ON_CERTIFICATES = (
 
 
 class SpeaksNoTls(NotTrusted):
-    """The server answered, and not in TLS."""
+    """The server does not speak TLS."""
 
 
-async def make_private(
+async def start_trusted_tls(
     transport: Transport, address: Address, security: Security, timeout_s: float
 ) -> str:
-    """Encrypt a fresh connection and check who is at its other end.
+    """Encrypt a new connection and verify the server.
 
     Returns:
-        The fingerprint of a server that is seen for the first time, to be kept with `keep_first`;
+        The fingerprint of a server that is seen for the first time, to be pinned with `keep_first`;
         "" for one that is known.
 
     Raises:
-        SpeaksNoTls, NotTrusted: It is not encrypted, or not with whom it should be.
-        CannotConnect: The server went away, or did not get on with the handshake.
+        SpeaksNoTls, NotTrusted: It cannot be encrypted, or it is another server than expected.
+        CannotConnect: The server closed the connection, or did not complete the handshake.
         BadFile: A file that `security` names, or the file of known servers, cannot be used.
     """
     context = await run_job(io_pool(), lambda: _context(security))
@@ -89,9 +87,7 @@ async def make_private(
 
 
 async def handshake_succeeds(transport: Transport, host: str, timeout_s: float) -> bool:
-    """Whether a fresh connection can be encrypted, whoever is at its other end; nothing may be said
-    over it.
-    """
+    """Return whether a connection can be encrypted, without trust: nothing may be sent over it."""
     context = await run_job(io_pool(), client_context)
     try:
         await transport.start_tls(context, server_side=False, hostname=host, timeout_s=timeout_s)
@@ -128,9 +124,7 @@ def _broken_handshake(error: ssl.SSLError, address: Address, security: Security)
 
 
 def certificate_refused(error: BaseException | None, address: str) -> NotAuthorised | None:
-    """Give what to tell the user if a server has ended the connection for want of a certificate
-    that it accepts, else None.
-    """
+    """Return the error to raise if a server has refused our certificate, else None."""
     reason = (getattr(error, "reason", None) or "") if isinstance(error, ssl.SSLError) else ""
     if not reason.endswith(_ALERTS_ON_CERTIFICATES):
         return None

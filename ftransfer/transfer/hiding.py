@@ -1,7 +1,7 @@
-"""Which names of a share are hidden from everybody: secrets, and what programs keep for themselves.
+"""Which names of a share are hidden from everybody: secrets, and the private files of programs.
 
 Case is ignored, since some file systems ignore it; and a name alone decides: `secret/` hides a file
-of that name too, since what is there must not be told by the answer.
+of that name too, since the answer must not reveal what is there.
 """
 
 from __future__ import annotations
@@ -89,12 +89,12 @@ class HiddenNames:
         return self._match(last, True)
 
     def covers(self, name: SafeName) -> bool:
-        """Whether a name or a folder that it is in is hidden."""
+        """Return whether a name, or a folder that it is in, is hidden."""
         return any(map(self, name.parts)) if self.looks_at_last else self(str(name))
 
 
 def _is_word(pattern: str) -> bool:
-    """Whether a pattern is a word, with a star at one end at most."""
+    """Return whether a pattern is a word, with a star at one end at most."""
     word = _word_of(pattern)
     has_one_end = not (
         _GLOB.search(word.removeprefix("*")) and _GLOB.search(word.removesuffix("*"))

@@ -1,5 +1,6 @@
-"""Small files <-> the index of a pack frame, and the outcomes that answer one (docs/protocol.md
-section 8).
+"""Small files as pack frames, and the results that answer one.
+
+Source: docs/protocol.md section 8.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ Item = TypeVar("Item")
 
 
 def in_frames(items: Sequence[Item], encode: Callable[[Sequence[Item]], T]) -> Iterator[T]:
-    """Give the encoded frames for items, halved until each is below its cap: names may be long.
+    """Yield the encoded frames for items, halved until each is below its cap: names may be long.
 
     Args:
         encode: Makes one frame, or raises LocalProtocolError if it would be too large.
@@ -54,7 +55,7 @@ def in_frames(items: Sequence[Item], encode: Callable[[Sequence[Item]], T]) -> I
 def encode_files(
     connection: Connection, files: Sequence[SmallFile], prefix: str = ""
 ) -> tuple[list[bytes | memoryview], Digest]:
-    """Give the buffers of one pack, with `prefix` before each name, and the digest of its index.
+    """Return the buffers of one pack, with `prefix` before each name, and the digest of its index.
 
     Raises:
         LocalProtocolError: It is above the cap for a frame.
@@ -79,12 +80,12 @@ def unpack(
     limits: Limits = DEFAULT_LIMITS,
     rename: Callable[[list[str]], list[str]] | None = None,
 ) -> tuple[list[SmallFile], Digest]:
-    """Take a pack apart; give its items, and the digest of its index.
+    """Decode a pack; return its items, and the digest of its index.
 
     Contents are views of the payload, and names are as they came: whoever writes them checks them.
 
     Args:
-        rename: Gives the names to go on with for those that came, or raises.
+        rename: Returns the names to use for those that came, or raises.
 
     Raises:
         DigestMismatch: The index is not the one that was sent.
@@ -114,11 +115,10 @@ def unpack(
 
 
 def should_prefetch(items: Sequence[object], *, is_local: bool) -> bool:
-    """Whether the next group is to be read while this one is sent.
+    """Return whether to read the next group while this one is sent.
 
     Not if the peer is on this machine and the files are small: then the processors are busy anyway,
-    and what each file takes is done by the interpreter, whose lock two threads would hand to and
-    fro.
+    and most work is done by the interpreter, whose lock two threads would pass back and forth.
     """
     return not is_local or sum(
         len(item.data) for item in items if isinstance(item, SmallFile)
@@ -126,14 +126,12 @@ def should_prefetch(items: Sequence[object], *, is_local: bool) -> bool:
 
 
 def receipt_of_pack(count: int, digest: Digest) -> dict[str, Any]:
-    """Give the one outcome of all items of a pack: each was stored as the index says that has this
-    digest.
-    """
+    """Return the one result for all items of a pack: each was stored as the index describes."""
     return {"stored": count, "index": digest}
 
 
 def receipt_to_wire(file: SmallFile) -> dict[str, Any]:
-    """Give the outcome of an item that was stored."""
+    """Return the result for an item that was stored."""
     value: dict[str, Any] = {"name": file.name, "mtime_ns": file.mtime_ns}
     if file.kind == FILE:
         value["size"] = len(file.data)
@@ -142,25 +140,25 @@ def receipt_to_wire(file: SmallFile) -> dict[str, Any]:
 
 
 def refusal_to_wire(name: str, error: FtransferError) -> dict[str, Any]:
-    """Give the outcome of an item that failed."""
+    """Return the result for an item that failed."""
     return {"name": name, "error": {"code": error.code, "message": str(error)}}
 
 
 def large_to_wire(entry: Entry) -> dict[str, Any]:
-    """Give the outcome of a file that is too large for a pack and is to be asked for by itself."""
+    """Return the result for a file that is too large for a pack: a get by itself must follow."""
     return {"name": entry.name, "large": entry_to_wire(entry)}
 
 
 def other_to_wire(entry: Entry) -> dict[str, Any]:
-    """Give the outcome of what cannot be moved, for a client that has asked to be told."""
+    """Return the result for what cannot be copied, for a client that has asked for `others`."""
     return {"name": entry.name, "other": entry.why}
 
 
 def refusal_from_wire(item: Any) -> FtransferError | None:
-    """Give the error in an outcome, or None if there is none.
+    """Return the error in a result, or None if there is none.
 
     Raises:
-        RemoteProtocolError: It is not an outcome.
+        RemoteProtocolError: It is not a result.
     """
     if not isinstance(item, dict):
         raise RemoteProtocolError("an outcome is not an object")

@@ -13,8 +13,9 @@ T = TypeVar("T")
 async def read_ahead(
     source: AsyncGenerator[T, None], pays: Callable[[T], bool] = lambda _: True
 ) -> AsyncGenerator[T, None]:
-    """Give the items of `source`, one of them made ahead. Close it (contextlib.aclosing) if it is
-    left before the end.
+    """Yield the items of `source`, one of them made ahead.
+
+    Close it (contextlib.aclosing) if it is left before the end.
 
     Args:
         pays: Whether the item after this one is to be made while this one is used; else it is made
@@ -43,9 +44,7 @@ async def read_ahead(
 
 @contextlib.asynccontextmanager
 async def closing(items: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
-    """Close an iterator, if it can be closed, at the end of the block: what it holds is given back
-    then, however the block ends.
-    """
+    """Close an iterator, if it can be closed, at the end of the block."""
     try:
         yield items
     finally:
@@ -54,8 +53,7 @@ async def closing(items: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
 
 
 class OverlappedStep:
-    """Runs steps in their order while the caller goes on; a step begins when the one before it has
-    ended.
+    """Runs steps in order, each in a task, while the caller continues.
 
     One is under way and none waits, so that memory stays bounded. `finish` or `settle` it in any
     case.
@@ -84,9 +82,7 @@ class OverlappedStep:
                 raise
 
     async def settle(self) -> None:
-        """Let the step under way end, whatever becomes of it: what is being published is published
-        whole.
-        """
+        """Let the step under way end, however it ends: a file is published whole or not at all."""
         step, self._step = self._step, None
         if step is not None:
             await asyncio.wait([step])

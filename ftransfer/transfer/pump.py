@@ -1,5 +1,4 @@
-"""Content through the channel: reader -> data frames, and data frames -> writer, with the digest on
-the way.
+"""Content through the channel: from a reader to data frames, and back to a writer, with the digest.
 
 One path for files and sockets that can be used in threads, one for everything else; memory is
 bounded in both, whatever the size.
@@ -81,10 +80,11 @@ async def send_content(
     moved: Moved,
     proceed: Callable[[], bool] = lambda: True,
 ) -> None:
-    """Send `length` bytes of a file from `offset` as data frames; `digest` hashes them alongside
-    (None: it is known already).
+    """Send `length` bytes of a file from `offset` as data frames.
 
-    `proceed` is asked before each frame; when it says no, the rest is not sent.
+    Args:
+        digest: Hashes them at the same time; None if it is known already.
+        proceed: Called before each frame; if it returns False, the rest is not sent.
 
     Raises:
         SourceChanged: The file ended early. The stream is in step, and the transfer can be given up
@@ -115,7 +115,7 @@ async def send_content(
 
 
 async def receive_content(inlet: Inlet, sink: Sink, digest: RunningDigest, moved: Moved) -> Event:
-    """Receive data frames into a sink until another event comes, and give that event.
+    """Receive data frames into a sink until another event comes; return that event.
 
     Raises:
         Truncated: More came than was announced.
@@ -142,9 +142,7 @@ async def receive_content(inlet: Inlet, sink: Sink, digest: RunningDigest, moved
 async def _receive_frame(
     inlet: Inlet, sink: Sink, feed: Callable[[memoryview], None], received: Moved
 ) -> None:
-    """Gather the pieces of one frame into blocks, so that there is one thread hop a block and not
-    one a piece.
-    """
+    """Gather the pieces of one frame into blocks: one thread hop for each block, not each piece."""
     block = bytearray()
     try:
         async for piece in inlet.payload.pieces():
@@ -153,7 +151,7 @@ async def _receive_frame(
                 full, block = block, bytearray()
                 await _store(sink, full, feed, received)
     except ChannelError:
-        if block:  # a link that breaks within every block would else never get on
+        if block:  # else a connection that breaks within every block would make no progress
             await _store(sink, block, feed, received)
         raise
     if block:

@@ -1,6 +1,4 @@
-"""What a transfer reports: Progress while it runs, a Receipt when it is done; and entries <-> the
-JSON objects of the wire.
-"""
+"""What a transfer reports (Progress, Receipt), and entries as the JSON objects of the wire."""
 
 from __future__ import annotations
 
@@ -16,11 +14,11 @@ from ftransfer.storage.base import FILE, FOLDER, LINK, OTHER, Entry
 class Receipt(NamedTuple):
     """A finished get or put.
 
-    `size` in bytes, `digest` BLAKE3 in hexadecimal, `mtime_ns` in nanoseconds since 1970. `durable`
-    says that it is on disk, `kept` how many bytes an earlier attempt had left, `seconds` how long
-    it took. `restarted` says that what one had left was dropped: the source has changed since, or
-    it did not verify. `path` is the local file, "" for a stream. `replaced` says that something had
-    the name before.
+    `size` in bytes, `digest` BLAKE3 in hexadecimal, `mtime_ns` in nanoseconds since 1970.
+    `durable`: it is on disk. `kept`: how many bytes were resumed from an earlier attempt.
+    `restarted`: what an earlier attempt had left was dropped, since the source has changed or it
+    did not verify. `seconds`: how long it took. `path`: the local file, "" for a stream.
+    `replaced`: something had the name before.
     """
 
     name: str
@@ -36,11 +34,10 @@ class Receipt(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """How far a transfer is: `done` of `total` bytes (None: not known), in the phase "transfer",
-    "verify" or "reconnect".
+    """How far a transfer is: `done` of `total` bytes (None: unknown).
 
-    Of a tree, `files` of `all_files` have been done. With `is_estimate` the totals are of what has
-    been found so far.
+    `phase` is "transfer", "verify" or "reconnect". Of a tree, `files` of `all_files` are done; with
+    `is_estimate` the totals are of what has been found so far.
     """
 
     name: str
@@ -56,7 +53,10 @@ ProgressCallback = Callable[[Progress], None]
 
 
 def entry_to_wire(entry: Entry) -> dict[str, Any]:
-    """Give the JSON object for an entry (docs/protocol.md section 6)."""
+    """Return the JSON object for an entry.
+
+    Source: docs/protocol.md section 6.
+    """
     value: dict[str, Any] = {"name": entry.name, "kind": entry.kind}
     if entry.kind == OTHER:
         return {**value, "why": entry.why}
@@ -74,8 +74,9 @@ def entry_to_wire(entry: Entry) -> dict[str, Any]:
 
 
 def entry_from_wire(value: object, below: SafeName) -> Entry:
-    """Read an entry of a listing; a server is not trusted to list only what lies `below` the folder
-    that was asked for.
+    """Read an entry of a listing.
+
+    A server is not trusted to list only what lies `below` the folder that was asked for.
 
     Raises:
         NameRefused: The name is one that no share can hold.
@@ -97,8 +98,9 @@ def entry_from_wire(value: object, below: SafeName) -> Entry:
 def entries_from_wire(
     items: Sequence[object], below: SafeName, *, relative: bool = False
 ) -> list[Entry]:
-    """Read entries of a listing; `relative` gives their names as they are from `below` on. Raises
-    as entry_from_wire.
+    """Read entries of a listing; with `relative` their names are relative to `below`.
+
+    Raises as entry_from_wire.
     """
     cut = len(str(below)) + 1 if relative and not below.is_root else 0
     checked = {str(below)}  # folders, each spelled as it should be
@@ -114,8 +116,9 @@ def entries_from_wire(
 
 
 def _plain_entry(value: dict[str, Any], checked: Container[str], cut: int) -> Entry | None:
-    """Read the entry of a file in a folder that has been checked; None if it has to be read with
-    care. A listing may be long.
+    """Read the entry of a file in a folder that has been checked: the quick way for most entries.
+
+    Return None if it has to be read with care.
     """
     get = value.get
     name, size, mtime_ns, mode = get("name"), get("size"), get("mtime_ns"), get("mode")
@@ -155,9 +158,7 @@ def described_from_wire(value: Mapping[str, Any], name: SafeName) -> Entry:
 
 
 def _within_file(size: int) -> int:
-    """Return a size that a file can have: one odd number in a listing must not make the rest of it
-    useless.
-    """
+    """Return a size that a file can have: one odd number must not make a listing useless."""
     return min(max(0, size), 2**63 - 1)
 
 

@@ -1,8 +1,7 @@
-"""The digest of a file that is still moving: fed with bytes as they pass, or catching up by reading
-them back.
+"""The digest of a file during its transfer: fed as bytes pass, or catching up by reading back.
 
-Resume starts to move new bytes at once because of this: the part that is already there is hashed
-alongside, in a job of its own, until it has caught up with the bytes that come in.
+So a resumed transfer moves new bytes at once: the part that is already there is hashed at the same
+time, in a job of its own, until it has caught up.
 """
 
 from __future__ import annotations
@@ -54,9 +53,7 @@ class RunningDigest:
         return self._start + self._hasher.size
 
     def feed(self, offset: int, data: bytes | bytearray | memoryview) -> None:
-        """Hash bytes that are at `offset` of the content, if they are the next ones; else they are
-        read back later.
-        """
+        """Hash bytes at `offset` if they are the next ones; else they are read back later."""
         if self._lock.acquire(blocking=False):
             try:
                 known = self.position - offset
@@ -66,13 +63,13 @@ class RunningDigest:
                 self._lock.release()
 
     def allow(self, limit: int) -> None:
-        """Say that the content is in place up to `limit`."""
+        """Raise the offset up to which the content is in place."""
         if limit > self._limit:
             self._limit = limit
             self._more.set()
 
     def follow(self) -> None:
-        """Start to hash what is in place, alongside."""
+        """Start to hash what is in place, in a task."""
         self._task = asyncio.get_running_loop().create_task(self._follow())
 
     async def _follow(self) -> None:
@@ -85,7 +82,7 @@ class RunningDigest:
                 await self._more.wait()
 
     async def finish(self, end: int) -> Digest:
-        """Hash up to `end` and give the digest.
+        """Hash up to `end` and return the digest.
 
         Raises:
             SourceChanged: The content ends before `end`.
@@ -99,7 +96,7 @@ class RunningDigest:
         return self._hasher.digest()
 
     async def close(self) -> None:
-        """Stop what runs alongside; after it, nothing reads the content any more."""
+        """Stop the task; after it, nothing reads the content any more."""
         self._stopped = True
         if self._task is not None:
             await stop_task(self._task)  # what it raised, whoever wanted the digest has met already
@@ -128,7 +125,7 @@ class RunningDigest:
         self._stopped = True
 
     def _read_back(self, content: ThreadedFile, end: int) -> bool:
-        """Hash up to STEP_BYTES; whether anything was there."""
+        """Hash up to STEP_BYTES; return whether anything was there."""
         time_slice = TimeSlice()
         with self._lock:
             view = scratch(_BLOCK)
@@ -150,8 +147,7 @@ class RunningDigest:
 
 
 async def confirm(reader: Reader, start: int, end: int, digest: Digest) -> None:
-    """Make sure that what was read of a file is what it holds. A log that has only grown meanwhile
-    is no other file up to there.
+    """Verify that a file still holds what was read of it; it may have grown, as a log does.
 
     Args:
         start, end: The range that was read, in bytes.
@@ -172,8 +168,9 @@ async def confirm(reader: Reader, start: int, end: int, digest: Digest) -> None:
 
 
 async def digest_in_store(store: Store, name: SafeName) -> Digest:
-    """Give the digest of a file in a store. Raises as Store.open_read, and SourceChanged if it
-    changes meanwhile.
+    """Return the digest of a file in a store.
+
+    Raises as Store.open_read, and SourceChanged if it changes meanwhile.
     """
     reader = await store.open_read(name)
     digest = RunningDigest(reader)

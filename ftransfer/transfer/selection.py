@@ -20,7 +20,7 @@ def everything(name: str, is_folder: bool) -> bool:
 
 
 def selection(include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Wanted:
-    """Give the test for names by patterns.
+    """Return the test for names by patterns.
 
     What an exclude matches is out, unless an include matches it too. With includes alone, only
     files that match one are in, and the folders on the way to them. Patterns are those of a
@@ -44,7 +44,7 @@ def selection(include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Wante
 
 
 def hidden_names(patterns: Sequence[str]) -> HiddenNames:
-    """Give the names that a server hides by patterns, which are those of a .gitignore but for case.
+    """Return the names that a server hides by patterns, as of a .gitignore without case.
 
     Raises:
         ValueError: A pattern says nothing.
@@ -61,8 +61,9 @@ class _Rule(NamedTuple):
 
 
 class IgnoreRules:
-    """The lines of a .gitignore, read as git does (gitignore(5)): the last one that matches counts,
-    and what is in a folder that matches goes with it, whatever stands behind.
+    """The lines of a .gitignore: the last one that matches counts.
+
+    What is in a folder that matches goes with it, whatever lines follow. Source: gitignore(5).
     """
 
     def __init__(self, lines: Sequence[str]) -> None:
@@ -92,12 +93,12 @@ class IgnoreRules:
 
 
 def _as_bytes(text: str) -> str:
-    """Give text with a character for each byte: a `?` of git stands for a byte."""
+    """Return text with a character for each byte: a `?` of git stands for a byte."""
     return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("latin-1")
 
 
 def _folders_down_to(name: str) -> Iterator[str]:
-    """Give the folders above a name, the outermost first, and itself."""
+    """Yield the folders above a name, the outermost first, and itself."""
     at = name.find("/")
     while at >= 0:
         yield name[:at]
@@ -131,9 +132,7 @@ def is_glob(name: str) -> bool:
 
 
 def split_glob(pattern: str) -> tuple[str, str]:
-    """Give the folder that a pattern is below, and the pattern relative to it: "a/b/*.csv" ->
-    ("a/b", "*.csv").
-    """
+    """Split a pattern into its folder and the rest: "a/b/*.csv" into "a/b" and "*.csv"."""
     parts = pattern.split("/")
     fixed = 0
     while fixed < len(parts) - 1 and not is_glob(parts[fixed]):
@@ -142,7 +141,7 @@ def split_glob(pattern: str) -> tuple[str, str]:
 
 
 def glob_selection(pattern: str) -> Wanted:
-    """Give the test for names by a glob: `*`, `?` and `[…]` within one part, `**` across parts."""
+    """Return the test for names by a glob: `*`, `?`, `[…]` within one part, `**` across parts."""
     from ftransfer.transfer.wildcards import compile_path
 
     wanted_file = compile_path(pattern, escapes=False)

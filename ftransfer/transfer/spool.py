@@ -1,6 +1,4 @@
-"""Lists that may be long: in memory while they are short, in an unnamed temporary file when they
-grow.
-"""
+"""Lists that may be long: in memory while short, then in an unnamed temporary file."""
 
 from __future__ import annotations
 
@@ -77,7 +75,7 @@ class Spool:
             yield Entry(*json.loads(line))
 
     def batches(self, size: int) -> Iterator[list[Entry]]:
-        """Give the entries in lists of up to `size`."""
+        """Yield the entries in lists of up to `size`."""
         batch: list[Entry] = []
         for entry in self:
             batch.append(entry)

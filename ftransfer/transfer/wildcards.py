@@ -1,5 +1,4 @@
-"""Patterns of names -> regular expressions that take no longer than pattern and name are long,
-multiplied. Pure.
+"""Patterns of names as regular expressions, whose time is bounded by the product of both lengths.
 
 The names may be those of a peer that lies, and `*a*a*a*b` in a plain translation takes a time that
 grows with a power for each `*`. But only the last `*` ever has to be tried again: for all before it
@@ -33,7 +32,7 @@ _ANY_PARTS = "(?:[^/]++/)*?"
 
 
 def compile_path(pattern: str, *, escapes: bool) -> re.Pattern[str]:
-    """Give the expression for whole names: `*`, `?` and `[…]` within one part, `**` across parts.
+    """Return the expression for whole names: `*`, `?`, `[…]` in one part, `**` across parts.
 
     Args:
         escapes: Whether a backslash takes the meaning from the next character.
@@ -72,7 +71,7 @@ def _part(part: str, *, escapes: bool) -> str:
 
 
 def _pieces(part: str, *, escapes: bool) -> Sequence[str]:
-    """Give an expression for each character of a part, and _STAR for each star."""
+    """Return an expression for each character of a part, and _STAR for each star."""
     pieces: list[str] = []
     at = 0
     while at < len(part):
@@ -94,8 +93,9 @@ def _pieces(part: str, *, escapes: bool) -> Sequence[str]:
 
 
 def _bracket(part: str, at: int, *, escapes: bool) -> tuple[str, int]:
-    """Translate what stands behind a `[`; give where it ends. What has no end is a [ where nothing
-    escapes, else no match.
+    """Translate what follows a `[`; return where it ends.
+
+    One without an end is a plain [ where nothing escapes, else no match.
     """
     begin = at
     is_negated = part[at : at + 1] in ("!", "^")

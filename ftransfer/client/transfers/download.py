@@ -110,7 +110,7 @@ class FileDownload:
         return writer
 
     async def publish(self, writer: Writer) -> Receipt:
-        """Give what was received its name. Raises as `run`."""
+        """Publish what was received. Raises as `run`."""
         async with kept_on_failure(writer, keep_cancelled=self.keep_cancelled):
             entry = await writer.commit(self._digest)
         return receipt_of_download(self.name, entry, self._digest, self.store, writer)

@@ -154,7 +154,7 @@ class ParallelUpload:
         return text
 
     async def _work_until(self, answer: asyncio.Task[Event]) -> None:
-        """Have the workers send, until all is in place or the server has answered."""
+        """Let the workers send until all is in place, or the server has answered."""
         async with self._workers as workers:
 
             def answered(_: asyncio.Task[Event]) -> None:

@@ -1,8 +1,7 @@
-"""What is left of one file to move, in segments that several connections take from. Pure: it knows
-nothing of the connections.
+"""What is left to transfer of one file, in segments for several connections. Pure.
 
-A connection may be slow beyond all measure, while the others wait for what it has. So whoever finds
-nothing else to do takes a segment that is under way already; whichever of the two is first counts.
+A connection may be very slow, while the others wait for what it has. So a worker that finds nothing
+else to do takes a segment that is under way already; the first of the two counts.
 """
 
 from __future__ import annotations
@@ -35,8 +34,8 @@ class Segment(NamedTuple):
 class Segments:
     """A file of `size` bytes, from `start` on.
 
-    To be set as they change: `streams`, how many take from it, and `in_place`, up to where
-    everything is where it belongs.
+    Set as they change: `streams`, the number of workers, and `in_place`, the offset up to which
+    everything is in place.
     """
 
     def __init__(self, start: int, size: int, streams: int) -> None:
@@ -50,12 +49,12 @@ class Segments:
         ] = {}  # in the order in which they were taken: how many are at it
 
     def begin_at(self, start: int) -> None:
-        """Say that what is before `start` is there already; before anything is taken."""
+        """Begin at an offset: what is before it is in place. Call it before anything is taken."""
         self.in_place = self._fresh = start
 
     @property
     def is_all_taken(self) -> bool:
-        """Whether nothing is left that nobody is at."""
+        """Whether every segment is complete or under way."""
         return self._fresh == self._size and not self._given_back
 
     @property
@@ -64,14 +63,14 @@ class Segments:
 
     @property
     def first_gap(self) -> int:
-        """Up to where everything has been completed."""
+        """The offset up to which everything is complete."""
         return min(
             (segment.offset for segment in (*self._under_way, *self._given_back)),
             default=self._fresh,
         )
 
     def take(self, *, is_idle: bool, at_most: int = SEGMENT_BYTES) -> Segment | None:
-        """Give the next segment; None if there is none now.
+        """Return the next segment; None if there is none now.
 
         Args:
             is_idle: Whether the worker has nothing else to do, so that it may be one that another
@@ -90,7 +89,7 @@ class Segments:
         return segment
 
     def _take_late(self) -> Segment | None:
-        """Give the segment that keeps all others back, if it does."""
+        """Return the segment that holds up all others, if one does."""
         late = min(self._under_way, default=None)
         if (
             late is None
@@ -110,11 +109,11 @@ class Segments:
         return Segment(self._fresh - length, length)
 
     def complete(self, segment: Segment) -> bool:
-        """Say that a segment is where it belongs; False if another worker has said so before."""
+        """Mark a segment as in place; return False if another worker has done so before."""
         return self._under_way.pop(segment, None) is not None
 
     def give_back(self, segment: Segment) -> None:
-        """Say that a worker cannot complete what it took."""
+        """Return a segment that a worker cannot complete."""
         count = self._under_way.get(segment)
         if count == 1:
             del self._under_way[segment]
@@ -124,15 +123,13 @@ class Segments:
 
 
 class SegmentLength:
-    """How long the segments of one worker should be, in bytes, by how long it took for the last
-    ones.
-    """
+    """How long the segments of one worker should be, in bytes, by how long its last ones took."""
 
     def __init__(self) -> None:
         self.bytes = SEGMENT_BYTES // 2
 
     def took(self, length: int, seconds: float) -> None:
-        """Hear how long it has taken to move a segment."""
+        """Adapt to how long the transfer of a segment took."""
         self.bytes = min(
             SEGMENT_BYTES, max(LEAST_SEGMENT_BYTES, int(length * _SEGMENT_S / max(seconds, 1e-3)))
         )
