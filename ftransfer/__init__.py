@@ -31,13 +31,17 @@ from ftransfer import errors
 from ftransfer.version import VERSION as __version__
 
 if TYPE_CHECKING:
+    from ftransfer.auth.admission import Admission
+    from ftransfer.auth.permissions import Grant, Principal, Right
+    from ftransfer.auth.users import User
     from ftransfer.client.client import Client, connect
+    from ftransfer.client.events import Inbox
     from ftransfer.client.files import Checksum
     from ftransfer.client.presence import Delivery
     from ftransfer.client.retry import NO_RETRY, RetryRules
     from ftransfer.client.security import Security
     from ftransfer.client.trees.options import TreeOptions
-    from ftransfer.client.trees.report import TreeReport
+    from ftransfer.client.trees.report import TreeItem, TreeReport
     from ftransfer.errors import FtransferError
     from ftransfer.gateways.native.listener import Server
     from ftransfer.limits import Limits
@@ -50,17 +54,42 @@ if TYPE_CHECKING:
         Presence,
         Rescan,
     )
+    from ftransfer.protocol.replies import Hello, Notice
+    from ftransfer.service.audit import Audit
+    from ftransfer.service.bandwidth import RateBounds
+    from ftransfer.service.quota import QuotaLimits
     from ftransfer.service.service import Service, ServiceOptions
     from ftransfer.service.share import Share
     from ftransfer.storage.base import Entry, Partial
     from ftransfer.storage.local import LocalStore
     from ftransfer.storage.memory import MemoryStore
+    from ftransfer.tls.contexts import ServerTls
     from ftransfer.transfer.records import Progress, Receipt
+    from ftransfer.transfer.selection import hidden_names, selection
     from ftransfer.watch.watcher import FolderWatcher
 
 # Loaded when first used: a command of the command line needs the client or the server, hardly ever
-# both.
+# both. Whatever these take and return is here as well.
 _HOMES = {
+    "Admission": "ftransfer.auth.admission",
+    "Grant": "ftransfer.auth.permissions",
+    "Principal": "ftransfer.auth.permissions",
+    "Right": "ftransfer.auth.permissions",
+    "User": "ftransfer.auth.users",
+    "Client": "ftransfer.client.client",
+    "connect": "ftransfer.client.client",
+    "Inbox": "ftransfer.client.events",
+    "Checksum": "ftransfer.client.files",
+    "Delivery": "ftransfer.client.presence",
+    "NO_RETRY": "ftransfer.client.retry",
+    "RetryRules": "ftransfer.client.retry",
+    "Security": "ftransfer.client.security",
+    "TreeOptions": "ftransfer.client.trees.options",
+    "TreeItem": "ftransfer.client.trees.report",
+    "TreeReport": "ftransfer.client.trees.report",
+    "FtransferError": "ftransfer.errors",
+    "Server": "ftransfer.gateways.native.listener",
+    "Limits": "ftransfer.limits",
     "Attendance": "ftransfer.protocol.live",
     "Change": "ftransfer.protocol.live",
     "Message": "ftransfer.protocol.live",
@@ -68,19 +97,11 @@ _HOMES = {
     "Person": "ftransfer.protocol.live",
     "Presence": "ftransfer.protocol.live",
     "Rescan": "ftransfer.protocol.live",
-    "FolderWatcher": "ftransfer.watch.watcher",
-    "Client": "ftransfer.client.client",
-    "connect": "ftransfer.client.client",
-    "Checksum": "ftransfer.client.files",
-    "Delivery": "ftransfer.client.presence",
-    "NO_RETRY": "ftransfer.client.retry",
-    "RetryRules": "ftransfer.client.retry",
-    "Security": "ftransfer.client.security",
-    "TreeOptions": "ftransfer.client.trees.options",
-    "TreeReport": "ftransfer.client.trees.report",
-    "FtransferError": "ftransfer.errors",
-    "Limits": "ftransfer.limits",
-    "Server": "ftransfer.gateways.native.listener",
+    "Hello": "ftransfer.protocol.replies",
+    "Notice": "ftransfer.protocol.replies",
+    "Audit": "ftransfer.service.audit",
+    "RateBounds": "ftransfer.service.bandwidth",
+    "QuotaLimits": "ftransfer.service.quota",
     "Service": "ftransfer.service.service",
     "ServiceOptions": "ftransfer.service.service",
     "Share": "ftransfer.service.share",
@@ -88,42 +109,61 @@ _HOMES = {
     "Partial": "ftransfer.storage.base",
     "LocalStore": "ftransfer.storage.local",
     "MemoryStore": "ftransfer.storage.memory",
+    "ServerTls": "ftransfer.tls.contexts",
     "Progress": "ftransfer.transfer.records",
     "Receipt": "ftransfer.transfer.records",
+    "hidden_names": "ftransfer.transfer.selection",
+    "selection": "ftransfer.transfer.selection",
+    "FolderWatcher": "ftransfer.watch.watcher",
 }
 
 __all__ = [
     "NO_RETRY",
+    "Admission",
+    "Attendance",
+    "Audit",
+    "Change",
     "Checksum",
     "Client",
     "Delivery",
     "Entry",
+    "FolderWatcher",
     "FtransferError",
+    "Grant",
+    "Hello",
+    "Inbox",
     "Limits",
     "LocalStore",
     "MemoryStore",
+    "Message",
+    "Missed",
+    "Notice",
     "Partial",
+    "Person",
+    "Presence",
+    "Principal",
     "Progress",
+    "QuotaLimits",
+    "RateBounds",
     "Receipt",
+    "Rescan",
     "RetryRules",
+    "Right",
     "Security",
     "Server",
+    "ServerTls",
     "Service",
     "ServiceOptions",
     "Share",
+    "TreeItem",
     "TreeOptions",
     "TreeReport",
-    "Attendance",
-    "Change",
-    "Message",
-    "Missed",
-    "Person",
-    "Presence",
-    "Rescan",
-    "FolderWatcher",
+    "User",
     "__version__",
     "connect",
     "errors",
+    "hidden_names",
+    "selection",
 ]
 
 

@@ -8,12 +8,28 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path, PurePosixPath
+from typing import get_type_hints
 
 import pytest
 
 import ftransfer
+from ftransfer.client.options import ClientKeywords, ClientOptions
 from ftransfer.errors import LocalProtocolError, NameRefused
 from tests.support.service import serve
+
+# The types of the package in the signatures of what is exported.
+SIGNATURES = {
+    "connect": "Client Limits RetryRules Notice Security",
+    "Client": (
+        "Entry Partial Checksum Receipt Progress TreeOptions TreeReport TreeItem Hello Inbox"
+        " Delivery Person Presence Message Attendance Change Rescan Missed"
+    ),
+    "TreeOptions": "selection",
+    "Server": "Share ServerTls Limits Service ServiceOptions",
+    "ServiceOptions": "Limits FolderWatcher Admission RateBounds Audit",
+    "Share": "LocalStore MemoryStore Limits QuotaLimits hidden_names",
+    "Admission": "User Principal Grant Right",
+}
 
 
 def test_completion_offers_the_interface_and_nothing_else() -> None:
@@ -33,6 +49,43 @@ def test_completion_offers_the_interface_and_nothing_else() -> None:
 def test_every_name_of_the_interface_can_be_had() -> None:
     for name in ftransfer.__all__:
         assert getattr(ftransfer, name) is not None
+
+
+def test_the_three_lists_of_the_interface_agree() -> None:
+    """`__all__`, the table of homes, and what a type checker reads."""
+    tree = ast.parse(Path(ftransfer.__file__).read_text(encoding="utf-8"))
+    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
+    checked = {
+        alias.name: node.module
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert checked == ftransfer._HOMES
+    assert sorted(ftransfer.__all__) == sorted([*checked, "__version__", "errors"])
+
+
+def test_importing_the_interface_loads_none_of_it() -> None:
+    asked = (
+        "import sys, ftransfer; print(' '.join(name for name in sys.modules if"
+        " name.startswith('ftransfer.')))"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", asked], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert set(loaded) == {"ftransfer.errors", "ftransfer.version", "ftransfer.display"}
+
+
+@pytest.mark.parametrize("names", [*SIGNATURES.values()], ids=[*SIGNATURES])
+def test_what_the_interface_takes_and_returns_belongs_to_it(names: str) -> None:
+    assert set(names.split()) <= set(ftransfer.__all__)
+
+
+def test_keywords_of_connect_are_the_options_of_a_client() -> None:
+    fields = get_type_hints(ClientOptions)
+    assert get_type_hints(ClientKeywords) == fields
+    client = ftransfer.connect("localhost", 1, durable=False, name="ann")
+    assert (client.durable, client.address) == (False, ("localhost", 1))
 
 
 def test_help_shows_the_interface() -> None:
