@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     )
     from ftransfer.protocol.replies import Hello, Notice
     from ftransfer.service.audit import Audit
-    from ftransfer.service.bandwidth import RateBounds
+    from ftransfer.service.bandwidth import BandwidthLimits
     from ftransfer.service.quota import QuotaLimits
     from ftransfer.service.service import Service, ServiceOptions
     from ftransfer.service.share import Share
@@ -100,7 +100,7 @@ _HOMES = {
     "Hello": "ftransfer.protocol.replies",
     "Notice": "ftransfer.protocol.replies",
     "Audit": "ftransfer.service.audit",
-    "RateBounds": "ftransfer.service.bandwidth",
+    "BandwidthLimits": "ftransfer.service.bandwidth",
     "QuotaLimits": "ftransfer.service.quota",
     "Service": "ftransfer.service.service",
     "ServiceOptions": "ftransfer.service.service",
@@ -144,7 +144,7 @@ __all__ = [
     "Principal",
     "Progress",
     "QuotaLimits",
-    "RateBounds",
+    "BandwidthLimits",
     "Receipt",
     "Rescan",
     "RetryRules",

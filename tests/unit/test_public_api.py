@@ -26,7 +26,7 @@ SIGNATURES = {
     ),
     "TreeOptions": "selection",
     "Server": "Share ServerTls Limits Service ServiceOptions",
-    "ServiceOptions": "Limits FolderWatcher Admission RateBounds Audit",
+    "ServiceOptions": "Limits FolderWatcher Admission BandwidthLimits Audit",
     "Share": "LocalStore MemoryStore Limits QuotaLimits hidden_names",
     "Admission": "User Principal Grant Right",
 }
