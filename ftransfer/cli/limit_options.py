@@ -16,7 +16,7 @@ from ftransfer.units import parse_count, parse_rate, parse_size, parse_time
 if TYPE_CHECKING:
     from ftransfer.limits import Limits
     from ftransfer.service.bandwidth import BandwidthLimits
-    from ftransfer.service.quota import QuotaLimits
+    from ftransfer.service.quota_limits import QuotaLimits
 
 
 def _amount(parse: Callable[[str], float], least: float = 0) -> Callable[[str | None], str | None]:
@@ -218,7 +218,7 @@ def trusted_of(values: Mapping[str, Any]) -> Networks:
 
 def bounds_of(values: Mapping[str, Any]) -> QuotaLimits:
     from ftransfer.auth.permissions import Allowance
-    from ftransfer.service.quota import QuotaLimits
+    from ftransfer.service.quota_limits import QuotaLimits
 
     return QuotaLimits(
         all=Allowance(

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from ftransfer.auth.permissions import ANYONE, NO_RIGHTS, Principal, Right
 from ftransfer.limits import DEFAULT_LIMITS, Limits
 from ftransfer.service.multipart import MultipartUploads
-from ftransfer.service.quota import QuotaLimits, QuotaTracker
+from ftransfer.service.quota import QuotaTracker
+from ftransfer.service.quota_limits import QuotaLimits
 from ftransfer.service.view import ShareView
 from ftransfer.storage.base import Store
 from ftransfer.transfer.hiding import HiddenNames

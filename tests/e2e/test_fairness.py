@@ -19,7 +19,7 @@ from ftransfer.gateways.native.listener import Server
 from ftransfer.limits import Limits
 from ftransfer.service.audit import Audit
 from ftransfer.service.bandwidth import BandwidthLimits
-from ftransfer.service.quota import QuotaLimits
+from ftransfer.service.quota_limits import QuotaLimits
 from ftransfer.service.share import Share
 from ftransfer.storage.memory import MemoryStore
 from tests.support.service import RawPeer, Service, frame, raw_peer, serve

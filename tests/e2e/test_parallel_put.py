@@ -23,7 +23,7 @@ from ftransfer.errors import AlreadyThere, FtransferError, QuotaFull, SourceChan
 from ftransfer.limits import Limits
 from ftransfer.names import ROOT
 from ftransfer.service.audit import Audit
-from ftransfer.service.quota import QuotaLimits
+from ftransfer.service.quota_limits import QuotaLimits
 from ftransfer.transfer.records import Progress, Receipt
 from tests.support.certificates import own_tls
 from tests.support.growing import change_first_bytes

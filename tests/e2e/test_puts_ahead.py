@@ -17,7 +17,7 @@ from ftransfer.auth.permissions import Allowance
 from ftransfer.client.trees.report import TreeItem
 from ftransfer.errors import ChannelError, QuotaFull, SourceChanged
 from ftransfer.limits import Limits
-from ftransfer.service.quota import QuotaLimits
+from ftransfer.service.quota_limits import QuotaLimits
 from ftransfer.transfer.records import Progress
 from tests.support.growing import change_first_bytes
 from tests.support.proxy import Fault, Faults, Proxy

@@ -31,7 +31,7 @@ from ftransfer.protocol.live import CREATED, MOVED, Person
 from ftransfer.service.audit import Audit
 from ftransfer.service.bandwidth import BandwidthLimits
 from ftransfer.service.operation import Operation
-from ftransfer.service.quota import QuotaLimits
+from ftransfer.service.quota_limits import QuotaLimits
 from ftransfer.service.service import EndedOperation
 from ftransfer.service.upload import Upload
 from ftransfer.storage.base import UploadSpec

@@ -21,7 +21,7 @@ from ftransfer.auth.admission import Admission
 from ftransfer.auth.permissions import Allowance, Grant, Principal, parse_rights
 from ftransfer.names import ROOT
 from ftransfer.service.memory_budget import ContentMemory
-from ftransfer.service.quota import QuotaLimits
+from ftransfer.service.quota_limits import QuotaLimits
 from tests.support.service import RawPeer, frame
 
 Said = Callable[[], None]  # called when the server has taken, or answered, what costs it something

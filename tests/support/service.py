@@ -17,7 +17,7 @@ from blake3 import blake3
 from ftransfer.client.client import Client, connect
 from ftransfer.client.retry import NO_RETRY
 from ftransfer.gateways.native.listener import Server
-from ftransfer.service.quota import QuotaLimits
+from ftransfer.service.quota_limits import QuotaLimits
 from ftransfer.service.service import ServiceOptions
 from ftransfer.service.share import Share
 from ftransfer.storage.local import LocalStore

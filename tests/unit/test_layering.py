@@ -65,7 +65,7 @@ LATE_IMPORTS = {
     "cli.connect": "shell.console shell.context shell.live_view shell.repl shell.script",
     "cli.connection": "client.client client.retry",
     "cli.connection_options": "client.security getpass system.private_files tls.fingerprint",
-    "cli.limit_options": "auth.permissions limits service.bandwidth service.quota",
+    "cli.limit_options": "auth.permissions limits service.bandwidth service.quota_limits",
     "cli.live": (
         "cli.hook client.trees.mirror shell.chat shell.console shell.live_view shell.people"
         " shell.script"

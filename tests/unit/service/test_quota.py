@@ -12,7 +12,8 @@ from ftransfer.auth.permissions import ALL_RIGHTS, ANYONE, Allowance, Grant, Pri
 from ftransfer.digest import digest_of
 from ftransfer.errors import QuotaFull
 from ftransfer.names import ROOT, SafeName, parse_name
-from ftransfer.service.quota import QuotaLimits, QuotaTracker
+from ftransfer.service.quota import QuotaTracker
+from ftransfer.service.quota_limits import QuotaLimits
 from ftransfer.service.share import Share
 from ftransfer.storage.base import THING_BYTES, Entry, SmallFile, Space, UploadSpec, Usage
 from ftransfer.storage.capabilities import reserved_bytes
