@@ -2,20 +2,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import time
 import weakref
 
 import pytest
 
 from ftransfer.transport.loop_turn import LoopTurn
+from tests.support.virtual_time import in_virtual_time, work
 
 ROUNDS = 60
-
-
-def burn(seconds: float) -> None:
-    end = time.thread_time() + seconds
-    while time.thread_time() < end:
-        pass
 
 
 async def rounds_beside(floods: int, steps: int) -> int:
@@ -27,7 +21,7 @@ async def rounds_beside(floods: int, steps: int) -> int:
         turn = LoopTurn()
         while True:
             await turn.take()
-            burn(0.0001)
+            work(0.0001)
             done += 1
 
     tasks = [asyncio.create_task(flood()) for _ in range(floods)]
@@ -42,16 +36,19 @@ async def rounds_beside(floods: int, steps: int) -> int:
 
 
 @pytest.mark.parametrize("floods", [1, 3])
+@in_virtual_time
 async def test_few_are_never_sent_away(floods: int) -> None:
     # Each has done something in each round
     assert await rounds_beside(floods, 600) <= 600 // floods + 2
 
 
+@in_virtual_time
 async def test_crowd_leaves_rounds_to_those_who_wait() -> None:
     # Twice as many as if each had been there in each round
     assert await rounds_beside(20, 1000) > 2 * 1000 // 20
 
 
+@in_virtual_time
 async def test_whoever_waits_each_time_is_not_held_up_by_itself() -> None:
     turn, rounds = LoopTurn(), 0
 
@@ -69,6 +66,7 @@ async def test_whoever_waits_each_time_is_not_held_up_by_itself() -> None:
     counting.cancel()
 
 
+@in_virtual_time
 async def test_who_has_used_little_goes_before_who_has_used_much() -> None:
     order: list[str] = []
     is_late = asyncio.Event()
@@ -77,7 +75,7 @@ async def test_who_has_used_little_goes_before_who_has_used_much() -> None:
         turn = LoopTurn()
         for _ in range(30):
             await turn.take()
-            burn(0.002)
+            work(0.002)
             order.append(name)
             if len(order) == 200:
                 is_late.set()
@@ -87,7 +85,7 @@ async def test_who_has_used_little_goes_before_who_has_used_much() -> None:
         turn = LoopTurn()
         for _ in range(5):
             await turn.take()
-            burn(0.0003)
+            work(0.0003)
             order.append("late")
 
     await asyncio.gather(come_late(), *(flood(f"flood {number}") for number in range(20)))
@@ -96,6 +94,7 @@ async def test_who_has_used_little_goes_before_who_has_used_much() -> None:
     assert last - first < 20  # all five in one cycle of the queue
 
 
+@in_virtual_time
 async def test_queue_goes_on_without_who_was_cancelled() -> None:
     done = [0] * 12
     have_begun = asyncio.Event()
@@ -104,7 +103,7 @@ async def test_queue_goes_on_without_who_was_cancelled() -> None:
         turn = LoopTurn()
         while done[number] < 20:
             await turn.take()
-            burn(0.001)
+            work(0.001)
             done[number] += 1
             if sum(done) == 40:
                 have_begun.set()
@@ -118,12 +117,13 @@ async def test_queue_goes_on_without_who_was_cancelled() -> None:
     assert done[1::2] == [20] * 6
 
 
+@in_virtual_time
 async def test_cpu_time_of_threads_counts() -> None:
     async def flood() -> None:
         turn = LoopTurn()
         while True:
             await turn.take()
-            burn(0.001)
+            work(0.001)
 
     floods = [asyncio.create_task(flood()) for _ in range(8)]
     turn, rounds = LoopTurn(), 0
