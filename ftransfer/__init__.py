@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from ftransfer.protocol.replies import Hello, Notice
     from ftransfer.service.audit import Audit
     from ftransfer.service.bandwidth import BandwidthLimits
-    from ftransfer.service.quota import QuotaLimits
+    from ftransfer.service.quota_limits import QuotaLimits
     from ftransfer.service.service import Service, ServiceOptions
     from ftransfer.service.share import Share
     from ftransfer.storage.base import Entry, Partial
@@ -101,7 +101,7 @@ _HOMES = {
     "Notice": "ftransfer.protocol.replies",
     "Audit": "ftransfer.service.audit",
     "BandwidthLimits": "ftransfer.service.bandwidth",
-    "QuotaLimits": "ftransfer.service.quota",
+    "QuotaLimits": "ftransfer.service.quota_limits",
     "Service": "ftransfer.service.service",
     "ServiceOptions": "ftransfer.service.service",
     "Share": "ftransfer.service.share",

@@ -12,7 +12,7 @@ from ftransfer.transport.stall import StallDetector
 
 
 class Pace(Protocol):
-    """A share of the bandwidth (service.throttle.Throttle)."""
+    """A share of the bandwidth (service.bandwidth.Throttle)."""
 
     async def take(self, wanted: int) -> int:
         """Wait until some bytes may be moved; return how many, 1 to `wanted`."""
