@@ -216,7 +216,7 @@ def trusted_of(values: Mapping[str, Any]) -> Networks:
     return Networks(values["trust_from"] or ())
 
 
-def bounds_of(values: Mapping[str, Any]) -> QuotaLimits:
+def quota_limits_of(values: Mapping[str, Any]) -> QuotaLimits:
     from ftransfer.auth.permissions import Allowance
     from ftransfer.service.quota_limits import QuotaLimits
 
@@ -234,7 +234,7 @@ def bounds_of(values: Mapping[str, Any]) -> QuotaLimits:
     )
 
 
-def rates_of(values: Mapping[str, Any]) -> BandwidthLimits:
+def bandwidth_limits_of(values: Mapping[str, Any]) -> BandwidthLimits:
     from ftransfer.service.bandwidth import BandwidthLimits
 
     return BandwidthLimits(

@@ -215,11 +215,11 @@ async def _follow(
 ) -> None:
     from ftransfer.client.trees.mirror import Mirror
 
-    follower = Mirror(
+    mirror = Mirror(
         client, path, dest, delete=delete, on_event=reporter.event, on_failure=reporter.failure
     )
     note(f"keeping {printable(dest)} up to date with /{printable(path.strip('/'))}; Ctrl-C stops")
-    await follower.run()
+    await mirror.run()
 
 
 async def _chat(

@@ -105,7 +105,7 @@ def _contains(root: Path, paths: Iterable[str]) -> bool:
     )
 
 
-def who_may_what(values: Mapping[str, Any], options: ServerSecurityOptions) -> str:
+def describe_access(values: Mapping[str, Any], options: ServerSecurityOptions) -> str:
     """Return one line for the owner: who may do what."""
     everything = "read, change and delete"
     if values["drop_box"]:

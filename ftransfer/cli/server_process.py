@@ -20,7 +20,7 @@ import aiofiles.threadpool  # noqa: F401  # see above
 import ftransfer.storage.local.bulk_read  # noqa: F401  # see above
 from ftransfer.addresses import format_address
 from ftransfer.cli import served_folder
-from ftransfer.cli.limit_options import bounds_of, limits_of, rates_of, trusted_of
+from ftransfer.cli.limit_options import bandwidth_limits_of, limits_of, quota_limits_of, trusted_of
 from ftransfer.cli.options import parse_age
 from ftransfer.cli.output import DONE, INTERRUPTED, note
 from ftransfer.cli.server_security import ServerSecurity
@@ -62,7 +62,7 @@ async def serve_until_stopped(
         read_only=values["read_only"],
         drop_box=values["drop_box"],
         hiding=served_folder.hiding_of(values),
-        bounds=bounds_of(values),
+        bounds=quota_limits_of(values),
     )
     audit = _open_audit(values["audit"])
     try:
@@ -109,7 +109,7 @@ def _options(
         limits=limits_of(values),
         watcher=FolderWatcher(values["folder"], store),
         admission=security.admission,
-        bandwidth=rates_of(values),
+        bandwidth=bandwidth_limits_of(values),
         audit=audit,
         trusted=trusted_of(values),
         keep_partials_s=parse_age(values["keep_partials"]),
@@ -236,9 +236,9 @@ def _announce(
     is_terminal = sys.stderr.isatty()
     if is_terminal:
         note(f"sharing {escape(os.path.realpath(values['folder']))}")
-    note(served_folder.who_may_what(values, security.options))
+    note(served_folder.describe_access(values, security.options))
     host, port = addresses[0]
-    for line in security.lines_to_hand_on(host, port):
+    for line in security.instructions(host, port):
         note(line)
     if is_terminal:
         note("Ctrl-C stops the server; the log follows")

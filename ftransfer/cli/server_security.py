@@ -166,7 +166,7 @@ class ServerSecurity:
                 log.info("certificate: reloaded")
         self.credentials.reload()
 
-    def lines_to_hand_on(self, host: str, port: int) -> list[str]:
+    def instructions(self, host: str, port: int) -> list[str]:
         """Return lines for the owner: how to connect, and what others need."""
         address = (own_address(host), str(port))
         options = ["--fingerprint", self.tls.fingerprint] if self.tls is not None else []

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from ftransfer.cli.config import read_config
 from ftransfer.cli.limit_options import (
     RELOADED,
-    bounds_of,
+    bandwidth_limits_of,
     limits_of,
-    rates_of,
+    quota_limits_of,
     refuse_contradictions,
     trusted_of,
 )
@@ -61,8 +61,8 @@ class Settings:
             return
         service.set_limits(limits_of(self.values))
         service.limiter.trusted = trusted_of(self.values)
-        service.bandwidth.set_limits(rates_of(self.values))
-        service.share.quota.bounds = bounds_of(self.values)
+        service.bandwidth.set_limits(bandwidth_limits_of(self.values))
+        service.share.quota.bounds = quota_limits_of(self.values)
         fixed = sorted(
             name for name in before if name not in RELOADED and before[name] != self.values[name]
         )

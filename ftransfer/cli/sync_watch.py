@@ -26,7 +26,7 @@ _CHECK_S = 1.0  # how often to check that the path still leads to the watched fo
 Wait = Callable[[], Awaitable[object]]
 
 
-async def keep_in_step(
+async def sync_on_changes(
     client: Client, direction: str, source: str, copy: Callable[[], Awaitable[None]]
 ) -> None:
     """Copy, wait for changes in the source, and copy again, until cancelled.

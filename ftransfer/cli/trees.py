@@ -90,7 +90,7 @@ def sync(
     if watch:
         if dry_run:
             raise WrongUsage("--watch and --dry-run cannot be used together; choose one")
-        run(_keep(connection, direction.value, source, dest, options, as_json=as_json))
+        run(_sync_on_changes(connection, direction.value, source, dest, options, as_json=as_json))
         return
     run(_sync(connection, direction.value, source, dest, options, as_json=as_json))
 
@@ -150,7 +150,7 @@ def _write_total(report: TreeReport, direction: str, *, as_json: bool, when: str
     sys.stdout.flush()
 
 
-async def _keep(
+async def _sync_on_changes(
     connection: Client,
     direction: str,
     source: str,
@@ -160,7 +160,7 @@ async def _keep(
     as_json: bool,
 ) -> None:
     """Copy at once and after each change, and report the totals each time."""
-    from ftransfer.cli.sync_watch import keep_in_step
+    from ftransfer.cli.sync_watch import sync_on_changes
 
     async with connection as client:
 
@@ -173,7 +173,7 @@ async def _keep(
                 )
             _write_total(report, direction, as_json=as_json, when=time.strftime("%H:%M:%S "))
 
-        await keep_in_step(client, direction, source, copy)
+        await sync_on_changes(client, direction, source, copy)
 
 
 class _ItemReporter:

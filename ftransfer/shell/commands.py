@@ -261,7 +261,9 @@ COMMANDS: tuple[ShellCommand, ...] = (
     ShellCommand(
         ("dir",), "dir [PATH]", "list a remote folder with sizes and times", _dir, _FOLDER
     ),
-    ShellCommand(("ls",), "ls [-l] [PATH]", "list names only; -l: as dir", _ls, _FOLDER, flags="l"),
+    ShellCommand(
+        ("ls",), "ls [-l] [PATH]", "list names only; -l: like dir", _ls, _FOLDER, flags="l"
+    ),
     ShellCommand(
         ("get",),
         "get [-r] NAME... [DEST]",

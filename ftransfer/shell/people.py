@@ -60,7 +60,7 @@ def _presence_row(presence: Presence) -> tuple[str, str, str, str, str]:
     since = time.strftime("%H:%M", time.localtime(max(0, presence.since_ns // 1_000_000_000)))
     marks = [
         mark
-        for mark, is_set in (("you", presence.is_you), ("listens", presence.is_listening))
+        for mark, is_set in (("you", presence.is_you), ("listening", presence.is_listening))
         if is_set
     ]
     activity = presence.activity

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ftransfer.cli.sync_watch import keep_in_step
+from ftransfer.cli.sync_watch import sync_on_changes
 from ftransfer.client.client import Client
 from ftransfer.client.retry import RetryRules
 from ftransfer.client.trees.mirror import Mirror
@@ -81,7 +81,7 @@ class Pair:
             self._news.set()
 
         direction, source = ("put", str(self.source)) if "put" in self._mode else ("get", "in")
-        await keep_in_step(client, direction, source, copy)
+        await sync_on_changes(client, direction, source, copy)
 
     async def _hear(self, event: LiveEvent, path: str) -> None:
         self.events.append((event, path))

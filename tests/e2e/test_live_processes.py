@@ -105,7 +105,7 @@ async def test_say_and_tell_from_scripts(tmp_path: Path, share: Path) -> None:
     ):
         assert await ann.err_until("session") == "you are session #1; welcome to share\n"
         type_line(ann, "/who")
-        await hear(ann, "you, listens")
+        await hear(ann, "you, listening")
         done = await run_program(
             "say", "127.0.0.1", server.port, "done", "--as", "lab", folder=tmp_path
         )

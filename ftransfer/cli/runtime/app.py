@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 
-from ftransfer.cli.output import DONE, INTERRUPTED, USAGE
+from ftransfer.cli.output import DONE, INTERRUPTED, USAGE, note
 from ftransfer.cli.renamed_flags import current_flag
 from ftransfer.cli.runtime.commands import HOMES
 from ftransfer.cli.runtime.typer_adapter import AppGroup, LazyCommands
+from ftransfer.shell.columns import fitted
 from ftransfer.shell.formatting import printable
 from ftransfer.version import VERSION
 
@@ -90,14 +92,18 @@ def run_app(arguments: Sequence[str]) -> int:
     except Exception as error:
         # Typer's classes for wrong usage have moved between versions, so look at their attributes.
         if hasattr(error, "format_message") and hasattr(error, "exit_code"):
-            sys.stderr.write(f"ftransfer: {_usage_line(error)}\n")
+            note(fitted(f"ftransfer: {_usage_line(error)}", sys.stderr))
             return USAGE
         raise
     return result if isinstance(result, int) else DONE
 
 
 def _usage_line(error: Exception) -> str:
-    message = printable(error.format_message()).rstrip(".")  # type: ignore[attr-defined]  # see above
+    message = printable(error.format_message())  # type: ignore[attr-defined]  # see above
+    # Typer writes sentences, of which the last may be a suggestion.
+    message = message.rstrip(".").replace(". Did you mean", "; did you mean")
+    message = re.sub(r" \(Possible options: (.*)\)$", r"; possible options: \1", message)
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "ftransfer"
-    return f"{message[:1].lower()}{message[1:]}; {command} --help shows the usage"
+    line = f"{message[:1].lower()}{message[1:]}"
+    return line if line.endswith("?") else f"{line}; {command} --help shows the usage"

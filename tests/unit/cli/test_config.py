@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ftransfer.cli.config import position_of
-from ftransfer.cli.limit_options import bounds_of, limits_of, rates_of
+from ftransfer.cli.limit_options import bandwidth_limits_of, limits_of, quota_limits_of
 from ftransfer.cli.runtime.app import COMMANDS, run_app
 from ftransfer.limits import DEFAULT_LIMITS
 from ftransfer.service.bandwidth import BandwidthLimits
@@ -200,8 +200,8 @@ DEFAULTS = {
 
 def test_defaults_of_the_flags_are_those_of_the_library() -> None:
     assert limits_of(DEFAULTS) == DEFAULT_LIMITS
-    assert rates_of(DEFAULTS) == BandwidthLimits()
-    assert bounds_of(DEFAULTS).keep_free_bytes is None
+    assert bandwidth_limits_of(DEFAULTS) == BandwidthLimits()
+    assert quota_limits_of(DEFAULTS).keep_free_bytes is None
 
 
 def test_flags_become_bounds() -> None:
@@ -213,7 +213,7 @@ def test_flags_become_bounds() -> None:
         "keep_free": "1K",
         "max_file": "7",
     }
-    bounds = bounds_of({**DEFAULTS, **given})
+    bounds = quota_limits_of({**DEFAULTS, **given})
     assert (bounds.all.quota_files, bounds.each.quota_files) == (2_000_000, 9)
     assert (bounds.all.quota_bytes, bounds.each.quota_bytes, bounds.keep_free_bytes) == (
         1 << 30,
@@ -221,7 +221,7 @@ def test_flags_become_bounds() -> None:
         1 << 10,
     )
     assert bounds.all.max_file_bytes == 7
-    assert rates_of({**DEFAULTS, "rate": "1K/s", "user_rate": "2"}) == BandwidthLimits(
+    assert bandwidth_limits_of({**DEFAULTS, "rate": "1K/s", "user_rate": "2"}) == BandwidthLimits(
         1024, 2, None
     )
     assert limits_of({**DEFAULTS, "stall_time": "8s"}).heartbeat_s == 2.0

@@ -50,7 +50,7 @@ def test_a_record_of_a_change_says_what_it_is() -> None:
 async def test_who_shows_a_line_for_each(share: FakeShare, screen: Screen) -> None:
     await execute(screen.shell, "who")
     first, second = screen.lines
-    assert first.startswith("#1  ann") and first.endswith("idle 3.0 s, you, listens")
+    assert first.startswith("#1  ann") and first.endswith("idle 3.0 s, you, listening")
     assert (
         "?e\\x1bve" in second and "10.0.0.1:5" in second and second.endswith("put a b 25 %, 5 B/s")
     )

@@ -42,7 +42,7 @@ def test_mistyped_name_is_answered_with_one_that_is_not_imported(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run_app(["partails"]) == 2
-    assert "Did you mean 'partials'?" in capsys.readouterr().err
+    assert "no such command 'partails'; did you mean 'partials'?\n" in capsys.readouterr().err
 
 
 def test_names_are_listed_without_importing_anything() -> None:
