@@ -16,7 +16,7 @@ from typing import Protocol
 from ftransfer.auth.permissions import Right
 from ftransfer.errors import BadArgument, Forbidden, FtransferError, StoreFailed, UnknownVerb
 from ftransfer.limits import Limits
-from ftransfer.names import SafeName, shown
+from ftransfer.names import SafeName
 from ftransfer.protocol.live import CHANGED, CREATED, MOVED, REMOVED, Change, Person, Rescan
 from ftransfer.service.debouncer import Debouncer
 from ftransfer.service.hub import Hub
@@ -81,17 +81,15 @@ class Changes:
         if watcher is None:
             raise UnknownVerb("this server does not watch its folder")
         if not participant.member.principal.may_below(Right.WATCH, path):
-            raise Forbidden(
-                f"{shown(path)}: you may not watch it; the owner of the share can give you that"
-                " right",
-                name=str(path),
+            raise Forbidden.about(
+                path, "you may not watch it; the owner of the share can give you that right"
             )
         if (
             len(participant.watches) >= self._limits.max_watches
             and str(path) not in participant.watches
         ):
             raise BadArgument(
-                f"a session watches at most {self._limits.max_watches} paths; unwatch one"
+                f"a session can watch at most {self._limits.max_watches} paths; unwatch one first"
             )
         async with self._starting:
             if not self._is_running:
@@ -100,7 +98,7 @@ class Changes:
             participant.watches[str(path)] = path
             self._paths.add(str(path), participant)
             self._participants.add(participant)
-        self._hub.listen(participant)
+        self._hub.open_outbox(participant)
 
     async def _start(self, watcher: Watcher) -> None:
         try:

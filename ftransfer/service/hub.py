@@ -72,9 +72,20 @@ class Hub:
         self._attendance.note_activity(participant)
 
     def listen(self, participant: Participant) -> None:
-        """Send a session events from now on: those that `is_listening` and `watches` ask for."""
+        """Send a session what others say, and who comes and goes, from now on."""
+        participant.is_listening = True
+        self.open_outbox(participant)
+
+    def open_outbox(self, participant: Participant) -> None:
+        """Let a session have the events that it wants (`is_listening`, `watches`), until it
+        leaves.
+        """
         self.broadcaster.add(participant)
         self._attendance.note_activity(participant)
+
+    def unlisten(self, participant: Participant) -> None:
+        """Stop what `listen` began."""
+        participant.is_listening = False
 
     def presences(self, viewer: Participant) -> Iterator[Presence]:
         """Yield who is here, as one session may see it, in the order in which they came.
@@ -135,7 +146,7 @@ class Hub:
         """
         if user := participant.user:
             if is_unique and name != user:
-                raise BadArgument(f"this session is logged in, and goes by the name {escape(user)}")
+                raise BadArgument(f"this session is logged in as {escape(user)}, which is its name")
             name, is_unique = user, False
         _check_label(name, self.limits)
         if is_unique and name:
@@ -154,9 +165,7 @@ class Hub:
         for other in self._participants.values():
             if other is not participant and other.person.name.casefold() == name.casefold():
                 if not (token and other.token == token):
-                    raise NameTaken(
-                        f"somebody here is called {name} already; choose another name", name=name
-                    )
+                    raise NameTaken(f"the name {name} is taken; choose another one", name=name)
                 other.person = other.person._replace(name="")
 
     def find(self, name: str) -> Participant:
@@ -175,11 +184,11 @@ class Hub:
         if len(found) > 1:
             numbers = ", ".join(f"#{participant.person.session}" for participant in found[:9])
             raise BadArgument.about(
-                name, f"{len(found)} sessions are called that; say which: {numbers}"
+                name, f"{len(found)} sessions have this name; use a number: {numbers}"
             )
         if not found:
             raise NotFound(
-                f"nobody here is called {escape(name[:100])}; who lists those who are here",
+                f"nobody here is called {escape(name[:100])}; who lists who is here",
                 name=name[:100],
             )
         return found[0]
@@ -200,7 +209,7 @@ class Hub:
             or leader.user != participant.user
             or not _is_same_token(leader.token, token)
         ):
-            raise BadArgument("there is no such session of this client to help")
+            raise BadArgument("this client has no such session to help")
         participant.join_group(leader)
 
     # Messages.
@@ -238,11 +247,13 @@ def _is_same_token(token: str, given: str) -> bool:
 
 def _check_label(name: str, limits: Limits) -> None:
     if len(name.encode("utf-8", "surrogatepass")) > limits.max_label_bytes:
-        raise BadArgument(f"a name of a session has at most {limits.max_label_bytes} bytes")
+        raise BadArgument(f"session name too long; the limit is {limits.max_label_bytes} bytes")
     if escape(name) != name or name != name.strip() or '"' in name:
-        what = "control characters, quotes or backslashes, and no blank at either end"
-        raise BadArgument(f"{escape(name)}: the name of a session has no {what}")
+        raise BadArgument(
+            f"{escape(name)}: a session name cannot contain control characters, quotes or"
+            " backslashes, nor begin or end with a space"
+        )
     if name.startswith("#"):
         raise BadArgument(
-            f"{name}: a # at the beginning stands for the number of a session; choose another name"
+            f"{name}: a session name cannot begin with #, which marks the number of a session"
         )

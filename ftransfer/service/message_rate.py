@@ -30,7 +30,7 @@ class MessageRateLimit:
         now = self._clock()
         late_s = self._refuse.wait_s(now, 1)
         if late_s > 0:
-            raise TooFast(f"too many messages; the next one is taken in {max(1, round(late_s))} s")
+            raise TooFast(f"too many messages; try again in {max(1, round(late_s))} s")
         self._refuse.take(1, now)
         late_s = self._slow.wait_s(now, 1)
         self._slow.take(1, now)

@@ -116,15 +116,13 @@ def _check_text(text: str, limits: Limits) -> None:
     try:
         size = len(text.encode())
     except UnicodeEncodeError as error:
-        raise BadArgument("a message is text; this one is not UTF-8") from error
+        raise BadArgument("the message is not valid UTF-8") from error
     if size > limits.max_text_bytes:
-        raise BadArgument(
-            f"a message has at most {limits.max_text_bytes} bytes; this one has {size}"
-        )
+        raise BadArgument(f"message too long: {size} bytes; the limit is {limits.max_text_bytes}")
     if not text.strip():
-        raise BadArgument("there is nothing to say; write the message behind the verb")
+        raise BadArgument("empty message; write the text after the verb")
     if _CONTROL.search(text):
-        raise BadArgument("a message is one line of text without control characters")
+        raise BadArgument("a message is one line, without control characters")
 
 
 def _cut(text: str, size: int) -> str:

@@ -145,14 +145,14 @@ class FolderWatcher:
         self._woken.set()
 
     def _on_watch_lost(self, error: Exception) -> None:
-        log.warning("the watch of the folder broke off, and is set up again: %s", error)
+        log.warning("the watch on the folder failed, and is set up again: %s", error)
         hints, self._hints = self._hints, None
         if hints is not None:
             hints.abandon()
         self._why_rescan = (
             str(error)
             if isinstance(error, QueueOverflow)
-            else "the watch of the folder had to be set up again"
+            else "the watch on the folder had to be set up again"
         )
         self._woken.set()
 
@@ -191,7 +191,7 @@ class FolderWatcher:
                 self._hints = None
                 log.warning("the folder cannot be watched: %s", error)
                 await self._rescan(
-                    "the folder cannot be watched; it is looked through", only_if_different=True
+                    "the folder cannot be watched; it is scanned instead", only_if_different=True
                 )
 
     def _check_place(self) -> bool:
@@ -235,7 +235,7 @@ class FolderWatcher:
                     self._report(Rescan("", why))
                 await self._report_all(differences, None)
         except FtransferError as error:
-            log.warning("the folder cannot be looked through: %s", error)
+            log.warning("the folder cannot be scanned: %s", error)
             if not only_if_different:
                 self._report(Rescan("", why))
 

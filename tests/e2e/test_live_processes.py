@@ -94,7 +94,7 @@ async def test_a_chat_goes_on_without_a_name_that_is_taken(tmp_path: Path, share
         async with start_program(
             "chat", "127.0.0.1", server.port, "--as", "ann", folder=tmp_path
         ) as other:
-            assert "called ann already" in await other.err_until("already")
+            assert "the name ann is taken" in await other.err_until("choose another")
             await hear(ann, f"* ?{name_of_user()} joined")
 
 
@@ -118,9 +118,9 @@ async def test_say_and_tell_from_scripts(tmp_path: Path, share: Path) -> None:
         await hear(ann, "(to you): psst")
         for arguments, said in [
             (("tell", "127.0.0.1", server.port, "dan", "hello"), "nobody here is called dan"),
-            (("say", "127.0.0.1", server.port, "hello", "--as", "ann"), "called ann already"),
-            (("say", "127.0.0.1", server.port, "a\nb"), "one line of text"),
-            (("say", "127.0.0.1", server.port, "x" * 5000), "at most 4096 bytes"),
+            (("say", "127.0.0.1", server.port, "hello", "--as", "ann"), "the name ann is taken"),
+            (("say", "127.0.0.1", server.port, "a\nb"), "one line, without control"),
+            (("say", "127.0.0.1", server.port, "x" * 5000), "the limit is 4096"),
         ]:
             done = await run_program(*arguments, folder=tmp_path)
             assert done.code == 1 and said in done.err and done.err.count("\n") == 1

@@ -120,7 +120,7 @@ async def test_tell_reaches_one(service: Service) -> None:
 async def test_tell_asks_which_one_if_several_have_the_name(service: Service) -> None:
     async with service.client() as ann, service.client() as bob:
         name = (await bob.who())[0].person.name
-        with pytest.raises(BadArgument, match="say which: #1, #2"):
+        with pytest.raises(BadArgument, match="use a number: #1, #2"):
             await ann.tell(name, "hello")
 
 
@@ -168,7 +168,7 @@ async def test_coming_going_and_new_names_are_told(service: Service) -> None:
 
 async def test_a_name_that_is_taken_is_refused_and_the_session_goes_on(service: Service) -> None:
     async with service.client(name="ann") as ann:
-        with pytest.raises(NameTaken, match="called Ann already; choose another"):
+        with pytest.raises(NameTaken, match="the name Ann is taken; choose another"):
             async with service.client(name="Ann"):
                 pass
         async with service.client() as other:

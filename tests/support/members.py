@@ -131,7 +131,6 @@ class Room:
         self.hub.join(participant)
         self.hub.introduce(participant, name, token=token)
         if listens:
-            participant.is_listening = True
             self.hub.listen(participant)
         self.guests.append(guest)
         return guest

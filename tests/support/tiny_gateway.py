@@ -125,7 +125,6 @@ class TinyClient:
 
     async def listen(self) -> None:
         async with Operation(self.session, "listen"):
-            self.session.participant.is_listening = True
             self.session.hub.listen(self.session.participant)
 
     async def watch(self, path: str = "") -> None:

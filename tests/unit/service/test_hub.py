@@ -50,7 +50,7 @@ async def test_a_change_is_encoded_once_for_all_who_see_the_same(room: Room) -> 
     ears = [room.enter(), room.enter(), room.enter("eve", principal=LIMITED)]
     for ear in ears:
         ear.participant.watches[""] = ROOT
-        room.hub.listen(ear.participant)
+        room.hub.open_outbox(ear.participant)
     for name in ("secret/a", "b"):
         room.hub.broadcaster.publish_change(Change(CREATED, name))
     pieces = [await ear.sink.pieces.get() for ear in ears]
@@ -61,7 +61,7 @@ async def test_a_change_is_encoded_once_for_all_who_see_the_same(room: Room) -> 
 
 async def test_a_change_goes_by_the_watches_of_its_time(room: Room) -> None:
     ear = room.enter()
-    room.hub.listen(ear.participant)
+    room.hub.open_outbox(ear.participant)
     ear.participant.watches["a"] = parse_name("a")
     room.hub.broadcaster.publish_change(Change(CREATED, "a/x"))
     room.hub.broadcaster.flush_changes()
@@ -111,7 +111,7 @@ async def test_a_token_takes_the_name_over(room: Room) -> None:
 async def test_whoever_is_logged_in_goes_by_that_name(room: Room) -> None:
     eve = room.enter("eve", principal=LIMITED)
     assert eve.participant.person.verified
-    with pytest.raises(BadArgument, match="goes by the name eve"):
+    with pytest.raises(BadArgument, match="logged in as eve"):
         room.hub.introduce(eve.participant, "ann")
 
 
@@ -127,7 +127,7 @@ async def test_sessions_are_found_by_name_and_number(room: Room) -> None:
         room.hub.introduce(guest.participant, "lab@pc", is_unique=False)
     assert room.hub.find("ann") is room.hub.find("?ann") is room.hub.find("#1") is ann.participant
     assert room.hub.find("#2") is bob.participant
-    with pytest.raises(BadArgument, match="2 sessions are called that; say which: #3, #4"):
+    with pytest.raises(BadArgument, match="2 sessions have this name; use a number: #3, #4"):
         room.hub.find("lab@pc")
 
 

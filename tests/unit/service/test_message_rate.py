@@ -34,7 +34,7 @@ def test_more_than_most_is_refused_until_it_is_quiet() -> None:
     pace = MessageRateLimit(LIMITS, clock)
     for _ in range(4):
         pace.take()
-    with pytest.raises(TooFast, match="taken in 1 s"):
+    with pytest.raises(TooFast, match="again in 1 s"):
         pace.take()
     clock.now += 1
     assert pace.take() == 0

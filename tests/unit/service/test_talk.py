@@ -25,12 +25,12 @@ async def test_a_message_is_counted_and_delivered(room: Room) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "nothing to say"),
-        ("  ", "nothing to say"),
+        ("", "empty message"),
+        ("  ", "empty message"),
         ("a\nb", "one line"),
         ("a\x9bb", "one line"),
-        ("\udcff", "not UTF-8"),
-        ("ä" * 2049, "at most 4096 bytes; this one has 4098"),
+        ("\udcff", "not valid UTF-8"),
+        ("ä" * 2049, "too long: 4098 bytes; the limit is 4096"),
     ],
 )
 async def test_text_that_is_no_message(room: Room, text: str, why: str) -> None:
@@ -112,7 +112,7 @@ async def test_several_may_share_a_place(room: Room) -> None:
 async def test_a_helper_has_the_name_of_its_leader(room: Room) -> None:
     leader, helper = room.enter("ann", token="secret word"), room.enter()
     for number, token in ((1, "guess"), (1, ""), (2, "secret word"), (9, "secret word")):
-        with pytest.raises(BadArgument, match="no such session of this client to help"):
+        with pytest.raises(BadArgument, match="no such session to help"):
             await talk.help_session(helper, number, token)
     person = await talk.help_session(helper, 1, "secret word")
     assert (person.session, person.name) == (2, "ann")

@@ -27,7 +27,7 @@ async def test_words_of_the_chat(share: FakeShare, screen: Screen) -> None:
 async def test_name_that_is_taken_is_told_and_another_can_be_had(
     share: FakeShare, screen: Screen
 ) -> None:
-    share.failures = [NameTaken("somebody here is called ann already; choose another name")]
+    share.failures = [NameTaken("the name ann is taken; choose another one")]
     await chat(share, screen.shell.console, typed("/name ann", "/name bea"))
-    assert screen.notes == ["somebody here is called ann already; choose another name"]
+    assert screen.notes == ["the name ann is taken; choose another one"]
     assert screen.lines == ["you are ?bea"]

@@ -55,14 +55,13 @@ async def handle_tell(native: NativeSession, command: Command) -> dict[str, Any]
 
 async def handle_listen(native: NativeSession, command: Command) -> dict[str, Any]:
     """From now on, send what others say, and who comes and goes."""
-    native.session.participant.is_listening = True
     native.session.hub.listen(native.session.participant)
     return {}
 
 
 async def handle_unlisten(native: NativeSession, command: Command) -> dict[str, Any]:
     """Stop sending it."""
-    native.session.participant.is_listening = False
+    native.session.hub.unlisten(native.session.participant)
     return {}
 
 
