@@ -13,7 +13,7 @@ from ftransfer.shell.errors import WrongUsage
 
 if TYPE_CHECKING:
     from ftransfer.cli.server_security import ServerSecurityOptions
-    from ftransfer.transfer.hiding import HiddenNames
+    from ftransfer.transfer.hidden_names import HiddenNames
 
 
 def _check_patterns(patterns: list[str] | None) -> list[str] | None:
@@ -55,7 +55,7 @@ YesReally = Annotated[
 
 
 def hiding_of(values: Mapping[str, Any]) -> HiddenNames | None:
-    from ftransfer.transfer.hiding import SECRETS
+    from ftransfer.transfer.hidden_names import SECRETS
     from ftransfer.transfer.selection import hidden_names
 
     patterns = [*(() if values["hide_nothing"] else SECRETS), *(values["hide"] or ())]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ftransfer.auth.admission import Admission
     from ftransfer.auth.files import CredentialFiles
     from ftransfer.auth.permissions import Principal
-    from ftransfer.auth.running import Registration
+    from ftransfer.auth.running_servers import Registration
     from ftransfer.tls.contexts import ServerTls
 
 log = logging.getLogger("ftransfer.server")
@@ -102,7 +102,7 @@ class ServerSecurity:
         from ftransfer.auth.admission import Admission
         from ftransfer.auth.files import CredentialFiles
         from ftransfer.auth.own_token import own_token
-        from ftransfer.auth.running import Registration
+        from ftransfer.auth.running_servers import Registration
         from ftransfer.system.private_files import state_folder
 
         is_local = listens_on_loopback_only(host)
@@ -136,7 +136,7 @@ class ServerSecurity:
 
     def publish(self, addresses: Sequence[tuple[str, int]]) -> None:
         """Let clients of the same user find the server and its token."""
-        from ftransfer.auth.running import RunningServer
+        from ftransfer.auth.running_servers import RunningServer
 
         if self.registration is not None:
             fingerprint = self.tls.fingerprint if self.tls is not None else ""

@@ -116,9 +116,9 @@ def user_add(
     rate: UserRate = None,
 ) -> None:
     """Add a user. The file is created if needed; without --rights the user may read."""
-    from ftransfer.auth.editing import add_user
     from ftransfer.auth.passwords import hash_password
     from ftransfer.auth.users import why_no_name
+    from ftransfer.auth.users_file import add_user
 
     if why := why_no_name(name):
         raise WrongUsage(f"{escape(name)}: {why}")
@@ -140,7 +140,7 @@ def user_set(
     rate: UserRate = None,
 ) -> None:
     """Change the rights and limits of a user."""
-    from ftransfer.auth.editing import set_values
+    from ftransfer.auth.users_file import set_values
 
     values = _values(rights, quota, quota_files, max_file, rate)
     if not values:
@@ -155,8 +155,8 @@ def user_set(
 @for_typer
 def user_passwd(file: UsersFile, name: UserName) -> None:
     """Change the password of a user."""
-    from ftransfer.auth.editing import set_values
     from ftransfer.auth.passwords import hash_password
+    from ftransfer.auth.users_file import set_values
 
     set_values(file, name, {"password": hash_password(_new_password())})
     note(f"changed the password of {escape(name)}; {_WHEN}")
@@ -166,7 +166,7 @@ def user_passwd(file: UsersFile, name: UserName) -> None:
 @for_typer
 def user_rm(file: UsersFile, name: UserName) -> None:
     """Remove a user and end their sessions."""
-    from ftransfer.auth.editing import remove_user
+    from ftransfer.auth.users_file import remove_user
 
     remove_user(file, name)
     note(f"removed {escape(name)}; {_WHEN}")

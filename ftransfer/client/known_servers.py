@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ftransfer.auth.running import RunningServer, find_running
+from ftransfer.auth.running_servers import RunningServer, find_running
 from ftransfer.client.address import Address
 from ftransfer.client.security import Security
 from ftransfer.errors import BadFile, NotTrusted

@@ -17,7 +17,7 @@ from ftransfer.system.private_files import state_folder
 from ftransfer.system.threads import io_pool, run_job
 
 if TYPE_CHECKING:
-    from ftransfer.auth.saved import SavedLogins
+    from ftransfer.auth.saved_logins import SavedLogins
     from ftransfer.client.session import ClientSession
 
 _SAVED = "logins"
@@ -157,7 +157,7 @@ def save_login(session: ClientSession, security: Security) -> None:
 
     Blocking. Raises BadFile.
     """
-    from ftransfer.auth.saved import SavedLogin
+    from ftransfer.auth.saved_logins import SavedLogin
 
     login = SavedLogin(
         str(session.address), _proof(session, security), security.user, security.secret
@@ -167,7 +167,7 @@ def save_login(session: ClientSession, security: Security) -> None:
 
 def saved_logins(security: Security) -> SavedLogins:
     """Return the logins that this user has saved."""
-    from ftransfer.auth.saved import SavedLogins
+    from ftransfer.auth.saved_logins import SavedLogins
 
     return SavedLogins((security.state or state_folder()) / _SAVED)
 

@@ -140,7 +140,8 @@ class Connection:
         Raises:
             ForeignProtocol: It speaks another protocol.
         """
-        from ftransfer.protocol.foreign import foreign_in  # of which a client's start need not know
+        # A client that starts need not know them
+        from ftransfer.protocol.foreign_protocols import foreign_in
 
         found = foreign_in(self._buffer)
         try:

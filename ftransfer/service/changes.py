@@ -23,7 +23,7 @@ from ftransfer.service.hub import Hub
 from ftransfer.service.participant import Participant
 from ftransfer.service.watched_paths import WatchedPaths
 from ftransfer.storage.base import FOLDER, Entry
-from ftransfer.transfer.hiding import HiddenNames
+from ftransfer.transfer.hidden_names import HiddenNames
 
 
 class Watcher(Protocol):

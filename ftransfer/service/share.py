@@ -14,7 +14,7 @@ from ftransfer.service.quota import QuotaTracker
 from ftransfer.service.quota_limits import QuotaLimits
 from ftransfer.service.view import ShareView
 from ftransfer.storage.base import Store
-from ftransfer.transfer.hiding import HiddenNames
+from ftransfer.transfer.hidden_names import HiddenNames
 
 _DROP_BOX = frozenset({Right.WRITE, Right.SAY})
 

@@ -43,7 +43,7 @@ from ftransfer.storage.base import (
 )
 from ftransfer.storage.capabilities import PartWriter
 from ftransfer.storage.small_files import PackItem
-from ftransfer.transfer.hiding import HiddenNames
+from ftransfer.transfer.hidden_names import HiddenNames
 
 _SEEING = (Right.LIST, Right.READ)
 _WRITING = frozenset((Right.WRITE, Right.OVERWRITE))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from ftransfer.transfer.hiding import HiddenNames
+    from ftransfer.transfer.hidden_names import HiddenNames
 
 Wanted = Callable[[str, bool], bool]  # (name, is_folder) -> whether it takes part
 
@@ -49,7 +49,7 @@ def hidden_names(patterns: Sequence[str]) -> HiddenNames:
     Raises:
         ValueError: A pattern says nothing.
     """
-    from ftransfer.transfer.hiding import HiddenNames  # a server's, and no client's
+    from ftransfer.transfer.hidden_names import HiddenNames  # a server's, and no client's
 
     return HiddenNames(patterns, IgnoreRules([pattern.casefold() for pattern in patterns]).match)
 

@@ -22,7 +22,7 @@ from ftransfer.system.turns import Pause
 from ftransfer.watch.folder import WatchedFolder
 from ftransfer.watch.hints import Hints, QueueOverflow
 from ftransfer.watch.inotify import InotifyHints
-from ftransfer.watch.portable import PortableHints
+from ftransfer.watch.portable_hints import PortableHints
 from ftransfer.watch.snapshot import Differences
 from ftransfer.watch.tracker import FolderTracker
 

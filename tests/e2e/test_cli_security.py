@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from ftransfer.auth.editing import add_user
 from ftransfer.auth.passwords import hash_password
 from ftransfer.auth.users import load_users
+from ftransfer.auth.users_file import add_user
 from ftransfer.tls.fingerprint import fingerprint_of
 from ftransfer.tls.identity import make_identity
 from tests.support.programs import Done, Running, run_program, start_at_terminal, start_server

@@ -19,7 +19,7 @@ from ftransfer.client.trees.options import TreeOptions
 from ftransfer.errors import NameTaken, RemoteProtocolError, RequestError
 from ftransfer.limits import Limits
 from ftransfer.names import ROOT, parse_name
-from ftransfer.transfer.hiding import SECRETS
+from ftransfer.transfer.hidden_names import SECRETS
 from ftransfer.transfer.selection import hidden_names
 from tests.support.programs import run_program, start_server
 from tests.support.service import RawPeer, Service, fake_server, frame, raw_peer, serve

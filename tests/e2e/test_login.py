@@ -13,7 +13,7 @@ import pytest
 from ftransfer.auth.admission import Admission, Login
 from ftransfer.auth.passwords import hash_password
 from ftransfer.auth.permissions import Grant, Principal, parse_rights
-from ftransfer.auth.saved import SavedLogin
+from ftransfer.auth.saved_logins import SavedLogin
 from ftransfer.auth.users import User, parse_users
 from ftransfer.client.address import Address
 from ftransfer.client.client import connect

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import ftransfer
-from ftransfer.auth.saved import SavedLogin, SavedLogins
+from ftransfer.auth.saved_logins import SavedLogin, SavedLogins
 from ftransfer.client.security import Security
 from ftransfer.errors import NotTrusted
 from tests.support.programs import Done, Running, run_program, start_at_terminal, start_server

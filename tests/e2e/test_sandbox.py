@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ftransfer.auth.editing import add_user
 from ftransfer.auth.passwords import hash_password
+from ftransfer.auth.users_file import add_user
 from ftransfer.cli.sandbox_option import enter_sandbox
 from ftransfer.shell.errors import WrongUsage
 from ftransfer.system.sandbox import CannotLock, landlock_abi

@@ -15,7 +15,7 @@ from ftransfer.protocol.live import CREATED, MOVED, Change, Rescan
 from ftransfer.watch import watcher as watcher_module
 from ftransfer.watch.hints import QueueOverflow
 from ftransfer.watch.inotify import InotifyHints
-from ftransfer.watch.portable import PortableHints
+from ftransfer.watch.portable_hints import PortableHints
 from ftransfer.watch.watcher import FolderWatcher
 from tests.e2e.test_watch import Eye
 from tests.support.service import Service, serve

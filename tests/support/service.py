@@ -21,7 +21,7 @@ from ftransfer.service.quota_limits import QuotaLimits
 from ftransfer.service.service import ServiceOptions
 from ftransfer.service.share import Share
 from ftransfer.storage.local import LocalStore
-from ftransfer.transfer.hiding import HiddenNames
+from ftransfer.transfer.hidden_names import HiddenNames
 from ftransfer.watch.watcher import FolderWatcher
 
 _OF_SERVICE = {field.name for field in fields(ServiceOptions)}

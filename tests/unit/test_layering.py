@@ -60,7 +60,7 @@ PURE_LIBRARY = frozenset(
 # these costs milliseconds of its start; and modules that only some systems have.
 LATE_IMPORTS = {
     "auth.passwords": "argon2 argon2.exceptions",
-    "auth.running": "socket",
+    "auth.running_servers": "socket",
     "auth.users": "tomllib",
     "cli.connect": "shell.console shell.context shell.live_view shell.repl shell.script",
     "cli.connection": "client.client client.retry",
@@ -80,17 +80,17 @@ LATE_IMPORTS = {
     "cli.runtime.streams": "shell.errors",
     "cli.runtime.typer_adapter": "cli.runtime.help",
     "cli.serve": "cli.settings cli.server_process",
-    "cli.served_folder": "system.private_files transfer.hiding transfer.selection",
+    "cli.served_folder": "system.private_files transfer.hidden_names transfer.selection",
     "cli.server_security": (
-        "auth.admission auth.files auth.own_token auth.permissions auth.running auth.users"
+        "auth.admission auth.files auth.own_token auth.permissions auth.running_servers auth.users"
         " addresses names system.private_files tls.contexts tls.identity"
     ),
     "cli.trees": "cli.sync_watch client.trees.destination client.trees.options transfer.selection",
-    "cli.users": "auth.editing auth.passwords auth.permissions auth.users names units",
+    "cli.users": "auth.users_file auth.passwords auth.permissions auth.users names units",
     "client.connector": "client.login",
     "client.handshake": "client.known_servers client.trust socket",
     "client.known_servers": "tls.fingerprint tls.known_hosts",
-    "client.login": "auth.saved pwd tls.contexts",
+    "client.login": "auth.saved_logins pwd tls.contexts",
     "client.retry": "random",
     "client.transfers.commands": (
         "client.transfers.download client.transfers.parallel_download"
@@ -98,7 +98,7 @@ LATE_IMPORTS = {
         " client.transfers.stream_upload client.transfers.upload"
     ),
     "client.trees.commands": "client.trees.transfers",
-    "protocol.connection": "protocol.foreign",
+    "protocol.connection": "protocol.foreign_protocols",
     "shell.chat": "prompt_toolkit prompt_toolkit.patch_stdout",
     "shell.progress": "shell.columns shell.progress_line",
     "shell.trees": "client.trees.destination",
@@ -112,9 +112,9 @@ LATE_IMPORTS = {
         "cryptography cryptography.hazmat.primitives cryptography.hazmat.primitives.asymmetric"
         " cryptography.hazmat.primitives.serialization cryptography.x509.oid"
     ),
-    "transfer.selection": "transfer.hiding transfer.wildcards",
+    "transfer.selection": "transfer.hidden_names transfer.wildcards",
     "transfer.spool": "tempfile",
-    "watch.portable": "watchfiles",
+    "watch.portable_hints": "watchfiles",
 }
 # To be gone soon: what stands in a cycle of files.
 CYCLES = frozenset(

@@ -35,7 +35,7 @@ ADAPTERS = frozenset(
         "ftransfer/storage/local/store.py: LocalStore",
         "ftransfer/storage/local/writer.py: LocalWriter",
         "ftransfer/storage/memory.py: MemoryStore",
-        "ftransfer/transfer/below.py: StoreBelow",
+        "ftransfer/transfer/subtree.py: StoreBelow",
         "tests/conformance/independent_client.py: Client",
         "tests/property/test_session_machine.py: Sessions",
         "tests/unit/shell/conftest.py: FakeShare",
@@ -76,13 +76,6 @@ LONG_CONSTRUCTORS = frozenset(
 SAME_NAMES = frozenset("Download Differences".split())
 ODD_MODULES = frozenset(
     """
-    auth.editing
-    auth.running
-    auth.saved
-    protocol.foreign
-    transfer.below
-    transfer.hiding
-    watch.portable
     """.split()
 )
 HOLLOW_BASES = frozenset("LineBound".split())

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ftransfer.errors import RemoteProtocolError
 from ftransfer.names import SafeName
-from ftransfer.transfer.hiding import HiddenNames
+from ftransfer.transfer.hidden_names import HiddenNames
 from ftransfer.transfer.selection import Wanted, everything, hidden_names
 from ftransfer.transfer.tree_actions import Rules
 

@@ -20,8 +20,8 @@ from ftransfer.errors import FtransferError, NotFound, SourceChanged
 from ftransfer.names import SafeName, parse_name
 from ftransfer.storage import small_files
 from ftransfer.storage.base import FOLDER, LINK, Entry, SmallFile, Store
-from ftransfer.transfer.below import StoreBelow
 from ftransfer.transfer.spool import Spool
+from ftransfer.transfer.subtree import StoreBelow
 
 # How often a source that others write to is compared.
 _COMPARISONS = 3

@@ -23,9 +23,9 @@ from ftransfer.errors import FtransferError, NotFound
 from ftransfer.names import ROOT, SafeName, parse_name
 from ftransfer.protocol.replies import take_count
 from ftransfer.storage.base import FOLDER, LINK, Entry, SmallFile, Store
-from ftransfer.transfer.below import StoreBelow
 from ftransfer.transfer.packs import MAX_PACKED_BYTES
 from ftransfer.transfer.spool import Spool
+from ftransfer.transfer.subtree import StoreBelow
 
 # The most that one item takes in the index of a pack: a long name, each byte written as six
 _INDEX_BYTES = 32 * 1024

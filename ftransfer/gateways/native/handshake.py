@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ftransfer.errors import Closed, TimedOut, TlsRequired
 from ftransfer.limits import Limits
-from ftransfer.protocol.foreign import ForeignProtocol, foreign_in
+from ftransfer.protocol.foreign_protocols import ForeignProtocol, foreign_in
 from ftransfer.transport import Transport
 from ftransfer.transport.channel import Channel
 

@@ -17,7 +17,7 @@ from ftransfer.gateways.native.handshake import encrypt
 from ftransfer.gateways.native.session import NativeSession
 from ftransfer.limits import Limits
 from ftransfer.protocol.connection import Role
-from ftransfer.protocol.foreign import ForeignProtocol
+from ftransfer.protocol.foreign_protocols import ForeignProtocol
 from ftransfer.protocol.replies import (
     LIVE,
     MAY_LOG_IN,

@@ -27,7 +27,7 @@ from ftransfer.gateways.native.handshake import encrypt, hear_first_words
 from ftransfer.gateways.native.reservations import Holding
 from ftransfer.protocol.commands import BadLine, Body, Command
 from ftransfer.protocol.connection import InputEnded, Payload
-from ftransfer.protocol.foreign import ForeignProtocol
+from ftransfer.protocol.foreign_protocols import ForeignProtocol
 from ftransfer.protocol.replies import Hello
 from ftransfer.protocol.state import State
 from ftransfer.service.memory_budget import ContentMemory

@@ -15,7 +15,7 @@ from ftransfer.service.view import ShareView
 from ftransfer.storage.base import FOLDER, LINK, SmallFile, Store, UploadSpec
 from ftransfer.storage.local import LocalStore
 from ftransfer.storage.memory import MemoryStore
-from ftransfer.transfer.hiding import SECRETS
+from ftransfer.transfer.hidden_names import SECRETS
 from ftransfer.transfer.selection import hidden_names
 from tests.unit.service.test_view import listed, put, small
 

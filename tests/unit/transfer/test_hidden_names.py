@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftransfer.names import SafeName
-from ftransfer.transfer.hiding import SECRETS
+from ftransfer.transfer.hidden_names import SECRETS
 from ftransfer.transfer.selection import hidden_names
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ftransfer.auth.running import Registration, RunningServer, find_running
+from ftransfer.auth.running_servers import Registration, RunningServer, find_running
 
 LOCAL = "127.0.0.1"
 Start = Callable[..., RunningServer]
@@ -92,7 +92,7 @@ def test_record_of_a_killed_server_is_out_of_date_and_goes_with_the_next_start(
     code = """
 import os, sys
 from pathlib import Path
-from ftransfer.auth.running import Registration, RunningServer
+from ftransfer.auth.running_servers import Registration, RunningServer
 registration = Registration.open(Path(sys.argv[1]))
 registration.publish(RunningServer([("127.0.0.1", 9021)], "", "old"))
 os.kill(os.getpid(), 9)

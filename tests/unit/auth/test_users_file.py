@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from ftransfer.auth.editing import add_user, remove_user, set_values
 from ftransfer.auth.passwords import hash_password, matches
 from ftransfer.auth.permissions import Allowance, format_rights
 from ftransfer.auth.users import load_users
+from ftransfer.auth.users_file import add_user, remove_user, set_values
 from ftransfer.errors import BadFile
 from tests.unit.auth.test_users import GOOD, HASHED
 

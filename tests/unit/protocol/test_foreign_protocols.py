@@ -13,7 +13,7 @@ from ftransfer.errors import UnknownVerb
 from ftransfer.limits import Limits
 from ftransfer.protocol.commands import ALIASES, VERBS, BadLine, Command, format_command
 from ftransfer.protocol.connection import Connection, Role
-from ftransfer.protocol.foreign import ForeignProtocol, foreign_in
+from ftransfer.protocol.foreign_protocols import ForeignProtocol, foreign_in
 from ftransfer.protocol.state import State
 
 FOREIGN = [
