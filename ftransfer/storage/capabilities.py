@@ -1,8 +1,8 @@
 """What an open file may offer beyond base.Reader and base.Writer: use in threads, ranges that are
-written out of order, and room that is set aside.
+written out of order, and reserved space.
 
-All of it is optional. A file says what it offers by an attribute; a function here tells whether it
-does, and has the answer for files that say nothing.
+All of it is optional. An attribute of the file shows what it offers; the functions here read it,
+and know the answer for files without it.
 """
 
 from __future__ import annotations
@@ -101,6 +101,6 @@ def takes_parts(writer: Writer) -> TypeGuard[PartWriter]:
 
 
 def reserved_bytes(writer: Writer) -> int:
-    """Return up to where the file system has set room aside, which it counts as used already."""
+    """Return up to where the file system has reserved space, which it counts as used already."""
     reserved: int = getattr(writer, "reserved", 0)
     return reserved

@@ -1,4 +1,4 @@
-"""A process -> a process that can open nothing but what it was given, for good (Linux: landlock,
+"""A process -> a process that can open only a few paths, for good (Linux: landlock,
 and no new privileges).
 
 The last barrier behind names and storage/local/resolver.py: even a bug in those cannot read outside
@@ -150,7 +150,7 @@ def lock_in(*, changed: Iterable[str], read: Iterable[str] = ()) -> int:
         for path in (*read, *_SYSTEM, *_python()):
             _allow(rules, path, _READ & files)
         if _libc().prctl(_PR_SET_NO_NEW_PRIVS, *map(ctypes.c_ulong, (1, 0, 0, 0))):
-            raise CannotLock("new privileges cannot be given up")
+            raise CannotLock("new privileges cannot be dropped")
         _call(_RESTRICT_SELF, ctypes.c_int(rules), ctypes.c_uint32(0))
     finally:
         os.close(rules)

@@ -1,7 +1,7 @@
 """Blocking work in threads: run to its end even when nobody waits for it any more.
 
 A leaf. Cancelling an await does not stop a thread, so a descriptor must not be closed before its
-job is over: a closed number is given out again, and the job would write into another file.
+job is over: a closed number is used again, and the job would write into another file.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ async def stop_task(task: asyncio.Task[Any]) -> None:
     """Cancel a task and wait until it has ended; what it raises is dropped.
 
     Not `await task`: that cannot tell the end of the task from a cancellation of the caller, who
-    has to hear of his own.
+    has to see their own.
     """
     task.cancel()
     await asyncio.wait([task])

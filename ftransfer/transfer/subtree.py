@@ -28,7 +28,7 @@ from ftransfer.storage.small_files import PackItem
 
 
 class StoreBelow:
-    """See base.Store. Names are relative to `folder`, in what is asked and in what is given. It is
+    """See base.Store. Names are relative to `folder`, in arguments and in results. It is
     closed with the store itself.
     """
 
@@ -159,4 +159,4 @@ class StoreBelow:
         return await listings.space(self._store)
 
     async def close(self) -> None:
-        """Do nothing: whoever made the store closes it."""
+        """Do nothing: the store itself is closed by whoever opened it."""

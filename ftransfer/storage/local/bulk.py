@@ -190,7 +190,7 @@ class _PackWriter:
             handle = os.open(temporary, _MAKE, mode, dir_fd=temp)
         except (
             FileExistsError
-        ):  # a name for the second time: it comes after the first, in the usual way
+        ):  # the same name again: it is published after the first, in the usual way
             temp, temporary = self._new_temporary()
             handle = os.open(temporary, _MAKE, mode, dir_fd=temp)
         try:
@@ -204,7 +204,7 @@ class _PackWriter:
                 if self._syncs_each:
                     self._root.kernel.sync_file(handle)
             finally:
-                os.close(handle)  # some network file systems say only here that they have no room
+                os.close(handle)  # some network file systems report only here that they are full
         except BaseException:
             if self._into is not None:
                 self._into.is_whole = False
@@ -295,7 +295,7 @@ class _PackWriter:
             with self._root.lock_of(parent.about, name.last):
                 self._root.kernel.rename_new(new.temporary, name.last, self._temp, parent.handle)
         except (OSError, FtransferError):
-            return False  # if more is wrong than that, each file by itself will say it
+            return False  # if more than that is wrong, publishing each file will show it
         new.is_published = True
         self._root.note_made(about)
         try:

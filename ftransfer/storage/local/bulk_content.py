@@ -10,14 +10,14 @@ from ftransfer.limits import clamp_time
 from ftransfer.storage.base import FILE, SmallFile
 from ftransfer.storage.local.root import READ_FLAGS
 
-# What is read of a file whose file system does not say its size.
+# The most that is read of a file whose file system reports no size.
 _UNSIZED_BYTES = 1 << 20
 _ATTEMPTS = 3  # to read a file that changes while it is read
 READ_SMALL_FLAGS = READ_FLAGS | os.O_NOFOLLOW
 
 
 class BufferSlice:
-    """Memory in which the contents of one group stand, one after the other."""
+    """Memory for the contents of one group, one after the other."""
 
     def __init__(self, memory: memoryview) -> None:
         self._left = memory
@@ -43,7 +43,7 @@ def read_content(handle: int, name: str, before: os.stat_result, buffer: BufferS
         while count < size and (more := os.preadv(handle, [data[count:]], count)):
             count += more  # regular files do not read short; some network file systems do
         after = os.fstat(handle)
-        # Less than its size may have come: /sys says a page for everything
+        # Less than its size may have come: /sys reports a page for everything
         if _version(after) == _version(before):
             return SmallFile(
                 name,
@@ -76,6 +76,6 @@ def _read_unsized(handle: int, name: str) -> memoryview:
         step = _UNSIZED_BYTES
         if len(content) > _UNSIZED_BYTES:
             raise StoreFailed.about(
-                name, "is large, and its file system does not say how large; put it by itself"
+                name, "is large, and its file system does not report its size; put it by itself"
             )
     return memoryview(content)

@@ -1,8 +1,8 @@
-"""A folder -> all small files below it, walked and read in one go: what is listed is read from the
-handle that is open anyway.
+"""A folder -> all small files below it, walked and read in one pass: each file is opened from the
+folder handle that is open anyway.
 
-For who wants everything. It spares each file a look at its name, a resolution of its path and a
-place in an order that nobody needs: half of what it costs to list a tree first and to read it then.
+For callers who want everything. It saves a stat, a resolved path and a sorted place for each file:
+half of what it costs to list a tree first and to read it then.
 """
 
 from __future__ import annotations
@@ -39,18 +39,16 @@ from ftransfer.system.turns import TimeSlice
 
 _log = logging.getLogger(__name__)
 
-# Whoever waits for the first group need not wait so long; each that follows may be twice as large
+# The first group comes soon; each that follows may be twice as large
 _FIRST_ITEMS = 64
-# From this part of a group on, it ends where a folder does: to store a whole folder costs less than
-# its files by themselves.
+# A group that is this full ends where a folder does: storing a whole folder costs less than storing
+# its files one by one.
 _NEARLY_FULL = 0.75
 _FULL = StoreFailed("not an item: the next one does not fit into this group")
 
 
 class Sweep:
-    """One reading of a tree under way. Methods block and must not overlap; whoever made it closes
-    it.
-    """
+    """One reading of a tree under way. Methods block and must not overlap; its maker closes it."""
 
     def __init__(
         self, root: Root, folder: SafeName, max_bytes: int, *, others: bool = False

@@ -17,7 +17,7 @@ MAX_HANDLES = 32
 
 
 class Descent:
-    """A place in a tree. It takes over the handle of the top folder; whoever made it closes it.
+    """A place in a tree. It takes over the handle of the top folder; its maker closes it.
 
     Args:
         stays_on_mount: Refuse to enter what is mounted below the top (EXDEV).

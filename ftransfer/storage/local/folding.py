@@ -1,8 +1,8 @@
 """Whether a file system takes several spellings for one name: by case, by Unicode form, or by
 characters that it ignores.
 
-Rights are given for names, and names are compared as text. Where another spelling leads to the same
-folder, such rights would not hold: whoever serves a share has to know.
+Rights are granted for names, and names are compared as text. Where another spelling leads to the
+same folder, such rights would not hold: the owner of a share has to know.
 """
 
 from __future__ import annotations

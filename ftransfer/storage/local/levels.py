@@ -45,7 +45,7 @@ class Level:
             below  # the path from the listed folder, with a "/" at the end unless it is empty
         )
         self.whole = whole  # the same from the root of the share
-        self.shown = shown  # what the names are told with
+        self.shown = shown  # prefix of the names in the listing
         self.names = names
         self.rest = rest
         self.handle: int | None = handle  # while it is being read

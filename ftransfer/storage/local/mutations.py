@@ -25,7 +25,7 @@ from ftransfer.storage.local.root import Root, refuse_special, times_of
 from ftransfer.storage.local.syscalls import FOLDER_FLAGS, exists, release
 from ftransfer.storage.oserrors import NOT_BESIDE, Override, translated
 
-# What the system says when one kind of thing is put in the place of another.
+# Errors of the system when one kind of thing is put in the place of another.
 KIND_CLASH: Override = {
     errno.EISDIR: (NotAFile, "is a folder, and a file cannot take its place"),
     errno.ENOTDIR: (NotAFolder, "is a file, and a folder cannot take its place"),
@@ -134,7 +134,7 @@ def folder_mode(mode: int, there: int) -> int:
     """Return the permission bits to set on a folder that has the mode `there`.
 
     A store never locks itself out: the bits of the owner, which it is, stay. Set-gid and sticky
-    bits are no peer's to give or take.
+    bits cannot be changed by peers.
     """
     return mode & 0o777 | 0o700 | there & 0o7000
 
@@ -142,8 +142,8 @@ def folder_mode(mode: int, there: int) -> int:
 def rename(
     root: Root, old: SafeName, new: SafeName, *, replace: bool, seen: LinksBelow | None = None
 ) -> LinksBelow | None:
-    """Move a thing; give what must be looked at first, and come with as `seen`, or None when it is
-    done.
+    """Move a thing. Return None when it is done, or what must be looked at first; then call again
+    with that as `seen`.
     """
     if old.is_root or new.is_root:
         raise NameRefused("/: the root of the share cannot be moved or replaced")
@@ -178,7 +178,7 @@ def rename(
 def _keep_links_inside(
     root: Root, source: int, old: SafeName, target: int, new: SafeName, seen: LinksBelow | None
 ) -> LinksBelow | None:
-    """Refuse to move what would then lead outside, under the lock; give what must be looked at
+    """Refuse to move what would then lead outside, under the lock. Return what must be looked at
     before that is known.
     """
     found = os.stat(old.last, dir_fd=source, follow_symlinks=False)

@@ -16,7 +16,7 @@ async def open_own_file(path: str | os.PathLike[str]) -> LocalReader:
     """Open one file of the user's own, wherever it is, to be sent; links are followed. Whoever
     opened it closes it.
 
-    The name of its entry is the path as it was given.
+    The name of its entry is `path`.
 
     Raises:
         NotFound, NotAFile, Forbidden, StoreFailed: The message has the path.

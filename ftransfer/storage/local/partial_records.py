@@ -28,7 +28,7 @@ FILE_MODE = 0o600
 
 
 def change_record(folder: int, key: str, whole: int | None) -> None:
-    """Write a record anew with the number of bytes in place, or (None) without it: then it is the
+    """Rewrite a record with the number of bytes in place, or (None) without it: then it is the
     size of the file.
     """
     try:
@@ -114,7 +114,7 @@ def _read_record(folder: int, key: str) -> bytes:
 
 
 def unlink_record(key: str, folder: int) -> None:
-    """Remove a record, and what a process left that was killed while it wrote it anew."""
+    """Remove a record, and what a process left that was killed while it rewrote it."""
     unlink(key + RECORD, folder)
     unlink(key + NEW_RECORD, folder)
 

@@ -3,7 +3,7 @@ they are a part of.
 
 The size of the data file is the number of valid bytes: they are written in order and never beyond
 the end, so that also after kill -9 nothing in it is made up. Where they come out of order, the
-record says how many there are without a gap. After a power cut the end may be zeros; the digest at
+record has their number up to the first gap. After a power cut the end may be zeros; the digest at
 the end of the transfer finds that. Whoever writes to a data file holds its lock (flock); one whose
 lock is free is dead.
 """
@@ -41,8 +41,8 @@ from ftransfer.storage.local.staging import HiddenPlace
 from ftransfer.storage.local.syscalls import Kernel, release, release_file
 from ftransfer.storage.local.threads import Work
 
-# Space is set aside for so many bytes ahead of what has come, as long as all uploads together take
-# no more than a part of the disk.
+# The most space that is reserved ahead of what has come, as long as all uploads together reserve no
+# more than a part of the disk.
 AHEAD_BYTES = 64 << 20
 _AHEAD_PART = 10
 _LEAST_AHEAD = 1 << 20
@@ -53,9 +53,9 @@ class PartialFile:
     the folder it is in.
 
     `key` is "" for a temporary file, of which nothing is kept. `resumed_bytes` were there already.
-    Up to `reserved` the file system has set room aside; up to `promised` this store has, where the
-    file system does not. `is_scattered` while its bytes are written out of order, so that its
-    record says how many of them are in place, and not the size of the file.
+    Up to `reserved` the file system has reserved space; up to `promised` this store has, where the
+    file system cannot. `is_scattered` while its bytes are written out of order, so that its
+    record has how many of them are in place, and not the size of the file.
     """
 
     def __init__(
@@ -115,14 +115,14 @@ class Partials:
         self._promising = threading.Lock()
 
     def begin(self, name: str, announced: UploadSpec, taken: PartialFile | None) -> PartialFile:
-        """Make or find the file for an upload, with room for what is to come.
+        """Make or find the file for an upload, with space for what is to come.
 
         Args:
             taken: The same upload, taken from an older writer of this store; on an error it is
                 kept.
 
         Raises:
-            OSError: ENOSPC if there is no room; then a new file is removed again, an old one kept.
+            OSError: ENOSPC if there is no space; then a new file is removed again, an old one kept.
         """
         upload = taken if taken is not None else self._find_or_make(name, announced)
         try:
@@ -133,15 +133,15 @@ class Partials:
                 if upload.resumed_bytes > announced.size:
                     os.ftruncate(handle, 0)
                     upload.resumed_bytes, upload.restarted = 0, True
-                self._set_room_aside(upload, announced.size)
+                self._reserve(upload, announced.size)
         except BaseException:
             self.keep(upload, upload.resumed_bytes)
             raise
         return upload
 
-    def _set_room_aside(self, upload: PartialFile, size: int) -> None:
-        """Refuse what could not be held, and set aside the room for the next piece of it; no more
-        than a part of what is free.
+    def _reserve(self, upload: PartialFile, size: int) -> None:
+        """Refuse what could not be held, and reserve space for the next piece of it; no more than a
+        part of what is free.
 
         Raises:
             OSError: ENOSPC.
@@ -163,8 +163,8 @@ class Partials:
                 upload.promised = upload.resumed_bytes + ahead
 
     def reserve_more(self, upload: PartialFile, offset: int, size: int) -> None:
-        """Set aside room for the next piece of an upload that has come so far. A hint: who writes
-        meets what is wrong.
+        """Reserve space for the next piece of an upload that has come so far. A hint: the writer
+        meets any error.
         """
         end = min(size, offset + AHEAD_BYTES)
         with suppress(OSError):
@@ -192,7 +192,7 @@ class Partials:
             self.drop(upload)
             return
         try:
-            self.cut(upload, size)  # this gives the reserved room behind them back
+            self.cut(upload, size)  # this also frees what is reserved behind them
             # A commit that came to nothing may have set another
             os.fchmod(upload.file.fileno(), FILE_MODE)
         finally:
@@ -256,7 +256,7 @@ class Partials:
 
     def collect(self) -> None:
         """Remove records without data and data without a record that killed processes left, and
-        give reserved room back.
+        free what is reserved.
         """
         folder = self._hidden.partials(make=False)
         if folder is None:

@@ -1,6 +1,6 @@
 """A range of an upload that is written on its own, beside others; it counts when it is complete.
 
-Two parts may be at the same range, since whoever sends may try a slow one again elsewhere: the
+Two parts may be at the same range, since the sender may try a slow one again elsewhere: the
 first that is complete is taken, and before it is, the other can write no more. So what is in place
 stays as it is, and can be hashed.
 """
@@ -16,7 +16,7 @@ from ftransfer.storage.local.threads import Jobs, UseCounter
 from ftransfer.storage.oserrors import translated
 
 # One write call from a thread. For a larger one a file system on a disk takes memory in larger
-# pieces (folios), which in a virtual machine are those that it had given back to its host: 1 MiB at
+# pieces (folios), which in a virtual machine are those that it had returned to its host: 1 MiB at
 # a time cost up to six times as much on ext4. On a tmpfs all sizes cost the same.
 WRITE_BYTES = 64 * 1024
 

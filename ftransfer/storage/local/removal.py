@@ -24,7 +24,7 @@ from ftransfer.storage.oserrors import LEAVES_HIDDEN, Override, translated
 
 
 def remove(root: Root, name: SafeName, *, recursive: bool) -> Work[int]:
-    """Remove a thing; give how many went."""
+    """Remove a thing; return how many were removed."""
     if name.is_root:
         raise NameRefused("/: the root of the share cannot be removed")
     with translated(name, _REMOVAL):
@@ -49,7 +49,7 @@ def remove(root: Root, name: SafeName, *, recursive: bool) -> Work[int]:
     return count + 1
 
 
-# What the system says of a folder that something is mounted on, or that holds one.
+# Errors of the system for a folder with a mount on it or below.
 _REMOVAL: Override = {
     errno.EXDEV: (StoreFailed, "another file system is mounted there or below; unmount it first"),
     errno.EBUSY: (StoreFailed, "is in use by the system, perhaps as a mount point"),
@@ -73,8 +73,9 @@ class _Emptying:
 
 
 def _empty(root: Root, parent: int, name: SafeName) -> Work[tuple[int, bool]]:
-    """Remove everything in a folder but what is hidden, through no link and on no other mount; give
-    how many things went, and whether some have stayed.
+    """Remove everything in a folder but what is hidden, through no link and on no other mount.
+
+    Return how many things were removed, and whether some have stayed.
 
     A chunk of names at a time is held for each folder on the way down, and a bounded number of
     handles.
@@ -122,7 +123,7 @@ def _empty(root: Root, parent: int, name: SafeName) -> Work[tuple[int, bool]]:
 
 
 def _remove_files(root: Root, folder: int, level: _Emptying) -> Work[int]:
-    """Remove the files of the next chunk of a folder, and note its folders; give how many went."""
+    """Remove the files of the next chunk of a folder, and note its folders; return how many."""
     with os.scandir(folder) as found:
         # What is hidden stays, and is there each time that the folder is read: it counts for no
         # chunk.
@@ -148,7 +149,7 @@ def _keeps(root: Root, level: _Emptying, last: str) -> bool:
 
 
 def _remove_if_there(remove_it: Callable[..., None], name: str, folder: int) -> int:
-    """Remove one thing; give 0 if somebody else has."""
+    """Remove one thing; return 0 if another process has removed it."""
     try:
         remove_it(name, dir_fd=folder)
     except FileNotFoundError:

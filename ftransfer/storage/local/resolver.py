@@ -1,4 +1,4 @@
-"""SafeName -> descriptor, below one open folder and never outside it, whatever the links say and
+"""SafeName -> descriptor, below one open folder and never outside it, whatever the links are and
 whoever swaps them meanwhile.
 
 Two resolvers give the same answers. `openat2` lets the kernel walk, and forbids it any link; the
@@ -144,7 +144,7 @@ class _NameWalk:
                 release(handle)
 
     def _step(self, part: str) -> int | None:
-        """Go one part on; give the descriptor if it was the last."""
+        """Take the next part; return the descriptor if it was the last."""
         if part in ("", "."):
             return None
         if part == "..":

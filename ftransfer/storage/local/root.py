@@ -169,9 +169,8 @@ class Root:
             self.kernel.sync_folder(handle)
 
     def mode_for(self, announced: int | None, default: int = 0o666) -> int:
-        """Return the permission bits for a new thing.
-
-        They are those announced, without set-uid and the like, or else the usual ones.
+        """Return the permission bits for a new thing: those announced, without set-uid and its
+        like, or the usual ones.
         """
         return default & ~self.umask if announced is None else announced & 0o777
 

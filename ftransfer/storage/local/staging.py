@@ -1,10 +1,10 @@
-"""The hidden place: the folder `.ftransfer` in the root of a share, where content lies until it is
-published.
+"""The staging area: the hidden folder `.ftransfer` in the root of a share, where content lies until
+it is published.
 
 It is on the file system of the share, so that publishing is one rename. It is made when first
-needed and goes away when the last store leaves it empty. Who uses what is told by locks that the
-kernel drops with the process (flock), so a kill -9 leaves nothing locked: the place itself is held
-shared by every store, a store's own folder in `temp` exclusively.
+needed and removed when the last store leaves it empty. Locks show who uses what; the kernel drops
+them with the process (flock), so a kill -9 leaves nothing locked. Every store holds the area itself
+shared, and its own folder in `temp` exclusively.
 """
 
 from __future__ import annotations

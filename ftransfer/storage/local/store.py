@@ -89,14 +89,14 @@ class LocalStore:
         """Open a folder, and remove what killed processes left in its hidden place.
 
         Args:
-            durable: Whether a commit survives a power cut. False for what can be had again: it
-                saves the wait for the disk.
+            durable: Whether a commit survives a power cut. False for what can be fetched again:
+                it saves the wait for the disk.
             resolver: How names are kept inside: "openat2" by the kernel, "walk" handle by handle,
                 "auto" the first that works.
             kernel: The operating system, for tests that let it fail.
 
         Raises:
-            NotFound, NotAFolder, Forbidden, StoreFailed: The message has the path as it was given.
+            NotFound, NotAFolder, Forbidden, StoreFailed: The message has `root`.
         """
         jobs = Jobs()
         try:
@@ -122,8 +122,8 @@ class LocalStore:
             self._hidden.collect()
             self._partials.collect()
         except (OSError, StoreFailed) as error:
-            # A share that is only read needs no hidden place; a write will say what is wrong with
-            # it.
+            # A share that is only read needs no hidden folder; a write will report what is wrong
+            # with it.
             _log.warning(
                 "what earlier transfers left cannot be cleared away: %s",
                 getattr(error, "strerror", None) or error,

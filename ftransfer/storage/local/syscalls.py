@@ -29,7 +29,7 @@ _TMPFS_MAGIC = 0x01021994
 _SYNC_FILE_RANGE_WRITE = 2
 _LINUX = sys.platform == "linux"
 _MAX_OFFSET = (1 << 63) - 1
-# What a file system answers that does not know the call; then there is another way to do it.
+# Errors of a file system that does not know the call; then it is done in another way.
 UNSUPPORTED = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP})
 
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -54,7 +54,7 @@ class Kernel:
     def open_beneath(
         self, folder: int, path: bytes, flags: int, *, stays_on_mount: bool = False
     ) -> int:
-        """Open a path below a folder with openat2, through no link at all; give the descriptor.
+        """Open a path below a folder with openat2, through no link at all; return the descriptor.
 
         Raises:
             OSError: ELOOP if a link is on the way; EXDEV if it is to stay on the mount of the
@@ -169,7 +169,7 @@ class Kernel:
         self.rename(aside, one, folder, folder)
 
     def reserve(self, descriptor: int, offset: int, size: int) -> bool:
-        """Set room aside for `size` bytes from `offset`, leaving the file's size as it is; whether
+        """Reserve space for `size` bytes from `offset`, leaving the file's size as it is; whether
         that was done.
 
         Not every file system can. In memory it is not done, since it would take a third of the time
@@ -223,7 +223,7 @@ class Kernel:
         less to do. A hint, no more.
         """
         if _LINUX and hasattr(self._libc, "sync_file_range"):
-            # What fails now, fsync will say.
+            # What fails now, fsync will report.
             self._libc.sync_file_range(
                 ctypes.c_int(descriptor),
                 ctypes.c_int64(offset),
@@ -248,7 +248,7 @@ class Kernel:
         try:
             os.fsync(descriptor)
         except OSError as error:
-            # Some file systems (FUSE, SMB) have nothing to sync for a folder and say EINVAL.
+            # Some file systems (FUSE, SMB) have nothing to sync for a folder and answer EINVAL.
             if error.errno not in UNSUPPORTED:
                 raise
 
@@ -267,8 +267,8 @@ def release(handle: int) -> None:
     """Close a descriptor of which nothing more is to be learned: nothing was written through it, or
     it has been synced.
 
-    It is gone after close(2), whatever it says. To raise would hide how the work went, and lose
-    what is to be closed next.
+    It is gone after close(2), whatever that returns. To raise would hide how the work went, and
+    lose what is to be closed next.
     """
     try:  # not `suppress`: this is done for each of ten thousand small files
         os.close(handle)

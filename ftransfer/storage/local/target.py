@@ -39,7 +39,7 @@ class Target(NamedTuple):
     about: os.stat_result
 
     def refuse(self) -> bool:
-        """Raise if what has the name now may not be replaced; say whether there is anything.
+        """Raise if what has the name now may not be replaced; return whether there is anything.
 
         Raises:
             OSError.

@@ -2,11 +2,11 @@
 descriptor.
 
 Work of unbounded length is a generator, which yields wherever it may pause. It is run in steps, and
-each step waits for a turn: so it never takes more than half of the threads, and ends soon after
-whoever wants it is gone.
+each step waits for a turn: so it never takes more than half of the threads, and ends soon after its
+caller is gone.
 
 Cancelling an await does not stop the thread behind it. If the descriptor were closed then, its
-number could go to another file while the thread still writes to it; so whoever is cancelled here
+number could go to another file while the thread still writes to it; so a cancelled caller
 waits for the job first.
 """
 
@@ -31,7 +31,7 @@ _T = TypeVar("_T")
 _P = ParamSpec("_P")
 
 MAX_THREADS = 16
-# Of these, so many may be at long work at a time, and so many for one owner.
+# The most of these at long work at a time, and the most for one owner.
 MAX_LONG = 8
 MAX_LONG_EACH = 2
 
@@ -46,7 +46,7 @@ class Closable(Protocol):
 
 
 class Walk(Closable, Protocol):
-    """A walk under way. Methods block and must not overlap; whoever made it closes it."""
+    """A walk under way. Methods block and must not overlap; its maker closes it."""
 
     is_done: bool
 
@@ -127,7 +127,7 @@ class Jobs:
             walk.close()
 
     async def close(self, last: Callable[[], None] | None = None) -> None:
-        """Take no more jobs, wait for those that run, run a last one that gives handles back, and
+        """Take no more jobs, wait for those that run, run a last one that releases handles, and
         end the threads.
         """
         self._is_closed = True

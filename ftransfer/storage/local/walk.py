@@ -2,7 +2,7 @@
 compared (base.line_of).
 
 One job gives one batch, so that a folder of a million files costs a thousand hops between threads;
-a job that takes long gives what it has. The recursive walk holds the names of a folder, which it
+a job that takes long returns what it has. The recursive walk holds the names of a folder, which it
 sorts, and no more. No handle is held for the folders above the one being read: a deep tree costs no
 more descriptors than a flat one.
 """
@@ -54,7 +54,7 @@ _log = logging.getLogger(__name__)
 # So many names are sorted at once: no other thread runs meanwhile. Longer runs are merged as they
 # are needed.
 _RUN = 8192
-_FIRST_BATCH = 64  # whoever waits for the first of them need not wait so long
+_FIRST_BATCH = 64  # the first entries come soon
 # What a link leads to cannot be reached from here, now or ever. Any other failure must not make
 # things vanish from a listing: a peer that keeps a folder in step would remove them.
 _LEADS_NOWHERE = frozenset(
@@ -86,7 +86,7 @@ class Make(Protocol[T_co]):
 
 
 class FolderListing(Generic[T]):
-    """One listing under way. Methods block and must not overlap; whoever made it closes it."""
+    """One listing under way. Methods block and must not overlap; its maker closes it."""
 
     def __init__(
         self,
@@ -253,8 +253,8 @@ class _FolderWalk(Generic[T]):
             level.close()
 
     def _look(self, level: Level, handle: int) -> tuple[list[T], tuple[str, os.stat_result] | None]:
-        """Make things of the next names, at most BATCH, up to the next folder; give that with what
-        is known of it.
+        """Make things of the next names, at most BATCH, up to the next folder. Return that with
+        what is known of it.
         """
         made: list[T] = []
         if level.is_at_end:

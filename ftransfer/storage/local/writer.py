@@ -1,8 +1,8 @@
 """One upload into a local store: content in the hidden place through aiofiles, then published under
 its name.
 
-The file changes hands between jobs only: whoever writes stands in the gate, and a newer writer of
-the same upload, or the end of this one, shuts the gate and waits until nobody is inside.
+The file changes hands between jobs only: each write counts as a use, and a newer writer of the
+same upload, or the end of this one, shuts the counter and waits until no use is left.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from aiofiles.threadpool.binary import AsyncFileIO
 from ftransfer.storage.local.target import Target
 
-# The disk begins to write as soon as there is so much, and not when all has come.
+# The disk begins to write after so many bytes, and not when all has come.
 _SYNC_BYTES = 16 << 20
-# So often the record of an upload in parts is written anew: what kill -9 costs beyond what is ahead
-# of the first gap.
+# The record of an upload in parts is rewritten after so many bytes: kill -9 costs that much beyond
+# what is ahead of the first gap.
 _NOTED_BYTES = 8 << 20
 # Memory is bounded by the number of gaps.
 _MAX_GAPS = 4096
@@ -59,8 +59,8 @@ class LocalWriter:
         upload: PartialFile,
         ended: Callable[[LocalWriter], None],
     ) -> None:
-        """Take over the upload and the target. `ended` is called once, when they have been given
-        back.
+        """Take over the upload and the target. `ended` is called once, when they have been
+        released.
         """
         self.name = target.name
         self.offset = self.resumed_bytes = upload.resumed_bytes
@@ -82,9 +82,7 @@ class LocalWriter:
         self._extents = Extents(upload.resumed_bytes)
         self._parts: set[LocalPart] = set()
         self._noting = asyncio.Lock()
-        self._noted: int | None = (
-            None  # up to where the record says that all is in place, if parts come
-        )
+        self._noted: int | None = None  # up to where all is in place by the record, if parts come
 
     @property
     def reserved(self) -> int:
@@ -120,7 +118,7 @@ class LocalWriter:
             self._reserve_more()
 
     def _reserve_more(self) -> None:
-        """Set more room aside when half of what was is used up."""
+        """Reserve more space when half of it is used up."""
         size, upload = self._target.announced.size, self._upload
         if upload is not None and size is not None and 0 < upload.reserved < size:
             if upload.reserved - self.offset < AHEAD_BYTES // 2:
@@ -244,7 +242,7 @@ class LocalWriter:
 
     async def commit(self, digest: Digest) -> Entry:
         """See base.Writer.commit. If it raises before the name was taken, the writer is still there
-        for keep or abort.
+        for suspend or abort.
         """
         return await finish_steps(self._commit(digest))
 
@@ -305,21 +303,21 @@ class LocalWriter:
     async def abort(self) -> None:
         await finish_steps(self._finish(self._partials.drop))
 
-    async def _finish(self, give_back: Callable[[PartialFile], None]) -> None:
+    async def _finish(self, release_it: Callable[[PartialFile], None]) -> None:
         async with self._ending:
             upload = self._upload
             if upload is None:
                 return
             await self._shut(self._over, self._part_over)
             try:
-                await self._jobs.run(self._give_back, upload, give_back)
+                await self._jobs.run(self._release_it, upload, release_it)
             finally:
                 self._end()
 
-    def _give_back(self, upload: PartialFile, give_back: Callable[[PartialFile], None]) -> None:
+    def _release_it(self, upload: PartialFile, release_it: Callable[[PartialFile], None]) -> None:
         try:
             with translated(self.name):
-                give_back(upload)
+                release_it(upload)
         finally:
             self._target.close()
 

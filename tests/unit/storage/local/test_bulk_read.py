@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from ftransfer.names import ROOT
 from ftransfer.storage.base import SmallFile
 from ftransfer.storage.local import LocalStore
+
+
+@pytest.fixture(autouse=True)
+def _no_time_slice_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine a group would end early."""
+    monkeypatch.setattr("ftransfer.system.turns.TimeSlice.is_over", False)
 
 
 async def group_sizes(folder: Path, max_items: int) -> list[int]:
