@@ -29,7 +29,7 @@ from ftransfer.storage.local.mutations import (
 )
 from ftransfer.storage.local.root import Root, entry_of, refuse_special, times_of
 from ftransfer.storage.local.staged_folder import NewFolder, can_stand_in
-from ftransfer.storage.local.staging import HiddenPlace
+from ftransfer.storage.local.staging import StagingArea
 from ftransfer.storage.local.syscalls import PATH_FLAGS, exists, release
 from ftransfer.storage.oserrors import Override, translate
 from ftransfer.storage.small_files import PackItem, content_differs
@@ -104,11 +104,11 @@ class _Staged(NamedTuple):
 
 
 def write_small(
-    root: Root, hidden: HiddenPlace, files: Sequence[SmallFile]
+    root: Root, staging: StagingArea, files: Sequence[SmallFile]
 ) -> list[FtransferError | None]:
     """Verify and publish files, folders and links; see Store.write_small."""
     with Folders(root) as folders:
-        group = _PackWriter(root, hidden, folders, files)
+        group = _PackWriter(root, staging, folders, files)
         try:
             group.stage()
             group.publish()
@@ -123,10 +123,10 @@ class _PackWriter:
     """
 
     def __init__(
-        self, root: Root, hidden: HiddenPlace, folders: Folders, files: Sequence[SmallFile]
+        self, root: Root, staging: StagingArea, folders: Folders, files: Sequence[SmallFile]
     ) -> None:
         self._root = root
-        self._hidden = hidden
+        self._staging = staging
         self._folders = folders
         self._files = files
         self._syncs_each = root.durable and (len(files) < GROUP or not root.kernel.has_sync_all)
@@ -226,7 +226,7 @@ class _PackWriter:
             if not exists(folder.last, parent.handle) and can_stand_in(
                 temp, parent.handle, parent.about
             ):
-                new = NewFolder(temp, self._hidden.new_name())
+                new = NewFolder(temp, self._staging.new_name())
                 self._new[folder] = (new, [])
                 return new
         self._folders.make(folder)
@@ -249,11 +249,11 @@ class _PackWriter:
 
     def _new_temporary(self) -> tuple[int, str]:
         """Return a folder and a free name for a temporary file."""
-        return self._temporary_folder(), self._hidden.new_name()
+        return self._temporary_folder(), self._staging.new_name()
 
     def _temporary_folder(self) -> int:
         if self._temp < 0:
-            self._temp = self._hidden.temp()
+            self._temp = self._staging.temp()
         return self._temp
 
     def publish(self) -> None:

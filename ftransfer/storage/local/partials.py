@@ -37,7 +37,7 @@ from ftransfer.storage.local.partial_records import (
     write_record,
 )
 from ftransfer.storage.local.root import times_of
-from ftransfer.storage.local.staging import HiddenPlace
+from ftransfer.storage.local.staging import StagingArea
 from ftransfer.storage.local.syscalls import Kernel, release, release_file
 from ftransfer.storage.local.threads import Work
 
@@ -105,8 +105,8 @@ def _hash(text: str, length: int) -> str:
 class Partials:
     """The partials of one share. Methods block; any thread may call them."""
 
-    def __init__(self, hidden: HiddenPlace, kernel: Kernel) -> None:
-        self._hidden = hidden
+    def __init__(self, staging: StagingArea, kernel: Kernel) -> None:
+        self._staging = staging
         self._kernel = kernel
         # To try a lock is to hold it for a moment; a writer of this store that came just then would
         # think it taken.
@@ -217,7 +217,7 @@ class Partials:
 
     def all(self) -> Work[list[Partial]]:
         """Return all partials, oldest first."""
-        folder = self._hidden.partials(make=False)
+        folder = self._staging.partials(make=False)
         found = []
         if folder is not None:
             for key in _keys(folder, ""):
@@ -229,7 +229,7 @@ class Partials:
 
     def dead(self, name: str, owner: str) -> list[Partial]:
         """Return the partials of one name and owner that no writer holds, oldest first."""
-        folder = self._hidden.partials(make=False)
+        folder = self._staging.partials(make=False)
         if folder is None:
             return []
         found = []
@@ -243,7 +243,7 @@ class Partials:
     def remove(self, partials: Sequence[Partial]) -> Work[list[Partial]]:
         """Remove partials, but none that a writer holds; return those that went."""
         removed = []
-        folder = self._hidden.partials(make=False)
+        folder = self._staging.partials(make=False)
         if folder is not None:
             for partial in partials:
                 key = f"{_prefix_of(partial.name, partial.owner)}-{_hash(partial.source, 8)}"
@@ -258,7 +258,7 @@ class Partials:
         """Remove records without data and data without a record that killed processes left, and
         free what is reserved.
         """
-        folder = self._hidden.partials(make=False)
+        folder = self._staging.partials(make=False)
         if folder is None:
             return
         with self._mutex:
@@ -274,7 +274,7 @@ class Partials:
         key = key_of(name, announced)
         if not key:
             return self._make_temporary()
-        folder = self._hidden.partials(make=True)
+        folder = self._staging.partials(make=True)
         assert folder is not None  # it was to be made
         with self._mutex:
             others = [
@@ -294,8 +294,8 @@ class Partials:
             raise
 
     def _make_temporary(self) -> PartialFile:
-        folder = self._hidden.temp()
-        data = self._hidden.new_name()
+        folder = self._staging.temp()
+        data = self._staging.new_name()
         return PartialFile(
             FileIO(os.open(data, CREATE_FLAGS | os.O_EXCL, FILE_MODE, dir_fd=folder), "r+b"),
             folder,

@@ -41,12 +41,12 @@ class LocalPart:
         self._jobs = jobs
         self._name = name
         self._descriptor = descriptor
-        self._gate = UseCounter()
+        self._uses = UseCounter()
         self._complete = complete
         self._drop = drop
 
     def write_blocking(self, data: memoryview) -> None:
-        with self._gate, translated(self._name):
+        with self._uses, translated(self._name):
             if self.offset + len(data) > self.end:
                 raise self._wrong_length(self.offset + len(data))
             while data:
@@ -58,7 +58,7 @@ class LocalPart:
         await self._jobs.run(self.write_blocking, memoryview(data).cast("B"))
 
     def read_blocking(self, offset: int, view: memoryview) -> int:
-        with self._gate, translated(self._name):
+        with self._uses, translated(self._name):
             size = min(len(view), self.offset - offset)
             return os.preadv(self._descriptor, [view[:size]], offset) if size > 0 else 0
 
@@ -76,13 +76,13 @@ class LocalPart:
 
     def check(self) -> None:
         """Raise if it may write no more, or has not come to its end."""
-        self._gate.check()
+        self._uses.check()
         if self.offset != self.end:
             raise self._wrong_length(self.offset)
 
     async def shut(self, why: Callable[[], FtransferError]) -> None:
         """Let nothing more be written, and wait until nothing is."""
-        await self._gate.shut(why)
+        await self._uses.shut(why)
 
     def overlaps(self, other: LocalPart) -> bool:
         return self.start < other.end and other.start < self.end

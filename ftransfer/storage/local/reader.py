@@ -73,7 +73,7 @@ class LocalReader:
         self._async_file: AsyncFileIO | None = None  # when it is read through the loop
         self._position = 0
         self._lock = asyncio.Lock()
-        self._gate = UseCounter()
+        self._uses = UseCounter()
 
     @property
     def is_closed(self) -> bool:
@@ -81,7 +81,7 @@ class LocalReader:
 
     async def read(self, offset: int, size: int) -> bytes:
         async with self._lock:
-            self._gate.check()
+            self._uses.check()
             return await finish_steps(self._read(offset, size))
 
     async def _read(self, offset: int, size: int) -> bytes:
@@ -95,18 +95,18 @@ class LocalReader:
         return data
 
     async def check(self) -> None:
-        with self._gate:
+        with self._uses:
             await self._jobs.run(self._check)
 
     def _check(self) -> None:
         _check_unchanged((self._file.fileno(), self._found), self._name, self._look)
 
     def read_blocking(self, offset: int, view: memoryview) -> int:
-        with self._gate, translated(self._name):
+        with self._uses, translated(self._name):
             return os.preadv(self._file.fileno(), [view], offset)
 
     def fileno(self) -> int:
-        self._gate.check()
+        self._uses.check()
         return self._file.fileno()
 
     async def close(self) -> None:
@@ -115,7 +115,7 @@ class LocalReader:
 
     async def _close(self) -> None:
         async with self._lock:
-            await self._gate.shut(self._over)
+            await self._uses.shut(self._over)
             if not self._file.closed:
                 await self._jobs.run(release_file, self._file)
                 await self._ended()

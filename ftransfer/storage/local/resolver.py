@@ -4,7 +4,7 @@ whoever swaps them meanwhile.
 Two resolvers give the same answers. `openat2` lets the kernel walk, and forbids it any link; the
 few names with a link on the way, and all names where the kernel has no openat2, are walked here,
 handle by handle with O_NOFOLLOW. The kernel's own following of links (RESOLVE_BENEATH alone) is not
-used: it would follow a link into the hidden place, where the partials of others lie.
+used: it would follow a link into the staging area, where the partials of others lie.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Confined:
         self.root = root
         self.follows = follows
         self.uses_openat2 = uses_openat2
-        # What is never opened, whatever its name, by device and inode: the hidden place, where it
+        # What is never opened, whatever its name, by device and inode: the staging area, where it
         # has several spellings.
         self.hidden: set[tuple[int, int]] = set()
         self._kernel = kernel
@@ -66,7 +66,7 @@ class Confined:
         return view
 
     def refuse_hidden(self, found: os.stat_result) -> None:
-        """Raise FileNotFoundError for the hidden place, under whatever name it was found."""
+        """Raise FileNotFoundError for the staging area, under whatever name it was found."""
         if (found.st_dev, found.st_ino) in self.hidden:
             raise _nothing_there()
 

@@ -33,8 +33,8 @@ _ATTEMPTS = (
 )
 
 
-class HiddenPlace:
-    """The handles of one store in the hidden place. Methods block; any thread may call them."""
+class StagingArea:
+    """The handles of one store in the staging area. Methods block; any thread may call them."""
 
     def __init__(self, root: int, hidden: set[tuple[int, int]]) -> None:
         """`hidden` takes the place up, by device and inode, where the file system takes other

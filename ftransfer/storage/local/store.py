@@ -36,7 +36,7 @@ from ftransfer.storage.local.reader import (
     open_served,
 )
 from ftransfer.storage.local.root import Resolver, Root, entry_of, refuse_special
-from ftransfer.storage.local.staging import HiddenPlace
+from ftransfer.storage.local.staging import StagingArea
 from ftransfer.storage.local.syscalls import Kernel, release
 from ftransfer.storage.local.threads import Jobs, UseCounter, W, Work, run_whole
 from ftransfer.storage.local.uploads import Uploads
@@ -69,11 +69,11 @@ class LocalStore:
         self.durable = root.durable
         self._root = root
         self._jobs = jobs
-        self._hidden = HiddenPlace(root.handle, root.confined.hidden)
-        self._partials = Partials(self._hidden, root.kernel)
+        self._staging = StagingArea(root.handle, root.confined.hidden)
+        self._partials = Partials(self._staging, root.kernel)
         self._readers: set[LocalReader] = set()
         self._uploads = Uploads(jobs, self._partials)
-        self._gate = UseCounter()  # of those who open readers and writers
+        self._uses = UseCounter()  # of those who open readers and writers
         self._is_closed = False
         self._owner = ""  # for whom long work is done
 
@@ -86,7 +86,7 @@ class LocalStore:
         resolver: Resolver = "auto",
         kernel: Kernel | None = None,
     ) -> LocalStore:
-        """Open a folder, and remove what killed processes left in its hidden place.
+        """Open a folder, and remove what killed processes left in its staging area.
 
         Args:
             durable: Whether a commit survives a power cut. False for what can be fetched again:
@@ -119,7 +119,7 @@ class LocalStore:
 
     def _collect(self) -> None:
         try:
-            self._hidden.collect()
+            self._staging.collect()
             self._partials.collect()
         except (OSError, StoreFailed) as error:
             # A share that is only read needs no hidden folder; a write will report what is wrong
@@ -238,7 +238,7 @@ class LocalStore:
             if not isinstance(opened, HeldReader):
                 await self._jobs.run(release, opened[0])
 
-        with self._gate:
+        with self._uses:
             opened = await finish(self._jobs.start(open_served, self._root, name, max_bytes), drop)
             if isinstance(opened, HeldReader):
                 return opened
@@ -249,7 +249,7 @@ class LocalStore:
             return reader
 
     async def open_write(self, name: SafeName, announced: UploadSpec) -> LocalWriter:
-        with self._gate:
+        with self._uses:
             return await finish_steps(
                 self._uploads.open(self._root, name, announced), LocalWriter.suspend
             )
@@ -297,7 +297,7 @@ class LocalStore:
     async def write_small(self, files: Sequence[SmallFile]) -> Sequence[FtransferError | None]:
         from ftransfer.storage.local.bulk import write_small
 
-        return await self._jobs.run(write_small, self._root, self._hidden, files)
+        return await self._jobs.run(write_small, self._root, self._staging, files)
 
     async def make_folder(self, name: SafeName, *, parents: bool = False) -> None:
         await self._jobs.run(mutations.make_folder, self._root, name, parents=parents)
@@ -359,7 +359,7 @@ class LocalStore:
             return self._root.kernel.space(self._root.handle)
 
     async def close(self) -> None:
-        """Close readers, keep writers, remove the hidden place if it is empty, and end the threads.
+        """Close readers, keep writers, remove the staging area if it is empty, and end the threads.
         Closing twice is no error.
         """
         if not self._is_closed:
@@ -368,7 +368,7 @@ class LocalStore:
 
     async def _close(self) -> None:
         # What is being opened is opened first, so that it is closed here
-        await self._gate.shut(_closed)
+        await self._uses.shut(_closed)
         for reader in list(self._readers):
             await reader.close()
         await self._uploads.suspend_all()
@@ -376,7 +376,7 @@ class LocalStore:
 
     def _close_handles(self) -> None:
         try:
-            self._hidden.close()
+            self._staging.close()
         except OSError as error:
             _log.warning("the hidden folder cannot be cleared: %s", error.strerror)
         finally:

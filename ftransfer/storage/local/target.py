@@ -103,7 +103,7 @@ def aim(root: Root, name: SafeName, announced: UploadSpec) -> Target:
 
 def _refuse_other_disk(target: Target) -> None:
     """Refuse a folder on another file system now, not after the upload: nothing can be renamed from
-    the hidden place to there.
+    the staging area to there.
     """
     if target.about.st_dev != os.fstat(target.root.handle).st_dev:
         message = (

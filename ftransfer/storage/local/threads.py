@@ -1,4 +1,4 @@
-"""Blocking calls -> executor jobs that are always waited for, and gates that count who uses a
+"""Blocking calls -> executor jobs that are always waited for, and counters of who uses a
 descriptor.
 
 Work of unbounded length is a generator, which yields wherever it may pause. It is run in steps, and
@@ -170,7 +170,7 @@ class UseCounter:
         self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
 
     def check(self) -> None:
-        """Raise if the gate is shut. Any thread may ask."""
+        """Raise if it is shut. Any thread may ask."""
         if self._why_shut is not None:
             raise self._why_shut()
 

@@ -1,4 +1,4 @@
-"""One upload into a local store: content in the hidden place through aiofiles, then published under
+"""One upload into a local store: content in the staging area through aiofiles, then published under
 its name.
 
 The file changes hands between jobs only: each write counts as a use, and a newer writer of the
@@ -77,7 +77,7 @@ class LocalWriter:
         self._position = 0
         self._is_durable = target.root.durable and target.announced.durable
         self._sync_begun = upload.resumed_bytes  # up to here the disk has begun to write
-        self._gate = UseCounter()
+        self._uses = UseCounter()
         self._ending = asyncio.Lock()
         self._extents = Extents(upload.resumed_bytes)
         self._parts: set[LocalPart] = set()
@@ -90,7 +90,7 @@ class LocalWriter:
         return 0 if upload is None else upload.reserved
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:
-        with self._gate:
+        with self._uses:
             self._refuse_excess(len(data))
             await finish_steps(self._write(data))
 
@@ -108,7 +108,7 @@ class LocalWriter:
                 self.offset += count
 
     def write_blocking(self, data: memoryview) -> None:
-        with self._gate, translated(self.name):
+        with self._uses, translated(self.name):
             self._refuse_excess(len(data))
             while data:
                 count = os.pwrite(self._descriptor, data[:WRITE_BYTES], self.offset)
@@ -140,7 +140,7 @@ class LocalWriter:
             raise Truncated.about(self.name, message, expected=size, actual=self.offset + count)
 
     async def read(self, offset: int, size: int) -> bytes:
-        with self._gate:
+        with self._uses:
             return await self._jobs.run(self._read, offset, min(size, self.offset - offset))
 
     def _read(self, offset: int, size: int) -> bytes:
@@ -150,7 +150,7 @@ class LocalWriter:
             return os.pread(self._descriptor, size, offset) if size > 0 else b""
 
     def read_blocking(self, offset: int, view: memoryview) -> int:
-        with self._gate, translated(self.name):
+        with self._uses, translated(self.name):
             size = min(len(view), self.offset - offset)
             return os.preadv(self._descriptor, [view[:size]], offset) if size > 0 else 0
 
@@ -162,11 +162,11 @@ class LocalWriter:
         return await finish_steps(self._open_part(offset, length), LocalPart.drop)
 
     async def _open_part(self, offset: int, length: int) -> LocalPart:
-        with self._gate:
+        with self._uses:
             self._refuse_range(offset, length)
             if self._noted is None:
                 await self._note_whole(0)
-            self._gate.check()
+            self._uses.check()
             part = LocalPart(
                 self._jobs,
                 self.name,
@@ -197,7 +197,7 @@ class LocalWriter:
         await finish_steps(self._place(part))
 
     async def _place(self, part: LocalPart) -> None:
-        with self._gate:
+        with self._uses:
             part.check()
             self._parts.discard(part)
             await part.shut(self._placed)
@@ -219,7 +219,7 @@ class LocalWriter:
             whole = self.offset
             if self._noted is None or whole - self._noted >= least > 0:
                 upload = self._upload
-                assert upload is not None  # the gate is held
+                assert upload is not None  # this is a use
                 await self._jobs.run(self._write_note, upload, whole)
                 self._noted = whole
 
@@ -236,7 +236,7 @@ class LocalWriter:
         self, why: Callable[[], FtransferError], why_part: Callable[[], FtransferError]
     ) -> None:
         """Let nobody write any more, here or in a part, and wait until nobody does."""
-        await self._gate.shut(why)
+        await self._uses.shut(why)
         while self._parts:
             await self._parts.pop().shut(why_part)
 
@@ -248,7 +248,7 @@ class LocalWriter:
 
     async def _commit(self, digest: Digest) -> Entry:
         async with self._ending:
-            self._gate.check()
+            self._uses.check()
             announced = self._target.announced
             if announced.size is not None and announced.size != self.offset:
                 message = f"{announced.size} bytes were announced and {self.offset} came"
@@ -257,7 +257,7 @@ class LocalWriter:
                 )
             await self._shut(self._over, self._part_over)
             upload = self._upload
-            assert upload is not None  # the gate was open
+            assert upload is not None  # it was not shut
             try:
                 return await self._jobs.run(self._publish, upload)
             finally:

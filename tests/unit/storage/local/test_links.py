@@ -293,7 +293,7 @@ async def test_link_that_comes_while_a_folder_is_looked_through_is_seen(
     def go_on(self: LinksBelow) -> bool:
         more = look(self)
         if not made:
-            made.append(write_small(store._root, store._hidden, [late]))
+            made.append(write_small(store._root, store._staging, [late]))
         return more
 
     with pytest.MonkeyPatch.context() as patch:
@@ -311,7 +311,7 @@ async def test_folder_in_which_links_are_always_made_is_not_moved_up(
     def go_on(self: LinksBelow) -> bool:
         more = look(self)
         assert write_small(
-            store._root, store._hidden, [SmallFile("d/e/l", LINK, 0, 0o777, target=".")]
+            store._root, store._staging, [SmallFile("d/e/l", LINK, 0, 0o777, target=".")]
         ) == [None]
         return more
 
