@@ -1,7 +1,7 @@
 """Many small files in one job: read for a pack, or verified and published from one.
 
 Per file only the calls that it cannot do without: names are opened from handles of their folders,
-which are resolved (confined) once and held. Durable groups of GROUP or more are synced with one
+which are resolved once and held. Durable groups of GROUP or more are synced with one
 syncfs before the renames and one round after, since a thousand fsyncs cost a thousand times the
 disk's latency; syncfs also waits for what other programs have just written to that disk.
 """
@@ -236,7 +236,7 @@ class _PackWriter:
         encode_name(file.target)  # raises if it is no text
         self._folders.make(folder)
         refuse_link_outside(
-            self._root.confined, folder, file.target, SafeName((*folder.parts, last))
+            self._root.resolver, folder, file.target, SafeName((*folder.parts, last))
         )
         temp, temporary = self._new_temporary()
         os.symlink(file.target, temporary, dir_fd=temp)

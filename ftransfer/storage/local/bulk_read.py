@@ -103,7 +103,7 @@ class Sweep:
             parts = pending.pop()
             prefix = self._prefix + "".join(f"{part}/" for part in parts)
             try:
-                handle = self._root.confined.open_below(self._handle, parts, FOLDER_FLAGS)
+                handle = self._root.resolver.open_below(self._handle, parts, FOLDER_FLAGS)
             except (FileNotFoundError, NotADirectoryError):
                 continue  # gone between being listed and being read
             except OSError as error:

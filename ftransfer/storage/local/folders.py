@@ -56,7 +56,7 @@ class Folders:
     def open(self, name: SafeName) -> HeldFolder:
         """Open a folder for looking at names in it. Raises OSError."""
         return self._held.get(name.parts) or self._hold(
-            name, self._root.confined.open(name.parts, self._flags)
+            name, self._root.resolver.open(name.parts, self._flags)
         )
 
     def make(self, name: SafeName) -> HeldFolder:

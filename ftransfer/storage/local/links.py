@@ -17,7 +17,7 @@ from itertools import islice
 
 from ftransfer.errors import ChangedMeanwhile, NameRefused
 from ftransfer.names import SafeName
-from ftransfer.storage.local.resolver import Confined, LeadsOutside, climb_of
+from ftransfer.storage.local.resolver import LeadsOutside, NameResolver, climb_of
 from ftransfer.storage.local.syscalls import FOLDER_FLAGS, PATH_FLAGS, release
 from ftransfer.storage.oserrors import translated
 
@@ -165,7 +165,9 @@ def leads_outside(name: SafeName) -> NameRefused:
     return NameRefused.about(name, "the link leads outside the share")
 
 
-def refuse_link_outside(confined: Confined, folder: SafeName, target: str, name: SafeName) -> None:
+def refuse_link_outside(
+    resolver: NameResolver, folder: SafeName, target: str, name: SafeName
+) -> None:
     """Refuse a link that as things are leads outside: by its own text, or by a link on the way that
     others have put there.
 
@@ -175,7 +177,7 @@ def refuse_link_outside(confined: Confined, folder: SafeName, target: str, name:
     if climb_of(target) is None:
         raise leads_outside(name)
     try:
-        release(confined.open((*folder.parts, *target.split("/")), PATH_FLAGS))
+        release(resolver.open((*folder.parts, *target.split("/")), PATH_FLAGS))
     except LeadsOutside:
         raise leads_outside(name) from None
     except OSError:

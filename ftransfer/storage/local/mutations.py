@@ -1,7 +1,7 @@
 """Changes to names: making, removing and moving things below an open root.
 
 Functions, one for each change; all block and run as one job, or are work that runs in steps. Names
-are reached through the confined resolver, the last part by the handle of its folder, so that a link
+are reached through the name resolver, the last part by the handle of its folder, so that a link
 is changed itself and never what it leads to.
 """
 
@@ -91,7 +91,7 @@ def ensure_folder(root: Root, name: SafeName, changed: Callable[[int], None] | N
             release(handle)
             raise
         try:
-            below = root.confined.open_below(handle, (last,), FOLDER_FLAGS)
+            below = root.resolver.open_below(handle, (last,), FOLDER_FLAGS)
         finally:
             release(handle)
         handle = below
@@ -182,7 +182,7 @@ def _keep_links_inside(
     before that is known.
     """
     found = os.stat(old.last, dir_fd=source, follow_symlinks=False)
-    root.confined.refuse_hidden(found)
+    root.resolver.refuse_hidden(found)
     if stat.S_ISLNK(found.st_mode):
         root.links.check(os.readlink(old.last, dir_fd=source), target, new)
         root.links.moves += 1
@@ -222,7 +222,7 @@ def exchange(root: Root, old: SafeName, new: SafeName) -> bool:
                 refuse_special_target(folder, old)
                 refuse_special_target(folder, new)
                 _refuse_hidden_target(root, folder, new)
-                root.confined.refuse_hidden(os.stat(old.last, dir_fd=folder, follow_symlinks=False))
+                root.resolver.refuse_hidden(os.stat(old.last, dir_fd=folder, follow_symlinks=False))
                 root.links.moves += 1
                 root.kernel.exchange(old.last, new.last, folder)
             root.sync_folder(folder)
@@ -236,7 +236,7 @@ def _refuse_hidden_target(root: Root, folder: int, name: SafeName) -> None:
         found = os.stat(name.last, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
         return
-    root.confined.refuse_hidden(found)
+    root.resolver.refuse_hidden(found)
 
 
 def refuse_special_target(folder: int, name: SafeName) -> bool:

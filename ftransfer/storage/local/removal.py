@@ -31,7 +31,7 @@ def remove(root: Root, name: SafeName, *, recursive: bool) -> Work[int]:
         parent = root.open_folder(name.parent)
         try:
             found = os.stat(name.last, dir_fd=parent, follow_symlinks=False)
-            root.confined.refuse_hidden(found)
+            root.resolver.refuse_hidden(found)
             count = 0
             if stat.S_ISDIR(found.st_mode):
                 if recursive:

@@ -26,7 +26,7 @@ _WALK_INSTEAD = frozenset({errno.ELOOP, errno.EXDEV, errno.EAGAIN, errno.ENAMETO
 _O_PATH: int = getattr(os, "O_PATH", 0)
 
 
-class Confined:
+class NameResolver:
     """Opens names below one folder. It does not own the handle of that folder."""
 
     def __init__(
@@ -59,9 +59,9 @@ class Confined:
         """
         return self._open(self.root, parts, flags, follow=self.follows)
 
-    def without_links(self) -> Confined:
+    def without_links(self) -> NameResolver:
         """Return the same folder with no link followed."""
-        view = Confined(self.root, self._kernel, uses_openat2=self.uses_openat2, follows=False)
+        view = NameResolver(self.root, self._kernel, uses_openat2=self.uses_openat2, follows=False)
         view.hidden = self.hidden
         return view
 
@@ -70,13 +70,13 @@ class Confined:
         if (found.st_dev, found.st_ino) in self.hidden:
             raise _nothing_there()
 
-    def hiding(self, hides: Hides) -> Confined:
+    def hiding(self, hides: Hides) -> NameResolver:
         """Return the same folder with no link followed that leads to a hidden name."""
 
         def is_hidden(part: str) -> bool:
             return is_reserved(part) or hides(part)
 
-        view = Confined(
+        view = NameResolver(
             self.root,
             self._kernel,
             uses_openat2=self.uses_openat2,
@@ -209,8 +209,8 @@ def leads_inside(folder: Sequence[str], target: str) -> bool:
     """Whether a link that stands in `folder` leads inside, whatever links there are on its way. It
     looks at the text only.
 
-    For links that are listed; what is opened goes through Confined, which looks at what is really
-    there, and what is made goes through links.Links.
+    For links that are listed; what is opened goes through NameResolver, which looks at what is
+    really there, and what is made goes through links.Links.
     """
     climb = climb_of(target)
     return climb is not None and climb <= len(folder)

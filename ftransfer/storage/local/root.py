@@ -20,7 +20,7 @@ from ftransfer.limits import clamp_time
 from ftransfer.names import SafeName, escape
 from ftransfer.storage.base import FILE, FOLDER, Entry, Hides
 from ftransfer.storage.local.links import Links
-from ftransfer.storage.local.resolver import Confined
+from ftransfer.storage.local.resolver import NameResolver
 from ftransfer.storage.local.syscalls import (
     FOLDER_FLAGS,
     HAS_PATH_FLAG,
@@ -62,7 +62,7 @@ class Root:
         self.durable = durable
         self.handle = _open_root(path)
         try:
-            self.confined = Confined(
+            self.resolver = NameResolver(
                 self.handle, kernel, uses_openat2=_choose(resolver, kernel, self.handle)
             )
             self.umask = _read_umask()
@@ -79,7 +79,7 @@ class Root:
         closed by itself.
         """
         view = copy.copy(self)
-        view.confined = self.confined.without_links()
+        view.resolver = self.resolver.without_links()
         return view
 
     def is_in_place(self) -> bool:
@@ -95,7 +95,7 @@ class Root:
         """
         view = copy.copy(self)
         view.hides = hides
-        view.confined = self.confined.hiding(hides)
+        view.resolver = self.resolver.hiding(hides)
         return view
 
     def close(self) -> None:
@@ -121,7 +121,7 @@ class Root:
 
     def stat(self, name: SafeName) -> os.stat_result:
         """Describe what a name leads to, without opening it."""
-        handle = self.confined.open(name.parts, PATH_FLAGS)
+        handle = self.resolver.open(name.parts, PATH_FLAGS)
         try:
             return os.fstat(handle)
         finally:
@@ -134,7 +134,7 @@ class Root:
             OSError.
             NotAFolder: A file has the name.
         """
-        handle = self.confined.open(name.parts, PATH_FLAGS)
+        handle = self.resolver.open(name.parts, PATH_FLAGS)
         try:
             found = os.fstat(handle)
             if not stat.S_ISDIR(found.st_mode):
@@ -155,7 +155,7 @@ class Root:
         """
         if HAS_PATH_FLAG:
             refuse_special(self.stat(name), name)
-        handle = self.confined.open(name.parts, READ_FLAGS)
+        handle = self.resolver.open(name.parts, READ_FLAGS)
         try:
             found = os.fstat(handle)
             refuse_special(found, name)  # something else may have come to the name meanwhile

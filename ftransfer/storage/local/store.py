@@ -69,7 +69,7 @@ class LocalStore:
         self.durable = root.durable
         self._root = root
         self._jobs = jobs
-        self._staging = StagingArea(root.handle, root.confined.hidden)
+        self._staging = StagingArea(root.handle, root.resolver.hidden)
         self._partials = Partials(self._staging, root.kernel)
         self._readers: set[LocalReader] = set()
         self._uploads = Uploads(jobs, self._partials)

@@ -25,7 +25,7 @@ def usage(root: Root, folder: SafeName) -> Work[Usage]:
     """
     try:
         descent = Descent(
-            root.confined.open_below(root.handle, folder.parts, FOLDER_FLAGS), root.kernel
+            root.resolver.open_below(root.handle, folder.parts, FOLDER_FLAGS), root.kernel
         )
     except OSError as error:
         if error.errno not in _NOT_COUNTED:

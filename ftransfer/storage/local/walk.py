@@ -213,7 +213,7 @@ class _FolderWalk(Generic[T]):
                 level.close()
 
     def _open(self, below: str) -> int:
-        return self._root.confined.open_below(
+        return self._root.resolver.open_below(
             self._handle, below[:-1].split("/") if below else (), FOLDER_FLAGS
         )
 

@@ -16,7 +16,7 @@ from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, SmallFile, UploadS
 from ftransfer.storage.local import LocalStore
 from ftransfer.storage.local.bulk import write_small
 from ftransfer.storage.local.links import LinksBelow
-from ftransfer.storage.local.resolver import MAX_LINKS, Confined, leads_inside
+from ftransfer.storage.local.resolver import MAX_LINKS, NameResolver, leads_inside
 from ftransfer.storage.local.root import Resolver
 from ftransfer.storage.local.syscalls import FOLDER_FLAGS, PATH_FLAGS, Kernel
 
@@ -439,11 +439,11 @@ def test_open_below_goes_through_no_link(share: Path, uses_openat2: bool) -> Non
     (share / "link").symlink_to("d")
     root = os.open(share, FOLDER_FLAGS)
     try:
-        confined = Confined(root, Kernel(), uses_openat2=uses_openat2)
-        os.close(confined.open(("link", "e"), PATH_FLAGS))
+        resolver = NameResolver(root, Kernel(), uses_openat2=uses_openat2)
+        os.close(resolver.open(("link", "e"), PATH_FLAGS))
         for parts in (("link", "e"), ("link",)):
             with pytest.raises(FileNotFoundError):
-                confined.open_below(root, parts, FOLDER_FLAGS)
+                resolver.open_below(root, parts, FOLDER_FLAGS)
     finally:
         os.close(root)
 
@@ -454,7 +454,7 @@ def test_walk_goes_back_by_the_handle_it_came_from(share: Path) -> None:
     held = os.open(share / "d", FOLDER_FLAGS)
     try:
         (share / "d").rename(share.parent / "moved-out")
-        inside = Confined(held, Kernel(), uses_openat2=False)
+        inside = NameResolver(held, Kernel(), uses_openat2=False)
         # From d, `../..` leads out, although on disk there is something
         with pytest.raises(FileNotFoundError):
             inside.open(("e", "link"), PATH_FLAGS)
