@@ -50,7 +50,8 @@ def prepare(service: Service) -> None:
 async def test_examples_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tls = own_tls(tmp_path)
+    (tmp_path / "local").mkdir()
+    tls = own_tls(tmp_path / "local", "server.pem")
     (tmp_path / "secure").mkdir()
     async with (
         serve(tmp_path) as service,
