@@ -7,18 +7,28 @@ stays as it is, and can be hashed.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable
 
-from ftransfer.errors import FtransferError, Truncated
+from ftransfer.errors import Aborted, FtransferError, OffsetConflict, Truncated
 from ftransfer.names import SafeName
+from ftransfer.storage.local.extents import Extents
 from ftransfer.storage.local.threads import Jobs, UseCounter
 from ftransfer.storage.oserrors import translated
+from ftransfer.system.threads import finish_steps
 
 # One write call from a thread. For a larger one a file system on a disk takes memory in larger
 # pieces (folios), which in a virtual machine are those that it had returned to its host: 1 MiB at
 # a time cost up to six times as much on ext4. On a tmpfs all sizes cost the same.
 WRITE_BYTES = 64 * 1024
+
+
+# The record of an upload in parts is rewritten after so many bytes: kill -9 costs that much beyond
+# what is ahead of the first gap.
+_NOTED_BYTES = 8 << 20
+# Memory is bounded by the number of gaps.
+_MAX_GAPS = 4096
 
 
 class LocalPart:
@@ -91,3 +101,115 @@ class LocalPart:
         expected, actual = self.end - self.start, came - self.start
         message = f"a part of {expected} bytes was announced, and {actual} came"
         return Truncated.about(self._name, message, expected=expected, actual=actual)
+
+
+class Parts:
+    """The ranges of one upload that are written now, and those that are in place.
+
+    Args:
+        size: Of the whole, as announced.
+        whole: Up to where all is in place.
+        uses: Of the writer; while a part is opened or completed, it is in use.
+        note: Records up to where all is in place; blocks.
+        advance: Called with that whenever a part is complete.
+    """
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        name: SafeName,
+        descriptor: int,
+        size: int | None,
+        whole: int,
+        uses: UseCounter,
+        *,
+        note: Callable[[int], None],
+        advance: Callable[[int], None],
+    ) -> None:
+        self._jobs = jobs
+        self._name = name
+        self._descriptor = descriptor
+        self._size = size
+        self._uses = uses
+        self._note = note
+        self._advance = advance
+        self._extents = Extents(whole)
+        self._open: set[LocalPart] = set()
+        self._noting = asyncio.Lock()
+        self._noted: int | None = None  # up to where all is in place by the record, if parts come
+
+    async def open(self, offset: int, length: int) -> LocalPart:
+        """Begin to write a range. Not to be cancelled. See base.PartWriter.open_part."""
+        with self._uses:
+            self._refuse_range(offset, length)
+            if self._noted is None:
+                await self._note_whole(0)
+            self._uses.check()
+            part = LocalPart(
+                self._jobs,
+                self._name,
+                self._descriptor,
+                offset,
+                length,
+                self._complete,
+                self._drop,
+            )
+            self._open.add(part)
+            return part
+
+    def _refuse_range(self, offset: int, length: int) -> None:
+        if self._size is None or not 0 < length <= self._size - offset:
+            raise self._conflict(f"there are no {length} bytes at {offset}")
+        if self._extents.overlaps(offset, offset + length):
+            raise self._conflict(f"of the {length} bytes at {offset} some are in place already")
+        if self._extents.gaps >= _MAX_GAPS:
+            raise self._conflict(
+                "too many parts are ahead of their turn; send those that are missing first"
+            )
+
+    async def _complete(self, part: LocalPart) -> None:
+        await finish_steps(self._place(part))
+
+    async def _place(self, part: LocalPart) -> None:
+        with self._uses:
+            part.check()
+            self._open.discard(part)
+            await part.shut(self._placed)
+            while others := [other for other in self._open if other.overlaps(part)]:
+                self._open.difference_update(others)
+                for other in others:
+                    await other.shut(self._placed)
+            if self._extents.overlaps(part.start, part.end):
+                raise self._placed()
+            self._extents.add(part.start, part.end)
+            self._advance(self._extents.whole)
+            await self._note_whole(_NOTED_BYTES)
+
+    async def _note_whole(self, least: int) -> None:
+        """Record up to where all is in place, if that has grown by `least`: the size of the file
+        does not show it.
+        """
+        async with self._noting:
+            whole = self._extents.whole
+            if self._noted is None or whole - self._noted >= least > 0:
+                await self._jobs.run(self._note, whole)
+                self._noted = whole
+
+    async def _drop(self, part: LocalPart) -> None:
+        self._open.discard(part)
+        await part.shut(self.over)
+
+    async def shut(self, why: Callable[[], FtransferError]) -> None:
+        """Let no part write any more, and wait until none does. The writer is shut already."""
+        while self._open:
+            await self._open.pop().shut(why)
+
+    def _conflict(self, what: str) -> OffsetConflict:
+        return OffsetConflict.about(self._name, what)
+
+    def _placed(self) -> FtransferError:
+        return self._conflict("the same part has come over another connection")
+
+    def over(self) -> FtransferError:
+        """Make the error for a part whose upload has ended."""
+        return Aborted.about(self._name, "the upload that this is a part of has ended")

@@ -15,18 +15,15 @@ from typing import TYPE_CHECKING
 
 from ftransfer.digest import Digest
 from ftransfer.errors import (
-    Aborted,
     FtransferError,
     LocalProtocolError,
-    OffsetConflict,
     Superseded,
     Truncated,
 )
 from ftransfer.storage.base import Entry
-from ftransfer.storage.local.extents import Extents
 from ftransfer.storage.local.mutations import KIND_CLASH
 from ftransfer.storage.local.partials import AHEAD_BYTES, PartialFile, Partials
-from ftransfer.storage.local.parts import WRITE_BYTES, LocalPart
+from ftransfer.storage.local.parts import WRITE_BYTES, LocalPart, Parts
 from ftransfer.storage.local.root import entry_of, times_of
 from ftransfer.storage.local.syscalls import release_file
 from ftransfer.storage.local.threads import Jobs, UseCounter, through_aiofiles
@@ -39,11 +36,6 @@ from ftransfer.storage.local.target import Target
 
 # The disk begins to write after so many bytes, and not when all has come.
 _SYNC_BYTES = 16 << 20
-# The record of an upload in parts is rewritten after so many bytes: kill -9 costs that much beyond
-# what is ahead of the first gap.
-_NOTED_BYTES = 8 << 20
-# Memory is bounded by the number of gaps.
-_MAX_GAPS = 4096
 
 
 class LocalWriter:
@@ -79,10 +71,16 @@ class LocalWriter:
         self._sync_begun = upload.resumed_bytes  # up to here the disk has begun to write
         self._uses = UseCounter()
         self._ending = asyncio.Lock()
-        self._extents = Extents(upload.resumed_bytes)
-        self._parts: set[LocalPart] = set()
-        self._noting = asyncio.Lock()
-        self._noted: int | None = None  # up to where all is in place by the record, if parts come
+        self._parts = Parts(
+            jobs,
+            target.name,
+            self._descriptor,
+            target.announced.size,
+            upload.resumed_bytes,
+            self._uses,
+            note=self._note_whole,
+            advance=self._advance,
+        )
 
     @property
     def reserved(self) -> int:
@@ -159,86 +157,24 @@ class LocalWriter:
         return self._target.announced.size is not None
 
     async def open_part(self, offset: int, length: int) -> LocalPart:
-        return await finish_steps(self._open_part(offset, length), LocalPart.drop)
+        return await finish_steps(self._parts.open(offset, length), LocalPart.drop)
 
-    async def _open_part(self, offset: int, length: int) -> LocalPart:
-        with self._uses:
-            self._refuse_range(offset, length)
-            if self._noted is None:
-                await self._note_whole(0)
-            self._uses.check()
-            part = LocalPart(
-                self._jobs,
-                self.name,
-                self._descriptor,
-                offset,
-                length,
-                self._complete_part,
-                self._drop_part,
-            )
-            self._parts.add(part)
-            return part
-
-    def _refuse_range(self, offset: int, length: int) -> None:
-        size = self._target.announced.size
-        if size is None or not 0 < length <= size - offset:
-            raise self._conflict(f"there are no {length} bytes at {offset}")
-        if self._extents.overlaps(offset, offset + length):
-            raise self._conflict(f"of the {length} bytes at {offset} some are in place already")
-        if self._extents.gaps >= _MAX_GAPS:
-            raise self._conflict(
-                "too many parts are ahead of their turn; send those that are missing first"
-            )
-
-    def _conflict(self, what: str) -> OffsetConflict:
-        return OffsetConflict.about(self.name, what)
-
-    async def _complete_part(self, part: LocalPart) -> None:
-        await finish_steps(self._place(part))
-
-    async def _place(self, part: LocalPart) -> None:
-        with self._uses:
-            part.check()
-            self._parts.discard(part)
-            await part.shut(self._placed)
-            while others := [other for other in self._parts if other.overlaps(part)]:
-                self._parts.difference_update(others)
-                for other in others:
-                    await other.shut(self._placed)
-            if self._extents.overlaps(part.start, part.end):
-                raise self._placed()
-            self._extents.add(part.start, part.end)
-            self.offset = self._extents.whole
-            await self._note_whole(_NOTED_BYTES)
-
-    async def _note_whole(self, least: int) -> None:
-        """Write down up to where all is in place, if that has grown by `least`: the size of the
-        file does not tell it.
-        """
-        async with self._noting:
-            whole = self.offset
-            if self._noted is None or whole - self._noted >= least > 0:
-                upload = self._upload
-                assert upload is not None  # this is a use
-                await self._jobs.run(self._write_note, upload, whole)
-                self._noted = whole
-
-    def _write_note(self, upload: PartialFile, whole: int) -> None:
+    def _note_whole(self, whole: int) -> None:
+        upload = self._upload
+        assert upload is not None  # this is a use
         with translated(self.name):
             self._partials.note_whole(upload, whole)
             self._begin_sync()
 
-    async def _drop_part(self, part: LocalPart) -> None:
-        self._parts.discard(part)
-        await part.shut(self._part_over)
+    def _advance(self, whole: int) -> None:
+        self.offset = whole
 
     async def _shut(
         self, why: Callable[[], FtransferError], why_part: Callable[[], FtransferError]
     ) -> None:
         """Let nobody write any more, here or in a part, and wait until nobody does."""
         await self._uses.shut(why)
-        while self._parts:
-            await self._parts.pop().shut(why_part)
+        await self._parts.shut(why_part)
 
     async def commit(self, digest: Digest) -> Entry:
         """See base.Writer.commit. If it raises before the name was taken, the writer is still there
@@ -255,7 +191,7 @@ class LocalWriter:
                 raise Truncated.about(
                     self.name, message, expected=announced.size, actual=self.offset
                 )
-            await self._shut(self._over, self._part_over)
+            await self._shut(self._over, self._parts.over)
             upload = self._upload
             assert upload is not None  # it was not shut
             try:
@@ -308,7 +244,7 @@ class LocalWriter:
             upload = self._upload
             if upload is None:
                 return
-            await self._shut(self._over, self._part_over)
+            await self._shut(self._over, self._parts.over)
             try:
                 await self._jobs.run(self._release_it, upload, release_it)
             finally:
@@ -346,12 +282,6 @@ class LocalWriter:
 
     def _superseded(self) -> FtransferError:
         return Superseded.about(self.name, "a newer upload of the same file has taken over")
-
-    def _placed(self) -> FtransferError:
-        return self._conflict("the same part has come over another connection")
-
-    def _part_over(self) -> FtransferError:
-        return Aborted.about(self.name, "the upload that this is a part of has ended")
 
     def _over(self) -> FtransferError:
         return LocalProtocolError.about(self.name, "this upload has ended")
