@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from ftransfer.client.command_lock import CommandLock
 from ftransfer.client.retry import TEMPORARY, Backoff, RetryRules
 from ftransfer.client.session import ClientSession
-from ftransfer.errors import FtransferError, NotFound, RemoteProtocolError
+from ftransfer.errors import Forbidden, FtransferError, NotFound, RemoteProtocolError
 from ftransfer.names import SafeName
 from ftransfer.protocol.live import Change, LiveEvent, Missed, Rescan, event_from_notice, is_below
 from ftransfer.protocol.replies import Notice
@@ -175,13 +175,16 @@ class Live:
                 await session.request(verb, argument)
 
     async def restore(self, session: ClientSession) -> None:
-        """Subscribe again on a new connection. Events in between are replaced by a Rescan."""
+        """Subscribe again on a new connection. Events in between are replaced by a Rescan.
+
+        A folder that is gone, or may not be watched any more, ends the waiting for events alone.
+        """
         if self._listeners:
             await session.request("listen")
         for key in list(self._watched):
             try:
                 await session.request("watch", key)
-            except NotFound as error:
+            except (NotFound, Forbidden) as error:
                 for inbox in self._inboxes:
                     inbox.fail(error)
         for inbox in self._inboxes:

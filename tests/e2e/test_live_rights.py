@@ -40,7 +40,11 @@ async def guests_may(
         owner = Security(state=tmp_path / "owner", secret=TOKEN)
         stranger = Security(state=tmp_path / "guest")
         async with service.client(name="owner", security=owner) as client:
-            yield service, client, lambda name: service.client(name=name, security=stranger)
+            yield (
+                service,
+                client,
+                lambda name, **options: service.client(name=name, security=stranger, **options),
+            )
 
 
 async def test_messages_need_the_right_to_say(tmp_path: Path) -> None:
@@ -104,3 +108,19 @@ async def test_changes_come_from_where_one_may_watch(tmp_path: Path) -> None:
             with pytest.raises(Forbidden):
                 async with ann.watching("shut"):
                     pass
+
+
+async def test_a_right_that_was_taken_back_ends_the_watch_and_nothing_else(tmp_path: Path) -> None:
+    async with guests_may(tmp_path, "read,watch") as (service, _, guest):
+        (service.root / "a").write_bytes(b"a")
+        async with guest("ann", retry=None) as ann, ann.watching() as events:
+            service.server.service.admission.anonymous = Principal(
+                "", (Grant(ROOT, parse_rights("read")),), is_anonymous=True
+            )
+            for session in service.server.sessions:
+                session.channel.abort()
+            with pytest.raises(Forbidden):
+                async with asyncio.timeout(30):
+                    while True:
+                        await events.take()
+            assert [entry.name for entry in await ann.dir()] == ["a"]
