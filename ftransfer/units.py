@@ -1,8 +1,8 @@
 """Sizes, rates and times as people write them: 10G, 500M/s, 1h30m <-> numbers.
 
-Pure. K, M, G and T are powers of 1024, as file managers and `ls -h` count; with a B behind them
-(MB) powers of 1000, as disks are sold. The command line and the configuration file read amounts by
-these functions alone.
+Pure. K, M, G and T are powers of 1024, as `ls -h` counts; with a B behind them (MB) powers of 1000,
+as disks are sold. A limit is shown as its owner writes it (10G), a measured size in decimal units
+(10.7 GB). The command line and the configuration file read amounts by these functions alone.
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ import re
 
 _BINARY = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50}
 _DECIMAL = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([KMGTP]?)(I?B)?)", re.IGNORECASE | re.ASCII)
-_COUNT = re.compile(r"(\d+)\s*([KMG])?", re.IGNORECASE | re.ASCII)
+# Patterns are compiled when they are needed: a one-shot get formats sizes and reads none.
+_FLAGS = re.IGNORECASE | re.ASCII
+_SIZE = r"(\d+(?:\.\d+)?)\s*(?:([KMGTP]?)(I?B)?)"
+_COUNT = r"(\d+)\s*([KMG])?"
 _TIME_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_TIME = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+", re.IGNORECASE | re.ASCII)
-_TIME_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.IGNORECASE | re.ASCII)
+_TIME = r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+"
+_TIME_PART = r"(\d+(?:\.\d+)?)(ms|s|m|h|d)"
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 _MAX_DIGITS = 20
 _MAX_SIZE = 2**63 - 1
 _MAX_TIME_S = 100 * 365 * 86400.0
@@ -27,7 +30,7 @@ def parse_size(text: str) -> int:
     Raises:
         ValueError: It is none, or more than a file can have. The message is one for people.
     """
-    found = _SIZE.fullmatch(text.strip()) if len(text) <= _MAX_DIGITS else None
+    found = re.fullmatch(_SIZE, text.strip(), _FLAGS) if len(text) <= _MAX_DIGITS else None
     if found is None:
         raise ValueError(
             f"{text[:_MAX_DIGITS]!r} is no size; write for example 500M, 10G or 1048576"
@@ -47,7 +50,7 @@ def parse_count(text: str) -> int:
     Raises:
         ValueError: It is none. The message is one for people.
     """
-    found = _COUNT.fullmatch(text.strip()) if len(text) <= _MAX_DIGITS else None
+    found = re.fullmatch(_COUNT, text.strip(), _FLAGS) if len(text) <= _MAX_DIGITS else None
     count = int(found[1]) * _DECIMAL[(found[2] or "").upper()] if found is not None else 0
     if not 0 < count <= _MAX_SIZE:
         raise ValueError(
@@ -77,9 +80,10 @@ def parse_time(text: str) -> float:
     plain = text.strip().lower()
     if len(plain) <= _MAX_DIGITS and re.fullmatch(r"[0-9]+(\.[0-9]+)?", plain):
         seconds = float(plain)
-    elif len(plain) <= _MAX_DIGITS and _TIME.fullmatch(plain):
+    elif len(plain) <= _MAX_DIGITS and re.fullmatch(_TIME, plain, _FLAGS):
         seconds = sum(
-            float(number) * _TIME_UNITS[unit] for number, unit in _TIME_PART.findall(plain)
+            float(number) * _TIME_UNITS[unit]
+            for number, unit in re.findall(_TIME_PART, plain, _FLAGS)
         )
     else:
         raise ValueError(f"{text[:_MAX_DIGITS]!r} is no time; write for example 30s, 15m or 1h30m")
@@ -88,10 +92,25 @@ def parse_time(text: str) -> float:
     return seconds
 
 
-def format_size(size: int) -> str:
-    """Return a short text for a size, as 512, 1.5G or 10M; exact if it is a round one."""
+def format_limit(size: int) -> str:
+    """Return a size as people write it in options, which parse_size reads: 512, 1.5G or 10M.
+
+    It is exact for a round one.
+    """
     for unit in reversed(_BINARY):
         factor = _BINARY[unit]
         if size >= factor:
             return f"{size / factor:.4g}{unit}"
     return str(size)
+
+
+def format_size(count: int) -> str:
+    """Return a measured size, in decimal units: 999 B, 1.0 kB, 12.3 MB, 123 MB."""
+    value = float(count)
+    unit = 0
+    # 999.5 would round to 1000, which belongs to the next unit.
+    while value >= 999.5 and unit < len(_UNITS) - 1:
+        value /= 1000
+        unit += 1
+    digits = 1 if unit and value < 99.95 else 0
+    return f"{value:.{digits}f} {_UNITS[unit]}"

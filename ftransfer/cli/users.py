@@ -178,7 +178,7 @@ def user_list(file: UsersFile, as_json: Json = False) -> None:
     """List users with their rights and limits, without passwords."""
     from ftransfer.auth.permissions import format_rights
     from ftransfer.auth.users import load_users
-    from ftransfer.units import format_size
+    from ftransfer.units import format_limit
 
     for user in load_users(file).values():
         rights = {f"/{grant.prefix}": format_rights(grant.rights) for grant in user.grants}
@@ -195,7 +195,7 @@ def user_list(file: UsersFile, as_json: Json = False) -> None:
         else:
             words = [f"{escape(folder)} {words}" for folder, words in rights.items()]
             words += [
-                f"{key} {value if key == 'quota_files' else format_size(value)}"
+                f"{key} {value if key == 'quota_files' else format_limit(value)}"
                 for key, value in bounds.items()
             ]
             line = "  ".join([escape(user.name), *words])

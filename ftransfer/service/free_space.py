@@ -10,7 +10,7 @@ from ftransfer.names import SafeName
 from ftransfer.service.quota_ledger import NOTHING, Claim
 from ftransfer.storage import listings
 from ftransfer.storage.base import Space, Store, Usage
-from ftransfer.units import format_size
+from ftransfer.units import format_limit
 
 # For so many bytes that are kept free, one thing more stays possible, but no more than a part of
 # all.
@@ -51,7 +51,7 @@ class FreeSpace:
     def refuse(self, name: SafeName, wanted: Usage, keep_bytes: int) -> None:
         """Raise QuotaFull if something does not fit beside what is kept free."""
         if self.left_bytes(keep_bytes) < wanted.bytes:
-            kept = format_size(keep_bytes)
+            kept = format_limit(keep_bytes)
             raise QuotaFull.about(name, f"does not fit: {kept} of the server's disk are kept free")
         _, free_things, all_things = self._space
         keep_things = min(keep_bytes // _BYTES_FOR_A_THING, all_things // _THINGS_PART)

@@ -10,7 +10,7 @@ from ftransfer.errors import QuotaFull
 from ftransfer.names import ROOT, SafeName
 from ftransfer.service.quota_ledger import Scope, Total
 from ftransfer.storage.base import Usage
-from ftransfer.units import format_size
+from ftransfer.units import format_limit
 
 # A quota of bytes allows one thing for so many of them, and so many in any case, where no number of
 # files is given: a file of one byte takes more of a disk than that byte.
@@ -52,7 +52,7 @@ class Quota(NamedTuple):
             whose = "the share's quota" if self.owner is None else "your quota"
             is_bytes = self.bytes is not None and total.used.bytes + wanted.bytes > self.bytes
             most = (
-                format_size(self.bytes)
+                format_limit(self.bytes)
                 if is_bytes and self.bytes is not None
                 else f"{self.things} files and folders"
             )
@@ -87,7 +87,7 @@ def refuse_large(limits: QuotaLimits, principal: Principal, name: SafeName, size
     most = max_file_of(limits, principal)
     if most is not None and size > most:
         raise QuotaFull.about(
-            name, f"is larger than the {format_size(most)} that one file may have"
+            name, f"is larger than the {format_limit(most)} that one file may have"
         )
 
 

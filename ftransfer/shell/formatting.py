@@ -28,11 +28,11 @@ from ftransfer.errors import (
 from ftransfer.names import escape
 from ftransfer.storage.base import Entry, Partial
 from ftransfer.transfer.records import Progress, Receipt
+from ftransfer.units import format_size
 
 if TYPE_CHECKING:
     from ftransfer.client.trees.report import TreeReport
 
-_UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 _MAX_SHOWN_NAME = 200
 
 # What to do about an error, unless its message says so. The nearest class counts.
@@ -50,18 +50,6 @@ _ADVICE: dict[type[BaseException], str] = {
     SourceChanged: "try again",
     TimedOut: "try again",
 }
-
-
-def human_size(count: int) -> str:
-    """Format bytes with a decimal unit: 999 B, 1.0 kB, 12.3 MB, 123 MB."""
-    value = float(count)
-    unit = 0
-    # 999.5 would round to 1000, which belongs to the next unit.
-    while value >= 999.5 and unit < len(_UNITS) - 1:
-        value /= 1000
-        unit += 1
-    digits = 1 if unit and value < 99.95 else 0
-    return f"{value:.{digits}f} {_UNITS[unit]}"
 
 
 def human_seconds(seconds: float) -> str:
@@ -112,12 +100,12 @@ def receipt_line(receipt: Receipt, verb: str, path: str) -> str:
         what = f"stored {shown} as {name}" if shown else f"stored {name}"
     if receipt.replaced:
         what += " (replaced the existing file)"
-    parts = [f"{what}: {human_size(receipt.size)} in {human_seconds(receipt.seconds)}"]
+    parts = [f"{what}: {format_size(receipt.size)} in {human_seconds(receipt.seconds)}"]
     new = receipt.size - receipt.kept
     if receipt.seconds >= 0.5:
-        parts.append(f"{human_size(int(new / receipt.seconds))}/s")
+        parts.append(f"{format_size(int(new / receipt.seconds))}/s")
     if receipt.kept:
-        parts.append(f"{human_size(receipt.kept)} resumed from an earlier attempt")
+        parts.append(f"{format_size(receipt.kept)} resumed from an earlier attempt")
     if receipt.restarted:
         parts.append("restarted, because the partial file of an earlier attempt did not match")
     return ", ".join([*parts, "verified"]) + ("" if receipt.durable else " (not synced)")
@@ -132,7 +120,7 @@ def tree_line(report: TreeReport, verb: str) -> str:
         report.copied or report.folders or report.links or report.removed or report.failed
     ):
         return f"nothing to {will}: {_count(report.unchanged, 'name')} up to date"
-    parts = [f"{did} {_count(report.copied, 'file')}, {human_size(report.bytes)}"]
+    parts = [f"{did} {_count(report.copied, 'file')}, {format_size(report.bytes)}"]
     parts += [
         _count(count, what)
         for count, what in ((report.folders, "folder"), (report.links, "link"))
@@ -161,7 +149,7 @@ def stopped_line(latest: Progress | None, command: str) -> str:
     """Report a cancelled transfer. `command` resumes it: "get", "put -r" or the like."""
     if command.endswith("-r"):
         return f"stopped; repeat the {command} to do the rest"
-    at = f" at {human_size(latest.done)}" if latest is not None and latest.done else ""
+    at = f" at {format_size(latest.done)}" if latest is not None and latest.done else ""
     return f"stopped{at}; repeat the {command} to resume"
 
 
@@ -176,7 +164,9 @@ def stat_lines(entry: Entry) -> list[str]:
         rows.append(
             (
                 "size",
-                f"{entry.size} ({human_size(entry.size)})" if entry.size > 999 else f"{entry.size}",
+                f"{entry.size} ({format_size(entry.size)})"
+                if entry.size > 999
+                else f"{entry.size}",
             )
         )
     rows += [
@@ -208,7 +198,7 @@ def partials_line(partials: Sequence[Partial], *, cleared: bool) -> str:
     if not partials:
         return "no interrupted uploads" + (" removed" if cleared else "")
     noun = "interrupted upload" if len(partials) == 1 else "interrupted uploads"
-    total = human_size(sum(partial.kept for partial in partials))
+    total = format_size(sum(partial.kept for partial in partials))
     return (
         f"{len(partials)} {noun} removed, {total} freed"
         if cleared

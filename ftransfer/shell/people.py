@@ -26,8 +26,9 @@ from ftransfer.protocol.live import (
 )
 from ftransfer.shell.context import LiveWatch, ShellContext
 from ftransfer.shell.errors import WrongUsage
-from ftransfer.shell.formatting import human_seconds, human_size, short_name
+from ftransfer.shell.formatting import human_seconds, short_name
 from ftransfer.shell.lines import scan
+from ftransfer.units import format_size
 
 Flags = frozenset[str]
 
@@ -68,7 +69,7 @@ def _presence_row(presence: Presence) -> tuple[str, str, str, str, str]:
         percent = f" {activity.percent} %" if activity.percent is not None else ""
         doing = (
             f"{escape(activity.verb)} {short_name(activity.name)}{percent},"
-            f" {human_size(activity.rate)}/s"
+            f" {format_size(activity.rate)}/s"
         )
     else:
         doing = f"idle {human_seconds(presence.idle_s)}" if presence.idle_s >= 1 else "idle"
@@ -109,7 +110,9 @@ def _change_line(change: Change) -> str:
     )
     slash = "/" if change.kind == "dir" else ""
     size = (
-        f", {human_size(change.size)}" if change.kind == "file" and change.what != "removed" else ""
+        f", {format_size(change.size)}"
+        if change.kind == "file" and change.what != "removed"
+        else ""
     )
     by = f", by {person_text(change.person)}" if change.person is not None else ""
     return f"{escape(change.what):<8} {name}{slash}{size}{by}"

@@ -213,9 +213,9 @@ async def test_a_copy_by_hand_during_a_large_transfer_is_fetched(
 
 
 def human(size: int) -> str:
-    from ftransfer.shell.formatting import human_size
+    from ftransfer.units import format_size
 
-    return human_size(size)
+    return format_size(size)
 
 
 async def test_bad_usage_of_watch(tmp_path: Path, share: Path) -> None:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from ftransfer.units import format_size, parse_count, parse_rate, parse_size, parse_time
+from ftransfer.units import (
+    format_limit,
+    format_size,
+    parse_count,
+    parse_rate,
+    parse_size,
+    parse_time,
+)
 
 
 @pytest.mark.parametrize(
@@ -90,8 +97,8 @@ def test_what_is_no_time_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("size", "text"), [(0, "0"), (512, "512"), (10 << 30, "10G"), (3 << 29, "1.5G"), (1000, "1000")]
 )
-def test_sizes_are_shown_short(size: int, text: str) -> None:
-    assert format_size(size) == text
+def test_limits_are_shown_as_they_are_written(size: int, text: str) -> None:
+    assert format_limit(size) == text
 
 
 @pytest.mark.parametrize(
@@ -106,3 +113,21 @@ def test_numbers_of_files(text: str, count: int) -> None:
 def test_what_is_no_number_of_files_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="no number of files"):
         parse_count(text)
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (99_949, "99.9 kB"),
+        (99_950, "100 kB"),
+        (999_499, "999 kB"),
+        (999_500, "1.0 MB"),
+        (1_234_567_890, "1.2 GB"),
+        (2**63 - 1, "9.2 EB"),
+    ],
+)
+def test_measured_sizes(count: int, text: str) -> None:
+    assert format_size(count) == text

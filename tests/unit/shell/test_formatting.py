@@ -10,7 +10,6 @@ from ftransfer.shell.formatting import (
     entry_line,
     explain,
     human_seconds,
-    human_size,
     moment,
     printable,
     receipt_line,
@@ -20,24 +19,6 @@ from ftransfer.storage.base import Entry
 from ftransfer.transfer.records import Receipt
 
 MTIME_NS = 1_700_000_000_000_000_000
-
-
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [
-        (0, "0 B"),
-        (999, "999 B"),
-        (1000, "1.0 kB"),
-        (99_949, "99.9 kB"),
-        (99_950, "100 kB"),
-        (999_499, "999 kB"),
-        (999_500, "1.0 MB"),
-        (1_234_567_890, "1.2 GB"),
-        (2**63 - 1, "9.2 EB"),
-    ],
-)
-def test_sizes(count: int, text: str) -> None:
-    assert human_size(count) == text
 
 
 @pytest.mark.parametrize(
