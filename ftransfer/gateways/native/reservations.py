@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 from ftransfer.errors import Busy
 from ftransfer.service.memory_budget import MemoryBudget, Reservation
-from ftransfer.transport.channel import BLOCK_BYTES
-
-if TYPE_CHECKING:
-    from ftransfer.gateways.native.session import NativeSession
+from ftransfer.service.session import Session
+from ftransfer.transport.channel import BLOCK_BYTES, Channel
 
 # As large as a thread copies at once; and what is left for each of a thousand sessions when there
 # is no room for that.
@@ -23,8 +20,11 @@ class Holding:
     done earlier does so before.
     """
 
-    def __init__(self, native: NativeSession) -> None:
-        self._native = native
+    def __init__(self, session: Session, channel: Channel, patience_s: float) -> None:
+        self._session = session
+        self._memory = session.service.memory
+        self._channel = channel
+        self._patience_s = patience_s
         self._open: list[Reservation] = []
 
     async def reserve(
@@ -34,43 +34,39 @@ class Holding:
         meanwhile.
 
         Raises:
-            Busy: There was none for limits.stall_s.
+            Busy: There was none for `patience_s`.
         """
-        native, clock = self._native, asyncio.get_running_loop().time
+        clock = asyncio.get_running_loop().time
         began = clock()
         try:
-            async with asyncio.timeout(native.limits.stall_s):
+            async with asyncio.timeout(self._patience_s):
                 return self._kept(
                     await budget.reserve(
-                        native.session.owner,
-                        count,
-                        native.channel.transport,
-                        is_proven=is_proven,
+                        self._session.owner, count, self._channel.transport, is_proven=is_proven
                     )
                 )
         except TimeoutError:
             raise Busy("the server has no memory left for content; try again later") from None
         finally:
-            native.channel.progress.excuse(clock() - began)
+            self._channel.progress.excuse(clock() - began)
 
     async def reserve_frame(self, count: int) -> Reservation:
         """As reserve, for a frame that is taken in as a whole."""
-        return await self.reserve(self._native.memory.names, count)
+        return await self.reserve(self._memory.names, count)
 
     def take_block(self) -> int:
         """Have the channel move content in blocks as large as there is memory for just now; give
         their size.
         """
-        native = self._native
-        size = _COPIED if native.channel.moves_files else BLOCK_BYTES
-        reservation = native.memory.blocks.try_reserve(native.session.owner, size)
+        size = _COPIED if self._channel.moves_files else BLOCK_BYTES
+        reservation = self._memory.blocks.try_reserve(self._session.owner, size)
         if reservation is not None:
             self._kept(reservation)
-        native.channel.block_bytes = size if reservation is not None else _LEAST_BLOCK
-        return native.channel.block_bytes
+        self._channel.block_bytes = size if reservation is not None else _LEAST_BLOCK
+        return self._channel.block_bytes
 
     def release(self) -> None:
-        """Return back all that is still held."""
+        """Release all that is still held."""
         for reservation in self._open:
             reservation.release()
         self._open.clear()

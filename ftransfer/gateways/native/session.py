@@ -233,7 +233,7 @@ class NativeSession:
         to = str(command.options["to"]) if command.verb == "mv" else ""
         async with Operation(self.session, command.verb, command.argument, to=to) as operation:
             self.operation = operation
-            self.holding = Holding(self)
+            self.holding = Holding(self.session, self.channel, self.limits.stall_s)
             self.channel.progress.begin()
             self.channel.reserve = self.holding.reserve_frame
             try:
