@@ -198,24 +198,7 @@ def decode_pack(payload: bytes | bytearray | memoryview, limits: Limits = DEFAUL
             add up to the payload.
     """
     view = memoryview(payload)
-    if len(view) < _PACK_HEAD.size:
-        raise RemoteProtocolError("a pack is shorter than its head")
-    length, expected = _PACK_HEAD.unpack(view[: _PACK_HEAD.size])
-    start = _PACK_HEAD.size + length
-    if start > len(view):
-        raise RemoteProtocolError("the index of a pack is longer than the pack")
-    if length > limits.max_json_bytes:
-        raise RemoteProtocolError(
-            f"the index of a pack says {length} bytes; the cap is {limits.max_json_bytes}"
-        )
-    index = view[_PACK_HEAD.size : start]
-    digest = digest_of(index)
-    if digest != expected.hex():
-        raise DigestMismatch(
-            "the names of a pack are not those that were sent; run the command again",
-            expected=expected.hex(),
-            actual=digest,
-        )
+    index, digest = _index_of(view, limits)
     refuse_crowd(index, _MOST_COLUMNS * (limits.max_items + 1), "the index of a pack")
     columns = load_json(index, "the index of a pack")
     if not isinstance(columns, dict) or not all(
@@ -227,6 +210,7 @@ def decode_pack(payload: bytes | bytearray | memoryview, limits: Limits = DEFAUL
         raise RemoteProtocolError("the lists in the index of a pack are not of one length")
     if len(sizes) > limits.max_items:
         raise RemoteProtocolError(f"a pack has {len(sizes)} items; the most is {limits.max_items}")
+    start = _PACK_HEAD.size + len(index)
     if (
         not set(map(type, sizes)) <= {int}
         or min(sizes, default=0) < 0
@@ -238,3 +222,26 @@ def decode_pack(payload: bytes | bytearray | memoryview, limits: Limits = DEFAUL
         contents.append(view[start : start + size])
         start += size
     return Pack(columns, contents, digest)
+
+
+def _index_of(pack: memoryview, limits: Limits) -> tuple[memoryview, Digest]:
+    """Return the index of a pack and its digest, which is the one in the head of the pack."""
+    if len(pack) < _PACK_HEAD.size:
+        raise RemoteProtocolError("a pack is shorter than its head")
+    length, expected = _PACK_HEAD.unpack(pack[: _PACK_HEAD.size])
+    start = _PACK_HEAD.size + length
+    if start > len(pack):
+        raise RemoteProtocolError("the index of a pack is longer than the pack")
+    if length > limits.max_json_bytes:
+        raise RemoteProtocolError(
+            f"the index of a pack says {length} bytes; the cap is {limits.max_json_bytes}"
+        )
+    index = pack[_PACK_HEAD.size : start]
+    digest = digest_of(index)
+    if digest != expected.hex():
+        raise DigestMismatch(
+            "the names of a pack are not those that were sent; run the command again",
+            expected=expected.hex(),
+            actual=digest,
+        )
+    return index, digest
