@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from typing import Any
 
 from ftransfer.service.audit import Audit
@@ -21,7 +22,7 @@ _WINDOW_S = 1.0
 _MAX_SOURCES = 1024
 
 
-class LineBound:
+class LineBound(ABC):
     """Lets so many lines a second through. `say_more` is called with how many were left out, when
     the second is over.
 
@@ -66,8 +67,9 @@ class LineBound:
             count, self._left_out = self._left_out, 0
             self.say_more(count)
 
+    @abstractmethod
     def say_more(self, count: int) -> None:
-        raise NotImplementedError
+        """Write that `count` lines were left out."""
 
 
 class _RecordBound(LineBound):

@@ -87,14 +87,14 @@ class Total:
 
     place: Scope
     owner: str | None  # whose partials count as well; None: everybody's
-    walked: Usage | None = None
-    added: Usage = NOTHING
-    pending: Usage = NOTHING
-    walked_at: float = -1e9
-    took_s: float = 0.0
-    has_changed: bool = False
-    seen: dict[Claim, Usage] = field(default_factory=dict)
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    walked: Usage | None = field(default=None, init=False)
+    added: Usage = field(default=NOTHING, init=False)
+    pending: Usage = field(default=NOTHING, init=False)
+    walked_at: float = field(default=-1e9, init=False)
+    took_s: float = field(default=0.0, init=False)
+    has_changed: bool = field(default=False, init=False)
+    seen: dict[Claim, Usage] = field(default_factory=dict, init=False)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     @property
     def used(self) -> Usage:
