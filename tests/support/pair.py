@@ -9,6 +9,7 @@ from ftransfer.limits import DEFAULT_LIMITS, Limits
 from ftransfer.protocol.connection import Connection, Event, InputEnded, Payload, Role
 from ftransfer.protocol.framing import Kind
 from ftransfer.protocol.replies import End, Hello
+from ftransfer.protocol.state import State
 
 HELLO = Hello(protocol=1, server="ftransfer test", session=1)
 
@@ -93,3 +94,23 @@ class Pair:
 
 def byte_by_byte(data: bytes) -> Iterable[bytes]:
     return (data[i : i + 1] for i in range(len(data)))
+
+
+def ready_server(limits: Limits = DEFAULT_LIMITS) -> Side:
+    """Return a server that has greeted and waits for a command."""
+    side = Side(Role.SERVER, limits)
+    side.connection.state = State.READY
+    return side
+
+
+def ready_client(limits: Limits = DEFAULT_LIMITS) -> Side:
+    """Return a client that has been greeted and may send a command."""
+    side = Side(Role.CLIENT, limits)
+    side.connection.state = State.READY
+    return side
+
+
+def only(heard: list[Heard]) -> Heard:
+    """Return the one event that was heard."""
+    assert len(heard) == 1, heard
+    return heard[0]
