@@ -173,7 +173,7 @@ def with_connection_options(function: Callable[..., object]) -> Callable[..., ob
                 options = options._replace(user=user, secret=secret)
 
     command.__doc__ = function.__doc__
-    command.__signature__ = own.replace(parameters=[*own.parameters.values(), *shared.values()])  # type: ignore[attr-defined]
+    command.__signature__ = own.replace(parameters=[*own.parameters.values(), *shared.values()])  # type: ignore[attr-defined]  # what inspect looks for
     return command
 
 
