@@ -19,7 +19,7 @@ from ftransfer.storage.local import LocalStore
 from tests.support.stores import SOURCE, begin, get, leave_partial, named
 
 
-async def test_kept_upload_is_gone_on_with(store: Store) -> None:
+async def test_suspended_upload_is_resumed(store: Store) -> None:
     await leave_partial(store, "a", b"01234")
     partial = await store.find_partial(named("a"), "ann")
     assert partial is not None

@@ -1,4 +1,4 @@
-"""When memory is given back: once, after a crowd has gone."""
+"""When memory is returned to the system: once, after a crowd has gone."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from ftransfer.system.turns import Turns
 
 
 class Workers:
-    """Those who hold a turn until they are told to go on, and the order in which they got it."""
+    """Those who hold a turn until they may continue, and the order in which they got it."""
 
     def __init__(self, turns: Turns) -> None:
         self.began: list[str] = []

@@ -367,7 +367,7 @@ async def test_without_fallocate_two_uploads_are_not_promised_the_same_room(
     with pytest.raises(DiskFull):
         await store.open_write(parse_name("g"), announced(401))
     second = await store.open_write(parse_name("g"), announced(400))
-    await first.abort()  # it is given back
+    await first.abort()  # its space is free again
     third = await store.open_write(parse_name("f"), announced(600))
     for writer in (second, third):
         await writer.abort()

@@ -150,7 +150,7 @@ async def test_hidden_place_is_reached_by_no_other_spelling(share: Path) -> None
 
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
-async def test_hidden_place_is_told_by_what_it_is_and_not_by_its_name(
+async def test_staging_area_is_known_by_what_it_is_and_not_by_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(staging, "folded_spellings", lambda folder, name: True)

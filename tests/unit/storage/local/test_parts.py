@@ -48,7 +48,7 @@ async def test_without_a_size_a_part_is_refused(store: LocalStore) -> None:
     await writer.abort()
 
 
-async def test_after_a_kill_only_what_is_known_to_be_whole_is_gone_on_with(
+async def test_after_a_kill_only_what_is_known_to_be_whole_is_resumed(
     store: LocalStore, tmp_path: Path
 ) -> None:
     """The size of the file tells nothing when parts came out of order."""

@@ -224,7 +224,7 @@ async def test_partial_survives_kill_and_its_lock_does_not(tmp_path: Path) -> No
 
     store = await LocalStore.open(share)
     beside = await store.open_write(parse_name("kept"), same)
-    assert beside.offset == 0  # the other process holds the partial: this one is not gone on with
+    assert beside.offset == 0  # the other process holds the partial: this one is not resumed
     await beside.abort()
     assert await store.find_partial(parse_name("kept"), "ann") is None
     assert list(await store.clear_partials(lambda partial: False)) == []
@@ -236,7 +236,7 @@ async def test_partial_survives_kill_and_its_lock_does_not(tmp_path: Path) -> No
     assert os.listdir(share / PLACE / "temp") == []
     (data,) = (share / PLACE).rglob("*.data")
     assert data.stat().st_size == 1000
-    # The room that was reserved for the rest is given back
+    # The space that was reserved for the rest is free again
     assert data.stat().st_blocks * 512 < 1 << 20
     writer = await store.open_write(parse_name("kept"), same)
     assert writer.offset == 1000
@@ -314,7 +314,7 @@ async def test_file_that_was_published_is_never_written_again(
     await newer.abort()
 
 
-async def test_partial_that_was_published_by_a_link_is_not_gone_on_with(
+async def test_partial_that_was_published_by_a_link_is_not_resumed(
     store: LocalStore, tmp_path: Path
 ) -> None:
     await leave_partial(store, "f", b"0123456789")
