@@ -37,7 +37,15 @@ from ftransfer.storage.base import (
 )
 from ftransfer.storage.listings import inside
 from ftransfer.storage.memory_files import KeptContent, MemoryReader, MemoryWriter, Node, disk_full
-from ftransfer.storage.oserrors import IS_FOLDER, NOT_BESIDE, NOT_EMPTY
+from ftransfer.storage.oserrors import (
+    ALREADY_EXISTS,
+    FILE_THERE,
+    FOLDER_THERE,
+    FULL_FOLDER_THERE,
+    IS_FOLDER,
+    NOT_BESIDE,
+    NOT_EMPTY,
+)
 
 _BATCH = 512
 _FREE_BYTES = 1 << 40
@@ -143,9 +151,9 @@ class MemoryStore:
         """
         node = self._nodes.get(name)
         if node is not None and node.kind == FOLDER:
-            raise NotAFile.about(name, "is a folder, and a file cannot take its place")
+            raise NotAFile.about(name, FOLDER_THERE)
         if node is not None and announced.if_absent:
-            raise AlreadyThere.about(name, "something has that name already")
+            raise AlreadyThere.about(name, ALREADY_EXISTS)
         if announced.replaces is not None and (
             node is None or node.entry(name).identity != announced.replaces.identity
         ):
@@ -199,7 +207,7 @@ class MemoryStore:
             self._make_folders(name)
             return
         if name in self._nodes:
-            raise AlreadyThere.about(name, "something has that name already")
+            raise AlreadyThere.about(name, ALREADY_EXISTS)
         self._folder(name.parent)
         self._nodes[name] = Node(FOLDER, self.now_ns(), 0o755)
 
@@ -241,15 +249,13 @@ class MemoryStore:
         there = self._nodes.get(new)
         if there is not None:
             if not replace:
-                raise AlreadyThere.about(new, "something has that name already")
+                raise AlreadyThere.about(new, ALREADY_EXISTS)
             if there.kind == FOLDER and node.kind != FOLDER:
-                raise NotAFile.about(new, "is a folder, and a file cannot take its place")
+                raise NotAFile.about(new, FOLDER_THERE)
             if there.kind != FOLDER and node.kind == FOLDER:
-                raise NotAFolder.about(new, "is a file, and a folder cannot take its place")
+                raise NotAFolder.about(new, FILE_THERE)
             if new != old and self._has_content(new):
-                raise FolderNotEmpty.about(
-                    new, "is a folder with content, which nothing can take the place of"
-                )
+                raise FolderNotEmpty.about(new, FULL_FOLDER_THERE)
         for name in [name for name in self._nodes if name.is_within(old)]:
             self._nodes[SafeName(new.parts + name.parts[len(old.parts) :])] = self._nodes.pop(name)
 

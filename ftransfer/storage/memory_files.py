@@ -171,4 +171,4 @@ class MemoryWriter:
 
 def disk_full(name: SafeName) -> DiskFull:
     """Make the error for content that does not fit in."""
-    return DiskFull.about(name, "no room is left; free some, then try again")
+    return DiskFull.about(name, "the store is full; free some space, then try again")

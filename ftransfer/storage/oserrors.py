@@ -25,10 +25,14 @@ from ftransfer.errors import (
 from ftransfer.names import SafeName
 
 # With what to do about it, in the words of our own clients.
+ALREADY_EXISTS = "already exists"
 IS_FOLDER = "is not a file but a folder; get -r receives folders"
-HOLDS_HIDDEN = "is a folder that holds hidden files, which stay; nothing takes its place"
+FOLDER_THERE = "is a folder; a file cannot replace it"
+FILE_THERE = "is a file; a folder cannot replace it"
+FULL_FOLDER_THERE = "is a folder that is not empty; nothing can replace it"
+HOLDS_HIDDEN = "is a folder that holds hidden files, which stay; nothing can replace it"
 LEAVES_HIDDEN = "holds hidden files, which stay; all else in it is removed"
-NOT_BESIDE = "only something in the same folder can take its place"
+NOT_BESIDE = "only something in the same folder can replace it"
 NOT_EMPTY = "the folder is not empty; rm -r removes it with its content"
 
 _SENTENCES: dict[int, tuple[type[ShareError], str]] = {
@@ -37,17 +41,17 @@ _SENTENCES: dict[int, tuple[type[ShareError], str]] = {
     errno.ELOOP: (NotFound, "no such file or folder; its links lead nowhere"),
     errno.EACCES: (Forbidden, "its permissions do not allow that; its owner has to change them"),
     errno.EPERM: (Forbidden, "its permissions do not allow that; its owner has to change them"),
-    errno.EROFS: (ReadOnly, "the file system takes no changes"),
-    errno.ENOSPC: (DiskFull, "no room is left on the disk; free some, then try again"),
-    errno.EDQUOT: (DiskFull, "the disk quota is used up; free some, then try again"),
-    errno.EFBIG: (DiskFull, "the file system cannot hold a file so large"),
+    errno.EROFS: (ReadOnly, "the file system is read-only"),
+    errno.ENOSPC: (DiskFull, "the disk is full; free some space, then try again"),
+    errno.EDQUOT: (DiskFull, "the disk quota is used up; free some space, then try again"),
+    errno.EFBIG: (DiskFull, "the file is too large for the file system"),
     errno.EISDIR: (NotAFile, IS_FOLDER),
     errno.ENAMETOOLONG: (NameRefused, "the name is too long for the file system"),
     errno.EXDEV: (
         StoreFailed,
         "lies on another file system than the root of the share, where nothing can be moved to",
     ),
-    errno.EEXIST: (AlreadyThere, "something has that name already"),
+    errno.EEXIST: (AlreadyThere, ALREADY_EXISTS),
     errno.ENOTEMPTY: (FolderNotEmpty, NOT_EMPTY),
     errno.EMFILE: (StoreFailed, "too many files are open in this program; try again later"),
     errno.ENFILE: (StoreFailed, "too many files are open on the machine; try again later"),

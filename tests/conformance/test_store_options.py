@@ -207,7 +207,7 @@ async def test_hidden_names_are_those_of_the_default(store: Store) -> None:
         assert [
             entry.name async for batch in store.scan(named("d"), recursive=True) for entry in batch
         ] == ["d/.secret", "d/.secret/deep"]
-        with pytest.raises(FolderNotEmpty, match="nothing takes its place"):
+        with pytest.raises(FolderNotEmpty, match="nothing can replace it"):
             await one.rename(named("i"), named("d"), over=True)
         await small_files.write_small(store, [small("d/e/f"), small("d/g")])
         assert await one.remove(named("d/e"), recursive=True) == 2

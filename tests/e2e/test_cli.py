@@ -118,7 +118,7 @@ async def test_conditions_of_a_put(service: Service) -> None:
     (service.local / "a").write_bytes(b"new")
     assert (await run(service, "put", "--if-absent", "a")).code == 0
     again = await run(service, "put", "--if-absent", "a")
-    assert again.code == 1 and again.err.count("\n") == 1 and "has that name already" in again.err
+    assert again.code == 1 and again.err.count("\n") == 1 and "already exists" in again.err
     (service.local / "b").write_bytes(b"newer")
     other = await run(service, "put", "--if-match", digest_of(b"other"), "b", "a")
     assert other.code == 1 and "has other content than was expected" in other.err

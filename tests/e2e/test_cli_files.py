@@ -86,7 +86,7 @@ async def test_mv_replaces_only_by_force(service: Service) -> None:
     (service.root / "a").write_bytes(b"new")
     (service.root / "b").write_bytes(b"old")
     done = await run(service, "mv", "a", "b")
-    assert (done.code, done.out) == (1, b"") and "has that name already" in done.err
+    assert (done.code, done.out) == (1, b"") and "already exists" in done.err
     assert (await run(service, "mv", "-f", "a", "b")).code == 0
     assert (service.root / "b").read_bytes() == b"new"
 

@@ -90,11 +90,11 @@ async def service(
 @pytest.mark.parametrize(
     ("call", "number", "kind", "says"),
     [
-        ("reserve", errno.ENOSPC, DiskFull, "no room"),
+        ("reserve", errno.ENOSPC, DiskFull, "the disk is full"),
         ("reserve", errno.EDQUOT, DiskFull, "quota"),
-        ("sync_file", errno.ENOSPC, DiskFull, "no room"),
+        ("sync_file", errno.ENOSPC, DiskFull, "the disk is full"),
         ("sync_file", errno.EIO, StoreFailed, "the disk reports an error"),
-        ("rename", errno.EROFS, ReadOnly, "takes no changes"),
+        ("rename", errno.EROFS, ReadOnly, "is read-only"),
         ("rename", errno.EXDEV, StoreFailed, "another file system"),
         ("open_beneath", errno.EMFILE, StoreFailed, "too many files are open"),
         ("open_beneath", errno.EIO, StoreFailed, "the disk reports an error"),

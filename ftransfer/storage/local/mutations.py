@@ -23,17 +23,25 @@ from ftransfer.names import SafeName, escape
 from ftransfer.storage.local.links import LinksBelow
 from ftransfer.storage.local.root import Root, refuse_special, times_of
 from ftransfer.storage.local.syscalls import FOLDER_FLAGS, exists, release
-from ftransfer.storage.oserrors import NOT_BESIDE, Override, translated
+from ftransfer.storage.oserrors import (
+    ALREADY_EXISTS,
+    FILE_THERE,
+    FOLDER_THERE,
+    FULL_FOLDER_THERE,
+    NOT_BESIDE,
+    Override,
+    translated,
+)
 
 # Errors of the system when one kind of thing is put in the place of another.
 KIND_CLASH: Override = {
-    errno.EISDIR: (NotAFile, "is a folder, and a file cannot take its place"),
-    errno.ENOTDIR: (NotAFolder, "is a file, and a folder cannot take its place"),
+    errno.EISDIR: (NotAFile, FOLDER_THERE),
+    errno.ENOTDIR: (NotAFolder, FILE_THERE),
     errno.ENOTEMPTY: (
         FolderNotEmpty,
-        "is a folder with content, which nothing can take the place of",
+        FULL_FOLDER_THERE,
     ),
-    errno.EEXIST: (AlreadyThere, "something has that name already"),
+    errno.EEXIST: (AlreadyThere, ALREADY_EXISTS),
 }
 
 
@@ -262,4 +270,4 @@ def refuse_folder_link(root: Root, name: SafeName) -> None:
     except OSError:
         return  # it leads nowhere
     if stat.S_ISDIR(about.st_mode):
-        raise NotAFile.about(name, "is a link to a folder, and a file cannot take its place")
+        raise NotAFile.about(name, "is a link to a folder; a file cannot replace it")

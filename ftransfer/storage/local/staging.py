@@ -139,10 +139,7 @@ class StagingArea:
             if is_ours:
                 self._hide(place)
                 return place
-        raise StoreFailed(
-            f"the hidden folder {RESERVED_PREFIX} goes away again and again; another program must"
-            " be removing it"
-        )
+        raise StoreFailed(f"{RESERVED_PREFIX} keeps disappearing; another program is removing it")
 
     def _hide(self, place: int) -> None:
         if folded_spellings(self._root, RESERVED_PREFIX):

@@ -18,7 +18,7 @@ from ftransfer.storage.base import Entry, UploadSpec
 from ftransfer.storage.local.mutations import refuse_folder_link, refuse_special_target
 from ftransfer.storage.local.root import Root, identity_of
 from ftransfer.storage.local.syscalls import release
-from ftransfer.storage.oserrors import translated
+from ftransfer.storage.oserrors import ALREADY_EXISTS, FOLDER_THERE, translated
 
 if TYPE_CHECKING:
     pass
@@ -52,11 +52,11 @@ class Target(NamedTuple):
                 raise self._changed("is not there any more") from None
             return False
         if (found.st_mode & 0o170000) == 0o040000:
-            raise NotAFile.about(self.name, "is a folder, and a file cannot take its place")
+            raise NotAFile.about(self.name, FOLDER_THERE)
         if refuse_special_target(self.folder, self.name):
             refuse_folder_link(self.root, self.name)
         if self.announced.if_absent:
-            raise AlreadyThere.about(self.name, "something has that name already")
+            raise AlreadyThere.about(self.name, ALREADY_EXISTS)
         if self.announced.replaces is not None and not self._is_the_same(
             self.announced.replaces, found
         ):
