@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import getpass
+import inspect
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -71,6 +72,9 @@ users = typer.Typer(
 _WHEN = "running servers notice within seconds"
 _NONE = "none"  # instead of an amount
 
+# What is to be set, by its key in the users file; None for what is to be removed.
+_Values = dict[str, str | Mapping[str, str] | None]
+
 UsersFile = Annotated[str, Argument(metavar="FILE", help="Users file, as for serve --users.")]
 UserName = Annotated[str, Argument(metavar="NAME", help="Name of the user.")]
 Rights = Annotated[
@@ -104,17 +108,54 @@ UserRate = Annotated[
 ]
 
 
-@users.command("add", cls=AppCommand, epilog=USER_ADD_EXAMPLES)
-@for_typer
-def user_add(
-    file: UsersFile,
-    name: UserName,
+def _values(
     rights: Rights = None,
     quota: Quota = None,
     quota_files: QuotaFiles = None,
     max_file: MaxFile = None,
     rate: UserRate = None,
-) -> None:
+) -> _Values:
+    """Return the given values by their keys in the users file; None for a value to be removed."""
+    from ftransfer.units import parse_count, parse_rate, parse_size
+
+    values: _Values = {}
+    if rights:
+        values["rights"] = _checked_rights(rights)
+    amounts = (
+        ("quota", quota, parse_size),
+        ("quota_files", quota_files, parse_count),
+        ("max_file", max_file, parse_size),
+        ("rate", rate, parse_rate),
+    )
+    for key, text, parse in amounts:
+        if text is None:
+            continue
+        if text != _NONE:
+            try:
+                parse(text)
+            except ValueError as error:
+                raise WrongUsage(f"--{key.replace('_', '-')}: {error}") from error
+        values[key] = None if text == _NONE else text
+    return values
+
+
+def _with_values(change: Callable[[str, str, _Values], None]) -> Callable[..., object]:
+    """Return a command with FILE, NAME and the options of `_values`, which `change` receives."""
+
+    def command(file: UsersFile, name: UserName, **options: Any) -> None:
+        change(file, name, _values(**options))
+
+    own = list(inspect.signature(command, eval_str=True).parameters.values())[:-1]
+    shared = inspect.signature(_values, eval_str=True).parameters.values()
+    command.__doc__ = change.__doc__
+    command.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]  # what inspect looks for
+    return command
+
+
+@users.command("add", cls=AppCommand, epilog=USER_ADD_EXAMPLES)
+@for_typer
+@_with_values
+def user_add(file: str, name: str, values: _Values) -> None:
     """Add a user. The file is created if needed; without --rights the user may read."""
     from ftransfer.auth.passwords import hash_password
     from ftransfer.auth.users import why_no_name
@@ -122,7 +163,7 @@ def user_add(
 
     if why := why_no_name(name):
         raise WrongUsage(f"{escape(name)}: {why}")
-    values = _values(rights or ["read"], quota, quota_files, max_file, rate)
+    values = {"rights": _checked_rights(["read"]), **values}
     given = {key: value for key, value in values.items() if value is not None}
     add_user(file, name, {"password": hash_password(_new_password()), **given})
     note(f"{escape(name)} may {_may(values['rights'])}; {_WHEN}")
@@ -130,19 +171,11 @@ def user_add(
 
 @users.command("set", cls=AppCommand, epilog=USER_SET_EXAMPLES)
 @for_typer
-def user_set(
-    file: UsersFile,
-    name: UserName,
-    rights: Rights = None,
-    quota: Quota = None,
-    quota_files: QuotaFiles = None,
-    max_file: MaxFile = None,
-    rate: UserRate = None,
-) -> None:
+@_with_values
+def user_set(file: str, name: str, values: _Values) -> None:
     """Change the rights and limits of a user."""
     from ftransfer.auth.users_file import set_values
 
-    values = _values(rights, quota, quota_files, max_file, rate)
     if not values:
         raise WrongUsage(
             "nothing to change; use --rights, --quota, --quota-files, --max-file or --rate"
@@ -216,37 +249,6 @@ def _new_password() -> str:
     if len(password) < MIN_LENGTH:
         raise WrongUsage(f"the password is too short; use at least {MIN_LENGTH} characters")
     return password
-
-
-def _values(
-    rights: Sequence[str] | None,
-    quota: str | None,
-    quota_files: str | None,
-    max_file: str | None,
-    rate: str | None,
-) -> dict[str, str | Mapping[str, str] | None]:
-    """Return the given values by their keys in the users file; None for a value to be removed."""
-    from ftransfer.units import parse_count, parse_rate, parse_size
-
-    values: dict[str, str | Mapping[str, str] | None] = {}
-    if rights:
-        values["rights"] = _checked_rights(rights)
-    amounts = (
-        ("quota", quota, parse_size),
-        ("quota_files", quota_files, parse_count),
-        ("max_file", max_file, parse_size),
-        ("rate", rate, parse_rate),
-    )
-    for key, text, parse in amounts:
-        if text is None:
-            continue
-        if text != _NONE:
-            try:
-                parse(text)
-            except ValueError as error:
-                raise WrongUsage(f"--{key.replace('_', '-')}: {error}") from error
-        values[key] = None if text == _NONE else text
-    return values
 
 
 def _checked_rights(given: Sequence[str]) -> str | Mapping[str, str]:
