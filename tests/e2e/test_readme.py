@@ -18,6 +18,7 @@ import pytest
 
 from ftransfer.auth.passwords import hash_password
 from ftransfer.auth.users import load_users, parse_users
+from ftransfer.cli.runtime.app import COMMANDS
 from tests.support.certificates import Authority
 from tests.support.programs import PROJECT
 
@@ -226,6 +227,11 @@ def files_below(folder: Path) -> dict[str, bytes]:
 def test_what_does_not_run_is_in_the_readme() -> None:
     lines = {without_comment(line) for block in blocks() for line in block.lines}
     assert set(NOT_RUN) <= lines
+
+
+def test_every_command_has_an_example() -> None:
+    text = "\n".join(line for block in blocks() for line in block.lines)
+    assert set(COMMANDS) <= set(re.findall(r"\bftransfer +([a-z]+)", text))
 
 
 def test_every_block_has_a_test() -> None:
