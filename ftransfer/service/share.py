@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from ftransfer.auth.permissions import ANYONE, NO_RIGHTS, Principal, Right
 from ftransfer.limits import DEFAULT_LIMITS, Limits
+from ftransfer.service.access_rules import AccessRules
 from ftransfer.service.multipart import MultipartUploads
 from ftransfer.service.quota import QuotaTracker
 from ftransfer.service.quota_limits import QuotaLimits
@@ -62,21 +63,20 @@ class Share:
         return self.hiding.patterns if self.hiding is not None else ()
 
     def view_for(self, principal: Principal = ANYONE, source: str = "") -> ShareView:
-        """Give the share as a principal may use it. From each source, it has turns of its own for
+        """Return the share as a principal may use it. From each source, it has turns of its own for
         long work.
         """
         if self.folds_names and not principal.is_uniform:
             principal = principal.restricted_to(NO_RIGHTS)
         if self.drop_box:
             principal = principal.restricted_to(_DROP_BOX)
+        rules = AccessRules(principal, hiding=self.hiding, read_only=self.read_only)
         return ShareView(
             self.store,
-            principal,
+            rules,
             self.quota,
             self.uploads,
             source=source,
-            hiding=self.hiding,
-            read_only=self.read_only,
             limits=self.limits,
             now_ns=self.now_ns,
         )

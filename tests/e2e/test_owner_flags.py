@@ -27,7 +27,7 @@ async def test_drop_box_takes_new_files_and_shows_none(tmp_path: Path) -> None:
         listing = await client("dir")
         got = await client("get", "report.txt", "back.txt")
     assert first.code == 0 and (tmp_path / "box/report.txt").read_text() == "mine"
-    assert again.code == 1 and "something has that name already" in again.err
+    assert again.code == 1 and "already exists and you may not overwrite it" in again.err
     assert (listing.code, listing.out) == (0, b"")
     assert got.code == 1 and "report.txt: no such file or folder" in got.err
 

@@ -206,9 +206,7 @@ async def test_drop_box_takes_new_names_and_shows_nothing(
 @pytest.mark.parametrize("name", ["open", "open/a.txt", "secret/key.txt"])
 async def test_drop_box_answers_any_taken_name_alike(store: LocalStore, name: str) -> None:
     box = view(store, ANYONE, drop_box=True)
-    taken = (
-        f"{name}: something has that name already, and you may not replace it; choose another name"
-    )
+    taken = f"{name}: already exists and you may not overwrite it; choose another name"
     for announced in (UploadSpec(), UploadSpec(replaces=await store.stat(parse_name(name)))):
         with pytest.raises(AlreadyThere) as error:
             await put(box, name, announced=announced)
