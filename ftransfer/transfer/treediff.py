@@ -179,9 +179,9 @@ class Comparison:
             )
         elif not self._rules.wanted(there.name, False):
             self._refuse(entry, "is something there that takes no part")
-        elif there.kind == OTHER:
-            self._file(entry, None)  # the link goes when the file has come
         else:
+            # Also a file where a dead link is: the link may lead to a folder by the time that the
+            # file comes, if this run has made that folder.
             self._stage(entry, 1 if entry.kind == FOLDER else 0)
 
     def _refuse(self, entry: Entry, why: str) -> None:

@@ -289,7 +289,7 @@ async def test_nothing_is_made_through_what_the_destination_has_in_the_way(why: 
 
 
 async def test_link_that_leads_nowhere_makes_way_for_a_file() -> None:
-    assert await compare([file("d")], [other("d", DEAD_LINK)]) == [("copy", "d")]
+    assert await compare([file("d")], [other("d", DEAD_LINK)]) == [("stage", "d")]
     assert await compare([file("d")], [other("d", FOLDER_LINK)]) == [("refuse", "d")]
 
 
