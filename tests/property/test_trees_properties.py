@@ -136,16 +136,32 @@ FEW = settings(max_examples=10, deadline=None, suppress_health_check=[HealthChec
     TreeOptions(checksum=True),
 )
 @example({"a/b": (FILE, 1)}, {"a": (LINK_FOLDER, 1), "b": (FOLDER, 1)}, TreeOptions(delete=True))
+# The link leads nowhere, and then to the folder that the run makes.
+@example({"a/b": (FILE, 1), "b": (FILE, 1)}, {"b": (LINK_IN, 1)}, TreeOptions())
+# The link leads outside until the file has come.
+@example({"a": (FILE, 1), "b": (LINK_IN, 1)}, {"a": (LINK_OUT, 1)}, TreeOptions(links=True))
+# What it leads to stays a link that leads outside.
+@example({"a/b": (FILE, 1), "b": (LINK_IN, 1)}, {"a": (LINK_OUT, 1)}, TreeOptions(links=True))
 def test_dry_run_tells_what_the_run_does_and_a_second_run_does_nothing(
     source: Tree, there: Tree, options: TreeOptions
 ) -> None:
-    async def check(_: Path, other: Path, client: Client, sync: Sync) -> None:
+    async def check(one: Path, other: Path, client: Client, sync: Sync) -> None:
         before = picture(other)
         dry, dry_items = await sync(client, options._replace(dry_run=True))
         assert picture(other) == before
         run, items = await sync(client, options)
-        assert told(dry_items) == told(items)
-        assert dry._replace(seconds=0, dry_run=False) == run._replace(seconds=0)
+        # A dry run does not follow the links of the destination, so it does not know these.
+        refused = refused_links(one, other, dry_items) if options.links else set()
+        expected = [
+            item._replace(did="failed") if item.name in refused else item for item in dry_items
+        ]
+        assert told(expected) == told(items)
+        assert dry._replace(
+            seconds=0,
+            dry_run=False,
+            links=dry.links - len(refused),
+            failed=dry.failed + len(refused),
+        ) == run._replace(seconds=0)
         if any(about[0] == "link" for about in before.values()):
             return  # what a link there leads to may be another thing by now
         again, again_items = await sync(client, options)
@@ -211,6 +227,17 @@ def test_no_name_is_lost_that_was_not_to_go(
             assert kept <= {*given_source, *unseen(before)}
 
     asyncio.run(both_ways(source, there, check))
+
+
+def refused_links(one: Path, other: Path, items: list[TreeItem]) -> set[str]:
+    """Return the links that would lead outside: to what is such a link in the destination."""
+    return {
+        item.name
+        for item in items
+        if item.did == "linked"
+        for target in [os.path.join(other / Path(item.name).parent, os.readlink(one / item.name))]
+        if not Path(os.path.realpath(target)).is_relative_to(os.path.realpath(other))
+    }
 
 
 def is_above(name: str, below: str) -> bool:

@@ -69,11 +69,11 @@ class Pull:
                 await report_plan(plan, run, self._list, run.options)
                 return
             await self._unlock(plan.unlocked)
-            await self._write_links(plan.links)
             await pull_small(session, store, self._remote, plan.small, run)
             await self._pull_large(plan.large)
             for entry, count in plan.staged_with_counts():
                 await self._replace(entry, count)
+            await self._write_links(plan.links)
             for entry in plan.removed:
                 await self._remove(entry)
             for entry in plan.set:
@@ -105,6 +105,7 @@ class Pull:
                 await self._store.set_attributes(parse_name(entry.name), mode=entry.mode | 0o700)
 
     async def _write_links(self, links: Spool) -> None:
+        """Make links, after all that they may lead to: one that leads outside is refused."""
         for batch in links.batches(_BATCH):
             files = [_link(entry, entry.name) for entry in batch]
             self._run.stored(files, await small_files.write_small(self._store, files))

@@ -15,7 +15,7 @@ from ftransfer.client.trees.compare import compare_digests, compare_ranges, fetc
 from ftransfer.client.trees.pipelined_uploads import PipelinedUploads
 from ftransfer.client.trees.plan import Plan
 from ftransfer.client.trees.preview import is_whole, report_plan, report_untouched
-from ftransfer.client.trees.push_packs import PackSender, folders_of, one_group
+from ftransfer.client.trees.push_packs import PackSender, folders_of, links_of, one_group
 from ftransfer.client.trees.replacement import name_beside, staged_run
 from ftransfer.client.trees.report import TreeItem
 from ftransfer.client.trees.run import TreeRun
@@ -66,10 +66,11 @@ class Push:
             await self._unlock(plan.unlocked)
             await self._make_root()
             await self._make_parents(plan.large)
-            await self._push_small(plan)
+            await self._push_small(plan.small)
             await self._push_large(plan.large)
             for entry, count in plan.staged_with_counts():
                 await self._replace(entry, count)
+            await self._write_links(plan.links)
             await self._remove(plan.removed)
             await self._set_attributes(plan.set)
             await self._set_folders(plan)
@@ -128,10 +129,16 @@ class Push:
             if isinstance(answer, FtransferError):
                 raise answer
 
-    async def _push_small(self, plan: Plan) -> None:
-        if plan.small or plan.links:
+    async def _write_links(self, links: Spool) -> None:
+        """Make links, after all that they may lead to: one that leads outside is refused."""
+        if links:
             sender = PackSender(self._session, self._store, self._remote, self._run)
-            await sender.send(sender.contents(plan))
+            await sender.send(links_of(links))
+
+    async def _push_small(self, small: Spool) -> None:
+        if small:
+            sender = PackSender(self._session, self._store, self._remote, self._run)
+            await sender.send(sender.contents(small))
 
     async def _push_large(self, large: Spool) -> None:
         if large:

@@ -29,6 +29,7 @@ from ftransfer.transfer.packs import (
     should_prefetch,
 )
 from ftransfer.transfer.pipeline import read_ahead
+from ftransfer.transfer.spool import Spool
 
 Group = list[SmallFile]
 
@@ -64,14 +65,9 @@ class PackSender:
         self._unanswered: deque[_SentPack] = deque()  # bounded by what two ends buffer: a few packs
         self._stored = self._failed = 0  # of the present mput, as the server has acknowledged
 
-    async def contents(self, plan: Plan) -> AsyncGenerator[Group, None]:
-        """Yield the links and the small files of a plan."""
-        for batch in plan.links.batches(MAX_ITEMS):
-            yield [
-                SmallFile(entry.name, LINK, entry.mtime_ns, entry.mode, target=entry.target)
-                for entry in batch
-            ]
-        for batch in plan.small.batches(MAX_ITEMS):
+    async def contents(self, small: Spool) -> AsyncGenerator[Group, None]:
+        """Yield small files with their content."""
+        for batch in small.batches(MAX_ITEMS):
             names = [parse_name(entry.name) for entry in batch]
             while names:
                 items = await small_files.read_small(self._store, names[:MAX_ITEMS], PACK_BYTES)
@@ -210,6 +206,15 @@ class PackSender:
 
 def _not_sent() -> RemoteProtocolError:
     return RemoteProtocolError("the server acknowledges something that was not sent")
+
+
+async def links_of(links: Spool) -> AsyncGenerator[Group, None]:
+    """Yield links."""
+    for batch in links.batches(MAX_ITEMS):
+        yield [
+            SmallFile(entry.name, LINK, entry.mtime_ns, entry.mode, target=entry.target)
+            for entry in batch
+        ]
 
 
 async def folders_of(plan: Plan, *, deepest_first: bool = False) -> AsyncGenerator[Group, None]:
