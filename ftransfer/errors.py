@@ -1,14 +1,16 @@
-"""Every exception that a caller of ftransfer can meet, and the code by which each travels on the
-wire.
+"""Every exception that a caller of ftransfer can meet, and the code of each on the wire.
 
-FtransferError ├── ProtocolError          LocalProtocolError (we misused the API) ·
-RemoteProtocolError (the peer broke the rules) ├── ShareError             NameRefused · NotFound ·
-AlreadyThere · NotAFile · NotAFolder · FolderNotEmpty · Forbidden · LeftOut · │
-ReadOnly · QuotaFull · DiskFull · ChangedMeanwhile · StoreFailed ├── TransferError
-Truncated · DigestMismatch · OffsetConflict · SourceChanged · Superseded · Aborted ├── AuthError
-NotAuthorised (LoginNeeded) · NotTrusted (UnknownServer) · TlsRequired ├── ChannelError
-CannotConnect · Closed · TimedOut ├── CannotListen · BadFile └── RequestError           UnknownVerb
-· BadArgument · LineTooLong · Busy · ServerStopping · InternalError · NameTaken · TooFast
+FtransferError
+    ProtocolError   LocalProtocolError (we misused the API), RemoteProtocolError (the peer
+                    broke the rules)
+    ShareError      NameRefused NotFound AlreadyThere NotAFile NotAFolder FolderNotEmpty
+                    Forbidden LeftOut ReadOnly QuotaFull DiskFull ChangedMeanwhile StoreFailed
+    TransferError   Truncated DigestMismatch OffsetConflict SourceChanged Superseded Aborted
+    AuthError       NotAuthorised (LoginNeeded), NotTrusted (UnknownServer), TlsRequired
+    ChannelError    CannotConnect Closed TimedOut
+    RequestError    UnknownVerb BadArgument LineTooLong Busy ServerStopping InternalError
+                    NameTaken TooFast
+    CannotListen, BadFile
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 
 class Limits(NamedTuple):
-    """QuotaLimits of one server or client. Sizes end in `_bytes`, times in `_s` (seconds)."""
+    """The limits of one server or client. Sizes end in `_bytes`, times in `_s` (seconds)."""
 
     # The wire.
     max_line_bytes: int = 65_536  # a name of 4096 bytes, each escaped as six characters, fits twice
@@ -24,11 +24,11 @@ class Limits(NamedTuple):
     max_part_bytes: int = 255
     # Sessions.
     max_sessions: int = 1_024
-    max_source_sessions: int = 0  # from one source; 0: server.gate decides
+    max_source_sessions: int = 0  # from one source; 0: service.connection_limiter decides
     max_unproven: int = 256  # that have neither logged in nor said a command
     # Content that is held in memory.
     max_content_bytes: int = 64 << 20  # over all sessions; who comes later waits
-    # DigestService that are asked for. To give one is work for the server alone, so it is rationed.
+    # Checksums that clients ask for: they cost the server alone, so they are rationed.
     max_checksums: int = 2  # computed at once, over all sessions
     # A session may have so much hashed in a second, on average
     checksum_rate_bytes: int = 256 << 20

@@ -242,8 +242,3 @@ def sort_key(name: str) -> bytes:
     siblings by their bytes.
     """
     return encode_name(name).replace(b"/", b"\0")
-
-
-def shown(name: SafeName | str) -> str:
-    """Return a name as it stands at the head of a message; the root of the share is `/`."""
-    return escape(str(name)) or "/"

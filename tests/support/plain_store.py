@@ -25,7 +25,7 @@ from ftransfer.errors import (
     Superseded,
     Truncated,
 )
-from ftransfer.names import ROOT, SafeName, shown, sort_key
+from ftransfer.names import ROOT, SafeName, sort_key
 from ftransfer.storage.base import FILE, FOLDER, WHOLE, Entry, Partial, Range, UploadSpec
 from ftransfer.storage.listings import inside
 
@@ -86,10 +86,10 @@ class PlainStore:
         """Return what has a name. Raises NotFound, and NotAFile or NotAFolder for another kind."""
         thing = self.things.get(name)
         if thing is None:
-            raise NotFound(f"{shown(name)}: no such file or folder", name=str(name))
+            raise NotFound.about(name, "no such file or folder")
         if kind and thing.kind != kind:
             error = NotAFile if kind == FILE else NotAFolder
-            raise error(f"{shown(name)}: is a {thing.kind}", name=str(name))
+            raise error.about(name, f"is a {thing.kind}")
         return thing
 
     def _within(self, folder: SafeName) -> list[SafeName]:
@@ -148,11 +148,11 @@ class PlainStore:
         self.thing(name.parent, FOLDER)
         thing = self.things.get(name)
         if thing is not None and thing.kind == FOLDER:
-            raise NotAFile(f"{shown(name)}: is a folder", name=str(name))
+            raise NotAFile.about(name, "is a folder")
         if thing is not None and spec.if_absent:
-            raise AlreadyThere(f"{shown(name)}: is there already", name=str(name))
+            raise AlreadyThere.about(name, "is there already")
         if spec.replaces is not None and (thing is None or thing.entry(name) != spec.replaces):
-            raise ChangedMeanwhile(f"{shown(name)}: was changed meanwhile", name=str(name))
+            raise ChangedMeanwhile.about(name, "was changed meanwhile")
 
     def _interrupted(self) -> list[_Upload]:
         return sorted(
@@ -185,7 +185,7 @@ class PlainStore:
             self.thing(name, FOLDER)
             return
         if name in self.things:
-            raise AlreadyThere(f"{shown(name)}: is there already", name=str(name))
+            raise AlreadyThere.about(name, "is there already")
         self.thing(name.parent, FOLDER)
         self.things[name] = _folder()
 
@@ -204,19 +204,19 @@ class PlainStore:
         self, old: SafeName, new: SafeName, *, replace: bool = False, over: bool = False
     ) -> None:
         if old.is_root or new.is_root or (new != old and new.is_within(old)):
-            raise NameRefused(f"{shown(old)}: the root, or into itself", name=str(old))
+            raise NameRefused.about(old, "the root, or into itself")
         if over and old.parent != new.parent:
             self.thing(old)
-            raise NameRefused(f"{shown(new)}: is in another folder", name=str(new))
+            raise NameRefused.about(new, "is in another folder")
         thing = self.thing(old)
         self.thing(new.parent, FOLDER)
         there = self.things.get(new)
         if there is not None and not (replace or over):
-            raise AlreadyThere(f"{shown(new)}: is there already", name=str(new))
+            raise AlreadyThere.about(new, "is there already")
         if there is not None and not over:
             self.thing(new, thing.kind)
             if len(self._within(new)) > 1:
-                raise FolderNotEmpty(f"{shown(new)}: is not empty", name=str(new))
+                raise FolderNotEmpty.about(new, "is not empty")
         for name in self._within(new) if new != old else ():
             del self.things[name]
         for name in self._within(old):
@@ -229,7 +229,7 @@ class PlainStore:
         self.thing(name)
         gone = self._within(name)
         if len(gone) > 1 and not recursive:
-            raise FolderNotEmpty(f"{shown(name)}: is not empty", name=str(name))
+            raise FolderNotEmpty.about(name, "is not empty")
         for below in gone:
             del self.things[below]
         return len(gone)

@@ -75,7 +75,7 @@ def test_module_docstring_draws_every_class() -> None:
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("a/b", "a/b: is gone"), ("a\nb", "a\\nb: is gone"), (ROOT, "/: is gone")],
+    [("a/b", "a/b: is gone"), ("a/\x1b[2J", r"a/\x1b[2J: is gone"), (ROOT, "/: is gone")],
 )
 def test_an_error_about_a_name_says_it_safely_at_its_head(name: object, message: str) -> None:
     error = NotFound.about(name, "is gone")

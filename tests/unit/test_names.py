@@ -19,7 +19,6 @@ from ftransfer.names import (
     is_reserved,
     parse_name,
     parse_path,
-    shown,
 )
 
 LIMITS = Limits(max_name_bytes=20, max_part_bytes=10)
@@ -168,12 +167,6 @@ def test_parts_of_a_name() -> None:
 def test_trusted_name_is_that_of_the_text() -> None:
     assert SafeName.trusted("a/b") == parse_name("a/b")
     assert SafeName.trusted("") == ROOT
-
-
-def test_name_is_shown_escaped_and_the_root_as_a_slash() -> None:
-    assert shown(SafeName.trusted("a/\x1b[2J")) == r"a/\x1b[2J"
-    assert shown("b") == "b"
-    assert shown(ROOT) == "/"
 
 
 def test_one_name_has_one_spelling() -> None:

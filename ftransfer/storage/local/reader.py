@@ -18,7 +18,7 @@ from ftransfer.errors import (
     SourceChanged,
     StoreFailed,
 )
-from ftransfer.names import SafeName, shown
+from ftransfer.names import SafeName
 from ftransfer.storage.base import Entry
 from ftransfer.storage.local.root import Root, entry_of
 from ftransfer.storage.local.syscalls import release, release_file
@@ -121,7 +121,7 @@ class LocalReader:
                 await self._ended()
 
     def _over(self) -> FtransferError:
-        return StoreFailed(f"{shown(self._name)}: is not open any more", name=self.entry.name)
+        return StoreFailed.about(self._name, "is not open any more")
 
 
 class HeldReader:
