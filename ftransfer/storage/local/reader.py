@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from ftransfer.errors import (
     FtransferError,
-    LocalProtocolError,
     NotAFile,
     SourceChanged,
     StoreFailed,
@@ -129,8 +128,6 @@ class HeldReader:
     nothing is left open.
     """
 
-    supports_threads = False
-
     def __init__(self, entry: Entry, data: bytes) -> None:
         self.entry = entry
         self._data = data
@@ -139,14 +136,6 @@ class HeldReader:
         return self._data[offset : offset + size]
 
     async def check(self) -> None: ...
-
-    def read_blocking(self, offset: int, view: memoryview) -> int:
-        data = self._data[offset : offset + len(view)]
-        view[: len(data)] = data
-        return len(data)
-
-    def fileno(self) -> int:
-        raise LocalProtocolError("a file that is held in memory has no descriptor")
 
     async def close(self) -> None: ...
 

@@ -24,6 +24,7 @@ from ftransfer.errors import (
 )
 from ftransfer.names import ROOT, SafeName, parse_name
 from ftransfer.storage.base import FILE, THING_BYTES, Entry, SmallFile, UploadSpec, Usage
+from ftransfer.storage.capabilities import supports_threads
 from ftransfer.storage.local import LocalStore
 from ftransfer.storage.local.own_files import open_own_file
 
@@ -279,7 +280,7 @@ async def test_small_file_is_read_as_it_is_opened(
     before = len(os.listdir("/proc/self/fd"))
     reader = await store.open_whole(parse_name("f"), 1000)
     assert (len(os.listdir("/proc/self/fd")) == before) == is_held
-    assert reader.supports_threads == (not is_held)
+    assert supports_threads(reader) == (not is_held)
     assert await reader.read(0, 2000) == bytes(size)
     await reader.close()
 
