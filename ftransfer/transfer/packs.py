@@ -82,7 +82,7 @@ def unpack(
 ) -> tuple[list[SmallFile], Digest]:
     """Decode a pack; return its items, and the digest of its index.
 
-    Contents are views of the payload, and names are as they came: whoever writes them checks them.
+    Contents are views of the payload, and names are as they came: check them before writing.
 
     Args:
         rename: Returns the names to use for those that came, or raises.

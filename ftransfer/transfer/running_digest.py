@@ -99,7 +99,7 @@ class RunningDigest:
         """Stop the task; after it, nothing reads the content any more."""
         self._stopped = True
         if self._task is not None:
-            await stop_task(self._task)  # what it raised, whoever wanted the digest has met already
+            await stop_task(self._task)  # `finish` has raised its error
 
     async def step(self, end: int) -> None:
         """Hash a piece of what is missing up to `end`, in one job.

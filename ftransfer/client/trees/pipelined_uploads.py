@@ -54,7 +54,7 @@ class _PipelinedPut:
         self.name = name
         self.size = size
         self.digest: Digest = ""
-        self.failure: FtransferError | None = None  # our own, of which the server is told
+        self.failure: FtransferError | None = None  # our own, which is sent to the server
         self.answered = asyncio.Event()
 
 
