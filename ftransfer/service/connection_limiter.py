@@ -59,19 +59,19 @@ class Slot:
         self._limiter = limiter
 
     def mark_active(self) -> None:
-        """Say that the peer means it."""
+        """Note that the peer has logged in, or sent a command where no login is asked for."""
         self._limiter.mark_active(self)
 
     def begin(self) -> None:
-        """Say that a command of the session is carried out from now on."""
+        """Note that an operation of the session begins."""
         self._limiter.begin(self)
 
     def end(self) -> None:
-        """Say that it has been carried out."""
+        """Note that it has ended."""
         self._limiter.end(self)
 
     def leave(self) -> None:
-        """Give the place back."""
+        """Free the slot. Twice is no error."""
         self._limiter.leave(self)
 
     def penalise(self, offence: Offence) -> None:
@@ -110,7 +110,7 @@ class ConnectionLimiter:
         return len(self._unauthenticated)
 
     def refusal(self, host: str) -> Busy | None:
-        """Say why a connection from there is not let in, or None. Makes room by cutting another
+        """Return why a connection from there is refused, or None. Makes room by cutting another
         session if need be.
         """
         if (
@@ -139,7 +139,7 @@ class ConnectionLimiter:
         return None
 
     def enter(self, host: str, cut: Callable[[], None]) -> Slot:
-        """Give a place to a connection that is let in."""
+        """Return a slot for a connection that was not refused."""
         self._count += 1
         slot = Slot(self, self._count, source_of(host), cut, is_trusted=host in self.trusted)
         self._slots.add(slot)

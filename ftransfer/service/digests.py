@@ -48,7 +48,7 @@ class DigestCache:
         return len(self._known)
 
     def find(self, entry: Entry) -> Digest | None:
-        """Give the digest of the file that `entry` has just been found to describe, if it is
+        """Return the digest of the file that `entry` has just been found to describe, if it is
         known.
         """
         known = self._known.get(entry.name)
@@ -125,7 +125,7 @@ class DigestService:
         self._pausing: set[str] = set()
 
     async def of(self, reader: Reader, opened_ns: int, owner: str) -> Digest:
-        """Give the digest of a file, computed if it is not known; waits for the owner's turns.
+        """Return the digest of a file, computed if it is not known; waits for the owner's turns.
 
         Args:
             opened_ns: `cache.now_ns` from before it was opened.

@@ -59,7 +59,7 @@ class LineBound(ABC):
         return self._timer is None and self._loop.time() >= self._ends_at
 
     def flush(self) -> None:
-        """Say how many lines were left out, if any."""
+        """Write how many lines were left out, if any."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -125,7 +125,7 @@ class Journal(LineBound):
         return super().is_over and (self._records is None or self._records.is_over)
 
     def flush(self) -> None:
-        """Say what was left out and has not been counted yet."""
+        """Write how many lines were left out."""
         super().flush()
         if self._records is not None:
             self._records.flush()
@@ -148,7 +148,7 @@ class Journals:
         return len(self._journals)
 
     def of(self, source: str) -> Journal:
-        """Give the journal of one source."""
+        """Return the journal of one source."""
         journal = self._journals.pop(source, None) or Journal(source, self.audit)
         if len(self._journals) >= _MAX_SOURCES:
             self._journals.pop(next(iter(self._journals))).flush()
@@ -171,7 +171,7 @@ class Journals:
             self._sweep_later()
 
     def stop(self) -> None:
-        """Say what has not been said yet; nothing comes after it."""
+        """Write what has not been written yet; nothing comes after it."""
         if self._sweeping is not None:
             self._sweeping.cancel()
         for journal in self._journals.values():

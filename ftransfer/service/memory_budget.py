@@ -48,7 +48,7 @@ class Reservation:
         self._carried = peer.bytes_transferred if peer is not None else 0
 
     def shrink(self, count: int) -> None:
-        """Give back what is more than `count`."""
+        """Release what is more than `count`."""
         if count < self.count:
             freed, self.count = self.count - count, count
             self._budget._free(self, freed)
@@ -58,7 +58,7 @@ class Reservation:
         self.shrink(0)
 
     def settle(self) -> None:
-        """Say that nothing more depends on the peer: from now on it cannot be too slow."""
+        """Stop depending on the peer: from now on it cannot be too slow."""
         self._peer = None
 
     def cut_if_slow(self, now: float) -> None:

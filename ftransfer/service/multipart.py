@@ -1,8 +1,7 @@
-"""The uploads that run: whose content comes in parts over several sessions, which word stands for
-which, and which one is newest.
+"""The uploads that run: those whose content comes in parts over several sessions, by their ids, and
+the newest one of each source.
 
-A leaf above storage. The word cannot be guessed, ends with the upload, and is worth nothing to
-another user.
+An id cannot be guessed, ends with the upload, and is worth nothing to another user.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from ftransfer.errors import NotFound
 from ftransfer.names import SafeName
 from ftransfer.storage.capabilities import PartWriter
 
-_WORD_BYTES = 18
+_ID_BYTES = 18
 
 
 class OpenUpload(NamedTuple):
@@ -33,7 +32,7 @@ class MultipartUploads:
     """Those of one share."""
 
     def __init__(self) -> None:
-        self._of_word: dict[str, OpenUpload] = {}
+        self._by_id: dict[str, OpenUpload] = {}
         self._newest: dict[tuple[str, SafeName, str], Callable[[], object]] = {}
 
     @contextlib.contextmanager
@@ -53,23 +52,23 @@ class MultipartUploads:
             if self._newest.get(key) is superseded:
                 del self._newest[key]
 
-    def offer(self, upload: OpenUpload) -> str:
-        """Take parts for an upload from now on; give the word for it. End it in any case."""
-        word = secrets.token_urlsafe(_WORD_BYTES)
-        self._of_word[word] = upload
-        return word
+    def register(self, upload: OpenUpload) -> str:
+        """Take parts for an upload from now on; return its id. Unregister it in any case."""
+        upload_id = secrets.token_urlsafe(_ID_BYTES)
+        self._by_id[upload_id] = upload
+        return upload_id
 
-    def end(self, word: str) -> None:
-        """Take no more parts under this word."""
-        self._of_word.pop(word, None)
+    def unregister(self, upload_id: str) -> None:
+        """Take no more parts for it."""
+        self._by_id.pop(upload_id, None)
 
-    def find(self, word: str, name: SafeName, owner: str) -> OpenUpload:
-        """Give the upload that a word stands for.
+    def get(self, upload_id: str, name: SafeName, owner: str) -> OpenUpload:
+        """Return the upload of an id.
 
         Raises:
             NotFound: There is none, or it is of another name or another user.
         """
-        upload = self._of_word.get(word)
+        upload = self._by_id.get(upload_id)
         if upload is None or (upload.writer.name, upload.owner) != (name, owner):
             raise NotFound.about(
                 name, "there is no such upload, or it has ended; put the file again"

@@ -27,7 +27,7 @@ class Offence(Enum):
 
 
 def source_of(host: str) -> str:
-    """Give what counts as one source: an IPv4 address, the /64 of an IPv6 address, which one
+    """Return what counts as one source: an IPv4 address, the /64 of an IPv6 address, which one
     household or machine has as a whole; or the text itself if it is no address.
     """
     try:
@@ -130,8 +130,8 @@ class Penalties:
         self._records[source] = record
 
     def left_s(self, source: str) -> float:
-        """Give for how many more seconds a source is refused, for itself or its network; 0 if it is
-        not.
+        """Return for how many more seconds a source is refused, for itself or its network; 0 if it
+        is not.
         """
         network = network_of(source)
         return max(self._left_s(source), self._left_s(network) if network else 0.0)

@@ -200,7 +200,7 @@ class Ledger:
                     total.seen[newer] = total.seen.pop(older)
 
     def invalidate(self) -> None:
-        """Take note that something was removed or replaced: before a put is refused, the tree is
+        """Note that something was removed or replaced: before a put is refused, the tree is
         counted anew.
         """
         for total in self._totals.values():

@@ -131,7 +131,7 @@ class Service:
         return self.session_count
 
     def remove(self, session: Served) -> None:
-        """Give back the place of a session that has ended. Twice is no error."""
+        """Remove a session that has ended. Twice is no error."""
         session.slot.leave()
         self.sessions.discard(session)
         self._heap_trimmer.note(len(self.sessions))

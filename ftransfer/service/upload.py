@@ -130,7 +130,7 @@ class Upload:
 
     @contextlib.contextmanager
     def taking_parts(self, arrived: Callable[[int], None]) -> Iterator[str]:
-        """Let other sessions of the same user write ranges (upload_part); yields the word by which
+        """Let other sessions of the same user write ranges (upload_part); yields the id by which
         they find it.
 
         Args:

@@ -54,7 +54,7 @@ class UploadPart:
         await self.sink.complete()
 
     def note_arrived(self, length: int) -> None:
-        """Tell the upload that the range is in place; after the end of its `async with`."""
+        """Count the range as in place; after the end of its `async with`."""
         self._upload.arrived(length)
 
     async def __aenter__(self) -> UploadPart:

@@ -219,22 +219,22 @@ class ShareView:
         return await self._store.open_read(safe)
 
     def offer_parts(self, writer: PartWriter, arrived: Callable[[int], None]) -> str:
-        """Let other sessions of this principal send parts of an upload; return the word that they
-        say. To be ended in any case.
+        """Let other sessions of this principal send parts of an upload; return the id for
+        them. To be ended in any case.
         """
-        return self._uploads.offer(OpenUpload(writer, self.principal.name, arrived))
+        return self._uploads.register(OpenUpload(writer, self.principal.name, arrived))
 
-    def end_parts(self, word: str) -> None:
+    def end_parts(self, upload_id: str) -> None:
         """Take no more parts."""
-        self._uploads.end(word)
+        self._uploads.unregister(upload_id)
 
-    def find_upload(self, name: str, word: str) -> OpenUpload:
+    def find_upload(self, name: str, upload_id: str) -> OpenUpload:
         """Return an upload of this principal that takes parts. Raises NotFound, NameRefused,
         ReadOnly, Forbidden.
         """
         safe = parse_name(name, self._limits)
         self._rules.rights_to_write(safe)
-        return self._uploads.find(word, safe, self.principal.name)
+        return self._uploads.get(upload_id, safe, self.principal.name)
 
     def newest_upload(
         self, name: SafeName, source: str, superseded: Callable[[], object]

@@ -255,7 +255,7 @@ class NativeSession:
         await self.channel.send(self.connection.send_reply(values))
 
     async def _refuse(self, command: Command, error: FtransferError) -> None:
-        """Say why, then drop what the client still sends of this command."""
+        """Send the error, then drop what the client still sends of this command."""
         if not self.session.is_admitted and command.body is not Body.NONE:
             # To whoever may do nothing the server does not listen until a file of any size has
             # ended
