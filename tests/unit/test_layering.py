@@ -116,10 +116,6 @@ LATE_IMPORTS = {
     "transfer.spool": "tempfile",
     "watch.portable_hints": "watchfiles",
 }
-# To be gone soon: what stands in a cycle of files.
-CYCLES = frozenset(
-    ("gateways.native.handlers.login gateways.native.reservations gateways.native.session").split()
-)
 
 _ROW = {part: row for row, parts in enumerate(LAYERS) for part in parts.split()}
 # The package's face, ftransfer/__init__.py, re-exports from anywhere below cli; nobody inside
@@ -177,7 +173,7 @@ def test_no_cycle_of_files() -> None:
         if module != FACE
     }
     in_cycles = {module for module in edges if module in reachable(edges, module)}
-    assert in_cycles - CYCLES == set()
+    assert in_cycles == set()
 
 
 def reachable(edges: dict[str, set[str]], module: str) -> set[str]:
@@ -211,7 +207,7 @@ def test_imports_inside_functions_are_known() -> None:
         for name in imported(node)
     }
     known = {(module, name) for module, names in LATE_IMPORTS.items() for name in names.split()}
-    assert late - known == set()
+    assert late == known
 
 
 @pytest.mark.parametrize("module", [module for module in MODULES if part_of(module) in PURE_PARTS])
