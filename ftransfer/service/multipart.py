@@ -39,8 +39,8 @@ class MultipartUploads:
     def newest(
         self, owner: str, name: SafeName, source: str, superseded: Callable[[], object]
     ) -> Iterator[None]:
-        """Be the newest upload of this source while the block runs: the one before is told, and
-        this one if another follows.
+        """Be the newest upload of this source while the block runs: `superseded` of the one before
+        is called, and this one if another follows.
         """
         key = (owner, name, source)
         if (older := self._newest.get(key)) is not None:

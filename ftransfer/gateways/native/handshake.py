@@ -69,8 +69,8 @@ async def encrypt(transport: Transport, tls: ServerTls, limits: Limits) -> bool:
     return True
 
 
-async def hear_first_words(channel: Channel, limits: Limits) -> None:
-    """Wait a moment for what a peer says without being greeted.
+async def detect_foreign_protocol(channel: Channel, limits: Limits) -> None:
+    """Wait a moment for a peer that speaks first, as those of other protocols do.
 
     Raises:
         ForeignProtocol: It speaks another protocol.

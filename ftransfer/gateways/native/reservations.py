@@ -55,8 +55,8 @@ class Holding:
         return await self.reserve(self._memory.names, count)
 
     def take_block(self) -> int:
-        """Have the channel move content in blocks as large as there is memory for just now; give
-        their size.
+        """Have the channel move content in blocks as large as there is memory for just now;
+        return their size.
         """
         size = _COPIED if self._channel.moves_files else BLOCK_BYTES
         reservation = self._memory.blocks.try_reserve(self._session.owner, size)

@@ -23,7 +23,7 @@ from ftransfer.errors import (
     TlsRequired,
 )
 from ftransfer.gateways.native.endpoint import ChannelEndpoint
-from ftransfer.gateways.native.handshake import encrypt, hear_first_words
+from ftransfer.gateways.native.handshake import detect_foreign_protocol, encrypt
 from ftransfer.gateways.native.reservations import Holding
 from ftransfer.protocol.commands import BadLine, Body, Command
 from ftransfer.protocol.connection import InputEnded, Payload
@@ -191,7 +191,7 @@ class NativeSession:
                 raise
         self.session.join()
         self._login_by = self._loop.time() + self.limits.login_s
-        await hear_first_words(self.channel, self.limits)
+        await detect_foreign_protocol(self.channel, self.limits)
         await self.channel.send(self.connection.send_hello(self._make_hello(self)))
 
     def _count_line(self, event: object) -> None:

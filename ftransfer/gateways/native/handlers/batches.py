@@ -68,8 +68,8 @@ class _Group:
 
 
 async def handle_mget(native: NativeSession, command: Command) -> dict[str, Any]:
-    """Send the small files that the client names, or all below a folder; say of the larger ones
-    that they are.
+    """Send the small files that the client names, or all below a folder; only describe the larger
+    ones.
     """
     native.session.view.refuse_batch(Right.READ, Right.LIST)
     waiting: asyncio.Queue[_Names | None] = asyncio.Queue(1)
@@ -112,7 +112,7 @@ async def _send_group(
 
 
 def _frames_of(items: Sequence[Item], *, keep_order: bool) -> Iterator[Sequence[Item]]:
-    """Cut into what goes into packs and what into outcomes. Names are answered in order; of a tree
+    """Split into what goes into packs and what into outcomes. Names are answered in order; of a tree
     few packs are worth more.
     """
     if not keep_order:
@@ -254,7 +254,7 @@ async def handle_mput(native: NativeSession, command: Command) -> dict[str, Any]
 async def _next_pack(
     native: NativeSession, counts: dict[str, int]
 ) -> Coroutine[Any, Any, None] | None:
-    """Receive one pack; give what stores it."""
+    """Receive one pack; return what stores it, or None at the end."""
     event = await native.channel.next_data_event()
     match event:
         case Payload(length=length):
