@@ -112,8 +112,8 @@ async def _send_group(
 
 
 def _frames_of(items: Sequence[Item], *, keep_order: bool) -> Iterator[Sequence[Item]]:
-    """Split into what goes into packs and what into outcomes. Names are answered in order; of a tree
-    few packs are worth more.
+    """Split into what goes into packs and what into outcomes. Names are answered in order; of a
+    tree few packs are worth more.
     """
     if not keep_order:
         items = sorted(items, key=lambda item: not isinstance(item, SmallFile))
