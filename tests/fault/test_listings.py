@@ -23,7 +23,7 @@ class Endless(MemoryStore):
 
     is_open = False
 
-    async def list(self, folder: SafeName, **_: Any) -> AsyncGenerator[Sequence[Entry], None]:
+    async def scan(self, folder: SafeName, **_: Any) -> AsyncGenerator[Sequence[Entry], None]:
         self.is_open = True
         try:
             for number in itertools.count():

@@ -10,6 +10,7 @@ from typing import Any
 from ftransfer.client.client import connect
 from ftransfer.client.retry import NO_RETRY
 from ftransfer.errors import FtransferError
+from ftransfer.gateways.native.session import NativeSession
 from tests.fault.matrix.actions import Action
 from tests.fault.matrix.cuts import GOES_ON
 from tests.fault.matrix.judge import Judge
@@ -126,7 +127,7 @@ async def _cancel_session(action: Action, tally: Tally, fatal: int) -> bool:
 
     def make_task(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:
         nonlocal seen
-        if getattr(work, "__qualname__", "") == "Session.run":
+        if getattr(work, "__qualname__", "") == NativeSession.run.__qualname__:
             seen += 1
             if seen == action.faulty + 1:
                 sessions.append(Cancelled(work, fatal))
