@@ -25,7 +25,7 @@ class Limits(NamedTuple):
     # Sessions.
     max_sessions: int = 1_024
     max_source_sessions: int = 0  # from one source; 0: service.connection_limiter decides
-    max_unproven: int = 256  # that have neither logged in nor said a command
+    max_unauthenticated: int = 256  # that have neither logged in nor said a command
     # Content that is held in memory.
     max_content_bytes: int = 64 << 20  # over all sessions; who comes later waits
     # Checksums that clients ask for: they cost the server alone, so they are rationed.
@@ -50,7 +50,7 @@ class Limits(NamedTuple):
     idle_s: float = 900.0  # a session without a command
     line_s: float = 30.0  # from the first byte of a line to its end
     stall_s: float = 60.0  # a transfer without a byte, either way
-    least_bytes: int = 4_096  # a transfer must move so much within each stall_s ...
+    min_progress_bytes: int = 4_096  # a transfer must move so much within each stall_s ...
     quiet_s: float = 900.0  # ... but between frames it may send heartbeats alone for so long
     # A client waits so long for what a server has to read or remove a lot of files for
     work_s: float = 86_400.0

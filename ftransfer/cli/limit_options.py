@@ -197,7 +197,7 @@ def limits_of(values: Mapping[str, Any]) -> Limits:
     return DEFAULT_LIMITS._replace(
         max_sessions=values["max_sessions"],
         max_source_sessions=values["max_source_sessions"] or 0,
-        max_unproven=values["max_unauthenticated"],
+        max_unauthenticated=values["max_unauthenticated"],
         handshake_s=parse_time(values["handshake_time"]),
         login_s=parse_time(values["login_time"]),
         line_s=parse_time(values["line_time"]),
@@ -206,7 +206,7 @@ def limits_of(values: Mapping[str, Any]) -> Limits:
         # A few heartbeats fit into the time after which a peer is given up.
         heartbeat_s=min(DEFAULT_LIMITS.heartbeat_s, stall_s / 4),
         quiet_s=parse_time(values["heartbeat_limit"]),
-        least_bytes=parse_size(values["min_progress"]),
+        min_progress_bytes=parse_size(values["min_progress"]),
         max_line_bytes=parse_size(values["max_line"]),
         max_chunk_bytes=min(parse_size(values["max_frame"]), DEFAULT_LIMITS.max_chunk_bytes),
     )

@@ -62,7 +62,7 @@ async def serve_until_stopped(
         read_only=values["read_only"],
         drop_box=values["drop_box"],
         hiding=served_folder.hiding_of(values),
-        bounds=quota_limits_of(values),
+        quota_limits=quota_limits_of(values),
     )
     audit = _open_audit(values["audit"])
     try:

@@ -62,7 +62,7 @@ class Settings:
         service.set_limits(limits_of(self.values))
         service.limiter.trusted = trusted_of(self.values)
         service.bandwidth.set_limits(bandwidth_limits_of(self.values))
-        service.share.quota.bounds = quota_limits_of(self.values)
+        service.share.quota.limits = quota_limits_of(self.values)
         fixed = sorted(
             name for name in before if name not in RELOADED and before[name] != self.values[name]
         )

@@ -118,7 +118,7 @@ class ConnectionLimiter:
             and (refusal := self._refusal_of_source(source_of(host))) is not None
         ):
             return refusal
-        if len(self._unauthenticated) >= self.limits.max_unproven:
+        if len(self._unauthenticated) >= self.limits.max_unauthenticated:
             self._displace_unauthenticated()
         elif len(self._slots) >= self.limits.max_sessions:
             self._displace_for(source_of(host))
@@ -186,7 +186,7 @@ class ConnectionLimiter:
         else of all.
         """
         ((source, count),) = Counter(slot.source for slot in self._unauthenticated).most_common(1)
-        is_flood = count > max(1, self.limits.max_unproven // _PARTS)
+        is_flood = count > max(1, self.limits.max_unauthenticated // _PARTS)
         # By its coming, since one that says something from time to time is put behind the others.
         self._cut(
             min(

@@ -85,7 +85,7 @@ class Reservation:
 class _Waiting(NamedTuple):
     size: int
     admitted: asyncio.Future[None]
-    is_proven: bool
+    is_preferred: bool
 
 
 class MemoryBudget:
@@ -114,7 +114,7 @@ class MemoryBudget:
         return self._take(owner, count, peer)
 
     async def reserve(
-        self, owner: str, count: int, peer: Peer | None = None, *, is_proven: bool = False
+        self, owner: str, count: int, peer: Peer | None = None, *, is_preferred: bool = False
     ) -> Reservation:
         """Reserve memory, waiting for it in turn. `peer` is cut if it keeps others waiting.
 
@@ -123,9 +123,11 @@ class MemoryBudget:
         count = min(count, self.total)
         if (reservation := self.try_reserve(owner, count, peer)) is not None:
             return reservation
-        waiting = _Waiting(count, self._loop.create_future(), is_proven)
+        waiting = _Waiting(count, self._loop.create_future(), is_preferred)
         queue = self._waiting.setdefault(owner, deque())
-        queue.insert(sum(each.is_proven for each in queue) if is_proven else len(queue), waiting)
+        queue.insert(
+            sum(each.is_preferred for each in queue) if is_preferred else len(queue), waiting
+        )
         self._admit()
         self._look_later()
         try:

@@ -37,22 +37,22 @@ class QuotaTracker:
     nothing is counted at all.
     """
 
-    def __init__(self, store: Store, bounds: QuotaLimits | None = None) -> None:
-        self._allocator = Allocator(store, bounds or QuotaLimits())
+    def __init__(self, store: Store, limits: QuotaLimits | None = None) -> None:
+        self._allocator = Allocator(store, limits or QuotaLimits())
         self._ledger = self._allocator.ledger
         self._task: asyncio.Task[None] | None = None
 
     @property
-    def bounds(self) -> QuotaLimits:
+    def limits(self) -> QuotaLimits:
         """The limits, which can be replaced at any time."""
         return self._allocator.limits
 
-    @bounds.setter
-    def bounds(self, bounds: QuotaLimits) -> None:
-        self._allocator.limits = bounds
+    @limits.setter
+    def limits(self, limits: QuotaLimits) -> None:
+        self._allocator.limits = limits
 
     def is_bounded(self, principal: Principal) -> bool:
-        """Return whether anything bounds what a principal may put."""
+        """Return whether anything limits what a principal may put."""
         return self._allocator.is_bounded(principal)
 
     def invalidate(self) -> None:
@@ -104,7 +104,7 @@ class QuotaTracker:
     async def _admit_upload(self, store: Store, principal: Principal, claim: Claim) -> None:
         """Claim room for an upload that fits as a whole. Raises QuotaFull."""
         size, allocator = claim.size or 0, self._allocator
-        refuse_large(self.bounds, principal, claim.name, size)
+        refuse_large(self.limits, principal, claim.name, size)
         claim.kept = min(await self._kept(store, claim), size)
         whole = Usage(1, 1) if claim.size is None else usage_of(size)
         kept = usage_of(claim.kept) if claim.kept else NOTHING
@@ -177,7 +177,7 @@ class QuotaTracker:
         for index, file in enumerate(files):
             name, cost = SafeName.trusted(file.name), _cost(file)
             try:
-                refuse_large(self.bounds, principal, name, len(file.data))
+                refuse_large(self.limits, principal, name, len(file.data))
                 self._allocator.refuse(name, totals, wanted + cost)
                 wanted += cost
             except QuotaFull as error:

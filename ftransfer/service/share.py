@@ -27,7 +27,7 @@ class Share:
         read_only: Nothing may be changed.
         drop_box: Nothing may be seen, and new files may be put by those who may write.
         hiding: Names that are hidden from everybody; None for none.
-        bounds: How much may be put; `account.bounds` can be set anew at any time.
+        quota_limits: How much may be stored; `quota.limits` can be set at any time.
         now_ns: The clock, for the age of partials.
     """
 
@@ -38,7 +38,7 @@ class Share:
         read_only: bool = False,
         drop_box: bool = False,
         hiding: HiddenNames | None = None,
-        bounds: QuotaLimits | None = None,
+        quota_limits: QuotaLimits | None = None,
         limits: Limits = DEFAULT_LIMITS,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -49,7 +49,7 @@ class Share:
         self.drop_box = drop_box
         self.hiding = hiding
         self.limits = limits
-        self.quota = QuotaTracker(store, bounds)
+        self.quota = QuotaTracker(store, quota_limits)
         self.uploads = MultipartUploads()
         self.now_ns = now_ns
 

@@ -69,7 +69,7 @@ class Channel:
         self._turn = LoopTurn()
         # A client does not cut a server that is slow, only one that sends nothing at all; what is
         # slow may be its own path.
-        least = limits if role is Role.SERVER else limits._replace(least_bytes=1)
+        least = limits if role is Role.SERVER else limits._replace(min_progress_bytes=1)
         self.progress = TransferProgress(least, transport.peer)
         self.payload = PayloadReader(
             transport, self.connection, self.progress, self._turn, limits.stall_s

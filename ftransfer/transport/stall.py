@@ -48,7 +48,7 @@ class StallDetector:
         limits = self._limits
         if now - self._began < limits.stall_s:
             return
-        if self._bytes >= limits.least_bytes:
+        if self._bytes >= limits.min_progress_bytes:
             self._quiet_since = None
         else:
             if is_mid_frame:

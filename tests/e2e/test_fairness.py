@@ -25,7 +25,7 @@ from ftransfer.storage.memory import MemoryStore
 from tests.support.service import RawPeer, Service, frame, raw_peer, serve
 
 DIRECT = pytest.mark.parametrize("direct", [True, False], ids=["sockets", "streams"])
-IMPATIENT = Limits(stall_s=1.5, least_bytes=1000, quiet_s=2.5, line_s=1.0, heartbeat_s=0.2)
+IMPATIENT = Limits(stall_s=1.5, min_progress_bytes=1000, quiet_s=2.5, line_s=1.0, heartbeat_s=0.2)
 
 
 async def trickle(peer: RawPeer, data: bytes, every_s: float) -> bytes:
@@ -99,7 +99,7 @@ async def test_slow_but_steady_peer_is_served(tmp_path: Path, direct: bool) -> N
 
 
 async def test_silent_connections_do_not_lock_anybody_out(tmp_path: Path) -> None:
-    async with serve(tmp_path, limits=Limits(max_sessions=20, max_unproven=8)) as service:
+    async with serve(tmp_path, limits=Limits(max_sessions=20, max_unauthenticated=8)) as service:
         async with contextlib.AsyncExitStack() as stack:
             for _ in range(60):
                 await stack.enter_async_context(raw_peer(*service.address))
@@ -239,7 +239,7 @@ async def test_put_above_the_quota_is_refused_at_once_and_the_session_goes_on(
     (tmp_path / "share").mkdir()
     (tmp_path / "share/old").write_bytes(bytes(900))
     async with (
-        serve(tmp_path, bounds=QuotaLimits(all=Allowance(quota_bytes=1000))) as service,
+        serve(tmp_path, quota_limits=QuotaLimits(all=Allowance(quota_bytes=1000))) as service,
         service.client() as client,
     ):
         (service.local / "a").write_bytes(bytes(101))

@@ -72,7 +72,7 @@ async def test_those_that_are_refused_leave_the_others_right(tmp_path: Path, bad
         name: TREE[name] + bytes(SIZE if number in bad else 0) for number, name in enumerate(names)
     }
     most = Allowance(max_file_bytes=SIZE + 100)
-    async with serve(tmp_path, limits=CAP, bounds=QuotaLimits(each=most)) as service:
+    async with serve(tmp_path, limits=CAP, quota_limits=QuotaLimits(each=most)) as service:
         make_tree(service.local / "tree", tree)
         items: list[TreeItem] = []
         async with service.client() as client:

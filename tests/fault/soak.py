@@ -38,7 +38,7 @@ async def be_server(name: str, folder: str) -> None:
     switch_often()  # as serve does
     store = await LocalStore.open(folder, durable=False)
     options = await asyncio.to_thread(ATTACKS[name].options)
-    share = Share(store, bounds=options.pop("bounds", None))
+    share = Share(store, quota_limits=options.pop("quota_limits", None))
     server = await Server.start(
         share,
         port=0,

@@ -127,7 +127,7 @@ async def test_small_crowd_is_sent_away_and_the_honest_client_served(
     tmp_path: Path, encrypted: bool
 ) -> None:
     times = {"idle_s": 2.0, "line_s": 2.0, "handshake_s": 2.0, "login_s": 2.0}
-    limits = {**times, "max_sessions": 100, "max_unproven": 40}
+    limits = {**times, "max_sessions": 100, "max_unauthenticated": 40}
     async with target(tmp_path, limits, encrypted=encrypted) as server:
         (server.share / "a").write_bytes(bytes(1 << 20))
         await server.get("a")

@@ -291,7 +291,7 @@ async def test_empty_frames_cost_whoever_sends_them_no_pause(
 
 @DIRECT
 async def test_names_that_trickle_are_too_little(tmp_path: Path, direct: bool) -> None:
-    limits = Limits(stall_s=0.3, least_bytes=1000, close_s=0.2)
+    limits = Limits(stall_s=0.3, min_progress_bytes=1000, close_s=0.2)
     async with serve(tmp_path, limits=limits, direct=direct) as service, service.peer() as peer:
         await peer.send(b"mget\n" + frame(b"L", bytes(1000))[:6])
 

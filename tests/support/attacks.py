@@ -193,11 +193,11 @@ def may_only_read() -> dict[str, Any]:
 
 
 def quota_of_bytes() -> dict[str, Any]:
-    return {"bounds": QuotaLimits(all=Allowance(quota_bytes=1 << 30))}
+    return {"quota_limits": QuotaLimits(all=Allowance(quota_bytes=1 << 30))}
 
 
 def quota_of_files() -> dict[str, Any]:
-    return {"bounds": QuotaLimits(all=Allowance(quota_files=500))}
+    return {"quota_limits": QuotaLimits(all=Allowance(quota_files=500))}
 
 
 def guarded() -> dict[str, Any]:

@@ -69,7 +69,7 @@ async def serve(
     read_only: bool = False,
     drop_box: bool = False,
     hiding: HiddenNames | None = None,
-    bounds: QuotaLimits | None = None,
+    quota_limits: QuotaLimits | None = None,
     direct: bool = True,
     **options: Any,
 ) -> AsyncIterator[Service]:
@@ -85,7 +85,9 @@ async def serve(
     try:
         options = {"watcher": FolderWatcher(root, store), "port": 0, **options}
         shared = {name: options.pop(name) for name in _OF_SERVICE & options.keys()}
-        share = Share(store, read_only=read_only, drop_box=drop_box, hiding=hiding, bounds=bounds)
+        share = Share(
+            store, read_only=read_only, drop_box=drop_box, hiding=hiding, quota_limits=quota_limits
+        )
         server = await Server.start(
             share, direct=direct, options=ServiceOptions(**shared), **options
         )

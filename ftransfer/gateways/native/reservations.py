@@ -28,7 +28,7 @@ class Holding:
         self._open: list[Reservation] = []
 
     async def reserve(
-        self, budget: MemoryBudget, count: int, *, is_proven: bool = False
+        self, budget: MemoryBudget, count: int, *, is_preferred: bool = False
     ) -> Reservation:
         """Reserve memory, waiting until it is this session's turn; nothing is read from its peer
         meanwhile.
@@ -42,7 +42,10 @@ class Holding:
             async with asyncio.timeout(self._patience_s):
                 return self._kept(
                     await budget.reserve(
-                        self._session.owner, count, self._channel.transport, is_proven=is_proven
+                        self._session.owner,
+                        count,
+                        self._channel.transport,
+                        is_preferred=is_preferred,
                     )
                 )
         except TimeoutError:

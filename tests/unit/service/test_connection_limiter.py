@@ -49,16 +49,16 @@ def test_each_source_is_capped_and_a_network_is_one() -> None:
 
 
 def test_loopback_has_no_cap_of_its_own_unless_it_is_given_one() -> None:
-    entrance = Entrance(max_sessions=400, max_unproven=400)
+    entrance = Entrance(max_sessions=400, max_unauthenticated=400)
     assert sum(entrance.come("127.0.0.1") is not None for _ in range(400)) == 400
-    entrance = Entrance(max_sessions=400, max_unproven=400)
+    entrance = Entrance(max_sessions=400, max_unauthenticated=400)
     assert sum(entrance.come("192.0.2.1") is not None for _ in range(400)) == 256
     entrance = Entrance(max_source_sessions=3)
     assert sum(entrance.come("127.0.0.1") is not None for _ in range(400)) == 3
 
 
 def test_flood_of_the_silent_locks_nobody_out_and_displaces_itself() -> None:
-    entrance = Entrance(max_sessions=20, max_unproven=10)
+    entrance = Entrance(max_sessions=20, max_unauthenticated=10)
     honest = entrance.come("192.0.2.1", "honest")
     assert honest is not None
     honest.mark_active()
@@ -73,14 +73,14 @@ def test_flood_of_the_silent_locks_nobody_out_and_displaces_itself() -> None:
 
 
 def test_flood_from_many_sources_cuts_the_oldest() -> None:
-    entrance = Entrance(max_unproven=3)
+    entrance = Entrance(max_unauthenticated=3)
     for number in range(6):
         assert entrance.come(f"192.0.2.{number}") is not None
     assert entrance.cut == ["192.0.2.0", "192.0.2.1", "192.0.2.2"]
 
 
 def test_a_few_from_one_source_amid_a_flood_from_many_are_not_taken_for_one() -> None:
-    entrance = Entrance(max_unproven=40)
+    entrance = Entrance(max_unauthenticated=40)
     for number in range(37):
         entrance.come(f"192.0.2.{number}")
     for number in range(5):
@@ -89,7 +89,7 @@ def test_a_few_from_one_source_amid_a_flood_from_many_are_not_taken_for_one() ->
 
 
 def test_unauthenticated_make_room_when_the_server_is_full() -> None:
-    entrance = Entrance(max_sessions=2, max_unproven=100)
+    entrance = Entrance(max_sessions=2, max_unauthenticated=100)
     entrance.come("192.0.2.1", "silent")
     speaking = entrance.come("192.0.2.2", "speaking")
     assert speaking is not None
@@ -142,7 +142,7 @@ def test_a_source_with_many_displaces_only_its_own() -> None:
 
 
 def test_who_waits_for_a_login_is_not_displaced_by_the_silent() -> None:
-    entrance = Entrance(max_unproven=2)
+    entrance = Entrance(max_unauthenticated=2)
     honest = entrance.come("192.0.2.1", "honest")
     assert honest is not None
     honest.begin()

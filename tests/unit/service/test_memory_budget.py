@@ -81,11 +81,11 @@ async def test_those_that_are_proven_come_before_others_of_their_owner() -> None
     first = await budget.reserve("a", 10)
     order: list[str] = []
 
-    async def want(name: str, *, is_proven: bool) -> None:
-        with await budget.reserve("a", 10, is_proven=is_proven):
+    async def want(name: str, *, is_preferred: bool) -> None:
+        with await budget.reserve("a", 10, is_preferred=is_preferred):
             order.append(name)
 
-    tasks = [asyncio.create_task(want(f"{number}", is_proven=number > 1)) for number in range(4)]
+    tasks = [asyncio.create_task(want(f"{number}", is_preferred=number > 1)) for number in range(4)]
     await settled()
     first.release()
     await asyncio.gather(*tasks)

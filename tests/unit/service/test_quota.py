@@ -52,7 +52,7 @@ async def make_homes(store: CountingStore) -> CountingStore:
 
 
 def share_of(store: MemoryStore, **bounds: object) -> Share:
-    return Share(store, bounds=QuotaLimits(**bounds))  # type: ignore[arg-type]  # each test gives what fits
+    return Share(store, quota_limits=QuotaLimits(**bounds))  # type: ignore[arg-type]  # each test gives what fits
 
 
 def home(name: str, **allowance: int) -> Principal:
@@ -291,7 +291,7 @@ async def test_what_is_announced_counts_where_no_room_was_set_aside() -> None:
 async def test_bounds_can_be_set_anew(store: CountingStore) -> None:
     share = share_of(store)
     await put(share, "a", 5000)
-    share.quota.bounds = QuotaLimits(all=Allowance(quota_bytes=5500))
+    share.quota.limits = QuotaLimits(all=Allowance(quota_bytes=5500))
     with pytest.raises(QuotaFull):
         await put(share, "b", 501)
     await put(share, "b", 500)

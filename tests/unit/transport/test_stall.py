@@ -8,7 +8,7 @@ from ftransfer.errors import TimedOut
 from ftransfer.limits import Limits
 from ftransfer.transport.stall import StallDetector
 
-LIMITS = Limits(stall_s=60, least_bytes=4096, quiet_s=900)
+LIMITS = Limits(stall_s=60, min_progress_bytes=4096, quiet_s=900)
 
 
 class Clock:

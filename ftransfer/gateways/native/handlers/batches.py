@@ -277,7 +277,7 @@ async def _room_for_pack(native: NativeSession, length: int, *, is_first: bool) 
     sends whole packs.
     """
     budget = native.memory.names if is_first and length <= _SMALL_PACK else native.memory.packs
-    return await native.holding.reserve(budget, length, is_proven=not is_first)
+    return await native.holding.reserve(budget, length, is_preferred=not is_first)
 
 
 async def _store(
