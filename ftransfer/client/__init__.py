@@ -1,1 +1,1 @@
-"""The asking side: a library with everything that the command line can do."""
+"""The client library: everything that the command line can do."""

@@ -1,4 +1,4 @@
-"""Where a server listens, as the user names it."""
+"""The address of a server, as the user writes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The base of every group of commands: one connection, one command at a time, and retries."""
+"""The base of all command groups: one connection, one command at a time, and retries."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ T = TypeVar("T")
 
 
 class ClientBase:
-    """A client outlives its connections: a command that finds none makes a new one.
+    """A client, which outlives its connections: a command reconnects if it needs to.
 
-    Commands run one after the other. An `async with` block opens the client and closes it for good.
+    Commands run one after the other. `async with` opens the client and closes it for good.
     """
 
     def __init__(self, address: Address, options: ClientOptions) -> None:
@@ -52,32 +52,32 @@ class ClientBase:
 
     @property
     def hello(self) -> Hello:
-        """The server's hello on the present connection."""
+        """Return the server's hello on the current connection."""
         assert self._session is not None, "connect first"
         return self._session.hello
 
     @property
     def is_closed(self) -> bool:
-        """Whether there is no connection now; the next command makes a new one."""
+        """Return whether there is no connection now; the next command opens one."""
         return self._session is None or self._session.is_over
 
     @property
     def durable(self) -> bool:
-        """Whether files are synced to disk, here and there, before a command is done."""
+        """Return whether both ends sync files to disk before a command completes."""
         return self._options.durable
 
     @property
     def keep_cancelled(self) -> bool:
-        """Whether a cancelled get leaves its partial behind."""
+        """Return whether a cancelled get keeps its partial file."""
         return self._options.keep_cancelled
 
     async def open(self) -> None:
-        """Connect, if there is no connection."""
+        """Connect if there is no connection."""
         async with self._lock:
             await self._connected()
 
     async def close(self) -> None:
-        """End the connection, for good. Never raises."""
+        """Close the connection for good. Never raise."""
         self._has_ended = True
         try:
             await self._live.close()
@@ -85,7 +85,7 @@ class ClientBase:
                 await self._session.close()
         finally:
             if self._session is not None:
-                self._session.abort()  # also when cancelled meanwhile
+                self._session.abort()  # also after a cancellation
                 self._session = None
 
     @contextlib.asynccontextmanager
@@ -93,7 +93,7 @@ class ClientBase:
         """Hold the connection for one command.
 
         If the command leaves the stream out of step (broken, cancelled, left early), the connection
-        is aborted, and the next command makes a new one.
+        is aborted, and the next command opens a new one.
         """
         async with self._lock:
             session = await self._connected()
@@ -109,12 +109,12 @@ class ClientBase:
         transfer: Callable[[ClientSession, Report], Awaitable[T]],
         progress: ProgressCallback | None,
     ) -> T:
-        """Run a transfer; run it again on a new connection when it is interrupted.
+        """Run a transfer; after an interruption, run it again on a new connection.
 
         Args:
-            name: The name that progress is reported under.
+            name: The name under which progress is reported.
             transfer: Called for each attempt, with the session and a function that takes the bytes
-                in place and the size of the whole.
+                in place and the total size.
         """
         retries = Retries(name, self._rules, progress, was_connected=not self.is_closed)
         while True:
@@ -126,7 +126,7 @@ class ClientBase:
                     raise
 
     async def helper_session(self) -> ClientSession:
-        """Make one more connection, for a part of a transfer. The caller closes it."""
+        """Open one more connection for a part of a transfer. The caller closes it."""
         session = await open_session(
             self.address,
             self._options.limits,
@@ -148,7 +148,7 @@ class ClientBase:
             return await session.request(verb, argument, options)
 
     async def _connected(self) -> ClientSession:
-        """Return the session, a new one if there is none. Called with the lock held."""
+        """Return the session; open one if there is none. The caller holds the lock."""
         if self._has_ended:
             raise LocalProtocolError("this client is closed; connect makes another one")
         if self._session is None or self._session.is_over:

@@ -1,6 +1,4 @@
-"""The library's face: `async with connect(host, port) as client`, then dir, get and put as
-coroutines.
-"""
+"""The library's entry point: `async with connect(host, port) as client`, then dir, get, put."""
 
 from __future__ import annotations
 
@@ -15,12 +13,11 @@ from ftransfer.client.trees.commands import TreeCommands
 
 
 class Client(FileCommands, TransferCommands, TreeCommands, PresenceCommands):
-    """A user of one share. Made by `connect`; after the end of its `async with` every command
-    raises LocalProtocolError.
+    """A client of one share, made by `connect`.
 
-    A client has one connection, over which its commands run one after the other: `dir` waits for
-    the end of a `get` that runs. For several transfers at once, use a client for each. A lost
-    connection is made again, and interrupted transfers resume.
+    After its `async with` block, every command raises LocalProtocolError. Commands run one after
+    the other over one connection: `dir` waits for a running `get`. For parallel transfers, use
+    several clients. A lost connection is reopened, and interrupted transfers resume.
     """
 
 
@@ -28,24 +25,24 @@ def connect(host: str, port: int, **options: Unpack[ClientKeywords]) -> Client:
     """Return a client for a server: `async with connect(host, port) as client:`.
 
     Args:
-        limits: Caps on what the server may send, and times.
-        retry: When an interrupted transfer is tried again.
-        on_notice: Called on the loop with each event of the live layer.
-        name: Our name there; by default user@host.
-        on_name_refused: Called if the server does not take `name`, in place of an error: the name
-            is user@host then.
+        limits: Limits on what the server may send, and timeouts.
+        retry: When to retry an interrupted transfer.
+        on_notice: Called on the event loop with each live event.
+        name: Our name on the server; user@host by default.
+        on_name_refused: Called if the server refuses `name`, instead of raising an error; the name
+            is then user@host.
         security: Whether to encrypt, whom to trust, and who the user is.
-        direct: Whether bytes may move between socket and files in threads, where the platform can.
-        durable: Whether what is received is synced to disk before a get is done, and a server asked
-            to do so before a put is.
-        keep_cancelled: Whether a cancelled get leaves its partial behind, to be resumed; else
+        direct: Whether threads may move bytes between socket and files, where the platform can.
+        durable: Whether a get syncs the file to disk before it completes, and a put asks the server
+            to do so.
+        keep_cancelled: Whether a cancelled get keeps its partial file, to be resumed; otherwise
             nothing is left.
 
     Raises (on entering):
-        CannotConnect: Nobody answers there, or not an ftransfer server.
-        NotTrusted: It is another server than expected, or the connection is not encrypted.
-        NotAuthorised: It wants another login, or any.
-        Busy: The server takes no more sessions.
-        NameTaken, BadArgument: `name` is taken there, or no session can have it.
+        CannotConnect: Nothing answers there, or it is not an ftransfer server.
+        NotTrusted: It is not the expected server, or the connection is not encrypted.
+        NotAuthorised: The server requires a login, or another one.
+        Busy: The server accepts no more sessions.
+        NameTaken, BadArgument: `name` is in use on the server, or no session can have it.
     """
     return Client(Address(host, port), ClientOptions(**options))

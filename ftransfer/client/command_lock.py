@@ -1,4 +1,4 @@
-"""Who may use one connection: commands, one after the other; between them, a reader of events."""
+"""The lock of one connection: for commands, and between them for a reader of events."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from types import TracebackType
 
 
 class CommandLock:
-    """A lock for commands (`async with lock`); a reader holds it only while no command wants it.
+    """A lock for commands (`async with lock`).
 
-    The reader uses `async with lock.idle()`.
+    A reader uses `async with lock.idle()`, which holds the lock only while no command wants it.
     """
 
     def __init__(self) -> None:
@@ -19,7 +19,7 @@ class CommandLock:
         self._wanting = 0
         self._free = asyncio.Event()
         self._free.set()
-        self.wanted = asyncio.Event()  # a command waits: the reader should release the lock
+        self.wanted = asyncio.Event()  # a command is waiting: the reader should release the lock
 
     async def __aenter__(self) -> None:
         self._wanting += 1
@@ -53,6 +53,6 @@ class CommandLock:
             await self._free.wait()
             async with self._lock:
                 if self._wanting:
-                    continue  # a command has come in the meantime
+                    continue  # a command arrived in the meantime
                 yield
                 return

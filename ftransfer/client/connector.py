@@ -1,4 +1,4 @@
-"""From an address to a session that is ready for commands: connected, trusted and logged in."""
+"""From an address to a session that is ready for commands: connected, trusted, logged in."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ftransfer.errors import CannotConnect, RemoteProtocolError
 from ftransfer.limits import LEAST_LIMITS, Limits
 from ftransfer.protocol.replies import NO_LOGIN, Hello
 
-# However short the pauses that a server wants: it must not make us send without end.
+# A lower bound on the pause that a server may ask for, so that it cannot make us send constantly.
 _LEAST_HEARTBEAT_S = 0.1
 
 
@@ -25,7 +25,7 @@ async def open_session(
 ) -> ClientSession:
     """Connect, verify the server, receive its hello, and log in.
 
-    Takes and raises as open_channel and log_in.
+    Arguments and errors are those of open_channel and log_in.
     """
     channel, hello = await open_channel(address, limits, security, direct=direct)
     try:
@@ -35,7 +35,7 @@ async def open_session(
         raise CannotConnect(f"{address} {error}") from error
     session = ClientSession(address, channel, hello, on_notice)
     if hello.auth != NO_LOGIN or security.user:
-        from ftransfer.client.login import log_in  # costs nothing where no login is asked for
+        from ftransfer.client.login import log_in  # not imported where no login is needed
 
         try:
             await log_in(session, security, only_given=only_given)
@@ -46,10 +46,10 @@ async def open_session(
 
 
 def _narrowed(limits: Limits, hello: Hello) -> Limits:
-    """Return our limits, narrowed to the sizes and pauses that the server accepts.
+    """Return our limits, reduced to the sizes and pauses that the server accepts.
 
     Raises:
-        RemoteProtocolError: It accepts less than every server must.
+        RemoteProtocolError: It accepts less than the minimum for every server.
     """
 
     def least(name: str, own: int) -> int:

@@ -1,6 +1,6 @@
-"""The events of one client: its subscriptions, which outlive a connection, and what comes in.
+"""The events of one client: its subscriptions, which outlive a connection, and its inboxes.
 
-One task reads events while no command runs, and reconnects when the connection is lost while
+One task reads events while no command runs. It reconnects when the connection is lost while
 somebody waits for events.
 """
 
@@ -20,13 +20,13 @@ from ftransfer.names import SafeName
 from ftransfer.protocol.live import Change, LiveEvent, Missed, Rescan, event_from_notice, is_below
 from ftransfer.protocol.replies import Notice
 
-# Events that one reader may leave unread; after that it learns how many it has missed.
+# Unread events that one reader may have; beyond that it learns how many it has missed.
 _MAX_UNREAD = 10_000
 RECONNECTED = "the connection was lost and made again"
 
 
 class Inbox:
-    """The events of one `listen` or `watch` that nobody has taken yet."""
+    """The unread events of one `listen` or `watch`."""
 
     def __init__(self, wants: Callable[[LiveEvent], bool]) -> None:
         self._wants = wants
@@ -45,23 +45,23 @@ class Inbox:
         self._filled.set()
 
     def fail(self, error: BaseException) -> None:
-        """Make `take` raise this after the events that are here."""
+        """Make `take` raise this after the unread events."""
         self._failure = error
         self._filled.set()
 
     async def __aiter__(self) -> AsyncGenerator[LiveEvent, None]:
-        """Yield the events as they come, without end."""
+        """Yield the events as they arrive, without end."""
         while True:
             yield await self.take()
 
     def take_all(self) -> list[LiveEvent]:
-        """Return the events that are here."""
+        """Return the unread events."""
         events = list(self._events)
         self._events.clear()
         return events
 
     async def take(self) -> LiveEvent:
-        """Return the next event. Raises what ended the connection for good."""
+        """Return the next event. Raise the error that ended the connection for good."""
         while not self._events:
             if self._missed:
                 count, self._missed = self._missed, 0
@@ -77,8 +77,8 @@ class Live:
     """The live layer of one client.
 
     Args:
-        connect: Returns the session to use, a new one if the last is over. Called with the lock
-            held.
+        connect: Returns the session to use, a new one if the last has ended. The caller holds the
+            lock.
     """
 
     def __init__(
@@ -92,12 +92,12 @@ class Live:
         self._watched: dict[str, int] = {}
         self._reading: asyncio.Task[None] | None = None
 
-    # What comes in.
+    # Incoming events.
 
     def receive(self, notice: Notice) -> None:
-        """Hand an event to all that want it.
+        """Pass an event to every inbox that wants it.
 
-        One that makes no sense ends every wait for events: the server cannot be trusted.
+        An invalid event ends every wait for events: the server cannot be trusted.
         """
         try:
             event = event_from_notice(notice)
@@ -110,11 +110,11 @@ class Live:
             for inbox in self._inboxes:
                 inbox.put(event)
 
-    # What is wanted.
+    # Subscriptions.
 
     @contextlib.asynccontextmanager
     async def listening(self) -> AsyncGenerator[Inbox, None]:
-        """Yield an inbox for messages, and for who comes and goes, from now on."""
+        """Yield an inbox for messages, and for who joins and leaves, from now on."""
         async with self._open(lambda event: not isinstance(event, (Change, Rescan))) as inbox:
             async with self._lock:
                 session = await self._connect()
@@ -130,7 +130,7 @@ class Live:
 
     @contextlib.asynccontextmanager
     async def watching(self, path: SafeName) -> AsyncGenerator[Inbox, None]:
-        """Yield an inbox for changes below a folder, and Rescan or Missed where some are lost."""
+        """Yield an inbox for changes below a folder; Rescan or Missed stand for lost events."""
 
         def wants(event: LiveEvent) -> bool:
             return (
@@ -168,16 +168,16 @@ class Live:
                 await self.close()
 
     async def _retract(self, verb: str, argument: str) -> None:
-        """End a subscription on the server. If that fails, there is none any more."""
+        """End a subscription on the server. If that fails, the server no longer has it."""
         with contextlib.suppress(FtransferError):
             async with self._lock:
                 session = await self._connect()
                 await session.request(verb, argument)
 
     async def restore(self, session: ClientSession) -> None:
-        """Subscribe again on a new connection. Events in between are replaced by a Rescan.
+        """Subscribe again on a new connection. A Rescan replaces the events in between.
 
-        A folder that is gone, or may not be watched any more, ends the waiting for events alone.
+        If a folder is gone or may no longer be watched, only the waits for events end.
         """
         if self._listeners:
             await session.request("listen")
@@ -218,7 +218,7 @@ class Live:
             await asyncio.sleep(wait_s)
 
     async def _read_once(self) -> FtransferError | None:
-        """Read between two commands; return what went wrong with the connection, if anything."""
+        """Read between two commands; return the error of the connection, if any."""
         async with self._lock.idle():
             try:
                 await self._until_wanted(await self._connect())

@@ -1,4 +1,4 @@
-"""Commands on the files of a share: listings, descriptions, and changes to names and attributes."""
+"""Commands on the files of a share: list, describe, rename, remove, set attributes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ftransfer.transfer.records import described_from_wire, entries_from_wire
 
 
 class Checksum(NamedTuple):
-    """The content of a file: `size` bytes with this BLAKE3 digest, in hexadecimal as of b3sum."""
+    """The content of a file: `size` in bytes, and its BLAKE3 digest in hexadecimal, as in b3sum."""
 
     name: str
     size: int
@@ -26,10 +26,10 @@ class Checksum(NamedTuple):
 
 
 class FileCommands(ClientBase):
-    """The commands of a Client on files and folders. All but `iter_dir` are one round trip."""
+    """The commands of a Client on files and folders. All except `iter_dir` are one round trip."""
 
     async def dir(self, path: RemoteName = "") -> list[Entry]:
-        """Return the entries of a folder ("" is the share itself), ordered by name.
+        """Return the entries of a folder ("" is the share itself), sorted by name.
 
         Raises:
             NotFound, NotAFolder, Forbidden, NameRefused, and ChannelError.
@@ -40,10 +40,10 @@ class FileCommands(ClientBase):
     async def iter_dir(
         self, path: RemoteName = "", *, recursive: bool = False, links: bool = False
     ) -> AsyncIterator[Sequence[Entry]]:
-        """Yield the entries of a folder in batches as they come, in bounded memory.
+        """Yield the entries of a folder in batches as they arrive, in bounded memory.
 
-        No other command of this client can run until the listing has been read to its end; one that
-        is left early costs the connection, and the next command makes a new one.
+        No other command of this client can run until the listing is read to its end. Leaving it
+        early closes the connection; the next command opens a new one.
         """
         below = share_path(path)
         options = {
@@ -60,7 +60,7 @@ class FileCommands(ClientBase):
             require_count(event.values, "entries", count)
 
     async def stat(self, name: RemoteName) -> Entry:
-        """Describe a file or folder ("" is the share itself), with its identity.
+        """Return the entry of a file or folder ("" is the share itself), with its identity.
 
         Raises:
             NotFound, NotAFile (a fifo or device), NameRefused, and ChannelError.
@@ -69,11 +69,11 @@ class FileCommands(ClientBase):
         return described_from_wire(await self._request("stat", str(safe) or "/"), safe)
 
     async def checksum(self, name: RemoteName) -> Checksum:
-        """Return the digest of a file; the server computes it if it does not know it.
+        """Return the digest of a file; the server computes it if needed.
 
         Raises:
-            NotFound, NotAFile, Forbidden, NameRefused, and ChannelError; SourceChanged if it was
-            written to meanwhile.
+            NotFound, NotAFile, Forbidden, NameRefused, and ChannelError; SourceChanged if the file
+            changed meanwhile.
         """
         safe = share_name(name)
         return checksum_from_wire(await self._request("checksum", str(safe)))
@@ -81,21 +81,21 @@ class FileCommands(ClientBase):
     async def mkdir(self, name: RemoteName, *, parents: bool = False) -> None:
         """Make a folder.
 
-        With `parents`, missing ones above are made too, and an existing folder is no error.
+        With `parents`, missing parents are made too, and an existing folder is no error.
 
         Raises:
-            AlreadyThere, NotFound (the folder above), NotAFolder, Forbidden, ReadOnly, NameRefused,
-            and ChannelError.
+            AlreadyThere, NotFound (the parent), NotAFolder, Forbidden, ReadOnly, NameRefused, and
+            ChannelError.
         """
         await self._request(
             "mkdir", str(share_path(name)) or "/", {"parents": True} if parents else None
         )
 
     async def rename(self, old: RemoteName, new: RemoteName, *, replace: bool = False) -> None:
-        """Move a file or folder within the share, in one step. A link is moved itself.
+        """Move a file or folder within the share, atomically. A link itself is moved.
 
         Raises:
-            AlreadyThere: Something has the new name, and `replace` is false.
+            AlreadyThere: The new name exists, and `replace` is false.
             NotFound, NotAFile, NotAFolder, FolderNotEmpty, Forbidden, ReadOnly, NameRefused, and
             ChannelError.
         """
@@ -107,11 +107,11 @@ class FileCommands(ClientBase):
     async def remove(self, name: RemoteName, *, recursive: bool = False) -> int:
         """Remove a file or folder; return how many names were removed.
 
-        A link is removed itself. A name that ends in "/" means a folder.
+        A link itself is removed. A name that ends in "/" means a folder.
 
         Raises:
-            NotAFolder: The name ends in "/" and is that of a file.
-            FolderNotEmpty: A folder with content, and `recursive` is false.
+            NotAFolder: The name ends in "/" and is a file.
+            FolderNotEmpty: The folder has content, and `recursive` is false.
             NotFound, NotAFile (a fifo or device), Forbidden, ReadOnly, NameRefused, and
             ChannelError.
         """
@@ -139,11 +139,11 @@ class FileCommands(ClientBase):
     ) -> list[Partial]:
         """Return the interrupted uploads that can be resumed, oldest first.
 
-        Their `source` is known to their senders only.
+        Only the sender of an upload knows its `source`.
 
         Args:
-            path: Those of this name, or below this folder.
-            older_s: Only those that have not grown for so many seconds.
+            path: Only uploads of this name, or below this folder.
+            older_s: Only those that have not grown for this many seconds.
             source: Only those of this source. A user who has no name and may not list sees no
                 others.
         """
@@ -152,7 +152,7 @@ class FileCommands(ClientBase):
     async def clear_partials(
         self, path: RemoteName = "", *, older_s: int = 0, source: str = ""
     ) -> list[Partial]:
-        """Remove interrupted uploads, but none that is running; return those removed.
+        """Remove interrupted uploads except running ones; return those removed.
 
         Raises:
             ReadOnly, NameRefused, and ChannelError.
@@ -182,7 +182,7 @@ def _chosen(older_s: int, source: str) -> dict[str, Any]:
 async def fetch_partials(
     session: ClientSession, below: str, options: Mapping[str, Any] | None = None
 ) -> list[Partial]:
-    """Return the incomplete uploads that the server lists.
+    """Return the interrupted uploads that the server lists.
 
     Source: docs/protocol.md section 7.4.
     """
@@ -197,7 +197,7 @@ async def fetch_partials(
 
 
 def checksum_from_wire(values: Mapping[str, Any]) -> Checksum:
-    """Read the reply to `checksum`. Raises RemoteProtocolError."""
+    """Decode the reply to `checksum`. Raise RemoteProtocolError if it is not valid."""
     digest = take(values, "digest", str)
     if not is_digest(digest):
         raise RemoteProtocolError(f"{escape(digest[:80])} is not a digest")

@@ -18,24 +18,24 @@ from ftransfer.system.threads import io_pool, run_job
 from ftransfer.transport import Transport, dial
 from ftransfer.transport.channel import Channel
 
-# On this machine a plain server has sent its hello by then; a TLS server waits for the client to
-# begin.
+# On the same machine, a plain server has sent its hello within this time; a TLS server waits for
+# the client to begin.
 _PLAIN_ANSWER_S = 0.3
-# Over a network it takes longer. After this a probe finds out whether the server waits for
-# TLS, while its hello may still come.
+# A network takes longer. After this time a probe finds out whether the server waits for TLS; its
+# hello may still arrive.
 _PLAIN_ANSWER_FAR_S = 1.5
 _PROBE_S = 3.0
 
 
 def is_login_due(hello: Hello, security: Security) -> bool:
-    """Return whether a secret will be sent to a server, or asked for."""
+    """Return whether a secret will be sent to the server, or asked for."""
     return hello.auth == MUST_LOG_IN or (
         hello.auth != NO_LOGIN and bool(security.user or security.secret)
     )
 
 
 class ClosedEarly(CannotConnect):
-    """The server closed the connection before its hello; `reason` is the error of the socket."""
+    """The server closed the connection before its hello; `reason` is the socket's error."""
 
     def __init__(
         self, address: Address, transport: Transport, reason: BaseException | None = None
@@ -51,10 +51,10 @@ async def open_channel(
     """Connect, encrypt unless plain is allowed, verify the server, and receive its hello.
 
     Raises:
-        CannotConnect: Nobody answers there, or not an ftransfer server.
-        NotTrusted, TlsRequired, NotAuthorised: It is another server than expected, or one side
-            does not encrypt.
-        Busy: The server takes no more sessions.
+        CannotConnect: Nothing answers there, or it is not an ftransfer server.
+        NotTrusted, TlsRequired, NotAuthorised: It is not the expected server, or one side does not
+            encrypt.
+        Busy: The server accepts no more sessions.
     """
     handshake = _Handshake(address, limits, security, direct=direct)
     channel, hello = await handshake.open()
@@ -64,7 +64,7 @@ async def open_channel(
 
 
 class _Handshake:
-    """One attempt to reach a server, over one connection or two."""
+    """One attempt to reach a server, over one or two connections."""
 
     def __init__(
         self, address: Address, limits: Limits, security: Security, *, direct: bool
@@ -100,7 +100,7 @@ class _Handshake:
         return expects_tls(transport, self._address, self._security)
 
     async def keep_key(self, hello: Hello) -> None:
-        """Pin a new key. Where a login follows, that is left to the login."""
+        """Pin a new key. If a login follows, the login does it."""
         if not self._new_key or is_login_due(hello, self._security):
             return
         from ftransfer.client.known_servers import keep_first
@@ -123,7 +123,7 @@ class _Handshake:
 
     async def open_tls(self, transport: Transport) -> tuple[Channel, Hello]:
         """Encrypt, decide whether to trust the server, and receive the hello."""
-        # Not loaded for plain connections
+        # Not imported for plain connections
         from ftransfer.client.trust import (
             certificate_refused,
             start_trusted_tls,
@@ -136,7 +136,7 @@ class _Handshake:
             try:
                 return await self._open_on(transport)
             except ClosedEarly as error:
-                # That its certificate was refused, a client learns only after the handshake.
+                # A client learns only after the handshake that its certificate was refused.
                 raise certificate_refused(error.reason, str(self._address)) or error from error
 
     async def open_plain(self, transport: Transport) -> tuple[Channel, Hello]:
@@ -155,7 +155,7 @@ class _Handshake:
     async def open_auto(self, transport: Transport) -> tuple[Channel, Hello]:
         """Receive the hello in plain or, if it is late, with TLS over a second connection.
 
-        To move up to TLS is always safe.
+        Upgrading to TLS is always safe.
         """
         with _aborted_on_error(transport):
             try:
@@ -167,7 +167,7 @@ class _Handshake:
             return await self._open_first(transport)
 
     async def _open_first(self, transport: Transport) -> tuple[Channel, Hello]:
-        """Return whichever hello comes first: a late one in plain, or one over TLS."""
+        """Return the first hello to arrive: a late one in plain, or one over TLS."""
 
         async def open_second() -> tuple[Channel, Hello]:
             return await self.open_tls(await self.connect())
@@ -177,7 +177,7 @@ class _Handshake:
         opened: tuple[Channel, Hello] | None = None
         try:
             await asyncio.wait([plain, encrypted], return_when=asyncio.FIRST_COMPLETED)
-            # A failure to connect in one way says nothing of the other; a failure of trust is
+            # If one of the two fails to connect, the other may still succeed. A failure of trust is
             # final.
             if plain.done():
                 opened = await (encrypted if isinstance(plain.exception(), TlsRequired) else plain)
@@ -208,7 +208,7 @@ class _Handshake:
         return True
 
     async def _waits_for_tls(self) -> bool:
-        """Return whether a TLS handshake succeeds with any certificate; nothing else is sent."""
+        """Return whether a TLS handshake succeeds with any certificate; send nothing else."""
         from ftransfer.client.trust import handshake_succeeds
 
         try:

@@ -1,4 +1,4 @@
-"""Who a client is on the server: its name, and the token that ties its connections together."""
+"""Who a client is on the server: its name, and the token that its connections share."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ OnNameRefused = Callable[[RequestError], None]
 
 
 class Identity:
-    """The name that a client has chosen; "" for user@host.
+    """The name that a client has chosen; "" means user@host.
 
     Args:
-        on_refused: Called if the server does not take the name, in place of an error.
+        on_refused: Called if the server refuses the name, instead of raising an error.
     """
 
     def __init__(self, name: str, on_refused: OnNameRefused | None) -> None:
         self.name = name
         self._on_refused = on_refused
-        # With it a new connection replaces an old one that the server still believes to be there,
-        # and further ones belong to the first. Nobody else can guess it.
+        # It lets a new connection replace an old one that the server still believes alive, and
+        # joins further connections to the first. Nobody else can guess it.
         self._token = os.urandom(8).hex()
 
     def options(self, name: str) -> dict[str, str]:
-        """Return the options of the command that introduces us under a name."""
+        """Return the options of the command that introduces us by a name."""
         return {"token": self._token} if name else {**_user_and_host(), "token": self._token}
 
     async def introduce(self, session: ClientSession, *, is_first: bool) -> None:
         """Introduce a new connection.
 
         Raises:
-            NameTaken, BadArgument: The name is refused on the first connection, and nobody wants
-                to be called back. Later connections fall back to user@host.
+            NameTaken, BadArgument: The name is refused on the first connection, and there is no
+                callback. Later connections fall back to user@host.
         """
         try:
             if self.name:
@@ -61,6 +61,6 @@ class Identity:
 def _user_and_host() -> dict[str, str]:
     try:
         user = getpass.getuser()
-    except (OSError, KeyError, ImportError):  # the user's number has no name
+    except (OSError, KeyError, ImportError):  # the user id has no name
         user = ""
     return {"user": user, "host": socket.gethostname()}

@@ -1,6 +1,6 @@
-"""What is known of a server: the key that it showed before, and the record of one of our own here.
+"""What is known of a server: the key that it showed before, or the record of one of our own here.
 
-From this it follows whether we may connect, in plain or at all, and whether we may send a secret.
+It decides whether we may connect, in plain or at all, and whether we may send a secret.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _KNOWN_HOSTS = "known_hosts"
 
 
 def check_key(transport: Transport, address: Address, security: Security) -> str:
-    """Compare the fingerprint of a server with the one that is given or known. Blocking.
+    """Compare the server's fingerprint with the given or the known one. Blocking.
 
     Returns:
         The fingerprint if it is new, else "".
 
     Raises:
-        NotTrusted: It is another one, or cannot be compared.
+        NotTrusted: It differs, or cannot be compared.
     """
     from ftransfer.tls.fingerprint import parse_fingerprint
 
@@ -47,7 +47,7 @@ def check_key(transport: Transport, address: Address, security: Security) -> str
                 " nothing until then"
             )
     if security.fingerprint or own_server(transport, address.port, security) is not None:
-        with contextlib.suppress(BadFile):  # it is confirmed already, perhaps each time
+        with contextlib.suppress(BadFile):  # the key counts as confirmed even if it cannot be saved
             _known_hosts(security).remember(str(address), shown)
         return ""
     if (known := _known_key(address, security)) is None:
@@ -59,7 +59,7 @@ def check_key(transport: Transport, address: Address, security: Security) -> str
 def expects_tls(transport: Transport, address: Address, security: Security) -> bool:
     """Return whether a connection leads to a server that is known to speak TLS.
 
-    The record of a server of our own tells; else it counts whether a key was shown there before.
+    The record of a server of our own decides; else whether this address showed a key before.
     Blocking. Raises NotTrusted.
     """
     server = find_running(_state(security), transport.peer_host, address.port, transport.own_host)
@@ -67,7 +67,7 @@ def expects_tls(transport: Transport, address: Address, security: Security) -> b
 
 
 def is_known(address: Address, security: Security) -> bool:
-    """Return whether a server has shown a key at this address, so that plain is refused there.
+    """Return whether a server has shown a key at this address, so that plain is refused.
 
     Blocking. Raises NotTrusted.
     """
@@ -99,7 +99,7 @@ def shown_by(transport: Transport) -> str:
 
 
 def own_server(transport: Transport, port: int, security: Security) -> RunningServer | None:
-    """Return the server of our own that a connection leads to, if its key is right. Blocking."""
+    """Return the server of our own that a connection leads to, if its key matches. Blocking."""
     server = find_running(_state(security), transport.peer_host, port, transport.own_host)
     return server if server is not None and server.fingerprint == shown_by(transport) else None
 
@@ -116,7 +116,7 @@ def _state(security: Security) -> Path:
 
 def _known_key(address: Address, security: Security) -> KnownKey | None:
     if not os.path.lexists(_state(security) / _KNOWN_HOSTS):
-        # On their own machine most users have no such file, and need not load what reads it
+        # On their own machine most users have no such file, so its reader is not imported
         return None
     with _reported(address):
         return _known_hosts(security).find(str(address))

@@ -1,7 +1,7 @@
 """Login, once the server is verified.
 
-The secret is that of the caller, that of a server of our own on this machine, or the one that was
-saved for this server.
+The secret comes from the caller, from a server of our own on this machine, or from the logins saved
+for this server.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _GIVEN, _OWN, _KEPT = "given", "own", "saved"
 
 
 class _Login(NamedTuple):
-    """A name and secret to log in with; `secret` is "" if there is none. `origin`: who gave it."""
+    """A name and a secret, "" if there is none; `origin` says where they come from."""
 
     user: str
     secret: str
@@ -34,15 +34,15 @@ class _Login(NamedTuple):
 
 
 async def log_in(session: ClientSession, security: Security, *, only_given: bool = False) -> None:
-    """Log in if the server wants it and there is a secret.
+    """Log in if the server requires it and there is a secret.
 
     Args:
-        only_given: Log in with what the caller gives, in any case.
+        only_given: Always log in, and only with the login that the caller gives.
 
     Raises:
-        LoginNeeded: The server wants a login, and there is none.
-        NotAuthorised: It does not accept this one.
-        UnknownServer: The key of the server is not confirmed.
+        LoginNeeded: The server requires a login, and there is none.
+        NotAuthorised: The server refuses this login.
+        UnknownServer: The server's key is not confirmed.
         NotTrusted: The secret would travel in plain, and not to a process of our own user.
     """
     wants, address = session.hello.auth, str(session.address)
@@ -85,7 +85,7 @@ def _login_needed(session: ClientSession, user: str) -> LoginNeeded:
 
 
 def _find(session: ClientSession, security: Security) -> _Login:
-    """Return the login that this user has for the server. Blocking."""
+    """Return this user's login for the server. Blocking."""
     transport, port = session.channel.transport, session.address.port
     if (
         not security.user
@@ -97,9 +97,9 @@ def _find(session: ClientSession, security: Security) -> _Login:
 
 
 def _check_trusted(session: ClientSession, security: Security, origin: str) -> None:
-    """Refuse to send a secret to a server that is not confirmed, or in plain to a stranger.
+    """Refuse to send a secret to an unconfirmed server, or in plain to a stranger.
 
-    In plain only a process of our own user or root may receive it. Blocking.
+    In plain, only a process of our own user or root may receive it. Blocking.
 
     Raises:
         UnknownServer, NotTrusted: The secret must not be sent.
@@ -107,7 +107,7 @@ def _check_trusted(session: ClientSession, security: Security, origin: str) -> N
     transport, address = session.channel.transport, session.address
     if transport.encrypted:
         shown = shown_by(transport)
-        # An own server and a saved login are found by the key that the server shows.
+        # A server of our own and a saved login are found by the key that the server shows.
         if (
             origin == _GIVEN
             and not is_confirmed(address, shown, security)
@@ -125,7 +125,7 @@ def _check_trusted(session: ClientSession, security: Security, origin: str) -> N
             f"{address}: a secret is not sent in plain over a network; leave out --plain"
         )
     listener = transport.peer_user()
-    # If the system cannot tell whose process it is, the record of a server of our own counts.
+    # If the system cannot tell who owns the process, the record of a server of our own decides.
     if (
         listener in (os.geteuid(), _ROOT)
         or (listener is None and origin == _OWN)
@@ -153,7 +153,7 @@ def _name_of(user: int) -> str:
 
 
 def save_login(session: ClientSession, security: Security) -> None:
-    """Save the login that a session was opened with, for this server alone.
+    """Save the login that opened a session, for this server alone.
 
     Blocking. Raises BadFile.
     """
@@ -166,14 +166,14 @@ def save_login(session: ClientSession, security: Security) -> None:
 
 
 def saved_logins(security: Security) -> SavedLogins:
-    """Return the logins that this user has saved."""
+    """Return the saved logins of this user."""
     from ftransfer.auth.saved_logins import SavedLogins
 
     return SavedLogins((security.state or state_folder()) / _SAVED)
 
 
 def _saved(session: ClientSession, security: Security) -> _Login:
-    """Return the login that is saved for this server, or one without a secret. Blocking."""
+    """Return the saved login for this server, or one without a secret. Blocking."""
     try:
         login = saved_logins(security).find(str(session.address))
         if (
@@ -188,7 +188,7 @@ def _saved(session: ClientSession, security: Security) -> _Login:
 
 
 def _proof(session: ClientSession, security: Security) -> str:
-    """Return what identifies the server: one that cannot show the same is another one.
+    """Return the server's proof of identity: a server that cannot repeat it is another one.
 
     Blocking. Raises BadFile.
     """

@@ -1,4 +1,4 @@
-"""What a user of the library may choose about a client, as one value."""
+"""The options of a client, as one value."""
 
 from __future__ import annotations
 

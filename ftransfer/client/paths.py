@@ -1,6 +1,6 @@
 """Paths as callers give them: local ones as text, and names in the share.
 
-Text, since to import pathlib takes as long as to receive a small file.
+They are text, because importing pathlib takes as long as receiving a small file.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from ftransfer.errors import NotFound
 from ftransfer.names import SafeName, parse_name, parse_path
 from ftransfer.storage.base import Entry
 
-# How a caller may name something in the share; a pathlib.PurePosixPath is a PathLike.
+# A caller's name for something in the share; a pathlib.PurePosixPath is a PathLike.
 RemoteName = str | os.PathLike[str]
 
 
 def normalise_path(path: str | os.PathLike[str]) -> str:
-    """Return a path as pathlib writes it: without "./", "//" and a "/" at the end.
+    """Return a path in pathlib's form: without "./", "//" or a final "/".
 
     Raises:
-        NotFound: No file of this machine can be called that.
+        NotFound: No local file can have this name.
     """
     text = os.fspath(path)
     if "\0" in text:
@@ -29,7 +29,7 @@ def normalise_path(path: str | os.PathLike[str]) -> str:
 
 
 def share_name(name: RemoteName) -> SafeName:
-    """Return the name that a caller means; a "/" at the beginning is the root of the share.
+    """Return the name that a caller means; a leading "/" is the root of the share.
 
     Raises as names.parse_name.
     """
@@ -37,18 +37,18 @@ def share_name(name: RemoteName) -> SafeName:
 
 
 def share_path(path: RemoteName) -> SafeName:
-    """As share_name, for arguments where a folder may be meant. Raises as names.parse_path."""
+    """As share_name, for arguments that may be a folder. Raises as names.parse_path."""
     return parse_path(from_root(path))
 
 
 def from_root(name: RemoteName) -> str:
-    """Return a name as the wire has it: without "/" at the beginning. "/" itself stays."""
+    """Return a name in wire form: without the leading "/". "/" itself stays."""
     text = os.fsdecode(name)
     return text.lstrip("/") or text[:1]
 
 
 def relative_entry(entry: Entry, root: SafeName) -> Entry:
-    """Return an entry with its name relative to `root`, which it is below."""
+    """Return an entry with its name relative to `root`, which contains it."""
     if root.is_root:
         return entry
     name = entry.name[len(str(root)) + 1 :]
@@ -56,5 +56,5 @@ def relative_entry(entry: Entry, root: SafeName) -> Entry:
 
 
 def below(root: SafeName, name: str) -> SafeName:
-    """Return the whole name of something whose name is relative to `root`."""
+    """Return the full name for a name relative to `root`."""
     return SafeName(root.parts + parse_name(name).parts)

@@ -1,4 +1,4 @@
-"""Commands about the other users: who is online, messages to them, and what they do."""
+"""Commands about other users: who is online, messages to them, and their changes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ftransfer.protocol.replies import Listing, Reply, take, take_count
 
 
 class Delivery(NamedTuple):
-    """A message that was sent: its number in this session, and how many sessions received it."""
+    """A sent message: its number in this session, and how many sessions received it."""
 
     number: int
     received: int
@@ -25,10 +25,10 @@ class PresenceCommands(ClientBase):
     """The commands of a Client on presence, messages and changes."""
 
     async def introduce(self, name: str) -> Person:
-        """Take a name from now on; "" goes back to user@host.
+        """Take a name from now on; "" restores user@host.
 
         Raises:
-            NameTaken: Another session has that name; ours stays as it was.
+            NameTaken: Another session has that name; ours is unchanged.
             BadArgument: No session can have that name.
         """
         values = await self._request("as", name, self._identity.options(name))
@@ -40,7 +40,7 @@ class PresenceCommands(ClientBase):
         )
 
     async def who(self) -> list[Presence]:
-        """Return the sessions that are connected now, in the order in which they came.
+        """Return the connected sessions, in the order in which they arrived.
 
         Raises:
             UnknownVerb: The server has no live layer.
@@ -56,7 +56,7 @@ class PresenceCommands(ClientBase):
         return found
 
     async def say(self, text: str) -> Delivery:
-        """Send a message to all others who listen.
+        """Send a message to all other listeners.
 
         Raises:
             BadArgument: It is too long, or not one line of text.
@@ -75,22 +75,21 @@ class PresenceCommands(ClientBase):
     def listening(self) -> AbstractAsyncContextManager[Inbox]:
         """Listen during a block: `async with client.listening() as events`.
 
-        No event is missed from the beginning of the block on.
+        No event after the start of the block is missed.
         """
         return self._live.listening()
 
     def watching(self, path: RemoteName = "") -> AbstractAsyncContextManager[Inbox]:
-        """Watch a folder during a block, as listening. Raises as watch."""
+        """Watch a folder during a block, as `listening` does. Raises as watch."""
         return self._live.watching(share_path(path))
 
     async def listen(self) -> AsyncGenerator[LiveEvent, None]:
-        """Yield messages, and who comes and goes, across lost connections.
+        """Yield messages, and who joins and leaves, across lost connections.
 
-        Other commands may be used meanwhile. Close it (contextlib.aclosing) when leaving it.
+        Other commands may run meanwhile. Close it (contextlib.aclosing) when leaving it.
 
         Raises:
-            ChannelError: The server cannot be reached for longer than the rules for retries
-                allow.
+            ChannelError: The server stays unreachable for longer than the retry rules allow.
         """
         async with self.listening() as events:
             while True:
@@ -99,7 +98,7 @@ class PresenceCommands(ClientBase):
     async def watch(self, path: RemoteName = "") -> AsyncGenerator[LiveEvent, None]:
         """Yield each Change below a folder, and a Rescan or Missed where events were lost.
 
-        Otherwise as listen.
+        Otherwise the same as listen.
 
         Raises:
             NotFound, NameRefused, UnknownVerb, and ChannelError.

@@ -1,4 +1,4 @@
-"""Many short commands over one session, sent ahead of their answers in a bounded window."""
+"""Many short commands over one session, sent in a bounded window ahead of their answers."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from ftransfer.client.session import ClientSession
 from ftransfer.errors import FtransferError, LineTooLong
 from ftransfer.protocol.commands import Command
 
-# Commands that may be on their way at once. With a round trip of 50 ms that is some five thousand
-# in a second.
+# Commands in flight. With a round trip of 50 ms that is about five thousand per second.
 _WINDOW = 256
 
 Request = tuple[str, str, Mapping[str, Any]]  # verb, argument, options
@@ -22,13 +21,12 @@ async def request_many(
 ) -> AsyncGenerator[Mapping[str, Any] | FtransferError, None]:
     """Send commands that are answered by a reply alone; yield each reply, or error, in order.
 
-    Round trips do not add up: a window of commands is on its way while answers come in. If the
-    generator is left before its end (close it with contextlib.aclosing), the connection is
-    aborted.
+    Round trips do not add up: a window of commands is in flight while answers arrive. Leaving the
+    generator early (close it with contextlib.aclosing) aborts the connection.
 
     Raises:
-        Closed, TimedOut, RemoteProtocolError and what else ends a session: whether the commands
-            without an answer were carried out is unknown.
+        Closed, TimedOut, RemoteProtocolError and other errors that end a session: it is unknown
+            whether the unanswered commands were carried out.
     """
     free = asyncio.Semaphore(_WINDOW)
     # In order: sent (True), not sent because of an error, no more commands (False)

@@ -1,7 +1,7 @@
-"""When a transfer is tried again: the one place that decides.
+"""When to retry a transfer: the one place that decides.
 
-A lost connection is waited out, with exponential back-off and jitter, for as long as the rules
-allow. Content that does not verify is transferred once more, from its start.
+A lost connection is retried with exponential back-off and jitter for as long as the rules allow.
+Content that does not verify is transferred once more, from the start.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from ftransfer.errors import (
 )
 from ftransfer.transfer.records import Progress, ProgressCallback, Receipt
 
-# What a new connection may cure. A server that stops may be restarted.
+# Errors that a new connection may cure. A stopping server may be restarted.
 TEMPORARY = (ChannelError, Busy, ServerStopping)
 
-# Called with the bytes in place, and the size of the whole (None: unknown).
+# Called with the bytes in place, and the total size (None: unknown).
 Report = Callable[[int, int | None], None]
 
 
 class RetryRules(NamedTuple):
-    """How long to keep trying.
+    """How long to keep retrying.
 
-    `tries` is the number of retries without progress (None: any number); `quiet_s` is the time in
-    seconds without a new byte after which retries end; waits grow from `first_s` to `longest_s`.
+    `tries` is the number of retries without progress (None: any number). `quiet_s` is the time in
+    seconds without a new byte after which retries end. Waits grow from `first_s` to `longest_s`.
     """
 
     tries: int | None = None
@@ -41,7 +41,7 @@ class RetryRules(NamedTuple):
     longest_s: float = 15.0
 
 
-_DOUBLINGS = 60  # no float grows for ever
+_DOUBLINGS = 60  # keeps the float from overflowing
 NO_RETRY = RetryRules(tries=0)
 
 
@@ -55,7 +55,7 @@ class Backoff:
     """The waits between the attempts of one command.
 
     Args:
-        clock: Returns seconds that never go back.
+        clock: Returns monotonic seconds.
         dice: Returns 0 to 1; the jitter keeps a hundred clients from returning to a restarted
             server at the same moment.
     """
@@ -70,12 +70,12 @@ class Backoff:
         self._progress_at = clock()
 
     def progressed(self) -> None:
-        """Begin the count of tries and the time anew: new bytes have moved."""
+        """Restart the count of tries and the time: new bytes have arrived."""
         self._failures = 0
         self._progress_at = self._clock()
 
     def next_wait_s(self) -> float | None:
-        """Return the seconds to wait before the next attempt, or None if there is to be none."""
+        """Return the seconds to wait before the next attempt, or None for no more attempts."""
         rules = self._rules
         if rules.tries is not None and self._failures >= rules.tries:
             return None
@@ -88,12 +88,12 @@ class Backoff:
 
 
 class Retries:
-    """The attempts of one transfer: how far it is, and whether another attempt follows.
+    """The attempts of one transfer: its progress, and whether another attempt follows.
 
     Args:
-        name: What progress is reported under.
-        was_connected: Whether there was a connection before. A first one that cannot be made is
-            not tried again.
+        name: The name under which progress is reported.
+        was_connected: Whether there was a connection before. A first connection that fails is not
+            retried.
     """
 
     def __init__(
@@ -113,14 +113,14 @@ class Retries:
         self._total: int | None = None
 
     def report(self, done: int, total: int | None) -> None:
-        """Record progress, and pass it on. New bytes begin the count of tries anew."""
+        """Record and report progress. New bytes restart the count of tries."""
         if done > self._done:
             self._backoff.progressed()
         self._done, self._total = done, total
         self._show("transfer")
 
     async def wait_after(self, error: FtransferError) -> bool:
-        """Wait before the next attempt; return whether there is to be one."""
+        """Wait before the next attempt; return whether there is one."""
         if isinstance(error, CannotConnect) and not self._was_connected:
             return False
         self._was_connected = True
@@ -137,12 +137,12 @@ class Retries:
 
 
 async def restart_once(attempt: Callable[[], Awaitable[Receipt]]) -> Receipt:
-    """Run a transfer; run it again from the start if it had resumed, and does not verify.
+    """Run a transfer; if it had resumed and does not verify, run it again from the start.
 
-    The part that it had resumed from is gone then.
+    The partial that it had resumed is gone by then.
 
     Raises:
-        DigestMismatch: What came from the start, in one go, does not verify either.
+        DigestMismatch: The transfer from the start does not verify either.
     """
     try:
         return await attempt()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Called with (host:port, fingerprint) when a server is seen for the first time and pinned.
+# Called with (host:port, fingerprint) when a new server is pinned.
 OnNewServer = Callable[[str, str], None]
 
 
@@ -16,19 +16,18 @@ class Security(NamedTuple):
     """How far a server is trusted, and what it learns about the user.
 
     The server is trusted if it shows the certificate with `fingerprint`; or, with `ca`, one from an
-    authority that names the host; or, with neither, the one that it showed when it was first seen.
-    No secret is sent before that.
+    authority that names the host; or, with neither, the one that it showed the first time. No
+    secret is sent before that.
 
     Args:
-        tls: "auto" encrypts except to this machine itself, where both are tried; "on" always; "off"
-            never.
-        fingerprint: As the server prints it, or in hexadecimal digits.
+        tls: "auto" encrypts except to this machine, where both are tried; "on" always; "off" never.
+        fingerprint: As the server prints it, or in hexadecimal.
         ca: A PEM file with authorities, or "system" for those of the operating system.
         certificate, key: PEM files with this client's certificate, for servers that ask for one.
         user: The name to log in with; "" with a token.
-        secret: The token or password; "" for the saved login of that server, if there is one. Never
-            sent in plain off this machine.
-        state: The folder with the known servers and saved logins; by default that of the user.
+        secret: The token or password; "" for the saved login of that server, if any. Never sent in
+            plain to another machine.
+        state: The folder with the known servers and saved logins; the user's own by default.
     """
 
     tls: Literal["auto", "on", "off"] = "auto"
@@ -46,7 +45,7 @@ class Security(NamedTuple):
 
     @property
     def wants_tls(self) -> bool:
-        """Whether something is required that only TLS can provide."""
+        """Return whether an option requires TLS."""
         return self.tls == "on" or bool(self.fingerprint or self.ca or self.certificate)
 
 

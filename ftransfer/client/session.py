@@ -1,6 +1,6 @@
 """One connection to a server, from its hello to its end: commands go out, answers come in.
 
-It knows nothing of retries.
+It does not retry.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from ftransfer.transport.channel import Channel
 # After these errors the server sends nothing more in the session.
 _ENDINGS = (ChannelError, ProtocolError, LineTooLong, Busy, ServerStopping, InternalError)
 
-# Commands whose answer may take long: the server reads whole files, or removes trees, and sends
+# Commands whose answer may take long: the server reads whole files or removes trees, and sends
 # heartbeats meanwhile.
 _WORKING = frozenset(("checksum", "rm", "put", "part", "mput", "mv"))
 
@@ -50,10 +50,10 @@ OnNotice = Callable[[Notice], None]
 
 
 class ClientSession:
-    """A connected session. Commands run one after the other; a ChannelError or ProtocolError
-    ends it.
+    """A connected session. Commands run one after the other.
 
-    `round_trip_s` is the round trip time in seconds; 0.0 if the system does not measure it.
+    A ChannelError or ProtocolError ends it. `round_trip_s` is the round trip time in seconds; 0.0
+    if the system does not measure it.
     """
 
     def __init__(
@@ -63,25 +63,25 @@ class ClientSession:
         self.channel = channel
         self.connection = channel.connection
         self.hello = hello
-        # Measured now, while neither end is busy: later a server that limits its rate looks like
-        # a long path.
+        # Measured now, while neither end is busy: later, a server that limits its rate would look
+        # like a long path.
         self.round_trip_s = channel.transport.least_round_trip_s
         self.is_over = False
         self._on_notice = on_notice
         self._introducing = False
         self.hidden: tuple[str, ...] | None = None  # patterns of hidden names; None: unknown
-        # How long nothing but heartbeats may come in place of an answer
+        # How long only heartbeats may arrive in place of an answer
         self._quiet_s = channel.limits.quiet_s
 
     @property
     def is_between_commands(self) -> bool:
-        """Whether another command can be sent: nothing of the last one is still on the wire."""
+        """Return whether another command can be sent: nothing of the last one is on the wire."""
         connection = self.connection
         return not self.is_over and connection.state is State.READY and connection.payload_left == 0
 
     @property
     def is_in_step(self) -> bool:
-        """Whether the answer to the next command comes next: no answer was left half read."""
+        """Return whether the next answer is that of the next command: none was left half read."""
         connection = self.connection
         return (
             not self.is_over
@@ -97,17 +97,17 @@ class ClientSession:
         self._introducing = True
 
     async def finish_introduction(self) -> None:
-        """Read the answer to `introduce`, if that has not been read."""
+        """Read the answer to `introduce`, if it is still unread."""
         if not self._introducing:
             return
         self._introducing = False
         try:
             self.learn_hidden(await self.reply())
         except RequestError:
-            return  # the server does not care who we are
+            return  # the server does not need to know who we are
 
     def learn_hidden(self, values: Mapping[str, Any]) -> None:
-        """Keep the patterns of hidden names in the reply to `as` or `login`."""
+        """Keep the patterns of hidden names from the reply to `as` or `login`."""
         patterns = hidden_patterns(values)
         if patterns is not None:
             self.hidden = patterns
@@ -115,14 +115,14 @@ class ClientSession:
     async def send(
         self, verb: str, argument: str = "", options: Mapping[str, Any] | None = None
     ) -> None:
-        """Send a command; its answer is then read with `next_event` or `reply`."""
+        """Send a command; then read its answer with `next_event` or `reply`."""
         self.expect_answer(verb)
         await self.channel.send(
             self.connection.send_command(Command(verb, argument, options or {}))
         )
 
     def expect_answer(self, verb: str) -> None:
-        """Set the deadlines for the answer to a command that is about to be sent."""
+        """Set the deadlines for the answer to the command that is sent next."""
         limits = self.channel.limits
         self._quiet_s = limits.work_s if verb in _WORKING else limits.quiet_s
         self.channel.progress.begin()
@@ -137,12 +137,12 @@ class ClientSession:
     async def request_or_error(
         self, verb: str, argument: str, options: Mapping[str, Any]
     ) -> Mapping[str, Any] | FtransferError:
-        """As `request`, but return the error if the command fails. Raises what ends the session."""
+        """As `request`, but return the error if the command fails. Raise what ends the session."""
         await self.send(verb, argument, options)
         return await self.result_or_error()
 
     async def result_or_error(self) -> Mapping[str, Any] | FtransferError:
-        """Return the reply to a command, or its error. Raises what ends the session."""
+        """Return the reply to a command, or its error. Raise what ends the session."""
         try:
             return await self.reply()
         except _ENDINGS:
@@ -153,7 +153,7 @@ class ClientSession:
     # Answers.
 
     async def next_event(self) -> Event:
-        """Return the next event of an answer; notices are handed on, empty listings skipped.
+        """Return the next event of an answer; dispatch notices, skip empty listings.
 
         Raises:
             FtransferError: The server's error frame.
@@ -175,7 +175,7 @@ class ClientSession:
                 )
 
     def dispatch(self, event: Event) -> Event | None:
-        """Return an event of an answer; hand on a notice (None); raise for an error or the end."""
+        """Return an event of an answer; dispatch a notice (None); raise for an error or the end."""
         match event:
             case Notice(what=what):
                 if what != HEARTBEAT and self._on_notice is not None:
@@ -197,7 +197,7 @@ class ClientSession:
         return event.values
 
     def unexpected(self, event: Event) -> RemoteProtocolError:
-        """Abort the connection, and return the error to raise for an event that is not allowed."""
+        """Abort the connection, and return the error for an event that is not allowed."""
         self.abort()
         what = (
             event.kind.name.lower() if isinstance(event, Payload) else type(event).__name__.lower()
@@ -205,9 +205,9 @@ class ClientSession:
         return RemoteProtocolError(f"{self.address} sent {what} out of turn")
 
     async def listen(self) -> None:
-        """Hand notices on until cancelled or the connection ends; only between commands."""
+        """Dispatch notices until cancelled or the connection ends. Only between commands."""
         await self.finish_introduction()
-        # A server sends a listener something now and then, if only a heartbeat.
+        # A server regularly sends a listener something, if only a heartbeat.
         limits = self.channel.limits
         quiet_s = max(limits.stall_s, 3 * self.hello.limits.get("heartbeat_s", limits.heartbeat_s))
         while True:
@@ -218,7 +218,7 @@ class ClientSession:
     # The end.
 
     async def close(self) -> None:
-        """End the connection; never raises."""
+        """End the connection. Never raise."""
         if self.is_over:
             return
         try:
@@ -226,29 +226,29 @@ class ClientSession:
                 async with asyncio.timeout(self.channel.limits.close_s):
                     if not self.is_between_commands:
                         await self.request("close")
-                    # To end our output between two commands is the farewell. All commands are
-                    # answered, so nothing is waited for where the socket is ours; a transport of
-                    # asyncio takes its time.
+                    # Ending our output between two commands is the farewell. All commands are
+                    # answered, so a socket of our own closes without a wait; an asyncio transport
+                    # takes its time.
                     await self.channel.transport.close(
                         0.0 if self.channel.moves_files else self.channel.limits.close_s
                     )
         finally:
-            self.abort()  # also when cancelled meanwhile
+            self.abort()  # also after a cancellation
         await asyncio.sleep(0)  # the iteration in which the transport releases the socket
 
     def abort(self) -> None:
-        """End the connection at once."""
+        """Abort the connection at once."""
         self.is_over = True
         self.channel.abort()
 
 
 def require_count(values: Mapping[str, Any], key: str, came: int) -> None:
-    """Compare how many items came with the number in the reply.
+    """Compare the number of received items with the number in the reply.
 
-    An answer that does not add up must not be acted on.
+    An answer that does not add up must not be used.
 
     Raises:
-        RemoteProtocolError: Another number was announced, or none.
+        RemoteProtocolError: The reply has another number, or none.
     """
     announced = take_count(values, key)
     if announced != came:

@@ -1,4 +1,4 @@
-"""From a plain connection to a trusted one: the TLS handshake, and the error if it fails."""
+"""From a plain connection to a trusted one: the TLS handshake, and its errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ftransfer.system.threads import io_pool, run_job
 from ftransfer.tls.contexts import client_context
 from ftransfer.transport import Transport
 
-# The errors of OpenSSL for an answer that is not TLS at all, or not this version of it.
+# OpenSSL's errors for an answer that is not TLS, or another version of it.
 _NO_TLS = frozenset(
     (
         *(
@@ -23,14 +23,14 @@ _NO_TLS = frozenset(
             "RECORD_LAYER_FAILURE",
             "PACKET_LENGTH_TOO_LONG",
         ),
-        "SSLV3_ALERT_UNEXPECTED_MESSAGE",  # the answer of a plain port of ours
+        "SSLV3_ALERT_UNEXPECTED_MESSAGE",  # the answer of our own plain port
     )
 )
 _OLD_TLS = frozenset(
     ("UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "NO_PROTOCOLS_AVAILABLE")
 )
-# How a server of ours refuses a client: these alerts come after the handshake, which has succeeded
-# for the client by then.
+# How our server refuses a client: these alerts arrive after the handshake, which has already
+# succeeded for the client.
 _ALERTS_ON_CERTIFICATES = (
     "CERTIFICATE_REQUIRED",
     "UNKNOWN_CA",
@@ -52,10 +52,10 @@ async def start_trusted_tls(
 
     Returns:
         The fingerprint of a server that is seen for the first time, to be pinned with `keep_first`;
-        "" for one that is known.
+        "" for a known server.
 
     Raises:
-        SpeaksNoTls, NotTrusted: It cannot be encrypted, or it is another server than expected.
+        SpeaksNoTls, NotTrusted: It cannot encrypt, or it is not the expected server.
         CannotConnect: The server closed the connection, or did not complete the handshake.
         BadFile: A file that `security` names, or the file of known servers, cannot be used.
     """
@@ -87,7 +87,7 @@ async def start_trusted_tls(
 
 
 async def handshake_succeeds(transport: Transport, host: str, timeout_s: float) -> bool:
-    """Return whether a connection can be encrypted, without trust: nothing may be sent over it."""
+    """Return whether the connection can be encrypted, without trust: send nothing over it."""
     context = await run_job(io_pool(), client_context)
     try:
         await transport.start_tls(context, server_side=False, hostname=host, timeout_s=timeout_s)
@@ -124,7 +124,7 @@ def _broken_handshake(error: ssl.SSLError, address: Address, security: Security)
 
 
 def certificate_refused(error: BaseException | None, address: str) -> NotAuthorised | None:
-    """Return the error to raise if a server has refused our certificate, else None."""
+    """Return the error to raise if the server refused our certificate, else None."""
     reason = (getattr(error, "reason", None) or "") if isinstance(error, ssl.SSLError) else ""
     if not reason.endswith(_ALERTS_ON_CERTIFICATES):
         return None

@@ -1,4 +1,4 @@
-"""Commands that move single files: to and from local names, open files and pipes."""
+"""Commands that transfer single files: to and from local files, open files and pipes."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from ftransfer.transfer.records import (
 )
 
 if TYPE_CHECKING:
-    # Each command loads what it needs: a one-shot get no upload, and a put no download.
+    # Each command loads what it needs: a one-shot get no upload code, and a put no download code.
     from ftransfer.client.transfers.download import FileDownload
     from ftransfer.client.transfers.upload import FileUpload
 
 
 class TransferCommands(ClientBase):
-    """The commands of a Client that move single files."""
+    """The commands of a Client that transfer single files."""
 
-    # Receiving.
+    # Downloads.
 
     async def get(
         self,
@@ -46,22 +46,22 @@ class TransferCommands(ClientBase):
         streams: int | None = None,
         progress: ProgressCallback | None = None,
     ) -> Receipt:
-        """Receive a file: verified, then renamed into place, with mtime and mode.
+        """Receive a file, verify it, and rename it into place, with mtime and mode.
 
         What an earlier attempt left beside the destination is resumed. A cancelled get leaves no
         partial file.
 
         Args:
-            dest: A file to write, or a folder that exists, to write into under the file's own name.
-            offset, length: Only a part of the file, which becomes a file of its own; of it nothing
-            is kept for a later attempt.
-            streams: Over how many connections; None for one on a short path, and as many as pay on
-                a long one.
+            dest: A file to write, or an existing folder, to write into under the file's own name.
+            offset, length: Only a part of the file, which becomes a file itself. An interrupted
+                part is not kept for a later attempt.
+            streams: The number of connections; None for one on a short path, and as many as pay off
+                on a long one.
 
         Raises:
-            NotFound, NotAFile, Forbidden, NameRefused: The server, or the local disk, refuses.
+            NotFound, NotAFile, Forbidden, NameRefused: The server or the local disk refuses.
             DigestMismatch, Truncated: The content did not verify; nothing was published.
-            ChannelError: The connection was lost, for longer than the rules for retries allow.
+            ChannelError: The connection was lost for longer than the retry rules allow.
         """
         from ftransfer.client.transfers.download import FileDownload, expire_partials
 
@@ -112,7 +112,7 @@ class TransferCommands(ClientBase):
     async def _download(
         self, download: FileDownload, streams: int | None, session: ClientSession, report: Report
     ) -> Receipt:
-        """Receive a file over one connection, or over several where that may pay."""
+        """Receive a file over one connection, or over several where that may be faster."""
         count = streams_for(session.round_trip_s, None, streams)
         if count > 1:  # only then the size is worth a round trip
             values = await session.request("stat", download.name)
@@ -136,8 +136,8 @@ class TransferCommands(ClientBase):
     ) -> Receipt:
         """Receive a file, or a part of it, into an open binary file or pipe.
 
-        The bytes are passed on as they come and verified at the end: on an error, do not use what
-        was written.
+        The bytes are passed on as they arrive and verified at the end: after an error, do not use
+        what was written.
 
         Raises:
             As `get`; SourceChanged if the file changed across a lost connection; OSError from the
@@ -151,7 +151,7 @@ class TransferCommands(ClientBase):
         receipt = await self.with_retries(safe, stream.run, progress)
         return receipt._replace(seconds=time.monotonic() - began)
 
-    # Sending.
+    # Uploads.
 
     async def put(
         self,
@@ -168,17 +168,17 @@ class TransferCommands(ClientBase):
         It is on the server's disk if the receipt says durable.
 
         Args:
-            name: The name in the share; by default the file's own. A "/" at the end means a folder
-                to put it into.
-            if_absent: Refuse if something has that name already (AlreadyThere).
-            if_match: Refuse if the content there has not this digest (ChangedMeanwhile).
+            name: The name in the share; the file's own by default. A final "/" means a folder to
+                put it into.
+            if_absent: Refuse if the name already exists (AlreadyThere).
+            if_match: Refuse if the existing content does not have this digest (ChangedMeanwhile).
             streams: As for `get`.
 
         Raises:
-            NotFound, NotAFile, Forbidden, ReadOnly, DiskFull, NameRefused: The local disk, or the
-            server, refuses.
+            NotFound, NotAFile, Forbidden, ReadOnly, DiskFull, NameRefused: The local disk or the
+                server refuses.
             SourceChanged: The file changed while it was sent.
-            ChannelError: The connection was lost, for longer than the rules for retries allow.
+            ChannelError: The connection was lost for longer than the retry rules allow.
         """
         from ftransfer.client.transfers.upload import FileUpload, source_of
 
@@ -188,7 +188,7 @@ class TransferCommands(ClientBase):
         began = time.monotonic()
         reader = await open_own_file(path)
         try:
-            # Through the user's links: another way to the same file is the same source
+            # Links are resolved: another path to the same file is the same source
             real = await run_job(io_pool(), lambda: os.path.realpath(path))
             upload = FileUpload(reader, target, source_of(real, reader), options)
             receipt = await self.with_retries(
@@ -201,7 +201,7 @@ class TransferCommands(ClientBase):
     async def _upload(
         self, upload: FileUpload, streams: int | None, session: ClientSession, report: Report
     ) -> Receipt:
-        """Send a file over one connection, or over several where that may pay."""
+        """Send a file over one connection, or over several where that may be faster."""
         count = streams_for(session.round_trip_s, upload.size, streams)
         if count > 1 and upload.size and PARTS in session.hello.features:
             from ftransfer.client.transfers.parallel_upload import upload_in_parallel
@@ -219,9 +219,9 @@ class TransferCommands(ClientBase):
         if_absent: bool = False,
         if_match: str = "",
     ) -> Receipt:
-        """Send what an open binary file or pipe holds until its end.
+        """Send the content of an open binary file or pipe, up to its end.
 
-        A lost connection is not retried: the bytes are gone.
+        A lost connection is not retried: the bytes that were read are gone.
 
         Raises:
             As `put`; OSError from the source.
@@ -243,11 +243,11 @@ class TransferCommands(ClientBase):
 
 
 def _split_destination(dest: str, name: SafeName) -> tuple[str, str]:
-    """Return the local folder and file name that a destination means."""
+    """Return the local folder and file name that a destination stands for."""
     if not dest or dest.endswith(os.sep) or os.path.isdir(dest):
         return dest or ".", name.last
     if os.path.islink(dest):
-        # As cp does: the file that the link leads to is replaced, not the link
+        # As in cp: the target of the link is replaced, not the link
         dest = os.path.realpath(dest)
     folder, file_name = os.path.split(normalise_path(dest))
     return folder or ".", file_name

@@ -18,18 +18,18 @@ from ftransfer.storage.base import KEEP_PARTIALS_S, Entry, Partial, Store, Uploa
 from ftransfer.transfer.records import Receipt
 from ftransfer.transfer.running_digest import RunningDigest
 
-# Partial downloads are kept apart from partial uploads, should a folder be served and downloaded
-# into at once.
+# Partial downloads are kept apart from partial uploads, in case a folder is both served and
+# downloaded into.
 OWNER = "get"
 
 
 class FileDownload:
     """One file that is received into a store, in one go (`run`) or in three steps.
 
-    In steps, others may be requested in between; they come after it.
+    Between the steps, other files may be requested; they arrive after it.
 
     Args:
-        begun: Whether an earlier attempt may have left a part.
+        begun: Whether an earlier attempt may have left a partial.
     """
 
     def __init__(
@@ -50,14 +50,14 @@ class FileDownload:
         self._digest: Digest = ""
 
     async def run(self, session: ClientSession, report: Report) -> Receipt:
-        """Receive the file, verify it, and publish it as the store does.
+        """Receive the file, verify it, and publish it in the store.
 
-        What an earlier attempt left is resumed if the file on the server is still the same; if the
-        whole does not verify then, the file is received again from its start.
+        A partial of an earlier attempt is resumed if the file on the server is unchanged. If the
+        whole file does not verify then, it is received again from the start.
 
         Raises:
             DigestMismatch, Truncated: The content did not verify; nothing is published or kept.
-            FtransferError: From the server or the store; what has come is kept for the next
+            FtransferError: From the server or the store; what has arrived is kept for the next
                 attempt.
         """
 
@@ -68,7 +68,7 @@ class FileDownload:
         return await restart_once(attempt)
 
     async def request(self, session: ClientSession) -> None:
-        """Send the command, from where an earlier attempt stopped."""
+        """Send the command, with the offset where an earlier attempt stopped."""
         partial = await self.store.find_partial(self.target, OWNER) if self._begun else None
         self._options = (
             {"offset": partial.kept, "identity": partial.source} if partial and partial.kept else {}
@@ -83,7 +83,7 @@ class FileDownload:
     ) -> Writer:
         """Receive the content and verify it; return it to be published.
 
-        Raises as `run`; then it may be requested again.
+        Raises as `run`; the file may then be requested again.
 
         Args:
             before_end: Awaited when all is received. If it is cancelled, so is this download.
@@ -92,8 +92,8 @@ class FileDownload:
         writer = await self._open(meta)
 
         def discard_tail() -> int:
-            # If the server has sent an error, it may have filled up the frame before it, to keep
-            # the stream in step.
+            # Before an error frame, the server may have padded the last frame to keep the stream in
+            # step.
             return session.connection.last_payload if session.is_in_step else 0
 
         async with receiving(
@@ -116,7 +116,7 @@ class FileDownload:
         return receipt_of_download(self.name, entry, self._digest, self.store, writer)
 
     async def open_writer(self, about: Entry | Meta) -> Writer:
-        """Open the local file, at the end of what an earlier attempt left of the same version."""
+        """Open the local file at the end of an earlier partial of the same version."""
         spec = UploadSpec(
             about.size, about.mtime_ns, about.mode, source=about.identity, owner=OWNER
         )
@@ -124,7 +124,7 @@ class FileDownload:
 
     async def _open(self, meta: Meta) -> Writer:
         writer = await self.open_writer(meta)
-        # The server does not resume there: the part is of no use
+        # The server does not resume there, so the partial is useless
         if writer.offset and meta.offset == 0:
             await writer.abort()
             writer = await self.open_writer(meta)
@@ -132,10 +132,10 @@ class FileDownload:
 
 
 async def expire_partials(store: Store, *, now_ns: Callable[[], int] = time.time_ns) -> None:
-    """Remove the partials of downloads into a store that nobody has resumed for some days.
+    """Remove the partial downloads of a store that nobody has resumed for some days.
 
-    Call it after a download: that one has resumed what it could, however old. Partials in use stay.
-    A store that fails is left alone.
+    Call it after a download, which has then resumed what it could, however old. Partials in use
+    stay. If the store fails, nothing happens.
     """
     latest_ns = now_ns() - int(KEEP_PARTIALS_S * 1e9)
 
@@ -150,10 +150,10 @@ async def expire_partials(store: Store, *, now_ns: Callable[[], int] = time.time
 async def receiving(
     writer: Writer, *, keep_cancelled: bool, discard_tail: Callable[[], int] = lambda: 0
 ) -> AsyncIterator[RunningDigest]:
-    """Yield the digest of a local file while it is received; what was resumed is hashed alongside.
+    """Yield the digest of a local file while it is received; hash the resumed part alongside.
 
     Commit the writer in the block, or later. If the block fails, content that does not verify is
-    dropped; else what has come so far is kept.
+    dropped; other content that has arrived is kept.
 
     Args:
         discard_tail: Returns how many of the last bytes to drop when the block has failed.
@@ -173,7 +173,7 @@ async def receiving(
 async def kept_on_failure(
     writer: Writer, *, keep_cancelled: bool, discard_tail: Callable[[], int] = lambda: 0
 ) -> AsyncIterator[None]:
-    """Decide what is left of a local file if the block fails."""
+    """Decide what to keep of a local file if the block fails."""
     try:
         yield
     except (DigestMismatch, Truncated) as error:
@@ -192,6 +192,6 @@ async def kept_on_failure(
 def receipt_of_download(
     name: str, entry: Entry, digest: Digest, store: Store, writer: Writer
 ) -> Receipt:
-    """Return the receipt of a file that has been published as `entry`."""
+    """Return the receipt of a file that was published as `entry`."""
     receipt = Receipt(name, entry.size, digest, entry.mtime_ns, store.durable, writer.resumed_bytes)
     return receipt._replace(restarted=writer.restarted, replaced=writer.replaced)

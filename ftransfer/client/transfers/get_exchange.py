@@ -1,4 +1,4 @@
-"""The messages of one get, at the client: meta, content, end and reply, each verified."""
+"""The client's messages of one get: meta, content, end and reply, each verified."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ftransfer.transfer.running_digest import RunningDigest
 
 
 async def receive_meta(session: ClientSession, name: str, options: dict[str, Any]) -> Meta:
-    """Receive what describes the content that follows; it must be what was asked for."""
+    """Receive the description of the content that follows; it must match the request."""
     meta = await session.next_event()
     if not isinstance(meta, Meta):
         raise session.unexpected(meta)
@@ -39,7 +39,7 @@ async def receive_body(
     is_part: bool = False,
 ) -> Digest:
     """Receive the data and the end, verify them, and read the reply; return the digest."""
-    if meta.offset:  # the server reads what is before it as well, for the digest of the whole
+    if meta.offset:  # the server also reads what is before it, for the digest of the whole file
         session.channel.progress.begin(session.channel.limits.work_s)
     event: Event | None = None
     while event is None:
@@ -72,17 +72,17 @@ async def check_end(
     received: int,
     digest: Digest,
 ) -> None:
-    """Compare what the server sends at the end of a get with what came, and read its reply.
+    """Compare the server's end of a get with what was received, and read its reply.
 
     Args:
-        event: What came after the last data frame.
-        size: What `end` must announce: the size of the file, or of the part that was asked for.
-        received: How many bytes came.
+        event: The event after the last data frame.
+        size: The size that `end` must announce: of the file, or of the requested part.
+        received: The number of bytes received.
         digest: Of the content here.
 
     Raises:
-        Truncated, DigestMismatch: What came is not what the server sent.
-        RemoteProtocolError: The server contradicts itself, or leaves out what is needed to verify
+        Truncated, DigestMismatch: The received content is not what the server sent.
+        RemoteProtocolError: The server contradicts itself, or omits what is needed to verify
             the file.
     """
     if not isinstance(event, End):
@@ -122,7 +122,7 @@ def _contradicts(session: ClientSession, name: str, why: str) -> RemoteProtocolE
 
 
 async def _stay_in_step(session: ClientSession) -> None:
-    """Read the reply to a get that failed, so that another can follow; or abort the session."""
+    """Read the reply to a failed get, so that another can follow; or abort the session."""
     try:
         await session.reply()
     except FtransferError:

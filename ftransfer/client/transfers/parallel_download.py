@@ -1,7 +1,7 @@
 """One large file from a server over several connections, for long paths that lose packets.
 
 Workers fetch the file in segments, which are written in order: so the writer, the digest and resume
-are the same as for one connection. Memory is bounded by the segments that came ahead of the writer.
+are the same as for one connection. The segments ahead of the writer bound the memory.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ async def download_in_parallel(
     """Receive a file over several connections. Raises as FileDownload.run.
 
     Args:
-        entry: What the server says of the file now; every segment must be of that identity.
-        streams: The connections beside `session`, and itself.
+        entry: The server's current entry of the file; every segment must have its identity.
+        streams: The further connections, and `session` itself.
     """
     return await restart_once(
         lambda: ParallelDownload(download, entry, streams).run(session, report)
@@ -40,7 +40,7 @@ async def download_in_parallel(
 
 
 class _SegmentBuffer:
-    """One segment in memory: a sink that takes no more than `length` bytes."""
+    """One segment in memory: a sink that takes at most `length` bytes."""
 
     supports_threads = True
 
@@ -71,7 +71,7 @@ class _SegmentBuffer:
 
 
 class ParallelDownload:
-    """One attempt at a file. Takes what download_in_parallel takes."""
+    """One attempt at a file. Arguments as download_in_parallel."""
 
     def __init__(self, download: FileDownload, entry: Entry, streams: Streams) -> None:
         self._download = download
@@ -79,9 +79,9 @@ class ParallelDownload:
         self._entry = entry
         self._segments = Segments(0, entry.size, streams.first)
         self._workers = WorkerPool(self._segments, streams)
-        self._come: dict[int, bytearray] = {}  # what has arrived and is not written, by its offset
+        self._come: dict[int, bytearray] = {}  # arrived but not written, by offset
         self._is_digest_requested = False
-        self._wanted = ""  # the digest of the whole, from the server
+        self._wanted = ""  # the digest of the whole file, from the server
 
     async def run(self, session: ClientSession, report: Report) -> Receipt:
         """Receive the file. Raises as FileDownload.run."""
@@ -124,7 +124,7 @@ class ParallelDownload:
         requested: deque[Segment] = deque()
         length, loop = SegmentLength(), asyncio.get_running_loop()
         try:
-            # So early that it is there when the last bytes are
+            # Early enough that the digest is there when the last bytes are
             if not is_first and not self._is_digest_requested:
                 await self._fetch_digest(session)
             while True:
@@ -160,7 +160,7 @@ class ParallelDownload:
         await self._workers.notify()
 
     async def _fetch_digest(self, session: ClientSession) -> None:
-        """Request the digest of the whole."""
+        """Request the digest of the whole file."""
         self._is_digest_requested = True
         try:
             self._wanted = take(await session.request("checksum", self._name), "digest", str)

@@ -1,8 +1,8 @@
 """One large file to a server over several connections: the mirror of parallel_download.
 
-The first connection announces the file and receives an upload id; the others send parts under that
-id, each acknowledged when it is verified and in place. Then the first sends the digest of the
-whole, and receives the receipt as for any put.
+The first connection announces the file and receives an upload id. The others send parts under that
+id; each is acknowledged once it is verified and in place. Then the first sends the digest of the
+whole file, and receives the receipt as for any put.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ async def upload_in_parallel(
     """Send a file over several connections. Raises as FileUpload.run.
 
     Args:
-        streams: The connections beside `session`, which announces the file.
+        streams: The further connections; `session` announces the file.
     """
 
     async def attempt() -> Receipt:
@@ -55,13 +55,13 @@ async def upload_in_parallel(
         except (Busy, ChannelError):
             if parallel.has_moved or not session.is_between_commands:
                 raise
-        return await upload.run(session, report)  # the server takes this connection, and no other
+        return await upload.run(session, report)  # the server accepts this connection, and no other
 
     return await restart_once(attempt)
 
 
 class ParallelUpload:
-    """One attempt at a file. Takes what upload_in_parallel takes."""
+    """One attempt at a file. Arguments as upload_in_parallel."""
 
     def __init__(
         self, upload: FileUpload, streams: Streams, session: ClientSession, report: Report
@@ -72,14 +72,14 @@ class ParallelUpload:
         self._segments = Segments(0, upload.size, streams.first)
         self._workers = WorkerPool(self._segments, streams)
         self._upload_id = ""
-        # Bytes in place at the server: at first, now, and as reported
+        # Bytes in place at the server: at the start, now, and as reported
         self._start = self._done = self._reported = 0
 
     async def run(self) -> Receipt:
         """Send what is missing."""
         meta = await self._upload.announce(self._main, parts=True)
         async with self._upload.mismatch_explained(meta):
-            if not meta.upload:  # the server takes no parts of this one
+            if not meta.upload:  # the server accepts no parts of this file
                 return await self._upload.send_from(self._main, meta, self._report)
             return await self._send(meta)
 
@@ -125,7 +125,7 @@ class ParallelUpload:
 
     @property
     def has_moved(self) -> bool:
-        """Whether the server has acknowledged any part."""
+        """Return whether the server has acknowledged any part."""
         return self._done > self._start
 
     def _report_done(self) -> None:
@@ -137,14 +137,13 @@ class ParallelUpload:
         if answer.done():
             await raise_refusal(self._main, answer)
         await send_abort(self._main, why)
-        # After "aborted" the connection is in step again. If the whole way is gone, that is not
-        # waited for.
+        # After "aborted" the connection is in step again. If it is lost, do not wait for that.
         with contextlib.suppress(Aborted, TimeoutError):
             async with asyncio.timeout(self._main.channel.limits.close_s):
                 await answer
 
     async def _send_parts(self, answer: asyncio.Task[Event], digest: RunningDigest) -> Digest:
-        """Send all parts; return the digest of the whole, "" if the server has answered already."""
+        """Send all parts; return the digest of the file, "" if the server has already answered."""
         if not self._segments.is_complete:
             await self._work_until(answer)
         if answer.done():
@@ -154,7 +153,7 @@ class ParallelUpload:
         return text
 
     async def _work_until(self, answer: asyncio.Task[Event]) -> None:
-        """Let the workers send until all is in place, or the server has answered."""
+        """Let the workers send until all parts are in place or the server has answered."""
         async with self._workers as workers:
 
             def answered(_: asyncio.Task[Event]) -> None:
@@ -170,9 +169,7 @@ class ParallelUpload:
                 answer.remove_done_callback(answered)
 
     async def _work(self, session: ClientSession) -> None:
-        """Send segments until none is left. A broken connection gives back what was not
-        acknowledged.
-        """
+        """Send segments until none is left. A broken connection returns its unacknowledged ones."""
         sent: deque[Segment] = deque()
         length, loop = SegmentLength(), asyncio.get_running_loop()
         began = loop.time()
@@ -207,7 +204,7 @@ class ParallelUpload:
         await session.channel.send(session.connection.send_end(End(len(data), digest_of(data))))
 
     async def _receive_ack(self, session: ClientSession, segment: Segment) -> None:
-        # In place already: by another worker, or the acknowledgement was lost
+        # In place already: sent by another worker, or the acknowledgement was lost
         with contextlib.suppress(OffsetConflict):
             await session.reply()
         if self._segments.complete(segment):

@@ -1,4 +1,4 @@
-"""The messages of one put, at the client: announcement, end, abort and receipt."""
+"""The client's messages of one put: announcement, end, abort and receipt."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ftransfer.transfer.records import Receipt
 async def announce(
     session: ClientSession, reader: Reader, name: str, options: Mapping[str, Any]
 ) -> Meta:
-    """Announce a file with `put`, and receive the offset from which the server wants it."""
+    """Announce a file with `put`, and receive the offset to send from."""
     await session.send("put", name, options)
     meta = await session.next_event()
     if not isinstance(meta, Meta):
@@ -44,8 +44,8 @@ async def answer_task(session: ClientSession) -> AsyncIterator[asyncio.Task[Even
     try:
         yield task
     except ChannelError:
-        # The connection broke while sending: the server's last error explains it better than the
-        # broken pipe.
+        # If the connection broke while sending, the server's last error explains it better than
+        # the broken pipe.
         if task.done() and not task.cancelled() and task.exception() is not None:
             await task
         raise
@@ -54,9 +54,9 @@ async def answer_task(session: ClientSession) -> AsyncIterator[asyncio.Task[Even
 
 
 async def raise_refusal(session: ClientSession, answer: asyncio.Task[Event]) -> NoReturn:
-    """Raise the error that the server has answered with before the end.
+    """Raise the error with which the server has answered before the end.
 
-    Where it waits for an abort, that is sent first.
+    If the server waits for an abort, it is sent first.
     """
     try:
         event = answer.result()
@@ -68,7 +68,7 @@ async def raise_refusal(session: ClientSession, answer: asyncio.Task[Event]) -> 
 
 
 async def send_abort(session: ClientSession, why: FtransferError) -> None:
-    """Abort the put under way, unless its end has been sent."""
+    """Abort the current put, unless its end has been sent."""
     if session.connection.said in (State.RECEIVING, State.DISCARDING):
         await session.channel.send(session.connection.send_error(Aborted(str(why))))
 

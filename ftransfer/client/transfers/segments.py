@@ -1,7 +1,7 @@
-"""What is left to transfer of one file, in segments for several connections. Pure.
+"""What remains to transfer of one file, in segments for several connections. Pure.
 
-A connection may be very slow, while the others wait for what it has. So a worker that finds nothing
-else to do takes a segment that is under way already; the first of the two counts.
+A connection may be very slow while the others wait for its segment. So an idle worker takes a
+segment that is already in flight; the first of the two to finish counts.
 """
 
 from __future__ import annotations
@@ -9,18 +9,17 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
-# Large enough that its command costs nothing; towards the end of a file they become smaller, so
+# Large enough that its command costs nothing. Segments become smaller towards the end of a file, so
 # that all workers end together.
 SEGMENT_BYTES = 512 << 10
 LEAST_SEGMENT_BYTES = 64 << 10
-# Each worker asks for its next segment before it has the present one, so that no round trip passes
-# unused.
+# Each worker requests its next segment before the current one is complete, so that no round trip is
+# wasted.
 REQUESTED_AHEAD = 2
-# A worker that is slow takes smaller ones, so that each takes about so long: what is late then is
-# little.
+# A slow worker takes smaller segments, so that each takes about this long: then little is late.
 _SEGMENT_S = 0.25
-# How far ahead of the first gap may be moved: a cut loses what is behind it. From half of it on,
-# somebody else helps with the gap.
+# How far ahead of the first gap bytes may be transferred: an interruption loses what is behind the
+# gap. From half of it on, another worker helps with the gap.
 AHEAD_BYTES = 48 << 20
 
 
@@ -34,19 +33,19 @@ class Segment(NamedTuple):
 class Segments:
     """A file of `size` bytes, from `start` on.
 
-    Set as they change: `streams`, the number of workers, and `in_place`, the offset up to which
-    everything is in place.
+    Set these as they change: `streams`, the number of workers, and `in_place`, the offset up to
+    which everything is in place.
     """
 
     def __init__(self, start: int, size: int, streams: int) -> None:
         self.streams = streams
         self.in_place = start
         self._size = size
-        self._fresh = start  # from here on nobody has taken anything
+        self._fresh = start  # nothing is taken from here on
         self._given_back: deque[Segment] = deque()
         self._under_way: dict[
             Segment, int
-        ] = {}  # in the order in which they were taken: how many are at it
+        ] = {}  # in the order in which they were taken: how many workers have each
 
     def begin_at(self, start: int) -> None:
         """Begin at an offset: what is before it is in place. Call it before anything is taken."""
@@ -54,7 +53,7 @@ class Segments:
 
     @property
     def is_all_taken(self) -> bool:
-        """Whether every segment is complete or under way."""
+        """Return whether every segment is complete or in flight."""
         return self._fresh == self._size and not self._given_back
 
     @property
@@ -63,7 +62,7 @@ class Segments:
 
     @property
     def first_gap(self) -> int:
-        """The offset up to which everything is complete."""
+        """Return the offset up to which everything is complete."""
         return min(
             (segment.offset for segment in (*self._under_way, *self._given_back)),
             default=self._fresh,
@@ -73,9 +72,9 @@ class Segments:
         """Return the next segment; None if there is none now.
 
         Args:
-            is_idle: Whether the worker has nothing else to do, so that it may be one that another
-                worker is at.
-            at_most: The length of a segment that suits the worker (SegmentLength).
+            is_idle: Whether the worker has nothing else to do, so that it may take a segment of
+                another worker.
+            at_most: The segment length that suits the worker (SegmentLength).
         """
         segment = (
             self._given_back.popleft()
@@ -89,7 +88,7 @@ class Segments:
         return segment
 
     def _take_late(self) -> Segment | None:
-        """Return the segment that holds up all others, if one does."""
+        """Return the segment that holds up all others, if there is one."""
         late = min(self._under_way, default=None)
         if (
             late is None
@@ -109,11 +108,11 @@ class Segments:
         return Segment(self._fresh - length, length)
 
     def complete(self, segment: Segment) -> bool:
-        """Mark a segment as in place; return False if another worker has done so before."""
+        """Mark a segment as in place; return False if another worker was first."""
         return self._under_way.pop(segment, None) is not None
 
     def give_back(self, segment: Segment) -> None:
-        """Return a segment that a worker cannot complete."""
+        """Put back a segment that a worker cannot complete."""
         count = self._under_way.get(segment)
         if count == 1:
             del self._under_way[segment]
@@ -123,13 +122,13 @@ class Segments:
 
 
 class SegmentLength:
-    """How long the segments of one worker should be, in bytes, by how long its last ones took."""
+    """The segment length for one worker, in bytes, from how long its last segments took."""
 
     def __init__(self) -> None:
         self.bytes = SEGMENT_BYTES // 2
 
     def took(self, length: int, seconds: float) -> None:
-        """Adapt to how long the transfer of a segment took."""
+        """Adapt to the time that a segment took."""
         self.bytes = min(
             SEGMENT_BYTES, max(LEAST_SEGMENT_BYTES, int(length * _SEGMENT_S / max(seconds, 1e-3)))
         )

@@ -1,4 +1,4 @@
-"""How many connections one transfer begins with: is one enough?"""
+"""The number of connections that a transfer begins with: is one enough?"""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from ftransfer.client.session import ClientSession
 
-# From this round trip on, several connections may be quicker than one.
+# From this round trip on, several connections may be faster than one.
 LONG_PATH_S = 0.015
-# A file is large from this size on; below, one connection is as quick.
+# From this size on, a file is large; below it, one connection is as fast.
 LARGE_BYTES = 16 << 20
 FIRST_STREAMS = 8
 MAX_STREAMS = 32
@@ -18,9 +18,9 @@ Connect = Callable[[], Awaitable[ClientSession]]
 
 
 class Streams(NamedTuple):
-    """The connections of one transfer: `first` to begin with; `connect` makes each further one.
+    """The connections of one transfer: `first` to begin with; `connect` opens each further one.
 
-    Their number stays as it is if `is_fixed`; else it grows as long as that pays.
+    Their number stays as it is if `is_fixed`; else it grows as long as that pays off.
     """
 
     first: int
@@ -29,11 +29,11 @@ class Streams(NamedTuple):
 
 
 def streams_for(round_trip_s: float, size: int | None, wanted: int | None) -> int:
-    """Return how many connections to begin with; 1 is the ordinary way.
+    """Return how many connections to begin with; 1 is the usual case.
 
     Args:
         round_trip_s: Of the path, without load (ClientSession.round_trip_s).
-        size: Of the file in bytes; None if it is not known yet: then the most that may pay.
+        size: Of the file in bytes; None if still unknown: then the most that may pay off.
         wanted: A number that the user asks for, or None.
     """
     if wanted is not None:

@@ -1,4 +1,4 @@
-"""One file, or a part of one, into a stream: bytes are passed on as they come."""
+"""One file, or a part of one, into a stream: bytes are passed on as they arrive."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class RangeFile:
-    """The sink of a StreamDownload that receives a part of a file into a local file of its own.
+    """The sink of a StreamDownload that receives a part of a file into a local file.
 
     Nobody sees the file until `publish`; without it, nothing is left.
     """
@@ -56,7 +56,7 @@ class RangeFile:
         return len(data)
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: no bytes are buffered."""
 
 
 class _ByteSink(Protocol):
@@ -65,14 +65,14 @@ class _ByteSink(Protocol):
 
 
 class StreamDownload:
-    """A download into something that can only be written once, like a pipe.
+    """A download into a sink that can only be written once, like a pipe.
 
     Each attempt resumes at the byte where the last one stopped.
 
     Args:
-        sink: Written in threads, in order; the caller closes it. `run` raises what it raises
+        sink: Written in threads, in order; the caller closes it. `run` raises its errors
             (BrokenPipeError).
-        offset, length: A part of the file; its digest is checked instead of the whole one's.
+        offset, length: A part of the file; the digest of the part is checked.
     """
 
     def __init__(
@@ -86,22 +86,22 @@ class StreamDownload:
         self._length = length
         self._identity: str | None = None
         # Nothing can be read back from a pipe: every byte is hashed as it passes, and the digest
-        # outlives a cut connection.
+        # outlives an interrupted connection.
         self._digest = RunningDigest(self, start=offset)
 
     async def run(self, session: ClientSession, report: Report) -> Receipt:
         """Receive what is missing.
 
         Raises:
-            SourceChanged: The file is another one since the first attempt; what was written cannot
-                be taken back.
+            SourceChanged: The file has changed since the first attempt; what was written cannot be
+                taken back.
             DigestMismatch, Truncated: The content did not verify.
         """
         options: dict[str, Any] = {}
         if self._start or self._length is not None:
-            # The digest of a part covers what is asked for: after a cut it is asked for as a whole
-            # again, and what the sink has already is dropped. What has been hashed is what the sink
-            # was given.
+            # The digest of a part covers what is requested: after an interruption the whole part is
+            # requested again, and what the sink already has is dropped. The hashed bytes are those
+            # that the sink received.
             self.offset = self._start
             options["length"] = 2**62 if self._length is None else self._length
         if self.offset:

@@ -1,4 +1,4 @@
-"""A stream to a server, of a size that nobody knows yet."""
+"""A stream to a server, of unknown size."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from ftransfer.transfer.records import Receipt
 
 
 class Readable(Protocol):
-    """What can be read from its start to its end; `read` returns nothing at the end."""
+    """A stream that is read from its start to its end, where `read` returns nothing."""
 
     def read(self, size: int, /) -> bytes | memoryview: ...
 
 
 class StreamUpload:
-    """An upload of what a stream holds until its end. It runs once: the bytes are gone then.
+    """An upload of a stream, up to its end. It runs once: the bytes are gone then.
 
     Args:
         options: Options of the put: if_absent, if_match, durable.
@@ -41,10 +41,10 @@ class StreamUpload:
         self._options = options
 
     async def run(self, session: ClientSession, report: Report) -> Receipt:
-        """Send it.
+        """Send the stream.
 
         Raises:
-            OSError: The stream failed; the server was told to publish nothing.
+            OSError: The stream failed; the put was aborted, so the server publishes nothing.
         """
         channel, connection = session.channel, session.connection
         hasher = Hasher()
@@ -69,7 +69,7 @@ class StreamUpload:
             return receipt_of_upload(self._name, values, hasher.size, hasher.digest())
 
     def _read_block(self) -> bytes | memoryview:
-        # read1 where there is one: a slow pipe is passed on as it comes, not in whole blocks.
+        # read1 where there is one: data of a slow pipe is passed on at once, not in whole blocks.
         read = getattr(self._stream, "read1", self._stream.read)
         block: bytes | memoryview = read(BLOCK)
         return block

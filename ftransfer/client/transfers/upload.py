@@ -1,4 +1,4 @@
-"""One local file to a server. Run again on the next session, it resumes where the server stands."""
+"""One local file to a server. Run again on the next session, it resumes at the server's offset."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from ftransfer.transfer.running_digest import RunningDigest, confirm
 from ftransfer.transport import Buffer
 from ftransfer.transport.channel import frame_data
 
-# Up to this size a file is sent without waiting for the server's offset: to send it twice costs
+# Up to this size a file is sent without waiting for the server's offset: sending it twice costs
 # less than a round trip.
 AT_ONCE_BYTES = 256 * 1024
 
@@ -44,8 +44,8 @@ class FileUpload:
     """One local file that is sent under a name.
 
     Args:
-        source: Names this version of the file (source_of); the server resumes what it kept under
-            the same key.
+        source: The key of this version of the file (source_of); the server resumes a partial that
+            has the same key.
         options: Further options of the put: if_absent, if_match, durable.
     """
 
@@ -61,8 +61,8 @@ class FileUpload:
     async def run(self, session: ClientSession, report: Report) -> Receipt:
         """Send the file; on return the server has verified, published and (if durable) synced it.
 
-        What the server kept of an earlier attempt is resumed; if the whole does not verify then,
-        the file is sent again from its start.
+        A partial of an earlier attempt on the server is resumed. If the whole file does not verify
+        then, it is sent again from the start.
 
         Raises:
             SourceChanged: The file changed while it was sent; the server publishes nothing.
@@ -80,17 +80,17 @@ class FileUpload:
         return await restart_once(attempt)
 
     async def announce(self, session: ClientSession, **extra: Any) -> Meta:
-        """Announce the file, and receive the offset from which the server wants it."""
+        """Announce the file, and receive the offset to send from."""
         waiting = {"source": self._source, "wait": True, **extra}
         return await announce(session, self.reader, self.name, {**self._described(), **waiting})
 
     @contextlib.asynccontextmanager
     async def mismatch_explained(self, meta: Meta) -> AsyncIterator[None]:
-        """Find out why the whole does not verify at the server, if the block ends with that.
+        """Explain a mismatch that the server reports in the block.
 
         Raises:
             SourceChanged: Some of it was sent before a change, and hashed after it.
-            DigestMismatch: `kept` is what the server had, and has dropped.
+            DigestMismatch: `kept` is the size of the server's partial, which it has dropped.
         """
         try:
             yield
@@ -101,7 +101,7 @@ class FileUpload:
             raise
 
     async def send_from(self, session: ClientSession, meta: Meta, report: Report) -> Receipt:
-        """Send what is missing from the offset on."""
+        """Send what is missing, from the offset on."""
         digest = RunningDigest(self.reader)
         try:
             digest.allow(meta.offset)
@@ -115,7 +115,7 @@ class FileUpload:
         )
 
     async def is_unchanged(self) -> bool:
-        """Return whether the file is what it was when it was opened."""
+        """Return whether the file is as it was when it was opened."""
         try:
             await self.reader.check()
         except SourceChanged:
@@ -123,20 +123,20 @@ class FileUpload:
         return True
 
     def changed(self) -> SourceChanged:
-        """Return the error to raise for a file that changed while it was sent."""
+        """Return the error for a file that changed while it was sent."""
         return source_changed(self.name)
 
     def _described(self) -> dict[str, Any]:
         return {**description_of(self.reader), **self._options}
 
     async def _send_at_once(self, session: ClientSession) -> Receipt:
-        """Send command, data and end in one go: one round trip in all."""
+        """Send command, data and end together: one round trip in all."""
         data = await self.reader.read(0, AT_ONCE_BYTES + 1)
-        # As in /proc: only reading shows how much there is
+        # As in /proc: only reading shows the size
         if len(data) != self.size and await self.is_unchanged():
             options = {key: value for key, value in self._described().items() if key != "size"}
             file: object = self.reader
-            assert supports_threads(file)  # as every file of the user's own
+            assert supports_threads(file)  # true for every file of the user
             stream = StreamUpload(_ReaderStream(file), self.name, options)
             return await stream.run(session, lambda *_: None)
         data = data[: self.size]
@@ -158,7 +158,7 @@ class FileUpload:
     ) -> tuple[Mapping[str, Any], Digest]:
         """Send the data and the end; return the reply and the digest.
 
-        An error that the server sends meanwhile stops the sending.
+        An error from the server stops the sending.
         """
         channel, size = session.channel, self.size
         position = offset
@@ -186,7 +186,7 @@ class FileUpload:
                         await confirm(self.reader, 0, size, text)
                 except (SourceChanged, ShareError) as error:
                     await send_abort(session, error)
-                    # The answer is "aborted": after that the connection is in step again
+                    # The answer is "aborted"; after it the connection is in step again
                     with contextlib.suppress(FtransferError):
                         await answer
                     if isinstance(error, ShareError):
@@ -205,12 +205,12 @@ def description_of(reader: Reader) -> dict[str, Any]:
 
 
 def source_changed(name: str) -> SourceChanged:
-    """Return the error to raise for a file that changed while it was sent."""
+    """Return the error for a file that changed while it was sent."""
     return SourceChanged.about(name, "the file changed while it was sent; put it again")
 
 
 class _ReaderStream:
-    """An open file, read from its start to its end, whatever its size is said to be."""
+    """An open file, read from its start to its end, whatever size is reported."""
 
     def __init__(self, reader: ThreadedFile) -> None:
         self._reader = reader

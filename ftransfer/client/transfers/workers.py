@@ -1,6 +1,6 @@
 """The connections that work on one file: how many there are, and what happens when one ends.
 
-Their number grows as long as that pays, judged by the bytes that all of them transfer in short
+Their number grows as long as that pays off, judged by the bytes that all of them transfer in short
 windows.
 """
 
@@ -16,25 +16,25 @@ from ftransfer.client.transfers.stream_count import MAX_STREAMS, Streams
 from ftransfer.errors import ChannelError, Closed, FtransferError, RequestError
 from ftransfer.transport import Transport
 
-# The bytes that get through are counted in windows of so many round trips.
+# Length of the windows in which transferred bytes are counted.
 _WINDOW_ROUND_TRIPS = 4
 _SHORTEST_WINDOW_S = 0.1
-# More connections have paid if they brought so many times the rate, and others are tried when it
+# More connections have paid off if they multiplied the rate by this much; others are tried when it
 # has fallen by as much.
 _PAYS = 1.1
-# Where the round trip takes so much longer than at first, packets queue: the path is full, and more
-# connections would find no room.
+# Where the round trip has grown by this factor, packets queue: the path is full, and more
+# connections would not help.
 _QUEUING = 1.35
 
 Work = Callable[[ClientSession], Awaitable[None]]
 
 
 class Growth:
-    """Whether more connections would pay, judged by the rate of all together. Pure."""
+    """Decides whether more connections would pay off, by the total rate. Pure."""
 
     def __init__(self) -> None:
-        self._before = 0.0  # the rate with which the last ones were added
-        self._last: list[float] = []  # of the last windows; one by itself says little
+        self._before = 0.0  # the rate when connections were last added
+        self._last: list[float] = []  # of the last windows; a single one says little
 
     def wants_more(self, rate: float, *, is_full: bool) -> bool:
         """Return whether to add connections, given the rate of one window.
@@ -46,7 +46,7 @@ class Growth:
         if len(self._last) < 3:
             return False
         earlier, now = sum(self._last[:2]) / 2, sum(self._last[1:]) / 2
-        is_rising = now > earlier * _PAYS  # those that there are have not yet found their rate
+        is_rising = now > earlier * _PAYS  # the existing ones have not reached their rate yet
         if is_rising or is_full or self._before / _PAYS < now < self._before * _PAYS:
             return False
         self._before, self._last = now, []
@@ -56,12 +56,12 @@ class Growth:
 class WorkerPool:
     """Workers, each with a connection, that take from the same segments.
 
-    Leaving the block ends them all. One that loses its connection, or that the server is too busy
-    for, leaves its work to the others. When none is left, or one fails in any other way, its error
-    is the error of the transfer.
+    Leaving the block ends them all. A worker that loses its connection, or that the server is too
+    busy for, leaves its work to the others. When none is left, or one fails in any other way, its
+    error is the error of the transfer.
 
     Args:
-        segments: What is to be moved, by `segments.streams` workers at first.
+        segments: What to transfer, by `segments.streams` workers at first.
         streams: Whether more may be added, and how.
     """
 
@@ -73,7 +73,7 @@ class WorkerPool:
         self._tasks: set[asyncio.Task[None]] = set()
         self._transports: dict[
             Transport, int
-        ] = {}  # how much each had carried when that was last looked at
+        ] = {}  # the bytes that each had transferred at the last look
         self._working = 0
         self._error: FtransferError | None = None
         self._lost: FtransferError | None = None
@@ -88,10 +88,11 @@ class WorkerPool:
             await asyncio.wait(self._tasks)
 
     def start(self, main: ClientSession, work: Work, *, main_works: bool) -> None:
-        """Start the workers. With `main_works` one of them is over `main`, whose first bytes come a
-        few round trips earlier.
+        """Start the workers.
 
-        `work` returns when nothing is left to do, with its connection between two commands.
+        With `main_works` one of them uses `main`, whose first bytes arrive a few round trips
+        earlier. `work` returns when nothing is left to do, with its connection between two
+        commands.
         """
         if main_works:
             self._add(lambda: self._watched(main, work))
@@ -140,8 +141,9 @@ class WorkerPool:
             del self._transports[transport]
 
     async def _grow(self, shortest_s: float, work: Work) -> None:
-        """Double the workers as long as the rate follows and no queue forms: on a path that is
-        full, more would be unfair.
+        """Double the workers as long as the rate follows and no queue forms.
+
+        On a full path, more would be unfair.
         """
         loop = asyncio.get_running_loop()
         growth = Growth()
@@ -157,7 +159,7 @@ class WorkerPool:
                 self.segments.streams += more
 
     def _take_transferred(self) -> int:
-        """Return how many bytes got through since the last call."""
+        """Return how many bytes were transferred since the last call."""
         total = 0
         for transport, before in self._transports.items():
             self._transports[transport] = now = max(before, transport.bytes_transferred)
@@ -165,7 +167,7 @@ class WorkerPool:
         return total
 
     def _round_trip_s(self) -> float:
-        """Return the median over all connections."""
+        """Return the median round trip over all connections."""
         all_s = sorted(transport.round_trip_s for transport in self._transports)
         return all_s[len(all_s) // 2] if all_s else 0.0
 
@@ -174,7 +176,7 @@ class WorkerPool:
     async def take(self, *, is_idle: bool, at_most: int) -> Segment | None:
         """Return the next segment, or None if there is none now.
 
-        An idle worker waits for one: None then means that everything is in place.
+        An idle worker waits for one; None then means that everything is in place.
         """
         async with self._changed:
             while True:
@@ -184,13 +186,13 @@ class WorkerPool:
                 await self._changed.wait()
 
     async def give_back(self, *taken: Segment) -> None:
-        """Return segments, for other workers."""
+        """Put back segments for other workers."""
         for segment in taken:
             self.segments.give_back(segment)
         await self.notify()
 
     async def notify(self) -> None:
-        """Wake all that wait: something has changed."""
+        """Wake all waiters: something has changed."""
         async with self._changed:
             self._changed.notify_all()
 
@@ -199,7 +201,7 @@ class WorkerPool:
         self._run(self.notify())
 
     async def wait_for(self, is_true: Callable[[], bool]) -> None:
-        """Wait until something is true. Raises what ended the whole."""
+        """Wait until a condition holds. Raise the error that ended the transfer."""
         async with self._changed:
             while not is_true():
                 if self._error is not None:
