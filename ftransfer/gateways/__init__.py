@@ -1,1 +1,1 @@
-"""Ways into a service: each turns one wire into calls of service/, and none knows another."""
+"""Adapters from one wire protocol each to the calls of service/; none knows another."""

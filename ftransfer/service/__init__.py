@@ -1,1 +1,1 @@
-"""What may be done with a share, whoever asks and over whatever wire."""
+"""What clients may do with a share, over any protocol."""

@@ -1,7 +1,7 @@
-"""What one principal may do in a share, decided from the name alone.
+"""Decide what one principal may do in a share, from the name alone.
 
-Two rules keep hidden things hidden: the store is not asked before, and what may not be seen gets
-the sentence of what does not exist.
+Two rules keep hidden things hidden: the rules are checked before the store is asked, and a name
+that may not be seen gets the same error as one that does not exist.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class AccessRules:
     """The rules for one principal.
 
     Args:
-        hiding: Names that do not exist for anybody, and that nothing can be given.
-        read_only: Nothing may be changed, whatever the rights are; its message says so.
+        hiding: Names that do not exist for anybody and cannot be created.
+        read_only: Refuse every change, whatever the rights; the error message says so.
     """
 
     def __init__(
@@ -43,25 +43,23 @@ class AccessRules:
 
     @property
     def may_follow_links(self) -> bool:
-        """Whether no link can lead from what they may do to what they may not."""
-        # Where more than the last part of a name decides, a link could give another name to what is
-        # hidden by its own.
+        """Return whether no link can lead to something that they may not access."""
+        # If more than the last part of a name decides, a link could give another name to something
+        # hidden by its name.
         return self.is_uniform and (self.hiding is None or self.hiding.looks_at_last)
 
     @property
     def reads_all(self) -> bool:
-        """Whether they may read everything that is not hidden."""
+        """Return whether they may read everything that is not hidden."""
         return self.is_uniform and self.principal.may(Right.READ, ROOT)
 
     @property
     def writes_all(self) -> bool:
-        """Whether they may write and overwrite everything that is not hidden."""
+        """Return whether they may write and overwrite everything that is not hidden."""
         return self.is_uniform and not self.read_only and self.principal.rights_at(ROOT) >= _WRITING
 
     def may_hide_any(self, files: Iterable[SmallFile]) -> bool:
-        """Return whether one of the files has a hidden name, or no valid one, or is a link to what
-        is hidden.
-        """
+        """Return whether a file has a hidden or invalid name, or links to something hidden."""
         hiding = self.hiding
         return hiding is not None and any(_may_hide(hiding, file) for file in files)
 
@@ -73,34 +71,35 @@ class AccessRules:
         return not self.covers(name) and any(self.principal.may(right, name) for right in SEEING)
 
     def may_see_below(self, folder: SafeName) -> bool:
-        """Return whether anything below a folder may be seen, so that the folder may be, too."""
+        """Return whether anything below a folder is visible, which makes the folder visible."""
         return not self.covers(folder) and any(
             self.principal.may_below(right, folder) for right in SEEING
         )
 
     def may_list(self, folder: SafeName) -> bool:
-        """Return whether there is anything to list. Raises what hides a folder from who may see
-        nothing below it.
+        """Return whether there is anything to list.
+
+        Raises the refusal that hides the folder if nothing below it is visible.
         """
         if self.covers(folder):
             raise not_found(folder)
         if self.principal.may_below(Right.LIST, folder):
             return True
         if folder.is_root:
-            return False  # a share is there, whoever asks; that it is empty for them is no secret
+            return False  # a share always exists; that it is empty for them is no secret
         raise self.hidden(folder, Right.LIST)
 
     def is_listed(self, entry: Entry) -> bool:
-        """Return whether an entry that is not hidden may be listed."""
+        """Return whether an entry that is not hidden is listed."""
         name = SafeName.trusted(entry.name)
         if entry.kind == FOLDER:
             return self.principal.may_below(Right.LIST, name)
-        # The text of a link names other things, and would be followed for nobody with such rights.
+        # The target of a link names other things, and no link is followed for such principals.
         return entry.kind != LINK and self.principal.may(Right.LIST, name)
 
     def may_pack(self, name: SafeName) -> bool:
-        """Return whether a pack may hold what has this name."""
-        # The folders on the way to what may be seen belong to a tree as well.
+        """Return whether a pack may contain this name."""
+        # A tree also contains the folders that lead to visible files.
         return not self.covers(name) and (
             self.principal.may(Right.READ, name) or self.principal.may_below(Right.LIST, name)
         )
@@ -108,8 +107,9 @@ class AccessRules:
     def partial_filter(
         self, below: SafeName, before_ns: int | None, source: str, needed: frozenset[Right]
     ) -> Callable[[Partial], bool]:
-        """Return what chooses among all interrupted uploads: theirs, at or below a name, not
-        written since a time.
+        """Return a filter for their interrupted uploads at or below a name.
+
+        If a time is given, it accepts only uploads not written since then.
         """
 
         def is_meant(partial: Partial) -> bool:
@@ -128,7 +128,8 @@ class AccessRules:
             raise self.hidden(name, Right.READ)
 
     def refuse_batch(self, *rights: Right) -> None:
-        """Refuse a batch at its line if there is no name at which any of these rights is given.
+        """Refuse a batch early if none of these rights is granted at any name.
+
         Raises ReadOnly, Forbidden.
         """
         if self.read_only and not set(rights) & set(SEEING):
@@ -140,8 +141,9 @@ class AccessRules:
             )
 
     def rights_to_write(self, name: SafeName) -> frozenset[Right]:
-        """Return which of WRITE and OVERWRITE there are, at least one. Raises ReadOnly, Forbidden,
-        NotFound.
+        """Return which of WRITE and OVERWRITE are granted, at least one.
+
+        Raises ReadOnly, Forbidden, NotFound.
         """
         rights = self.principal.rights_at(name) & _WRITING
         if not rights:
@@ -153,7 +155,7 @@ class AccessRules:
         return rights
 
     def need(self, right: Right, name: SafeName) -> None:
-        """Refuse unless the right is given at the name and everywhere below it."""
+        """Raise an error unless the right is granted at the name and everywhere below it."""
         if not self.principal.may(right, name):
             raise self.hidden(name, right)
         if self.read_only:
@@ -166,8 +168,9 @@ class AccessRules:
             )
 
     def hidden(self, name: SafeName, right: Right) -> FtransferError:
-        """Return the refusal of a right: for what may be seen that it is not allowed, for all else
-        that it does not exist.
+        """Return the error for a missing right.
+
+        For a visible name it says that this is not allowed, for any other that it does not exist.
         """
         if not self.may_see(name):
             return not_found(name)
@@ -184,8 +187,8 @@ class AccessRules:
 def _owns(principal: Principal, partial: Partial, source: str, needed: frozenset[Right]) -> bool:
     """Return whether an interrupted upload is one of theirs.
 
-    All who have no name are one owner: of theirs, each sees those whose source they can name, which
-    only the sender can, and those at whose names they have the needed rights.
+    All anonymous clients are one owner. Each of them sees the uploads whose source it can name,
+    which only the sender can, and those at whose names it has the needed rights.
     """
     if partial.owner != principal.name or (source and partial.source != source):
         return False
@@ -205,14 +208,15 @@ def _may_hide(hiding: HiddenNames, file: SmallFile) -> bool:
 
 
 def leads_to_hidden(hiding: HiddenNames | None, target: str) -> bool:
-    """Return whether a link names something hidden. Such a link is followed for nobody here, but
-    other programs may follow it.
+    """Return whether a link names something hidden.
+
+    The server follows no such link, but other programs may.
     """
     return hiding is not None and any(map(hiding, target.split("/")))
 
 
 def taken(name: SafeName) -> AlreadyThere:
-    """Return the one answer to whatever has a name that may not be replaced."""
+    """Return the same error for anything whose name may not be replaced."""
     return AlreadyThere.about(
         name, "already exists and you may not overwrite it; choose another name"
     )

@@ -1,9 +1,8 @@
-"""When the others are told that somebody has come or gone: of those who listen or stay, not of
-every script that sends one command.
+"""Decide when to announce that somebody has joined or left.
 
-A client whose connection was lost comes back with the same word (the token of `as`). Then nobody
-has gone and nobody has come; so the end of a session with such a word is announced only after a
-moment.
+Only sessions that listen or stay are announced, not every script that sends one command. A client
+that lost its connection returns with the same token (of `as`). Then nobody has left and nobody has
+joined, so the end of a session with a token is announced only after a short delay.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ from ftransfer.protocol.live import JOINED, LEFT, NAMED, Person
 from ftransfer.service.participant import Participant
 from ftransfer.service.timers import Timer, Timers
 
-STAY_S = 10.0  # a session that does not listen is announced when it has been here for so long
-RETURN_S = 2.0  # a client that has lost its connection may take so long to come back
+STAY_S = 10.0  # a session that does not listen is announced after this time
+RETURN_S = 2.0  # time for a client to return after it lost its connection
 _MAX_EARLIER = 8  # numbers of earlier sessions by which a client can still be reached
 
 
 class _Absent(NamedTuple):
-    """A client that was announced, and has no session now."""
+    """A client that was announced and has no session now."""
 
     person: Person
     earlier: tuple[int, ...]
@@ -30,11 +29,11 @@ class _Absent(NamedTuple):
 
 
 class AttendanceAnnouncer:
-    """Decides which comings and goings are announced.
+    """Decides which arrivals and departures are announced.
 
     Args:
-        announce: Passes one on to all others who listen: what, whom it is about, and the name
-            before.
+        announce: Notifies all others who listen: what happened, who it is about, and
+            the previous name.
     """
 
     def __init__(self, timers: Timers, announce: Callable[[str, Person, str], None]) -> None:
@@ -50,7 +49,7 @@ class AttendanceAnnouncer:
             self._announce_joined(participant)
 
     def announce_who_stayed(self, participants: Iterable[Participant]) -> None:
-        """Announce those who have been here for long enough by now."""
+        """Announce those who have stayed long enough."""
         now = self._timers.time()
         for participant in participants:
             since = participant.active_since
@@ -63,12 +62,12 @@ class AttendanceAnnouncer:
             self._announce(JOINED, participant.person, "")
 
     def note_name(self, participant: Participant, old: str) -> None:
-        """Note that a session may have another name now."""
+        """Announce the session's name if it has changed."""
         if participant.was_announced and participant.person.name != old:
             self._announce(NAMED, participant.person, old)
 
     def note_end(self, participant: Participant) -> None:
-        """Note that a session has ended."""
+        """Announce that a session has ended, later if its client may return."""
         if not participant.was_announced:
             return
         if not participant.token:
@@ -84,13 +83,13 @@ class AttendanceAnnouncer:
         self._announce(LEFT, self._absent.pop(key).person, "")
 
     def take_over(self, participant: Participant, participants: Iterable[Participant]) -> str:
-        """Let a session that brings a token replace those that had it before: the same client.
+        """Let a session replace earlier sessions of the same client, which have its token.
 
         Args:
-            participants: All that are here. An older one with the token is perhaps dead already.
+            participants: All sessions. An older one with the token may already be dead.
 
         Returns:
-            The name that the client had there.
+            The client's earlier name.
         """
         name = participant.person.name
         participant.is_silent = False

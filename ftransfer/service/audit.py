@@ -1,9 +1,9 @@
-"""A record of who did what: one JSON object on each line of a file, written in a thread of its own.
+"""A record of who did what: a file with one JSON object per line.
 
-A leaf. Sessions hand records over and go on; the thread writes what has come together, and flushes.
-A full disk or a missing folder stops nothing: it is logged once, the records that were lost are
-counted, and the count is written when writing works again. JSON's own escapes keep a record on its
-line: a name can hold any byte and forge nothing.
+A leaf. Sessions hand records over and continue; a separate thread writes those that have
+accumulated, and flushes. A full disk or a missing folder stops nothing: it is logged once, lost
+records are counted, and the count is written when writing works again. JSON's own escapes keep a
+record on its line: a name can hold any byte and forge nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _REOPEN = "reopen"
 
 
 class Audit:
-    """The file of records. Made by `open`; whoever opens it closes it.
+    """The file of records. `open` creates it; its caller closes it.
 
     Args:
         now: Seconds since 1970, for the time in each record.
@@ -47,7 +47,7 @@ class Audit:
 
     @classmethod
     def open(cls, path: str, now: Callable[[], float]) -> Audit:
-        """Open the file for appending, making it (mode 0600) if it is missing. Blocks for a moment.
+        """Open the file for appending; create it (mode 0600) if it is missing. Blocks briefly.
 
         Raises:
             OSError: It cannot be opened.
@@ -55,8 +55,9 @@ class Audit:
         return cls(path, now)
 
     def record(self, event: str, **fields: Any) -> None:
-        """Hand a record over; fields that are None are left out. Never blocks, never raises for the
-        disk's sake.
+        """Hand a record over, without the fields that are None.
+
+        Never blocks, and never raises because of the disk.
         """
         moment = (
             datetime.fromtimestamp(self._now(), UTC)
@@ -74,21 +75,23 @@ class Audit:
         self._waiting.put(_line(values))
 
     def reopen(self) -> None:
-        """Open the file anew, after it was moved away by log rotation. What was handed over before
-        goes into the old one.
+        """Reopen the file after log rotation has moved it.
+
+        Records handed over before go into the old file.
         """
         self._waiting.put(_REOPEN)
 
     def flush(self, timeout_s: float) -> bool:
-        """Wait until what was handed over has been written; whether it has. For the end and for
-        tests.
+        """Wait until the records handed over are written; return whether they are.
+
+        For shutdown and for tests.
         """
         done = threading.Event()
         self._waiting.put(done)
         return done.wait(timeout_s)
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Write what is left, and end the thread. Closing twice is no error."""
+        """Write the remaining records and end the thread. Closing twice is no error."""
         if self._thread.is_alive():
             self._waiting.put(_STOP)
             self._thread.join(timeout_s)
@@ -131,7 +134,7 @@ class Audit:
         try:
             handle = _open(self._path)
         except OSError as error:
-            self._complain(error)  # the old file is still there, under whatever name
+            self._complain(error)  # the old file still exists, under whatever name
             return
         os.close(self._handle)
         self._handle = handle
@@ -155,8 +158,10 @@ def _open(path: str) -> int:
 
 
 def _write_all(handle: int, data: bytes) -> None:
-    """Write whole lines or nothing: what a full disk took of a line is taken back, so that the next
-    one is not glued to it.
+    """Write whole lines or nothing.
+
+    If a full disk took part of a line, that part is removed, so that the next line does not
+    continue it.
     """
     before = os.fstat(handle).st_size
     view = memoryview(data)

@@ -1,9 +1,9 @@
-"""The bandwidth of a server: one bucket for all, one for each user, one for each session.
+"""The bandwidth of a server: one bucket for all, one per user, one per session.
 
-A bucket hands out its bytes as slots in time, first come first served. A session asks for a small
-quantum, waits for its slot, moves the bytes, and asks again; so those that share a bucket get equal
-parts, however greedy one is. Without a rate nothing is asked, nothing waits, and content moves in
-jobs as large as ever.
+A bucket hands out its bytes as time slots, first come, first served. A session asks for a small
+quantum, waits for its slot, moves the bytes, and asks again; so sessions that share a bucket get
+equal parts, however greedy one is. Without a rate nothing waits, and content moves in jobs of the
+usual size.
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ from weakref import WeakSet, WeakValueDictionary
 from ftransfer.auth.permissions import Principal
 from ftransfer.service.token_bucket import TokenBucket
 
-# A slot's worth: smaller is smoother and fairer, larger costs fewer wake-ups.
+# The length of a slot: smaller is smoother and fairer, larger costs fewer wake-ups.
 _QUANTUM_S = 0.05
 _MIN_QUANTUM = 1024
 _MAX_QUANTUM = 1 << 20
-# What has not been used is not saved up for longer.
+# Unused bandwidth accumulates for at most this time.
 _BURST_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class BandwidthLimits:
-    """Bytes of content a second, both ways together; None for no bound. A user's own allowance
-    comes before `each_user`.
+    """Bytes of content per second, both directions together; None for no limit.
+
+    A user's own limit overrides `each_user`.
     """
 
     all: int | None = None
@@ -36,7 +37,7 @@ class BandwidthLimits:
 
 
 class Throttle:
-    """Bounds one session: by its own bucket and those that it shares."""
+    """Limits one session by its own bucket and those that it shares."""
 
     def __init__(
         self,
@@ -54,9 +55,7 @@ class Throttle:
         return any(bucket.rate is not None for bucket in self.buckets)
 
     async def take(self, wanted: int) -> int:
-        """Wait until some bytes may be moved; return how many, at most `wanted` and at least
-        one.
-        """
+        """Wait until some bytes may be moved; return how many, from one to `wanted`."""
         if wanted <= 0 or not self.is_on:
             return wanted
         bounded = [(bucket, bucket.rate) for bucket in self.buckets if bucket.rate is not None]
@@ -68,7 +67,7 @@ class Throttle:
         return count
 
     def give_back(self, count: int) -> None:
-        """Return bytes that `take` allowed and that were not moved."""
+        """Return bytes that `take` granted and that were not moved."""
         if count > 0:
             for bucket in self.buckets:
                 bucket.give_back(count)
@@ -85,7 +84,7 @@ class Bandwidth:
         self._sessions: WeakSet[TokenBucket] = WeakSet()
 
     def throttle(self, principal: Principal, source: str) -> Throttle:
-        """Return what bounds a session of that user."""
+        """Return the throttle for a session of that user."""
         owner = owner_of(principal, source)
         own = principal.allowance.rate
         user = self._users.get(owner)
@@ -94,7 +93,7 @@ class Bandwidth:
         if own is not None:
             user.rate = own
             self._has_own.add(user)
-        elif user in self._has_own:  # until the file of users was changed
+        elif user in self._has_own:  # until the users file changed
             user.rate = self.limits.each_user
             self._has_own.discard(user)
         session = _bucket(self.limits.each_session)
@@ -102,7 +101,7 @@ class Bandwidth:
         return Throttle((self._all, user, session))
 
     def set_limits(self, limits: BandwidthLimits) -> None:
-        """Set other limits, for the sessions that run as well."""
+        """Replace the limits, for running sessions too."""
         self.limits = limits
         self._all.rate = limits.all
         for user in self._users.values():
@@ -113,8 +112,9 @@ class Bandwidth:
 
 
 def owner_of(principal: Principal, source: str) -> str:
-    """Return the key under which what a session takes is counted: those without a name count as one
-    user for each source.
+    """Return the key under which a session's usage is counted.
+
+    Clients without a name count as one user per source.
     """
     return f"source {source}" if principal.is_anonymous else f"user {principal.name}"
 
@@ -124,5 +124,5 @@ def _bucket(rate: float | None) -> TokenBucket:
 
 
 def _quantum(rate: float) -> int:
-    """Return how many bytes are to be asked for at once."""
+    """Return how many bytes to ask for at once."""
     return int(max(_MIN_QUANTUM, min(_MAX_QUANTUM, rate * _QUANTUM_S)))

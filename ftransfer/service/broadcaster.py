@@ -1,7 +1,7 @@
-"""Events on their way to the outboxes of those who listen.
+"""Delivery of events to the outboxes of those who listen.
 
-An event is encoded once for each form and put into every outbox that wants it, which never waits.
-Changes of files may be many: they are gathered, and put there in rounds.
+An event is encoded once per form and put into every outbox that wants it, without waiting. File
+changes may be many: they are collected and delivered in rounds.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from ftransfer.service.outbox import Outbox, SharedEvent
 from ftransfer.service.participant import Participant
 from ftransfer.service.subscriptions import ChangeBatch
 
-# Outboxes are emptied in rounds, at least so many seconds for each listener apart: a flood of
-# events then costs each listener one write a round, and a twentieth of a core in all. A single
-# event goes out at once.
+# Outboxes are emptied in rounds, with at least this many seconds per listener between them: a flood
+# of events then costs each listener one write a round, and a twentieth of a core in all. A single
+# event is sent at once.
 _ROUND_S_PER_LISTENER = 0.001
 _LONGEST_ROUND_S = 0.2
-# When so many changes wait, they are put into the outboxes before the round is due: what is bounded
-# are the outboxes.
+# When this many changes wait, they are put into the outboxes before the round is due, because only
+# the outboxes are bounded.
 _ROUND_CHANGES = 64
 
 
@@ -37,7 +37,7 @@ class Broadcaster:
         self._round: asyncio.TimerHandle | None = None
 
     def add(self, participant: Participant) -> None:
-        """Open the session's outbox, if it has none; it stays until the session ends."""
+        """Open the session's outbox if it has none; it stays open until the session ends."""
         if participant.outbox is None:
             participant.outbox = Outbox(participant.member.open_event_sink(), self._limits)
         self._listeners[participant.number] = participant
@@ -46,13 +46,11 @@ class Broadcaster:
         self._listeners.pop(participant.number, None)
 
     def publish(self, event: LiveEvent, wants: Callable[[Participant], bool]) -> int:
-        """Put an event into the outboxes of all who want it; return how many those are."""
+        """Put an event into the outboxes of all who want it; return their number."""
         return self.publish_to(event, filter(wants, self._listeners.values()))
 
     def publish_to(self, event: LiveEvent, participants: Iterable[Participant]) -> int:
-        """Put an event into the outboxes of some, if they listen; it costs nothing for the
-        others.
-        """
+        """Put an event into the outboxes of those who listen; others cost nothing."""
         self.flush_changes()
         shared = SharedEvent(event)
         count = 0
@@ -65,7 +63,7 @@ class Broadcaster:
         return count
 
     def publish_change(self, change: Change) -> None:
-        """Pass a change on to all who watch where it is and may know of it."""
+        """Send a change to all who watch its folder and may know of it."""
         self._changes.add(change)
         if len(self._changes) >= _ROUND_CHANGES:
             self.flush_changes()
@@ -74,8 +72,8 @@ class Broadcaster:
     def flush_changes(self) -> None:
         """Put the changes that wait for the round into the outboxes.
 
-        Call it before rights or watches change: each session is sent what it watched, and might
-        know, when it happened.
+        Call it before rights or watches change: each session gets what it watched, and was allowed
+        to know, at the time of the change.
         """
         if not self._changes:
             return

@@ -1,8 +1,7 @@
-"""Who watches what, and the way of a change to those who may know of it.
+"""Who watches what, and how a change reaches those who may know of it.
 
-A change comes from the watcher of the folder, or from a client's own operation; it passes the
-hidden names, the debouncer and the broadcaster. The folder is watched only while somebody asks for
-it.
+A change comes from the folder's watcher or from a client's own operation; it passes the hidden
+names, the debouncer and the broadcaster. The folder is watched only while somebody asks for it.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from ftransfer.transfer.hidden_names import HiddenNames
 
 
 class Watcher(Protocol):
-    """What finds changes in the folder (watch/watcher.py)."""
+    """Finds changes in the folder (watch/watcher.py)."""
 
     async def start(self, report: Callable[[Change | Rescan], None]) -> None: ...
     async def stop(self) -> None: ...
@@ -111,7 +110,7 @@ class Changes:
         self._is_running = True
 
     async def unwatch(self, participant: Participant, path: SafeName | None = None) -> None:
-        """Stop sending it changes, of that path or of any."""
+        """Stop sending it changes of that path, or of all paths."""
         self._hub.broadcaster.flush_changes()
         if path is None:
             participant.watches.clear()
@@ -123,7 +122,7 @@ class Changes:
             await self.leave(participant)
 
     async def leave(self, participant: Participant) -> None:
-        """Forget a session. When the last one has left, the folder is watched no longer."""
+        """Forget a session. When the last one has left, the folder is no longer watched."""
         self._participants.discard(participant)
         self._paths.discard_all(participant)
         if self._watcher is None or self._participants or not self._is_running:
@@ -134,7 +133,7 @@ class Changes:
                 await self._watcher.stop()
 
     async def stop(self) -> None:
-        """Stop watching, whoever still asks for it."""
+        """Stop watching, even if somebody still asks for it."""
         self._participants.clear()
         self._debouncer.stop()
         if self._is_running and self._watcher is not None:
@@ -149,7 +148,8 @@ class Changes:
     ) -> AsyncIterator[Callable[[Entry, str], None] | None]:
         """Mute the watcher for some names while a client's files are published there.
 
-        Yields what to call with the entry and digest of each that was; None if nobody watches.
+        Yields a function to call with the entry and digest of each published file; None if nobody
+        watches.
         """
         watcher = self._watcher if self._is_running else None
         if watcher is None:
@@ -173,8 +173,9 @@ class Changes:
 
     @contextlib.asynccontextmanager
     async def modifying(self, participant: Participant, *paths: str) -> AsyncIterator[None]:
-        """Mute the watcher while a client moves or removes something there; then find out what it
-        was, and pass it on as theirs.
+        """Mute the watcher while a client moves or removes something.
+
+        Then find out what has changed, and report it as the client's.
         """
         watcher = self._watcher if self._is_running else None
         if watcher is None:
@@ -185,7 +186,7 @@ class Changes:
             try:
                 yield
             except FtransferError:
-                await self._recheck(watcher, muted, participant)  # a part of it may be done
+                await self._recheck(watcher, muted, participant)  # part of it may be done
                 raise
             await self._recheck(watcher, muted, participant)
         finally:
@@ -195,7 +196,7 @@ class Changes:
         if self._is_running:
             await watcher.recheck(muted, participant.person)
 
-    # On the way to those who watch.
+    # Delivery to those who watch.
 
     def _accept(self, found: Change | Rescan) -> None:
         event = found if self._hiding is None else _without_hidden(found, self._hiding)
@@ -222,9 +223,7 @@ class Changes:
 
 
 def _without_hidden(event: Change | Rescan, hiding: HiddenNames) -> Change | Rescan | None:
-    """Return what may be known of an event where some names are hidden: of a move, perhaps one side
-    only.
-    """
+    """Return an event without hidden names: of a move, perhaps one side only."""
     if isinstance(event, Rescan):
         return None if _is_hidden(event.path, hiding) else event
     is_hidden = _is_hidden(event.name, hiding)

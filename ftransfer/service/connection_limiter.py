@@ -1,13 +1,12 @@
-"""Who may come in: caps on sessions, for all and for each source, and sources that are refused for
-a while.
+"""Who may connect: limits on sessions, in total and per source, and temporary refusals.
 
-A session is *unauthenticated* until it has logged in or, where no login is asked for, has sent its
-first command. Connections that say nothing are cheap to make by the thousand, so these have a cap
-of their own. When it is reached, the oldest has to go, first of a source that has more than its
-part of them: the flood displaces itself. When all places are taken, a session of the source with
-the most of them goes: an unauthenticated one, else the one that has been idle longest, else one
-that waits for its login. Active sessions go only for somebody of the same source, or of one with
-fewer. What carries out a command is never displaced.
+A session is *unauthenticated* until it has logged in or, where no login is required, has sent its
+first command. Silent connections are cheap to make by the thousand, so these have their own limit.
+At that limit, the oldest is closed, first of a source that has more than its share: a flood
+displaces itself. When all slots are taken, the source with the most sessions loses one: an
+unauthenticated one, else the one that has been idle longest, else one that waits for its login.
+Active sessions are displaced only for the same source, or for one with fewer. A session that runs a
+command is never displaced.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ from ftransfer.service.penalties import (
     source_of,
 )
 
-# Where no cap for a source is given. One household or company behind one address stays below it; a
-# machine's own address is left to the cap on all, since every user, tunnel and proxy of the machine
-# comes from there.
+# The default limit per source. One household or company behind one address stays below it. A
+# loopback address has only the total limit, since every user, tunnel and proxy of the machine comes
+# from there.
 _MAX_OF_SOURCE = 256
 # A source with more than this part of all unauthenticated sessions is a flood; one with a few may
 # just have many users.
@@ -37,7 +36,7 @@ _PARTS = 8
 
 
 class Slot:
-    """One session's place. `cut` ends the session from outside."""
+    """One session's slot. `cut` ends the session from outside."""
 
     __slots__ = ("_limiter", "cut", "is_active", "is_trusted", "network", "number", "source")
 
@@ -50,7 +49,7 @@ class Slot:
         *,
         is_trusted: bool,
     ) -> None:
-        self.number = number  # in the order of coming
+        self.number = number  # in order of arrival
         self.source = source
         self.network = network_of(source)
         self.cut = cut
@@ -59,7 +58,7 @@ class Slot:
         self._limiter = limiter
 
     def mark_active(self) -> None:
-        """Note that the peer has logged in, or sent a command where no login is asked for."""
+        """Note that the peer has logged in, or sent a command where no login is required."""
         self._limiter.mark_active(self)
 
     def begin(self) -> None:
@@ -67,11 +66,11 @@ class Slot:
         self._limiter.begin(self)
 
     def end(self) -> None:
-        """Note that it has ended."""
+        """Note that the operation has ended."""
         self._limiter.end(self)
 
     def leave(self) -> None:
-        """Free the slot. Twice is no error."""
+        """Free the slot. Calling it twice is no error."""
         self._limiter.leave(self)
 
     def penalise(self, offence: Offence) -> None:
@@ -80,12 +79,12 @@ class Slot:
 
 
 class ConnectionLimiter:
-    """The places of one server. Pure: `now` is its clock. `limits` and `trusted` can be set anew at
-    any time.
+    """The slots of one server. Pure: `now` is its clock.
+
+    `limits` and `trusted` can be replaced at any time.
 
     Args:
-        trusted: Networks from which nothing is refused for others' sake: they have no cap of their
-            own, and no penalties.
+        trusted: Networks without their own limit and without penalties.
     """
 
     def __init__(
@@ -98,11 +97,11 @@ class ConnectionLimiter:
         self._slots: set[Slot] = set()
         self._of_source: Counter[str] = Counter()
         self._of_network: Counter[str] = Counter()
-        # What each slot does now; in each, the one that has done so for longest comes first.
+        # The slots by what they do now; in each, the longest in that state comes first.
         self._unauthenticated: dict[Slot, None] = {}
         self._checking: dict[
             Slot, None
-        ] = {}  # not proven, and its command is carried out: a login is being checked
+        ] = {}  # unauthenticated, and its command runs: a login is being checked
         self._idle: dict[Slot, None] = {}
 
     @property
@@ -110,8 +109,9 @@ class ConnectionLimiter:
         return len(self._unauthenticated)
 
     def refusal(self, host: str) -> Busy | None:
-        """Return why a connection from there is refused, or None. Makes room by cutting another
-        session if need be.
+        """Return why a connection from that host is refused, or None.
+
+        Closes another session if a slot is needed.
         """
         if (
             host not in self.trusted
@@ -182,12 +182,10 @@ class ConnectionLimiter:
         return self.limits.max_sessions if is_loopback(source) else _MAX_OF_SOURCE
 
     def _displace_unauthenticated(self) -> None:
-        """Cut the oldest unauthenticated session: of a source that has more than its part of them,
-        else of all.
-        """
+        """Close the oldest unauthenticated session: of a flooding source, else of all."""
         ((source, count),) = Counter(slot.source for slot in self._unauthenticated).most_common(1)
         is_flood = count > max(1, self.limits.max_unauthenticated // _PARTS)
-        # By its coming, since one that says something from time to time is put behind the others.
+        # By arrival, since a session that sends something now and then is moved behind the others.
         self._cut(
             min(
                 (slot for slot in self._unauthenticated if slot.source == source or not is_flood),
@@ -196,9 +194,7 @@ class ConnectionLimiter:
         )
 
     def _displace_for(self, source: str) -> None:
-        """Cut a session that carries out no command, to make room for one of this source, if it may
-        have it.
-        """
+        """Free a slot for this source, if it may have it: close a session that runs no command."""
         sizes = self._of_source
         waiting = [*self._idle, *self._checking]
         may_go = [
@@ -206,7 +202,7 @@ class ConnectionLimiter:
             *(one for one in waiting if one.source == source or sizes[one.source] > sizes[source]),
         ]
         if may_go:
-            # The first of those that are equal
+            # The first of several with the same number
             self._cut(max(may_go, key=lambda one: sizes[one.source]))
 
     def _cut(self, slot: Slot) -> None:

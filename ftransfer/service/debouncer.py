@@ -1,4 +1,4 @@
-"""Changes of one name that follow each other closely are passed on as one."""
+"""Merging of changes to one name that follow each other closely."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from ftransfer.storage.base import FOLDER
 
 
 class Debouncer:
-    """Merges changes of one name within `merge_s`: the first is passed on at once, then the latest
-    state.
+    """Merges changes of one name within `merge_s`: passes on the first, then the latest state.
 
     Args:
-        forward: Is called with each change that is passed on.
+        forward: Called with each change that is passed on.
         timers: By default those of the running event loop.
     """
 
@@ -36,7 +35,7 @@ class Debouncer:
     def add(self, change: Change) -> None:
         self._flush_related(change)
         if change.what == MOVED:
-            # Both names take part, and the order counts: what waits under either goes first.
+            # Both names matter, and so does the order: pending changes of either come first.
             self._flush(change.old)
             self._flush(change.name)
             self._pass_on(change)
@@ -50,13 +49,14 @@ class Debouncer:
                 self._waiting[change.name] = merged
 
     def stop(self) -> None:
-        """Pass nothing on any more by itself."""
+        """Pass on nothing more by timer."""
         for timer in self._ends.values():
             timer.cancel()
 
     def _flush_related(self, change: Change) -> None:
-        """Pass on first what waits for a folder above, and, if this is a folder, below: the order
-        of these counts.
+        """First pass on pending changes of folders above and, for a folder, of names below.
+
+        The order of these changes matters.
         """
         if not self._waiting:
             return
@@ -90,7 +90,7 @@ class Debouncer:
 
 
 def _merged(sent: Change, change: Change) -> Change | None:
-    """Return what `change` is to those who know of `sent`; None if it is nothing new to them."""
+    """Return the change from `sent` to the state after `change`; None if nothing is new."""
     if change.what == REMOVED:
         return None if sent.what == REMOVED else change
     return change._replace(what=CREATED if sent.what == REMOVED else CHANGED)

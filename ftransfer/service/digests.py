@@ -1,9 +1,8 @@
-"""The digests of a share's files, so far as they are known, and the computing of those that are
-not.
+"""The known digests of a share's files, and the computing of unknown ones.
 
-A get of a file that was put, sent or checked before need not hash it again. What is kept can be
-trusted because of one rule: it is remembered for the file as it was described before it was read,
-and only if that description was old enough by then for any later change to show in it.
+A get of a file that was put, sent or checked before need not hash it again. One rule makes the
+cache safe: a digest is remembered for the file as described before it was read, and only if that
+description was old enough by then for any later change to show in it.
 """
 
 from __future__ import annotations
@@ -20,20 +19,20 @@ from ftransfer.storage.base import Entry, Reader
 from ftransfer.system.turns import Turns
 from ftransfer.transfer.running_digest import STEP_BYTES, RunningDigest
 
-_MAX_OWNERS = 1024  # of whom it is remembered what they have spent, as long as it matters
+_MAX_OWNERS = 1024  # of whom spending is remembered, as long as it matters
 _CAPACITY = 32_768  # about 15 MB
-# File systems note times in ticks: 10 ms for most, 2 s for FAT. Two changes within a tick look like
-# one.
+# File systems round times to ticks: 10 ms for most, 2 s for FAT. Two changes within a tick look
+# like one.
 _TICK_NS = 2_500_000_000
-# A program that writes through a memory map may change content without changing times. What that
-# spoils is spoilt for so long only.
+# A program that writes through a memory map may change content without changing times. An entry
+# that this spoils lives no longer than this.
 _MAX_AGE_NS = 3_600_000_000_000
 
 _Stamp = tuple[str, int, int, int]
 
 
 class DigestCache:
-    """Name -> digest, as long as the file is the one that was hashed. The longest unused go first.
+    """Name -> digest, as long as the file is unchanged. The least recently used go first.
 
     Args:
         now_ns: The clock of the file system, in nanoseconds since 1970.
@@ -48,9 +47,7 @@ class DigestCache:
         return len(self._known)
 
     def find(self, entry: Entry) -> Digest | None:
-        """Return the digest of the file that `entry` has just been found to describe, if it is
-        known.
-        """
+        """Return the known digest of the file that `entry` describes as of now, or None."""
         known = self._known.get(entry.name)
         if known is None:
             return None
@@ -64,8 +61,8 @@ class DigestCache:
     def read(self, entry: Entry, digest: Digest, opened_ns: int) -> None:
         """Remember the digest of what was read from a file.
 
-        Whatever has changed it since it was opened has set its ctime to then or later. So if the
-        ctime in `entry` was past by then, no changed file is ever taken for this one.
+        A change after the file was opened sets its ctime to then or later. So if the ctime in
+        `entry` was past by then, no changed file is ever taken for this one.
 
         Args:
             entry: The file as it was when it was opened.
@@ -77,8 +74,8 @@ class DigestCache:
         """Remember the digest of what a put has just published.
 
         Its ctime is that of the rename, thus always new. But nobody could write to the file before,
-        and whoever writes to it now sets its mtime to now: if the mtime that the put gave it is
-        past, the change shows.
+        and a write from now on sets its mtime to now: if the mtime that the put set is past, the
+        change shows.
         """
         self._remember(entry, digest, entry.mtime_ns, self.now_ns())
 
@@ -96,14 +93,14 @@ def _stamp(entry: Entry) -> _Stamp:
 
 
 class DigestService:
-    """What all sessions of a server share: the cache, and the few places for computing.
+    """What all sessions of a server share: the cache, and the limited slots for computing.
 
-    Whoever asks is an owner: a principal at a source. Owners take turns, a step each; of what one
-    of them wants, what has the least left goes first. A step is paid for before it is done.
+    The caller is an owner: a principal at a source. Owners take turns, a step each; of one owner's
+    files, the one with the least left goes first. A step is paid for before it is done.
 
     Args:
-        clock: Gives seconds that never go back; the loop's own by default.
-        later: Calls a function after so many seconds.
+        clock: Returns seconds that never go back; the loop's own by default.
+        later: Calls a function after a number of seconds.
     """
 
     def __init__(
@@ -121,11 +118,11 @@ class DigestService:
         self._turns = Turns(limits.max_checksums, limits.max_checksums, self._may_go)
         self._budgets: dict[
             str, TokenBucket
-        ] = {}  # by owner: a burst at once, then so much a second
+        ] = {}  # by owner: a burst at once, then a constant rate
         self._pausing: set[str] = set()
 
     async def of(self, reader: Reader, opened_ns: int, owner: str) -> Digest:
-        """Return the digest of a file, computed if it is not known; waits for the owner's turns.
+        """Return the digest of a file, computed in the owner's turns if it is not known.
 
         Args:
             opened_ns: `cache.now_ns` from before it was opened.
@@ -141,7 +138,7 @@ class DigestService:
                 return known
             async with self._turns.take(owner, size) as turn:
                 while running.position < size:
-                    # Perhaps another session wanted the same one
+                    # Another session may have computed the same one
                     known = self.cache.find(reader.entry)
                     if known is not None:
                         return known
@@ -162,7 +159,7 @@ class DigestService:
         try:
             await running.step(size)
         finally:
-            # What it had no time for is given back
+            # Refund what it had no time for
             budget.give_back(paid - (running.position - began_at))
 
     def _may_go(self, owner: str) -> bool:

@@ -1,4 +1,4 @@
-"""A file on its way out of the share, to any gateway."""
+"""A download of a file from the share, for any gateway."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ftransfer.transfer.running_digest import confirm
 class Download:
     """One open file. Use it in `async with`, which closes it.
 
-    Content goes out by `read`; or, fast, straight from `reader` (see transfer.pump.send_content).
-    Whoever has sent it checks it before saying that it was whole.
+    Send content with `read`, or faster, straight from `reader` (see transfer.pump.send_content).
+    Check what was sent before reporting it as complete.
     """
 
     def __init__(self, operation: Operation, reader: Reader, opened_ns: int) -> None:
@@ -41,7 +41,7 @@ class Download:
         return cls(operation, reader, opened_ns)
 
     def known_digest(self) -> Digest | None:
-        """Return the digest of the whole file, if it is known without reading it."""
+        """Return the digest of the whole file if it is known without reading the file."""
         return self._session.service.digests.cache.find(self.entry)
 
     def note_moved(self, count: int) -> None:
@@ -49,7 +49,7 @@ class Download:
         self._operation.moved += count
 
     async def read(self, offset: int, size: int) -> bytes:
-        """Return up to `size` bytes, at the rate that the session may have; b"" at the end."""
+        """Return up to `size` bytes, at the rate that the session is allowed; b"" at the end."""
         count = await self._session.pace.take(size)
         data = await self.reader.read(offset, count)
         self._session.pace.give_back(count - len(data))
@@ -57,7 +57,7 @@ class Download:
         return data
 
     async def check(self, digest: Digest, start: int, end: int) -> None:
-        """Check that the file still holds what was sent of it, from and up to an offset.
+        """Check that the file still holds what was sent, from `start` up to `end`.
 
         Raises:
             SourceChanged: It does not.

@@ -1,6 +1,4 @@
-"""Uploads that were cut off and that nobody has gone on with: they are kept for some days, and then
-their room is given back.
-"""
+"""Interrupted uploads that nobody resumes: they are kept for some days, then removed."""
 
 from __future__ import annotations
 
@@ -25,10 +23,10 @@ async def expire_partials(
     now_ns: Callable[[], int] = time.time_ns,
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> NoReturn:
-    """Remove the partials that have not grown for `keep_s` seconds, now and then every hour, until
-    cancelled.
+    """Remove partials that have not grown for `keep_s` seconds, now and every hour.
 
-    Those that are being written stay. A store that fails is tried again in the next hour.
+    Runs until cancelled. Partials that are being written stay. If the store fails, the next hour
+    tries again.
     """
     while True:
         latest_ns = now_ns() - int(keep_s * 1e9)

@@ -1,4 +1,4 @@
-"""What is done to files and folders as a whole, from any gateway: each with its events."""
+"""Operations on whole files and folders, for any gateway, each with its events."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class FileDigest(NamedTuple):
 
 
 async def make_folder(session: Session, path: str, *, parents: bool = False) -> SafeName:
-    """Make a folder; return its name. Raises as ShareView.make_folder."""
+    """Create a folder; return its name. Raises as ShareView.make_folder."""
     async with session.service.changes.modifying(session.participant, path):
         return await session.view.make_folder(path, parents=parents)
 
@@ -39,7 +39,7 @@ async def move(
 
 
 async def remove(session: Session, path: str, *, recursive: bool = False) -> int:
-    """Remove a file or folder; return how many there were. Raises as ShareView.remove."""
+    """Remove a file or folder; return the number of things removed. Raises as ShareView.remove."""
     async with session.service.changes.modifying(session.participant, path):
         return await session.view.remove(path, recursive=recursive)
 
@@ -47,15 +47,16 @@ async def remove(session: Session, path: str, *, recursive: bool = False) -> int
 async def set_attributes(
     session: Session, path: str, *, mtime_ns: int | None = None, mode: int | None = None
 ) -> SafeName:
-    """Set the time or mode of a file or folder; return its name. Raises as
-    ShareView.set_attributes.
+    """Set the time or mode of a file or folder; return its name.
+
+    Raises as ShareView.set_attributes.
     """
     async with session.service.changes.modifying(session.participant, path):
         return await session.view.set_attributes(path, mtime_ns=mtime_ns, mode=mode)
 
 
 async def checksum(session: Session, name: str) -> FileDigest:
-    """Return the digest of a file, which is read if need be.
+    """Return the digest of a file, reading it if necessary.
 
     Raises:
         SourceChanged: It changed while it was read.
@@ -75,7 +76,7 @@ async def copy(operation: Operation, *, replace: bool = False) -> UploadReceipt:
     """Copy the file that the operation names to its `to`, with time and mode.
 
     Raises:
-        AlreadyThere: Something has that name, and is not to be replaced.
+        AlreadyThere: That name exists and is not to be replaced.
         SourceChanged: It changed while it was copied.
         As ShareView.open_read and ShareView.open_write.
     """
@@ -98,8 +99,9 @@ async def copy(operation: Operation, *, replace: bool = False) -> UploadReceipt:
 async def clear_partials(
     session: Session, path: str = "", *, older_s: int = 0, source: str = ""
 ) -> Sequence[Partial]:
-    """Remove interrupted uploads, each with its line in the owner's record. Takes and raises as
-    ShareView.clear_partials.
+    """Remove interrupted uploads, each with its line in the owner's record.
+
+    Takes and raises as ShareView.clear_partials.
     """
     removed = await session.view.clear_partials(path, older_s=older_s, source=source)
     for partial in removed:

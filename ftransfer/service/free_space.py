@@ -1,4 +1,4 @@
-"""The free room of the file system below a share, of which some is to stay free."""
+"""The free space of the file system below a share, some of which stays reserved."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ftransfer.storage import listings
 from ftransfer.storage.base import Space, Store, Usage
 from ftransfer.units import format_limit
 
-# For so many bytes that are kept free, one thing more stays possible, but no more than a part of
+# For each of this many bytes kept free, one more file or folder stays possible, up to a part of
 # all.
 _BYTES_FOR_A_THING = 16_384
 _THINGS_PART = 20
 
 
 class FreeSpace:
-    """What was free when that was last looked at, less what has been claimed since."""
+    """The free space as last measured, minus what has been claimed since."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -30,7 +30,7 @@ class FreeSpace:
         """Ask the file system, unless that was done within the last `age_s` seconds.
 
         Args:
-            claims: What is under way, and is not all in place yet.
+            claims: Running uploads that are not yet complete on disk.
         """
         now = asyncio.get_running_loop().time()
         if now - self._looked_at >= age_s:
@@ -39,13 +39,13 @@ class FreeSpace:
             self.take(sum((claim.unseen for claim in claims), NOTHING))
 
     def take(self, usage: Usage) -> None:
-        """Count what has been claimed."""
+        """Subtract what has been claimed."""
         free_bytes, free_things, all_things = self._space
         things = None if free_things is None else free_things - usage.things
         self._space = Space(free_bytes - usage.bytes, things, all_things)
 
     def left_bytes(self, keep_bytes: int) -> int:
-        """Return how many bytes may be claimed if so many are kept free."""
+        """Return how many bytes may be claimed if `keep_bytes` stay free."""
         return self._space.free_bytes - keep_bytes
 
     def refuse(self, name: SafeName, wanted: Usage, keep_bytes: int) -> None:

@@ -1,4 +1,4 @@
-"""Moves that would show what is hidden by its place, or hide what is not."""
+"""Moves that would reveal something hidden by its place, or hide something visible."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ftransfer.transfer.hidden_names import HiddenNames
 async def refuse_to_uncover(
     store: Store, hiding: HiddenNames, source: SafeName, target: SafeName
 ) -> None:
-    """Refuse to move a folder if something in it is hidden at one of the two places only.
+    """Raise an error if a move would change whether something in a folder is hidden.
 
     Args:
-        store: Shows what is hidden, too.
+        store: Shows hidden names, too.
 
     Raises:
-        Forbidden: Something is.
+        Forbidden: Something is hidden at only one of the two places.
     """
     if hiding.looks_at_last:
         return

@@ -1,4 +1,4 @@
-"""Who is here, and what they say to each other: one hub for each server.
+"""Who is online, and what they say to each other: one hub per server.
 
 A session joins when it connects and leaves when it ends. The hub keeps its name, announces it to
 those who listen, and passes messages on; the broadcaster delivers them.
@@ -39,22 +39,23 @@ class Hub:
         self._heartbeat_s = min(limits.vanish_s / 6, limits.heartbeat_s / 2)
         self._attendance = AttendanceAnnouncer(self._loop, self._announce)
 
-    # Coming and going.
+    # Joining and leaving.
 
     def create_participant(self, member: Member) -> Participant:
-        """Return a place for a session, to be taken with `join`."""
+        """Return a participant for a session; `join` adds it."""
         return Participant(member, Person(member.number), self._clock_ns())
 
     def join(self, participant: Participant) -> None:
-        """Let a session in. It is announced if it listens, or stays after its first command
-        (AttendanceAnnouncer).
+        """Add a session.
+
+        It is announced if it listens, or stays after its first command (AttendanceAnnouncer).
         """
         self._participants[participant.number] = participant
         if self._heartbeat_timer is None:
             self._plan_heartbeat()
 
     async def leave(self, participant: Participant) -> None:
-        """Let a session go; events that its listener has not been sent are dropped."""
+        """Remove a session; unsent events are dropped."""
         self._participants.pop(participant.number, None)
         self.broadcaster.remove(participant)
         participant.is_listening = False
@@ -72,14 +73,12 @@ class Hub:
         self._attendance.note_activity(participant)
 
     def listen(self, participant: Participant) -> None:
-        """Send a session what others say, and who comes and goes, from now on."""
+        """From now on, send a session what others say, and who joins and leaves."""
         participant.is_listening = True
         self.open_outbox(participant)
 
     def open_outbox(self, participant: Participant) -> None:
-        """Let a session have the events that it wants (`is_listening`, `watches`), until it
-        leaves.
-        """
+        """Send a session the events that it wants (`is_listening`, `watches`), until it leaves."""
         self.broadcaster.add(participant)
         self._attendance.note_activity(participant)
 
@@ -88,9 +87,9 @@ class Hub:
         participant.is_listening = False
 
     def presences(self, viewer: Participant) -> Iterator[Presence]:
-        """Yield who is here, as one session may see it, in the order in which they came.
+        """Yield who is online, as one session may see it, in order of arrival.
 
-        Without the right to watch it sees only itself.
+        Without the right to watch, a session sees only itself.
         """
         visible = self._participants.values() if viewer.may(Right.WATCH) else (viewer,)
         return presences(visible, viewer, self._loop.time())
@@ -99,12 +98,11 @@ class Hub:
         self._heartbeat_timer = self._loop.call_later(self._heartbeat_s, self._check_liveness)
 
     def _check_liveness(self) -> None:
-        """Send heartbeats to listeners, and cut the sessions whose machine has not answered for
-        long though something was sent.
+        """Send heartbeats to listeners, and close sessions whose machine no longer answers.
 
-        Keepalive finds those that are gone while nothing is under way; the kernel's own patience
-        with unanswered data is a quarter of an hour. A peer that is there and does not read is no
-        such case: its kernel answers.
+        Such a machine has not acknowledged what was sent to it for long. Keepalive finds dead peers
+        only on idle connections; with unanswered data the kernel waits a quarter of an hour. A peer
+        that is alive and does not read is not closed: its kernel answers.
         """
         self._plan_heartbeat()
         self._attendance.announce_who_stayed(self._participants.values())
@@ -135,13 +133,13 @@ class Hub:
         """Set the name of a session.
 
         Args:
-            token: A word that only this client knows: a session that brings it takes the name over
-                from an older one, which is the same client's and perhaps dead already.
-            is_unique: Refuse a name that somebody else has. A session that is logged in goes by the
-                name of its login in any case.
+            token: A secret of this client: a session that brings it takes the name over from an
+                older one, which is the same client's and may already be dead.
+            is_unique: Refuse a name that somebody else has. A session that is logged in always has
+                the name of its login.
 
         Raises:
-            BadArgument: The name is too long, or could not be printed or typed.
+            BadArgument: The name is too long, or cannot be printed or typed.
             NameTaken.
         """
         if user := participant.user:
@@ -169,12 +167,13 @@ class Hub:
                 other.person = other.person._replace(name="")
 
     def find(self, name: str) -> Participant:
-        """Return the participant of a name, with or without the "?" that listings set before it,
-        or of "#" and a session's number.
+        """Return the participant with a name, or with "#" and a session's number.
+
+        The name may have the "?" that listings put before it.
 
         Raises:
-            NotFound: Nobody here is called that.
-            BadArgument: Several are.
+            NotFound: Nobody has that name.
+            BadArgument: Several have it.
         """
         found = [
             participant
@@ -194,11 +193,10 @@ class Hub:
         return found[0]
 
     def join_group(self, participant: Participant, number: int, token: str) -> None:
-        """Make a session a helper of another one of the same client, with which it shares a
-        transfer.
+        """Make a session a helper of another session of the same client, for one transfer.
 
         Raises:
-            BadArgument: There is none of that number and token; the error does not say which of the
+            BadArgument: No session has that number and token; the error does not say which of the
                 two is wrong.
         """
         leader = self._participants.get(number)
@@ -215,7 +213,7 @@ class Hub:
     # Messages.
 
     def message_rate(self, participant: Participant) -> MessageRateLimit:
-        """Return how fast a session may send messages."""
+        """Return the limit on how fast a session may send messages."""
         if participant.message_rate is None:
             participant.message_rate = MessageRateLimit(self.limits, self._loop.time)
         return participant.message_rate
@@ -223,10 +221,10 @@ class Hub:
     def send_message(
         self, participant: Participant, text: str, to: Participant | None = None
     ) -> tuple[int, int]:
-        """Pass a message on to all others who listen, or to one of them.
+        """Send a message to all others who listen, or to one of them.
 
         Returns:
-            Its number within the session, and how many it went to.
+            Its number within the session, and the number of recipients.
         """
         participant.message_count += 1
         number, person = participant.message_count, participant.person

@@ -1,8 +1,7 @@
-"""What a peer can make the server write down, bounded: so many lines in a second, then only their
-number.
+"""Limits on what a peer can make the server log: some lines per second, then only a count.
 
-One line costs the sender a byte and the owner's disk a hundred. What was done in the share is
-recorded all the same, each time.
+One line costs the sender a byte and the owner's disk a hundred. Every change to the share is still
+recorded.
 """
 
 from __future__ import annotations
@@ -18,16 +17,16 @@ log = logging.getLogger("ftransfer.server")
 
 _LINES = 10
 _WINDOW_S = 1.0
-# Sources of which is remembered how much was written for them lately. One beyond begins anew.
+# Sources whose recent number of lines is remembered. Any further source starts from zero.
 _MAX_SOURCES = 1024
 
 
 class LineBound(ABC):
-    """Lets so many lines a second through. `say_more` is called with how many were left out, when
-    the second is over.
+    """Admits a limited number of lines per second.
 
-    A crowd makes one for each of a thousand addresses, so it is a base class: to keep a function in
-    each would cost as much again.
+    When the second is over, `say_more` is called with the number left out. A crowd makes one for
+    each of a thousand addresses, so it is a base class: a function stored in each would cost as
+    much again.
     """
 
     __slots__ = ("_ends_at", "_left_out", "_loop", "_timer", "_written")
@@ -40,7 +39,7 @@ class LineBound(ABC):
         self._timer: asyncio.TimerHandle | None = None
 
     def admits(self) -> bool:
-        """Whether one more line may be written now; else it is counted."""
+        """Return whether one more line may be written now; otherwise count it."""
         now = self._loop.time()
         if now >= self._ends_at:
             self.flush()
@@ -55,7 +54,7 @@ class LineBound(ABC):
 
     @property
     def is_over(self) -> bool:
-        """Whether a new one would do as well: its second is over, and all is said."""
+        """Return whether it can be replaced: its second is over and nothing is left to write."""
         return self._timer is None and self._loop.time() >= self._ends_at
 
     def flush(self) -> None:
@@ -73,7 +72,7 @@ class LineBound(ABC):
 
 
 class _RecordBound(LineBound):
-    """What may be refused in the owner's record."""
+    """The limit on refusals in the owner's record."""
 
     __slots__ = ("_about", "_audit")
 
@@ -87,29 +86,27 @@ class _RecordBound(LineBound):
 
 
 class Journal(LineBound):
-    """The log, and the owner's record if one is kept, as far as one session or one source may fill
-    them.
-    """
+    """The log, and the owner's record if there is one, with limits for one session or source."""
 
     __slots__ = ("_audit", "_records", "about")
 
     def __init__(self, about: str, audit: Audit | None) -> None:
         super().__init__()
-        self.about = about  # whom the lines are about, as the summary says it
+        self.about = about  # whom the lines are about, as named in the summary
         self._audit = audit
-        self._records: _RecordBound | None = None  # made when there is something to count
+        self._records: _RecordBound | None = None  # created when there is something to count
 
     def note(
         self, text: str, *arguments: object, level: int = logging.INFO, exc_info: bool = False
     ) -> bool:
-        """Write a line into the log, or count it; whether it was written."""
+        """Write a line into the log, or count it; return whether it was written."""
         is_admitted = self.admits()
         if is_admitted:
             log.log(level, text, *arguments, exc_info=exc_info)
         return is_admitted
 
     def record(self, event: str, *, result: str, **fields: Any) -> None:
-        """Write into the owner's record, or count what was refused."""
+        """Write into the owner's record, or count a refusal that is over the limit."""
         audit = self._audit
         if audit is None:
             return
@@ -121,7 +118,7 @@ class Journal(LineBound):
 
     @property
     def is_over(self) -> bool:
-        """Whether a new one would do as well."""
+        """Return whether it can be replaced by a new one."""
         return super().is_over and (self._records is None or self._records.is_over)
 
     def flush(self) -> None:
@@ -135,13 +132,14 @@ class Journal(LineBound):
 
 
 class Journals:
-    """A journal for each source, for what is written of its connections: who comes again and again
-    is a new session each time.
+    """A journal for each source, for lines about its connections.
+
+    A client that reconnects again and again has a new session each time.
     """
 
     def __init__(self, audit: Audit | None) -> None:
         self.audit = audit
-        self._journals: dict[str, Journal] = {}  # the one that was used last comes last
+        self._journals: dict[str, Journal] = {}  # most recently used last
         self._sweeping: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
@@ -161,9 +159,7 @@ class Journals:
         self._sweeping = asyncio.get_running_loop().call_later(_WINDOW_S * 1.5, self._sweep)
 
     def _sweep(self) -> None:
-        """Forget those of which nothing is remembered any more: a crowd that has gone should leave
-        nothing behind.
-        """
+        """Forget sources with nothing left to remember, so that a crowd leaves nothing behind."""
         self._sweeping = None
         for source in [source for source, journal in self._journals.items() if journal.is_over]:
             del self._journals[source]
@@ -171,7 +167,7 @@ class Journals:
             self._sweep_later()
 
     def stop(self) -> None:
-        """Write what has not been written yet; nothing comes after it."""
+        """Write what is still unwritten; nothing may follow."""
         if self._sweeping is not None:
             self._sweeping.cancel()
         for journal in self._journals.values():

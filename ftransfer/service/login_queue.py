@@ -1,9 +1,8 @@
-"""The queue of logins that are being checked, each of which takes a core and much memory: few at a
-time, and everybody in turn.
+"""The queue of login checks, each of which takes a core and much memory.
 
-Sources take turns, so that one which guesses by the hundred holds up itself. Within a source,
-sessions that have failed less come first, and then the latest: who comes behind a crowd of guesses
-from the same address is not behind all of them.
+Few run at a time, and sources take turns, so that a source with hundreds of guesses delays only
+itself. Within a source, sessions with fewer failures come first, then the latest: a user behind the
+same address as a crowd of guessers does not wait for all of them.
 """
 
 from __future__ import annotations
@@ -25,15 +24,15 @@ _Waiting = tuple[int, int, "asyncio.Future[None]"]
 
 
 class LoginQueue:
-    """The logins of one server. Used on the event loop."""
+    """The login checks of one server. Used on the event loop."""
 
     def __init__(self, at_once: int = _AT_ONCE) -> None:
         self._free = at_once
-        # It starts none until there is a job
+        # No thread starts until there is a job
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="ftransfer-login")
         self._waiting: dict[
             str, list[_Waiting]
-        ] = {}  # heaps by source; the source whose turn is next comes first
+        ] = {}  # heaps by source; the next source comes first
         self._count = itertools.count()
 
     async def run(self, source: str, failures: int, check: Callable[[], T]) -> T:
@@ -48,7 +47,7 @@ class LoginQueue:
         try:
             await turn
         except asyncio.CancelledError:
-            if not turn.cancelled():  # its turn came just then
+            if not turn.cancelled():  # its turn came at that moment
                 self._end()
             raise
         try:

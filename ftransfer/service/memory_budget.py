@@ -1,10 +1,10 @@
-"""How much content the sessions of a server hold in memory, all of them together.
+"""How much content all sessions of a server together hold in memory.
 
-A leaf. A session asks before it takes content in; where there is no room it waits, its peer's bytes
-stay unread, and TCP does the rest. Nobody waits while holding what others wait for, but for its own
-peer or disk: so there is no deadlock. An owner (a user, or an address) gets at most two thirds of
-what the others leave, so that there is room for one more; those who wait take turns by owner. A
-peer that keeps others waiting and hardly moves is cut.
+A leaf. A session asks before it takes content in; if there is no memory it waits, its peer's bytes
+stay unread, and TCP does the rest. Nobody who waits holds what others wait for, except while
+waiting for its own peer or disk: so there is no deadlock. An owner (a user, or an address) gets at
+most two thirds of what the others leave, so that one more fits; waiting owners take turns. A peer
+that keeps others waiting and hardly moves is disconnected.
 """
 
 from __future__ import annotations
@@ -16,18 +16,17 @@ from types import TracebackType
 from typing import NamedTuple, Protocol
 
 _PART_OF_REST = 2 / 3
-# While others wait, a peer for which memory is held must move so many bytes within so many seconds,
-# again and again.
+# While others wait, a peer that holds memory must move at least this many bytes in each period.
 _LEAST_BYTES = 64 * 1024
 _PATIENCE_S = 4.0
 _LOOK_S = 1.0
-# To store a pack is mostly work for the interpreter: more threads would hand its lock to and fro,
-# and the event loop waits for it.
+# Storing a pack is mostly interpreter work: more threads would pass its lock back and forth while
+# the event loop waits for it.
 _STORED_AT_ONCE = 2
 
 
 class Peer(Protocol):
-    """Whoever content is received from or sent to (transport.Transport)."""
+    """The peer that sends or receives the content (transport.Transport)."""
 
     @property
     def bytes_transferred(self) -> int: ...
@@ -48,7 +47,7 @@ class Reservation:
         self._carried = peer.bytes_transferred if peer is not None else 0
 
     def shrink(self, count: int) -> None:
-        """Release what is more than `count`."""
+        """Release all but `count` bytes."""
         if count < self.count:
             freed, self.count = self.count - count, count
             self._budget._free(self, freed)
@@ -89,11 +88,11 @@ class _Waiting(NamedTuple):
 
 
 class MemoryBudget:
-    """So many bytes for all. Methods run on the event loop; the clock can be given."""
+    """A fixed number of bytes for all. Methods run on the event loop; tests may pass a clock."""
 
     def __init__(self, total: int, now: Callable[[], float] | None = None) -> None:
         self.total = total
-        self.most = 0  # that was held at once
+        self.most = 0  # the most that was held at once
         self._loop = asyncio.get_running_loop()
         self._now = now or self._loop.time
         self._held_by: Counter[str] = Counter()
@@ -108,7 +107,7 @@ class MemoryBudget:
         return self._held
 
     def try_reserve(self, owner: str, count: int, peer: Peer | None = None) -> Reservation | None:
-        """Reserve memory if there is some that nobody waits for."""
+        """Reserve memory if it is free and nobody waits for it."""
         if self._waiting or not self._fits(owner, count):
             return None
         return self._take(owner, count, peer)
@@ -116,9 +115,9 @@ class MemoryBudget:
     async def reserve(
         self, owner: str, count: int, peer: Peer | None = None, *, is_preferred: bool = False
     ) -> Reservation:
-        """Reserve memory, waiting for it in turn. `peer` is cut if it keeps others waiting.
+        """Reserve memory, waiting in turn. `peer` is disconnected if it keeps others waiting.
 
-        Those that are `proven` to make good use of it come before the others of their owner.
+        Those that are proven to make good use of memory come before the others of their owner.
         """
         count = min(count, self.total)
         if (reservation := self.try_reserve(owner, count, peer)) is not None:
@@ -139,7 +138,7 @@ class MemoryBudget:
                 self._forget(owner, waiting)
             self._admit()
             raise
-        self._change(owner, -count)  # what was put aside for it
+        self._change(owner, -count)  # what was set aside for it
         return self._take(owner, count, peer)
 
     def _limit(self, owner: str) -> float:
@@ -172,14 +171,14 @@ class MemoryBudget:
         self._admit()
 
     def _admit(self) -> None:
-        """Let in whoever fits, one of each owner in turn."""
+        """Admit all that fit, one of each owner in turn."""
         while (owner := self._next_owner()) is not None:
             waiting = self._waiting[owner][0]
             self._forget(owner, waiting)
             if owner in self._waiting:
                 self._waiting.move_to_end(owner)
             if not waiting.admitted.done():  # else it is being cancelled
-                self._change(owner, waiting.size)  # put aside until it has its turn of the loop
+                self._change(owner, waiting.size)  # set aside until its task runs
                 waiting.admitted.set_result(None)
 
     def _next_owner(self) -> str | None:
@@ -187,7 +186,7 @@ class MemoryBudget:
             if self._fits(owner, queue[0].size):
                 return owner
             if self._is_within_limit(owner, queue[0].size):
-                return None  # it only waits for the total, and is not overtaken
+                return None  # it waits only for the total, and is not overtaken
         return None
 
     def _forget(self, owner: str, waiting: _Waiting) -> None:
@@ -202,7 +201,7 @@ class MemoryBudget:
             self._timer = self._loop.call_later(_LOOK_S, self._look)
 
     def _look(self) -> None:
-        """Cut those that keep others waiting and hardly move."""
+        """Disconnect peers that keep others waiting and hardly move."""
         self._timer = None
         is_full = any(
             self._is_within_limit(owner, queue[0].size) for owner, queue in self._waiting.items()
@@ -214,11 +213,11 @@ class MemoryBudget:
 
 
 class ContentMemory:
-    """What the sessions of a server share, in budgets for whatever content there is.
+    """The memory that the sessions of a server share: one budget for each kind of content.
 
-    Packs, and the groups that are sent as packs, wait for room; so do lists of names. Blocks do not
-    wait: where there is no room for a large one, a small one does. What no budget has is for the
-    smallest blocks, one for each session (a quarter), and for rooms that are kept to be used again
+    Packs, groups that are sent as packs, and lists of names wait for memory. Blocks do not wait: if
+    a large one does not fit, a small one is used. The rest, outside all budgets, is for the
+    smallest blocks, one per session (a quarter), and for buffers that are kept for reuse
     (jobs.room).
     """
 

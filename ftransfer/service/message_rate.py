@@ -1,5 +1,6 @@
-"""How fast one session may send messages: at first as it likes, then slowed, and refused if it goes
-on and on. Pure: the clock is passed in.
+"""How fast one session may send messages: first freely, then slowed, then refused.
+
+Pure: the clock is passed in.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from ftransfer.service.token_bucket import TokenBucket
 
 
 class MessageRateLimit:
-    """Two buckets: messages beyond the small one, which refills faster, wait; with the large one
-    empty they are refused.
+    """Two buckets.
+
+    Messages beyond the small one, which refills faster, wait; when the large one is empty they are
+    refused.
     """
 
     def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:

@@ -1,4 +1,4 @@
-"""An upload that claims room as it grows."""
+"""An upload that claims space as it grows."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class MeteredWriter:
         self._principal = principal
         self._claim = claim
         self._writer = writer
-        # Bytes that have come, or are to come in parts that were begun
+        # Bytes received, or expected in parts that have begun
         self._in_parts = writer.resumed_bytes
 
     @property
@@ -54,7 +54,7 @@ class MeteredWriter:
         assert takes_parts(writer)
         part = await writer.open_part(offset, length)
         try:
-            # One that is sent twice counts twice, but no upload needs more than it has announced.
+            # A part that is sent twice counts twice, but no upload needs more than announced.
             self._in_parts = min(self._in_parts + length, self._claim.size or 0)
             self._need(self._in_parts)
         except BaseException:
@@ -76,7 +76,7 @@ class MeteredWriter:
         writer.write_blocking(data)
 
     def _need(self, size: int) -> None:
-        """Have room for so many bytes in all. Raises QuotaFull."""
+        """Claim space for `size` bytes in total. Raises QuotaFull."""
         if size > self._claim.usage.bytes:
             self._allocator.grow(self._principal, self._claim, size)
 
@@ -100,8 +100,6 @@ class MeteredWriter:
         await self._writer.abort()
 
     def _end(self, left_bytes: int | None) -> None:
-        """End the claim, of which so many bytes are left as a file or a partial; None for nothing
-        at all.
-        """
+        """End the claim; `left_bytes` remain as a file or a partial, None for nothing."""
         left = [] if left_bytes is None else [(self._claim.name, usage_of(left_bytes))]
         self._allocator.ledger.end(self._claim, left)

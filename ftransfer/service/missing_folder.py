@@ -1,4 +1,4 @@
-"""Why a name was not found: the folder above it that does not exist."""
+"""Why a name was not found: which parent folder does not exist."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ftransfer.storage.base import Entry
 
 
 class Viewer(Protocol):
-    """Who asks (service.view)."""
+    """The client that asks (service.view)."""
 
     @property
     def principal(self) -> Principal: ...
@@ -25,11 +25,10 @@ class Viewer(Protocol):
 async def naming_missing_folder(
     viewer: Viewer, name: SafeName, source: SafeName | None = None
 ) -> AsyncGenerator[None, None]:
-    """Let NotFound name the folder above `name` that does not exist, if that is why, and if it may
-    be seen.
+    """Make NotFound name the missing folder above `name`, if that is the cause and it is visible.
 
     Args:
-        source: Something else that may be missing just as well.
+        source: Another name that may be the missing one.
     """
     try:
         yield
@@ -45,8 +44,9 @@ async def naming_missing_folder(
 
 
 async def _missing_above(viewer: Viewer, name: SafeName) -> SafeName | None:
-    """Return the first folder above a name that does not exist. Found by halves: a name of a
-    thousand parts costs ten questions.
+    """Return the first missing folder above a name.
+
+    A binary search: a name of a thousand parts takes ten lookups.
     """
     there, missing = 0, len(name.parts)
     while missing - there > 1:

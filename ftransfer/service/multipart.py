@@ -1,7 +1,6 @@
-"""The uploads that run: those whose content comes in parts over several sessions, by their ids, and
-the newest one of each source.
+"""Running uploads: by id those that take parts over several sessions, and the newest per source.
 
-An id cannot be guessed, ends with the upload, and is worth nothing to another user.
+An id cannot be guessed, ends with the upload, and is useless to another user.
 """
 
 from __future__ import annotations
@@ -19,8 +18,9 @@ _ID_BYTES = 18
 
 
 class OpenUpload(NamedTuple):
-    """An upload that takes parts. `arrived` is called on the loop with the length of each that is
-    in place.
+    """An upload that takes parts.
+
+    `arrived` is called on the event loop with the length of each part that is in place.
     """
 
     writer: PartWriter
@@ -29,7 +29,7 @@ class OpenUpload(NamedTuple):
 
 
 class MultipartUploads:
-    """Those of one share."""
+    """The running uploads of one share."""
 
     def __init__(self) -> None:
         self._by_id: dict[str, OpenUpload] = {}
@@ -39,8 +39,9 @@ class MultipartUploads:
     def newest(
         self, owner: str, name: SafeName, source: str, superseded: Callable[[], object]
     ) -> Iterator[None]:
-        """Be the newest upload of this source while the block runs: `superseded` of the one before
-        is called, and this one if another follows.
+        """Be the newest upload of this source while the block runs.
+
+        Calls `superseded` of the upload before; this one's is called if another follows.
         """
         key = (owner, name, source)
         if (older := self._newest.get(key)) is not None:
@@ -53,20 +54,20 @@ class MultipartUploads:
                 del self._newest[key]
 
     def register(self, upload: OpenUpload) -> str:
-        """Take parts for an upload from now on; return its id. Unregister it in any case."""
+        """Accept parts for an upload from now on; return its id. Unregister it in any case."""
         upload_id = secrets.token_urlsafe(_ID_BYTES)
         self._by_id[upload_id] = upload
         return upload_id
 
     def unregister(self, upload_id: str) -> None:
-        """Take no more parts for it."""
+        """Accept no more parts for it."""
         self._by_id.pop(upload_id, None)
 
     def get(self, upload_id: str, name: SafeName, owner: str) -> OpenUpload:
-        """Return the upload of an id.
+        """Return the upload with an id.
 
         Raises:
-            NotFound: There is none, or it is of another name or another user.
+            NotFound: There is none, or it has another name or belongs to another user.
         """
         upload = self._by_id.get(upload_id)
         if upload is None or (upload.writer.name, upload.owner) != (name, owner):

@@ -1,5 +1,6 @@
-"""Addresses and networks that an owner names: "192.0.2.7", "10.0.0.0/8", "2001:db8::/32". A
-leaf.
+"""Addresses and networks from the owner's settings: "192.0.2.7", "10.0.0.0/8", "2001:db8::/32".
+
+A leaf.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ class Networks:
     """A set of networks: `host in networks`.
 
     Raises:
-        ValueError: A text is neither an address nor a network. The message is one for people.
+        ValueError: A text is neither an address nor a network. The message is for users.
     """
 
     def __init__(self, texts: Iterable[str] = ()) -> None:

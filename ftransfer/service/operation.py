@@ -1,4 +1,4 @@
-"""One verb while it runs: what it moves, how it ends, and what is written down about it."""
+"""One running verb: what it moves, how it ends, and what is recorded about it."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from ftransfer.names import escape
 from ftransfer.service.session import Session
 from ftransfer.storage.base import SmallFile
 
-# Those that move content, which `who` shows with how far they are.
+# Verbs that move content; `who` shows their progress.
 _TRANSFERS = frozenset(("get", "put", "part", "mget", "mput", "copy"))
-# What the owner's record holds also when it succeeded. The files of mget and mput are in it one by
-# one.
+# Verbs that the owner's record also holds when they succeed. The files of mget and mput are
+# recorded one by one.
 _RECORDED = frozenset(("login", "get", "put", "mkdir", "mv", "copy", "rm", "setstat"))
 _WITH_CONTENT = frozenset(("get", "put", "copy"))
-# How parts end in the course of things: the put that they belong to is in the record.
+# Normal results of parts: the record has the put that they belong to.
 _USUAL_FOR_PARTS = frozenset(("ok", "bad_offset", "superseded", "aborted"))
-# These say who has come, and are followed by what they came for.
+# These only introduce the client; its commands follow.
 _INTRODUCTIONS = frozenset(("as", "login"))
 
 
 class Operation:
-    """One verb of a session, from its begin to its end:
+    """One verb of a session, from start to end:
 
         async with Operation(session, "put", name, total) as operation: ...
 
-    `name` is what it is about, as the client said it, and `to` where that goes. `moved` counts the
-    bytes of content, of `total` if that is known; `size` is that of the whole file if only a
-    segment of it is moved, `digest` that of what was moved. `result` is "ok" or an error's code;
+    `name` is its object, as the client sent it, and `to` the destination. `moved` counts the bytes
+    of content, of `total` if that is known; `size` is the size of the whole file if only a segment
+    of it is moved, `digest` the digest of what was moved. `result` is "ok" or an error's code;
     `began_at` and `duration_s` are in seconds, on the clock of the event loop.
     """
 
@@ -58,7 +58,7 @@ class Operation:
         return self.verb in _TRANSFERS
 
     def fail(self, error: BaseException) -> None:
-        """Set the result to that of an error, unless an earlier one has set it."""
+        """Set the result to the code of an error, unless an earlier error has set it."""
         if self.result == "ok":
             self.result = error.code if isinstance(error, FtransferError) else "failed"
 
@@ -112,9 +112,7 @@ class Operation:
             session.service.observer.note_operation(session.protocol, self)
 
     def _record(self) -> None:
-        """Write down transfers, changes, logins and refusals; not who looked at what they may
-        see.
-        """
+        """Record transfers, changes, logins and refusals, but not permitted reads of metadata."""
         if (self.result == "ok" and self.verb not in _RECORDED) or (
             self.verb == "part" and self.result in _USUAL_FOR_PARTS
         ):

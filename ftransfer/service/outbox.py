@@ -1,9 +1,9 @@
 """The events that wait for one listening session, and the task that sends them.
 
-Bounded in bytes. A session that does not read delays neither who speaks nor who else listens:
-events that find no room are counted, and the count is sent in their place when there is room again.
-The form of the events (frames, JSON) is the gateway's: each event is encoded once for each form,
-however many listen.
+Limited in bytes. A session that does not read delays neither senders nor other listeners: events
+that do not fit are counted, and the count is sent in their place when there is space again. The
+form of the events (frames, JSON) is the gateway's: each event is encoded once per form, however
+many listen.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ from ftransfer.limits import Limits
 from ftransfer.protocol.live import LiveEvent, Missed
 from ftransfer.system.threads import stop_task
 
-# As many pieces as one sendmsg takes, and not much more of content than a socket takes at once.
+# As many pieces as one sendmsg takes, and about as much content as a socket takes at once.
 _BATCH_PIECES = 64
 _BATCH_BYTES = 32 * 1024
 
 
 class EventFormat(Protocol):
-    """How a gateway writes events. One object serves all listeners of a gateway."""
+    """How a gateway encodes events. One object serves all listeners of a gateway."""
 
     @property
     def heartbeat(self) -> bytes:
-        """What is sent when there has been no event for long."""
+        """Return what to send when there has been no event for a while."""
 
     def encode(self, event: LiveEvent) -> bytes:
-        """Return an event as bytes that can follow those of another one."""
+        """Return an event as bytes that can follow another event."""
 
 
 class EventSink(Protocol):
-    """Where the events of one listener go. Its gateway makes it; its outbox alone calls it."""
+    """Where the events of one listener go. Its gateway creates it; only its outbox calls it."""
 
     @property
     def format(self) -> EventFormat: ...
 
     async def send(self, pieces: Sequence[bytes]) -> None:
-        """Send encoded events; wait for as long as the listener does not read.
+        """Send encoded events; wait while the listener does not read.
 
         Raises:
             ChannelError: The connection broke.
@@ -50,7 +50,7 @@ class EventSink(Protocol):
         """
 
     def abort(self) -> None:
-        """Cut the connection, so that the session notices that it broke."""
+        """Close the connection, so that the session notices that it broke."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class EncodedEvents:
 
 
 class SharedEvent:
-    """One event for several listeners, encoded when the first of each form takes it."""
+    """One event for several listeners, encoded when the first listener of each form takes it."""
 
     def __init__(self, event: LiveEvent) -> None:
         self._event = event
@@ -79,7 +79,7 @@ class Outbox:
     """The events for one session. What is put in is shared with other outboxes, never copied."""
 
     def __init__(self, sink: EventSink, limits: Limits) -> None:
-        self.missed = 0  # events dropped since the last one that found room
+        self.missed = 0  # events dropped since the last one that fitted
         self.format = sink.format
         self._sink = sink
         self._limits = limits
@@ -92,9 +92,9 @@ class Outbox:
         self._task = self._loop.create_task(self._run())
 
     def put(self, events: EncodedEvents) -> None:
-        """Take events in, or count them as missed. They are sent after the next `wake`."""
-        # While any have been missed nothing is taken in, so that the gap stays where it is until it
-        # has been sent.
+        """Add events, or count them as missed. They are sent after the next `wake`."""
+        # While events are missed nothing is added, so that the gap keeps its position until it has
+        # been sent.
         if self.missed or self._held_bytes + len(events.data) > self._limits.max_outbox_bytes:
             self.missed += events.count
             return
@@ -102,12 +102,12 @@ class Outbox:
         self._held_bytes += len(events.data)
 
     def wake(self) -> None:
-        """Start sending what has been put in."""
+        """Start sending what has been added."""
         if self._waiting or self.missed:
             self._filled.set()
 
     async def close(self) -> None:
-        """Stop sending. The session is at its end: an event may be left half-sent."""
+        """Stop sending. The session is ending: an event may be half-sent."""
         await stop_task(self._task)
 
     def send_heartbeat_if_due(self) -> None:
@@ -125,8 +125,8 @@ class Outbox:
             while True:
                 pieces = self._take()
                 if not pieces:
-                    # Without a timeout, which would cost more than the wait: the heartbeat is the
-                    # hub's to remember.
+                    # Without a timeout, which would cost more than the wait: the hub triggers the
+                    # heartbeat.
                     self._filled.clear()
                     await self._filled.wait()
                     continue
@@ -135,15 +135,15 @@ class Outbox:
                 self._is_sending = False
                 self._sent_at = self._loop.time()
         except ChannelError:
-            # Wakes the session, which may have been waiting for its peer's next line
+            # Wakes the session, which may be waiting for its peer's next line
             self._sink.abort()
         except FtransferError:
             return  # the session is over
 
     def _take(self) -> list[bytes]:
-        """Take out the next pieces to send.
+        """Remove and return the next pieces to send.
 
-        The count of missed events follows the last piece that found room.
+        The count of missed events follows the last piece that fitted.
         """
         pieces: list[bytes] = []
         size = 0

@@ -1,4 +1,4 @@
-"""One session's place in the hub: who it is to the others, and what it wants to be sent."""
+"""One session in the hub: how others see it, and which events it wants."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ class Member(Protocol):
     @property
     def operation(self) -> RunningOperation | None: ...
     def open_event_sink(self) -> EventSink:
-        """Return where its events go from now on, in the form of its gateway."""
+        """Return the sink for its events from now on, in the form of its gateway."""
 
     def unanswered_s(self) -> float:
         """Return for how long its machine has not acknowledged what was sent to it."""
 
     def abort(self) -> None:
-        """Cut its connection at once."""
+        """Close its connection at once."""
 
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
 class Participant:
-    """A session as the hub keeps it, from its connection to its end.
+    """A session as the hub keeps it, from connection to end.
 
     A client that moves one file over several connections has a leader, the first of them, and
-    helpers: to the others these are one session.
+    helpers: others see these as one session.
     """
 
     member: Member
@@ -57,12 +57,12 @@ class Participant:
     token: str = field(default="", init=False)
     active_since: float | None = field(default=None, init=False)  # its first command
     was_announced: bool = field(default=False, init=False)
-    is_silent: bool = field(default=False, init=False)  # its coming and going is not announced
-    # Numbers that the same client had before it lost its connection
+    is_silent: bool = field(default=False, init=False)  # joins and leaves unannounced
+    # Session numbers of the same client before it lost its connection
     earlier: tuple[int, ...] = field(default=(), init=False)
     leader: Participant | None = field(default=None, init=False)
     helpers: list[Participant] = field(default_factory=list, init=False)
-    # What it gets together with its helpers
+    # The file that it gets together with its helpers
     group_download: GroupDownload | None = field(default=None, init=False)
     is_listening: bool = field(default=False, init=False)
     watches: dict[str, SafeName] = field(default_factory=dict, init=False)
@@ -89,9 +89,7 @@ class Participant:
         return self.member.principal.may_somewhere(right)
 
     def answers_to(self, name: str) -> bool:
-        """Return whether a name means it: as `who` shows it, or "#" and a number that it has or
-        had.
-        """
+        """Return whether a name means it: its `who` name, or "#" and a current or past number."""
         if name in (f"#{number}" for number in (self.person.session, *self.earlier)):
             return True
         return bool(self.person.name) and name in (self.person.name, f"?{self.person.name}")
@@ -106,7 +104,7 @@ class Participant:
         self.group_download = leader.group_download
 
     def leave_group(self) -> None:
-        """Part from its leader or from its helpers, if it has any."""
+        """Separate it from its leader or its helpers, if it has any."""
         if self.leader is not None:
             self.leader.helpers.remove(self)
             if not self.leader.helpers:

@@ -1,8 +1,8 @@
-"""Sources that misbehave are refused for a while: longer each time, forgotten with time.
+"""Temporary refusal of sources that misbehave: longer each time, forgotten with time.
 
-Pure: the clock is passed in. After the manner of OpenSSH's PerSourcePenalties. A single slip costs
-nothing that anybody would notice, since a penalty is imposed only when enough have come together.
-Memory is bounded: at most `max_sources` are remembered.
+Pure: the clock is passed in. Modelled on OpenSSH's PerSourcePenalties. A single slip goes
+unnoticed, since a source is refused only when enough penalties have accumulated. Memory is bounded:
+at most `max_sources` are remembered.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from ftransfer.addresses import is_loopback
 
 
 class Offence(Enum):
-    """What a source can do wrong; the value is the seconds that the first one costs. Each further
-    one costs twice the last.
+    """An offence of a source; the value is the penalty in seconds for the first one.
+
+    Each further one costs twice the last.
     """
 
     LOGIN = 4.0  # a wrong name, password or token: refused after the third
@@ -27,8 +28,10 @@ class Offence(Enum):
 
 
 def source_of(host: str) -> str:
-    """Return what counts as one source: an IPv4 address, the /64 of an IPv6 address, which one
-    household or machine has as a whole; or the text itself if it is no address.
+    """Return what counts as one source.
+
+    This is an IPv4 address; the /64 of an IPv6 address, which one household or machine has as a
+    whole; or the text itself if it is no address.
     """
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
@@ -43,8 +46,9 @@ def source_of(host: str) -> str:
 
 
 def network_of(source: str) -> str:
-    """Return the /48 that the /64 of a source lies in: one customer may have so many of them; ""
-    for all other sources.
+    """Return the /48 that contains a source's /64, or "" for all other sources.
+
+    One customer may have a whole /48.
     """
     if not source.endswith("/64"):
         return ""
@@ -53,12 +57,12 @@ def network_of(source: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How hard penalties are.
+    """How severe penalties are.
 
-    `threshold_s`: nothing is refused before so much has come together. `max_s`: no penalty is
-    longer. `forget_s`: after so long without an offence, the next one is the first again. `growth`:
-    what each one costs more than the one before. `share`: what part of the seconds of an Offence
-    counts.
+    `threshold_s`: nothing is refused before this much has accumulated. `max_s`: the longest
+    penalty. `forget_s`: after this time without an offence, the next one counts as the first.
+    `growth`: the factor by which each one costs more than the one before. `share`: the part of an
+    Offence's seconds that counts.
     """
 
     threshold_s: float = 15.0
@@ -68,12 +72,12 @@ class Scale:
     share: float = 1.0
 
 
-# So much more may come from a /48, or be held against it, than from one /64.
+# A /48 may have this many times the sessions of one /64, and its offences count for that much less.
 NETWORK_FACTOR = 16
 
-# All users of a machine, and every tunnel and proxy on it, come from one loopback address: one of
-# them must not lock the others out. A flat tenth of a second each still bounds a guesser there to a
-# few attempts a second.
+# All users of a machine, and every tunnel and proxy on it, share one loopback address: one of them
+# must not lock the others out. A flat tenth of each offence still limits a guesser there to a few
+# attempts a second.
 LOOPBACK_SCALE = Scale(threshold_s=30.0, max_s=60.0, growth=1.0, share=0.1)
 _MAX_DOUBLINGS = 16
 
@@ -87,7 +91,7 @@ class _Record:
 
 
 class Penalties:
-    """What is held against each source.
+    """The offences of each source.
 
     Args:
         now: Seconds on any clock that does not go back.
@@ -99,14 +103,15 @@ class Penalties:
         self.scale = scale or Scale()
         self._now = now
         self._max_sources = max_sources
-        self._records: dict[str, _Record] = {}  # the one that offended last comes last
+        self._records: dict[str, _Record] = {}  # latest offender last
 
     def __len__(self) -> int:
         return len(self._records)
 
     def add(self, source: str, offence: Offence) -> float:
-        """Hold an offence against a source and its network; give for how many seconds it is refused
-        now (0: not yet).
+        """Count an offence of a source and its network.
+
+        Returns for how many seconds the source is refused now (0: not yet).
         """
         self._add(source, offence, 1)
         if network := network_of(source):
@@ -130,9 +135,7 @@ class Penalties:
         self._records[source] = record
 
     def left_s(self, source: str) -> float:
-        """Return for how many more seconds a source is refused, for itself or its network; 0 if it
-        is not.
-        """
+        """Return the seconds for which a source or its network is still refused, else 0."""
         network = network_of(source)
         return max(self._left_s(source), self._left_s(network) if network else 0.0)
 
@@ -150,9 +153,7 @@ class Penalties:
         return LOOPBACK_SCALE if is_loopback(source) else self.scale
 
     def _make_room(self) -> None:
-        """Forget what is over; or else, when there are too many, the source that has been quiet for
-        longest.
-        """
+        """Forget expired records; if there are still too many, forget the longest quiet sources."""
         if len(self._records) < self._max_sources:
             return
         now = self._now()

@@ -1,4 +1,4 @@
-"""The answer to `who`: each session as a viewer may see it. It reads, and changes nothing."""
+"""The answer to `who`: each session as a viewer may see it. Read-only."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from ftransfer.protocol.live import Activity, Presence
 from ftransfer.service.participant import Participant
 from ftransfer.service.transfer_group import GroupDownload
 
-# A session that has sent no command yet is shown when it is so old.
+# A session that has sent no command yet is shown after this time.
 _ARRIVING_S = 1.0
 
 
 def presences(
     participants: Iterable[Participant], viewer: Participant, now: float
 ) -> Iterator[Presence]:
-    """Yield who is here, in the order in which they came.
+    """Yield who is online, in order of arrival.
 
-    Addresses are shown to people at the server's own machine; to others only their own.
+    Viewers on the server's own machine see all addresses; others see only their own.
 
     Args:
         now: The time on the clock of the event loop.
@@ -43,7 +43,7 @@ def presences(
 
 
 def _is_arriving(participant: Participant, now: float) -> bool:
-    """Return whether its first command may be on its way: perhaps it helps another session."""
+    """Return whether its first command may still arrive: it may be to help another session."""
     return participant.active_since is None and now - participant.member.began_at < _ARRIVING_S
 
 
@@ -72,7 +72,7 @@ def _group_activity(
         return None
     moved = download.moved + moving
     if download.size is not None:
-        moved = min(moved, download.size)  # a segment may come twice, over two connections
+        moved = min(moved, download.size)  # a segment may arrive twice, over two connections
     rate = _rate(moved, now - download.began_at)
     return Activity("get", _visible_name(download.name, viewer), moved, download.size, rate)
 
@@ -82,7 +82,7 @@ def _rate(moved: int, spent_s: float) -> int:
 
 
 def _visible_name(name: str, viewer: Principal) -> str:
-    """Return the name of a file that somebody transfers, or "" if the viewer may not know it."""
+    """Return the name of a file that is transferred, or "" if the viewer may not know it."""
     try:
         return name if viewer.may(Right.LIST, parse_path(name)) else ""
     except NameRefused:

@@ -1,4 +1,4 @@
-"""The one place where what was uploaded becomes visible: published, announced, remembered."""
+"""The only module that makes uploads visible: it publishes, announces and caches digests."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ async def publish(session: Session, writer: Writer, digest: Digest) -> Entry:
 async def publish_pack(
     session: Session, files: Sequence[SmallFile]
 ) -> Sequence[FtransferError | None]:
-    """Publish the verified files of a pack as one group; return the refusal of each, or None.
+    """Publish the verified files of a pack as one group; return an error or None for each.
 
-    Their digests are not remembered: small files are hashed faster than they are looked up.
+    Their digests are not cached: small files are hashed faster than they are looked up.
     """
     service = session.service
     async with (

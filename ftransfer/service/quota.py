@@ -1,10 +1,9 @@
-"""How much may still be put into a share: quotas of bytes and of files, the largest file, the room
-that is to stay free.
+"""How much more a share accepts: byte and file quotas, the largest file, reserved free space.
 
-What is there is known by a ledger (quota_ledger.py): a put costs no walk. A put that would be
-refused is counted anew first. An upload is admitted if it would fit as a whole; what it claims from
-then on is what has come and a bounded piece more, so that nobody locks others out by an
-announcement.
+A ledger (quota_ledger.py) knows the current usage: a put needs no walk. Before a put is refused,
+the usage is counted again. An upload is admitted if it would fit as a whole; then it claims only
+what has arrived and a bounded amount ahead, so that nobody locks others out by announcing a large
+file.
 """
 
 from __future__ import annotations
@@ -24,17 +23,18 @@ from ftransfer.storage import small_files
 from ftransfer.storage.base import FOLDER, SmallFile, Store, UploadSpec, Usage, Writer, usage_of
 from ftransfer.system.threads import stop_task
 
-# How often the free room is looked at while an upload of unknown size grows.
+# How often the free space is measured while an upload of unknown size grows.
 _FREE_S = 0.5
-# Below this, a look at the free room of so long ago is good enough.
+# For uploads smaller than this, a measurement that old is good enough.
 _FREE_IS_CHEAP = 8 << 20
-# An upload that has not grown for so long claims nothing ahead.
+# An upload that has not grown for this long claims nothing ahead.
 _LAPSE_S = 60.0
 
 
 class QuotaTracker:
-    """What one store holds, against what it may. `close` ends what keeps it fresh; without a bound
-    nothing is counted at all.
+    """Compares a store's usage with its quotas. Without a quota nothing is counted.
+
+    `close` ends the task that keeps the usage current.
     """
 
     def __init__(self, store: Store, limits: QuotaLimits | None = None) -> None:
@@ -52,13 +52,11 @@ class QuotaTracker:
         self._allocator.limits = limits
 
     def is_bounded(self, principal: Principal) -> bool:
-        """Return whether anything limits what a principal may put."""
+        """Return whether any limit applies to what a principal may put."""
         return self._allocator.is_bounded(principal)
 
     def invalidate(self) -> None:
-        """Note that something was removed or moved: before a put is refused, the tree is counted
-        anew.
-        """
+        """Note that something was removed or moved: the next refusal counts the tree first."""
         self._ledger.invalidate()
 
     async def close(self) -> None:
@@ -90,9 +88,7 @@ class QuotaTracker:
         return MeteredWriter(self._allocator, principal, claim, claim.writer)
 
     def _same_upload(self, claim: Claim) -> Claim | None:
-        """Return an older attempt at an upload that is still under way, and that needed as much
-        room.
-        """
+        """Return an older attempt at this upload that still runs and claimed the same size."""
         key = (claim.name, claim.owner, claim.source, claim.size)
         others = (
             other
@@ -102,7 +98,7 @@ class QuotaTracker:
         return next(others, None) if claim.source else None
 
     async def _admit_upload(self, store: Store, principal: Principal, claim: Claim) -> None:
-        """Claim room for an upload that fits as a whole. Raises QuotaFull."""
+        """Claim space for an upload that fits as a whole. Raises QuotaFull."""
         size, allocator = claim.size or 0, self._allocator
         refuse_large(self.limits, principal, claim.name, size)
         claim.kept = min(await self._kept(store, claim), size)
@@ -128,14 +124,14 @@ class QuotaTracker:
         partial = await store.find_partial(claim.name, claim.owner) if claim.source else None
         return partial.kept if partial is not None and partial.source == claim.source else 0
 
-    # Many small things at once.
+    # Many small files at once.
 
     async def write_small(
         self, store: Store, principal: Principal, files: Sequence[SmallFile]
     ) -> Sequence[FtransferError | None]:
-        """Publish the files of a pack that fit; return a result for each, as
-        small_files.write_small: QuotaFull if it does not fit.
+        """Publish the files of a pack that fit; return a result for each.
 
+        The results are those of small_files.write_small, or QuotaFull for a file that does not fit.
         The pack is one claim, whatever the number of its files.
         """
         if not self.is_bounded(principal):
@@ -170,9 +166,7 @@ class QuotaTracker:
     def _refusals(
         self, principal: Principal, files: Sequence[SmallFile], totals: Totals, wanted: Usage
     ) -> dict[int, FtransferError]:
-        """Return the refusals of the files that do not fit beside `wanted` and those before
-        them.
-        """
+        """Return an error for each file that does not fit beside `wanted` and earlier files."""
         refused: dict[int, FtransferError] = {}
         for index, file in enumerate(files):
             name, cost = SafeName.trusted(file.name), _cost(file)
@@ -187,7 +181,7 @@ class QuotaTracker:
     async def make_folder(
         self, store: Store, principal: Principal, name: SafeName, *, parents: bool
     ) -> None:
-        """Make a folder, if it fits. Raises QuotaFull, and as Store.make_folder."""
+        """Create a folder, if it fits. Raises QuotaFull, and as Store.make_folder."""
         if not self.is_bounded(principal):
             await store.make_folder(name, parents=parents)
             return
@@ -210,20 +204,18 @@ class QuotaTracker:
             raise
         self._ledger.end(claim, claim.parts)
 
-    # What keeps it fresh.
+    # Periodic refresh.
 
     def _keep_fresh(self) -> None:
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._refresh())
 
     async def _refresh(self) -> None:
-        """Count anew now and then; look at the free room while something grows; let claims lapse
-        that do not grow.
-        """
+        """Regularly recount, measure free space while uploads grow, and expire stalled claims."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(_FREE_S)
-            with contextlib.suppress(FtransferError):  # whoever puts next meets the error itself
+            with contextlib.suppress(FtransferError):  # the next put meets the error itself
                 if self._ledger.claims:
                     self._ledger.lapse(loop.time() - _LAPSE_S, loop.time())
                     await self._allocator.look_at_space(_FREE_S)
@@ -231,7 +223,7 @@ class QuotaTracker:
 
 
 async def _missing(store: Store, folders: Iterable[SafeName], known: set[SafeName]) -> list[Part]:
-    """Return what the folders take that would have to be made for these."""
+    """Return what the missing parent folders of these would use."""
     missing = []
     for folder in folders:
         while folder not in known:
@@ -242,7 +234,7 @@ async def _missing(store: Store, folders: Iterable[SafeName], known: set[SafeNam
             except NotFound:
                 missing.append((folder, usage_of(0)))
             except FtransferError:
-                break  # the store will refuse it, and say why
+                break  # the store will refuse it and say why
             folder = folder.parent
     return missing
 
@@ -256,7 +248,7 @@ def _sum(parts: Iterable[Part]) -> Usage:
 
 
 def _by_folder(files: Iterable[SmallFile]) -> list[Part]:
-    """Return the sums of what goes into each folder."""
+    """Return the total of what goes into each folder."""
     sums: dict[SafeName, Usage] = {}
     for file in files:
         folder = SafeName.trusted(file.name).parent

@@ -1,4 +1,4 @@
-"""The claims on the room of a share: what fits into the quotas and beside what is kept free."""
+"""The claims on a share's space: what fits into the quotas and beside the reserved free space."""
 
 from __future__ import annotations
 
@@ -18,37 +18,37 @@ from ftransfer.service.quota_limits import (
 )
 from ftransfer.storage.base import Store, Usage
 
-# Of what is announced and has not come, all uploads of one user together claim at most this part of
-# what is left ...
+# The running uploads of one user together claim at most this part of the remaining space for bytes
+# that are announced and have not arrived ...
 _AHEAD_PART = 10
-# ... but so many bytes in any case, and no more than these.
+# ... but always at least this many bytes, and at most this many.
 _LEAST_AHEAD = 1 << 20
 _MOST_AHEAD = 1 << 30
 
-Totals = Sequence[tuple[Quota, Total]]  # each quota that holds, with what is there
+Totals = Sequence[tuple[Quota, Total]]  # each quota that applies, with the current total
 
 
 class Allocator:
-    """The claims on one store. `grow` may be called in any thread, all else on the loop."""
+    """The claims on one store. `grow` may be called in any thread, everything else on the loop."""
 
     def __init__(self, store: Store, limits: QuotaLimits) -> None:
         self.limits = limits
         self.ledger = Ledger(store)
         self._space = FreeSpace(store)
-        # From a look at what is left to the claim: uploads grow in threads
+        # Held from the check of the remaining space to the claim: uploads grow in threads
         self._deciding = threading.Lock()
 
     def is_bounded(self, principal: Principal) -> bool:
-        """Return whether anything bounds what a principal may put."""
+        """Return whether any limit applies to what a principal may put."""
         most = max_file_of(self.limits, principal)
         quotas = quotas_of(self.limits, principal)
         return bool(quotas) or most is not None or self.limits.keep_free_bytes is not None
 
     async def totals(self, principal: Principal, wanted: Usage, age_s: float) -> Totals:
-        """Return each quota with what is there, counted anew if `wanted` does not fit.
+        """Return each quota with its current total, recounted if `wanted` does not fit.
 
         Args:
-            age_s: How old the last look at the free room may be.
+            age_s: The maximum age of the last measurement of the free space.
         """
         await self.look_at_space(age_s)
         found = []
@@ -60,13 +60,14 @@ class Allocator:
         return found
 
     async def look_at_space(self, age_s: float) -> None:
-        """Ask for the free room, if some is to be kept."""
+        """Measure the free space, if some is reserved."""
         if self.limits.keep_free_bytes is not None:
             await self._space.look(self.ledger.claims, age_s)
 
     def claim(self, decide: Callable[[], Claim]) -> Claim:
-        """Add the claim that `decide` makes, after it has refused what does not fit; nothing else
-        is claimed meanwhile.
+        """Add the claim that `decide` returns; it raises an error if the claim does not fit.
+
+        Nothing else is claimed meanwhile.
         """
         with self._deciding:
             claim = decide()
@@ -86,7 +87,7 @@ class Allocator:
             self._space.refuse(name, wanted, self.limits.keep_free_bytes)
 
     def most_ahead(self, owner: str, totals: Totals) -> int:
-        """Return how many bytes that have not come yet an upload of this user may claim."""
+        """Return how many bytes an upload of this user may claim before they arrive."""
         left = [
             quota.bytes - total.used.bytes for quota, total in totals if quota.bytes is not None
         ]

@@ -1,9 +1,8 @@
-"""How much lies at some places of a share: what the last walk has counted, and a running account of
-what has come since.
+"""The usage of some places in a share: the count of the last walk, plus changes since.
 
-A leaf above storage. The account errs on the safe side: what it may count twice until the next
-walk, it never forgets. Totals are kept, not summed anew: to ask what is used costs the same
-whatever is under way.
+A leaf above storage. The account errs on the safe side: it may count something twice until the next
+walk, but never forgets anything. Totals are maintained, not summed again: reading the usage costs
+the same whatever is running.
 """
 
 from __future__ import annotations
@@ -18,25 +17,25 @@ from ftransfer.storage import listings
 from ftransfer.storage.base import Store, Usage, Writer, usage_of
 from ftransfer.storage.capabilities import reserved_bytes
 
-# A walk is not begun again before so many times its own duration have passed: it takes at most a
-# twentieth of one thread; half of one if something has changed since, and a put depends on it.
+# The next walk starts at least this many times the duration of the last one later: walks take at
+# most a twentieth of one thread; half of one if something has changed since and a put needs it.
 _REST = 20
 _REST_IF_CHANGED = 2
-# A put waits so long for that rather than be refused.
+# A put waits this long for a walk before it is refused.
 _PATIENCE_S = 1.0
 _REFRESH_S = 60.0
 
 Scope = tuple[SafeName, ...]  # folders, none below another
-Part = tuple[SafeName, Usage]  # what is to lie at a name, or directly in the folder of that name
+Part = tuple[SafeName, Usage]  # what will lie at a name, or directly in the folder of that name
 NOTHING = Usage()
 
 
 @dataclass(eq=False, slots=True)
 class Claim:
-    """What somebody is about to put: `parts` name where it goes, and how much there.
+    """What somebody is about to put: `parts` name where it goes, and how much.
 
-    For an upload that is one part, of which `kept` bytes are there from an older attempt; what it
-    claims may grow.
+    For an upload that is one part, of which `kept` bytes remain from an older attempt; its claim
+    may grow.
     """
 
     owner: str
@@ -45,7 +44,7 @@ class Claim:
     size: int | None = None  # as announced
     kept: int = 0
     writer: Writer | None = None
-    # How many bytes there were when that last changed, and when that was
+    # The number of bytes when it last changed, and the time of that change
     seen_at: tuple[int, float] = (
         -1,
         0.0,
@@ -61,17 +60,17 @@ class Claim:
 
     @property
     def came(self) -> int:
-        """The bytes that are there."""
+        """The bytes that have arrived."""
         return self.kept if self.writer is None else self.writer.offset
 
     @property
     def ahead(self) -> int:
-        """The bytes that an upload claims, and that have not come."""
+        """The bytes that an upload claims and that have not arrived."""
         return 0 if self.size is None else max(0, self.usage.bytes - self.came)
 
     @property
     def unseen(self) -> Usage:
-        """What it will take of the disk, and the system does not know of yet."""
+        """The disk space that it will use and that the system does not know of yet."""
         if self.writer is None:
             return sum((usage for _, usage in self.parts), Usage(-self.kept))
         return Usage(max(0, self.usage.bytes - max(self.came, reserved_bytes(self.writer))))
@@ -79,10 +78,10 @@ class Claim:
 
 @dataclass(eq=False, slots=True)
 class Total:
-    """What lies at one place. `walked` by the last walk; `added` since it began; `pending` is
-    claimed and not in either.
+    """The usage of one place.
 
-    `seen` has how much of a claim is in `walked`; each place is walked at times of its own.
+    `walked` is from the last walk; `added` has come since that began; `pending` is claimed and in
+    neither. `seen` has how much of a claim is in `walked`; each place is walked at its own times.
     """
 
     place: Scope
@@ -105,8 +104,9 @@ class Total:
 
 
 class Ledger:
-    """The totals of one store, and the claims on it. `grow` may be called in any thread, all else
-    on the loop.
+    """The totals of one store, and the claims on it.
+
+    `grow` may be called in any thread, everything else on the loop.
     """
 
     def __init__(self, store: Store) -> None:
@@ -117,11 +117,11 @@ class Ledger:
         self._lock = threading.Lock()  # uploads grow in threads
 
     def find(self, place: Scope, owner: str | None) -> Total | None:
-        """Return a total that somebody has asked for."""
+        """Return a total that was requested before."""
         return self._totals.get((place, owner))
 
     async def total(self, place: Scope, owner: str | None) -> Total:
-        """Return the total of a place, which has been walked at least once."""
+        """Return the total of a place, walked at least once."""
         total = self._totals.get((place, owner))
         if total is None:
             total = self._totals[place, owner] = Total(place, owner)
@@ -135,7 +135,7 @@ class Ledger:
     # Claims.
 
     def add(self, claim: Claim) -> None:
-        """Count a claim from now on, until it is dropped or has ended."""
+        """Count a claim from now on, until it is dropped or ended."""
         with self._lock:
             self.claims.add(claim)
             for name, usage in claim.parts:
@@ -146,7 +146,7 @@ class Ledger:
                         total.pending -= kept
 
     def grow(self, claim: Claim, size: int) -> None:
-        """Let an upload claim more, or less, bytes. The caller holds no lock."""
+        """Let an upload claim more bytes, or fewer. The caller holds no lock."""
         with self._lock:
             if claim in self.claims:
                 more = Usage(size - claim.usage.bytes)
@@ -155,9 +155,7 @@ class Ledger:
                     total.pending += more
 
     def lapse(self, before_s: float, now_s: float) -> None:
-        """Let the claims of uploads that have not grown since a time be no more than what has
-        come.
-        """
+        """Reduce the claims of uploads that have not grown since a time to what has arrived."""
         for claim in [claim for claim in self.claims if claim.ahead]:
             came, at_s = claim.seen_at
             if came != claim.came:
@@ -166,13 +164,13 @@ class Ledger:
                 self.grow(claim, came)
 
     def drop(self, claim: Claim) -> None:
-        """Forget a claim that came to nothing."""
+        """Forget a claim whose operation failed."""
         self._end(claim, None)
 
     def end(self, claim: Claim, left: Sequence[Part]) -> None:
         """Replace a claim by what it has left behind, as files or a partial."""
         self._end(claim, left)
-        self.invalidate()  # it may have replaced something, or left less than was expected
+        self.invalidate()  # it may have replaced something, or left less than expected
 
     def _end(self, claim: Claim, left: Sequence[Part] | None) -> None:
         with self._lock:
@@ -190,7 +188,7 @@ class Ledger:
                     total.added += usage
 
     def take_over(self, older: Claim, newer: Claim) -> None:
-        """Let a claim have the room of another."""
+        """Transfer the space of a claim to another."""
         with self._lock:
             newer.kept, newer.writer, newer.parts = older.kept, older.writer, older.parts
             self.claims.discard(older)
@@ -200,16 +198,12 @@ class Ledger:
                     total.seen[newer] = total.seen.pop(older)
 
     def invalidate(self) -> None:
-        """Note that something was removed or replaced: before a put is refused, the tree is
-        counted anew.
-        """
+        """Note that something was removed or replaced: the next refusal counts the tree first."""
         for total in self._totals.values():
             total.has_changed = True
 
     def _totals_at(self, name: SafeName) -> list[Total]:
-        """Return the totals whose place a name lies in: each is found at one of the folders above
-        it.
-        """
+        """Return the totals whose place contains a name, found at each of the folders above it."""
         return [
             total
             for depth in range(len(name.parts) + 1)
@@ -218,7 +212,7 @@ class Ledger:
 
     @staticmethod
     def _kept(total: Total, claim: Claim) -> Usage:
-        """Return how much of an upload an older attempt has left where it is counted."""
+        """Return how much of an upload is counted already, since an older attempt left it."""
         return (
             usage_of(claim.kept) if claim.kept and total.owner in (None, claim.owner) else NOTHING
         )
@@ -226,7 +220,7 @@ class Ledger:
     # Walks.
 
     async def recount(self, total: Total) -> None:
-        """Count anew, unless that has just been done."""
+        """Count again, unless the last count is recent enough."""
         loop = asyncio.get_running_loop()
         async with total.lock:
             rest_s = total.took_s * (_REST_IF_CHANGED if total.has_changed else _REST)
@@ -240,14 +234,14 @@ class Ledger:
             under_way = {claim for claim in self.claims if claim.writer is not None}
             seen = {claim: usage_of(claim.came) for claim in under_way}
             if total.owner is not None and ROOT not in total.place:
-                # What is under way lies elsewhere, and is not counted there: what ends meanwhile is
-                # added as a whole.
+                # Running uploads lie elsewhere and are not counted there: one that ends meanwhile
+                # is added as a whole.
                 seen = dict.fromkeys(under_way, NOTHING)
                 self._sum_pending(total, seen)
             walked = await self._walk(total, under_way)
             total.walked, total.walked_at, total.took_s = walked, began, loop.time() - began
             total.added -= added_before
-            # What has ended is in `added` as well, until the next walk.
+            # Uploads that have ended are also in `added`, until the next walk.
             self._sum_pending(
                 total, {claim: usage for claim, usage in seen.items() if claim in self.claims}
             )
@@ -280,7 +274,7 @@ class Ledger:
                 total.pending -= total.seen.get(claim, NOTHING)
 
     async def refresh(self) -> None:
-        """Count anew what was last counted long ago, since other programs change the folder too."""
+        """Recount totals that are old, since other programs change the folder too."""
         now = asyncio.get_running_loop().time
         for total in list(self._totals.values()):
             if now() - total.walked_at > max(_REFRESH_S, _REST * total.took_s):

@@ -1,4 +1,4 @@
-"""What the owner of a share allows, and what of it holds for one principal."""
+"""What the owner of a share allows, and which of it applies to one principal."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ftransfer.service.quota_ledger import Scope, Total
 from ftransfer.storage.base import Usage
 from ftransfer.units import format_limit
 
-# A quota of bytes allows one thing for so many of them, and so many in any case, where no number of
-# files is given: a file of one byte takes more of a disk than that byte.
+# Where no number of files is given, a byte quota allows one file or folder for each of this many
+# bytes, and a minimum number: a file of one byte takes more of a disk than that byte.
 _BYTES_FOR_A_THING = 1024
 _LEAST_THINGS = 1024
 
@@ -22,10 +22,10 @@ _EVERYWHERE: Scope = (ROOT,)
 
 @dataclass(frozen=True, slots=True)
 class QuotaLimits:
-    """What the owner of a share allows; None for no bound.
+    """What the owner of a share allows; None for no limit.
 
-    `all` is for everybody together, `each` for each user who has no allowance of their own;
-    `keep_free_bytes` is to stay free on the file system.
+    `all` is for everybody together, `each` for each user without their own limit; `keep_free_bytes`
+    stays free on the file system.
     """
 
     all: Allowance = Allowance()
@@ -34,7 +34,7 @@ class QuotaLimits:
 
 
 class Quota(NamedTuple):
-    """A bound on what lies in some folders. `owner` is None if it is for all together."""
+    """A limit on what lies in some folders. `owner` is None if it is for all together."""
 
     place: Scope
     owner: str | None
@@ -42,7 +42,7 @@ class Quota(NamedTuple):
     things: int
 
     def holds(self, total: Total, wanted: Usage) -> bool:
-        """Return whether something fits, beside the total that is there."""
+        """Return whether something fits beside the current total."""
         used = total.used + wanted
         return (self.bytes is None or used.bytes <= self.bytes) and used.things <= self.things
 
@@ -60,7 +60,7 @@ class Quota(NamedTuple):
 
 
 def quotas_of(limits: QuotaLimits, principal: Principal) -> list[Quota]:
-    """Return the quotas that hold for a principal."""
+    """Return the quotas that apply to a principal."""
     own, each, all_ = principal.allowance, limits.each, limits.all
     size = each.quota_bytes if own.quota_bytes is None else own.quota_bytes
     files = each.quota_files if own.quota_files is None else own.quota_files
@@ -75,7 +75,7 @@ def quotas_of(limits: QuotaLimits, principal: Principal) -> list[Quota]:
 
 
 def max_file_of(limits: QuotaLimits, principal: Principal) -> int | None:
-    """Return how large one file of a principal may be; None for no bound."""
+    """Return the largest file size that a principal may put; None for no limit."""
     own = principal.allowance.max_file_bytes
     each = limits.each.max_file_bytes if own is None else own
     bounds = [bound for bound in (each, limits.all.max_file_bytes) if bound is not None]
@@ -83,7 +83,7 @@ def max_file_of(limits: QuotaLimits, principal: Principal) -> int | None:
 
 
 def refuse_large(limits: QuotaLimits, principal: Principal, name: SafeName, size: int) -> None:
-    """Raise QuotaFull if a file is larger than one may be."""
+    """Raise QuotaFull if a file is larger than allowed."""
     most = max_file_of(limits, principal)
     if most is not None and size > most:
         raise QuotaFull.about(
@@ -92,9 +92,7 @@ def refuse_large(limits: QuotaLimits, principal: Principal, name: SafeName, size
 
 
 def _most_things(quota_bytes: int | None, quota_files: int | None) -> int:
-    """Return how many things a quota allows; some number follows from the bytes, where none is
-    given.
-    """
+    """Return how many files and folders a quota allows, derived from the bytes if not given."""
     if quota_files is not None or quota_bytes is None:
         return quota_files or 0
     return max(_LEAST_THINGS, quota_bytes // _BYTES_FOR_A_THING)

@@ -1,7 +1,7 @@
-"""A share that is being served: what all its clients have in common, over whatever wire they come.
+"""A share that is being served: what all its clients have in common, over any protocol.
 
-Made once, by whoever starts the server, and given to each gateway. It knows who, what and how much,
-and no bytes of any wire.
+Created once, by the program that starts the server, and passed to each gateway. It knows who, what
+and how much, and nothing of any wire format.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from ftransfer.system.threads import stop_task
 
 
 class EndedOperation(Protocol):
-    """What an observer learns of an operation: see service.operation."""
+    """What an observer can read from an operation: see service.operation."""
 
     @property
     def verb(self) -> str: ...
@@ -49,7 +49,7 @@ class Observer(Protocol):
     """Counts operations, for metrics."""
 
     def note_operation(self, protocol: str, operation: EndedOperation) -> None:
-        """Called on the event loop when an operation has ended; must not raise."""
+        """Record an operation that has ended. Called on the event loop; must not raise."""
 
 
 class Served(Protocol):
@@ -71,12 +71,12 @@ class ServiceOptions:
         watcher: Finds changes in the folder (watch.watcher.FolderWatcher); without one, nobody can
             watch.
         admission: Who must log in, and with what; by default nobody.
-        bandwidth: How fast content may move; `Service.bandwidth.set_limits` sets others.
-        audit: The owner's record of who did what; whoever opened it closes it.
-        trusted: Networks without a cap of their own and without penalties;
+        bandwidth: How fast content may move; `Service.bandwidth.set_limits` replaces the limits.
+        audit: The owner's record of who did what; the caller who opened it closes it.
+        trusted: Networks without their own session limit and without penalties;
             `Service.limiter.trusted` can be replaced.
         keep_partials_s: How long interrupted uploads can be resumed; then they are removed.
-        observer: Is told of each operation that has ended, for metrics.
+        observer: Notified of each operation that has ended, for metrics.
     """
 
     limits: Limits = DEFAULT_LIMITS
@@ -93,8 +93,9 @@ DEFAULTS = ServiceOptions()
 
 
 class Service:
-    """What the sessions of all gateways share. Stop the gateways first, then this, then close the
-    share.
+    """What the sessions of all gateways share.
+
+    Stop the gateways first, then this, then close the share.
     """
 
     def __init__(self, share: Share, options: ServiceOptions = DEFAULTS) -> None:
@@ -105,7 +106,7 @@ class Service:
         self.admission = options.admission
         self.audit = options.audit
         self.observer = options.observer
-        self.session_count = 0  # sessions so far; the number of the latest one
+        self.session_count = 0  # sessions until now; the number of the latest one
         self.sessions: set[Served] = set()
         self.limiter = ConnectionLimiter(limits, loop.time, options.trusted)
         self.logins = LoginQueue()
@@ -124,21 +125,22 @@ class Service:
             self._expiring = loop.create_task(expiring)
 
     def add(self, session: Served) -> int:
-        """Take a session in; return its number."""
+        """Add a session; return its number."""
         self.session_count += 1
         self.sessions.add(session)
         self._heap_trimmer.note(len(self.sessions))
         return self.session_count
 
     def remove(self, session: Served) -> None:
-        """Remove a session that has ended. Twice is no error."""
+        """Remove a session that has ended. Calling it twice is no error."""
         session.slot.leave()
         self.sessions.discard(session)
         self._heap_trimmer.note(len(self.sessions))
 
     def renew_logins(self) -> None:
-        """Hold each session against the users and the token as they are now: rights change, and who
-        is gone is ended, at once.
+        """Check each session against the current users and token.
+
+        Rights change at once, and sessions of removed users end at once.
         """
         for session in list(self.sessions):
             session.renew_login()
@@ -146,11 +148,11 @@ class Service:
                 session.end()
 
     def set_limits(self, limits: Limits) -> None:
-        """Set other limits, for the sessions that come from now on."""
+        """Replace the limits, for future sessions."""
         self.limits = self.limiter.limits = limits
 
     def note_refusal(self, peer: str, host: str, refusal: Busy) -> None:
-        """Write down that a connection was refused before it became a session."""
+        """Log that a connection was refused before it became a session."""
         journal = self.journals.of(source_of(host))
         journal.note("%s refused: %s", peer, refusal)
         journal.record("connect", peer=peer, result=refusal.code)

@@ -1,4 +1,4 @@
-"""One client of a share, whatever its protocol: who it is, what it may do, and at what rate."""
+"""One client of a share, over any protocol: who it is, what it may do, and at what rate."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ftransfer.service.service import Service
 from ftransfer.service.session_log import SessionLog
 from ftransfer.service.transfer_group import RunningOperation
 
-# A person who mistypes gets another try at once; a program that guesses has to connect again.
+# A person who mistypes can retry at once; a program that guesses has to reconnect.
 MAX_FAILED_LOGINS = 3
 
 
@@ -27,35 +27,34 @@ class Endpoint(Protocol):
 
     @property
     def peer(self) -> str:
-        """The client's address, as people read it."""
+        """The client's address, in human-readable form."""
 
     @property
     def peer_host(self) -> str: ...
     @property
     def is_local(self) -> bool:
-        """Whether the client runs on the server's own machine."""
+        """Return whether the client runs on the server's own machine."""
 
     def open_event_sink(self) -> EventSink:
-        """Return where events go from now on, in the form of the gateway."""
+        """Return the sink for events from now on, in the form of the gateway."""
 
     def unanswered_s(self) -> float:
         """Return for how long the client's machine has not acknowledged what was sent to it."""
 
     def abort(self) -> None:
-        """Cut the connection at once."""
+        """Close the connection at once."""
 
     def end(self) -> None:
-        """End the session soon, and tell the client why: its login does not hold any more."""
+        """End the session soon, and tell the client that its login is no longer valid."""
 
 
 class Session(SessionLog):
-    """One client, whom ConnectionLimiter.refusal did not refuse. Its gateway calls `leave` in any
-    case.
+    """One client that ConnectionLimiter.refusal admitted. Its gateway always calls `leave`.
 
     Over the native protocol it is one connection; a gateway may also let it outlive connections.
 
     Args:
-        protocol: The gateway's word for itself: "native", "web", "dav", "sftp".
+        protocol: The gateway's name: "native", "web", "dav", "sftp".
     """
 
     __slots__ = (
@@ -72,27 +71,27 @@ class Session(SessionLog):
         self.hub = service.hub
         self.is_local = endpoint.is_local
         self._endpoint = endpoint
-        # Whether it may do anything: no login is asked for, or it has logged in
+        # Whether it may do anything: no login is required, or it has logged in
         self.is_admitted = service.admission.anonymous is not None
-        self.is_withdrawn = False  # its login does not hold any more: it is being ended
+        self.is_withdrawn = False  # its login is no longer valid: it is being ended
         self.failed_logins = 0
         self._login: Login | None = None
         self._pace: Throttle | None = None
         self._principal = service.admission.anonymous or NOBODY
         self.view = service.share.view_for(self._principal, self.source)
         self.user = self._principal.name
-        self.operations: tuple[RunningOperation, ...] = ()  # those that run; the latest comes last
+        self.operations: tuple[RunningOperation, ...] = ()  # those that run; the latest is last
         self.idle_since = asyncio.get_running_loop().time()
         self.participant: Participant = service.hub.create_participant(self)
 
     @property
     def principal(self) -> Principal:
-        """Whom it acts for, with the rights that the share leaves."""
+        """The user it acts for, with the rights that the share allows."""
         return self.view.principal
 
     @principal.setter
     def principal(self, principal: Principal) -> None:
-        # What has happened until now is sent by the rights until now
+        # Earlier changes are sent under the earlier rights
         self.hub.broadcaster.flush_changes()
         self._principal = principal
         self.user = principal.name
@@ -103,20 +102,20 @@ class Session(SessionLog):
 
     @property
     def owner(self) -> str:
-        """For whom its part of bandwidth and memory is counted: a user, or else an address."""
+        """The owner of its bandwidth and memory: a user, or else an address."""
         return owner_of(self._principal, self.source)
 
     @property
     def pace(self) -> Throttle:
-        """Bounds the bandwidth of the session; the same object, whomever it acts for."""
+        """The bandwidth limit of the session; the same object after a login."""
         if self._pace is None:
             self._pace = self.service.bandwidth.throttle(self._principal, self.source)
         return self._pace
 
     async def log_in(self, name: str, secret: str) -> None:
-        """Act for whom a name and a secret stand, from the next operation on.
+        """Act for the user with this name and secret, from the next operation on.
 
-        A wrong name and a wrong secret have the same answer, which takes as long.
+        A wrong name and a wrong secret get the same answer after the same time.
 
         Raises:
             NotAuthorised: One of them is wrong. After MAX_FAILED_LOGINS the gateway ends the
@@ -126,7 +125,7 @@ class Session(SessionLog):
         login = await self.service.logins.run(
             self.source, self.failed_logins, lambda: admission.check(name, secret)
         )
-        # The owner may have changed users or token while it was checked; from here on nothing is
+        # The owner may have changed users or token during the check; from here on nothing is
         # awaited.
         if login is None or admission.renew(login) is None:
             self.failed_logins += 1
@@ -141,8 +140,9 @@ class Session(SessionLog):
         self.note("logged in: %s", escape(name) or "token")
 
     def renew_login(self) -> None:
-        """Apply what the owner has changed: other rights hold from now on; without its user the
-        session is withdrawn.
+        """Apply the owner's changes: new rights apply from now on.
+
+        Without its user the session is withdrawn.
         """
         if self._login is None:
             return
@@ -153,23 +153,23 @@ class Session(SessionLog):
             self.principal = principal
 
     def end(self) -> None:
-        """Have its gateway end it, and tell the client why."""
+        """Have the gateway end the session and tell the client why."""
         self._endpoint.end()
 
     def join(self) -> None:
-        """Show it to the others, if it is admitted."""
+        """Show the session to the others, if it is admitted."""
         if self.is_admitted:
             self.hub.join(self.participant)
 
     async def leave(self) -> None:
-        """End it: nothing of it is left in the service."""
+        """End the session: the service keeps nothing of it."""
         self.flush_log()
         try:
             await self.hub.leave(self.participant)
             await self.service.changes.leave(self.participant)
         finally:
             self.service.remove(self)
-            # Which refer to the session in turn: thousands would wait for the garbage collector
+            # They refer to the session in turn: thousands would wait for the garbage collector
             del self.participant, self._endpoint
 
     # What the hub knows of it (participant.Member).

@@ -1,4 +1,4 @@
-"""What one session writes into the log and into the owner's record, with a bound on both."""
+"""What one session writes into the log and the owner's record, with a limit on both."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ NATIVE = "native"
 class SessionLog:
     """The lines about one session.
 
-    A base class of Session, and no object beside it: a thousand idle sessions would feel the
-    difference.
+    A base class of Session rather than a separate object: with a thousand idle sessions the
+    difference matters.
     """
 
     __slots__ = ("_journal", "_journals", "number", "peer", "protocol", "source", "user")
@@ -24,11 +24,11 @@ class SessionLog:
     ) -> None:
         self.number = number
         self.protocol = protocol
-        self.peer = peer  # its address, as people read it
+        self.peer = peer  # its address, in human-readable form
         self.source = source  # see penalties.source_of
         self.user = ""  # the name of its login
         self._journals = journals
-        self._journal: Journal | None = None  # made when there is something to write
+        self._journal: Journal | None = None  # created when there is something to write
 
     def note(self, text: str, *arguments: object, level: int = logging.INFO) -> None:
         """Write a line into the log, or count it if there are too many."""
@@ -38,7 +38,7 @@ class SessionLog:
         """Log that the session has begun."""
         journal = self._journals.of(self.source)
         if not journal.note("%s #%d connected", self.peer, self.number):
-            # The sessions of a source that connects again and again have no lines of their own
+            # The sessions of a source that reconnects again and again have no lines of their own
             self._journal = journal
 
     def note_end(
@@ -50,11 +50,10 @@ class SessionLog:
         )
 
     def record(self, event: str, name: str = "", *, result: str = "ok", **fields: Any) -> None:
-        """Write into the owner's record, if one is kept; refusals are counted if there are too
-        many.
+        """Write into the owner's record, if there is one; excess refusals are counted.
 
         Args:
-            fields: `to`, `bytes`, `digest`; what is empty or None is left out.
+            fields: `to`, `bytes`, `digest`; empty or None values are left out.
         """
         if self._journals.audit is not None:
             self._own_journal().record(

@@ -1,5 +1,6 @@
-"""A store as its owner offers it: what holds for everybody. Each user goes in by a view of their
-own (view.py).
+"""A store as its owner offers it: what applies to everybody.
+
+Each user has their own view (view.py).
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ class Share:
 
     Args:
         read_only: Nothing may be changed.
-        drop_box: Nothing may be seen, and new files may be put by those who may write.
+        drop_box: Nothing may be seen; those who may write may put new files.
         hiding: Names that are hidden from everybody; None for none.
-        quota_limits: How much may be stored; `quota.limits` can be set at any time.
+        quota_limits: How much may be stored; `quota.limits` can be replaced at any time.
         now_ns: The clock, for the age of partials.
     """
 
@@ -43,7 +44,7 @@ class Share:
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.store = store
-        # The file system takes other spellings for a name: rights by folder would not hold
+        # The file system accepts other spellings of a name: rights by folder would not hold
         self.folds_names = False
         self.read_only = read_only
         self.drop_box = drop_box
@@ -59,12 +60,13 @@ class Share:
 
     @property
     def hidden_patterns(self) -> tuple[str, ...]:
-        """The patterns of the names that are hidden from everybody, for those who may use it."""
+        """The patterns of hidden names, for those who are allowed to use the share."""
         return self.hiding.patterns if self.hiding is not None else ()
 
     def view_for(self, principal: Principal = ANYONE, source: str = "") -> ShareView:
-        """Return the share as a principal may use it. From each source, it has turns of its own for
-        long work.
+        """Return the share as a principal may use it.
+
+        Each source has its own turns for long work.
         """
         if self.folds_names and not principal.is_uniform:
             principal = principal.restricted_to(NO_RIGHTS)

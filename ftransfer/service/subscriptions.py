@@ -1,8 +1,8 @@
-"""Changes on their way to those who watch: what each may know of them, in bytes that are made once.
+"""Changes for those who watch: what each may know of them, encoded only once.
 
-What a session is sent follows from its subscription alone: the paths that it watches, and whom it
-acts for. So the work for a change grows with the number of different subscriptions, which are few,
-and not with that of the listeners: these get a reference to a whole batch.
+What a session is sent depends only on its subscription: the paths that it watches, and whom it acts
+for. So the work for a change grows with the number of different subscriptions, which are few, and
+not with the number of listeners, who get a reference to a whole batch.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from ftransfer.service.outbox import EncodedEvents, EventFormat
 from ftransfer.service.watched_paths import key_range
 from ftransfer.storage.base import FOLDER
 
-# No more are joined, so that an outbox has room for several: it takes them in as a whole or not at
-# all.
+# At most this much is joined, so that an outbox has space for several: it takes each as a whole or
+# not at all.
 _JOINED_BYTES = 16 * 1024
 
 
@@ -27,7 +27,7 @@ class ChangeBatch:
 
     def __init__(self) -> None:
         self._changes: list[_VisibleChange] = []
-        # Each name that a change is about, with the place of that change; in order
+        # Each name that a change is about, with the index of that change; in order
         self._keys: list[tuple[bytes, int]] = []
         self._encoded: dict[tuple[object, ...], list[EncodedEvents]] = {}
 
@@ -35,7 +35,7 @@ class ChangeBatch:
         return len(self._changes)
 
     def add(self, change: Change) -> None:
-        """Take a change in. Not after the first call of `encoded`."""
+        """Add a change. Not after the first call of `encoded`."""
         assert not self._encoded
         for name in (change.name, change.old):
             if name:
@@ -45,8 +45,8 @@ class ChangeBatch:
     def encoded(
         self, form: EventFormat, principal: Principal, folders: Collection[SafeName]
     ) -> list[EncodedEvents]:
-        """Return what somebody who watches these folders is sent, in order."""
-        # By identity, which is cheaper than to hash all grants: sessions share principals
+        """Return the events for somebody who watches these folders, in order."""
+        # By identity, which is cheaper than hashing all grants: sessions share principals
         subscription = (form, id(principal), *folders)
         events = self._encoded.get(subscription)
         if events is None:
@@ -55,7 +55,7 @@ class ChangeBatch:
         return events
 
     def _in(self, folders: Collection[SafeName]) -> Iterator[_VisibleChange]:
-        """Yield the changes in some folders, in order: most are in none that a session watches."""
+        """Yield the changes in some folders, in order; most are in no watched folder."""
         if any(folder.is_root for folder in folders):
             return iter(self._changes)
         places: set[int] = set()
@@ -80,15 +80,13 @@ def _joined(pieces: Iterable[bytes]) -> Iterator[EncodedEvents]:
 
 
 class _VisibleChange:
-    """One change, in the up to three ways in which it may be seen, encoded when somebody first sees
-    it so.
-    """
+    """One change in its up to three visible forms, each encoded on first use."""
 
     def __init__(self, change: Change) -> None:
         self._change = change
         self._encoded: dict[tuple[EventFormat, Change], bytes] = {}
         if change.what == MOVED:
-            # Whoever sees one side only is told of that side only.
+            # A viewer who sees only one side gets only that side.
             self._went = change._replace(what=REMOVED, name=change.old, old="", size=0, mtime_ns=0)
             self._came = change._replace(what=CREATED, old="")
 
@@ -118,7 +116,7 @@ class _VisibleChange:
 
 
 def _may_see(change: Change, principal: Principal, folders: Collection[SafeName]) -> bool:
-    """Return whether a change is below one of the folders, and may be known of."""
+    """Return whether a change is below one of the folders and may be known."""
     if not any(is_below(change, folder) for folder in folders):
         return False
     name = SafeName.trusted(change.name)

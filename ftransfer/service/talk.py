@@ -1,4 +1,4 @@
-"""What sessions say to each other, with all that is checked first: for any gateway."""
+"""Messages between sessions, with all checks beforehand, for any gateway."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Sender(Protocol):
 
 
 class SentMessage(NamedTuple):
-    """What became of a message: its number within the session, and how many received it."""
+    """What became of a message: its number within the session, and the number of recipients."""
 
     message: int
     received: int
@@ -38,7 +38,7 @@ async def say(session: Sender, text: str) -> SentMessage:
 
     Raises:
         Forbidden: The session has no right to say.
-        BadArgument: The text is no message.
+        BadArgument: The text is not a valid message.
         TooFast: The session has sent far too many.
     """
     _check_may_say(session)
@@ -52,24 +52,24 @@ async def tell(session: Sender, name: str, text: str) -> SentMessage:
 
     Raises:
         Forbidden: The session has no right to say.
-        NotFound: Nobody here is called that.
-        BadArgument: Several are, or the text is no message.
+        NotFound: Nobody has that name.
+        BadArgument: Several have it, or the text is not a valid message.
         TooFast: The session has sent far too many.
     """
     _check_may_say(session)
     _check_text(text, session.hub.limits)
     session.hub.find(name)
     await _await_turn(session)
-    to = session.hub.find(name)  # whoever it was may have left meanwhile
+    to = session.hub.find(name)  # the recipient may have left meanwhile
     return SentMessage(*session.hub.send_message(session.participant, text, to))
 
 
 async def introduce(
     session: Sender, name: str = "", *, user: str = "", host: str = "", token: str = ""
 ) -> Person:
-    """Set the name of a session: one of its own, or else user@host, which several may share.
+    """Set the name of a session: a unique one, or else user@host, which several may share.
 
-    All who listen are told of another name, so it counts as a message.
+    All who listen are notified of a new name, so it counts as a message.
 
     Raises:
         BadArgument, NameTaken: See Hub.introduce.
@@ -88,7 +88,7 @@ async def introduce(
 
 
 async def help_session(session: Sender, number: int, token: str) -> Person:
-    """Make a session a helper of another one of the same client, in one transfer.
+    """Make a session a helper of another session of the same client, for one transfer.
 
     Raises:
         BadArgument: See Hub.join_group.

@@ -1,4 +1,4 @@
-"""The part of an event loop that keeps the time, so that a test can pass in a clock of its own."""
+"""The clock and timers of an event loop, so that a test can pass in its own clock."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Protocol
 
 
 class Timer(Protocol):
-    """A call that is planned."""
+    """A scheduled call."""
 
     def cancel(self) -> None: ...
 
 
 class Timers(Protocol):
-    """See asyncio.AbstractEventLoop, which is one."""
+    """See asyncio.AbstractEventLoop, which implements it."""
 
     def time(self) -> float: ...
     def call_later(self, delay: float, callback: Callable[[], object]) -> Timer: ...

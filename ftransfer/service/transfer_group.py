@@ -1,6 +1,4 @@
-"""Connections of one client that share a transfer: `who` shows them as one, with the sum of what
-they move.
-"""
+"""Connections of one client that share a transfer; `who` shows them as one, with their total."""
 
 from __future__ import annotations
 
@@ -8,7 +6,7 @@ from typing import Protocol
 
 
 class RunningOperation(Protocol):
-    """What `who` shows of an operation that runs.
+    """What `who` shows of a running operation.
 
     `moved` counts bytes of content, of `total` if that is known; `size` is that of the whole file
     when the operation gets a segment of it. `began_at` is on the clock of the event loop.
@@ -33,7 +31,7 @@ class RunningOperation(Protocol):
 class GroupDownload:
     """One file that the connections of a client receive in segments.
 
-    A put in parts needs no such sum: the put itself counts it.
+    A put in parts needs no such total: the put itself counts it.
     """
 
     def __init__(self) -> None:
@@ -43,7 +41,7 @@ class GroupDownload:
         self.size: int | None = None  # of the whole file
 
     def note(self, operation: RunningOperation) -> None:
-        """Take the name and the size from a get that runs."""
+        """Take the name and the size from a running get."""
         if operation.name != self.name:
             self.name, self.began_at, self.moved = operation.name, operation.began_at, 0
             self.size = None
@@ -51,7 +49,7 @@ class GroupDownload:
             self.size = operation.size
 
     def finish(self, operation: RunningOperation) -> None:
-        """Count what an operation has moved, which ends now; all but a get are ignored."""
+        """Count what an operation has moved as it ends; all but a get are ignored."""
         if operation.verb == "get":
             self.note(operation)
             self.moved += operation.moved

@@ -1,4 +1,4 @@
-"""A file on its way into the share, from any gateway: verified, then published."""
+"""An upload of a file into the share, from any gateway: verified, then published."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ T = TypeVar("T")
 class UploadReceipt(NamedTuple):
     """What was published.
 
-    `resumed_bytes` were left by an earlier attempt; `replaced` says that something had the name.
+    `resumed_bytes` were left by an earlier attempt; `replaced` says that the name existed.
     """
 
     entry: Entry
@@ -45,17 +45,17 @@ class UploadReceipt(NamedTuple):
 
 
 class Upload:
-    """One upload. Use it in `async with`: what is not finished by its end is kept for a later
-    attempt, or dropped if it did not verify.
+    """One upload. Use it in `async with`.
 
-    Content comes by `take`; or, fast, straight into `sink`, with `digest` fed alongside (see
+    What is not finished by its end is kept for a later attempt, or dropped if it did not verify.
+    Pass content to `take`; or, faster, straight into `sink`, with `digest` fed alongside (see
     transfer.pump.receive_content).
     """
 
     def __init__(self, operation: Operation, writer: Writer, *, durable: bool) -> None:
         self.sink = writer
         self.resumed_bytes = writer.resumed_bytes
-        self.restarted = writer.restarted  # a partial of another source was there, and is dropped
+        self.restarted = writer.restarted  # a partial from another source existed, and is dropped
         self.digest = RunningDigest(writer)
         self._operation = operation
         self._session = operation.session
@@ -72,7 +72,7 @@ class Upload:
 
         Args:
             name: Where it goes; by default the name of the operation.
-            can_resume: Whether the client can send less than the whole.
+            can_resume: Whether the client can send only the rest.
 
         Raises:
             As ShareView.open_write.
@@ -97,11 +97,11 @@ class Upload:
         return takes_parts(self.sink)
 
     def note_moved(self, count: int) -> None:
-        """Count bytes of content that have come."""
+        """Count bytes of content that have arrived."""
         self._operation.moved += count
 
     async def take(self, block: bytes | bytearray | memoryview) -> None:
-        """Take the next bytes of the content, at the rate that the session may have.
+        """Write the next bytes of the content, at the rate that the session is allowed.
 
         Raises:
             As Writer.write.
@@ -113,7 +113,7 @@ class Upload:
             view = view[count:]
 
     async def write(self, block: memoryview) -> None:
-        """As take, at once."""
+        """Write the next bytes at once, without a rate limit."""
         offset = self.sink.offset
         sink = self.sink
         if supports_blocking_writes(sink):
@@ -130,8 +130,9 @@ class Upload:
 
     @contextlib.contextmanager
     def taking_parts(self, arrived: Callable[[int], None]) -> Iterator[str]:
-        """Let other sessions of the same user write ranges (upload_part); yields the id by which
-        they find it.
+        """Let other sessions of the same user write ranges (upload_part).
+
+        Yields the id by which they find the upload.
 
         Args:
             arrived: Called with the length of each range that is in place.
@@ -152,8 +153,9 @@ class Upload:
             self._session.view.end_parts(upload_id)
 
     async def unless_superseded(self, source: str, receiving: Coroutine[Any, Any, T]) -> T:
-        """Wait for what receives the content, or until a newer upload of the same source takes
-        over: this one ends at once, also if its client sends nothing.
+        """Wait for `receiving`, or until a newer upload of the same source takes over.
+
+        Then this one ends at once, even if its client sends nothing.
 
         Raises:
             Superseded: It was taken over.
@@ -174,11 +176,11 @@ class Upload:
     async def finish(
         self, expected: Digest | None = None, *, size: int | None = None
     ) -> UploadReceipt:
-        """Verify the content and publish it; on return it is durable, if it was to be.
+        """Verify the content and publish it; on return it is durable, if required.
 
         Args:
-            expected: What the client says that its digest is.
-            size: What the client says that it has sent in all, in bytes.
+            expected: The digest that the client reports.
+            size: The total number of bytes that the client reports.
 
         Raises:
             Truncated, DigestMismatch: It is not what was sent.
@@ -193,14 +195,14 @@ class Upload:
         return UploadReceipt(entry, found, self._durable, self.resumed_bytes, replaced)
 
     async def suspend(self, *, discard_tail: int = 0) -> None:
-        """Keep what has come for a later attempt, but for the last `discard_tail` bytes."""
+        """Keep what has arrived for a later attempt, except the last `discard_tail` bytes."""
         if self._is_open:
             self._is_open = False
             await self.digest.close()
             await self.sink.suspend(discard_tail=discard_tail)
 
     async def abort(self) -> None:
-        """Drop what has come."""
+        """Drop what has arrived."""
         if self._is_open:
             self._is_open = False
             await self.digest.close()
@@ -233,7 +235,7 @@ async def verify(
     size: int | None,
     expected: Digest | None,
 ) -> Digest:
-    """Return the digest of the bytes that have come, from and up to an offset.
+    """Return the digest of the bytes that have arrived, from `start` up to `end`.
 
     Raises:
         Truncated: They are not `size` bytes.
@@ -251,11 +253,12 @@ async def verify(
 
 
 async def find_replaced(session: Session, name: str, expected: Digest) -> Entry:
-    """Return the file that an upload is to replace, for UploadSpec.replaces. Its digest is computed
-    as for a checksum.
+    """Return the file that an upload is to replace, for UploadSpec.replaces.
+
+    Its digest is computed as for a checksum.
 
     Raises:
-        ChangedMeanwhile: It has other content, or is gone.
+        ChangedMeanwhile: It has other content, or no longer exists.
     """
     digests = session.service.digests
     opened_ns = digests.cache.now_ns()

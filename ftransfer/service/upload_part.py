@@ -15,7 +15,7 @@ from ftransfer.transfer.running_digest import RunningDigest
 class UploadPart:
     """One range. Use it in `async with`: what is not finished by its end is dropped.
 
-    Content goes straight into `sink`, with `digest` fed alongside.
+    Pass content straight into `sink`, with `digest` fed alongside.
     """
 
     def __init__(self, operation: Operation, upload: OpenUpload, part: Part, start: int) -> None:
@@ -29,10 +29,10 @@ class UploadPart:
     async def begin(
         cls, operation: Operation, upload_id: str, offset: int, length: int
     ) -> UploadPart:
-        """Begin a range of the upload of that id.
+        """Begin a range of the upload with that id.
 
         Raises:
-            NotFound: There is no such upload of this user and name.
+            NotFound: This user has no such upload under this name.
             As Writer.open_part.
         """
         upload = operation.session.view.find_upload(operation.name, upload_id)
@@ -41,12 +41,13 @@ class UploadPart:
         return cls(operation, upload, part, offset)
 
     def note_moved(self, count: int) -> None:
-        """Count bytes of content that have come."""
+        """Count bytes of content that have arrived."""
         self._operation.moved += count
 
     async def finish(self, expected: Digest, *, size: int) -> None:
-        """Verify the range and put it in place. Raises Truncated, DigestMismatch, and as
-        Part.complete.
+        """Verify the range and put it in place.
+
+        Raises Truncated, DigestMismatch, and as Part.complete.
         """
         span = self._start, self.sink.offset
         await verify(self._operation.name, self.digest, span, size, expected)
@@ -54,7 +55,7 @@ class UploadPart:
         await self.sink.complete()
 
     def note_arrived(self, length: int) -> None:
-        """Count the range as in place; after the end of its `async with`."""
+        """Count the range as in place. Call it after the end of its `async with`."""
         self._upload.arrived(length)
 
     async def __aenter__(self) -> UploadPart:

@@ -1,8 +1,8 @@
-"""A share as one principal may use it: every verb asks here, and nowhere else, what they may do.
+"""A share as one principal may use it: the only place where verbs are checked against rights.
 
-Wire text comes in, checked names go to the store. What may be seen is decided from the name alone
-(access_rules.py). A principal whose rights are not the same everywhere is served by a store that
-follows no links, since a link could lead from where they may go to where they may not.
+Wire text comes in, checked names go to the store. Visibility is decided from the name alone
+(access_rules.py). A principal whose rights are not the same everywhere gets a store that follows no
+links, since a link could lead from an allowed place to a forbidden one.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ from ftransfer.storage.small_files import PackItem
 
 
 class ShareView:
-    """A share as one principal may use it. Made by Share.view_for.
+    """A share as one principal may use it. Created by Share.view_for.
 
     Args:
-        source: Where they come from (penalties.source_of).
+        source: The client's source (penalties.source_of).
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class ShareView:
         self._limits = limits
         self._now_ns = now_ns
 
-    # Looking.
+    # Reading.
 
     async def scan(
         self,
@@ -87,9 +87,10 @@ class ShareView:
         after: str = "",
         until: str = "",
     ) -> AsyncGenerator[Sequence[Entry], None]:
-        """Return the visible entries below a folder, in batches; of a recursive listing
-        those in the range from `after` to `until`, names relative to the folder. Close it if it is
-        left early. Raises as Store.scan, and NameRefused.
+        """Return the visible entries below a folder, in batches.
+
+        A recursive listing returns those in the range from `after` to `until`, with names relative
+        to the folder. Close it if you leave it early. Raises as Store.scan, and NameRefused.
         """
         folder = parse_path(path, self._limits)
         within = Range(*(bound and check_told(bound) for bound in (after, until)))
@@ -111,7 +112,7 @@ class ShareView:
     async def lines(
         self, path: str, *, links: bool = False, others: bool = False
     ) -> AsyncGenerator[Sequence[str], None]:
-        """Return the same as lines (Store.lines), names relative to the folder."""
+        """Return the same as lines (Store.lines), with names relative to the folder."""
         folder = parse_path(path, self._limits)
         if not self._rules.is_uniform:
             listed = self.scan(path, recursive=True, links=links, others=others)
@@ -163,7 +164,7 @@ class ShareView:
     async def read_tree(
         self, path: str, max_bytes: int, max_items: int, *, others: bool = False
     ) -> AsyncGenerator[Sequence[PackItem], None]:
-        """Read all that may be seen below a folder. Returns as Store.read_tree."""
+        """Read all that is visible below a folder. Returns as Store.read_tree."""
         folder = parse_path(path, self._limits)
         if self._rules.reads_all and not self._rules.covers(folder):
             groups = small_files.read_tree(self._store, folder, max_bytes, max_items, others=others)
@@ -177,9 +178,7 @@ class ShareView:
                 yield group
 
     def _only_folder(self, name: SafeName, item: PackItem) -> PackItem:
-        """Return the item, unless it is the content of a file where only a folder may be
-        seen.
-        """
+        """Return the item, unless it is a file's content where only a folder may be seen."""
         if self.principal.may(Right.READ, name) or (
             isinstance(item, SmallFile) and item.kind == FOLDER
         ):
@@ -189,12 +188,13 @@ class ShareView:
     # Changing.
 
     def refuse_batch(self, *rights: Right) -> None:
-        """Refuse a batch as AccessRules.refuse_batch."""
+        """Refuse a batch; see AccessRules.refuse_batch."""
         self._rules.refuse_batch(*rights)
 
     async def open_write(self, name: str, announced: UploadSpec) -> Writer:
-        """Begin an upload of this principal. Raises as QuotaTracker.open_write, NameRefused and
-        ReadOnly.
+        """Begin an upload of this principal.
+
+        Raises as QuotaTracker.open_write, NameRefused and ReadOnly.
         """
         safe = parse_name(name, self._limits)
         announced = announced._replace(owner=self.principal.name)
@@ -207,7 +207,7 @@ class ShareView:
             return await self._quota.open_write(self._store, self.principal, safe, announced)
 
     async def open_replaced(self, name: str) -> Reader:
-        """Open the file that an upload of this principal is to replace, to look at its content.
+        """Open the file that an upload of this principal is to replace, to read its content.
 
         Raises:
             AlreadyThere: They may replace nothing there.
@@ -215,22 +215,24 @@ class ShareView:
         """
         safe = parse_name(name, self._limits)
         if Right.OVERWRITE not in self._rules.rights_to_write(safe):
-            raise taken(safe)  # what is there would tell one content from another
+            raise taken(safe)  # the file there would let them compare contents
         return await self._store.open_read(safe)
 
     def offer_parts(self, writer: PartWriter, arrived: Callable[[int], None]) -> str:
-        """Let other sessions of this principal send parts of an upload; return the id for
-        them. To be ended in any case.
+        """Let other sessions of this principal send parts of an upload; return the id for them.
+
+        Always call `end_parts` afterwards.
         """
         return self._uploads.register(OpenUpload(writer, self.principal.name, arrived))
 
     def end_parts(self, upload_id: str) -> None:
-        """Take no more parts."""
+        """Accept no more parts."""
         self._uploads.unregister(upload_id)
 
     def find_upload(self, name: str, upload_id: str) -> OpenUpload:
-        """Return an upload of this principal that takes parts. Raises NotFound, NameRefused,
-        ReadOnly, Forbidden.
+        """Return an upload of this principal that takes parts.
+
+        Raises NotFound, NameRefused, ReadOnly, Forbidden.
         """
         safe = parse_name(name, self._limits)
         self._rules.rights_to_write(safe)
@@ -239,20 +241,22 @@ class ShareView:
     def newest_upload(
         self, name: SafeName, source: str, superseded: Callable[[], object]
     ) -> contextlib.AbstractContextManager[None]:
-        """Be the newest upload of a source, until another one of this principal takes over. See
-        MultipartUploads.newest.
+        """Be the newest upload of a source, until another one of this principal takes over.
+
+        See MultipartUploads.newest.
         """
         return self._uploads.newest(self.principal.name, name, source, superseded)
 
     async def _open_new(self, name: SafeName, announced: UploadSpec) -> Writer:
         if announced.replaces is not None:
-            raise taken(name)  # it means to replace; and would tell one content from another
+            raise taken(name)  # it is to replace a file, and would let them compare contents
         try:
             only_new = announced._replace(if_absent=True)
             async with naming_missing_folder(self, name):
                 return await self._quota.open_write(self._store, self.principal, name, only_new)
         except (AlreadyThere, NotAFile) as error:
-            # One answer to whatever has the name: a drop box shall not tell a file from a folder.
+            # The same error for anything with the name: a drop box must not tell a file from a
+            # folder.
             raise taken(name) from error
 
     async def _refuse_new(self, name: SafeName) -> None:
@@ -264,9 +268,9 @@ class ShareView:
             ) from error
 
     async def write_small(self, files: Sequence[SmallFile]) -> Sequence[FtransferError | None]:
-        """Publish the files of a pack; return the refusal of each, or None."""
+        """Publish the files of a pack; return an error or None for each."""
         if self._rules.writes_all and not self._rules.may_hide_any(files):
-            # Which checks the names itself
+            # The quota checks the names itself
             return await self._quota.write_small(self._store, self.principal, files)
         checked = [await self._check_small(file) for file in files]
         allowed = [file for file in checked if isinstance(file, SmallFile)]
@@ -300,7 +304,10 @@ class ShareView:
         return result
 
     async def make_folder(self, path: str, *, parents: bool = False) -> SafeName:
-        """Make a folder; return its name. Raises as Store.make_folder, NameRefused and ReadOnly."""
+        """Create a folder; return its name.
+
+        Raises as Store.make_folder, NameRefused and ReadOnly.
+        """
         name = parse_path(path, self._limits)
         if Right.WRITE not in self._rules.rights_to_write(name):
             raise self._rules.not_allowed(name, "you may not make new folders there")
@@ -311,8 +318,9 @@ class ShareView:
     async def set_attributes(
         self, path: str, *, mtime_ns: int | None = None, mode: int | None = None
     ) -> SafeName:
-        """Set the mtime or mode of a file or folder; return its name. Raises as
-        Store.set_attributes, NameRefused and ReadOnly.
+        """Set the mtime or mode of a file or folder; return its name.
+
+        Raises as Store.set_attributes, NameRefused and ReadOnly.
         """
         name = parse_path(path, self._limits)
         self._rules.need(Right.OVERWRITE, name)
@@ -322,12 +330,13 @@ class ShareView:
     async def rename(
         self, old: str, new: str, *, replace: bool = False, over: bool = False
     ) -> SafeName:
-        """Move a file or folder; return its new name. Raises as Store.rename, NameRefused and
-        ReadOnly.
+        """Move a file or folder; return its new name.
+
+        Raises as Store.rename, NameRefused and ReadOnly.
         """
         source, target = parse_path(old, self._limits), parse_path(new, self._limits)
-        # What is moved comes under the rights of its new place: nobody shall read there what they
-        # may not read here.
+        # What is moved gets the rights of its new place: nobody may read there what they may not
+        # read here.
         for right in (Right.DELETE, *SEEING):
             self._rules.need(right, source)
         self._rules.need(Right.WRITE, target)
@@ -343,10 +352,10 @@ class ShareView:
         return target
 
     async def remove(self, path: str, *, recursive: bool = False) -> int:
-        """Remove a file or folder; return how many things were removed. Raises as Store.remove,
-        NameRefused and ReadOnly.
+        """Remove a file or folder; return the number of things removed.
 
-        A name with a "/" at the end is that of a folder; else NotAFolder is raised.
+        Raises as Store.remove, NameRefused and ReadOnly. A name with a "/" at the end must be a
+        folder; else NotAFolder is raised.
         """
         name = parse_path(path, self._limits)
         self._rules.need(Right.DELETE, name)
@@ -362,8 +371,9 @@ class ShareView:
     async def partials(
         self, path: str = "", *, older_s: int = 0, source: str = ""
     ) -> Sequence[Partial]:
-        """Return this user's uploads that are not complete, oldest first: of a name or below a
-        folder, untouched for `older_s`.
+        """Return this user's incomplete uploads, oldest first.
+
+        They are of a name or below a folder, and untouched for `older_s`.
         """
         seeing = frozenset({Right.LIST})
         is_meant = self._rules.partial_filter(
@@ -374,7 +384,7 @@ class ShareView:
     async def clear_partials(
         self, path: str = "", *, older_s: int = 0, source: str = ""
     ) -> Sequence[Partial]:
-        """Remove such uploads, but none that is running; return those removed. Raises ReadOnly."""
+        """Remove such uploads, but no running one; return those removed. Raises ReadOnly."""
         if self._rules.read_only:
             raise share_is_read_only(parse_path(path, self._limits))
         removing = frozenset({Right.LIST, Right.DELETE})

@@ -1,6 +1,4 @@
-"""Which sessions watch which paths, found by the folder that they lie in: a path elsewhere costs
-nothing.
-"""
+"""Which sessions watch which paths, found by folder: a path elsewhere costs nothing."""
 
 from __future__ import annotations
 
@@ -14,14 +12,15 @@ T = TypeVar("T")
 
 
 def key_range(name: str) -> tuple[bytes, bytes]:
-    """Return the first sort key of a name and all below it, and the first behind these."""
+    """Return the first sort key of a name and all below it, and the first key after these."""
     key = sort_key(name)
     return key, key + b"\1"
 
 
 class WatchedPaths(Generic[T]):
-    """Paths, each with those who watch it. A path that is lost is reported once, until it is there
-    again.
+    """Paths, each with those who watch it.
+
+    A path that is lost is reported once, until it is back.
     """
 
     def __init__(self) -> None:
@@ -61,14 +60,14 @@ class WatchedPaths(Generic[T]):
             self._lost.discard(key)
 
     def mark_lost(self, folder: str) -> Iterator[tuple[str, set[T]]]:
-        """Yield the paths that vanish with a folder, and were there, with those who watch them."""
+        """Yield existing paths that vanish with a folder, with those who watch them."""
         for key in self._within(folder):
             if key not in self._lost:
                 self._lost.add(key)
                 yield self._of_key[key]
 
     def mark_found(self, folder: str) -> None:
-        """Note that a folder is there, and what was lost with it."""
+        """Note that a folder exists, and with it the lost paths below it."""
         if self._lost:
             self._lost.difference_update(self._within(folder))
 

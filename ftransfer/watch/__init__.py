@@ -1,3 +1,1 @@
-"""Changes below a folder, whoever makes them: the operating system's hints, compared with what was
-there before.
-"""
+"""Changes below a folder, by any program: system hints, compared with what was there before."""

@@ -15,25 +15,27 @@ _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class WatchedFolder:
-    """A folder that was at `path` when `remember` was called, for threads and for the loop."""
+    """A folder that was at `path` when `remember` was called. Works in any thread."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.path.realpath(path)
         self._identity: tuple[int, int] | None = None
 
     def remember(self) -> None:
-        """Take what is at the path now for the folder."""
+        """Take what is now at the path as the folder."""
         self._identity = self._current_identity()
 
     def is_in_place(self) -> bool:
-        """Return whether the path still leads to the folder; what a store has open is that folder
-        in any case.
+        """Return whether the path still leads to the folder.
+
+        What a store has open is that folder in any case.
         """
         return self._current_identity() == self._identity
 
     def stamps(self, names: Iterable[str]) -> dict[str, Stamp | None]:
-        """Return the present stamp of each name below the folder; None if nothing is there. Links
-        are not followed.
+        """Return the current stamp of each name below the folder; None if it does not exist.
+
+        Links are not followed.
         """
         return {name: self._stamp(name) for name in names}
 
@@ -58,8 +60,7 @@ class WatchedFolder:
 
 
 def _lstat(folder: str, name: str) -> os.stat_result:
-    """Return the status of a name below a folder, also where the whole path is too long for one
-    call.
+    """Return the status of a name below a folder, even if the whole path is too long for one call.
 
     Raises:
         OSError: Nothing can be found there.

@@ -1,7 +1,7 @@
-"""Hints of the operating system that something below a folder has changed: paths, in batches, from
-a thread of their own.
+"""Hints of the operating system that something below a folder has changed.
 
-What all systems have in common; inotify.py calls Linux, portable.py any system through a library.
+A separate thread delivers paths in batches. This is what all systems have in common; inotify.py
+calls Linux, portable_hints.py any system through a library.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from collections.abc import Callable
 
 
 class QueueOverflow(OSError):
-    """More has changed at once than the system reports: some hints were lost."""
+    """More changed at once than the system can report: some hints were lost."""
 
 
 class Hints(ABC):
-    """One run of a watch on a folder and all that is below it.
+    """One run of a watch on a folder and everything below it.
 
     Args:
-        on_paths: Is called on the event loop with each set of absolute paths.
-        on_failure: Is called on the event loop if the watch broke off; with QueueOverflow if hints
-            were lost.
+        on_paths: Called on the event loop with each set of absolute paths.
+        on_failure: Called on the event loop if the watch failed; with QueueOverflow if hints were
+            lost.
     """
 
     def __init__(
@@ -40,10 +40,10 @@ class Hints(ABC):
         self._thread = threading.Thread(target=self._run, name="ftransfer-watch", daemon=True)
 
     async def start(self) -> None:
-        """Start the thread; on return, nothing that happens is missed any more.
+        """Start the thread; on return, no further change is missed.
 
         Raises:
-            OSError: The system has no more watches, or the folder is not there.
+            OSError: The system has no more watches, or the folder does not exist.
         """
         self._thread.start()
         try:

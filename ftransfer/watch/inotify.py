@@ -1,8 +1,8 @@
 """Hints of the Linux kernel that something below a folder has changed.
 
-It calls inotify directly, since libraries hide what must be known: that the kernel's queue was full
-and hints were lost. And it does not watch the reserved folders, where thousands of things happen
-that nobody is told of.
+It calls inotify directly, since libraries hide an essential fact: that the kernel's queue was full
+and hints were lost. It also skips the reserved folders, where thousands of changes happen that
+nobody needs to know.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from collections.abc import Callable, Iterator
 from ftransfer.names import is_reserved
 from ftransfer.watch.hints import Hints, QueueOverflow
 
-# Paths are gathered until no more come for _STEP_S, at most for _BUNCH_S; the queue is emptied
+# Paths are collected until no more come for _STEP_S, at most for _BUNCH_S; the queue is emptied
 # every few milliseconds.
 _STEP_S = 0.05
 _BUNCH_S = 0.2
 _REST_S = 0.005
 _READ_BYTES = 256 * 1024
 
-# Watch, mask, cookie, length of the name, which follows with NULs behind it (inotify(7))
+# Watch, mask, cookie, length of the name, which follows padded with NULs (inotify(7))
 _EVENT = struct.Struct("=iIII")
 _MODIFY, _ATTRIB, _CLOSE_WRITE, _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE = (
     0x2,
@@ -51,7 +51,7 @@ _WANTED = (
     | _ONLY_FOLDER
     | _NO_FOLLOW
 )
-# By the time that we look, or not ours to see
+# Removed before we look, or not readable for us
 _GONE = (
     errno.ENOENT,
     errno.ENOTDIR,
@@ -90,7 +90,7 @@ class InotifyHints(Hints):
             os.close(self._stopping)
 
     def _listen(self, queue: _Queue) -> None:
-        """Pass hints on until the other end of the pipe is closed."""
+        """Deliver hints until the other end of the pipe is closed."""
         stop = select.poll()
         stop.register(self._stopping)
         both = select.poll()
@@ -134,7 +134,7 @@ class _Queue:
         os.close(self.fd)
 
     def read(self) -> Iterator[str]:
-        """Yield the paths of all hints that are there.
+        """Yield the paths of all pending hints.
 
         Raises:
             QueueOverflow: Hints were lost.
@@ -172,12 +172,12 @@ class _Queue:
                 yield from self._enter(path)
 
     def _enter(self, folder: str) -> Iterator[str]:
-        """Watch a folder and what is below it; yield the paths of what is there already."""
+        """Watch a folder and what is below it; yield the paths that already exist."""
         if self._watch(folder):
             yield from self._below(folder)
 
     def _watch(self, folder: str) -> bool:
-        """Watch one folder; return whether it is there."""
+        """Watch one folder; return whether it exists."""
         watch = self._libc.inotify_add_watch(self.fd, os.fsencode(folder), _WANTED)
         if watch < 0 and ctypes.get_errno() in _GONE:
             return False
@@ -185,7 +185,7 @@ class _Queue:
         return True
 
     def _below(self, folder: str) -> Iterator[str]:
-        """Watch all folders below one, and yield the paths of what is there.
+        """Watch all folders below one, and yield the paths that exist.
 
         Not recursive: trees may be deeper than the call stack.
         """
@@ -197,7 +197,7 @@ class _Queue:
                     pending.append(path)
 
     def _forget(self, folder: str) -> None:
-        """Stop watching a folder that was moved; where it is now in the share, it is a new one."""
+        """Stop watching a folder that was moved; its new place in the share is a new folder."""
         for watch, path in list(self._folders.items()):
             if path == folder or path.startswith(f"{folder}/"):
                 del self._folders[watch]
@@ -220,4 +220,4 @@ def _content(folder: str) -> list[tuple[str, bool]]:
                 if not is_reserved(entry.name)
             ]
     except OSError:
-        return []  # gone, or unreadable for us: then nothing in it is served either
+        return []  # removed, or unreadable for us: then nothing in it is served either

@@ -1,6 +1,4 @@
-"""Hints of any system that something below a folder has changed, through a library: for all but
-Linux.
-"""
+"""Hints that something below a folder has changed, from a library: for all systems but Linux."""
 
 from __future__ import annotations
 
@@ -9,11 +7,10 @@ from collections.abc import Callable
 
 from ftransfer.watch.hints import Hints, QueueOverflow
 
-# Paths are gathered until no more come for _STEP_MS, at most for _BUNCH_MS.
+# Paths are collected until no more come for _STEP_MS, at most for _BUNCH_MS.
 _STEP_MS = 50
 _BUNCH_MS = 200
-# The library does not report when the system has lost some. A bunch of so many may be all that was
-# left.
+# The library does not report lost events. A batch this large may be incomplete.
 _DOUBTFUL_PATHS = 8_192
 
 
@@ -33,10 +30,10 @@ class PortableHints(Hints):
         self._stopping.set()
 
     def _run(self) -> None:
-        from watchfiles import watch  # only where it is needed: it is slow to import
+        from watchfiles import watch  # imported only when needed: it is slow to import
 
         try:
-            # The first batch, empty if need be, comes when all is armed.
+            # The first batch, possibly empty, comes when everything is watched.
             for batch in watch(
                 self._folder,
                 watch_filter=None,
@@ -51,7 +48,7 @@ class PortableHints(Hints):
             ):
                 self._call(self._accept, {path for _, path in batch})
         except Exception as error:
-            # The library raises exceptions of its own, also for a name that is not UTF-8.
+            # The library raises its own exceptions, also for a name that is not UTF-8.
             self._call(self._fail, error)
 
     def _accept(self, paths: set[str]) -> None:

@@ -1,4 +1,4 @@
-"""What was in a folder when it was last listed, and what the differences to now mean. Pure."""
+"""What was in a folder when last listed, and what the differences to now mean. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ftransfer.storage.base import FOLDER, Entry
 
 
 class Stamp(NamedTuple):
-    """What tells one state of a name from another."""
+    """What distinguishes one state of a name from another."""
 
     kind: str
     size: int
@@ -23,8 +23,9 @@ def stamp_of(entry: Entry) -> Stamp:
 
 
 class Snapshot:
-    """Names and stamps, folder by folder, so that a whole subtree can be removed at once. About 300
-    bytes for each name.
+    """Names and stamps, folder by folder, so that a whole subtree can be removed at once.
+
+    About 300 bytes for each name.
     """
 
     def __init__(self) -> None:
@@ -35,23 +36,23 @@ class Snapshot:
         return self._folders.get(folder, {}).get(last)
 
     def has_folder(self, name: str) -> bool:
-        """Return whether a name is that of a real folder, "" for the root; not of a link to one."""
+        """Return whether a name is a real folder, "" for the root; false for a link to one."""
         return name in self._folders
 
     def missing_folders(self, name: str) -> Iterator[str]:
-        """Yield the folders above a name that are not there, the innermost first."""
+        """Yield the missing folders above a name, the innermost first."""
         while not self.has_folder(name := name.rpartition("/")[0]):
             yield name
 
     def set(self, name: str, stamp: Stamp) -> None:
-        """Record what is there. The folder that holds it must be there already."""
+        """Record a name. Its parent folder must exist already."""
         folder, _, last = name.rpartition("/")
         self._folders[folder][last] = stamp
         if stamp.kind == FOLDER:
             self._folders.setdefault(name, {})
 
     def pop(self, name: str) -> Iterator[tuple[str, Stamp]]:
-        """Remove a name, and with a folder all below it, which comes first.
+        """Remove a name; if it is a folder, first everything below it.
 
         Trees may be deeper than the call stack.
         """
@@ -70,18 +71,18 @@ class Snapshot:
                 yield here, stamp
 
     def folders(self) -> list[str]:
-        """Return the names of all folders there are now, the root first."""
+        """Return the names of all current folders, the root first."""
         return list(self._folders)
 
     def children(self, folder: str) -> Iterator[str]:
-        """Return the names that are in a folder now, whatever is added or removed meanwhile."""
+        """Yield the names now in a folder, whatever is added or removed meanwhile."""
         prefix = f"{folder}/" if folder else ""
         return (f"{prefix}{last}" for last in list(self._folders.get(folder, ())))
 
 
 @dataclass
 class Differences:
-    """What has gone, come and changed since the last comparison, gathered name by name."""
+    """What was removed, created and changed since the last comparison, collected by name."""
 
     gone: list[tuple[str, Stamp]] = field(default_factory=list)
     come: list[tuple[str, Stamp]] = field(default_factory=list)
@@ -92,7 +93,7 @@ class Differences:
         return not (self.gone or self.come or self.changed)
 
     def update(self, snapshot: Snapshot, name: str, now: Stamp | None) -> None:
-        """Compare one name with the snapshot, and bring the snapshot up to date."""
+        """Compare one name with the snapshot, and update the snapshot."""
         before = snapshot.get(name)
         if now is None or (before is not None and before.kind != now.kind):
             self.gone += snapshot.pop(name)
@@ -101,16 +102,15 @@ class Differences:
             return
         if before is None:
             self.come.append((name, now))
-        elif before != now and now.kind != FOLDER:  # its time changes with each name in it
+        elif before != now and now.kind != FOLDER:  # a folder's time changes with each name in it
             self.changed.append((name, now))
         snapshot.set(name, now)
 
     def changes(self) -> Iterator[Change]:
-        """Yield what went, from the inside out; what moved and what came, from the outside in; and
-        what changed.
+        """Yield removals inside out, then moves and creations outside in, then changes.
 
-        What has gone under one name and come under another is the same thing if its stamp is, and
-        no other has that stamp.
+        A removed name and a new name are one moved object if they have the same stamp, and no other
+        name has that stamp.
         """
         went, came = _by_stamp(self.gone), _by_stamp(self.come)
         moved = {came[stamp]: name for stamp, name in went.items() if stamp in came}
@@ -128,7 +128,7 @@ class Differences:
 
 
 def _by_stamp(names: Iterable[tuple[str, Stamp]]) -> dict[Stamp, str]:
-    """Return the names whose stamp no other has."""
+    """Return the names whose stamp no other name has."""
     found: dict[Stamp, str] = {}
     double: set[Stamp] = set()
     for name, stamp in names:

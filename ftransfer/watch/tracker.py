@@ -1,7 +1,7 @@
-"""What is known of a folder: a snapshot, the names that are muted, and what clients have written.
+"""What is known of a folder: a snapshot, the muted names, and what clients have written.
 
-It compares this with the folder and returns what has happened. One comparison runs at a time; while
-it waits, clients may write, and what they have written is left for the next one.
+It compares this with the folder and returns what has happened. One comparison runs at a time; what
+clients write while it waits is left for the next one.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from ftransfer.watch.snapshot import Differences, Snapshot, Stamp, stamp_of
 
 
 class FolderTracker:
-    """The snapshot of one folder, and its comparison with the present.
+    """The snapshot of one folder, and its comparison with the current state.
 
     Args:
-        store: What is served of the folder.
+        store: The part of the folder that is served.
     """
 
     def __init__(self, store: Store) -> None:
@@ -51,12 +51,12 @@ class FolderTracker:
     # Muted names.
 
     def mute(self, names: Iterable[str]) -> list[str]:
-        """Leave these names, and what is below them, out of comparisons until `unmute`.
+        """Exclude these names, and everything below them, from comparisons until `unmute`.
 
-        The same for folders that are not there yet and will be made for them.
+        This includes missing parent folders that will be created for them.
 
         Returns:
-            What is muted: it must be unmuted.
+            The muted names, to pass to `unmute`.
         """
         muted = list(
             {muted for name in names for muted in (name, *self._snapshot.missing_folders(name))}
@@ -80,11 +80,11 @@ class FolderTracker:
     # What clients have written.
 
     def note_write(self, entry: Entry) -> tuple[bool, list[str]]:
-        """Take something that a client has written into the snapshot.
+        """Record in the snapshot what a client has written.
 
         Returns:
-            Whether something had the name before, and the folders that were made for it, the
-            outermost first.
+            Whether the name existed before, and the folders that were created for it, the outermost
+            first.
         """
         existed = self._snapshot.get(entry.name) is not None
         self._written.add(entry.name)
@@ -97,15 +97,15 @@ class FolderTracker:
     # Comparing.
 
     def begin(self) -> None:
-        """Begin a comparison: what clients write from now on is left out of it."""
+        """Begin a comparison, which leaves out what clients write from now on."""
         self._written.clear()
 
     async def compare(self, now: Mapping[str, Stamp | None]) -> tuple[Differences, set[str]]:
         """Compare some names with their stamps.
 
         Returns:
-            What has happened, and the names that must be looked at again, since a client wrote
-            them meanwhile and the stamps may be from before.
+            What has happened, and the names to look at again, since a client wrote them meanwhile
+            and the stamps may be older.
         """
         differences, pause = Differences(), Pause()
         uncertain: set[str] = set()
@@ -121,9 +121,7 @@ class FolderTracker:
         return differences, uncertain
 
     async def _enter(self, folder: str, differences: Differences) -> None:
-        """Compare what is in a folder that has just appeared: the system may not have reported all
-        of it.
-        """
+        """Compare the content of a new folder: the system may not have reported all of it."""
         try:
             async for batch in self._store.scan(
                 SafeName.trusted(folder), recursive=True, links=True
@@ -132,10 +130,10 @@ class FolderTracker:
                     if entry.name not in self._written and not self.is_muted(entry.name):
                         differences.update(self._snapshot, entry.name, stamp_of(entry))
         except FtransferError:
-            return  # gone again; the hint for that is on its way
+            return  # removed again; the hint for that will follow
 
     async def compare_all(self) -> Differences:
-        """List the folder, and return what has happened in all of it.
+        """List the folder, and return everything that has happened in it.
 
         Raises:
             FtransferError: The folder cannot be listed.

@@ -1,4 +1,4 @@
-"""A folder -> Change events: the system's hints, checked against a snapshot of what was there.
+"""A folder -> Change events: the system's hints, checked against a snapshot.
 
 A hint only says where to look. The comparison decides what has happened, so that a hint that comes
 twice, late or not at all (a full queue in the kernel) costs a look and never causes a wrong event;
@@ -32,18 +32,18 @@ Report = Callable[[Change | Rescan], None]
 
 _RESERVED = f"/{RESERVED_PREFIX}"
 
-# Should hints have been lost all the same, a comparison of everything finds what they were about.
+# If hints were lost unnoticed, a full comparison finds the changes.
 _CHECK_S = 60.0
-_CHECKS_SHARE = 0.02  # of the time may be spent on that
+_CHECKS_SHARE = 0.02  # the part of the time that it may take
 _RESTART_S = 1.0
 
 
 class FolderWatcher:
-    """Reports what happens below one folder, from `start` to `stop`.
+    """Reports changes below one folder, from `start` to `stop`.
 
     Args:
-        folder: The folder as the operating system knows it; `store` is what is served of it.
-        check_s: How often everything is compared, to be sure.
+        folder: The folder as the operating system knows it; `store` is the part that is served.
+        check_s: How often everything is compared, as a safeguard.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class FolderWatcher:
         self._is_displaced = False  # the path leads elsewhere now
 
     async def start(self, report: Report) -> None:
-        """Begin to report: all that happens after this has returned.
+        """Start reporting: all changes after this returns.
 
         Raises:
             OSError: The system can watch no more folders.
@@ -79,7 +79,7 @@ class FolderWatcher:
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """Stop reporting, and forget what was there."""
+        """Stop reporting, and forget the snapshot."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -93,13 +93,13 @@ class FolderWatcher:
     # What clients do through the server.
 
     def mute(self, names: Iterable[str]) -> list[str]:
-        """Report nothing about these names, and what is below them, until `unmute`: whoever is at
-        work there reports what it did.
+        """Report nothing about these names, and names below them, until `unmute`.
 
-        The same for folders that are not there yet and will be made for them.
+        The caller reports its own changes there. This includes missing parent folders that will be
+        created for them.
 
         Returns:
-            What is muted: it must be unmuted.
+            The muted names, to pass to `unmute`.
         """
         return self._tracker.mute(names)
 
@@ -109,10 +109,9 @@ class FolderWatcher:
             self._woken.set()
 
     def note_write(self, entry: Entry, person: Person) -> bool:
-        """Record what a client has put, so that it is reported once; return whether something had
-        the name before.
+        """Record a client's put, so that it is reported once; return whether the name existed.
 
-        The folders that were made for it are reported here.
+        Reports the folders that were created for it.
         """
         existed, new_folders = self._tracker.note_write(entry)
         for folder in new_folders:
@@ -120,7 +119,7 @@ class FolderWatcher:
         return existed
 
     async def recheck(self, names: Iterable[str], person: Person) -> None:
-        """Find out what somebody has done there, and report it as theirs."""
+        """Find out what somebody has changed there, and report it as theirs."""
         if self._task is not None:
             await self._compare(set(names), person)
 
@@ -135,7 +134,7 @@ class FolderWatcher:
     def _on_hints(self, paths: set[str]) -> None:
         prefix = f"{self._folder.path}/"
         for path in paths:
-            if _RESERVED in path:  # what is under way there comes by the thousand
+            if _RESERVED in path:  # changes there come by the thousand
                 continue
             try:
                 self._hinted.add(str(parse_name(path.removeprefix(prefix))))
@@ -195,7 +194,7 @@ class FolderWatcher:
                 )
 
     def _check_place(self) -> bool:
-        """Return whether the path still leads to the folder; note if that has changed."""
+        """Return whether the path still leads to the folder; log a change of that."""
         is_displaced = not self._folder.is_in_place()
         if is_displaced and not self._is_displaced:
             log.warning(
@@ -210,12 +209,12 @@ class FolderWatcher:
     # Comparing.
 
     async def _compare(self, names: set[str], person: Person | None) -> None:
-        """Look at some names, and report the differences."""
+        """Compare some names, and report the differences."""
         async with self._comparing:
             self._tracker.begin()
             now = await run_job(io_pool(), lambda: self._folder.stamps(names))
             if not self._check_place():
-                # By its path there is another folder, or none: nothing can be concluded.
+                # The path leads to another folder, or none: nothing can be concluded.
                 self._why_rescan = "the shared folder was moved or replaced"
                 self._woken.set()
                 return
@@ -226,7 +225,7 @@ class FolderWatcher:
             await self._report_all(differences, person)
 
     async def _rescan(self, why: str, *, only_if_different: bool = False) -> None:
-        """Look at everything, and report the differences after a word that this was done."""
+        """Compare everything; report first that this was done, then the differences."""
         try:
             async with self._comparing:
                 self._tracker.begin()

@@ -1,3 +1,1 @@
-"""ftransfer's own protocol: it accepts connections, and translates lines and frames into calls of
-the service.
-"""
+"""The native protocol: accepts connections, and translates lines and frames to service calls."""

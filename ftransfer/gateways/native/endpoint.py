@@ -1,6 +1,4 @@
-"""The client's end of a native session, as the service sees it: its address, and where its events
-go.
-"""
+"""The client's end of a native session, as the service sees it: its address and event sink."""
 
 from __future__ import annotations
 
@@ -45,15 +43,16 @@ class ChannelSink:
 
 
 class ChannelEndpoint:
-    """See service.session.Endpoint. It does not refer to the session, which so is freed at once
-    when it ends.
+    """See service.session.Endpoint.
+
+    It does not refer to the session, which is therefore freed as soon as it ends.
     """
 
     __slots__ = ("_channel", "task")
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self.task: asyncio.Task[None] | None = None  # in which the session is served
+        self.task: asyncio.Task[None] | None = None  # that serves the session
 
     @property
     def peer(self) -> str:

@@ -1,7 +1,6 @@
-"""What comes before hello: the TLS handshake, and the first words of a peer that speaks another
-protocol.
+"""What comes before hello: the TLS handshake, and detection of other protocols.
 
-In the session's own task, so that one which stalls holds up nobody.
+It runs in the session's own task, so that a stalled peer delays nobody.
 """
 
 from __future__ import annotations
@@ -21,26 +20,27 @@ from ftransfer.transport.channel import Channel
 if TYPE_CHECKING:
     from ftransfer.tls.contexts import ServerTls
 
-_RECORD_OF_HANDSHAKE = b"\x16"  # the first byte of whoever speaks TLS (RFC 8446, section 5.1)
+_RECORD_OF_HANDSHAKE = b"\x16"  # the first byte of a TLS client (RFC 8446, section 5.1)
 
-# For so long hello is held back in plain, unless the peer speaks sooner: most peers of other
-# protocols say their first words at once (a browser, curl and ssh within 0.2 ms of the connection,
-# rsync within 1.1 ms), and understand no answer behind a hello. Where more programs want to run
-# than there are processors, everybody takes that much longer.
+# In plain text, hello is delayed by this much unless the peer speaks first: most peers of other
+# protocols do so at once (a browser, curl and ssh within 0.2 ms of the connection, rsync within 1.1
+# ms), and understand no answer behind a hello. When more programs want to run than there are
+# processors, the delay grows in proportion.
 _FIRST_WORDS_S = 0.003
 _FIRST_WORDS_MOST_S = 0.1
 
 
 async def encrypt(transport: Transport, tls: ServerTls, limits: Limits) -> bool:
-    """Encrypt a connection that has just been made; return False if the peer left without a byte,
-    as to see who listens here.
+    """Encrypt a new connection; return False if the peer left without sending a byte.
+
+    Port scanners do that.
 
     Raises:
         TlsRequired: The peer sent plain text, or nothing at all. The transport is still plain, so
             the error can be sent.
-        ForeignProtocol: It has spoken another protocol, in plain.
-        Closed: The peer went away, or took longer than limits.handshake_s, or does not fit: no TLS
-            1.3, no certificate that is accepted.
+        ForeignProtocol: It spoke another protocol, in plain text.
+        Closed: The peer closed, took longer than limits.handshake_s, or is incompatible: no TLS
+            1.3, or no accepted certificate.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + limits.handshake_s
@@ -50,7 +50,7 @@ async def encrypt(transport: Transport, tls: ServerTls, limits: Limits) -> bool:
         raise _tls_required() from error
     except Closed:
         return False
-    if first == b"" and transport.direct is not None:  # else it may be a transport that cannot look
+    if first == b"" and transport.direct is not None:  # else the transport may be unable to peek
         return False
     if first not in (_RECORD_OF_HANDSHAKE, b""):
         raise foreign_in(await transport.read(limits.handshake_s)) or _tls_required()
@@ -59,13 +59,13 @@ async def encrypt(transport: Transport, tls: ServerTls, limits: Limits) -> bool:
             tls.context, server_side=True, hostname="", timeout_s=deadline - loop.time()
         )
     except ssl.SSLError as error:
-        # In peace, since a reset would overtake the alert that says what was wrong.
+        # Not a reset, which would overtake the alert that says what was wrong.
         await transport.close(limits.close_s)
         raise Closed(
             f"{transport.peer} did not complete the TLS handshake: {_reason(error)}"
         ) from error
     except TimedOut as error:
-        raise Closed(str(error)) from error  # there is no form in which it could be told
+        raise Closed(str(error)) from error  # there is no format to send it in
     return True
 
 

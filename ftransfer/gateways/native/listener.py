@@ -1,4 +1,4 @@
-"""The open port: it accepts connections, caps their number, and stops gracefully."""
+"""The open port: it accepts connections, limits their number, and stops gracefully."""
 
 from __future__ import annotations
 
@@ -43,14 +43,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ftransfer.server")
 
-# To refuse with a word takes time and, with TLS, a handshake; whoever comes beyond so many is
-# refused without.
+# Sending a refusal takes time and, with TLS, a handshake; connections beyond this number are closed
+# without one.
 _MAX_REFUSALS = 64
 
 
 class Server:
-    """The native gateway: a service on a port. Made by `start` or `listen`; whoever starts it stops
-    it, and closes the share after that.
+    """The native gateway: a service on a port.
+
+    Created by `start` or `listen`; its creator stops it, and then closes the share.
     """
 
     def __init__(self, service: Service, *, welcome: str, tls: ServerTls | None) -> None:
@@ -79,7 +80,7 @@ class Server:
         """Serve a share on this port only. Takes and raises as `listen`.
 
         Args:
-            options: How the share is served. The service is made here, and ends with the server.
+            options: How the share is served. The service is created here, and ends with the server.
         """
         service = Service(share, options)
         try:
@@ -103,15 +104,17 @@ class Server:
         tls: ServerTls | None = None,
         direct: bool = True,
     ) -> Server:
-        """Open the port and accept connections. Whoever made the service stops it after the server.
+        """Open the port and accept connections.
+
+        The creator of the service stops it after the server.
 
         Args:
-            host: Address or host name; "" or "::" for all addresses of the machine, those of IPv4
-                too.
+            host: Address or host name; "" or "::" for all addresses of the machine, including IPv4.
             port: 0 for any free port; `addresses` says which.
-            tls: What to show to clients and to ask of them; without it the port speaks in plain.
-            direct: Whether bytes may be moved between sockets and files in threads, where the
-                platform can.
+            tls: The server's certificate and what it requires of clients; without it the port is
+                unencrypted.
+            direct: Whether threads may move bytes between sockets and files, where the platform
+                can.
 
         Raises:
             CannotListen: The port is taken, or the address is not one of this machine.
@@ -190,8 +193,9 @@ class Server:
         )
 
     async def stop(self, grace_s: float | None = None) -> None:
-        """Stop accepting, end idle sessions, let what runs finish for `grace_s` (default:
-        limits.grace_s), then cut the rest.
+        """Stop accepting, end idle sessions, and give running operations `grace_s` to finish.
+
+        The default is limits.grace_s. Then the remaining sessions are closed.
         """
         assert self._port is not None
         await self._port.close()
@@ -229,7 +233,7 @@ def _why_not(error: Exception, host: str, port: int) -> str:
 
 
 def _announced(limits: Limits) -> dict[str, float]:
-    """Return the limits that clients are told. All sessions share the value."""
+    """Return the limits that hello announces. All sessions share the value."""
     return {
         "max_line_bytes": limits.max_line_bytes,
         "max_chunk_bytes": limits.max_chunk_bytes,

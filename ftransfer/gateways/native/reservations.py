@@ -9,15 +9,17 @@ from ftransfer.service.memory_budget import MemoryBudget, Reservation
 from ftransfer.service.session import Session
 from ftransfer.transport.channel import BLOCK_BYTES, Channel
 
-# As large as a thread copies at once; and what is left for each of a thousand sessions when there
-# is no room for that.
+# The size that a thread copies at once; then the size for each of a thousand sessions when there is
+# no memory for that.
 _COPIED = 256 * 1024
 _LEAST_BLOCK = 16 * 1024
 
 
 class Holding:
-    """What a session has reserved. The session releases it when the command is answered; whoever is
-    done earlier does so before.
+    """The memory that a session has reserved.
+
+    The session releases it when the command is answered; a handler that needs it no longer may do
+    so earlier.
     """
 
     def __init__(self, session: Session, channel: Channel, patience_s: float) -> None:
@@ -30,8 +32,7 @@ class Holding:
     async def reserve(
         self, budget: MemoryBudget, count: int, *, is_preferred: bool = False
     ) -> Reservation:
-        """Reserve memory, waiting until it is this session's turn; nothing is read from its peer
-        meanwhile.
+        """Reserve memory, waiting in turn; nothing is read from the peer meanwhile.
 
         Raises:
             Busy: There was none for `patience_s`.
@@ -54,13 +55,11 @@ class Holding:
             self._channel.progress.excuse(clock() - began)
 
     async def reserve_frame(self, count: int) -> Reservation:
-        """As reserve, for a frame that is taken in as a whole."""
+        """Reserve memory for a frame that is read as a whole; see reserve."""
         return await self.reserve(self._memory.names, count)
 
     def take_block(self) -> int:
-        """Have the channel move content in blocks as large as there is memory for just now;
-        return their size.
-        """
+        """Set the channel's block size to what memory allows now; return it."""
         size = _COPIED if self._channel.moves_files else BLOCK_BYTES
         reservation = self._memory.blocks.try_reserve(self._session.owner, size)
         if reservation is not None:

@@ -1,5 +1,6 @@
-"""One native connection, from its greeting to its end: event -> handler -> reply. Errors become
-replies here, once.
+"""One native connection, from greeting to end: event -> handler -> reply.
+
+Errors become replies here, once.
 """
 
 from __future__ import annotations
@@ -43,23 +44,23 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ftransfer.server")
 
-# What may be said before a login that must be.
+# Verbs that are accepted before a required login.
 _OPEN_VERBS = frozenset(("login", "help", "close"))
-# Before a login that must be: a person who mistypes has enough, a program that sends lines without
-# end has not.
+# Before a required login: enough for a person who mistypes, not for a program that sends lines
+# without end.
 _MAX_LINES = 16
-_BAD_LINES_FREE = 2  # those from the third on are held against the peer's address
+_BAD_LINES_FREE = 2  # later ones count as offences of the peer's address
 
 Handler = Callable[["NativeSession", Command], Awaitable[dict[str, Any]]]
 
 
 class NativeSession:
-    """The server's side of one connection: what a session says and hears, as lines and frames.
+    """The server's side of one connection: a session as lines and frames.
 
-    Handlers find who it is in `session`, and what they count on in `operation`.
+    Handlers find the client in `session`, and their progress and result in `operation`.
     """
 
-    # So many attributes cost a thousand idle sessions more than a megabyte without.
+    # Without slots, this many attributes cost a thousand idle sessions over a megabyte more.
     __slots__ = (
         "_bad_lines", "_endpoint", "_handlers", "_lines", "_login_by", "_loop", "_make_hello",
         "_tls", "channel", "connection", "has_left", "holding", "is_stopping", "limits",
@@ -79,12 +80,12 @@ class NativeSession:
         self.limits = service.limits
         self._endpoint = ChannelEndpoint(channel)
         self.session = Session(service, self._endpoint, NATIVE)
-        self.operation: Operation  # while a command is answered, and
-        self.holding: Holding  # the memory that it holds
-        self.has_left = False  # the peer said close
-        self.is_stopping = False  # the server stops: no further command is read
+        self.operation: Operation  # while a command is answered
+        self.holding: Holding  # the memory that it holds, for as long
+        self.has_left = False  # the peer sent close
+        self.is_stopping = False  # the server is stopping: no further command is read
         self._login_by = 0.0
-        self._lines = self._bad_lines = 0  # that were said before a login that must be
+        self._lines = self._bad_lines = 0  # received before a required login
         self._handlers = handlers
         self._make_hello = make_hello
         self._tls = tls
@@ -96,11 +97,11 @@ class NativeSession:
 
     @property
     def memory(self) -> ContentMemory:
-        """The memory for content, which all sessions share."""
+        """The memory for content, shared by all sessions."""
         return self.session.service.memory
 
     async def run(self) -> None:
-        """Serve until either side ends the session; closes the channel in any case."""
+        """Serve until either side ends the session; always closes the channel."""
         self._endpoint.task = asyncio.current_task()
         self.session.note_start()
         try:
@@ -114,7 +115,7 @@ class NativeSession:
         session = self.session
         try:
             await self._serve()
-            # Else the peer may have nothing to say for long, and the server would wait for it
+            # Else the server would wait for a peer that may send nothing for long
             if not self.is_stopping:
                 await self.channel.close()
             session.note_end("left")
@@ -134,17 +135,17 @@ class NativeSession:
             await self._end_early()
             raise
         except Exception:
-            # The session's edge: whatever went wrong here must end this session and no other.
+            # The session's edge: any failure here must end this session and no other.
             session.note_end("failed", level=logging.ERROR, exc_info=True)
             await self._send_last(InternalError("internal server error; see the server log"))
 
     async def _end_early(self) -> None:
-        if self.has_left:  # it only waited for the peer to close as well
+        if self.has_left:  # it was only waiting for the peer to close as well
             self.session.note_end("left")
             return
         why = self._why_ended()
         self.session.note_end("cut: %s", why)
-        # Idle: it can be told, and there is no unread input that would make a reset
+        # Idle: it can be sent the error, and no unread input would cause a reset
         if self.connection.state is State.READY:
             with contextlib.suppress(ChannelError):
                 await self.channel.send(self.connection.send_last_error(why))
@@ -175,9 +176,7 @@ class NativeSession:
             await self.channel.send(self.connection.send_last_error(self._why_ended()))
 
     async def _greet(self) -> None:
-        """Encrypt, where that must be, and say hello, unless the peer's first words show that it
-        would not understand it.
-        """
+        """Encrypt if required, and send hello, unless the peer speaks another protocol."""
         if self._tls is not None:
             try:
                 if not await encrypt(self.channel.transport, self._tls, self.limits):
@@ -195,10 +194,10 @@ class NativeSession:
         await self.channel.send(self.connection.send_hello(self._make_hello(self)))
 
     def _count_line(self, event: object) -> None:
-        """Bound what may be said before a login that must be.
+        """Limit the lines before a required login.
 
         Raises:
-            RemoteProtocolError: It was too much.
+            RemoteProtocolError: There were too many.
         """
         self._lines += 1
         if self._lines > _MAX_LINES:
@@ -212,8 +211,8 @@ class NativeSession:
         """Return how long to wait for the next line.
 
         Raises:
-            TimedOut: That is over. Lines that are refused do not put it off, and lines that are
-                there already do not hide it.
+            TimedOut: That time is over. Refused lines do not extend it, and lines that have already
+                arrived do not hide it.
         """
         if not self.session.is_admitted:
             left_s = self._login_by - self._loop.time()
@@ -257,8 +256,7 @@ class NativeSession:
     async def _refuse(self, command: Command, error: FtransferError) -> None:
         """Send the error, then drop what the client still sends of this command."""
         if not self.session.is_admitted and command.body is not Body.NONE:
-            # To whoever may do nothing the server does not listen until a file of any size has
-            # ended
+            # Do not read a body of any size for a client that may do nothing
             self.has_left = True
             await self.channel.send(self.connection.send_last_error(error))
             return

@@ -1,5 +1,6 @@
-"""Many small files in one command: names in and packs out, or packs in and outcomes out, with no
-round trip between.
+"""Batches of small files: one command sends names and gets packs, or sends packs and gets outcomes.
+
+There is no round trip in between.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ from ftransfer.transfer.packs import (
 )
 from ftransfer.transfer.pipeline import OverlappedStep, read_ahead
 
-# What a name takes while it waits to be answered, beside its text.
+# The memory of a name that waits for its answer, besides its text.
 _NAME_BYTES = 128
 _SMALL_PACK = 64 * 1024
-# So many names are checked, or items acknowledged, in one turn of the event loop.
+# This many names are checked, or items acknowledged, in one turn of the event loop.
 _AT_ONCE = MAX_ITEMS
 
 Item = SmallFile | Entry | FtransferError
@@ -53,7 +54,7 @@ class _Names(NamedTuple):
 
 
 class _Group:
-    """What goes out as one pack, and the memory that it takes until `drop`."""
+    """The content of one pack, and the memory that it takes until `drop`."""
 
     def __init__(self, items: Sequence[Item], room: Reservation | None = None) -> None:
         self.items = items
@@ -68,8 +69,9 @@ class _Group:
 
 
 async def handle_mget(native: NativeSession, command: Command) -> dict[str, Any]:
-    """Send the small files that the client names, or all below a folder; only describe the larger
-    ones.
+    """Send the small files that the client names, or all below a folder.
+
+    Larger files are only described.
     """
     native.session.view.refuse_batch(Right.READ, Right.LIST)
     waiting: asyncio.Queue[_Names | None] = asyncio.Queue(1)
@@ -87,7 +89,7 @@ async def handle_mget(native: NativeSession, command: Command) -> dict[str, Any]
         async with native.channel.heartbeats(), contextlib.aclosing(ahead) as groups:
             async for group in groups:
                 if reading.done():
-                    await reading  # raises what the client did wrong, before all is sent
+                    await reading  # raises the client's error before everything is sent
                 await _send_group(native, group.items, counts, keep_order=not is_tree)
                 group.drop()
         await reading
@@ -112,8 +114,9 @@ async def _send_group(
 
 
 def _frames_of(items: Sequence[Item], *, keep_order: bool) -> Iterator[Sequence[Item]]:
-    """Split into what goes into packs and what into outcomes. Names are answered in order; of a
-    tree few packs are worth more.
+    """Split items into runs for packs and runs for outcomes.
+
+    Names are answered in order; for a tree, fewer packs matter more.
     """
     if not keep_order:
         items = sorted(items, key=lambda item: not isinstance(item, SmallFile))
@@ -132,9 +135,7 @@ async def _send_files(native: NativeSession, files: Sequence[SmallFile]) -> None
 
 
 async def _read_names(native: NativeSession, waiting: asyncio.Queue[_Names | None] | None) -> None:
-    """Take the client's names in until its batch is complete; without a queue there must be
-    none.
-    """
+    """Read the client's names until its batch is complete; without a queue, accept none."""
     while True:
         event = await native.channel.next_data_event()
         match event:
@@ -172,13 +173,13 @@ async def _read_names(native: NativeSession, waiting: asyncio.Queue[_Names | Non
 async def _queued(
     waiting: asyncio.Queue[_Names | None], reading: asyncio.Task[None]
 ) -> AsyncIterator[list[str]]:
-    """Return the names as they come; if the reading of them fails, so does this."""
+    """Yield the names as they arrive; fail if reading them fails."""
     while True:
         getting = asyncio.create_task(waiting.get())
         try:
             await asyncio.wait([getting, reading], return_when=asyncio.FIRST_COMPLETED)
             if not getting.done():
-                await reading  # raises what went wrong
+                await reading  # raises the reader's error
             batch = await getting
         finally:
             getting.cancel()
@@ -191,7 +192,7 @@ async def _queued(
 async def _read_files(
     native: NativeSession, batches: AsyncIterator[list[str]]
 ) -> AsyncGenerator[_Group, None]:
-    """Return the files in groups, each small enough for a pack."""
+    """Yield the files in groups, each small enough for a pack."""
     async for batch in batches:
         for start in range(0, len(batch), _AT_ONCE):
             names = map(_checked, batch[start : start + _AT_ONCE])
@@ -208,7 +209,7 @@ async def _read_files(
 
 
 async def _read_tree(native: NativeSession, command: Command) -> AsyncGenerator[_Group, None]:
-    """Return all files below a folder in such groups."""
+    """Yield all files below a folder in groups, each small enough for a pack."""
     tree = native.session.view.read_tree(
         command.argument, PACK_BYTES, MAX_ITEMS, others=command.options.get("others", False)
     )
@@ -240,7 +241,7 @@ async def handle_mput(native: NativeSession, command: Command) -> dict[str, Any]
     """Receive packs; each is verified, published and synced as one group, and then acknowledged."""
     native.session.view.refuse_batch(Right.WRITE, Right.OVERWRITE)
     counts = {"stored": 0, "failed": 0}
-    storing = OverlappedStep()  # one pack is stored while the next comes in
+    storing = OverlappedStep()  # one pack is stored while the next arrives
     try:
         async with native.channel.heartbeats():
             while (step := await _next_pack(native, counts)) is not None:
@@ -254,7 +255,7 @@ async def handle_mput(native: NativeSession, command: Command) -> dict[str, Any]
 async def _next_pack(
     native: NativeSession, counts: dict[str, int]
 ) -> Coroutine[Any, Any, None] | None:
-    """Receive one pack; return what stores it, or None at the end."""
+    """Receive one pack; return the coroutine that stores it, or None at the end."""
     event = await native.channel.next_data_event()
     match event:
         case Payload(length=length):
@@ -273,8 +274,10 @@ async def _next_pack(
 
 
 async def _room_for_pack(native: NativeSession, length: int, *, is_first: bool) -> Reservation:
-    """Reserve memory for a pack. A small first one, for which nobody waits, shows that a client
-    sends whole packs.
+    """Reserve memory for a pack.
+
+    A small first pack uses the budget for names, so it does not wait behind other packs; it shows
+    that a client sends whole packs.
     """
     budget = native.memory.names if is_first and length <= _SMALL_PACK else native.memory.packs
     return await native.holding.reserve(budget, length, is_preferred=not is_first)
@@ -287,7 +290,7 @@ async def _store(
     counts: dict[str, int],
     room: Reservation,
 ) -> None:
-    """Store and acknowledge what came in a pack, and release the memory that it takes."""
+    """Store and acknowledge the files of a pack, and release its memory."""
     results = await publish_pack(native.session, files)
     for start in range(0, len(files), _AT_ONCE):
         part = files[start : start + _AT_ONCE], results[start : start + _AT_ONCE]

@@ -1,6 +1,4 @@
-"""The verbs for files and folders: what there is, what is in it, and changes to names and
-attributes.
-"""
+"""The verbs for files and folders: listing, description, and changes of names and attributes."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ from ftransfer.transfer.spans import span_of, span_to_wire
 
 
 async def handle_dir(native: NativeSession, command: Command) -> dict[str, Any]:
-    """List a folder in frames of some hundred entries, or the range digests of what is below it."""
+    """List a folder in frames of some hundred entries, or send the range digests of its tree."""
     options = command.options
     async with native.channel.heartbeats():
         if options.get("recursive") and options.get("spans"):
@@ -53,14 +51,14 @@ async def handle_stat(native: NativeSession, command: Command) -> dict[str, Any]
 
 
 async def handle_checksum(native: NativeSession, command: Command) -> dict[str, Any]:
-    """Return the digest of a file, if need be after reading it."""
+    """Return the digest of a file, reading it if necessary."""
     async with native.channel.heartbeats():
         entry, digest = await files.checksum(native.session, command.argument)
     return {"name": entry.name, "size": entry.size, "digest": digest}
 
 
 async def handle_mkdir(native: NativeSession, command: Command) -> dict[str, Any]:
-    """Make a folder."""
+    """Create a folder."""
     parents = command.options.get("parents", False)
     async with native.channel.heartbeats():
         name = await files.make_folder(native.session, command.argument, parents=parents)
@@ -116,7 +114,7 @@ async def handle_partials(native: NativeSession, command: Command) -> dict[str, 
 
 
 def _partial_to_wire(partial: Partial) -> dict[str, Any]:
-    # Not the source: with that word another client could take the upload over.
+    # Not the source: with that token another client could take the upload over.
     value: dict[str, Any] = {
         "name": partial.name,
         "kept": partial.kept,

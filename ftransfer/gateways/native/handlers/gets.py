@@ -1,4 +1,4 @@
-"""The verb get: a file, or the rest or a part of it."""
+"""The verb get: a whole file, the rest of one, or a part."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from ftransfer.transfer.pump import send_content
 from ftransfer.transfer.running_digest import RunningDigest
 from ftransfer.transport.channel import frame_data
 
-# Up to this size a file is read into memory and sent in one go.
+# Up to this size a file is read into memory and sent at once.
 _SMALL_BYTES = 256 * 1024
 
 
 async def handle_get(native: NativeSession, command: Command) -> dict[str, Any]:
-    """Send a file, or the rest or a part of it."""
+    """Send a file, the rest of it, or a part."""
     small_bytes = min(_SMALL_BYTES, native.limits.max_chunk_bytes)
     if native.holding.take_block() < small_bytes:
-        small_bytes = 0  # there is no memory to read it as a whole
+        small_bytes = 0  # not enough memory to read it as a whole
     is_part = "length" in command.options
-    # What goes on from an offset is digested from the beginning, as a large file is.
+    # A resumed file is digested from the beginning, like a large file.
     whole_bytes = small_bytes if is_part or "offset" not in command.options else 0
     async with await Download.open(native.operation, whole_bytes=whole_bytes) as download:
         meta = _plan(command, download.entry)
@@ -48,7 +48,7 @@ def _plan(command: Command, entry: Entry) -> Meta:
     offset = command.options.get("offset", 0)
     wanted = command.options.get("identity")
     if wanted is not None and wanted != entry.identity:
-        offset = 0  # the client kept a part of another version: it starts afresh
+        offset = 0  # the client has a part of another version: start afresh
     if offset > entry.size:
         raise OffsetConflict.about(
             entry.name, f"the file has {entry.size} bytes, fewer than {offset}"
@@ -58,8 +58,9 @@ def _plan(command: Command, entry: Entry) -> Meta:
 
 
 async def _send_small(native: NativeSession, download: Download, meta: Meta) -> None:
-    """Send meta, data and end together with the reply: for a small file the hops between threads
-    and the packets are what costs.
+    """Send meta, data and end together with the reply.
+
+    For a small file the thread switches and packets are the cost.
     """
     data = await download.reader.read(meta.offset, meta.length)
     if len(data) != meta.length:
@@ -76,9 +77,7 @@ async def _send_small(native: NativeSession, download: Download, meta: Meta) -> 
 
 
 async def _send_whole(native: NativeSession, download: Download, meta: Meta) -> Digest:
-    """Send a file to its end; return the digest of all of it, which need not be computed if it is
-    known.
-    """
+    """Send a file to its end; return its whole digest, which is not computed if known."""
     digest = download.known_digest()
     if digest is None:
         digest = await _send_content(native, download, meta, start=0)
@@ -95,9 +94,7 @@ async def _send_whole(native: NativeSession, download: Download, meta: Meta) -> 
 async def _send_content(
     native: NativeSession, download: Download, meta: Meta, *, start: int
 ) -> Digest:
-    """Send the content; return the digest of the file from `start` to the last byte that was
-    sent.
-    """
+    """Send the content; return the digest of the file from `start` to the last byte sent."""
     channel, reader, end = native.channel, download.reader, meta.offset + meta.length
     digest = RunningDigest(reader, start=start)
     try:

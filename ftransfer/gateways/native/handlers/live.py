@@ -1,4 +1,4 @@
-"""The verbs of the live layer: who is here, messages to the others, and what is sent as events."""
+"""The verbs of the live layer: who is online, messages, and event subscriptions."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def handle_say(native: NativeSession, command: Command) -> dict[str, Any]:
 
 
 async def handle_tell(native: NativeSession, command: Command) -> dict[str, Any]:
-    """Send a message to one."""
+    """Send a message to one session."""
     name, text = command.argument, command.options.get("text")
     if text is None:  # the plain form: the first word is the name
         name, _, text = command.argument.partition(" ")
@@ -54,19 +54,19 @@ async def handle_tell(native: NativeSession, command: Command) -> dict[str, Any]
 
 
 async def handle_listen(native: NativeSession, command: Command) -> dict[str, Any]:
-    """From now on, send what others say, and who comes and goes."""
+    """From now on, send what others say, and who joins and leaves."""
     native.session.hub.listen(native.session.participant)
     return {}
 
 
 async def handle_unlisten(native: NativeSession, command: Command) -> dict[str, Any]:
-    """Stop sending it."""
+    """Stop sending messages, joins and leaves."""
     native.session.hub.unlisten(native.session.participant)
     return {}
 
 
 async def handle_watch(native: NativeSession, command: Command) -> dict[str, Any]:
-    """From now on, send what changes below a folder."""
+    """From now on, send changes below a folder."""
     path = parse_path(command.argument, native.limits)
     async with native.channel.heartbeats():
         await native.session.view.stat(command.argument)
@@ -75,7 +75,7 @@ async def handle_watch(native: NativeSession, command: Command) -> dict[str, Any
 
 
 async def handle_unwatch(native: NativeSession, command: Command) -> dict[str, Any]:
-    """Stop sending it."""
+    """Stop sending changes."""
     await native.session.service.changes.unwatch(
         native.session.participant,
         parse_path(command.argument, native.limits) if command.argument else None,

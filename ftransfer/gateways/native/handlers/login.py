@@ -1,4 +1,4 @@
-"""The verb login: whom a session acts for."""
+"""The verb login: it sets the user that a session acts for."""
 
 from __future__ import annotations
 

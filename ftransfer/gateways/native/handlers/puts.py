@@ -1,4 +1,4 @@
-"""The verbs put and part: a file in one go, or in parts that come over several sessions."""
+"""The verbs put and part: a file at once, or in parts over several sessions."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from ftransfer.transfer.pump import receive_content
 
 
 async def handle_put(native: NativeSession, command: Command) -> dict[str, Any]:
-    """Receive a file; on the reply it is verified and published."""
+    """Receive a file; when the reply is sent, it is verified and published."""
     spec = await _spec(native, command)
     # Only a client that waits can be told from where the content is needed
     async with await Upload.begin(native.operation, spec, can_resume=command.waits) as upload:
-        # Also while the file comes, since the client waits for our word all the time
+        # Also while the file arrives, since the client waits for a sign of life all the time
         async with native.channel.heartbeats():
             event = await _receive_file(native, command, upload)
             try:
                 end = _expect_end(native, command, event)
             except Aborted:
-                # The last frame may have been filled up, to keep the stream in step. Parts are
-                # verified one by one.
+                # The last frame may be padding, to keep the stream in step. Parts are verified one
+                # by one.
                 tail = 0 if command.options.get("parts") else native.connection.last_payload
                 await upload.suspend(discard_tail=tail)
                 raise
@@ -82,7 +82,7 @@ async def _send_meta(native: NativeSession, upload: Upload, upload_id: str = "")
 
 
 async def _await_end_of_parts(native: NativeSession) -> Event:
-    """Receive heartbeats until something else comes."""
+    """Receive heartbeats until another event arrives."""
     while isinstance(event := await native.channel.next_data_event(), Payload):
         if event.length:
             raise RemoteProtocolError("content where only parts may bring any")
@@ -90,8 +90,9 @@ async def _await_end_of_parts(native: NativeSession) -> Event:
 
 
 async def handle_part(native: NativeSession, command: Command) -> dict[str, Any]:
-    """Receive a range of a file that another session puts; on the reply it is verified and in place
-    there.
+    """Receive a range of a file that another session puts.
+
+    When the reply is sent, the range is verified and in place.
     """
     options, length = command.options, command.options["length"]
     async with await UploadPart.begin(
@@ -110,8 +111,8 @@ def _expect_end(native: NativeSession, command: Command, event: Event) -> End:
     """Return the event that ends the content.
 
     Raises:
-        Aborted, Closed, RemoteProtocolError: It is not its end.
-        DigestMismatch: The command was changed on the way.
+        Aborted, Closed, RemoteProtocolError: It is another event.
+        DigestMismatch: The command was changed in transit.
     """
     name = command.argument
     match event:

@@ -1,5 +1,6 @@
-"""One coroutine for each verb: (native session, command) -> the values of the reply. Errors are
-raised; the session says them.
+"""One coroutine per verb: (native session, command) -> the values of the reply.
+
+They raise errors; the session sends them.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ async def handle_help(native: NativeSession, command: Command) -> dict[str, Any]
 
 
 async def handle_close(native: NativeSession, command: Command) -> dict[str, Any]:
-    """End the session; the server goes on listening."""
+    """End the session; the server keeps listening."""
     native.has_left = True
     return {}
 
