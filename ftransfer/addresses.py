@@ -1,4 +1,8 @@
-"""Addresses of peers: how they are written, and which are this machine's own.
+"""Addresses of peers: how they are written, and which belong to this machine.
+
+A leaf. Each address has one spelling, so that saved data about a server is found however the
+address is typed. Names are not resolved for that: two names of one server stay two addresses,
+because a name may point elsewhere tomorrow.
 
 A leaf. An address has one spelling, so that what is known of a server, or saved for it, is found
 however it is typed. Names are not looked up for that: two names of one server stay two addresses,
@@ -26,11 +30,12 @@ def canonical_address(address: str) -> str:
 
 
 def canonical_host(host: str) -> str:
-    """Return the one spelling of an address or a name: without leading zeros, upper-case letters,
-    and the dot of a full name.
+    """Return the one spelling of an address or a name.
+
+    It has no leading zeros, no upper-case letters and no final dot.
     """
     host, percent, zone = host.partition("%")
-    # Not by ipaddress: to import it would take longer than most connections to this machine.
+    # Not by ipaddress: its import takes longer than most connections to this machine.
     with contextlib.suppress(OSError, ValueError):
         packed = socket.inet_pton(socket.AF_INET6, host)
         if packed.startswith(_MAPPED):
@@ -38,7 +43,7 @@ def canonical_host(host: str) -> str:
         return socket.inet_ntop(socket.AF_INET6, packed) + percent + zone
     if host[:1].isdigit():
         with contextlib.suppress(OSError, ValueError):
-            # As the system reads it: 127.1 is 127.0.0.1
+            # As the system parses it: 127.1 is 127.0.0.1
             return socket.inet_ntoa(socket.inet_aton(host))
     with contextlib.suppress(UnicodeError):
         host = host if host.isascii() else host.encode("idna").decode()
@@ -46,11 +51,12 @@ def canonical_host(host: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address is one of this machine's own loopback: what stays on the machine needs no
-    encryption, and nothing else is exempt. A name is no address.
+    """Return whether an address is a loopback address of this machine. A name is not an address.
+
+    Traffic that stays on this machine needs no encryption; nothing else is exempt.
     """
     try:
-        # Not by ipaddress: to import it would take longer than most connections to this machine.
+        # Not by ipaddress: its import takes longer than most connections to this machine.
         packed = socket.inet_pton(
             socket.AF_INET6 if ":" in host else socket.AF_INET, host.partition("%")[0]
         )
@@ -62,8 +68,7 @@ def is_loopback(host: str) -> bool:
 
 
 def listens_on_loopback_only(host: str) -> bool:
-    """Whether a server that is told to listen on `host` can be reached from this machine alone.
-    Blocking.
+    """Return whether a server that listens on `host` is reachable only from this machine. Blocking.
 
     A name that cannot be resolved counts as reachable from elsewhere.
     """

@@ -1,4 +1,7 @@
-"""BLAKE3 of content: the same 64 hexadecimal digits as the program b3sum prints.
+"""BLAKE3 of content: the same 64 hexadecimal digits that b3sum prints.
+
+A leaf. BLAKE3, because one thread of it is faster than the socket and the disk, so verification
+does not slow a transfer down.
 
 A leaf. BLAKE3 because one thread of it outruns the socket and the disk, so verifying costs no
 transfer its speed.
@@ -16,15 +19,16 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class Hasher:
-    """Incremental BLAKE3. Not for use from two threads at once; releases the interpreter lock on
-    large buffers.
+    """Incremental BLAKE3. Not safe for use from two threads at once.
+
+    It releases the interpreter lock on large buffers.
     """
 
     __slots__ = ("_state", "size")
 
     def __init__(self) -> None:
         self._state = blake3()
-        self.size = 0  # bytes taken in so far
+        self.size = 0  # bytes hashed so far
 
     def update(self, data: bytes | bytearray | memoryview) -> None:
         self._state.update(data)
@@ -35,10 +39,10 @@ class Hasher:
 
 
 def digest_of(data: bytes | bytearray | memoryview) -> Digest:
-    """Return the digest of content that is in memory."""
+    """Return the digest of content in memory."""
     return blake3(data).hexdigest()
 
 
 def is_digest(text: object) -> bool:
-    """Whether a value from the wire has the form of a digest."""
+    """Return whether a value from the wire has the form of a digest."""
     return isinstance(text, str) and _DIGEST.fullmatch(text) is not None

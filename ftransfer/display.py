@@ -1,4 +1,6 @@
-"""Untrusted text -> text that can be shown on a terminal, in a log or in a message.
+"""Untrusted text -> text that is safe to show on a terminal, in a log or in a message.
+
+Pure, and a leaf: error messages use it.
 
 Pure, and a leaf: errors name what they are about by it.
 """
@@ -7,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-# Beside the control characters: marks that reorder or hide text on a screen, line separators, and
+# Besides the control characters: marks that reorder or hide text on a screen, line separators, and
 # lone surrogates.
 UNSAFE_TO_PRINT = frozenset(
     [
@@ -21,7 +23,7 @@ UNSAFE_TO_PRINT = frozenset(
     ]
     + [0xFEFF, *range(0xFFF9, 0xFFFC)]
 )
-# Joiners are a part of emoji (families, flags) and of words in Persian and Hindi. Beside ASCII they
+# Joiners are part of emoji (families, flags) and of words in Persian and Hindi. Next to ASCII they
 # only hide a difference.
 _JOINERS = re.compile(
     "(?<=[^\\x00-\\x7f\u200c\u200d])([\u200c\u200d])(?=[^\\x00-\\x7f\u200c\u200d])"
@@ -30,12 +32,13 @@ _SHORT_ESCAPES = {0x0A: "\\n", 0x0D: "\\r", 0x09: "\\t", 0x5C: "\\\\"}
 
 
 def escape(text: str) -> str:
-    """Return text that can be printed: no control sequence, no mark that reorders, one line; a byte
-    that is no text as \\xNN.
+    """Return text that is safe to print: one line, without control sequences or reordering marks.
+
+    A byte that is not text becomes \\xNN.
     """
     if text.isascii() and text.isprintable() and "\\" not in text:
         return text
-    pieces = _JOINERS.split(text)  # each second one is a joiner that stays
+    pieces = _JOINERS.split(text)  # every second one is a joiner to keep
     return "".join(
         piece if at % 2 else "".join(map(_escape_character, piece))
         for at, piece in enumerate(pieces)

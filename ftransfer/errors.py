@@ -23,6 +23,9 @@ from ftransfer.display import escape
 class FtransferError(Exception):
     """Base of all errors of this package.
 
+    `code` stands for the class on the wire; `name` is the wire name that the error is about, or "".
+    `str()` returns one sentence for a person.
+
     `code` is the word that stands for the class on the wire; `name` is the wire name the error is
     about, or "". `str()` gives one sentence for a person.
     """
@@ -57,19 +60,17 @@ class LocalProtocolError(ProtocolError):
 
 
 class RemoteProtocolError(ProtocolError):
-    """The peer sent something that the protocol does not allow; the stream cannot be kept in
-    step.
-    """
+    """The peer sent something that the protocol does not allow; the stream is out of step."""
 
 
 class ShareError(FtransferError):
-    """The share refused, or could not do, what a command asked for. The session goes on."""
+    """The share refused or failed to do what a command asked for. The session continues."""
 
     code = "share"
 
 
 class NameRefused(ShareError):
-    """The name is not one that a share can hold."""
+    """A share cannot hold this name."""
 
     code = "bad_name"
 
@@ -81,63 +82,61 @@ class NotFound(ShareError):
 
 
 class AlreadyThere(ShareError):
-    """Something has that name already, and it was asked not to be replaced."""
+    """The name already exists, and the caller asked not to replace it."""
 
     code = "exists"
 
 
 class NotAFile(ShareError):
-    """A folder, device, fifo or socket stands where a file is meant."""
+    """A folder, device, fifo or socket was found instead of a file."""
 
     code = "not_a_file"
 
 
 class NotAFolder(ShareError):
-    """A file stands where a folder is meant."""
+    """A file was found instead of a folder."""
 
     code = "not_a_folder"
 
 
 class FolderNotEmpty(ShareError):
-    """A folder with content was to be removed without recursion, or replaced."""
+    """The command would remove a non-empty folder without recursion, or replace it."""
 
     code = "not_empty"
 
 
 class Forbidden(ShareError):
-    """The operating system, or the user's rights, do not allow it."""
+    """The operating system or the user's rights do not allow it."""
 
     code = "forbidden"
 
 
 class LeftOut(ShareError):
-    """Something of a tree cannot be moved with it: a link that leads nowhere, a device, a name that
-    is reserved.
-    """
+    """An entry of a tree cannot be copied: a broken link, a device, a reserved name."""
 
     code = "left_out"
 
 
 class ReadOnly(ShareError):
-    """The share, or the file system below it, takes no changes."""
+    """The share, or the file system below it, is read-only."""
 
     code = "read_only"
 
 
 class QuotaFull(ShareError):
-    """A limit that the owner of the share has set would be passed."""
+    """It would exceed a limit that the owner of the share has set."""
 
     code = "quota"
 
 
 class DiskFull(ShareError):
-    """The file system has no room for it."""
+    """The file system is full."""
 
     code = "disk_full"
 
 
 class ChangedMeanwhile(ShareError):
-    """The content under the name is not the one that the caller expected to replace."""
+    """The content under the name is not what the caller expected to replace."""
 
     code = "changed"
 
@@ -155,7 +154,7 @@ class TransferError(FtransferError):
 
 
 class Truncated(TransferError):
-    """The announced size and the bytes that came do not agree."""
+    """The announced size and the number of bytes received differ."""
 
     code = "size_mismatch"
 
@@ -174,10 +173,10 @@ class Truncated(TransferError):
 
 
 class DigestMismatch(TransferError):
-    """The content that arrived is not the content that was sent.
+    """The received content is not the content that was sent.
 
-    `kept` is how many bytes of it an earlier attempt had left: it may be those, which are gone now,
-    that are wrong.
+    `kept` is how many bytes came from an earlier attempt. They may be the wrong ones; they are now
+    deleted.
     """
 
     code = "digest_mismatch"
@@ -198,7 +197,7 @@ class DigestMismatch(TransferError):
 
 
 class OffsetConflict(TransferError):
-    """The two ends do not agree about where the transfer goes on."""
+    """The two ends disagree about the offset at which the transfer resumes."""
 
     code = "bad_offset"
 
@@ -210,13 +209,13 @@ class SourceChanged(TransferError):
 
 
 class Superseded(TransferError):
-    """A newer session uploads the same thing and has taken it over."""
+    """A newer session uploads the same file and has taken the upload over."""
 
     code = "superseded"
 
 
 class Aborted(TransferError):
-    """The sending side gave the transfer up."""
+    """The sender gave up the transfer."""
 
     code = "aborted"
 
@@ -228,16 +227,15 @@ class AuthError(FtransferError):
 
 
 class NotAuthorised(AuthError):
-    """The server wants a login, or did not accept the one that was given."""
+    """The server requires a login, or rejected the one it received."""
 
     code = "not_authorised"
 
 
 class LoginNeeded(NotAuthorised):
-    """The server wants a login, and there is no secret to log in with; asking the user for one may
-    help.
+    """The server requires a login and there is no secret; asking the user for one may help.
 
-    `address` is that of the server, `logins` what it takes (protocol.replies.Hello), `user` the
+    `address` is the server's, `logins` the kinds it accepts (protocol.replies.Hello), `user` the
     name that was given.
     """
 
@@ -257,14 +255,14 @@ class LoginNeeded(NotAuthorised):
 
 
 class NotTrusted(AuthError):
-    """The server is not the one that was expected, or the way to it is not encrypted."""
+    """The server is not the expected one, or the connection to it is not encrypted."""
 
     code = "not_trusted"
 
 
 class UnknownServer(NotTrusted):
-    """A secret was to be sent to a server whose key nobody has vouched for; with its `fingerprint`
-    given it would be.
+    """The server's key is not confirmed, so no secret is sent; giving its `fingerprint` confirms
+    it.
     """
 
     def __init__(
@@ -276,13 +274,13 @@ class UnknownServer(NotTrusted):
 
 
 class TlsRequired(AuthError):
-    """The port speaks TLS only."""
+    """The port accepts only TLS."""
 
     code = "tls_required"
 
 
 class ChannelError(FtransferError):
-    """The connection could not be made or did not last."""
+    """The connection could not be made or was lost."""
 
     code = "channel"
 
@@ -312,9 +310,7 @@ class CannotListen(FtransferError):
 
 
 class BadFile(FtransferError):
-    """A file that the program was given (a certificate, a secret, users) cannot be used as it
-    is.
-    """
+    """A file given to the program (a certificate, a secret, users) is not usable."""
 
     code = "bad_file"
 
@@ -338,13 +334,13 @@ class BadArgument(RequestError):
 
 
 class LineTooLong(RequestError):
-    """The command line is above the server's cap."""
+    """The command line is longer than the server allows."""
 
     code = "line_too_long"
 
 
 class Busy(RequestError):
-    """The server has no room for this just now; later it may."""
+    """The server has no capacity for this now; try again later."""
 
     code = "busy"
 
@@ -356,19 +352,19 @@ class ServerStopping(RequestError):
 
 
 class NameTaken(RequestError):
-    """Somebody else who is connected goes by that name."""
+    """Another connected user has that name."""
 
     code = "name_taken"
 
 
 class TooFast(RequestError):
-    """The session says more than the server passes on; later it may again."""
+    """The session sends messages faster than the server delivers them; try again later."""
 
     code = "too_fast"
 
 
 class InternalError(RequestError):
-    """The server met a fault of its own, which its log describes."""
+    """Internal server error; its log describes it."""
 
     code = "internal"
 
@@ -380,16 +376,17 @@ def _all_classes(root: type[FtransferError]) -> list[type[FtransferError]]:
     return found
 
 
-# One table maps code <-> class. A class without a code of its own (LocalProtocolError) travels as
-# its parent does.
+# One table maps code <-> class. A class without its own code (LocalProtocolError) uses its
+# parent's.
 CLASS_OF_CODE: dict[str, type[FtransferError]] = {
     cls.code: cls for cls in reversed(_all_classes(FtransferError)) if "code" in vars(cls)
 }
 
 
 def from_wire(code: str, message: str, name: str) -> FtransferError:
-    """Make the exception that an error frame stands for; an unknown code gives RequestError with
-    that code.
+    """Return the exception for an error frame.
+
+    An unknown code gives a RequestError with that code.
     """
     cls = CLASS_OF_CODE.get(code)
     if cls is None:

@@ -1,5 +1,9 @@
 """Untrusted wire text -> SafeName, and names -> text that is safe to print.
 
+Pure. Both ends use it: a server must not trust a client's names, nor a client a server's. Only this
+module rejects bad names; the names it accepts are opened on disk only below an open directory
+handle (storage/local/resolver.py), which handles links.
+
 Pure. Both ends use it: a server must not trust a client's names, nor a client a server's. It is the
 one place that knows a bad name; what it lets through goes to the disk only below an open directory
 handle (storage/local/resolver.py), which handles links.
@@ -11,12 +15,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ftransfer.display import UNSAFE_TO_PRINT
-from ftransfer.display import escape as escape  # for all who print names
+from ftransfer.display import escape as escape  # for every module that prints names
 from ftransfer.errors import NameRefused
 from ftransfer.limits import DEFAULT_LIMITS, Limits
 
-# Partial and temporary files live in a folder of this name; any part that begins so is refused and
-# never listed.
+# Partial and temporary files live in a folder with this name; any part that begins with it is
+# refused and never listed.
 RESERVED_PREFIX = ".ftransfer"
 
 
@@ -31,7 +35,7 @@ class SafeName(NamedTuple):
 
     @classmethod
     def trusted(cls, text: str) -> SafeName:
-        """Return a name that a store has listed, or will check itself, without a check here."""
+        """Return a name without checking it, because a store listed it or will check it itself."""
         return cls(tuple(text.split("/")) if text else ())
 
     def __str__(self) -> str:
@@ -50,7 +54,7 @@ class SafeName(NamedTuple):
         return SafeName(self.parts[:-1])
 
     def is_within(self, folder: SafeName) -> bool:
-        """Whether this name is `folder` itself or lies below it."""
+        """Return whether this name is `folder` or lies below it."""
         return self.parts[: len(folder.parts)] == folder.parts
 
 
@@ -61,8 +65,8 @@ def parse_name(text: str, limits: Limits = DEFAULT_LIMITS) -> SafeName:
     """Check a name from the wire, the command line or a listing.
 
     Raises:
-        NameRefused: The name is empty, absolute, climbs, holds NUL, is reserved, too long, or is no
-            text at all.
+        NameRefused: The name is empty, absolute, climbs, contains NUL, is reserved, too long, or
+            not text.
 
     Source: docs/protocol.md section 5.
     """
@@ -72,8 +76,9 @@ def parse_name(text: str, limits: Limits = DEFAULT_LIMITS) -> SafeName:
 
 
 def parse_path(text: str, limits: Limits = DEFAULT_LIMITS) -> SafeName:
-    """As parse_name, for arguments where a folder is meant: "", "." and "/" are the root; a "/" at
-    the end is dropped.
+    """Check a name where a folder is allowed. Raises as parse_name.
+
+    "", "." and "/" are the root; a final "/" is dropped.
     """
     if text in ("", ".", "/"):
         return ROOT
@@ -81,10 +86,10 @@ def parse_path(text: str, limits: Limits = DEFAULT_LIMITS) -> SafeName:
 
 
 def check_told(text: str) -> str:
-    """Check a name that is only told or compared; it may be reserved, or too long to be asked for.
+    """Check a name that is only reported or compared; it may be reserved or too long to request.
 
     Raises:
-        NameRefused: It is none that a file system could hold.
+        NameRefused: No file system could hold it.
     """
     raw = encode_name(text)
     if (
@@ -105,8 +110,8 @@ def _check(text: str, limits: Limits) -> SafeName:
         raise _refused(text, "a name cannot hold a NUL")
     if text.startswith("/"):
         raise _refused(text, "a name is relative to the share, without a / at the beginning")
-    # Decoding again makes one spelling of each name: escapes that together are valid UTF-8 become
-    # that text.
+    # Decoding again gives each name one spelling: escapes that together are valid UTF-8 become that
+    # text.
     parts = tuple(raw.decode("utf-8", "surrogateescape").split("/"))
     for part in parts:
         if part == "":
@@ -115,7 +120,7 @@ def _check(text: str, limits: Limits) -> SafeName:
             raise _refused(text, "a name cannot have . or .. as a part")
         if is_reserved(part):
             raise _refused(text, f"names that begin with {RESERVED_PREFIX} are reserved")
-        # No character is more than four bytes: only a long part has to be counted.
+        # No character is longer than four bytes, so only a long part has to be counted.
         if 4 * len(part) > limits.max_part_bytes and len(encode_name(part)) > limits.max_part_bytes:
             raise _refused(text, f"a part of the name is longer than {limits.max_part_bytes} bytes")
     return SafeName(parts)
@@ -126,21 +131,22 @@ def _refused(text: str, why: str) -> NameRefused:
     return NameRefused(f"{shown}: {why}", name=text)
 
 
-# So many characters are surely not too many bytes.
+# This many characters never exceed the limit in bytes.
 PLAIN_NAME_LENGTH = DEFAULT_LIMITS.max_name_bytes // 4
 _PLAIN_PART_LENGTH = DEFAULT_LIMITS.max_part_bytes // 4
 
 
 def is_plain_part(part: str) -> bool:
-    """Whether a glance tells that this is a part of a name, spelled as it should be. What it does
-    not settle is checked in full.
+    """Return whether a quick test proves that this is a correctly spelled part of a name.
+
+    False only means that the full check has to decide.
     """
-    # Printable text has no NUL, no surrogate and so only one spelling.
+    # Printable text has no NUL and no surrogate, so it has only one spelling.
     return 0 < len(part) <= _PLAIN_PART_LENGTH and part[0] != "." and part.isprintable()
 
 
 def are_plain(names: Sequence[str]) -> bool:
-    """Whether a glance at all of them tells that these are names, each part as in is_plain_part."""
+    """Return whether quick tests prove that all are names, each part as in is_plain_part."""
     text = "/".join(names)
     parts = text.split("/")
     return (
@@ -154,10 +160,9 @@ def are_plain(names: Sequence[str]) -> bool:
 
 
 class NameReader:
-    """parse_name for many names of few folders: each folder is checked once, and most last parts by
-    a glance.
+    """parse_name for many names in few folders; not safe for use from two threads at once.
 
-    Not for use from two threads at once.
+    It checks each folder once, and most last parts by a quick test.
     """
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
@@ -170,8 +175,9 @@ class NameReader:
         return SafeName((*folder.parts, last))
 
     def split(self, text: str) -> tuple[SafeName, str]:
-        """Check a name; give its folder, of which no new object is made if it was the last one's,
-        and its last part.
+        """Check a name; return its folder and its last part.
+
+        The folder is the same object as for the previous name if it has not changed.
         """
         folder, slash, last = text.rpartition("/")
         if len(text) > PLAIN_NAME_LENGTH or not is_plain_part(last):
@@ -182,8 +188,9 @@ class NameReader:
         return self._folders.get(folder) or self._folder_of(text, folder), last
 
     def split_all(self, names: Sequence[str]) -> list[tuple[SafeName, str] | NameRefused]:
-        """As `split` for each, with the refusal in the place of a bad one; for many names it costs
-        a fraction.
+        """Split each name; a refusal takes the place of a bad one.
+
+        For many names it costs a fraction of `split`.
         """
         if not are_plain(names):
             return [self._split_or_refuse(name) for name in names]
@@ -217,8 +224,9 @@ _MAX_FOLDERS = 1024
 
 
 def is_reserved(part: str) -> bool:
-    """Whether a part of a name belongs to ftransfer itself. Case and invisible marks are ignored,
-    as some file systems do.
+    """Return whether a part of a name is reserved for ftransfer.
+
+    Case and invisible marks are ignored, as in some file systems.
     """
     if not part.isascii():
         part = "".join(character for character in part if ord(character) not in UNSAFE_TO_PRINT)
@@ -226,7 +234,7 @@ def is_reserved(part: str) -> bool:
 
 
 def encode_name(text: str) -> bytes:
-    """Return the bytes that the file system knows a name by.
+    """Return the bytes of a name in the file system.
 
     Raises:
         NameRefused: The text has a surrogate that stands for no byte.
@@ -238,7 +246,8 @@ def encode_name(text: str) -> bytes:
 
 
 def sort_key(name: str) -> bytes:
-    """Return the key by which recursive listings are ordered: each folder before its content,
-    siblings by their bytes.
+    """Return the key that orders recursive listings.
+
+    Each folder comes before its content, siblings by their bytes.
     """
     return encode_name(name).replace(b"/", b"\0")

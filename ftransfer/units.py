@@ -1,5 +1,9 @@
 """Sizes, rates and times as people write them: 10G, 500M/s, 1h30m <-> numbers.
 
+Pure. K, M, G and T are powers of 1024, as in `ls -h`; followed by B (MB), powers of 1000, as disks
+are sold. A limit is shown as its owner writes it (10G), a measured size in decimal units (10.7 GB).
+Only these functions read amounts, for the command line and the configuration file.
+
 Pure. K, M, G and T are powers of 1024, as `ls -h` counts; with a B behind them (MB) powers of 1000,
 as disks are sold. A limit is shown as its owner writes it (10G), a measured size in decimal units
 (10.7 GB). The command line and the configuration file read amounts by these functions alone.
@@ -11,7 +15,7 @@ import re
 
 _BINARY = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50}
 _DECIMAL = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
-# Patterns are compiled when they are needed: a one-shot get formats sizes and reads none.
+# Patterns are compiled on first use: a one-shot get formats sizes and reads none.
 _FLAGS = re.IGNORECASE | re.ASCII
 _SIZE = r"(\d+(?:\.\d+)?)\s*(?:([KMGTP]?)(I?B)?)"
 _COUNT = r"(\d+)\s*([KMG])?"
@@ -25,10 +29,10 @@ _MAX_TIME_S = 100 * 365 * 86400.0
 
 
 def parse_size(text: str) -> int:
-    """Return the bytes that a text like 10G, 1.5 GiB, 500MB or 4096 stands for.
+    """Return the number of bytes in a text like 10G, 1.5 GiB, 500MB or 4096.
 
     Raises:
-        ValueError: It is none, or more than a file can have. The message is one for people.
+        ValueError: It is not a size, or larger than any file. The message is for people.
     """
     found = re.fullmatch(_SIZE, text.strip(), _FLAGS) if len(text) <= _MAX_DIGITS else None
     if found is None:
@@ -44,11 +48,10 @@ def parse_size(text: str) -> int:
 
 
 def parse_count(text: str) -> int:
-    """Return the number of things that a text like 5000, 100K or 2M stands for; K, M and G are
-    powers of 1000 here.
+    """Return the number in a text like 5000, 100K or 2M; here K, M and G are powers of 1000.
 
     Raises:
-        ValueError: It is none. The message is one for people.
+        ValueError: It is not a number. The message is for people.
     """
     found = re.fullmatch(_COUNT, text.strip(), _FLAGS) if len(text) <= _MAX_DIGITS else None
     count = int(found[1]) * _DECIMAL[(found[2] or "").upper()] if found is not None else 0
@@ -60,10 +63,10 @@ def parse_count(text: str) -> int:
 
 
 def parse_rate(text: str) -> int:
-    """Return the bytes per second that a text like 10M, 10M/s or 500kB/s stands for.
+    """Return the bytes per second in a text like 10M, 10M/s or 500kB/s.
 
     Raises:
-        ValueError: It is no rate, or is 0. The message is one for people.
+        ValueError: It is not a rate, or is 0. The message is for people.
     """
     rate = parse_size(re.sub(r"/s(ec)?$", "", text.strip(), flags=re.IGNORECASE))
     if rate == 0:
@@ -72,10 +75,10 @@ def parse_rate(text: str) -> int:
 
 
 def parse_time(text: str) -> float:
-    """Return the seconds that a text like 15m, 1h30m, 0.5s or 90 stands for.
+    """Return the seconds in a text like 15m, 1h30m, 0.5s or 90.
 
     Raises:
-        ValueError: It is none, or more than a century. The message is one for people.
+        ValueError: It is not a time, or longer than a century. The message is for people.
     """
     plain = text.strip().lower()
     if len(plain) <= _MAX_DIGITS and re.fullmatch(r"[0-9]+(\.[0-9]+)?", plain):
@@ -95,7 +98,7 @@ def parse_time(text: str) -> float:
 def format_limit(size: int) -> str:
     """Return a size as people write it in options, which parse_size reads: 512, 1.5G or 10M.
 
-    It is exact for a round one.
+    A round size is exact.
     """
     for unit in reversed(_BINARY):
         factor = _BINARY[unit]

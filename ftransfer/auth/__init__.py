@@ -1,3 +1,4 @@
-"""Who a peer is: tokens, users with passwords, and the logins that a client has saved. A leaf,
-without a socket.
+"""Who a peer is: tokens, users with passwords, and saved logins of a client.
+
+A leaf, without a socket.
 """

@@ -1,4 +1,4 @@
-"""Who is let in, and as whom: open to all, a token, users with passwords, or a mixture. Pure."""
+"""Who may log in, and as whom: everyone, by a token, by a user's password, or a mixture. Pure."""
 
 from __future__ import annotations
 
@@ -12,20 +12,18 @@ from ftransfer.auth.passwords import cost_of, decoy_like, matches
 from ftransfer.auth.permissions import ANYONE, Principal
 from ftransfer.auth.users import User
 
-# Whoever has not logged in where it must be done: without any right.
+# A session without the required login: no rights.
 NOBODY = Principal("", (), is_anonymous=True)
 
 
 def make_token() -> str:
-    """Return a secret that cannot be guessed: 32 random bytes in letters that need no quotes
-    anywhere.
-    """
+    """Return an unguessable secret: 32 random bytes in letters that never need quotes."""
     return secrets.token_urlsafe(32)
 
 
 class Login(NamedTuple):
-    """A login that was accepted: whom it stands for, and what proved it (the hash of the password,
-    or a digest of the token).
+    """An accepted login: its principal and its proof (hash of the password, or digest of the
+    token).
     """
 
     name: str
@@ -34,12 +32,12 @@ class Login(NamedTuple):
 
 
 class Admission:
-    """What a server asks of those who come. Methods may be called in any thread.
+    """What a server requires from its clients. Methods may be called in any thread.
 
     Args:
-        token: Lets its holder do everything; "" for none.
+        token: Its holder may do everything; "" for none.
         users: By name.
-        anonymous: What those may do who have not logged in; None if all must.
+        anonymous: The principal without a login; None if a login is required.
     """
 
     def __init__(
@@ -51,7 +49,7 @@ class Admission:
     ) -> None:
         self.anonymous = anonymous
         self.refresh: Callable[[], None] = (
-            _nothing  # blocking; called before each check, to take up what has changed
+            _nothing  # blocking; called before each check, to load changes
         )
         self.changed: Callable[[], object] = (
             _nothing  # called after each replacement, in any thread
@@ -61,34 +59,32 @@ class Admission:
         self._principals: Mapping[str, Principal] = {}
         self._decoys: Mapping[
             str, str
-        ] = {}  # for each cost that a hash of the users has, one of nothing known
+        ] = {}  # a hash of an unknown password for each cost among the users
         if users is not None:
             self.replace_users(users)
 
     @property
     def principals(self) -> Sequence[Principal]:
-        """All that users and the anonymous may be."""
+        """Return all principals of users and the anonymous one."""
         return [*self._principals.values(), *([] if self.anonymous is None else [self.anonymous])]
 
     @property
     def requires_login(self) -> bool:
-        """Whether nothing may be done without a login."""
+        """Return whether nothing is allowed without a login."""
         return self.anonymous is None
 
     @property
     def has_token(self) -> bool:
-        """Whether there is a token to log in with."""
+        """Return whether there is a token to log in with."""
         return bool(self._token)
 
     @property
     def has_users(self) -> bool:
-        """Whether there are users, who log in with a name and a password."""
+        """Return whether there are users, who log in with a name and a password."""
         return bool(self._users)
 
     def replace_users(self, users: Mapping[str, User]) -> bool:
-        """Take other users from now on; return whether anything is different. Logins are to be
-        renewed. Blocking.
-        """
+        """Replace the users; return whether anything changed. Logins must be renewed. Blocking."""
         if users == self._users:
             return False
         examples = {cost_of(user.password): user.password for user in users.values()}
@@ -99,7 +95,7 @@ class Admission:
         return True
 
     def replace_token(self, token: str) -> bool:
-        """Take another token from now on; as replace_users."""
+        """Replace the token; as replace_users."""
         if token == self._token:
             return False
         self._token = token
@@ -107,18 +103,16 @@ class Admission:
         return True
 
     def _principal(self, user: User) -> Principal:
-        """Return the principal of a user; the same object as before if nothing about it has
-        changed, since sessions share it.
-        """
+        """Return the principal of a user, the same object if unchanged, since sessions share it."""
         new = Principal(user.name, user.grants, allowance=user.allowance)
         old = self._principals.get(user.name)
         return old if old == new else new
 
     def check(self, name: str, secret: str) -> Login | None:
-        """Return the login that a name and a secret make, or None. Blocking.
+        """Return the login for a name and a secret, or None. Blocking.
 
-        A wrong one takes the same time whoever was named: it is checked once at each cost that a
-        hash of the users has, against decoys where it is not the user's own.
+        A wrong secret takes the same time for every name: it is checked once at each cost that a
+        hash of the users has, against decoys unless it is the user's own.
         """
         self.refresh()
         if not name:
@@ -134,8 +128,9 @@ class Admission:
         return None
 
     def renew(self, login: Login) -> Principal | None:
-        """Return whom an earlier login stands for now; None if the user is gone, or the password or
-        the token is another.
+        """Return the principal of an earlier login now.
+
+        None if the user is gone, or the password or the token has changed.
         """
         if not login.name:
             return (
@@ -155,12 +150,12 @@ def _nothing() -> None:
     """Do nothing."""
 
 
-# For a server that asks nobody anything.
+# For a server without logins.
 OPEN = Admission(anonymous=ANYONE)
 
 
 def _are_equal(one: str, other: str) -> bool:
-    # Of digests, so that not even the length can be measured.
+    # Comparing digests hides even the length.
     return hmac.compare_digest(_digest(one), _digest(other))
 
 

@@ -1,5 +1,6 @@
-"""The users file and the token file of a running server: read again when they change, or when the
-owner asks for it.
+"""The users file and the token file of a running server, read again when they change or on request.
+
+If a file cannot be used, the old values stay and the log says why.
 
 A file that cannot be used leaves in place what was read before, and the log says why.
 """
@@ -21,7 +22,7 @@ from ftransfer.system.private_files import read_secret
 
 log = logging.getLogger("ftransfer.server")
 
-# A file that was changed so shortly before it was read may change again without a new time.
+# A file that changed this shortly before it was read may change again with the same time.
 _SETTLED_NS = 1_000_000_000
 
 _Signature = tuple[int, ...]
@@ -29,9 +30,7 @@ _Signature = tuple[int, ...]
 
 @dataclass(slots=True)
 class _Source:
-    """One file; `take` reads it and replaces what it holds, and returns what was read, and whether
-    that is new.
-    """
+    """One file; `take` reads it, replaces what it holds, and returns it and whether it is new."""
 
     what: str
     path: str
@@ -41,10 +40,10 @@ class _Source:
 
 
 class CredentialFiles:
-    """Keeps an admission in step with its files. Methods block, and may be called in any thread.
+    """Keeps an admission in step with its files. Methods block and may be called in any thread.
 
     Args:
-        users, token: Paths; "" for none. They have been read into the admission already.
+        users, token: Paths; "" for none. The admission already holds their content.
     """
 
     def __init__(self, admission: Admission, *, users: str = "", token: str = "") -> None:
@@ -60,7 +59,7 @@ class CredentialFiles:
         admission.refresh = self.refresh
 
     def refresh(self) -> None:
-        """Read the files that have changed. It costs a look at each."""
+        """Read the files that have changed. It costs one stat of each."""
         with self._lock:
             for source in self._sources:
                 signature = _signature(source.path)
@@ -68,7 +67,7 @@ class CredentialFiles:
                     self._read(source, signature, says_all=False)
 
     def reload(self) -> None:
-        """Read all files again, and log what was read."""
+        """Read all files again, and log the result."""
         with self._lock:
             for source in self._sources:
                 self._read(source, _signature(source.path), says_all=True)
@@ -95,8 +94,9 @@ class CredentialFiles:
 
 
 def _signature(path: str) -> _Signature | None:
-    """Return what differs when a file has changed; None if it changed just now, or cannot be looked
-    at.
+    """Return a value that differs when a file changes.
+
+    None if it changed just now, or its attributes cannot be read.
     """
     try:
         found = os.stat(path)

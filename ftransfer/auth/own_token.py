@@ -1,6 +1,4 @@
-"""The token of a server that was given none: made when its folder is first served, and kept, one
-for each folder.
-"""
+"""The token that a server makes if none is given: one for each folder, made once and kept."""
 
 from __future__ import annotations
 
@@ -18,8 +16,8 @@ _NAME_LENGTH = 32  # hexadecimal digits: two folders never share a name
 def own_token(state: Path, folder: str, *, new: bool = False) -> tuple[str, Path]:
     """Return the token for a served folder and the file that holds it. Blocking.
 
-    The file holds the token alone, so that it can be given to --token-file. Whoever removes it gets
-    a new token at the next start.
+    The file contains only the token, so that it can be passed to --token-file. If it is deleted,
+    the next start makes a new token.
 
     Args:
         state: The state folder of the user.
@@ -27,8 +25,7 @@ def own_token(state: Path, folder: str, *, new: bool = False) -> tuple[str, Path
         new: Replace an earlier token.
 
     Raises:
-        BadFile: The file cannot be read or written, others may read it, or it does not hold a
-            token.
+        BadFile: The file cannot be read or written, others may read it, or it holds no token.
     """
     name = hashlib.sha256(os.fsencode(os.path.realpath(folder))).hexdigest()[:_NAME_LENGTH]
     path = state / _FOLDER / name

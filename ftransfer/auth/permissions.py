@@ -1,10 +1,9 @@
-"""Who may do what below which name: Right, Grant and Principal, and the words in which people write
-rights down.
+"""Who may do what below which name: Right, Grant and Principal, and the words for rights.
 
-Pure. The share asks a principal before it asks its store; the answer depends on names only, never
-on what is on disk, so that it cannot tell what exists. Rights are given for a name and all below
-it; where several grants fit, the longest one alone counts, so that a narrow grant can take away
-what a wide one gives.
+Pure. The share asks a principal before its store; the answer depends only on names, never on what
+is on disk, so it cannot reveal what exists. Rights are granted for a name and everything below it;
+if several grants match, only the longest one counts, so a narrow grant can take away what a wide
+one gives.
 """
 
 from __future__ import annotations
@@ -20,19 +19,19 @@ class Right(Enum):
     """One thing that may be allowed. `value` is its word."""
 
     LIST = "list"  # see names, sizes and times
-    READ = "read"  # have the content
+    READ = "read"  # read content
     WRITE = "write"  # make new files and folders
     OVERWRITE = "overwrite"  # replace content, and change times and modes
     DELETE = "delete"  # remove; with WRITE at the other end, move
     SAY = "say"  # send messages to other users
-    WATCH = "watch"  # hear of changes, and of who is here
+    WATCH = "watch"  # see changes, and who is online
 
 
 ALL_RIGHTS = frozenset(Right)
 NO_RIGHTS: frozenset[Right] = frozenset()
 
-# What a word means. `read` brings `list`, since hardly anybody means one without the other; `get`
-# is reading alone: one has to know the name.
+# What a word means. `read` includes `list`, since hardly anyone wants only one of them; `get` is
+# reading alone: one has to know the name.
 _RIGHTS_OF_WORD: Mapping[str, frozenset[Right]] = {
     **{right.value: frozenset({right}) for right in Right},
     "read": frozenset({Right.LIST, Right.READ}),
@@ -46,11 +45,10 @@ RIGHTS_WORDS = tuple(_RIGHTS_OF_WORD)
 
 
 def parse_rights(words: str | Iterable[str]) -> frozenset[Right]:
-    """Return the rights that some words stand for together; a text is cut at commas and spaces.
+    """Return the rights that some words stand for together; commas and spaces separate them.
 
     Raises:
-        ValueError: A word is unknown, or there is none, or something stands beside `none`. The
-            message is one for people.
+        ValueError: A word is unknown or missing, or `none` is not alone. The message is for people.
     """
     found = words.replace(",", " ").split() if isinstance(words, str) else list(words)
     if not found:
@@ -85,11 +83,11 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """How much one user, or all together, may have; None for no bound.
+    """The limits of one user, or of all together; None for no limit.
 
-    `quota_bytes` is for all that lies where a user may write, and their partials; `quota_files` for
-    the number of files, folders and links there; `max_file_bytes` for one file; `rate` is bytes a
-    second, of content, both ways together.
+    `quota_bytes` covers everything where a user may write, and their partials; `quota_files` the
+    number of files, folders and links there; `max_file_bytes` one file; `rate` is bytes of content
+    per second, both directions together.
     """
 
     quota_bytes: int | None = None
@@ -100,8 +98,9 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whoever a session acts for. `name` keeps partials apart and stands in logs; without a grant
-    that fits there is no right.
+    """The identity that a session acts for. `name` separates partials and appears in logs.
+
+    Without a matching grant there is no right.
     """
 
     name: str
@@ -110,7 +109,7 @@ class Principal:
     allowance: Allowance = Allowance()
 
     def rights_at(self, name: SafeName) -> frozenset[Right]:
-        """Return the rights of the longest grant that `name` lies in."""
+        """Return the rights of the longest grant that contains `name`."""
         best: Grant | None = None
         for grant in self.grants:
             if name.is_within(grant.prefix) and (
@@ -121,18 +120,18 @@ class Principal:
 
     @property
     def is_uniform(self) -> bool:
-        """Whether the rights are the same at every name."""
+        """Return whether the rights are the same at every name."""
         return all(grant.rights == self.rights_at(ROOT) for grant in self.grants)
 
     def may(self, right: Right, name: SafeName) -> bool:
         return right in self.rights_at(name)
 
     def may_somewhere(self, right: Right) -> bool:
-        """Whether there is any name at which the right is given."""
+        """Return whether the right is granted at any name."""
         return any(right in grant.rights for grant in self.grants)
 
     def may_below(self, right: Right, folder: SafeName) -> bool:
-        """Whether the right is given at the folder or at some name below it."""
+        """Return whether the right is granted at the folder or at some name below it."""
         return self.may(right, folder) or any(
             right in grant.rights
             and grant.prefix.is_within(folder)
@@ -141,7 +140,8 @@ class Principal:
         )
 
     def may_all_below(self, right: Right, folder: SafeName) -> bool:
-        """Whether the right is given at the folder and no narrower grant takes it away below."""
+        """Return whether the right is granted at the folder, and no narrower grant takes it away.
+        """
         return self.may(right, folder) and all(
             right in grant.rights
             or not grant.prefix.is_within(folder)
@@ -150,15 +150,14 @@ class Principal:
         )
 
     def restricted_to(self, allowed: frozenset[Right]) -> Principal:
-        """Return the same principal with none but the `allowed` rights left, as for a share that is
-        read-only.
-        """
+        """Return the same principal with only the `allowed` rights, as for a read-only share."""
         grants = tuple(Grant(grant.prefix, grant.rights & allowed) for grant in self.grants)
         return replace(self, grants=grants)
 
     def places_to_write(self) -> tuple[SafeName, ...]:
-        """Return the names at and below which the principal may write, none of them below another,
-        sorted.
+        """Return the sorted names at and below which the principal may write.
+
+        None lies below another.
         """
         places = {
             grant.prefix
@@ -174,5 +173,5 @@ class Principal:
         )
 
 
-# Whoever reaches a server that asks for no login.
+# Any client of a server without logins.
 ANYONE = Principal("", (Grant(ROOT, ALL_RIGHTS),), is_anonymous=True)

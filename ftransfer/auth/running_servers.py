@@ -1,9 +1,8 @@
-"""The servers of this user that run on this machine: each has a record, by which clients of the
-same user find its key and token.
+"""The running servers of this user on this machine: each has a record with its key and token.
 
-A record is a small file that its server keeps locked for as long as it runs. The system gives the
-lock up with the process, however that ends, so a record that is not locked is out of date; nothing
-depends on process numbers, which are used again.
+Clients of the same user read it. A record is a small file that its server keeps locked while it
+runs. The system releases the lock when the process ends, however it ends, so an unlocked record is
+out of date; nothing depends on process ids, which are reused.
 """
 
 from __future__ import annotations
@@ -23,16 +22,16 @@ from ftransfer.system.private_files import locked
 _FOLDER = "running"
 _MAX_BYTES = 64 * 1024
 _ANY_ADDRESS = ("0.0.0.0", "::")
-# Which boot of which machine, and which network of it: a state folder may be shared, and an address
-# means nothing elsewhere.
+# The boot of the machine, and its network: a state folder may be shared, and an address means
+# nothing elsewhere.
 _BOOT, _NETWORK = "/proc/sys/kernel/random/boot_id", "/proc/self/ns/net"
 
 
 class RunningServer(NamedTuple):
-    """What a server tells the clients of its own user.
+    """What a server publishes for clients of its own user.
 
-    `fingerprint` is that of its certificate, "" if it speaks in plain; `token` opens the share, ""
-    if it has to be given.
+    `fingerprint` is of its certificate, "" without TLS; `token` opens the share, "" if the client
+    must supply one.
     """
 
     addresses: Sequence[tuple[str, int]]
@@ -43,8 +42,9 @@ class RunningServer(NamedTuple):
         return f"RunningServer({self.addresses!r})"  # no secret in a trace
 
     def listens_on(self, host: str, port: int, own_host: str) -> bool:
-        """Whether a connection to an address arrives at this server; `own_host` is the address of
-        the connection's own end.
+        """Return whether a connection to an address reaches this server.
+
+        `own_host` is the address of the connection's own end.
         """
         is_here = is_loopback(host) or host == own_host
         return any(
@@ -54,10 +54,9 @@ class RunningServer(NamedTuple):
 
 
 class Registration:
-    """A server's record. Made by `open`, before the server gives up its access to files; whoever
-    opened it closes it.
+    """A server's record. `open` makes it before the server gives up its access to files.
 
-    All methods block.
+    The caller of `open` closes it. All methods block.
     """
 
     def __init__(self, path: Path, fd: int) -> None:
@@ -67,15 +66,14 @@ class Registration:
 
     @classmethod
     def open(cls, state: Path) -> Registration:
-        """Make an empty record, and remove those that are out of date.
+        """Make an empty record, and remove outdated ones.
 
         Raises:
             BadFile: It cannot be made.
         """
         folder = state / _FOLDER
         path = folder / f"{os.getpid()}-{os.urandom(8).hex()}"
-        # Under a lock of their own: a record that is new and not locked yet must not be taken for
-        # one that is out of date.
+        # A separate lock: a new record that is not locked yet must not look outdated.
         with locked(folder):
             try:
                 folder.mkdir(mode=0o700, exist_ok=True)
@@ -89,15 +87,16 @@ class Registration:
         return cls(path, fd)
 
     def publish(self, server: RunningServer) -> None:
-        """Write what clients are to know, in place of what was written before."""
+        """Write what clients need to know, in place of the previous content."""
         record = {"where": self._where, "pid": os.getpid(), **server._asdict()}
         data = json.dumps(record).encode()
         os.ftruncate(self._fd, 0)  # a client that reads in between finds no record
         os.pwrite(self._fd, data, 0)
 
     def close(self) -> None:
-        """Remove the record. In a process that may not remove files any more it is emptied; the
-        next server removes it.
+        """Remove the record.
+
+        In a process that may no longer remove files, it is emptied; the next server removes it.
         """
         with contextlib.suppress(OSError):
             os.ftruncate(self._fd, 0)
@@ -106,14 +105,14 @@ class Registration:
 
 
 def find_running(state: Path, host: str, port: int, own_host: str) -> RunningServer | None:
-    """Return the server of this user that a connection to an address leads to, or None. Blocking.
+    """Return the server of this user that a connection to an address reaches, or None. Blocking.
 
     Args:
         host, port: The address of the other end, as the system gives it.
         own_host: The address of our own end.
     """
     folder = state / _FOLDER
-    with contextlib.suppress(OSError):  # mostly that there is no such folder
+    with contextlib.suppress(OSError):  # usually there is no such folder
         for name in os.listdir(folder):
             server = _read(folder / name)
             if server is not None and server.listens_on(host, port, own_host):
@@ -122,7 +121,7 @@ def find_running(state: Path, host: str, port: int, own_host: str) -> RunningSer
 
 
 def _read(path: Path) -> RunningServer | None:
-    """Return what a record says, or None if it is out of date, not ours, or no record."""
+    """Return the content of a record, or None if it is outdated, not ours, or no record."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:

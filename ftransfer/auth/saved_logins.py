@@ -1,7 +1,6 @@
-"""Logins that a user has saved: one JSON object on each line of a file that only its owner may
-read.
+"""The saved logins of a user: one JSON object per line, in a file that only its owner may read.
 
-Each is bound to the proof with which its server was trusted, and is given to nobody else who
+Each is bound to the proof by which its server was trusted, and is not sent to any other server that
 answers at that address.
 """
 
@@ -18,7 +17,7 @@ from ftransfer.system.private_files import locked, read_private, warn_if_readabl
 
 @dataclass(frozen=True, slots=True)
 class SavedLogin:
-    """What is sent to the server at `address` (host:port), if it proves itself as it did before."""
+    """What is sent to the server at `address` (host:port), if it proves its identity as before."""
 
     address: str
     proof: str
@@ -30,7 +29,7 @@ class SavedLogin:
 
 
 class SavedLogins:
-    """The file, read anew at each call. All block, and raise BadFile if it cannot be used.
+    """The file, read anew at each call. All methods block, and raise BadFile if it is unusable.
 
     Every spelling of an address means the same.
     """
@@ -42,12 +41,12 @@ class SavedLogins:
         return self._read().get(canonical_address(address))
 
     def keep(self, login: SavedLogin) -> None:
-        """Save a login in place of an earlier one for that address."""
+        """Save a login, replacing an earlier one for that address."""
         with locked(self.path):
             self._write(self._read() | {canonical_address(login.address): login})
 
     def forget(self, address: str) -> bool:
-        """Remove the login for an address; whether there was one."""
+        """Remove the login for an address; return whether there was one."""
         with locked(self.path):
             saved = self._read()
             found = saved.pop(canonical_address(address), None) is not None

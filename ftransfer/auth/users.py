@@ -1,12 +1,13 @@
-"""The users file: TOML that a person edits, or `ftransfer user`. A mistake in it is told with its
-line and column.
+"""The users file: TOML, edited by a person or by `ftransfer user`.
+
+Mistakes are reported with line and column.
 
 [[user]]
 name = "ann"
 password = "$argon2id$..."          # ftransfer user passwd FILE ann
 rights = "read"                     # or, by folder:
 rights = { "/" = "read", "/inbox" = "read,write" }
-quota = "10G"                       # if need be: how much may lie where this user may write,
+quota = "10G"                       # optional: how much may lie where this user may write,
 quota_files = 50000                 # and how many files, folders and links,
 max_file = "1G"                     # how large one file may be,
 rate = "5M"                         # and how much may move in a second
@@ -40,7 +41,7 @@ _MAX_NAME = 64
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """One user: `password` is a hash."""
+    """One user; `password` is a hash."""
 
     name: str
     password: str
@@ -49,9 +50,7 @@ class User:
 
 
 class _Mistake(Exception):
-    """A value that cannot be used: of the table with this number, under this key; `word` stands
-    there literally.
-    """
+    """An unusable value in the table with this number and under this key; `word` is its text."""
 
     def __init__(self, message: str, number: int, key: str | None = None, word: str = "") -> None:
         super().__init__(message)
@@ -61,11 +60,11 @@ class _Mistake(Exception):
 
 
 def load_users(path: str) -> dict[str, User]:
-    """Read a users file, and warn of one that everybody may read. Blocking.
+    """Read a users file, and warn if everyone may read it. Blocking.
 
     Raises:
-        BadFile: It cannot be read, or others may change it; or it has a mistake, which is told with
-            line and column.
+        BadFile: It cannot be read, others may change it, or it has a mistake, reported with line
+            and column.
     """
     if not Path(path).exists():
         raise BadFile(f"{path}: there is no such file; ftransfer user add {path} NAME makes it")
@@ -75,7 +74,7 @@ def load_users(path: str) -> dict[str, User]:
 
 
 def parse_users(text: str, path: str) -> dict[str, User]:
-    """As load_users, of a text."""
+    """Read users from text, as load_users."""
     import tomllib
 
     try:
@@ -83,8 +82,8 @@ def parse_users(text: str, path: str) -> dict[str, User]:
     except tomllib.TOMLDecodeError as error:
         raise BadFile(_syntax(str(error), text, path)) from error
     except (ValueError, RecursionError) as error:
-        # A number of thousands of digits, a thousand brackets: tomllib has no word of its own for
-        # them, nor a place.
+        # For a number of thousands of digits, or a thousand brackets, tomllib gives neither its
+        # usual error nor a position.
         raise BadFile(
             f"{path}: a number is too long, or brackets are nested too deeply; it must be TOML"
         ) from error
@@ -133,7 +132,7 @@ def _user(number: int, table: Mapping[str, Any]) -> User:
 
 
 def why_no_name(name: object) -> str:
-    """Return why something cannot be the name of a user, or ""."""
+    """Return why a value cannot be the name of a user, or ""."""
     if not isinstance(name, str) or not name:
         return "a name is a text that is not empty"
     if len(name) > _MAX_NAME or not name.isprintable() or name != name.strip():
@@ -180,7 +179,7 @@ def _allowance(number: int, table: Mapping[str, Any]) -> Allowance:
 
 
 def _amount(number: int, key: str, value: object) -> int:
-    """Read an amount as the flags of the same name do."""
+    """Read an amount as the option of the same name does."""
     if type(value) not in (str, int, float):
         raise _Mistake(f"{key} must be a text in quotes or a number", number, key)
     try:
@@ -197,15 +196,14 @@ def _words(words: object) -> str | Sequence[str]:
     raise ValueError("rights are words in a text, or a list of words")
 
 
-# Where a mistake stands. tomllib says it of syntax only; the rest is found again in the text.
+# The position of a mistake. tomllib reports it only for syntax errors; others are searched for
+# here.
 
 _HEADER = re.compile(r"^[ \t]*\[\[[ \t]*user[ \t]*\]\]", re.MULTILINE)
 
 
 def _place(text: str, mistake: _Mistake) -> tuple[int, int]:
-    """Return the line and column, from 1, of what a mistake is about; if it cannot be found, of its
-    [[user]].
-    """
+    """Return the line and column of a mistake, from 1; if not found, of its [[user]]."""
     start, end = section_of(text, mistake.number)
     found = start
     if mistake.key is not None:
@@ -221,7 +219,7 @@ def _place(text: str, mistake: _Mistake) -> tuple[int, int]:
 
 
 def section_of(text: str, number: int) -> tuple[int, int]:
-    """Return where the table of a user begins and ends; of a number below 0, the whole text."""
+    """Return where the table of a user begins and ends; for a negative number, the whole text."""
     headers = [
         found.start() + len(found[0]) - len(found[0].lstrip(" \t"))
         for found in _HEADER.finditer(text)

@@ -1,7 +1,7 @@
 """Changes of the users file that keep what a person has written around them.
 
-Each change is made in the text, and then the whole is read: a text that does not hold what it
-should is not written.
+Each change is made in the text, and the result is parsed: if its content is not as expected, it is
+not written.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from ftransfer.errors import BadFile
 from ftransfer.names import escape
 from ftransfer.system.private_files import locked, read_private, rewrite
 
-# A value that stands on one line, without what follows it there.
+# A value on one line, without what follows it there.
 _VALUE = r"""(?:"[^"\n]*"|'[^'\n]*'|\{[^{}\n]*\}|\[[^\[\]\n]*\]|[\w.+-]+)"""
 
 
 def add_user(path: str, name: str, values: Mapping[str, str | Mapping[str, str]]) -> None:
-    """Add a user at the end of the file, which is made if need be. Blocking.
+    """Add a user at the end of the file, which is created if necessary. Blocking.
 
     Args:
-        values: What stands under each key of the user, beside the name.
+        values: The value of each key of the user, besides the name.
 
     Raises:
-        BadFile: As load_users; or there is such a user.
+        BadFile: As load_users, or the user already exists.
     """
     if why := why_no_name(name):
         raise BadFile(f"{path}: {escape(name)}: {why}", name=name)
@@ -48,12 +48,11 @@ def add_user(path: str, name: str, values: Mapping[str, str | Mapping[str, str]]
 
 
 def set_values(path: str, name: str, values: Mapping[str, str | Mapping[str, str] | None]) -> User:
-    """Set what stands under some keys of a user, None for nothing; return the user as it is now.
-    Blocking.
+    """Set some keys of a user, None to remove one; return the user as it is now. Blocking.
 
     Raises:
-        BadFile: As load_users; or there is no such user; or it is written in a way that only a
-            person can change.
+        BadFile: As load_users; or the user does not exist, or only a person can change how it is
+            written.
     """
     file = _real(path)
     with locked(file):
@@ -93,7 +92,7 @@ def remove_user(path: str, name: str) -> None:
         text = read_private(file)
         users = parse_users(text, path)
         start, end = section_of(text, _number(users, name, path))
-        # Comments right above the next user are about that one.
+        # Comments right above the next user belong to that one.
         kept = re.search(r"(?:^[ \t]*(?:#[^\n]*)?\n)*\Z", text[start:end], re.MULTILINE)
         new = (
             text[:start]
@@ -119,9 +118,7 @@ def _number(users: Mapping[str, User], name: str, path: str) -> int:
 
 
 def _with_value(text: str, number: int, key: str, value: str | Mapping[str, str] | None) -> str:
-    """Return the text with another value under a key of a user, on the line of that key or else on
-    one below the name.
-    """
+    """Return the text with another value for a key of a user, on its line or below the name."""
     start, end = section_of(text, number)
     line = re.compile(
         rf"^([ \t]*{key}[ \t]*=[ \t]*){_VALUE}([ \t]*(?:#[^\n]*)?)$\n?", re.MULTILINE
@@ -143,8 +140,11 @@ def _is_as_wanted(
     values: Mapping[str, object],
     wanted: str,
 ) -> bool:
-    """Whether the change has set what it should and nothing else: the values are read alone, beside
-    what was there before.
+    """Return whether the change has set what it should and nothing else.
+
+    The values are parsed separately and compared with the old ones.
+
+    The values are read alone, next to the old ones.
     """
     old, new = before[name], after.get(name)
     if new is None or {**before, name: new} != dict(after) or list(before) != list(after):
@@ -172,7 +172,7 @@ def _is_as_wanted(
 
 
 def _real(path: str) -> Path:
-    """Return the file that a path leads to: a link to it stays a link."""
+    """Return the file that a path leads to; a link to it stays a link."""
     return Path(os.path.realpath(path))
 
 

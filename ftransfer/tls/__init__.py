@@ -1,3 +1,4 @@
-"""Encryption and who is at the other end: contexts of TLS 1.3, own keys, fingerprints, known hosts.
+"""Encryption and peer identity: TLS 1.3 contexts, own keys, fingerprints, known hosts.
+
 A leaf, without a socket.
 """

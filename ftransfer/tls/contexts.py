@@ -1,5 +1,6 @@
-"""Contexts of OpenSSL for either end, TLS 1.3 only. What is wrong with a certificate or key file is
-said here, with its name.
+"""OpenSSL contexts for either end, TLS 1.3 only.
+
+Errors in a certificate or key file are reported here, with its name.
 """
 
 from __future__ import annotations
@@ -13,21 +14,22 @@ from ftransfer.system.private_files import check_private
 from ftransfer.tls.fingerprint import fingerprint_of
 
 HTTP = "http/1.1"  # as RFC 7301 names it
-SYSTEM = "system"  # in place of a file: the authorities that the operating system trusts
+SYSTEM = "system"  # instead of a file: the authorities of the operating system
 
 
 class ServerTls:
-    """What a server shows and asks for. `context` is for the next connection; `reload` makes a new
-    one from the same files.
+    """What a server presents and requires. `context` is for the next connection.
+
+    `reload` makes a new one from the same files.
 
     Args:
-        certificate: PEM file with the certificate and those that lead to its authority.
+        certificate: PEM file with the certificate and its chain to the authority.
         key: PEM file with its key, "" if that is in the same file.
-        client_ca: PEM file with the authorities of which clients must have a certificate; "" asks
-            clients for none.
+        client_ca: PEM file with the authorities that must issue client certificates; "" requires
+            none.
 
     Raises:
-        BadFile: A file is missing, or is not what it should be.
+        BadFile: A file is missing or invalid.
     """
 
     def __init__(self, certificate: str, key: str = "", client_ca: str = "") -> None:
@@ -40,15 +42,16 @@ class ServerTls:
         """Read the files again. Blocking.
 
         Raises:
-            BadFile: As in the beginning; what was there before stays.
+            BadFile: As at the start; the previous context stays.
         """
         certificate, key, client_ca = self.files
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
-        # Sessions are long: to resume one saves nothing, and slots cost each handshake two messages
+        # Sessions are long, so resuming one saves nothing, and tickets cost each handshake two
+        # messages.
         context.num_tickets = 0
-        # Our own clients name no protocol. A browser does, and by the one that is chosen it is
-        # known before anything is said to it.
+        # Our own clients send no ALPN. A browser does, so it is recognised by the chosen protocol
+        # before anything is sent to it.
         context.set_alpn_protocols([HTTP])
         _load_pair(context, certificate, key)
         if client_ca:
@@ -63,12 +66,12 @@ def client_context(*, ca: str = "", certificate: str = "", key: str = "") -> ssl
 
     Args:
         ca: SYSTEM or a PEM file: the server's certificate must come from one of these authorities
-            and name the host. "": it is not checked here, and the caller has to compare its
+            and name the host. "": it is not checked here, and the caller must compare its
             fingerprint.
-        certificate, key: What the client shows; as for a server.
+        certificate, key: What the client presents; as for a server.
 
     Raises:
-        BadFile: A file is missing, or is not what it should be.
+        BadFile: A file is missing or invalid.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
@@ -85,8 +88,7 @@ def client_context(*, ca: str = "", certificate: str = "", key: str = "") -> ssl
 
 
 def authority_of(ca: str) -> str:
-    """Return what stands for the authorities that a client trusts: SYSTEM, or a digest of the file
-    that holds them. Blocking.
+    """Return an identifier of the trusted authorities: SYSTEM, or a digest of their file. Blocking.
 
     Raises:
         BadFile: The file cannot be read.
@@ -121,7 +123,7 @@ def first_certificate(path: str) -> bytes:
 
 
 def _load_pair(context: ssl.SSLContext, certificate: str, key: str) -> None:
-    first_certificate(certificate)  # says more clearly than OpenSSL what is missing
+    first_certificate(certificate)  # a clearer error than OpenSSL's
     _check_readable([key] if key else [])
     check_private(key or certificate, "the key")
     asked: list[bool] = []

@@ -1,4 +1,4 @@
-"""The fingerprint of a certificate: what a person compares, and what a client pins."""
+"""The fingerprint of a certificate: what a person compares and a client pins."""
 
 from __future__ import annotations
 
@@ -10,21 +10,23 @@ _SIZE = 32
 
 
 def fingerprint_of(certificate: bytes) -> str:
-    """Return the fingerprint of a certificate in DER: `SHA256:` and base64 without padding, as
-    OpenSSH writes that of a key.
+    """Return the fingerprint of a DER certificate.
+
+    It is `SHA256:` and base64 without padding, as OpenSSH writes that of a key.
     """
-    import hashlib  # for a connection over TLS only
+    import hashlib  # only for TLS connections
 
     return _format(hashlib.sha256(certificate).digest())
 
 
 def parse_fingerprint(text: str) -> str:
-    """Return a fingerprint in its one form. Taken as well: 64 hexadecimal digits, with or without
-    colons between the bytes, as `openssl x509 -fingerprint -sha256` prints them; and base64 with
-    its padding.
+    """Return a fingerprint in its one form.
+
+    Also accepted: 64 hexadecimal digits, with or without colons between the bytes, as `openssl x509
+    -fingerprint -sha256` prints them; and base64 with padding.
 
     Raises:
-        ValueError: It is none; the message is one for people.
+        ValueError: It is not a fingerprint; the message is for people.
     """
     body = text.strip()
     if body[: len(_PREFIX)].upper() == _PREFIX:
@@ -50,7 +52,7 @@ def _from_base64(body: str) -> bytes | None:
         digest = base64.b64decode(body + "=" * (-len(body) % 4), validate=True)
     except (binascii.Error, ValueError):
         return None
-    # The last character has spare bits: another one there would mean the same bytes.
+    # The last character has spare bits, so different ones could mean the same bytes.
     return (
         digest
         if len(digest) == _SIZE and base64.b64encode(digest).decode().rstrip("=") == body

@@ -1,5 +1,6 @@
-"""A server's own key and self-signed certificate, made when they are first needed and kept: what a
-client pins must not change.
+"""A server's own key and self-signed certificate, made on first use and kept.
+
+What a client pins must not change.
 """
 
 from __future__ import annotations
@@ -10,15 +11,15 @@ from pathlib import Path
 from ftransfer.system.private_files import locked, read_private, write_private
 
 _FILE = "server.pem"
-# Clients compare the fingerprint, not the dates. They are far apart, so that nobody meets the end
-# of them.
+# Clients compare the fingerprint, not the dates. They are far apart so that none expires in
+# practice.
 _LIFETIME = datetime.timedelta(days=365 * 50)
 
 
 def own_identity(folder: Path) -> Path:
     """Return the file with the key and certificate of this user's servers. Blocking.
 
-    It is made if it is not there. One file for both, so that they can never be from two pairs.
+    It is created if missing. One file for both, so that they always match.
 
     Raises:
         BadFile: It cannot be written.
@@ -33,8 +34,7 @@ def own_identity(folder: Path) -> Path:
 def make_identity(lifetime: datetime.timedelta = _LIFETIME, name: str = "ftransfer") -> str:
     """Return a new key and a certificate for it, both in PEM.
 
-    P-256, since each TLS 1.3 peer knows it, and a signature with it is 20 times as fast as one with
-    RSA.
+    P-256: every TLS 1.3 peer supports it, and it signs 20 times as fast as RSA.
     """
     # Not at the top: these cost 50 ms, and are needed once.
     from cryptography import x509
@@ -45,7 +45,7 @@ def make_identity(lifetime: datetime.timedelta = _LIFETIME, name: str = "ftransf
 
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    # A day back: the clocks of other machines may be behind ours.
+    # One day back: clocks of other machines may be behind ours.
     begin = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
     certificate = (
         x509.CertificateBuilder()

@@ -1,4 +1,8 @@
-"""The keys that servers showed before: a text file with one line for each, `HOST:PORT FINGERPRINT`.
+"""The keys that servers presented before: a text file with lines `HOST:PORT FINGERPRINT`.
+
+It makes the first check lasting: an impostor at the address of a known server has another key. A
+third field, `unconfirmed`, marks a key that was seen but not compared with what the owner says: no
+secret is sent to it.
 
 It is what makes a first look lasting: whoever takes the place of a known server later shows another
 key. A third word, `unconfirmed`, marks a key that was seen, and that nobody has compared with what
@@ -19,14 +23,14 @@ _UNCONFIRMED = "unconfirmed"
 
 
 class KnownKey(NamedTuple):
-    """The fingerprint of a server's certificate, and whether somebody has vouched for it."""
+    """The fingerprint of a server's certificate, and whether a person has confirmed it."""
 
     fingerprint: str
     is_confirmed: bool = True
 
 
 class KnownHosts:
-    """The file, read anew at each call. Processes take turns to change it. All block.
+    """The file, read anew at each call. Processes lock it to change it. All methods block.
 
     Addresses are host:port, an IPv6 host in brackets; every spelling of one means the same.
     """
@@ -35,18 +39,18 @@ class KnownHosts:
         self.path = path
 
     def find(self, address: str) -> KnownKey | None:
-        """Return the key that is known for an address.
+        """Return the known key of an address.
 
         Raises:
-            BadFile: The file cannot be read or has a line that makes no sense.
+            BadFile: The file cannot be read or has an invalid line.
         """
         return self._read().get(canonical_address(address))
 
     def remember(self, address: str, fingerprint: str) -> None:
-        """Keep a fingerprint that somebody has vouched for, in place of an earlier one.
+        """Save a confirmed fingerprint, replacing an earlier one.
 
         Raises:
-            BadFile: As find; or the file cannot be written.
+            BadFile: As find, or the file cannot be written.
         """
         key = KnownKey(fingerprint)
         with locked(self.path):
@@ -55,8 +59,9 @@ class KnownHosts:
                 self._write(known | {canonical_address(address): key})
 
     def remember_first(self, address: str, fingerprint: str) -> KnownKey:
-        """Keep a fingerprint that was seen, if none is known; return what is known now: perhaps
-        another, from a moment ago.
+        """Save a fingerprint that was seen, if none is known; return the one known now.
+
+        It may be another one, saved a moment ago.
 
         Raises:
             BadFile: As remember.
@@ -82,7 +87,7 @@ class KnownHosts:
                     parse_fingerprint(text), is_confirmed=not mark
                 )
             except ValueError as error:
-                # Passing over it would be to trust the next key that comes.
+                # Skipping it would trust the next key that appears.
                 raise BadFile(
                     f"{self.path}: line {number} is not HOST:PORT FINGERPRINT; mend it or remove it"
                 ) from error
