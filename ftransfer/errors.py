@@ -25,9 +25,6 @@ class FtransferError(Exception):
 
     `code` stands for the class on the wire; `name` is the wire name that the error is about, or "".
     `str()` returns one sentence for a person.
-
-    `code` is the word that stands for the class on the wire; `name` is the wire name the error is
-    about, or "". `str()` gives one sentence for a person.
     """
 
     code = "error"

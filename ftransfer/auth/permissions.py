@@ -140,8 +140,7 @@ class Principal:
         )
 
     def may_all_below(self, right: Right, folder: SafeName) -> bool:
-        """Return whether the right is granted at the folder, and no narrower grant takes it away.
-        """
+        """Return whether the right is granted at the folder and no narrower grant removes it."""
         return self.may(right, folder) and all(
             right in grant.rights
             or not grant.prefix.is_within(folder)

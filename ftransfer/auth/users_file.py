@@ -143,8 +143,6 @@ def _is_as_wanted(
     """Return whether the change has set what it should and nothing else.
 
     The values are parsed separately and compared with the old ones.
-
-    The values are read alone, next to the old ones.
     """
     old, new = before[name], after.get(name)
     if new is None or {**before, name: new} != dict(after) or list(before) != list(after):

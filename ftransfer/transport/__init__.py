@@ -1,6 +1,7 @@
-"""A byte stream to one peer, in two forms with one face: SocketTransport, which owns a non-blocking
-socket and can move bytes straight between it and files; and StreamTransport, over asyncio's
-streams, for event loops and platforms where that cannot be done.
+"""A byte stream to one peer, in two forms with one interface.
+
+SocketTransport owns a non-blocking socket and moves bytes directly between it and files;
+StreamTransport uses asyncio's streams, for event loops and platforms where that is impossible.
 
 The adapter between the operating system's sockets and the channel: OSError and ssl errors are
 translated here, once.

@@ -1,4 +1,4 @@
-"""Sockets that listen on the addresses that a host stands for, all on one port."""
+"""Sockets that listen on all addresses of a host, on one port."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
-EVERYWHERE = ("", "::")  # every address of the machine, of IPv6 and of IPv4
+EVERYWHERE = ("", "::")  # every address of the machine, IPv6 and IPv4
 _ATTEMPTS = 20  # a port that is free at one address may be taken at the next
 
-_Place = tuple[int, tuple[Any, ...]]  # family, and what is bound to
+_Place = tuple[int, tuple[Any, ...]]  # family, and the address to bind
 
 
 async def listen(host: str, number: int, backlog: int) -> list[socket.socket]:
-    """Listen on a port at each address of a host; whoever asked closes the sockets.
+    """Listen on a port at each address of a host; the caller closes the sockets.
 
     Args:
         host: An address or a name; one of EVERYWHERE for all addresses of the machine.
         number: 0 for any port that is free at all of them.
 
     Raises:
-        OSError, OverflowError: The port is taken, or none of the addresses is one of this machine.
+        OSError, OverflowError: The port is taken, or none of the addresses belongs to this machine.
     """
     if host in EVERYWHERE and socket.has_dualstack_ipv6():
         return [
@@ -60,12 +60,12 @@ def _listen_at(places: Sequence[_Place], number: int, backlog: int) -> list[sock
                     )
                 )
             except OSError as error:
-                # A name may stand for an address of a family that this machine has not.
+                # A name may resolve to an address family that this machine lacks.
                 if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                     raise
                 why = error
         if not opened:
-            assert why is not None  # a name that stands for nothing raises before
+            assert why is not None  # a name without addresses has raised before
             raise why
         stack.pop_all()
     return opened

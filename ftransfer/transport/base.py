@@ -1,4 +1,4 @@
-"""What a transport is, and what its two forms share."""
+"""The transport interface, and what its two forms share."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from ftransfer.transport.peer_user import NamedSocket, user_of_peer
 
 Buffer = bytes | bytearray | memoryview
 
-# Enough to hold any line and most control frames, little enough for a thousand idle sessions.
+# Holds any line and most control frames, and is small enough for a thousand idle sessions.
 READ_SIZE = 64 * 1024
 
 
 class KernelSocket(tcp_info.TcpSocket, NamedSocket, Protocol):
-    """A socket, or what asyncio shows of one."""
+    """A socket, or asyncio's view of one."""
 
 
 class Transport(Protocol):
-    """A byte stream. One task reads at a time, and one writes at a time."""
+    """A byte stream. At most one task reads and one writes at a time."""
 
     peer: str  # "address:port" of the other end, for messages and logs
     peer_host: str
@@ -32,47 +32,42 @@ class Transport(Protocol):
 
     @property
     def is_local(self) -> bool:
-        """Whether the peer is a program on this machine."""
+        """Return whether the peer is a program on this machine."""
 
     @property
     def own_host(self) -> str:
-        """The address of our own end, or "" if it has none."""
+        """Return the address of our own end, or "" if it has none."""
 
     def peer_user(self) -> int | None:
-        """Return the user whose process on this machine is at the other end, or None if that cannot
-        be told.
-        """
+        """Return the user whose process on this machine is the peer, or None if unknown."""
 
     def keep_alive(self, vanish_s: float) -> None:
-        """Have the system ask a silent peer whether it is there, so that one which is gone is
-        noticed within `vanish_s`.
-        """
+        """Have the system probe a silent peer, so that a lost one is noticed within `vanish_s`."""
 
     def unanswered_s(self) -> float:
-        """Return for how long sent data has waited for the peer's machine to answer, else 0.0."""
+        """Return how long sent data has waited for an answer from the peer's machine, else 0.0."""
 
     @property
     def round_trip_s(self) -> float:
-        """The time to the peer and back, in seconds, as the system has measured it; 0.0 if it does
-        not tell.
-        """
+        """Return the round-trip time in seconds as the system measured it; 0.0 if unknown."""
 
     @property
     def least_round_trip_s(self) -> float:
-        """The shortest that it was: that of the path, without what waits in queues or for a busy or
-        slowed-down peer.
+        """Return the shortest round-trip time, in seconds.
+
+        It is that of the path, without queues or a busy or throttled peer.
         """
 
     @property
     def bytes_transferred(self) -> int:
-        """How many bytes have got through so far, both ways together, as the system has counted
-        them; 0 if it does not tell.
+        """Return the bytes transferred in both directions, as the system counted them; 0 if
+        unknown.
         """
 
     async def read(self, timeout_s: float) -> bytes:
-        """Return what has come in, up to READ_SIZE bytes; b"" at the end of the stream.
+        """Return received bytes, up to READ_SIZE; b"" at the end of the stream.
 
-        Nothing is lost when cancelled.
+        Cancellation loses nothing.
 
         Raises:
             TimedOut: Nothing came within `timeout_s`.
@@ -80,7 +75,7 @@ class Transport(Protocol):
         """
 
     async def write(self, buffers: Sequence[Buffer], timeout_s: float) -> None:
-        """Hand buffers over to be sent, in order; returns when there is room for more.
+        """Send buffers in order; return when there is space for more.
 
         Raises:
             TimedOut: The peer took nothing for `timeout_s`.
@@ -90,22 +85,21 @@ class Transport(Protocol):
     async def peek(self, timeout_s: float) -> bytes:
         """Return the next byte without consuming it. Raises as read.
 
-        b"" at the end of the stream, or if this transport cannot look.
+        b"" at the end of the stream, or if this transport cannot peek.
         """
 
     @property
     def direct(self) -> DirectTransport | None:
-        """The transport itself if it can move bytes between its socket and files in threads."""
+        """Return the transport itself if it can copy between socket and file in threads."""
 
     async def start_tls(
         self, context: ssl.SSLContext, *, server_side: bool, hostname: str, timeout_s: float
     ) -> None:
-        """Encrypt from here on. Nothing may have been read yet, unless the peer spoke first in
-        plain.
+        """Encrypt from here on. Nothing may have been read, unless the peer began in plaintext.
 
         Raises:
-            ssl.SSLError: The handshake failed; the caller knows what that means. Nothing more can
-            be said over this transport.
+            ssl.SSLError: The handshake failed; the caller knows what that means. The transport is
+                no longer usable.
             TimedOut: It took longer than `timeout_s` in all.
             Closed: The connection broke.
         """
@@ -114,7 +108,7 @@ class Transport(Protocol):
     def tls(self) -> ssl.SSLObject | ssl.SSLSocket | None: ...
 
     async def close(self, timeout_s: float) -> None:
-        """Send what is left, wait up to `timeout_s` for the peer to have read it, and close."""
+        """Send what is left, wait up to `timeout_s` for the peer to read it, and close."""
 
     def abort(self) -> None:
         """Close at once."""
@@ -123,12 +117,13 @@ class Transport(Protocol):
 class DirectTransport(Transport, Protocol):
     """A transport whose socket may be used from threads.
 
-    Where a call would block it returns None, and the caller goes back to the loop to wait.
+    Where a call would block it returns None, and the caller returns to the loop to wait.
     """
 
     async def wait_readable(self, timeout_s: float, expected: int = 1) -> None:
-        """Wait until bytes can be taken from the socket; the loop is not woken for much less than
-        `expected` of them.
+        """Wait until the socket has bytes.
+
+        The loop is not woken for much less than `expected` of them.
 
         Raises:
             TimedOut: The peer sent nothing for `timeout_s`.
@@ -136,35 +131,35 @@ class DirectTransport(Transport, Protocol):
         """
 
     async def wait_writable(self, timeout_s: float) -> None:
-        """Wait until the socket takes bytes; raises as wait_readable."""
+        """Wait until the socket accepts bytes. Raises as wait_readable."""
 
     def wait_readable_now(self, timeout_s: float, expected: int = 1) -> bool:
-        """As wait_readable, in a thread: whether bytes can be taken within the time."""
+        """Wait in a thread, as wait_readable; return whether bytes came in time."""
 
     def wait_writable_now(self, timeout_s: float) -> bool:
-        """As wait_writable, in a thread: whether the socket takes bytes within the time."""
+        """Wait in a thread, as wait_writable; return whether the socket accepts bytes in time."""
 
     def receive_into(self, view: memoryview) -> int | None:
-        """Take bytes from the socket; 0 at the end of the stream. Raises Closed."""
+        """Receive bytes from the socket; 0 at the end of the stream. Raises Closed."""
 
     def send(self, buffers: Sequence[Buffer], *, more: bool = False) -> int | None:
-        """Pass bytes to the socket; return how many it took. Raises Closed.
+        """Send bytes; return how many the socket accepted. Raises Closed.
 
-        `more` says that others follow at once, so that a header does not travel in a packet of its
-        own.
+        `more` says that others follow at once, so that a header does not travel in a separate
+        packet.
         """
 
     def send_from_file(self, fd: int, offset: int, count: int) -> int | None:
-        """Send bytes of a file without copying them through this process; 0 at the end of the
-        file. Not for TLS.
+        """Send bytes of a file without copying them through this process; 0 at its end. Not for
+        TLS.
 
         Raises:
-            Closed: The connection broke. OSError: The file cannot be sent that way.
+            Closed: The connection broke. OSError: The file cannot be sent like this.
         """
 
 
 class PeerTransport:
-    """What both forms know of the peer and its machine."""
+    """What both forms know about the peer and its machine."""
 
     def __init__(self, kernel_socket: KernelSocket | None, address: object) -> None:
         self._kernel_socket = kernel_socket
@@ -179,7 +174,7 @@ class PeerTransport:
     def own_host(self) -> str:
         try:
             name = self._kernel_socket.getsockname() if self._kernel_socket is not None else None
-        except OSError:  # it is closed
+        except OSError:  # the socket is closed
             return ""
         return str(name[0]) if isinstance(name, tuple) else ""
 
@@ -225,8 +220,9 @@ def set_done(future: asyncio.Future[None]) -> None:
 
 @contextlib.contextmanager
 def translated(peer: str, *, file_errors: bool = False) -> Iterator[None]:
-    """Turn what the socket raises into Closed. With `file_errors`, only what cannot have come from
-    the file.
+    """Turn errors of the socket into Closed.
+
+    With `file_errors`, only those that cannot come from the file.
     """
     try:
         yield
@@ -242,8 +238,8 @@ def translated(peer: str, *, file_errors: bool = False) -> Iterator[None]:
 
 def _peer_at(address: object) -> tuple[str, str]:
     if not isinstance(address, tuple) or len(address) < 2:
-        return "peer", "unknown"  # it was gone before it could be asked for
+        return "peer", "unknown"  # it disconnected before this call
     host = str(address[0])
     if "." in host:
-        host = host.removeprefix("::ffff:")  # one of IPv4, at a socket of IPv6
+        host = host.removeprefix("::ffff:")  # an IPv4 address at an IPv6 socket
     return format_address(host, address[1]), host

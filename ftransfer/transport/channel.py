@@ -1,5 +1,9 @@
 """protocol.Connection over a transport: the only place where the wire's rules meet a socket.
 
+Events come out and messages go in. Payloads bypass the protocol: in threads, directly between
+socket and file, where the transport supports it; else in pieces through the loop. Deadlines and
+heartbeats are kept here.
+
 Events come out and messages go in. Payloads move past the protocol: in threads, directly between
 socket and file, where the transport can do that; else in pieces through the loop. Deadlines and
 heartbeats are kept here.
@@ -32,27 +36,28 @@ from ftransfer.transport.loop_turn import LoopTurn
 from ftransfer.transport.payload import PayloadReader
 from ftransfer.transport.progress import TransferProgress
 
-# After so many bytes a job goes back to the loop, so that a hundred transfers share sixteen threads
+# After this many bytes a job returns to the loop, so that a hundred transfers share sixteen threads
 # fairly.
 _JOB_BYTES = 32 << 20
-# What is announced to be larger needs memory that was reserved, beyond what one read brings.
+# A larger announced frame needs reserved memory, beyond what one read brings.
 _LARGE_FRAME = 16 * 1024
 BLOCK_BYTES = 1 << 20
 
 
 class Held(Protocol):
-    """Memory that was reserved (memory.Reservation)."""
+    """Reserved memory (memory.Reservation)."""
 
     def release(self) -> None: ...
 
 
 Reserve = Callable[[int], Awaitable[Held]]
-Moved = Callable[[int], None]  # called on the loop with how many more bytes have been moved
+Moved = Callable[[int], None]  # called on the loop with the number of bytes just moved
 
 
 class Channel:
-    """One end of one connection. One task receives, any task may send: what one `send` gives is
-    never mixed with another's.
+    """One end of one connection. One task receives; any task may send.
+
+    The buffers of one `send` are never mixed with another's.
     """
 
     def __init__(self, transport: Transport, role: Role, limits: Limits) -> None:
@@ -60,15 +65,15 @@ class Channel:
         self.limits = limits
         self.connection = Connection(role, limits)
         transport.keep_alive(limits.vanish_s)
-        self.block_bytes = BLOCK_BYTES  # content is copied in blocks of at most so many
-        self.reserve: Reserve | None = None  # memory: asked before a large frame is taken in
+        self.block_bytes = BLOCK_BYTES  # the largest block in which content is copied
+        self.reserve: Reserve | None = None  # called before a large frame is received
         self._sending = asyncio.Lock()
-        self._queued: tuple[Buffer, ...] = ()  # frames that go out together with the next ones
+        self._queued: tuple[Buffer, ...] = ()  # frames to send together with the next ones
         self._loop = asyncio.get_running_loop()
         self._sent_at = self._loop.time()
         self._turn = LoopTurn()
-        # A client does not cut a server that is slow, only one that sends nothing at all; what is
-        # slow may be its own path.
+        # A client does not drop a slow server, only one that sends nothing at all; the slow part
+        # may be its own network.
         least = limits if role is Role.SERVER else limits._replace(min_progress_bytes=1)
         self.progress = TransferProgress(least, transport.peer)
         self.payload = PayloadReader(
@@ -77,14 +82,15 @@ class Channel:
 
     @property
     def moves_files(self) -> bool:
-        """Whether `receive_to_file` and `send_file` can be used."""
+        """Return whether `receive_to_file` and `send_file` can be used."""
         return self.transport.direct is not None
 
     # Receiving.
 
     async def next_data_event(self) -> Event:
-        """As next_event, while a transfer runs: the peer must make progress within
-        limits.stall_s.
+        """Return the next event during a transfer, as next_event.
+
+        The peer must make progress within limits.stall_s.
         """
         event = await self.next_event(self.limits.stall_s)
         self.progress.check(0, is_mid_frame=False)
@@ -94,10 +100,10 @@ class Channel:
         """Return the next event from the peer.
 
         Raises:
-            TimedOut: No line was complete within `timeout_s`; one took longer than limits.line_s;
-                or, of a frame, nothing came for `timeout_s`, or too little. The clock decides, not
-                the wait: a peer that always has bytes ready gains nothing.
-            Closed: The connection broke. (That the peer sends no more is an event: InputEnded.)
+            TimedOut: No line was complete within `timeout_s`; a line took longer than
+                limits.line_s; or nothing, or too little, of a frame came for `timeout_s`. The clock
+                decides, not the wait: a peer that always has bytes ready gains nothing.
+            Closed: The connection broke. (The end of the peer's stream is an event: InputEnded.)
             RemoteProtocolError: The peer broke the rules.
         """
         held: Held | None = None
@@ -115,7 +121,7 @@ class Channel:
                     if timeout_s <= 0:
                         raise TimedOut(f"{self.transport.peer} sent no whole line in time")
                 if self.connection.is_mid_line:
-                    # A line has its own, shorter time, which does not begin anew with each byte.
+                    # A line has a shorter deadline, which does not restart with each byte.
                     line_deadline = line_deadline or now + self.limits.line_s
                     timeout_s = min(timeout_s, line_deadline - now)
                     if timeout_s <= 0:
@@ -135,13 +141,12 @@ class Channel:
                 held.release()
 
     async def receive_to_file(self, sink: FileSink, feed: Feed, moved: Moved) -> Event:
-        """Receive data frames into a file in threads, until another event comes; give that event.
-        Begins within a data frame.
+        """Receive data frames into a file in threads; return the first other event.
 
-        Events of the live layer that come between (heartbeats) are given to whoever called, like
-        any other event.
+        Starts within a data frame. Live events in between (heartbeats) are returned like any other
+        event.
 
-        After cancellation no job runs any more; what was written is whole up to the sink's offset.
+        After cancellation no job runs, and everything up to the sink's offset has been written.
 
         Raises:
             TimedOut, Closed, RemoteProtocolError, and what the sink raises.
@@ -175,7 +180,7 @@ class Channel:
                         self.limits.stall_s, self.connection.payload_left or 1
                     )
                 except TimedOut as error:
-                    stalled = error  # unless something has come that was too little to be woken for
+                    stalled = error  # unless fewer bytes came than wake the loop
 
     # Sending.
 
@@ -193,8 +198,9 @@ class Channel:
             self._sent_at = self._loop.time()
 
     async def send_notices(self, frames: Sequence[bytes]) -> None:
-        """Send event frames that are encoded already. There is no deadline: a listener may pause
-        for as long as it likes.
+        """Send event frames that are already encoded.
+
+        There is no deadline: a listener may pause for as long as it likes.
 
         Raises:
             LocalProtocolError: The session is over.
@@ -207,21 +213,22 @@ class Channel:
             self._sent_at = self._loop.time()
 
     async def send_accounted(self, count: int, *buffers: Buffer) -> None:
-        """As send, for frames with so many bytes of content among them."""
+        """Send frames that contain `count` bytes of content, as send."""
         await self.progress.spend(count)
         await self.send(*buffers)
         self.progress.check(count, is_mid_frame=False)
 
     async def queue_content(self, count: int, *buffers: Buffer) -> None:
-        """As send_accounted, for what is followed by another `send` at once: it goes out with that,
-        in one call and one packet.
+        """Queue content for the next `send`, as send_accounted.
+
+        Both go out in one call and one packet; that `send` must follow at once.
         """
         await self.progress.spend(count)
         self._queued += buffers
         self.progress.check(count, is_mid_frame=False)
 
     async def send_data(self, data: Buffer) -> None:
-        """Send content that is in memory, as one data frame or as many as the cap needs."""
+        """Send content from memory, in as few data frames as the cap allows."""
         view = memoryview(data)
         while view:
             await self._turn.take()
@@ -240,10 +247,10 @@ class Channel:
         moved: Moved,
         proceed: Callable[[], bool],
     ) -> None:
-        """Send a part of a file as data frames, in threads, as long as `proceed` is true before
-        each frame.
+        """Send a part of a file as data frames, in threads, while `proceed` is true before each
+        frame.
 
-        `feed`, if there is one, gets the bytes as they pass.
+        `feed`, if given, receives the bytes as they pass.
 
         Raises:
             SourceChanged, or what the source raises: It ended early or failed. The stream is in
@@ -277,11 +284,10 @@ class Channel:
         return count
 
     def heartbeats(self) -> AbstractAsyncContextManager[None]:
-        """While the block runs, send heartbeats whenever nothing else was sent for
-        limits.heartbeat_s.
+        """Send heartbeats during the block, after each limits.heartbeat_s without other output.
 
         Raises:
-            Closed, TimedOut: The peer is gone, and took no heartbeat. The block was cancelled.
+            Closed, TimedOut: The peer is gone and accepted no heartbeat. The block was cancelled.
         """
         return beating(self._beat, self._sending)
 
@@ -309,7 +315,7 @@ class Channel:
     # The end.
 
     async def close(self) -> None:
-        """Close after what was sent has been read, within limits.close_s."""
+        """Close after the peer has read what was sent, within limits.close_s."""
         await self.transport.close(self.limits.close_s)
 
     def abort(self) -> None:
@@ -318,5 +324,5 @@ class Channel:
 
 
 def frame_data(connection: Connection, content: Buffer) -> list[Buffer]:
-    """Return content that is in memory as one data frame; nothing for no content."""
+    """Return content from memory as one data frame, or nothing if it is empty."""
     return [connection.send_data_header(len(content)), content] if content else []

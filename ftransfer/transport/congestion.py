@@ -1,5 +1,7 @@
-"""Connections within this machine: congestion control that does not pace, since there is nothing to
-be congested.
+"""Connections within this machine: congestion control without pacing, since nothing is congested.
+
+If the system's default is BBR, every few packets wait for a kernel timer. Those timers took a
+quarter of the sender's processor time over loopback, measured in a virtual machine.
 
 Where the system's default is BBR, every few packets wait for a timer of the kernel. Those timers
 took a quarter of the sender's processor time over loopback, measured in a virtual machine.
@@ -12,9 +14,10 @@ import socket
 
 
 def disable_pacing(sock: socket.socket) -> None:
-    """Choose it for a socket that is not connected yet (pacing that has begun does not end); a
-    listening one hands it on.
+    """Choose it for an unconnected socket, since pacing never stops once begun.
+
+    A listening socket passes it on.
     """
     with contextlib.suppress(OSError, AttributeError):  # not on every platform
-        # The one that every Linux has
+        # Every Linux has this one
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")

@@ -1,5 +1,6 @@
-"""Make a transport of a new connection before its first byte is read: it stays in the socket, where
-TLS can find it.
+"""Make a transport from a new connection before its first byte is read.
+
+The byte stays in the socket, where TLS can find it.
 """
 
 from __future__ import annotations
@@ -19,23 +20,23 @@ from ftransfer.transport.streams import StreamTransport
 def take_over(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, direct: bool
 ) -> Transport:
-    """Make a transport of a connection, in the callback that asyncio calls as it is made.
+    """Make a transport from a connection, in asyncio's connection callback.
 
     Args:
-        direct: Whether the transport may be a SocketTransport, where the platform can.
+        direct: Whether the transport may be a SocketTransport, if the platform supports it.
     """
     if not direct or sys.platform == "win32":
         return StreamTransport(reader, writer)
     try:
         sock = writer.get_extra_info("socket").dup()
-    except OSError:  # no descriptor is left: the one that it has must do
+    except OSError:  # no free descriptor: use the existing one
         return StreamTransport(reader, writer)
-    writer.transport.abort()  # with its own descriptor of the same connection, and its buffers
+    writer.transport.abort()  # it has another descriptor of the connection, and buffers
     return SocketTransport(sock, writer.get_extra_info("peername"))
 
 
 async def dial(host: str, port: int, *, direct: bool = True) -> Transport:
-    """Connect, and take the connection over.
+    """Connect, and make a transport from the connection.
 
     Raises:
         OSError, OverflowError, UnicodeError: As asyncio.open_connection.
@@ -43,8 +44,8 @@ async def dial(host: str, port: int, *, direct: bool = True) -> Transport:
     loop = asyncio.get_running_loop()
     transports: list[Transport] = []
 
-    # The callback runs as the connection is made: a server that speaks at once cannot slip a byte
-    # past it.
+    # The callback runs as the connection is made, so it misses no byte of a server that speaks at
+    # once.
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         transports.append(take_over(reader, writer, direct=direct))
 
@@ -55,7 +56,7 @@ async def dial(host: str, port: int, *, direct: bool = True) -> Transport:
             await loop.create_connection(factory, sock=await _connect_within(host, port))
         else:
             await loop.create_connection(factory, host, port)
-    except BaseException:  # a time-out that comes just after the connection
+    except BaseException:  # such as a time-out just after the connection
         for transport in transports:
             transport.abort()
         raise

@@ -1,8 +1,7 @@
-"""What a thread does for a transfer: bytes from the socket into a file, or from a file to the
-socket, until the socket would block.
+"""The work of a thread for a transfer: bytes from socket to file, or from file to socket.
 
-Between two runs the channel waits on the event loop, decides whether to go on, and says how far it
-is.
+A run ends when the socket would block. Between two runs the channel waits on the event loop,
+decides whether to continue, and reports progress.
 """
 
 from __future__ import annotations
@@ -18,27 +17,27 @@ from ftransfer.protocol.framing import Kind
 from ftransfer.system.threads import scratch
 from ftransfer.transport.base import DirectTransport
 
-# One write or hash call of a job. Larger falls out of the processor's cache, smaller costs more
-# calls; 1 MiB was measured best.
+# The block of one write or hash call. Larger ones fall out of the processor's cache, smaller ones
+# cost more calls; 1 MiB was measured best.
 _BLOCK = 1 << 20
-# The same where bytes are read, hashed or encrypted, and sent: they should be in the cache from the
-# first to the last.
+# The same where bytes are read, hashed or encrypted, and sent: they should stay in the cache
+# throughout.
 _COPIED = _BLOCK // 4
-# A socket that would block is waited for in the thread for so long: on a fast network that is
-# shorter than the way to the loop and back, which costs more than moving the bytes. Few threads may
-# do so, and not for ever, so that a crowd still finds free ones.
+# How long the thread waits for a socket that would block. On a fast network the wait is shorter
+# than the trip to the loop and back, which costs more than moving the bytes. Only a few threads may
+# wait, and only briefly, so that free ones remain in a crowd.
 _LINGER_S = 0.01
 _RUN_S = 0.1
-# Frames of hardly any content are work for the interpreter, which the loop's thread waits for:
-# after so many, or one of no content at all, a job goes back to it. Less than this in a job is
-# hardly any.
+# Frames with almost no content keep the interpreter busy while the loop's thread waits: after this
+# many, or one with no content at all, a job returns to the loop. Less than this in a job is almost
+# none.
 _MOST_FRAMES = 64
 _LEAST_BYTES = 64 * 1024
 _lingering = threading.BoundedSemaphore(4)
 
-# Called in the job's thread with the bytes that were just written
+# Called in the job's thread with the bytes just written
 Feed = Callable[[memoryview], None]
-# The same for bytes that were read, with their offset in the file
+# The same for bytes just read, with their offset in the file
 FeedAt = Callable[[int, memoryview], None]
 
 
@@ -65,11 +64,11 @@ class CopyJob:
         self._moved = 0
 
     def stop(self) -> None:
-        """Make the running job end soon."""
+        """Ask the running job to end soon."""
         self._stopped = True
 
     def take_moved(self) -> int:
-        """Return the bytes of content moved since the last call."""
+        """Return the number of content bytes moved since the last call."""
         count, self._moved = self._moved, 0
         return count
 
@@ -77,7 +76,7 @@ class CopyJob:
         self._until = monotonic() + _RUN_S
 
     def _linger(self, wait: Callable[[float], bool]) -> bool:
-        """Wait in this thread, if it may, until the socket is ready; whether it is."""
+        """Wait in this thread, if allowed, until the socket is ready; return whether it is."""
         if self._stopped or monotonic() > self._until or not _lingering.acquire(blocking=False):
             return False
         try:
@@ -87,8 +86,9 @@ class CopyJob:
 
 
 class SocketToFile(CopyJob):
-    """Socket -> hasher -> file, until the socket would block. It reads the headers between data
-    frames by itself.
+    """Socket -> hasher -> file, until the socket would block.
+
+    It reads the headers between data frames itself.
     """
 
     def __init__(
@@ -99,13 +99,14 @@ class SocketToFile(CopyJob):
         self._sink = sink
         self._feed = feed
         self.would_block = False
-        self.is_trickle = False  # the peer sends many frames of hardly any content
-        self.used_s = 0.0  # CPU time of the last run, which the event loop had to wait for
-        self.budget = 0  # bytes that may be moved before the job goes back to the loop
+        self.is_trickle = False  # the peer sends many frames with almost no content
+        self.used_s = 0.0  # CPU time of the last run, for which the event loop had to wait
+        self.budget = 0  # bytes that may be moved before the job returns to the loop
 
     def run(self) -> Event | None:
-        """Move bytes; give the event that ends the data, or None if the loop should wait or call
-        again.
+        """Move bytes; return the event that ends the data.
+
+        None if the loop should wait or call again.
         """
         view = scratch(_BLOCK)
         self.would_block = False
@@ -127,7 +128,7 @@ class SocketToFile(CopyJob):
         return None
 
     def _next_event(self, view: memoryview) -> Event | None:
-        """Return the next event, taking no more from the socket than its frame."""
+        """Return the next event, reading no more from the socket than its frame."""
         event = self._connection.next_event()
         if event is not None:
             return event
@@ -138,7 +139,7 @@ class SocketToFile(CopyJob):
         return InputEnded(clean=False) if count == 0 else None
 
     def _move(self, view: memoryview) -> int:
-        """Fill one block, then hash and write it; give its size."""
+        """Fill one block, then hash and write it; return its size."""
         connection = self._connection
         early = connection.take_payload(len(view))
         filled = len(early)
@@ -160,7 +161,7 @@ class SocketToFile(CopyJob):
         return filled
 
     def _receive_into(self, view: memoryview) -> int | None:
-        """As DirectTransport.receive_into, waiting a moment if need be."""
+        """Receive bytes as DirectTransport.receive_into, waiting briefly if necessary."""
         count = self._transport.receive_into(view)
         if count is None and self._linger(self._wait_readable):
             count = self._transport.receive_into(view)
@@ -180,9 +181,9 @@ class SocketToFile(CopyJob):
 class FileToSocket(CopyJob):
     """File -> socket, one data frame after the other.
 
-    Content that must be looked at anyway, to hash or to encrypt it, is read and sent from memory:
-    that is cheaper than sendfile and reading it once more. So it is for a peer on the same machine,
-    who then finds it in the cache. All other content goes by sendfile.
+    Content that must be read anyway, to hash or encrypt it, is sent from memory: that is cheaper
+    than sendfile plus a second read. The same holds for a peer on this machine, which then finds it
+    in the cache. All other content uses sendfile.
     """
 
     def __init__(
@@ -204,14 +205,15 @@ class FileToSocket(CopyJob):
         self.failure: FtransferError | None = None
 
     def begin_frame(self, header: bytes, offset: int, count: int) -> None:
-        """Make ready to send a frame of `count` bytes of the file."""
+        """Prepare a frame of `count` bytes of the file."""
         self._header = memoryview(header)
         self._offset = offset
         self._left = count
 
     def run(self) -> bool:
-        """Move bytes, until the frame is complete or the socket would block; whether it is
-        complete.
+        """Move bytes until the frame is complete or the socket would block.
+
+        Return whether the frame is complete.
         """
         self._begin()
         while (self._header or self._left) and not self._stopped:
@@ -236,8 +238,8 @@ class FileToSocket(CopyJob):
         try:
             sent = self._transport.send_from_file(self._source.fileno(), self._offset, self._left)
         except OSError:
-            # A file system without sendfile; or a disk that fails, of which the source's own
-            # reading will say more.
+            # A file system without sendfile, or a failing disk; the source's own read will give the
+            # better error.
             self._copies = True
             return 0
         if sent == 0:
@@ -270,7 +272,7 @@ class FileToSocket(CopyJob):
                 self.failure = error
         if count == 0:
             self.is_short = True
-            # Zeros keep the stream in step until the error can be said
+            # Zeros keep the stream in step until the error can be sent
             return memoryview(bytes(min(self._left, self._block_bytes)))
         if self._feed is not None:
             self._feed(self._offset, block[:count])

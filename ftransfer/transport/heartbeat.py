@@ -1,5 +1,6 @@
-"""A task that sends heartbeats while another one works: ended between two frames, and ending the
-work if the peer is gone.
+"""A task that sends heartbeats while another one works.
+
+It ends between two frames, and cancels the work if the peer is gone.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from ftransfer.system.threads import stop_task
 async def beating(
     beat: Callable[[], Coroutine[Any, Any, None]], sending: asyncio.Lock
 ) -> AsyncIterator[None]:
-    """Run `beat` beside the block. It sends under the lock `sending`, and is ended at the end of
-    the block when nothing is being sent.
+    """Run `beat` beside the block, and end it with the block.
+
+    It sends under the lock `sending`, and ends when nothing is being sent.
 
     Raises:
         What `beat` raises: The block was cancelled because of it.
@@ -30,7 +32,7 @@ async def beating(
         try:
             yield
         except asyncio.CancelledError:
-            raise  # nobody waits any more for a peer that takes nothing
+            raise  # do not wait for a peer that accepts nothing
         except BaseException:
             await _cancel_between_frames(task, sending)
             raise
@@ -45,8 +47,8 @@ async def beating(
 
 
 async def _cancel_between_frames(task: asyncio.Task[None], sending: asyncio.Lock) -> None:
-    # Half a heartbeat would put the stream out of step, and OpenSSL must be given again what it
-    # has begun to send.
+    # Half a heartbeat would put the stream out of step, and OpenSSL must be given the same data
+    # again once it has begun to send it.
     async with sending:
         task.cancel()
 

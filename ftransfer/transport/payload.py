@@ -1,4 +1,4 @@
-"""The payload of a data or pack frame that has begun: in pieces, whole, or thrown away."""
+"""The payload of a data or pack frame that has begun: in pieces, whole, or discarded."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from ftransfer.transport.base import Buffer, DirectTransport, Transport
 from ftransfer.transport.loop_turn import LoopTurn
 from ftransfer.transport.progress import TransferProgress
 
-# TLS decrypts as it receives: a whole pack in one call would be longer than a turn.
+# TLS decrypts as it receives: one call for a whole pack would exceed a turn.
 _RECEIVED_AT_ONCE = 256 * 1024
 
 
 class PayloadReader:
-    """Reads payloads of one connection on the event loop. One task reads at a time.
+    """Reads payloads of one connection on the event loop. At most one task reads at a time.
 
     Raises (all):
         TimedOut: Nothing came for `stall_s`, or too little.
-        Closed: The peer ended in the middle, or the connection broke.
+        Closed: The peer closed in the middle, or the connection broke.
     """
 
     __slots__ = ("_connection", "_progress", "_stall_s", "_transport", "_turn")
@@ -63,7 +63,7 @@ class PayloadReader:
         return whole
 
     async def discard(self) -> None:
-        """Read the payload and drop it."""
+        """Read the payload and discard it."""
         async for _ in self.pieces():
             pass
 
@@ -80,7 +80,7 @@ class PayloadReader:
         return data
 
     async def _receive_into(self, direct: DirectTransport, whole: memoryview) -> int:
-        """Fill a buffer straight from the socket; return how many bytes."""
+        """Fill a buffer directly from the socket; return the number of bytes."""
         early = self._connection.take_payload(len(whole))
         filled = len(early)
         whole[:filled] = early

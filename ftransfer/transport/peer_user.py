@@ -1,8 +1,8 @@
-"""Whose process is at the other end of a connection within this machine: what must be known before
-a secret is said in plain.
+"""Whose process is the peer of a connection within this machine.
 
-A leaf. The kernel is asked for the one socket with the same two addresses turned round (Linux:
-sock_diag(7)), which takes as long whether the machine has ten connections or ten thousand.
+It must be known before a secret is sent in plaintext. A leaf. The kernel is asked for the one
+socket with the same two addresses swapped (Linux: sock_diag(7)), which takes equally long for ten
+connections and for ten thousand.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ _NLM_F_REQUEST = 1
 _ESTABLISHED = 1
 _HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, sender
 _REQUEST = struct.Struct("=BBBBI")  # family, protocol, extensions, padding, states
-# Ports and addresses: of the socket that is looked for, then of its peer
+# Ports and addresses: of the wanted socket, then of its peer
 _ADDRESSES = struct.Struct("!HH16s16s")
 _NO_COOKIE = struct.pack("=III", 0, 0xFFFFFFFF, 0xFFFFFFFF)  # on any interface, with any identity
 _STATE_AT = _HEADER.size + 1
-# Behind expiry and the two queues
+# After expiry and the two queues
 _OWNER_AT = _HEADER.size + 4 + _ADDRESSES.size + len(_NO_COOKIE) + 12
 _OWNER = struct.Struct("=II")  # user, inode
 _PEER_CREDENTIALS = struct.Struct("=3i")  # process, user, group
 
 
 class NamedSocket(Protocol):
-    """A connected socket, or what asyncio shows of one."""
+    """A connected socket, or asyncio's view of one."""
 
     @property
     def family(self) -> int: ...
@@ -39,14 +39,12 @@ class NamedSocket(Protocol):
 
 
 def user_of_peer(sock: NamedSocket) -> int | None:
-    """Return the user whose process holds the other end of a connection within this machine, or
-    None if that cannot be told.
+    """Return the user whose process holds the other end of a connection, or None if unknown.
 
-    It is the user as whom the process accepted the connection. A connection that nobody has
-    accepted yet, or that its process has closed, has no user: the kernel would say 0 for it, so it
-    is told by its missing inode. So ask only when the peer has spoken. None also if the other end
-    is on another machine or in another network namespace, and where the system has no such
-    question.
+    It is the user as whom the process accepted the connection. A connection that is not accepted
+    yet, or that its process has closed, has no user: the kernel would say 0 for it, but it has no
+    inode either, which identifies it. So ask only after the peer has spoken. None also if the peer
+    is on another machine or in another network namespace, and where the system has no such query.
     """
     with contextlib.suppress(OSError, AttributeError, struct.error):
         if sock.family == socket.AF_UNIX:
@@ -67,7 +65,7 @@ def user_of_peer(sock: NamedSocket) -> int | None:
             + _NO_COOKIE
         )
         user, inode = _OWNER.unpack_from(answer, _OWNER_AT)
-        # Where no such connection is found the kernel shows the socket that listens there.
+        # If there is no such connection, the kernel returns the listening socket.
         if answer[_STATE_AT] == _ESTABLISHED and inode:
             return int(user)
     return None
@@ -79,7 +77,7 @@ def _ask(question: bytes) -> bytes:
     ) as kernel:
         size = _HEADER.size + len(question)
         kernel.send(_HEADER.pack(size, _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, 0, 0) + question)
-        # The kernel answers within the call of send
+        # The kernel answers within the call to send
         answer = kernel.recv(4096, socket.MSG_DONTWAIT)
     if _HEADER.unpack_from(answer)[1] != _SOCK_DIAG_BY_FAMILY:
         raise OSError("there is no such connection")

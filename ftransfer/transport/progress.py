@@ -1,5 +1,6 @@
-"""How fast content moves over one connection: not slower than a peer must be, and not faster than
-its share of the bandwidth.
+"""How fast content moves over one connection.
+
+Not slower than a peer must be, and not faster than its share of the bandwidth.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ class Pace(Protocol):
         """Wait until some bytes may be moved; return how many, 1 to `wanted`."""
 
     def give_back(self, count: int) -> None:
-        """Return bytes that were taken and not moved."""
+        """Return bytes that were taken but not moved."""
 
 
 class TransferProgress:
     """The progress of the transfers of one connection, counted on the event loop.
 
-    `pace` is the bandwidth, or None if nothing bounds it.
+    `pace` is the bandwidth, or None if it is unlimited.
     """
 
     __slots__ = ("_loop", "_peer", "_stall", "pace")
@@ -36,8 +37,9 @@ class TransferProgress:
         self._stall = StallDetector(limits, self._loop.time)
 
     def begin(self, quiet_s: float | None = None) -> None:
-        """Watch a transfer from now on. The peer may send nothing but heartbeats for `quiet_s`
-        (default: limits.quiet_s).
+        """Start watching a transfer.
+
+        The peer may send only heartbeats for `quiet_s` (default: limits.quiet_s).
         """
         self._stall.begin(quiet_s)
 
@@ -46,14 +48,14 @@ class TransferProgress:
         self._stall.note(count)
 
     def excuse(self, seconds: float) -> None:
-        """Leave out time in which the peer was made to wait."""
+        """Exclude time in which the peer had to wait."""
         self._stall.excuse(seconds)
 
     def check(self, count: int, *, is_mid_frame: bool) -> None:
         """Count bytes that have moved.
 
         Raises:
-            TimedOut: The peer moves too little.
+            TimedOut: The peer moves too few bytes.
         """
         self._stall.note(count)
         self._stall.check(self._peer, is_mid_frame=is_mid_frame)
@@ -68,12 +70,13 @@ class TransferProgress:
         return count
 
     async def spend(self, count: int) -> None:
-        """Wait until so many bytes may be moved."""
+        """Wait until `count` bytes may be moved."""
         while count > 0:
             count -= await self.take(count)
 
     async def receive(self, count: int, *, is_mid_frame: bool) -> None:
-        """Count bytes of a payload that have come, and wait until the bandwidth has room for them.
+        """Count received bytes of a payload, and wait until the bandwidth allows them.
+
         Raises as check.
         """
         self.check(count, is_mid_frame=is_mid_frame)

@@ -1,4 +1,4 @@
-"""When a socket takes or has bytes: waited for on the event loop, or for a moment in a thread."""
+"""When a socket can be read or written: awaited on the event loop, or briefly in a thread."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Readiness:
     __slots__ = ("_is_closed", "_loop", "_low_water", "_peer", "_waiting", "socket")
 
     def __init__(self, sock: socket.socket, peer: str) -> None:
-        self.socket = sock  # replaced by its encrypted form; the descriptor stays
+        self.socket = sock  # replaced by its TLS socket; the descriptor stays
         self._peer = peer
         self._loop = asyncio.get_running_loop()
         self._low_water = 1
@@ -32,20 +32,20 @@ class Readiness:
 
         Raises:
             TimedOut: It had none for `timeout_s`.
-            Closed: It is closed, or is meanwhile.
+            Closed: It is closed, now or during the wait.
         """
         await self._wait(timeout_s, is_reading=True)
 
     async def writable(self, timeout_s: float) -> None:
-        """Wait until the socket takes bytes; as readable."""
+        """Wait until the socket accepts bytes. Raises as readable."""
         await self._wait(timeout_s, is_reading=False)
 
     async def _wait(self, timeout_s: float, *, is_reading: bool) -> None:
         if self._is_closed:
             raise Closed("the connection was closed")
         loop = self._loop
-        # By its number: where a socket is not yet watched, the loop would write down what it is,
-        # with all its addresses.
+        # By its number: for a socket that is not watched yet, the loop would format its repr, with
+        # all its addresses.
         number = self.socket.fileno()
         future: asyncio.Future[None] = loop.create_future()
         (loop.add_reader if is_reading else loop.add_writer)(number, set_done, future)
@@ -69,11 +69,11 @@ class Readiness:
             del future
 
     def poll_readable(self, timeout_s: float) -> bool:
-        """Return whether the socket has bytes within the time. Blocking."""
+        """Return whether the socket has bytes within `timeout_s`. Blocking."""
         return self._poll(select.POLLIN, timeout_s)
 
     def poll_writable(self, timeout_s: float) -> bool:
-        """Return whether the socket takes bytes within the time. Blocking."""
+        """Return whether the socket accepts bytes within `timeout_s`. Blocking."""
         return self._poll(select.POLLOUT, timeout_s)
 
     def _poll(self, event: int, timeout_s: float) -> bool:
@@ -82,10 +82,10 @@ class Readiness:
         return bool(poll.poll(timeout_s * 1000))
 
     def set_low_water(self, count: int, *, is_local: bool = True) -> None:
-        """Count the socket as readable only when it has about `count` bytes, or the stream ends."""
+        """Treat the socket as readable only with about `count` bytes, or at the stream's end."""
         if count > 1 and not is_local:
-            # Asked for more than its buffer takes, the kernel enlarges that, and holds the window
-            # there: a long path never fills.
+            # If asked for more than its buffer holds, the kernel enlarges the buffer and fixes the
+            # window there: a long path never fills.
             size = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
             count = min(count, size // _PART_OF_BUFFER)
         if count != self._low_water:
@@ -94,7 +94,7 @@ class Readiness:
             self._low_water = count
 
     def close(self) -> None:
-        """Watch the socket no more, and raise Closed where it is waited for."""
+        """Stop watching the socket, and raise Closed in its waiters."""
         self._is_closed = True
         self._loop.remove_reader(self.socket.fileno())
         self._loop.remove_writer(self.socket.fileno())

@@ -15,36 +15,36 @@ from ftransfer.errors import Closed, TimedOut
 from ftransfer.transport.base import READ_SIZE, Buffer, PeerTransport, translated
 from ftransfer.transport.readiness import Readiness
 
-# The loop is not woken for less than this while a payload is awaited: below, the wake-ups cost more
+# While a payload is awaited, the loop is not woken for less than this: smaller wake-ups cost more
 # than the bytes.
 _LOW_WATER = 256 * 1024
-# And if they do not come within this time, for whatever is there.
+# After this time it is woken for any bytes.
 _LOW_WATER_S = 1.0
-# Given to the system in one call; IOV_MAX where it is known to be.
+# Buffers per system call; IOV_MAX where it is known.
 _MOST_BUFFERS = 1024
 _NO_LOCK = contextlib.nullcontext()
 
 
 class SocketTransport(PeerTransport):
-    """A non-blocking socket that is watched by the event loop and used from threads.
+    """A non-blocking socket, watched by the event loop and used from threads.
 
-    OpenSSL objects must not be used from two threads at once, so every call on an encrypted socket
-    holds a lock; no call blocks.
+    OpenSSL objects must not be used from two threads at once, so every call on a TLS socket holds a
+    lock; no call blocks.
     """
 
     def __init__(self, sock: socket.socket, address: object) -> None:
-        """Take over a connected socket; `address` is that of the peer, as the system gives it."""
+        """Take over a connected socket; `address` is the peer's, as the system gives it."""
         super().__init__(sock, address)
         self._loop = asyncio.get_running_loop()
         self._socket = sock
         sock.setblocking(False)
         if sock.family in (socket.AF_INET, socket.AF_INET6):
-            with contextlib.suppress(OSError):  # some systems refuse it once the peer has gone
+            with contextlib.suppress(OSError):  # some systems refuse it after a disconnect
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._readiness = Readiness(sock, self.peer)
         self._closed = False
         self._lock: contextlib.AbstractContextManager[Any] = _NO_LOCK
-        # What OpenSSL has begun to send: it must be given the same again
+        # What OpenSSL has begun to send: it must be given the same data again
         self._unsent: Buffer | None = None
 
     @property
@@ -93,20 +93,21 @@ class SocketTransport(PeerTransport):
                 pending[first] = pending[first][sent:]
 
     async def wait_readable(self, timeout_s: float, expected: int = 1) -> None:
-        """Wait until bytes can be taken from the socket; the loop is not woken for much less than
-        `expected` of them.
+        """Wait until the socket has bytes.
+
+        The loop is not woken for much less than `expected` of them.
         """
         if expected > 1 and not self.encrypted:
             patience_s = min(_LOW_WATER_S, timeout_s / 2)
             self._readiness.set_low_water(min(expected, _LOW_WATER), is_local=self.is_local)
             with contextlib.suppress(TimedOut):
                 return await self._readiness.readable(patience_s)
-            timeout_s -= patience_s  # the peer is slow, or dead: from now on a single byte tells
+            timeout_s -= patience_s  # the peer is slow or dead: from now on wake for a single byte
         self._readiness.set_low_water(1)
         return await self._readiness.readable(timeout_s)
 
     async def wait_writable(self, timeout_s: float) -> None:
-        """Wait until the socket takes bytes."""
+        """Wait until the socket accepts bytes."""
         await self._readiness.writable(timeout_s)
 
     async def start_tls(
@@ -127,7 +128,7 @@ class SocketTransport(PeerTransport):
         while (is_reading := _shake_hands(self._socket, self.peer)) is not None:
             left_s = deadline - self._loop.time()
             try:
-                # Whoever always has another byte ready would not be found out by the wait
+                # The wait alone would not stop a peer that always has another byte ready
                 if left_s <= 0:
                     raise TimedOut("")
                 await (self.wait_readable if is_reading else self.wait_writable)(left_s)
@@ -142,17 +143,17 @@ class SocketTransport(PeerTransport):
         with contextlib.suppress(OSError, Closed, TimedOut):
             if isinstance(self._socket, ssl.SSLSocket):
                 with contextlib.suppress(ssl.SSLError, ValueError), self._lock:
-                    # Says that this is the end; what the peer says to it is not waited for
+                    # Sends close_notify; does not wait for the peer's answer
                     self._socket.unwrap()
             # Half-close, then read to the end: closing with unread input would send a reset, which
-            # can overtake the last words. An encrypted socket is a plain one from here on, since
-            # what still comes is thrown away.
+            # can overtake the last bytes. A TLS socket is used as a plain one from here on, since
+            # its remaining input is discarded.
             self._socket.shutdown(socket.SHUT_WR)
             deadline = self._loop.time() + timeout_s
             while (left := deadline - self._loop.time()) > 0:
                 if not await self.read(left):
                     break
-                await asyncio.sleep(0)  # a peer that sends without pause would keep the loop
+                await asyncio.sleep(0)  # a peer that sends without pause would hold the loop
         self.abort()
 
     def abort(self) -> None:
@@ -162,20 +163,21 @@ class SocketTransport(PeerTransport):
         self._readiness.close()
         self._socket.close()
 
-    # In threads. None means that it would block; the caller goes back to the loop to wait.
+    # In threads. None means that the call would block; the caller returns to the loop to wait.
 
     def wait_readable_now(self, timeout_s: float, expected: int = 1) -> bool:
-        """As wait_readable, in a thread: whether bytes can be taken within the time."""
+        """Wait in a thread, as wait_readable; return whether bytes came in time."""
         if expected > 1 and not self.encrypted:
             self._readiness.set_low_water(min(expected, _LOW_WATER), is_local=self.is_local)
         return self._readiness.poll_readable(timeout_s)
 
     def wait_writable_now(self, timeout_s: float) -> bool:
-        """As wait_writable, in a thread: whether the socket takes bytes within the time."""
+        """Wait in a thread, as wait_writable; return whether the socket accepts bytes in time."""
         return self._readiness.poll_writable(timeout_s)
 
     def receive_into(self, view: memoryview) -> int | None:
-        """Take bytes from the socket; 0 at the end of the stream, None if there are none now.
+        """Receive bytes from the socket; 0 at the end of the stream, None if there are none now.
+
         Raises Closed.
         """
         with translated(self.peer):
@@ -187,7 +189,7 @@ class SocketTransport(PeerTransport):
                 return None
 
     def _receive_records(self, tls: ssl.SSLSocket, view: memoryview) -> int:
-        """OpenSSL gives at most one record of 16 KiB a call: take as many as there are."""
+        """Receive all available records; OpenSSL returns at most one of 16 KiB per call."""
         filled = 0
         with self._lock:
             while filled < len(view):
@@ -196,17 +198,17 @@ class SocketTransport(PeerTransport):
                 except ssl.SSLError:
                     if not filled:
                         raise
-                    break  # what came before it counts; if it was more than a pause, it comes again
+                    break  # return what came before it; a real error comes again
                 if not count:
                     break
-                filled += int(count)  # with a buffer to fill it is a number
+                filled += int(count)  # a number, since a buffer was given
         return filled
 
     def send(self, buffers: Sequence[Buffer], *, more: bool = False) -> int | None:
-        """Pass bytes to the socket; return how many it took, None if none now. Raises Closed.
+        """Send bytes; return how many the socket accepted, None if none now. Raises Closed.
 
-        `more` says that others follow at once, so that a header does not travel in a packet of its
-        own.
+        `more` says that others follow at once, so that a header does not travel in a separate
+        packet.
         """
         with translated(self.peer):
             try:
@@ -221,7 +223,7 @@ class SocketTransport(PeerTransport):
 
     def _send_encrypted(self, buffer: Buffer) -> int:
         if self._unsent is not None and self._unsent is not buffer:
-            # Who wrote it was cancelled
+            # Its sender was cancelled
             raise Closed(f"the connection to {self.peer} was cut in the middle of a message")
         self._unsent = buffer
         sent = self._socket.send(buffer)
@@ -229,8 +231,9 @@ class SocketTransport(PeerTransport):
         return sent
 
     def send_from_file(self, fd: int, offset: int, count: int) -> int | None:
-        """Send bytes of a file without copying them through this process; as `send`, and 0 at the
-        end of the file. Not for TLS.
+        """Send bytes of a file without copying them through this process; as `send`.
+
+        0 at the end of the file. Not for TLS.
         """
         with translated(self.peer, file_errors=True):
             try:
@@ -240,8 +243,9 @@ class SocketTransport(PeerTransport):
 
 
 def _shake_hands(tls: ssl.SSLSocket, peer: str) -> bool | None:
-    """Continue a handshake. Return None when it is complete, else whether it waits to read (True)
-    or to write (False). Raises as Transport.start_tls.
+    """Continue a handshake; return None when it is complete. Raises as Transport.start_tls.
+
+    Otherwise return whether it waits to read (True) or to write (False).
     """
     try:
         tls.do_handshake()

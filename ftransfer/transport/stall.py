@@ -1,8 +1,8 @@
-"""Least progress: how slow a peer may be in the middle of a transfer before it is cut.
+"""Minimum progress: how slow a peer may be in the middle of a transfer before it is disconnected.
 
-Pure: the clock is passed in. In each window so many bytes must move. A peer that has nothing to
-send yet says so with empty frames, and so may be below that between two frames; but not within one,
-whose bytes it has announced, and not for ever.
+Pure: the clock is passed in. In each window a minimum number of bytes must move. A peer with
+nothing to send yet says so with empty frames, and may be slower between two frames; but not within
+one, whose bytes it has announced, and not indefinitely.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ftransfer.limits import Limits
 
 
 class StallDetector:
-    """The watch over one connection's transfers; `begin` starts it anew for each."""
+    """Watches the transfers of one connection; `begin` restarts it for each."""
 
     def __init__(self, limits: Limits, now: Callable[[], float]) -> None:
         self._limits = limits
@@ -22,8 +22,9 @@ class StallDetector:
         self.begin()
 
     def begin(self, quiet_s: float | None = None) -> None:
-        """Begin anew. `quiet_s`: how long heartbeats alone may come this time; else
-        limits.quiet_s.
+        """Restart.
+
+        Only heartbeats may come for `quiet_s` this time (default: limits.quiet_s).
         """
         self._quiet_s = self._limits.quiet_s if quiet_s is None else quiet_s
         self._began = self._now()
@@ -31,15 +32,15 @@ class StallDetector:
         self._quiet_since: float | None = None
 
     def note(self, count: int) -> None:
-        """Count bytes of content that moved."""
+        """Count bytes of content that have moved."""
         self._bytes += count
 
     def excuse(self, seconds: float) -> None:
-        """Leave time out in which the peer was made to wait."""
+        """Exclude time in which the peer had to wait."""
         self._began += seconds
 
     def check(self, peer: str, *, is_mid_frame: bool) -> None:
-        """Look whether a window is over, and whether enough has moved in it.
+        """Check at the end of a window whether enough has moved in it.
 
         Raises:
             TimedOut: Too little has moved.

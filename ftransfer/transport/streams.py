@@ -1,4 +1,4 @@
-"""The general transport."""
+"""The general transport, over asyncio's streams."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ftransfer.transport.base import READ_SIZE, Buffer, PeerTransport, set_done,
 
 
 class StreamTransport(PeerTransport):
-    """The general form: asyncio's own streams, with their buffers and their TLS."""
+    """The general form: asyncio's streams, with their buffers and their TLS."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         super().__init__(writer.get_extra_info("socket"), writer.get_extra_info("peername"))
         self._reader = reader
         self._writer = writer
-        # Under TLS no longer used, but their finalisers would end the transport
+        # No longer used under TLS, but their finalisers would close the transport
         self._plain = (
             reader,
             writer,
@@ -28,7 +28,7 @@ class StreamTransport(PeerTransport):
         assert isinstance(writer.transport, asyncio.Transport)
         self._transport = writer.transport
         self._transport.pause_reading()
-        # Python up to 3.11.3 begins to read after the callback of a new connection, though it was
+        # Python up to 3.11.3 starts reading after the callback of a new connection, even if it was
         # paused there.
         asyncio.get_running_loop().call_soon(self._pause_again)
 
@@ -89,7 +89,7 @@ class StreamTransport(PeerTransport):
         reader = asyncio.StreamReader(loop=loop)
         protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
         try:
-            # A little longer than our own deadline, which has the right words for it.
+            # Slightly longer than our own deadline, which gives the better error.
             transport = await asyncio.wait_for(
                 loop.start_tls(
                     self._transport,
@@ -123,7 +123,7 @@ class StreamTransport(PeerTransport):
                     while True:
                         if not await self._reader.read(READ_SIZE):
                             break
-                        # A peer that sends without pause would keep the loop
+                        # A peer that sends without pause would hold the loop
                         await asyncio.sleep(0)
         self._writer.close()
         with contextlib.suppress(OSError, TimeoutError):
@@ -131,7 +131,7 @@ class StreamTransport(PeerTransport):
                 await self._writer.wait_closed()
 
     def abort(self) -> None:
-        # Of Python up to 3.11.3, for an encrypted transport that has ended
+        # From Python up to 3.11.3, for a TLS transport that has ended
         with contextlib.suppress(AttributeError):
             self._writer.transport.abort()
 

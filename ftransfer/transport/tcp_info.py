@@ -1,8 +1,7 @@
-"""Whether the machine at the other end of a socket still answers: keepalive while nothing is under
-way, TCP's own record else.
+"""Whether the peer's machine still answers: keepalive while idle, else TCP's own record.
 
-A leaf. TCP_USER_TIMEOUT would be simpler, but it also cuts a peer that is there and only does not
-read for a while.
+A leaf. TCP_USER_TIMEOUT would be simpler, but it also disconnects a peer that is alive and merely
+does not read for a while.
 """
 
 from __future__ import annotations
@@ -13,11 +12,11 @@ import struct
 from typing import Protocol
 
 _QUESTIONS = 5
-# struct tcp_info of Linux: eight bytes (the fourth: probes of a closed window that went
-# unanswered), then 32-bit numbers.
+# struct tcp_info of Linux: eight bytes (the fourth: unanswered probes of a closed window), then
+# 32-bit numbers.
 _TCP_INFO = struct.Struct("=8B16I")
 _PROBES, _UNACKED, _LAST_ACK_MS, _ROUND_TRIP_US = 3, 12, 20, 23
-# Bytes that the peer has acknowledged, and bytes that have come from it
+# Bytes acknowledged by the peer, and bytes received from it
 _TCP_COUNTS = struct.Struct("=120x2Q")
 
 _TCP_LEAST_ROUND_TRIP = struct.Struct("=148xI")  # in microseconds; from Linux 4.6 on
@@ -25,7 +24,7 @@ _NOT_MEASURED = 0xFFFFFFFF
 
 
 class TcpSocket(Protocol):
-    """A socket, or what asyncio shows of one."""
+    """A socket, or asyncio's view of one."""
 
     @property
     def family(self) -> int: ...
@@ -34,15 +33,13 @@ class TcpSocket(Protocol):
 
 
 def keep_alive(sock: TcpSocket, vanish_s: float) -> None:
-    """Ask a silent peer whether it is there, so often that one which is gone is noticed within
-    `vanish_s` (at least 2).
-    """
+    """Probe a silent peer often enough to notice within `vanish_s` (at least 2) that it is gone."""
     if sock.family not in (socket.AF_INET, socket.AF_INET6):
         return
     quiet_s = max(1, int(vanish_s / 2))
     between_s = max(1, int((vanish_s - quiet_s) / _QUESTIONS))
     count = max(1, int((vanish_s - quiet_s) / between_s))
-    # Not on every platform; then the system's own times hold
+    # Not on every platform; otherwise the system's own times apply
     with contextlib.suppress(OSError, AttributeError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, quiet_s)
@@ -51,17 +48,14 @@ def keep_alive(sock: TcpSocket, vanish_s: float) -> None:
 
 
 def unanswered_s(sock: TcpSocket) -> float:
-    """Return the seconds since the peer's kernel last answered, if sent data waits for an answer.
-
-    Else 0.0.
-    """
+    """Return the seconds since the peer's kernel last answered, if sent data waits, else 0.0."""
     info = _info_of(sock)
     # One probe may just have been sent; its answer is on the way.
     return info[_LAST_ACK_MS] / 1000 if info and (info[_UNACKED] or info[_PROBES] > 1) else 0.0
 
 
 def round_trip_s(sock: TcpSocket) -> float:
-    """Return the round-trip time in seconds as the system measured it; 0.0 if it does not tell."""
+    """Return the round-trip time in seconds as the system measured it; 0.0 if unknown."""
     info = _info_of(sock)
     return info[_ROUND_TRIP_US] / 1e6 if info else 0.0
 
@@ -77,13 +71,13 @@ def least_round_trip_s(sock: TcpSocket) -> float:
 
 
 def bytes_transferred(sock: TcpSocket) -> int:
-    """Return the bytes that the connection carried both ways; 0 if the system does not tell."""
+    """Return the bytes that the connection carried in both directions; 0 if unknown."""
     data = _ask(sock, _TCP_COUNTS.size)
     return sum(_TCP_COUNTS.unpack(data)) if data else 0
 
 
 def _info_of(sock: TcpSocket) -> tuple[int, ...]:
-    """Return the kernel's tcp_info of a connection; nothing if there is none."""
+    """Return the kernel's tcp_info of a connection, or an empty tuple."""
     data = _ask(sock, _TCP_INFO.size)
     return _TCP_INFO.unpack(data) if data else ()
 
