@@ -258,9 +258,7 @@ class NotTrusted(AuthError):
 
 
 class UnknownServer(NotTrusted):
-    """The server's key is not confirmed, so no secret is sent; giving its `fingerprint` confirms
-    it.
-    """
+    """The server's key is not confirmed, so no secret is sent; its `fingerprint` confirms it."""
 
     def __init__(
         self, message: str, *, name: str = "", address: str = "", fingerprint: str = ""

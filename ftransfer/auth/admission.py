@@ -22,9 +22,7 @@ def make_token() -> str:
 
 
 class Login(NamedTuple):
-    """An accepted login: its principal and its proof (hash of the password, or digest of the
-    token).
-    """
+    """An accepted login: its principal and its proof (a hash of the password, or of the token)."""
 
     name: str
     principal: Principal

@@ -1,7 +1,7 @@
 """The grammar of the client's lines: one table row for each verb; line bytes <-> Command.
 
-`verb [argument] LF`. Plain form: the rest of the line is the argument as it is. Structured form:
-the argument is a JSON string, which one JSON object of options may follow.
+`verb [argument] LF`. Plain form: the rest of the line is the literal argument. Structured form: the
+argument is a JSON string, optionally followed by one JSON object of options.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class Body(Enum):
 
 
 class Verb(NamedTuple):
-    """One row of the grammar. `argument` is "" for none, "[X]" for an optional one, "X" for a
-    required one.
+    """One row of the grammar.
 
-    An option's type is int (0 to 2**63 - 1), str or bool; `needs` are options that must be there.
+    `argument` is "" for none, "[X]" for an optional one, "X" for a required one. An option's type
+    is int (0 to 2**63 - 1), str or bool; `needs` are the required options.
     """
 
     word: str
@@ -138,16 +138,14 @@ VERBS: Mapping[str, Verb] = {
 ALIASES: Mapping[str, str] = {"exit": "close", "quit": "close", "ls": "dir"}
 
 _MAX_INTEGER = 2**63 - 1
-_TIMES = frozenset(("mtime_ns",))  # there are files from before 1970
+_TIMES = frozenset(("mtime_ns",))  # some files are older than 1970
 _MAX_WORD_BYTES = 256
-# Of one side's choice, which the other keeps
+# One side chooses these, and the other stores them
 _WORDS = frozenset(("source", "upload", "identity", "token"))
 
 
 class Command(NamedTuple):
-    """A line, understood. `argument` may hold surrogate escapes; it is not yet checked as a
-    name.
-    """
+    """A parsed line. `argument` may hold surrogate escapes; it is not checked as a name yet."""
 
     verb: str
     argument: str = ""
@@ -159,15 +157,14 @@ class Command(NamedTuple):
 
     @property
     def waits(self) -> bool:
-        """Whether the client waits for the server's word before it sends a file."""
+        """Return whether the client waits for the server's answer before it sends a file."""
         return self.body is Body.FILE and self.options.get("wait") is True
 
 
 class BadLine(NamedTuple):
-    """A line that could not be understood; `error` is the answer to it.
+    """A line that could not be parsed; `error` is the answer to it.
 
-    `in_step` is false if frames that cannot be told from lines may follow, so that the session must
-    end.
+    `in_step` is false if frames that cannot be told from lines may follow, so the session must end.
     """
 
     error: FtransferError
@@ -175,7 +172,7 @@ class BadLine(NamedTuple):
 
 
 def parse_line(line: bytes) -> Command | BadLine:
-    """Understand one line, without its LF; a CR at the end is ignored.
+    """Parse one line, without its LF; a CR at the end is ignored.
 
     Source: docs/protocol.md section 3.
     """
@@ -239,11 +236,11 @@ def _check(verb: Verb, argument: str, options: dict[str, Any]) -> None:
     for key, wanted in verb.options.items():
         value = options.get(key)
         if value is None:
-            options.pop(key, None)  # null stands for not given
+            options.pop(key, None)  # null means not given
         elif type(value) is not wanted:
             raise BadArgument(f'the option "{key}" of {verb.word} is not of type {wanted.__name__}')
         elif key in _TIMES and verb.body is Body.FILE and isinstance(value, int):
-            # An odd date of a file is no reason to refuse the file
+            # An odd date is no reason to refuse the file
             options[key] = clamp_time(value)
         elif (
             isinstance(value, int)
@@ -257,8 +254,7 @@ def _check(verb: Verb, argument: str, options: dict[str, Any]) -> None:
 
 
 def format_command(command: Command) -> bytes:
-    """Return the line, with its LF: the plain form where it can hold the argument, else the
-    structured one.
+    """Return the line with its LF, in the plain form if it can hold the argument, else structured.
 
     Raises:
         LocalProtocolError: The verb is unknown.

@@ -1,7 +1,7 @@
 """One end of a session: bytes in -> events; commands, replies and headers -> bytes out.
 
-Composes framing, commands, replies and state. It never sees a payload of data or packs in bulk:
-when such a frame begins it says how many bytes follow, and the channel moves them past it.
+Combines framing, commands, replies and state. It never sees bulk payloads of data or packs: when
+such a frame begins it reports how many bytes follow, and the channel moves them past it.
 """
 
 from __future__ import annotations
@@ -63,14 +63,14 @@ class Role(Enum):
 
 
 class Payload(NamedTuple):
-    """A data or pack frame begins; its `length` bytes must be taken before the next event."""
+    """The start of a data or pack frame; take its `length` bytes before the next event."""
 
     kind: Kind
     length: int
 
 
 class InputEnded(NamedTuple):
-    """The peer sends no more. `clean` is true if it ended between two commands."""
+    """The end of the peer's stream. `clean` is true if it ended between two commands."""
 
     clean: bool
 
@@ -79,46 +79,46 @@ Event = Command | BadLine | JsonValue | Payload | InputEnded
 
 
 class Connection:
-    """The protocol of one session, for either end.
+    """The protocol of one session, for either end. Not safe for use from two threads at once.
 
-    Feed what the socket gives to `receive_bytes`, then call `next_event` until it gives None. The
-    methods named after messages give the bytes to send. Not for use from two threads at once.
+    Pass bytes from the socket to `receive_bytes`, then call `next_event` until it returns None. The
+    methods named after messages return the bytes to send.
     """
 
     def __init__(self, role: Role, limits: Limits) -> None:
         self.role = role
         self.limits = limits
-        self.peer_limits = limits  # what may be sent; a client sets it to what the server takes
+        self.peer_limits = limits  # what may be sent; a client sets it to the server's limits
         self.state = State.GREETING
-        self.payload_left = 0  # bytes of the frame that has begun which have not been taken yet
-        # The length of the last frame of content that came; an error after it takes its word back
+        self.payload_left = 0  # bytes of the current frame not taken yet
+        # The length of the last content frame; an error frame after it means that it may be padding
         self.last_payload = 0
         self._buffer = bytearray()
-        self._scanned = 0  # how far the buffer has been searched for the end of a line
+        self._scanned = 0  # how far the buffer was searched for the end of a line
         self._header: Header | None = None
         self._ended = False
-        self._is_ours = False  # the peer has said a command: it speaks this protocol
-        # What a file began with: the line of a put, or the meta of a get. The end of the file gives
+        self._is_ours = False  # the peer has sent a command: it speaks this protocol
+        # How a file began: the line of a put, or the meta of a get. The end of the file contains
         # its digest.
         self._head_sent = b""
         self._head_heard = b""
-        # Client: the states in which the commands sent ahead, few, will be when their turn comes.
+        # Client: the future states of the few commands sent ahead.
         self._ahead: list[State] = []
 
-    # What comes in.
+    # Input.
 
     def receive_bytes(self, data: bytes | bytearray | memoryview) -> None:
-        """Take bytes in, as the socket gave them; none at all means that the peer sends no more."""
+        """Add bytes from the socket; no bytes mean the end of the peer's stream."""
         if len(data) == 0:
             self._ended = True
         self._buffer += data
 
     def next_event(self) -> Event | None:
-        """Return the next event, or None if more bytes are needed or this side is to speak.
+        """Return the next event, or None if more bytes are needed or this side must send.
 
         Raises:
-            RemoteProtocolError: The peer broke the rules; the session cannot go on.
-            ForeignProtocol: It speaks another protocol; nothing that it has said is carried out.
+            RemoteProtocolError: The peer broke the rules; the session cannot continue.
+            ForeignProtocol: It speaks another protocol; nothing that it sent is carried out.
             LocalProtocolError: A payload has begun and has not been taken.
         """
         if self.payload_left:
@@ -135,12 +135,12 @@ class Connection:
         return event
 
     def check_opening(self) -> None:
-        """Look, before hello, at what the peer has said ahead of it.
+        """Check what the peer has sent before hello.
 
         Raises:
             ForeignProtocol: It speaks another protocol.
         """
-        # A client that starts need not know them
+        # A starting client does not need them
         from ftransfer.protocol.foreign_protocols import foreign_in
 
         found = foreign_in(self._buffer)
@@ -148,27 +148,27 @@ class Connection:
             if found is not None:
                 raise found
         finally:
-            del found  # an error in its own frame keeps the session until garbage is collected
+            del found  # an error in its own frame would keep the session until garbage collection
 
     @property
     def wanted(self) -> int:
-        """How many bytes the event of the next frame still needs from the socket."""
+        """Return how many bytes the next frame's event still needs from the socket."""
         size = HEADER_SIZE if self._header is None else self._header.length
         return max(0, size - len(self._buffer))
 
     @property
     def awaits_line(self) -> bool:
-        """Whether what comes next from the peer is a line."""
+        """Return whether a line is expected next from the peer."""
         return self.role is Role.SERVER and self.state in LINE_STATES
 
     @property
     def is_mid_line(self) -> bool:
-        """Whether a line has begun to come in and has not ended."""
+        """Return whether a line has begun but not ended."""
         return bool(self._buffer) and self.awaits_line
 
     @property
     def is_mid_frame(self) -> bool:
-        """Whether a frame that is taken in whole has begun to come in and has not ended."""
+        """Return whether a frame that is read whole has begun but not ended."""
         return self._header is not None
 
     @property
@@ -176,7 +176,7 @@ class Connection:
         return self._ended
 
     def take_payload(self, at_most: int) -> bytes:
-        """Return bytes of the payload that came in with its header; b"" if none are left here."""
+        """Return payload bytes that came in with the header; b"" if none are left here."""
         count = min(at_most, self.payload_left, len(self._buffer))
         taken = bytes(self._buffer[:count])
         del self._buffer[:count]
@@ -184,7 +184,7 @@ class Connection:
         return taken
 
     def payload_moved(self, count: int) -> None:
-        """Count `count` bytes of the payload that went straight from the socket to their place."""
+        """Count payload bytes that went directly from the socket to their destination."""
         if self._buffer or count > self.payload_left:
             raise LocalProtocolError("payload bytes were moved that were not there to move")
         self.payload_left -= count
@@ -219,7 +219,7 @@ class Connection:
                 return None
             self._header = decode_header(self._buffer[:HEADER_SIZE], self.limits)
             del self._buffer[:HEADER_SIZE]
-            # Out of turn is said at the header, before a payload that nobody wants is taken in.
+            # A frame out of turn is reported at its header, before an unwanted payload is read.
             self._following(
                 self.state, self._step_from_peer(self._header.kind), RemoteProtocolError
             )
@@ -227,7 +227,7 @@ class Connection:
         if header.kind in BULK:
             self._header = None
             self.payload_left = header.length
-            self.last_payload = header.length or self.last_payload  # an empty one is a sign of life
+            self.last_payload = header.length or self.last_payload  # an empty one is a heartbeat
             self._advance(self._step_from_peer(header.kind), remote=True)
             return Payload(header.kind, header.length)
         if len(self._buffer) < header.length:
@@ -251,7 +251,7 @@ class Connection:
             )
         return step
 
-    # What goes out. Each method gives the bytes to send.
+    # Output. Each method returns the bytes to send.
 
     def send_hello(self, hello: Hello) -> bytes:
         return self._send_json(Step.HELLO, encode_hello(hello))
@@ -259,12 +259,12 @@ class Connection:
     def send_command(self, command: Command) -> bytes:
         """Return the line of a command.
 
-        A client may send commands ahead, with their frames; each takes its turn when the one before
-        is answered.
+        A client may send commands ahead, with their frames; each takes its turn when the previous
+        one is answered.
 
         Raises:
-            LineTooLong: The line is above the cap; nothing has changed.
-            LocalProtocolError: The command before has frames that must be sent first: the server
+            LineTooLong: The line exceeds the cap; nothing has changed.
+            LocalProtocolError: Frames of the previous command must be sent first: the server
                 would take the line for one.
         """
         line = format_command(command)
@@ -305,9 +305,9 @@ class Connection:
         return self._send_json(self._own(Step.END_DOWN, Step.END_UP), encode_end(end))
 
     def has_right_head(self, end: End) -> bool:
-        """Whether a file arrived under the name and attributes with which it was sent.
+        """Return whether a file arrived with the name and attributes with which it was sent.
 
-        A peer need not say so.
+        A peer need not report them.
         """
         return end.head in ("", digest_of(self._head_heard))
 
@@ -315,7 +315,7 @@ class Connection:
         """Return a listing frame: entries from the server, names from the client.
 
         Raises:
-            LocalProtocolError: It is above the cap for a frame; send it in halves.
+            LocalProtocolError: It exceeds the cap for a frame; send it in halves.
         """
         if self.role is Role.CLIENT and len(items) > self.peer_limits.max_items:
             raise LocalProtocolError(
@@ -347,12 +347,12 @@ class Connection:
     def send_error(self, error: FtransferError) -> bytes:
         """Return the error that ends the command.
 
-        From a client: the notice that the file it sends will not be completed.
+        From a client: the file that it is sending will not be completed.
         """
         return self._send_json(self._own(Step.ERROR, Step.ABORT), encode_error(error))
 
     def send_last_error(self, error: FtransferError) -> bytes:
-        """Return the error after which the session is over, in whatever state it is."""
+        """Return the error that ends the session, in any state."""
         self.state = State.CLOSED
         return encode_error(error)
 
@@ -375,12 +375,12 @@ class Connection:
 
     @property
     def said(self) -> State:
-        """The state of the last command sent ahead, or else the present one."""
+        """Return the state of the last command sent ahead, or else the current one."""
         return self._ahead[-1] if self._ahead else self.state
 
     @property
     def is_sending(self) -> bool:
-        """Whether this side, a client, has frames of its last command to send."""
+        """Return whether this client has frames of its last command to send."""
         return self.said in FRAME_STATES
 
     def _advance(self, step: Step, *, remote: bool = False) -> None:

@@ -1,9 +1,8 @@
-"""Peers that speak another protocol: how the first line shows it, and one sentence for them in
-their own.
+"""Peers that speak another protocol: how the first line reveals it, and an answer in theirs.
 
-A line protocol is within reach of whatever can be made to send text to a port: a web page through a
-browser, a server through a URL that it fetches. Their first line is not theirs to choose, so the
-first line decides, before anything behind it counts.
+A line protocol is within reach of anything that can be made to send text to a port: a web page
+through a browser, a server through a URL that it fetches. They cannot choose their first line, so
+the first line decides, before anything after it counts.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ _SENTENCE = (
 )
 _OTHER = "the protocol of this client"
 
-# How a request of HTTP and its relatives ends. Such a line is none of ours, even if its method is
-# one of our verbs.
+# How a request of HTTP and its relatives ends. Such a line is not ours, even if its method is one
+# of our verbs.
 _VERSION = re.compile(rb" (HTTP|RTSP|SIP|ICAP)/\d+(\.\d+)?$")
-# HTTP 0.9, whose methods are verbs of ours: in capitals, with a path or a URL.
+# HTTP 0.9, whose methods are also our verbs: in capitals, with a path or a URL.
 _TARGET = re.compile(rb"(GET|PUT) +(/|[a-z]+://)")
-# What a person may have typed: whoever misses a verb of ours is told so, and tries again.
+# What a person may have typed: a mistyped verb gets an error, and the person tries again.
 _TYPED = re.compile(rb"[a-z]+")
-# Words of other protocols. Those that their clients also write in small letters come first.
+# Words of other protocols. First those that their clients also write in lower case.
 _SMALL = {
     b"ehlo": "SMTP",
     b"helo": "SMTP",
@@ -51,16 +50,16 @@ _WORDS = {
 _IMAP = re.compile(
     rb"[A-Za-z]+\d+ +(CAPABILITY|LOGIN|NOOP|AUTHENTICATE|STARTTLS|ID)\b", re.IGNORECASE
 )
-# A line with numbers, and then content that somebody else may have chosen.
+# A line with numbers, followed by content that somebody else may have chosen.
 _STORING = re.compile(
     rb"(set|add|replace|append|prepend|cas) (\S+ )?\d+ \d+ \d+( \d+)?( noreply)?$"
 )
 
 
 class ForeignProtocol(RemoteProtocolError):
-    """The peer speaks another protocol. It broke no rule: it does not know where it is.
+    """The peer speaks another protocol. It broke no rule: it connected to the wrong port.
 
-    `protocol` is its name for people, or ""; `answer` are the bytes that it understands.
+    `protocol` is its name for people, or ""; `answer` contains bytes that it understands.
     """
 
     def __init__(self, protocol: str, line: bytes) -> None:
@@ -70,8 +69,9 @@ class ForeignProtocol(RemoteProtocolError):
 
 
 def foreign_in(data: bytes | bytearray) -> ForeignProtocol | None:
-    """Look at what came first, whole or in part; give what it shows, or None if it is a line of
-    ours or may become one.
+    """Return the protocol that the first line reveals, even if incomplete.
+
+    None if it is a line of ours or may become one.
     """
     found, end, _ = bytes(data).partition(b"\n")
     line = found.removesuffix(b"\r")
@@ -129,8 +129,9 @@ def _tls(sentence: str, line: bytes) -> bytes:
 
 
 def _ssh(sentence: str, line: bytes) -> bytes:
-    """Identify, and say why the connection ends, which the client shows (RFC 4253, sections 4.2, 6
-    and 11.1).
+    """Return an identification and the reason for the disconnect, which the client shows.
+
+    Source: RFC 4253, sections 4.2, 6 and 11.1.
     """
     text = sentence.encode()
     # Disconnect, by application
@@ -141,7 +142,7 @@ def _ssh(sentence: str, line: bytes) -> bytes:
 
 
 def _rsync(sentence: str, line: bytes) -> bytes:
-    return f"@RSYNCD: 31.0\n@ERROR: {sentence}\n".encode()  # which is not said before the greeting
+    return f"@RSYNCD: 31.0\n@ERROR: {sentence}\n".encode()  # not allowed before the greeting
 
 
 def _reply(prefix: str) -> Callable[[str, bytes], bytes]:

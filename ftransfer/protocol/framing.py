@@ -1,5 +1,8 @@
 """Frames: a header of five bytes (kind, length), then the payload.
 
+The innermost part of the protocol. It looks only at headers; the channel moves payloads of data and
+pack frames past it.
+
 The innermost part of the protocol. It decides on headers only; payloads of data and pack frames are
 moved past it by the channel.
 """
@@ -21,7 +24,7 @@ _HEADER = struct.Struct(">cI")
 
 
 class Kind(Enum):
-    """What a frame is. The value is its first byte on the wire."""
+    """The kind of a frame. The value is its first byte on the wire."""
 
     HELLO = b"H"
     META = b"M"
@@ -35,7 +38,7 @@ class Kind(Enum):
     ERROR = b"X"
     EVENT = b"V"
 
-    # Enum hashes by name, in Python; identity is enough, and this is on the path of every frame.
+    # Enum hashes by name, in Python; identity is enough, and every frame is hashed.
     __hash__ = object.__hash__
 
 
@@ -62,7 +65,7 @@ def decode_header(data: bytes | bytearray | memoryview, limits: Limits) -> Heade
         data: Exactly HEADER_SIZE bytes; the length is unsigned, big-endian, in bytes.
 
     Raises:
-        RemoteProtocolError: The kind is unknown, or the length is above the cap for its kind.
+        RemoteProtocolError: The kind is unknown, or the length exceeds the cap for its kind.
 
     Source: docs/protocol.md section 2.
     """
@@ -82,8 +85,7 @@ def encode_json(kind: Kind, value: Any, limits: Limits | None = None) -> bytes:
     """Return a whole frame that carries JSON.
 
     Raises:
-        LocalProtocolError: The payload is above limits.max_json_bytes; a list can be sent in
-            halves.
+        LocalProtocolError: The payload exceeds limits.max_json_bytes; a list can be sent in halves.
     """
     payload = dump_json(value)
     if limits is not None and len(payload) > limits.max_json_bytes:
@@ -94,8 +96,9 @@ def encode_json(kind: Kind, value: Any, limits: Limits | None = None) -> bytes:
 
 
 def dump_json(value: Any) -> bytes:
-    """Return compact UTF-8 JSON; bytes of names that are not UTF-8 stay `\\udcXX` escapes, which
-    every JSON parser reads.
+    """Return compact UTF-8 JSON.
+
+    Bytes of names that are not UTF-8 stay `\\udcXX` escapes, which every JSON parser reads.
     """
     try:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
@@ -104,27 +107,26 @@ def dump_json(value: Any) -> bytes:
 
 
 def load_json(payload: bytes | bytearray | memoryview, what: str) -> Any:
-    """Read JSON from a peer.
+    """Decode JSON from a peer.
 
     Raises:
         RemoteProtocolError: It is not UTF-8, not JSON, or nested too deeply.
     """
     try:
-        # Decoded here: json.loads would guess at UTF-16 and let surrogates through.
+        # Decoded here: json.loads would detect UTF-16 and accept surrogates.
         return json.loads(bytes(payload).decode(), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise RemoteProtocolError(f"{what} is not JSON") from error
 
 
 def refuse_crowd(payload: bytes | bytearray | memoryview, most: int, what: str) -> None:
-    """Refuse JSON with more than `most` strings or commas outside of them, before it is decoded: to
-    look costs next to nothing.
+    """Refuse JSON with too many values before it is decoded. The check costs next to nothing.
 
-    Decoding takes time by the number of values, on the event loop, and a frame has room for a
+    Decoding takes time in proportion to the values, on the event loop, and a frame can hold a
     quarter of a million.
 
     Raises:
-        RemoteProtocolError: There are more.
+        RemoteProtocolError: There are more than `most` strings, or commas outside of them.
     """
     bare = bytes(payload).replace(rb"\\", b"").replace(rb"\"", b"")
     if bare.count(b'"') > 2 * most or b"".join(bare.split(b'"')[::2]).count(b",") > most:
@@ -136,14 +138,14 @@ def _refuse_constant(word: str) -> None:
 
 
 _PACK_HEAD = struct.Struct(">I32s")  # the length of the index, and its BLAKE3
-_MOST_COLUMNS = 16  # of an index: twice as many as there are today
+_MOST_COLUMNS = 16  # of an index: twice as many as today
 
 
 class Pack(NamedTuple):
-    """Many small files in one payload. The lists of `columns` are all as long as `contents`; what
-    is in them is not yet checked.
+    """Many small files in one payload.
 
-    `contents` are views of the payload, and `digest` is that of the index as it came, which it
+    The lists of `columns` are all as long as `contents`; their values are not checked yet.
+    `contents` are views of the payload, and `digest` is that of the index as received, which it
     matches.
     """
 
@@ -162,7 +164,7 @@ def encode_pack(
         contents: The bytes of the items, in the same order.
 
     Raises:
-        LocalProtocolError: The payload would be above limits.max_chunk_bytes, its index above
+        LocalProtocolError: The payload would exceed limits.max_chunk_bytes, its index
             limits.max_json_bytes, or the items more than limits.max_items.
 
     Source: docs/protocol.md section 8.
@@ -189,13 +191,13 @@ def encode_pack(
 
 
 def decode_pack(payload: bytes | bytearray | memoryview, limits: Limits = DEFAULT_LIMITS) -> Pack:
-    """Take a pack apart.
+    """Decode a pack.
 
     Raises:
         DigestMismatch: The index is not the one that was sent.
-        RemoteProtocolError: The index is above limits.max_json_bytes, has more than
-            limits.max_items items, or is not an object of lists of one length, or its sizes do not
-            add up to the payload.
+        RemoteProtocolError: The index exceeds limits.max_json_bytes, has more than limits.max_items
+            items, or is not an object of lists of one length, or its sizes do not add up to the
+            payload.
     """
     view = memoryview(payload)
     index, digest = _index_of(view, limits)
@@ -225,7 +227,7 @@ def decode_pack(payload: bytes | bytearray | memoryview, limits: Limits = DEFAUL
 
 
 def _index_of(pack: memoryview, limits: Limits) -> tuple[memoryview, Digest]:
-    """Return the index of a pack and its digest, which is the one in the head of the pack."""
+    """Return the index of a pack and its digest, which matches the one in the pack's head."""
     if len(pack) < _PACK_HEAD.size:
         raise RemoteProtocolError("a pack is shorter than its head")
     length, expected = _PACK_HEAD.unpack(pack[: _PACK_HEAD.size])

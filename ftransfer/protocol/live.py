@@ -1,8 +1,6 @@
-"""The records of the live layer <-> their JSON objects: who is here, what was said, what has
-changed.
+"""The records of the live layer <-> their JSON objects: presence, messages, changes.
 
-Pure, and used by both ends. Whatever is read here comes from a peer: types are checked, and so are
-the names of files.
+Pure, and used by both ends. All input comes from a peer: types and file names are checked.
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ CHANGE = "change"
 RESCAN = "rescan"
 MISSED = "missed"
 
-# What a change can be.
+# The kinds of change.
 CREATED = "created"
 CHANGED = "changed"
 MOVED = "moved"
@@ -31,7 +29,7 @@ REMOVED = "removed"
 
 
 class Person(NamedTuple):
-    """Whoever sits at a session. `verified` is false if the name is only what the client says."""
+    """The person at a session. `verified` is false if only the client vouches for the name."""
 
     session: int
     name: str = ""
@@ -39,8 +37,9 @@ class Person(NamedTuple):
 
 
 class Activity(NamedTuple):
-    """A transfer under way: `moved` of `total` bytes (None: not known), at `rate` bytes a second on
-    average.
+    """A transfer in progress.
+
+    `moved` of `total` bytes (None: unknown), at `rate` bytes per second on average.
     """
 
     verb: str
@@ -57,8 +56,9 @@ class Activity(NamedTuple):
 
 
 class Presence(NamedTuple):
-    """One session in the answer to `who`. `address` is "" where the viewer may not see it; `idle_s`
-    is 0 while it transfers.
+    """One session in the answer to `who`.
+
+    `address` is "" where the viewer may not see it; `idle_s` is 0 while it transfers.
     """
 
     person: Person
@@ -71,9 +71,7 @@ class Presence(NamedTuple):
 
 
 class Attendance(NamedTuple):
-    """Somebody came ("joined"), went ("left"), or goes by another name now ("named"; `old` is the
-    one before).
-    """
+    """A person came ("joined"), left ("left") or changed name ("named"; `old` is the old one)."""
 
     what: str
     person: Person
@@ -82,8 +80,9 @@ class Attendance(NamedTuple):
 
 
 class Message(NamedTuple):
-    """What somebody said. `number` counts the messages of that session; `is_private` if it went to
-    one session only.
+    """A message from a session. `number` counts the messages of that session.
+
+    `is_private` if it went to one session only.
     """
 
     person: Person
@@ -94,10 +93,10 @@ class Message(NamedTuple):
 
 
 class Change(NamedTuple):
-    """A file or folder that appeared, changed, moved (from `old`) or went.
+    """A file or folder that was created, changed, moved (from `old`) or removed.
 
-    `person` and `digest` are known for what a client has put; None and "" for what somebody did in
-    the folder by hand.
+    `person` and `digest` are known for uploads; None and "" for changes made directly in the
+    folder.
     """
 
     what: str
@@ -112,8 +111,9 @@ class Change(NamedTuple):
 
 
 class Rescan(NamedTuple):
-    """The server could not follow every change below `path` and has compared listings; the
-    differences come as changes.
+    """The server missed changes below `path` and has compared listings.
+
+    The differences follow as changes.
     """
 
     path: str
@@ -121,9 +121,9 @@ class Rescan(NamedTuple):
 
 
 class Missed(NamedTuple):
-    """So many events were dropped because they were not read in time."""
+    """How many events were dropped because they were not read in time."""
 
-    count: int  # type: ignore[assignment]  # in place of the method that tuples have
+    count: int  # type: ignore[assignment]  # replaces the method of tuples
 
 
 LiveEvent = Attendance | Message | Change | Rescan | Missed
@@ -164,7 +164,7 @@ def presence_from_wire(value: object) -> Presence:
     """Read one item of the answer to `who`.
 
     Raises:
-        RemoteProtocolError: It is no such item.
+        RemoteProtocolError: It is not such an item.
     """
     if not isinstance(value, Mapping):
         raise RemoteProtocolError("an item of the answer to who is not an object")
@@ -194,7 +194,7 @@ def _activity(value: Mapping[str, Any]) -> Activity:
 
 
 def event_to_notice(event: LiveEvent) -> Notice:
-    """Return the event frame's content (docs/protocol.md section 10)."""
+    """Return the content of the event frame (docs/protocol.md section 10)."""
     match event:
         case Attendance(what=what, person=person, time_ns=time_ns, old=old):
             named = {"old": old} if what == NAMED else {}
@@ -228,7 +228,7 @@ def _change_to_wire(change: Change) -> dict[str, Any]:
 
 
 def event_from_notice(notice: Notice) -> LiveEvent | None:
-    """Return what an event frame says, or None for an event of another kind.
+    """Return the content of an event frame, or None for an event of another kind.
 
     Raises:
         RemoteProtocolError: A value is missing or of another type.
@@ -290,8 +290,9 @@ def _person(value: Mapping[str, Any]) -> Person:
 
 
 def is_below(change: Change, folder: SafeName) -> bool:
-    """Whether a change is about a name that is `folder` or lies below it; a move counts on both
-    sides.
+    """Return whether a change is about `folder` or a name below it.
+
+    A move counts on both sides.
     """
     if folder.is_root:
         return True

@@ -1,5 +1,6 @@
-"""The payloads of JSON frames <-> values. Unknown keys are ignored; a known key of the wrong type
-is a protocol error.
+"""The payloads of JSON frames <-> values.
+
+Unknown keys are ignored; a known key of the wrong type is a protocol error.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from ftransfer.protocol.framing import Kind, encode_json, load_json
 T = TypeVar("T")
 
 
-# The words of hello (docs/protocol.md section 4).
+# The values in hello (docs/protocol.md section 4).
 PROTOCOL = 1  # the version of the protocol
 NO_LOGIN, MAY_LOG_IN, MUST_LOG_IN = "none", "optional", "required"  # `auth`
 TOKEN_LOGIN, USER_LOGIN = "token", "user"  # `logins`
@@ -25,10 +26,10 @@ LIVE, WATCH, SPANS, PARTS = "live", "watch", "spans", "parts"
 
 
 class Hello(NamedTuple):
-    """What a server sends first.
+    """The first frame of a server.
 
     `limits` holds sizes in bytes and times in seconds by name; `auth` is NO_LOGIN, MAY_LOG_IN or
-    MUST_LOG_IN; `logins` are the kinds of login that there are.
+    MUST_LOG_IN; `logins` are the supported kinds of login.
     """
 
     protocol: int
@@ -43,11 +44,11 @@ class Hello(NamedTuple):
 
 
 class Meta(NamedTuple):
-    """Before a file: what it is, and the offset of the first byte that follows.
+    """Before a file: its attributes, and the offset of the first byte that follows.
 
-    From the server before the data of a get. As the answer to a put that waits, only `offset`,
+    The server sends it before the data of a get. In the answer to a put that waits, only `offset`,
     `restarted` and `upload` count. `length` is how many bytes follow, for a get. `upload` is the
-    word with which parts of a put are sent, or "".
+    token for sending parts of a put, or "".
     """
 
     name: str = ""
@@ -62,11 +63,10 @@ class Meta(NamedTuple):
 
 
 class End(NamedTuple):
-    """After a file: its size in bytes and the digest of its whole content (or of the part, if a
-    part was asked for).
+    """After a file: its size in bytes and the digest of its content, or of the requested part.
 
     `head` is the digest of what came before the content, the meta of a get or the line of a put; ""
-    if it was not said.
+    if it was not sent.
     """
 
     size: int
@@ -75,19 +75,19 @@ class End(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """Some entries of a folder, from the server; or some names, from the client."""
+    """Entries of a folder, from the server; or names, from the client."""
 
     items: list[Any]
 
 
 class Outcomes(NamedTuple):
-    """What became of some items of a batch: receipts and errors, as JSON objects."""
+    """The results of some items of a batch: receipts and errors, as JSON objects."""
 
     items: list[Any]
 
 
 class Finish(NamedTuple):
-    """The client's batch is complete. It is false, as all tuples are that are empty."""
+    """The client's batch is complete. It is false, like every empty tuple."""
 
 
 class Reply(NamedTuple):
@@ -97,8 +97,9 @@ class Reply(NamedTuple):
 
 
 class ErrorReply(NamedTuple):
-    """The command was not carried out; or, from the client, the file that is being sent will not be
-    completed.
+    """The command was not carried out.
+
+    From the client: the file that is being sent will not be completed.
     """
 
     code: str
@@ -110,7 +111,7 @@ class ErrorReply(NamedTuple):
 
 
 class Notice(NamedTuple):
-    """An event: something that happened, which answers no command. `what` is its "event" key."""
+    """An event, which answers no command. `what` is its "event" key."""
 
     what: str
     values: Mapping[str, Any]
@@ -254,10 +255,10 @@ def hidden_patterns(values: Mapping[str, Any]) -> tuple[str, ...] | None:
 
 
 def decode_payload(kind: Kind, payload: bytes | bytearray | memoryview) -> JsonValue:
-    """Read the payload of any frame but data and pack.
+    """Decode the payload of any frame but data and pack.
 
     Raises:
-        RemoteProtocolError: It is not what docs/protocol.md section 2 says of that kind.
+        RemoteProtocolError: It is not what docs/protocol.md section 2 specifies for that kind.
     """
     if kind is Kind.FINISH:
         if payload:
@@ -279,7 +280,7 @@ def take(value: Mapping[str, Any], key: str, wanted: type[T], default: T = _NOTH
     """Return one value of a JSON object from a peer.
 
     Raises:
-        RemoteProtocolError: It is of another type, or missing and without default.
+        RemoteProtocolError: It is of another type, or missing without a default.
     """
     found = value.get(key, default)
     if found is _NOTHING:
@@ -290,7 +291,7 @@ def take(value: Mapping[str, Any], key: str, wanted: type[T], default: T = _NOTH
 
 
 def take_count(value: Mapping[str, Any], key: str, default: int = _NOTHING) -> int:
-    """As take, for a number of something: 0 to 2**63 - 1."""
+    """Return a count from a JSON object, 0 to 2**63 - 1. Raises as take."""
     number = take(value, key, int, default)
     if not 0 <= number < 2**63:
         raise RemoteProtocolError(f'"{key}" is out of range')
@@ -298,7 +299,5 @@ def take_count(value: Mapping[str, Any], key: str, default: int = _NOTHING) -> i
 
 
 def take_time(value: Mapping[str, Any], key: str) -> int:
-    """As take, for nanoseconds since 1970; before it they are negative. One out of range is brought
-    into it.
-    """
+    """Return nanoseconds since 1970, negative before it, clamped to the range. Raises as take."""
     return clamp_time(take(value, key, int, 0))

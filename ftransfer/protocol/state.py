@@ -1,4 +1,4 @@
-"""The states of a session and the one table of what may follow what; both ends walk it in step.
+"""The states of a session and the one table of transitions; both ends follow it in step.
 
 docs/protocol.md section 9 prints the same table, and a test compares the two.
 """
@@ -12,25 +12,26 @@ from ftransfer.errors import ProtocolError
 
 
 class State(Enum):
-    """Where the conversation stands, seen from the command that is being answered."""
+    """The state of the conversation, seen from the command that is being answered."""
 
-    GREETING = "greeting"  # the server has not spoken
+    GREETING = "greeting"  # the server has sent nothing yet
     READY = "ready"  # a command may come
     ANSWERING = "answering"  # the server works on a command
     SENDING = "sending"  # between meta and end of a get
-    OFFERED = "offered"  # a put waits for the server's word
+    OFFERED = "offered"  # a put waits for the server's answer
     RECEIVING = "receiving"  # the client sends a file
     PULLING = "pulling"  # the client sends names, the server packs
     PUSHING = "pushing"  # the client sends packs, the server outcomes
-    DISCARDING = "discarding"  # the server has refused; what the client still sends is dropped
+    DISCARDING = "discarding"  # the server has refused; remaining input from the client is dropped
     CLOSED = "closed"
 
     __hash__ = object.__hash__
 
 
 class Step(Enum):
-    """A message. `put` and the like are the client's lines; `-up` is from the client, `-down` from
-    the server.
+    """A message. `put` and the like are the client's lines.
+
+    `-up` is from the client, `-down` from the server.
     """
 
     HELLO = "hello"
@@ -100,7 +101,7 @@ TRANSITIONS: Mapping[tuple[State, Step], State] = {
     (_.DISCARDING, Step.END_UP): _.READY,
     (_.DISCARDING, Step.FINISH): _.READY,
     (_.DISCARDING, Step.ABORT): _.READY,
-    # Events stand between any two frames from the server, once it has greeted.
+    # Events may come between any two frames from the server, after its greeting.
     **{(state, Step.EVENT): state for state in State if state not in (_.GREETING, _.CLOSED)},
 }
 
@@ -109,7 +110,7 @@ def advance(state: State, step: Step) -> State:
     """Return the state after `step`.
 
     Raises:
-        ProtocolError: The step may not come in this state.
+        ProtocolError: The step is not allowed in this state.
     """
     following = TRANSITIONS.get((state, step))
     if following is None:

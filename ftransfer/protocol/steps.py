@@ -1,4 +1,4 @@
-"""What each command and each frame is in the table of states, and in which states who listens.
+"""The step of each command and frame in the table of states, and the states for reading lines.
 
 Pure. Source: docs/protocol.md sections 2 and 9.
 """
@@ -35,11 +35,11 @@ FROM_CLIENT = {
     Kind.FINISH: Step.FINISH,
     Kind.ERROR: Step.ABORT,
 }
-# Where the server listens for a line, and where for frames. Elsewhere it has the word, and what
-# comes ahead waits.
+# Where the server reads a line, and where frames. Elsewhere it is the server's turn, and early
+# input waits.
 LINE_STATES = frozenset((State.READY,))
 FRAME_STATES = frozenset((State.RECEIVING, State.PULLING, State.PUSHING, State.DISCARDING))
-# Where a client has more to send before the server listens for a line again.
+# Where a client has more to send before the server reads a line again.
 UNFINISHED_STATES = FRAME_STATES | {State.OFFERED}
 
 

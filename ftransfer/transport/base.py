@@ -60,8 +60,9 @@ class Transport(Protocol):
 
     @property
     def bytes_transferred(self) -> int:
-        """Return the bytes transferred in both directions, as the system counted them; 0 if
-        unknown.
+        """Return the bytes transferred in both directions, as the system counts them.
+
+        0 if unknown.
         """
 
     async def read(self, timeout_s: float) -> bytes:
@@ -150,8 +151,7 @@ class DirectTransport(Transport, Protocol):
         """
 
     def send_from_file(self, fd: int, offset: int, count: int) -> int | None:
-        """Send bytes of a file without copying them through this process; 0 at its end. Not for
-        TLS.
+        """Send bytes of a file without copying them; 0 at its end. Not for TLS.
 
         Raises:
             Closed: The connection broke. OSError: The file cannot be sent like this.

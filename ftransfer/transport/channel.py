@@ -247,8 +247,9 @@ class Channel:
         moved: Moved,
         proceed: Callable[[], bool],
     ) -> None:
-        """Send a part of a file as data frames, in threads, while `proceed` is true before each
-        frame.
+        """Send a part of a file as data frames, in threads.
+
+        Each frame is sent only if `proceed` is true before it.
 
         `feed`, if given, receives the bytes as they pass.
 
