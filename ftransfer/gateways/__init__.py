@@ -1,1 +1,1 @@
-"""Adapters from one wire protocol each to the calls of service/; none knows another."""
+"""Gateways: each adapts one wire protocol to the calls of service/, and none knows another."""

@@ -32,8 +32,8 @@ class AttendanceAnnouncer:
     """Decides which arrivals and departures are announced.
 
     Args:
-        announce: Notifies all others who listen: what happened, who it is about, and
-            the previous name.
+        announce: Notifies all others who listen: what happened, who it is about, and the
+            previous name.
     """
 
     def __init__(self, timers: Timers, announce: Callable[[str, Person, str], None]) -> None:

@@ -49,7 +49,7 @@ class Debouncer:
                 self._waiting[change.name] = merged
 
     def stop(self) -> None:
-        """Pass on nothing more by timer."""
+        """Cancel the timers."""
         for timer in self._ends.values():
             timer.cancel()
 

@@ -19,7 +19,7 @@ from ftransfer.storage.base import Entry, Reader
 from ftransfer.system.turns import Turns
 from ftransfer.transfer.running_digest import STEP_BYTES, RunningDigest
 
-_MAX_OWNERS = 1024  # of whom spending is remembered, as long as it matters
+_MAX_OWNERS = 1024  # whose spending is remembered, as long as it matters
 _CAPACITY = 32_768  # about 15 MB
 # File systems round times to ticks: 10 ms for most, 2 s for FAT. Two changes within a tick look
 # like one.

@@ -100,9 +100,9 @@ class Hub:
     def _check_liveness(self) -> None:
         """Send heartbeats to listeners, and close sessions whose machine no longer answers.
 
-        Such a machine has not acknowledged what was sent to it for long. Keepalive finds dead peers
+        Such a machine has not acknowledged sent data for a long time. Keepalive finds dead peers
         only on idle connections; with unanswered data the kernel waits a quarter of an hour. A peer
-        that is alive and does not read is not closed: its kernel answers.
+        that is alive and does not read is not affected: its kernel answers.
         """
         self._plan_heartbeat()
         self._attendance.announce_who_stayed(self._participants.values())

@@ -88,7 +88,7 @@ class _Waiting(NamedTuple):
 
 
 class MemoryBudget:
-    """A fixed number of bytes for all. Methods run on the event loop; tests may pass a clock."""
+    """A fixed number of bytes for all. Runs on the event loop; the clock can be passed in."""
 
     def __init__(self, total: int, now: Callable[[], float] | None = None) -> None:
         self.total = total

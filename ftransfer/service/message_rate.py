@@ -13,7 +13,7 @@ from ftransfer.service.token_bucket import TokenBucket
 
 
 class MessageRateLimit:
-    """Two buckets.
+    """Slows, then refuses, the messages of a session, by two buckets.
 
     Messages beyond the small one, which refills faster, wait; when the large one is empty they are
     refused.

@@ -39,9 +39,9 @@ class MultipartUploads:
     def newest(
         self, owner: str, name: SafeName, source: str, superseded: Callable[[], object]
     ) -> Iterator[None]:
-        """Be the newest upload of this source while the block runs.
+        """Make this the newest upload of its source while the block runs.
 
-        Calls `superseded` of the upload before; this one's is called if another follows.
+        Calls `superseded` of the previous upload; the next upload calls this one's.
         """
         key = (owner, name, source)
         if (older := self._newest.get(key)) is not None:

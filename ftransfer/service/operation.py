@@ -112,7 +112,7 @@ class Operation:
             session.service.observer.note_operation(session.protocol, self)
 
     def _record(self) -> None:
-        """Record transfers, changes, logins and refusals, but not permitted reads of metadata."""
+        """Record transfers, changes, logins and refusals, but no successful lookups."""
         if (self.result == "ok" and self.verb not in _RECORDED) or (
             self.verb == "part" and self.result in _USUAL_FOR_PARTS
         ):

@@ -153,7 +153,7 @@ class Penalties:
         return LOOPBACK_SCALE if is_loopback(source) else self.scale
 
     def _make_room(self) -> None:
-        """Forget expired records; if there are still too many, forget the longest quiet sources."""
+        """Forget expired records, then if need be the sources that were quiet for longest."""
         if len(self._records) < self._max_sources:
             return
         now = self._now()

@@ -43,7 +43,7 @@ def presences(
 
 
 def _is_arriving(participant: Participant, now: float) -> bool:
-    """Return whether its first command may still arrive: it may be to help another session."""
+    """Return whether its first command may still arrive, perhaps to help another session."""
     return participant.active_since is None and now - participant.member.began_at < _ARRIVING_S
 
 

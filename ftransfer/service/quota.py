@@ -56,7 +56,7 @@ class QuotaTracker:
         return self._allocator.is_bounded(principal)
 
     def invalidate(self) -> None:
-        """Note that something was removed or moved: the next refusal counts the tree first."""
+        """Note that something was removed or moved: the tree is recounted before a refusal."""
         self._ledger.invalidate()
 
     async def close(self) -> None:
@@ -223,7 +223,7 @@ class QuotaTracker:
 
 
 async def _missing(store: Store, folders: Iterable[SafeName], known: set[SafeName]) -> list[Part]:
-    """Return what the missing parent folders of these would use."""
+    """Return what each missing folder would use, at or above these."""
     missing = []
     for folder in folders:
         while folder not in known:

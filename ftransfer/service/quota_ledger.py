@@ -17,8 +17,8 @@ from ftransfer.storage import listings
 from ftransfer.storage.base import Store, Usage, Writer, usage_of
 from ftransfer.storage.capabilities import reserved_bytes
 
-# The next walk starts at least this many times the duration of the last one later: walks take at
-# most a twentieth of one thread; half of one if something has changed since and a put needs it.
+# After a walk starts, the next one waits at least this many times its duration: walks take at most
+# a twentieth of one thread; half of one if something has changed since and a put needs it.
 _REST = 20
 _REST_IF_CHANGED = 2
 # A put waits this long for a walk before it is refused.
@@ -198,7 +198,7 @@ class Ledger:
                     total.seen[newer] = total.seen.pop(older)
 
     def invalidate(self) -> None:
-        """Note that something was removed or replaced: the next refusal counts the tree first."""
+        """Note that something was removed or replaced: the tree is recounted before a refusal."""
         for total in self._totals.values():
             total.has_changed = True
 

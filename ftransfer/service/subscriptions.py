@@ -35,7 +35,7 @@ class ChangeBatch:
         return len(self._changes)
 
     def add(self, change: Change) -> None:
-        """Add a change. Not after the first call of `encoded`."""
+        """Add a change, before the first call of `encoded`."""
         assert not self._encoded
         for name in (change.name, change.old):
             if name:

@@ -241,7 +241,7 @@ class ShareView:
     def newest_upload(
         self, name: SafeName, source: str, superseded: Callable[[], object]
     ) -> contextlib.AbstractContextManager[None]:
-        """Be the newest upload of a source, until another one of this principal takes over.
+        """Make an upload the newest of its source until another of this principal takes over.
 
         See MultipartUploads.newest.
         """

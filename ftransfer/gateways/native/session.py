@@ -80,8 +80,8 @@ class NativeSession:
         self.limits = service.limits
         self._endpoint = ChannelEndpoint(channel)
         self.session = Session(service, self._endpoint, NATIVE)
-        self.operation: Operation  # while a command is answered
-        self.holding: Holding  # the memory that it holds, for as long
+        self.operation: Operation  # only while a command is answered
+        self.holding: Holding  # the memory of that command
         self.has_left = False  # the peer sent close
         self.is_stopping = False  # the server is stopping: no further command is read
         self._login_by = 0.0
