@@ -1,3 +1,1 @@
-"""Where content is kept: on disk or in memory. A storage knows nothing of peers, sessions or the
-wire.
-"""
+"""Stores of content: on disk or in memory. A store knows nothing of peers, sessions or the wire."""

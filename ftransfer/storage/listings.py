@@ -1,6 +1,6 @@
-"""Listings as lines, ranges of listings, and what a tree takes: what follows from Store.scan.
+"""Listings as lines, ranges of listings, and usage of trees: all derived from Store.scan.
 
-A store may offer `lines`, `usage` and `space` as methods, where it knows a shorter way.
+A store may offer `lines`, `usage` and `space` as methods if it can do them faster.
 """
 
 from __future__ import annotations
@@ -54,8 +54,9 @@ def _knows_space(store: Store) -> TypeGuard[KnowsSpace]:
 def lines(
     store: Store, folder: SafeName, *, links: bool = False, others: bool = False
 ) -> AsyncGenerator[Sequence[str], None]:
-    """Yield what a recursive listing would, in its order, as lines (base.line_of) with names
-    relative to the folder. Close it, and expect errors, as of Store.scan.
+    """Yield a recursive listing as lines (base.line_of), with names relative to the folder.
+
+    Order, errors and closing are as for Store.scan.
     """
     if _lists_lines(store):
         return store.lines(folder, links=links, others=others)
@@ -65,14 +66,14 @@ def lines(
 async def as_lines(
     batches: AsyncGenerator[Sequence[Entry], None], folder: SafeName
 ) -> AsyncGenerator[Sequence[str], None]:
-    """Yield the lines of what a listing of `folder` yields. Closes the listing."""
+    """Yield the lines of a listing of `folder`, and close the listing."""
     async with contextlib.aclosing(batches):
         async for batch in batches:
             yield lines_of(batch, folder)
 
 
 def inside(entries: Iterable[Entry], folder: SafeName, within: Range) -> Iterator[Entry]:
-    """Return the entries of a recursive listing of `folder` that lie within a range."""
+    """Return the entries of a recursive listing of `folder` that are within a range."""
     if within == WHOLE:
         return iter(entries)
     cut = 0 if folder.is_root else len(str(folder)) + 1
@@ -85,8 +86,9 @@ def inside(entries: Iterable[Entry], folder: SafeName, within: Range) -> Iterato
 
 
 async def usage(store: Store, folder: SafeName = ROOT) -> Usage:
-    """Return what lies below a folder, through no link; below the root, all partials too. What is
-    not there takes nothing.
+    """Return the usage of what is below a folder, without following links.
+
+    The root includes all partials. A missing folder counts nothing.
     """
     if _counts_usage(store):
         return await store.usage(folder)
@@ -103,5 +105,5 @@ async def usage(store: Store, folder: SafeName = ROOT) -> Usage:
 
 
 async def space(store: Store) -> Space:
-    """Return how much more fits into a store; practically no bound where it does not know."""
+    """Return how much more fits into a store; practically unlimited where it does not know."""
     return await store.space() if _knows_space(store) else Space(_UNBOUNDED_BYTES)

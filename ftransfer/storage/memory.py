@@ -1,8 +1,7 @@
-"""The store that is a dictionary: for tests and demonstrations.
+"""A store in a dictionary, for tests and demonstrations.
 
-It keeps the promises of base.Store as a folder on disk does, save that nothing survives it and that
-there are no links to follow. Everything happens at once on the event loop, so there are no races
-inside it.
+It keeps the promises of base.Store as a folder on disk does, but nothing survives it, and there are
+no links to follow. Everything happens at once on the event loop, so there are no races inside it.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ _Key = tuple[str, SafeName, str]  # owner, name, source
 
 
 class _Nodes(UserDict[SafeName, Node]):
-    """What has which name, and how many bytes all of it has."""
+    """Nodes by name, and the number of bytes in all of them."""
 
     used_bytes = 0
 
@@ -71,7 +70,7 @@ class MemoryStore:
     """See base.Store.
 
     Args:
-        capacity_bytes: What fits in, files and partials together.
+        capacity_bytes: The most bytes of files and partials together.
         now_ns: The clock, in nanoseconds since 1970.
     """
 
@@ -108,7 +107,7 @@ class MemoryStore:
         depth = len(folder.parts)
         names = [name for name in self._nodes if name != folder and name.is_within(folder)]
         for name in sorted(names, key=lambda name: [encode_name(part) for part in name.parts]):
-            node = self._nodes.get(name)  # gone meanwhile, if None
+            node = self._nodes.get(name)  # None: removed meanwhile
             if node is None or (node.kind == LINK and not links):
                 continue
             if recursive or len(name.parts) == depth + 1:
@@ -146,9 +145,7 @@ class MemoryStore:
         return writer
 
     def refuse(self, name: SafeName, announced: UploadSpec) -> None:
-        """Raise if what has the name may not be replaced. Raises NotAFile, AlreadyThere,
-        ChangedMeanwhile.
-        """
+        """Raise NotAFile, AlreadyThere or ChangedMeanwhile if the upload may not be published."""
         node = self._nodes.get(name)
         if node is not None and node.kind == FOLDER:
             raise NotAFile.about(name, FOLDER_THERE)
@@ -160,7 +157,7 @@ class MemoryStore:
             raise ChangedMeanwhile.about(name, "was changed meanwhile; get it, then decide")
 
     def publish(self, name: SafeName, announced: UploadSpec, data: bytes) -> Entry:
-        """Put content under a name. Raises as `refuse`."""
+        """Store content under a name. Raises as `refuse`."""
         self.refuse(name, announced)
         self._folder(name.parent)
         mtime_ns = self.now_ns() if announced.mtime_ns is None else announced.mtime_ns
@@ -169,7 +166,7 @@ class MemoryStore:
         return node.entry(name)
 
     def release(self, writer: MemoryWriter, kept: KeptContent | None) -> None:
-        """Forget a writer that has ended, and keep what it leaves."""
+        """Forget a writer that has ended, and keep its partial."""
         self._open.discard(writer)
         key = (writer.announced.owner, writer.name, writer.announced.source)
         if self._writers.get(key) is writer:
@@ -291,7 +288,7 @@ class MemoryStore:
             await writer.suspend()
 
     def has(self, name: SafeName) -> bool:
-        """Whether anything has a name."""
+        """Return whether anything has a name."""
         return name in self._nodes
 
     def _node(self, name: SafeName) -> Node:

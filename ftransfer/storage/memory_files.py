@@ -1,4 +1,4 @@
-"""Open files of the store in memory: nodes, and readers and writers of their content."""
+"""Files of the store in memory: nodes, and readers and writers of their content."""
 
 from __future__ import annotations
 
@@ -25,9 +25,7 @@ _serials = itertools.count(1)
 
 @dataclass(slots=True)
 class Node:
-    """One version of a file, a folder or a link. What a name has is replaced as a whole, so an open
-    one stays as it is.
-    """
+    """One version of a file, a folder or a link. Nodes are replaced whole, so an open one stays."""
 
     kind: str
     mtime_ns: int
@@ -68,7 +66,7 @@ class MemoryReader:
         return self._opened().data[offset : offset + size]
 
     async def check(self) -> None:
-        """See base.Reader.check. A node's content never changes, but its mtime can be set."""
+        """Check as base.Reader.check. A node's content never changes, but its mtime can be set."""
         if self._opened().mtime_ns != self.entry.mtime_ns:
             raise SourceChanged.about(self._name, "changed while it was being sent; get it again")
 
@@ -151,7 +149,7 @@ class MemoryWriter:
             self._end(self._over, None)
 
     def supersede(self) -> None:
-        """Hand the content over to a newer writer."""
+        """End this writer and leave the content to a newer one."""
         self._end(self._superseded, self.content)
 
     def _end(self, why: Callable[[], FtransferError], kept: KeptContent | None) -> None:
@@ -170,5 +168,5 @@ class MemoryWriter:
 
 
 def disk_full(name: SafeName) -> DiskFull:
-    """Make the error for content that does not fit in."""
+    """Return the error for content that does not fit."""
     return DiskFull.about(name, "the store is full; free some space, then try again")

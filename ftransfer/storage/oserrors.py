@@ -1,8 +1,8 @@
-"""OSError -> the errors of the package: the one place where it is translated.
+"""OSError -> the errors of the package: the only place that translates it.
 
-One table maps errno to class and sentence. A sentence has the name as the wire knows it, made safe
-to print; what the operating system says (real paths) goes to the log through `raise ... from`,
-never to a peer.
+One table maps errno to class and sentence. A sentence contains the wire name, made safe to print;
+the message of the operating system (real paths) goes to the log through `raise ... from`, never to
+a peer.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ftransfer.errors import (
 )
 from ftransfer.names import SafeName
 
-# With what to do about it, in the words of our own clients.
+# Each with what to do about it, in terms of our own clients.
 ALREADY_EXISTS = "already exists"
 IS_FOLDER = "is not a file but a folder; get -r receives folders"
 FOLDER_THERE = "is a folder; a file cannot replace it"
@@ -63,10 +63,10 @@ Override = dict[int, tuple[type[ShareError], str]]
 
 
 def translate(error: OSError, name: SafeName | str, override: Override | None = None) -> ShareError:
-    """Make the error that a caller meets instead of an OSError. Raise it `from` the original.
+    """Return the error to raise instead of an OSError. Raise it `from` the original.
 
     Args:
-        override: Another class and sentence for an errno, where the place knows better what it
+        override: Another class and sentence for an errno, where the caller knows better what it
             means.
     """
     number = error.errno or 0
@@ -83,9 +83,7 @@ def translate(error: OSError, name: SafeName | str, override: Override | None = 
 
 
 class translated:
-    """A block in which an OSError becomes the error that a caller may meet. Arguments as for
-    translate.
-    """
+    """A context that translates any OSError. Arguments as for translate."""
 
     __slots__ = ("_name", "_override")
 

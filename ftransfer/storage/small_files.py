@@ -1,7 +1,7 @@
 """Many small files at once: read for a pack or with a whole tree, and published from a pack.
 
-A store may offer each of these functions as a method, to do it in fewer steps. For one that does
-not, they need base.Store alone.
+A store may offer each of these functions as a method, to do it in fewer steps. Otherwise they use
+base.Store alone.
 """
 
 from __future__ import annotations
@@ -63,11 +63,12 @@ def _writes_packs(store: Store) -> TypeGuard[WritesPacks]:
 
 
 async def open_whole(store: Store, name: SafeName, max_bytes: int) -> Reader:
-    """Open a file, as Store.open_read; one of up to `max_bytes` may be read, checked and closed at
-    once, and its reader serves it from memory.
+    """Open a file as Store.open_read; one of up to `max_bytes` may be read at once.
+
+    It is then checked and closed, and its reader serves it from memory.
 
     Raises:
-        SourceChanged: It was read at once, and changed meanwhile.
+        SourceChanged: The file was read at once, and changed meanwhile.
     """
     if _opens_whole(store):
         return await store.open_whole(name, max_bytes)
@@ -77,10 +78,10 @@ async def open_whole(store: Store, name: SafeName, max_bytes: int) -> Reader:
 async def read_small(store: Store, names: Sequence[SafeName], max_bytes: int) -> Sequence[PackItem]:
     """Read small files, in order, each with its digest.
 
-    Returns one item for each name, in the same order, and may stop early (a shorter result) when
-    `max_bytes` of content are full; at least one item comes. A file larger than `max_bytes` comes
-    as its Entry, to be sent by open_read; a folder as a SmallFile of kind "dir"; what cannot be
-    read as the error.
+    Returns one item for each name, in the same order. The result is shorter when it reaches
+    `max_bytes` of content, but has at least one item. A file larger than `max_bytes` is returned as
+    its Entry, to be sent by open_read; a folder as a SmallFile of kind "dir"; what cannot be read
+    as the error.
     """
     if _reads_packs(store):
         return await store.read_small(names, max_bytes)
@@ -103,7 +104,7 @@ async def read_small(store: Store, names: Sequence[SafeName], max_bytes: int) ->
 async def _read_one(
     store: Store, name: SafeName, max_bytes: int, left: int
 ) -> SmallFile | Entry | None:
-    """Read one thing; return None if its content does not fit into what is left."""
+    """Read one thing; return None if its content exceeds `left` bytes."""
     about = await store.stat(name)
     if about.kind == FOLDER:
         return SmallFile(str(name), FOLDER, about.mtime_ns, about.mode)
@@ -129,15 +130,14 @@ async def _read_one(
 def read_tree(
     store: Store, folder: SafeName, max_bytes: int, max_items: int, *, others: bool = False
 ) -> AsyncGenerator[Sequence[PackItem], None]:
-    """Read all that is below a folder, in groups as from read_small; each folder comes before what
-    is in it, in no other order.
+    """Read everything below a folder, in groups as from read_small.
 
-    Links count as what they lead to; one that leads to a folder is not descended into. With
-    `others`, that and what is left out otherwise comes as an Entry of kind "other". Close it if you
-    leave early.
+    Each folder comes before its content; the order is otherwise undefined. Links are read as their
+    targets; a link to a folder is not descended into. With `others`, such a link, and what would be
+    omitted, is returned as an Entry of kind "other". Close it if you stop early.
 
-    Contents may be views of memory that is used again: they hold until the next group but one is
-    asked for.
+    Contents may be views of memory that is reused: they are valid until the next group but one is
+    requested.
 
     Raises:
         NotFound, NotAFolder, Forbidden: At the first step.
@@ -154,11 +154,11 @@ async def read_listed(
     batches: AsyncGenerator[Sequence[Entry], None],
     read: Callable[[Sequence[SafeName]], Awaitable[Sequence[PackItem]]],
 ) -> AsyncGenerator[Sequence[PackItem], None]:
-    """Read what a listing yields. Closes the listing.
+    """Read the files of a listing, and close the listing.
 
     Args:
         batches: A recursive listing, without links.
-        read: Returns items for the first of these names, for one of them at least.
+        read: Returns items for the first of these names, at least one.
     """
     async with contextlib.aclosing(batches):
         async for batch in batches:
@@ -174,13 +174,13 @@ async def read_listed(
 async def write_small(store: Store, files: Sequence[SmallFile]) -> Sequence[FtransferError | None]:
     """Verify and publish small files, folders and links.
 
-    Returns for each, in order, the error, or None: then it is there as its SmallFile says, and
-    durable. Each file is atomic by itself. Missing parent folders are made.
+    Returns for each, in order, the error, or None if it is published as its SmallFile says, and
+    durable. Each file is atomic on its own. Missing parent folders are made.
     """
     if _writes_packs(store):
         return await store.write_small(files)
     results = [await _result_of(_write_one(store, file)) for file in files]
-    # Content that is put into a folder changes its time: folders get their attributes last.
+    # Adding content to a folder changes its mtime, so folders get their attributes last.
     for index, file in enumerate(files):
         if file.kind == FOLDER and results[index] is None and not file.if_absent:
             results[index] = await _result_of(_set_folder(store, file))
@@ -228,6 +228,6 @@ async def _set_folder(store: Store, file: SmallFile) -> None:
 
 
 def content_differs(name: str, expected: Digest, actual: Digest) -> DigestMismatch:
-    """Make the error for a file that did not arrive as it was sent."""
+    """Return the error for a file that did not arrive as it was sent."""
     message = "the content that came is not the content that was sent; send it again"
     return DigestMismatch.about(name, message, expected=expected, actual=actual)

@@ -1,7 +1,7 @@
-"""The same store for one user: without links, with some names hidden, with a fair share of turns.
+"""Views of a store for one user: without links, with hidden names, with a fair share of turns.
 
-A store that has links must offer `without_links`; the other methods are for those that know a
-shorter way. A view is closed with the store itself.
+A store that has links must offer `without_links`; the other methods are for stores that can do it
+faster. A view is closed with the store itself.
 """
 
 from __future__ import annotations
@@ -52,23 +52,24 @@ def _shares_turns(store: Store) -> TypeGuard[SharesTurns]:
 
 
 def without_links(store: Store) -> Store:
-    """Return the store for those who may go only to some places: no link is followed, so that none
-    can lead elsewhere. What is behind one is not found.
+    """Return a view that follows no link, for users who may access only some folders.
+
+    So no link can lead out of these. What is behind one is not found.
     """
     return store.without_links() if _has_links(store) else store
 
 
 def on_behalf_of(store: Store, owner: str) -> Store:
-    """Return the store with long work done in turns that are shared fairly between owners."""
+    """Return a view whose long work takes turns that are shared fairly between owners."""
     return store.on_behalf_of(owner) if _shares_turns(store) else store
 
 
 def hiding(store: Store, hides: Hides) -> Store:
-    """Return the store for those from whom some names are hidden: such a thing is not listed nor
-    read with a tree, stays when the tree that it is in is removed, and no link leads to it.
+    """Return a view that hides some names.
 
-    What a caller names is not checked. Where `hides` looks at more than the last part of a name,
-    `without_links` is needed as well.
+    What is hidden is not listed or read with a tree, stays when its tree is removed, and no link
+    leads to it. A name that the caller passes is not checked. If `hides` looks at more than the
+    last part of a name, use `without_links` as well.
     """
     return store.hiding(hides) if _hides_names(store) else HidingStore(store, hides)
 
@@ -82,7 +83,7 @@ class HidingStore:
         self._hides = hides
 
     def _is_hidden(self, name: str, folder: SafeName) -> bool:
-        """Whether a name below a folder, or a folder on the way to it, is hidden."""
+        """Return whether a name below a folder, or a folder between them, is hidden."""
         parts = name.split("/")
         return any(
             self._hides("/".join(parts[:end]))
@@ -143,7 +144,7 @@ class HidingStore:
         seen, hidden = await self._below(name) if recursive and not name.is_root else ([], [])
         if not hidden:
             return await self._store.remove(name, recursive=recursive)
-        for entry in reversed(seen):  # what is in a folder comes after it
+        for entry in reversed(seen):  # content before its folder
             below = SafeName.trusted(entry.name)
             if not any(SafeName.trusted(kept.name).is_within(below) for kept in hidden):
                 with contextlib.suppress(NotFound):
@@ -151,7 +152,7 @@ class HidingStore:
         raise FolderNotEmpty.about(name, LEAVES_HIDDEN)
 
     async def _below(self, name: SafeName) -> tuple[list[Entry], list[Entry]]:
-        """Return what is seen below a name, and what is hidden there."""
+        """Return the visible and the hidden entries below a name."""
         seen: list[Entry] = []
         hidden: list[Entry] = []
         if (await self._store.stat(name)).kind == FOLDER:
@@ -163,14 +164,14 @@ class HidingStore:
         return seen, hidden
 
     async def close(self) -> None:
-        """Do nothing: the store itself is closed by whoever opened it."""
+        """Do nothing: the caller that opened the store closes it."""
 
 
 async def refuse_hidden_below(store: Store, folder: SafeName, hides: Hides) -> None:
-    """Refuse to replace a folder with all its content if some of that is hidden.
+    """Refuse to replace a folder with all its content if some of it is hidden.
 
     Args:
-        store: The whole store, from which nothing is hidden.
+        store: The whole store, which hides nothing.
 
     Raises:
         FolderNotEmpty.

@@ -1,7 +1,6 @@
-"""Small files that only their owner may read: keys, known hosts, saved logins. Written whole or not
-at all, one process at a time.
+"""Small files that only their owner may read: keys, known hosts, saved logins.
 
-A leaf; everything here blocks.
+They are written atomically, by one process at a time. A leaf; everything here blocks.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ _MAX_SECRET_BYTES = 4096
 
 
 def state_folder() -> Path:
-    """Return the folder for the state of this user; it may not exist yet."""
+    """Return the folder for this user's state; it may not exist yet."""
     if sys.platform == "linux":
-        # As platformdirs does, whose import takes longer than all else that a client needs to trust
-        # a server on this machine.
+        # As platformdirs does; importing it takes longer than everything else that a client needs
+        # to trust a server on this machine.
         return (
             Path(
                 os.environ.get("XDG_STATE_HOME", "").strip() or os.path.expanduser("~/.local/state")
@@ -40,7 +39,7 @@ def read_private(path: Path) -> str:
     """Return the text of a file, or "" if there is none.
 
     Raises:
-        BadFile: It cannot be read, or is not text; or others may change it.
+        BadFile: The file cannot be read, or is not text; or others may change it.
     """
     try:
         with path.open(encoding="utf-8") as file:
@@ -55,11 +54,12 @@ def read_private(path: Path) -> str:
 
 
 def check_private(path: str, what: str) -> None:
-    """Look at the modes of a file with secrets that somebody else reads. Nothing is said of one
-    that is not there.
+    """Check the mode of a file with secrets that other code reads. A missing file passes.
+
+    Logs a warning if others may read it.
 
     Raises:
-        BadFile: Others may change it. That they may read it is a warning.
+        BadFile: Others may change it.
     """
     with contextlib.suppress(FileNotFoundError):
         _refuse_writable(path, os.stat(path))
@@ -67,8 +67,9 @@ def check_private(path: str, what: str) -> None:
 
 
 def warn_if_readable(path: str, what: str) -> None:
-    """Warn of a file that everybody may read, or that belongs to somebody else; its group may, as
-    that of a service.
+    """Log a warning if everybody may read a file, or it belongs to another user.
+
+    Its group may read it, as that of a service.
     """
     found = os.stat(path)
     warning = ""
@@ -81,23 +82,24 @@ def warn_if_readable(path: str, what: str) -> None:
             f"it belongs to another user (uid {found.st_uid}), who may read and change {what} in it"
         )
     if warning:
-        import logging  # which a command that has nothing to say does without
+        import logging  # not needed by a command that has no warning
 
         logging.getLogger("ftransfer.private").warning("warning: %s: %s", path, warning)
 
 
 def _refuse_writable(path: str, found: os.stat_result) -> None:
-    # A device is nobody's file; a pipe, as of a shell's <(command), is nobody else's.
+    # A device is nobody's file; a pipe, as of a shell's <(command), is ours.
     if stat.S_ISREG(found.st_mode) and found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise BadFile(f"{path}: others may change it; chmod go-w {path} takes that away")
 
 
 def rewrite(path: Path, text: str) -> None:
-    """As write_private, but a file that is there keeps its mode, owner and group: it may be read by
-    a service.
+    """Write as write_private, but keep mode, owner and group of an existing file.
+
+    A service may have to read it.
 
     Raises:
-        BadFile: It cannot be written; or its owner cannot be kept.
+        BadFile: The file cannot be written; or its owner cannot be kept.
     """
     try:
         found = path.stat()
@@ -109,16 +111,18 @@ def rewrite(path: Path, text: str) -> None:
 
 
 def write_private(path: Path, text: str, *, like: os.stat_result | None = None) -> None:
-    """Replace a file in one step, synced; whoever reads it meanwhile sees the old or the new one.
-    The folder is made if need be.
+    """Replace a file atomically and durably; a reader sees the old or the new content.
+
+    Makes the folder if it is missing.
 
     Args:
-        like: Whose mode, owner and group the file gets; without it, only its owner may read it.
+        like: Mode, owner and group for the file; without it, only its owner may read it.
 
     Raises:
-        BadFile: It cannot be written.
+        BadFile: The file cannot be written.
     """
-    # In the same folder, so that it can be renamed; unpredictable, and never through a link.
+    # In the same folder, so that it can be renamed; the name is unpredictable, and no link is
+    # followed.
     temp = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -157,8 +161,9 @@ def _make_like(path: Path, fd: int, like: os.stat_result) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Keep every other process from changing a file that is locked in the same way; the lock is a
-    file beside it.
+    """Lock a file against other processes that use this function.
+
+    The lock is a file beside it.
 
     Raises:
         BadFile: The lock cannot be made.
@@ -180,14 +185,14 @@ def read_secret(path: str) -> str:
     """Return the secret that a file holds: its text without the line end.
 
     Raises:
-        BadFile: Others may read it, or it is no file, or empty, or holds more than a line.
+        BadFile: Others may read it, or it is no file, is empty, or has more than one line.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         with os.fdopen(fd, "rb") as file:
             mode = os.fstat(fd).st_mode
-            # Asked of the open file: between a look at its name and its opening, another could take
-            # the place. A pipe, as of a shell's <(command), is nobody else's.
+            # Checked on the open file: one checked by name could be swapped before it is opened. A
+            # pipe, as of a shell's <(command), is ours.
             if mode & 0o077 and not stat.S_ISFIFO(mode):
                 raise BadFile(
                     f"{path}: others may read this secret; chmod 600 {path} takes that away"
@@ -203,10 +208,10 @@ def read_secret(path: str) -> str:
 
 
 def read_piped_secret(pipe: BinaryIO) -> str:
-    """Return the first line of a pipe without its end; "" if there is none.
+    """Return the first line of a pipe without the line end; "" if there is none.
 
     Raises:
-        BadFile: It is no line of text.
+        BadFile: It is not a line of text.
     """
     return _line(pipe.readline(_MAX_SECRET_BYTES + 1), "stdin")
 

@@ -1,11 +1,11 @@
-"""A process -> a process that can open only a few paths, for good (Linux: landlock,
-and no new privileges).
+"""A permanent sandbox in which a process can open only a few paths.
 
-The last barrier behind names and storage/local/resolver.py: even a bug in those cannot read outside
-the share, start a program, or connect to another machine. The sandbox holds for the calling thread
-and for all threads and processes that it starts, so enter it before the first thread. Files that
-are open stay open. A rule applies to what a path leads to at that moment: for a file that may be
-replaced, pass its folder.
+On Linux: landlock, and no new privileges. The last barrier behind names and
+storage/local/resolver.py: even with a bug in those, the process cannot read outside the share,
+start a program, or connect to another machine. The sandbox applies to the calling thread and to all
+threads and processes that it starts, so enter it before the first thread. Open files stay open. A
+rule applies to what a path leads to at that moment: for a file that may be replaced, pass its
+folder.
 """
 
 from __future__ import annotations
@@ -18,10 +18,9 @@ import sys
 import sysconfig
 from collections.abc import Iterable
 
-# Before ABI 2 nothing could be renamed from one folder to another, by which every upload is
-# published.
+# Before ABI 2, landlock forbids renames between folders, and every upload is published by one.
 _MIN_ABI = 2
-# The same numbers on every architecture, alpha excepted
+# The same numbers on every architecture except alpha
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = (
     444,
     445,
@@ -38,14 +37,14 @@ _MAKE_CHAR, _MAKE_DIR, _MAKE_REG, _MAKE_SOCK, _MAKE_FIFO, _MAKE_BLOCK, _MAKE_SYM
     1 << bit for bit in range(6, 14)
 )
 _TRUNCATE, _IOCTL_DEV = 1 << 14, 1 << 15
-# All rights to files that are known from an ABI on
+# All file rights that exist from an ABI on
 _FILES = {
     2: (1 << 14) - 1,
     3: (1 << 15) - 1,
     5: (1 << 16) - 1,
 }
 _READ = _READ_FILE | _READ_DIR
-# No devices, sockets or fifos, and nothing is executed.
+# No making of devices, sockets or fifos, and no execution.
 _CHANGE = (
     _READ
     | _WRITE_FILE
@@ -61,8 +60,8 @@ _OF_A_FILE = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
 _CONNECT_TCP = 1 << 1
 _ABSTRACT_SOCKETS, _SIGNALS = 1, 2
 
-# What the C library opens to find names of hosts, the time of the day, more libraries, and
-# authorities of certificates.
+# What the C library opens for host names, local time, further libraries and certificate
+# authorities.
 _SYSTEM = (
     *(
         "/lib",
@@ -84,7 +83,7 @@ _SYSTEM = (
     *("/etc/localtime", "/usr/share/zoneinfo", "/dev/urandom", "/proc/self"),
 )
 _DEVICES = ("/dev/null",)
-_PACKAGE = os.path.dirname(os.path.dirname(__file__))  # what is imported later must be found there
+_PACKAGE = os.path.dirname(os.path.dirname(__file__))  # for later imports
 
 
 class _Ruleset(ctypes.Structure):
@@ -97,11 +96,11 @@ class _Beneath(ctypes.Structure):
 
 
 class CannotLock(Exception):
-    """The lock was not closed: nothing has been taken away from this process. The text says why."""
+    """The sandbox was not entered: this process keeps all its access. The text says why."""
 
 
 def landlock_abi() -> int:
-    """Return the version of landlock that this kernel offers to this process; 0 for none."""
+    """Return the landlock version that the kernel offers to this process; 0 for none."""
     if sys.platform != "linux":
         return 0
     found = _libc().syscall(
@@ -111,21 +110,20 @@ def landlock_abi() -> int:
 
 
 def lock_in(*, changed: Iterable[str], read: Iterable[str] = ()) -> int:
-    """Drop, for good, all access to files but these; also to run programs, and to connect by
-    TCP.
+    """Drop for good access to other files, and the rights to run programs and connect by TCP.
 
     Args:
         changed: Folders below which everything may be read and changed, but no device, socket or
             fifo made.
-        read: Files and folders to be read. What does not exist is left out, here and above.
+        read: Files and folders to be read. Paths that do not exist are ignored, here and above.
 
     Returns:
-        The version of landlock that keeps the lock; 2 does not know of truncation, below 4 it does
-        not keep TCP.
+        The landlock version that enforces it; 2 does not restrict truncation, versions below 4 do
+        not restrict connections by TCP.
 
     Raises:
-        CannotLock: The kernel has no landlock, or refuses; or other threads run, which the lock
-            would not hold.
+        CannotLock: The kernel has no landlock, or refuses; or other threads run, which it would not
+            restrict.
     """
     abi = landlock_abi()
     if abi < _MIN_ABI:
@@ -158,7 +156,7 @@ def lock_in(*, changed: Iterable[str], read: Iterable[str] = ()) -> int:
 
 
 def _python() -> set[str]:
-    """Return the folders from which modules are imported when they are first used."""
+    """Return the folders from which modules are imported later."""
     paths = sysconfig.get_paths()
     found = {paths[key] for key in ("stdlib", "platstdlib", "purelib", "platlib")}
     return found | {os.path.join(sys.base_prefix, "lib"), _PACKAGE}

@@ -1,7 +1,7 @@
-"""Blocking work in threads: run to its end even when nobody waits for it any more.
+"""Blocking work in threads: run to its end even when its caller is cancelled.
 
 A leaf. Cancelling an await does not stop a thread, so a descriptor must not be closed before its
-job is over: a closed number is used again, and the job would write into another file.
+job ends: its number is reused, and the job would write into another file.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 _IO_THREADS = 16
-_LEAST_BUFFER_BYTES = 4 << 20  # bytes; what comes first is often small
+_LEAST_BUFFER_BYTES = 4 << 20  # the first request is often small
 KEPT_BUFFERS = 3
-_REFERENCES_OF_FREE = 3  # the list's, the loop's that looks, and the one that is counted with
+_REFERENCES_OF_FREE = 3  # the list's, the loop variable's, and getrefcount's argument
 _io_pool: ThreadPoolExecutor | None = None
 _scratch = threading.local()
 _buffers: list[mmap.mmap] = []
@@ -29,7 +29,7 @@ _choosing = threading.Lock()
 def io_pool() -> ThreadPoolExecutor:
     """Return the shared pool for work on sockets, files and digests.
 
-    Stores have pools of their own, so a slow disk delays only its own transfers.
+    Each store has a separate pool, so a slow disk delays only its own transfers.
     """
     global _io_pool
     if _io_pool is None:
@@ -40,8 +40,9 @@ def io_pool() -> ThreadPoolExecutor:
 async def run_job(
     executor: ThreadPoolExecutor, job: Callable[[], T], stop: Callable[[], None] | None = None
 ) -> T:
-    """Run a blocking job in a thread and return its result. As `finish`: after run_job, however it
-    ends, the job no longer runs.
+    """Run a blocking job in a thread and return its result.
+
+    As with `finish`: however run_job ends, the job no longer runs after it.
     """
     return await finish(asyncio.get_running_loop().run_in_executor(executor, job), stop=stop)
 
@@ -52,11 +53,11 @@ async def finish(
     *,
     stop: Callable[[], None] | None = None,
 ) -> T:
-    """Wait for a future to its end, also when cancelled; the cancellation is raised after that.
+    """Wait until a future is done, even when cancelled; the cancellation is raised after that.
 
     Args:
         undo: Closes a result that the cancelled caller will never see.
-        stop: Called at a cancellation, to end the work soon.
+        stop: Called on cancellation, to end the work soon.
     """
     try:
         return await asyncio.shield(future)
@@ -68,7 +69,7 @@ async def finish(
                 await asyncio.wait([future])
             except asyncio.CancelledError:
                 continue  # cancelled again: the work still has to end first
-        # To look for what it raised also keeps that from being reported as never retrieved
+        # Calling exception() also keeps an error from being reported as never retrieved
         if not future.cancelled() and future.exception() is None and undo is not None:
             await finish_steps(undo(future.result()))
         raise
@@ -77,28 +78,28 @@ async def finish(
 async def finish_steps(
     steps: Coroutine[Any, Any, T], undo: Callable[[T], Coroutine[Any, Any, None]] | None = None
 ) -> T:
-    """Run a coroutine to its end, also when cancelled. As `finish`."""
+    """Run a coroutine to its end, even when cancelled, as `finish`."""
     return await finish(asyncio.ensure_future(steps), undo)
 
 
 async def stop_task(task: asyncio.Task[Any]) -> None:
-    """Cancel a task and wait until it has ended; what it raises is dropped.
+    """Cancel a task and wait until it ends; its error is dropped.
 
-    Not `await task`: that cannot tell the end of the task from a cancellation of the caller, who
-    has to see their own.
+    Not `await task`: that cannot tell the end of the task from a cancellation of the caller, which
+    must propagate.
     """
     task.cancel()
     await asyncio.wait([task])
     if not task.cancelled():
-        task.exception()  # seen, so that it is not reported as never retrieved
+        task.exception()  # retrieved, so that it is not reported as never retrieved
 
 
 def reusable_buffer(size: int) -> memoryview:
     """Return `size` bytes of memory for content, not cleared.
 
     The system provides new memory page by page, which costs as much as filling it. So a few buffers
-    are kept, and one is used again when nobody has a view of it any more. They are mapped: what is
-    not used of one takes no memory.
+    are kept, and one is reused when no view of it is left. They are mapped: an unused part takes no
+    memory.
     """
     with _choosing:
         for memory in _buffers:
@@ -124,17 +125,16 @@ def scratch(size: int) -> memoryview:
     return memoryview(buffer)[:size]
 
 
-# How long a thread that wants the interpreter waits for one that does not let go of it: ten times
-# less than Python's own 5 ms.
+# How long a thread waits before it asks another to release the interpreter: a tenth of Python's
+# default of 5 ms.
 _SWITCH_S = 0.0005
 
 
 def switch_often() -> None:
-    """Have the threads of this process, a server's, take turns at the interpreter more often than
-    usual.
+    """Make the threads of this server process switch more often than by default.
 
-    A job that moves a file needs the interpreter some twenty times a megabyte. While peers that
-    never pause keep the event loop's thread busy, each of these took 5 ms: 20 such peers made a get
-    of 1 MiB last a second in place of a tenth of it.
+    A job that transfers a file needs the interpreter some twenty times a megabyte. While peers that
+    never pause kept the event loop's thread busy, each of these took 5 ms: 20 such peers made a get
+    of 1 MiB take a second instead of a tenth of it.
     """
     sys.setswitchinterval(_SWITCH_S)

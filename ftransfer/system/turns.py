@@ -1,8 +1,7 @@
-"""Turns for long work: a few at once, shared fairly between those who want them.
+"""Turns for long work: a few at once, shared fairly between owners.
 
-A leaf. Work of unbounded length is cut into steps of at most STEP_S, and each step waits for a
-turn. So nobody waits longer for a turn than it takes to give everybody else one, however much work
-one of them has.
+A leaf. Work of unbounded length is split into steps of at most STEP_S, and each step waits for a
+turn. So no owner waits longer than one turn of every other owner, however much work they have.
 """
 
 from __future__ import annotations
@@ -14,12 +13,12 @@ from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable
 from heapq import heappop, heappush
 
-# The longest time that a step of long work may take in a thread.
+# The longest time that one step of long work may take in a thread.
 STEP_S = 0.05
 
 
 class TimeSlice:
-    """The time that one step may take. Made when it begins."""
+    """The time limit of one step, from when this is made."""
 
     __slots__ = ("_ends_at",)
 
@@ -32,29 +31,29 @@ class TimeSlice:
 
 
 class Pause:
-    """Lets others have the event loop now and then, in work on the loop that may be long."""
+    """Yields to the event loop now and then, in work on the loop that may be long."""
 
     def __init__(self, every: int = 256) -> None:
         self._every = every
         self._count = 0
 
     async def __call__(self) -> None:
-        """To be awaited for each thing that is done."""
+        """Pause if it is time. Await it once for each thing that is done."""
         self._count += 1
         if self._count % self._every == 0:
             await asyncio.sleep(0)
 
 
-_Waiting = tuple[int, int, asyncio.Future[None]]  # size, order of coming
+_Waiting = tuple[int, int, asyncio.Future[None]]  # size, order of arrival
 
 
 class Turns:
     """At most `most` turns at once, and at most `each` for one owner.
 
-    Owners take turns in the order in which they came; of one owner's work, the smallest goes first.
+    Owners take turns in order of arrival; for each owner, the smallest work goes first.
 
     Args:
-        may_go: Whether an owner may have a turn now. When that has changed, `look` is to be called.
+        may_go: Whether an owner may have a turn now. Call `look` when that has changed.
     """
 
     def __init__(
@@ -66,11 +65,11 @@ class Turns:
         self._running: Counter[str] = Counter()
         self._waiting: OrderedDict[str, list[_Waiting]] = OrderedDict()
         self._came = 0
-        self.most = 0  # that were used at once, until now
+        self.most = 0  # the highest number used at once so far
 
     @property
     def running(self) -> int:
-        """The number of turns that are being used."""
+        """The number of turns in use."""
         return self._running.total()
 
     @contextlib.asynccontextmanager
@@ -78,8 +77,8 @@ class Turns:
         """Hold one turn.
 
         Args:
-            owner: Who wants it.
-            size: How much there is left to do, in any unit.
+            owner: Who wants the turn.
+            size: How much is left to do, in any unit.
         """
         turn = Turn(self, owner)
         await turn.begin(size)
@@ -89,7 +88,7 @@ class Turns:
             turn.end()
 
     def want(self, owner: str, size: int) -> asyncio.Future[None]:
-        """Queue for a turn: the future ends when it is granted. It may be cancelled."""
+        """Queue for a turn; the future is done when it is granted, and may be cancelled."""
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._came += 1
         heappush(self._waiting.setdefault(owner, []), (size, self._came, granted))
@@ -108,7 +107,7 @@ class Turns:
         )
 
     def look(self) -> None:
-        """Hand the free turns to those who wait, one owner after the other."""
+        """Grant free turns to waiting work, one owner after the other."""
         while self.running < self._most:
             owner = next((owner for owner in self._waiting if self._has_place(owner)), None)
             if owner is None:
@@ -122,7 +121,7 @@ class Turns:
                     self._waiting.move_to_end(owner)
 
     def _next_of(self, owner: str) -> asyncio.Future[None] | None:
-        """Take the smallest work of an owner that still waits."""
+        """Take the smallest waiting work of an owner."""
         waiting = self._waiting[owner]
         found: asyncio.Future[None] | None = None
         while waiting and found is None:
@@ -148,7 +147,7 @@ class Turn:
         await self._hold(granted)
 
     async def again(self, size: int) -> None:
-        """Let others have a turn who come before this one; the next step may follow."""
+        """Release the turn and queue for the next one."""
         granted = self._turns.want(self._owner, size)
         self.end()
         await self._hold(granted)
@@ -163,6 +162,6 @@ class Turn:
             await granted
         except asyncio.CancelledError:
             if granted.done() and not granted.cancelled():
-                self._turns.give_back(self._owner)  # it was granted in the same moment
+                self._turns.give_back(self._owner)  # it was granted at the same moment
             raise
         self._is_held = True

@@ -1,4 +1,4 @@
-"""The store on a local disk: one idea a file, from the system calls up to LocalStore."""
+"""The store on a local disk: one idea per file, from the system calls up to LocalStore."""
 
 from ftransfer.storage.local.store import LocalStore
 

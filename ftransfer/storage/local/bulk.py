@@ -1,9 +1,9 @@
 """Many small files in one job: read for a pack, or verified and published from one.
 
-Per file only the calls that it cannot do without: names are opened from handles of their folders,
-which are resolved once and held. Durable groups of GROUP or more are synced with one
-syncfs before the renames and one round after, since a thousand fsyncs cost a thousand times the
-disk's latency; syncfs also waits for what other programs have just written to that disk.
+It makes only the necessary calls per file: names are opened from handles of their folders, which
+are resolved once and held. Durable groups of GROUP or more are synced with one syncfs before the
+renames and one round after, since a thousand fsyncs cost a thousand times the disk's latency;
+syncfs also waits for what other programs have just written to that disk.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def read_small(root: Root, names: Iterable[SafeName], max_bytes: int) -> list[PackItem]:
-    """Read files until `max_bytes` of content are full; see Store.read_small."""
+    """Read files up to `max_bytes` of content; see small_files.read_small."""
     items: list[PackItem] = []
     left = max_bytes
     buffer = BufferSlice(reusable_buffer(max_bytes))
@@ -66,7 +66,7 @@ def read_small(root: Root, names: Iterable[SafeName], max_bytes: int) -> list[Pa
 def _read_one(
     root: Root, folders: Folders, name: SafeName, buffer: BufferSlice, max_bytes: int, left: int
 ) -> SmallFile | Entry | None:
-    """Read one thing; None if its content does not fit into what is left."""
+    """Read one thing; return None if its content exceeds `left` bytes."""
     if name.is_root:
         return _folder_item(name, os.fstat(root.handle))
     folder = folders.open(name.parent).handle
@@ -94,19 +94,19 @@ def _folder_item(name: SafeName, found: os.stat_result) -> SmallFile:
 
 
 class _Staged(NamedTuple):
-    """A file or link that lies complete under a temporary name."""
+    """A file or link that is complete under a temporary name."""
 
     position: int  # among the files of the group
     folder: SafeName
     last: str
     temporary: str
-    source: int  # the handle of the folder that it lies in
+    source: int  # the handle of the folder that it is in
 
 
 def write_small(
     root: Root, staging: StagingArea, files: Sequence[SmallFile]
 ) -> list[FtransferError | None]:
-    """Verify and publish files, folders and links; see Store.write_small."""
+    """Verify and publish files, folders and links; see small_files.write_small."""
     with Folders(root) as folders:
         group = _PackWriter(root, staging, folders, files)
         try:
@@ -118,9 +118,7 @@ def write_small(
 
 
 class _PackWriter:
-    """What is published with one round of syncs: content first, then names, as for a single
-    file.
-    """
+    """Publishes a group with one round of syncs: content first, then names, as for one file."""
 
     def __init__(
         self, root: Root, staging: StagingArea, folders: Folders, files: Sequence[SmallFile]
@@ -134,21 +132,19 @@ class _PackWriter:
         self._staged: list[_Staged] = []
         self._made: list[
             tuple[int, SafeName]
-        ] = []  # folders: they get their attributes after their content
+        ] = []  # folders, which get their attributes after their content
         self._temp = -1
-        self._folder: SafeName | None = (
-            None  # the last one that was seen to be there, or is new ...
-        )
-        self._into: NewFolder | None = None  # ... and filled aside
+        self._folder: SafeName | None = None  # the last one that was found or made; if new, ...
+        self._into: NewFolder | None = None  # ... it is filled here
         self._new: dict[
             SafeName, tuple[NewFolder, list[tuple[int, str]]]
-        ] = {}  # with positions and names of what is in them
+        ] = {}  # with positions and names of their files
         self._pending = StoreFailed("not yet written")
         self.results: list[FtransferError | None] = [self._pending] * len(files)
 
     def stage(self) -> None:
-        """Put everything under temporary names; after this the content is durable."""
-        # Checked by the caller already; but they come as text here, and a bad one would lead
+        """Store everything under temporary names; after this the content is durable."""
+        # The caller has checked the names; but they arrive as text, and a bad one would lead
         # outside.
         names = NameReader().split_all([file.name for file in self._files])
         for index, (file, name) in enumerate(zip(self._files, names, strict=True)):
@@ -179,7 +175,7 @@ class _PackWriter:
         actual = digest_of(data)
         if actual != digest:
             raise content_differs(name, digest, actual)
-        if folder is not self._folder:  # files of one folder mostly come one after the other
+        if folder is not self._folder:  # files of one folder are mostly consecutive
             self._into = self._enter(folder)
             self._folder = folder
         mode &= 0o777
@@ -188,9 +184,7 @@ class _PackWriter:
         )
         try:
             handle = os.open(temporary, _MAKE, mode, dir_fd=temp)
-        except (
-            FileExistsError
-        ):  # the same name again: it is published after the first, in the usual way
+        except FileExistsError:  # the same name again: it is published after the first, on its own
             temp, temporary = self._new_temporary()
             handle = os.open(temporary, _MAKE, mode, dir_fd=temp)
         try:
@@ -204,7 +198,9 @@ class _PackWriter:
                 if self._syncs_each:
                     self._root.kernel.sync_file(handle)
             finally:
-                os.close(handle)  # some network file systems report only here that they are full
+                os.close(
+                    handle
+                )  # some network file systems report only on close that they are full
         except BaseException:
             if self._into is not None:
                 self._into.is_whole = False
@@ -216,8 +212,9 @@ class _PackWriter:
             self._staged.append(_Staged(index, folder, last, temporary, temp))
 
     def _enter(self, folder: SafeName) -> NewFolder | None:
-        """Have a folder that files go into; if nothing has its name, and it inherits nothing, one
-        that is filled aside.
+        """Open or make a folder for files.
+
+        If nothing has its name, and it inherits nothing, return a NewFolder to fill; else None.
         """
         if folder in self._new:
             return self._new[folder][0]
@@ -233,7 +230,7 @@ class _PackWriter:
         return None
 
     def _stage_link(self, index: int, folder: SafeName, last: str, file: SmallFile) -> None:
-        encode_name(file.target)  # raises if it is no text
+        encode_name(file.target)  # raises if it is not text
         self._folders.make(folder)
         refuse_link_outside(
             self._root.resolver, folder, file.target, SafeName((*folder.parts, last))
@@ -257,7 +254,7 @@ class _PackWriter:
         return self._temp
 
     def publish(self) -> None:
-        """Move everything to its name; after this the names are durable."""
+        """Rename everything to its final name; after this the names are durable."""
         for name, (new, files) in self._new.items():
             if files and not (new.is_whole and self._publish_whole(name, new, files)):
                 self._staged += _each_of(name, new, files)
@@ -287,15 +284,16 @@ class _PackWriter:
     def _publish_whole(
         self, name: SafeName, new: NewFolder, files: Sequence[tuple[int, str]]
     ) -> bool:
-        """Publish a new folder with all that is in it. Return False if it could not be: something
-        else may have taken the name.
+        """Publish a new folder with its content; return False if that failed.
+
+        Something else may have taken the name.
         """
         try:
             parent, about = self._folders.make(name.parent), os.fstat(new.handle)
             with self._root.lock_of(parent.about, name.last):
                 self._root.kernel.rename_new(new.temporary, name.last, self._temp, parent.handle)
         except (OSError, FtransferError):
-            return False  # if more than that is wrong, publishing each file will show it
+            return False  # publishing each file will show any other error
         new.is_published = True
         self._root.note_made(about)
         try:
@@ -344,9 +342,7 @@ class _PackWriter:
         self.results[index] = _caused(translate(error, self._files[index].name, override), error)
 
     def _fail_all(self, error: OSError) -> None:
-        """The disk did not take the group: none of it can be answered with done, and what is not
-        yet published shall not be.
-        """
+        """Fail the group after an error of the disk: report nothing as done, publish no more."""
         for index, result in enumerate(self.results):
             if result is None or result is self._pending:
                 self._fail(index, error)
@@ -371,7 +367,7 @@ class _PackWriter:
 
 
 def _each_of(name: SafeName, new: NewFolder, files: Sequence[tuple[int, str]]) -> Iterator[_Staged]:
-    """Return what is in a new folder as if each file were staged by itself."""
+    """Return the files in a new folder as if each were staged on its own."""
     return (_Staged(index, name, last, last, new.handle) for index, last in files)
 
 

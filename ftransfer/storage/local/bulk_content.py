@@ -1,4 +1,4 @@
-"""The content of a small file, read as a whole into memory that is used again."""
+"""The content of a small file, read as a whole into memory that is reused."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from ftransfer.limits import clamp_time
 from ftransfer.storage.base import FILE, SmallFile
 from ftransfer.storage.local.root import READ_FLAGS
 
-# The most that is read of a file whose file system reports no size.
+# The most bytes read of a file whose file system reports no size.
 _UNSIZED_BYTES = 1 << 20
-_ATTEMPTS = 3  # to read a file that changes while it is read
+_ATTEMPTS = 3  # to read a file that changes meanwhile
 READ_SMALL_FLAGS = READ_FLAGS | os.O_NOFOLLOW
 
 
@@ -27,7 +27,7 @@ class BufferSlice:
         return len(self._left)
 
     def take(self, size: int) -> memoryview:
-        """Return memory for `size` bytes; memory of its own if too little of this is left."""
+        """Return memory for `size` bytes; newly allocated if too little is left here."""
         if size > len(self._left):
             return memoryview(bytearray(size))
         taken, self._left = self._left[:size], self._left[size:]
@@ -35,15 +35,15 @@ class BufferSlice:
 
 
 def read_content(handle: int, name: str, before: os.stat_result, buffer: BufferSlice) -> SmallFile:
-    """Read a small file as a whole. Raises OSError, and SourceChanged if it never holds still."""
+    """Read a small file as a whole. Raises OSError, and SourceChanged if it keeps changing."""
     for _ in range(_ATTEMPTS):
         size = before.st_size
         data = buffer.take(size) if size else _read_unsized(handle, name)
         count = os.preadv(handle, [data], 0) if size else len(data)
         while count < size and (more := os.preadv(handle, [data[count:]], count)):
-            count += more  # regular files do not read short; some network file systems do
+            count += more  # some network file systems read short
         after = os.fstat(handle)
-        # Less than its size may have come: /sys reports a page for everything
+        # Fewer bytes than its size may be read: /sys reports a page for every file
         if _version(after) == _version(before):
             return SmallFile(
                 name,
@@ -54,7 +54,7 @@ def read_content(handle: int, name: str, before: os.stat_result, buffer: BufferS
                 digest_of(data[:count]),
             )
         if after.st_size > 2 * size + (1 << 20):
-            break  # what grows so fast is not small
+            break  # a file that grows so fast is not small
         before = after
     raise SourceChanged.about(name, "changes while it is read; try again when nobody writes to it")
 
@@ -64,7 +64,7 @@ def _version(found: os.stat_result) -> tuple[int, int, int]:
 
 
 def _read_unsized(handle: int, name: str) -> memoryview:
-    """Read a file of size 0: it is empty, or, as in /proc, only reading shows how much there is.
+    """Read a file of reported size 0: it is empty, or, as in /proc, only reading shows its size.
 
     Raises:
         OSError, and StoreFailed if it is not small.

@@ -1,8 +1,8 @@
-"""A folder -> all small files below it, walked and read in one pass: each file is opened from the
-folder handle that is open anyway.
+"""A folder -> all small files below it, walked and read in one pass.
 
-For callers who want everything. It saves a stat, a resolved path and a sorted place for each file:
-half of what it costs to list a tree first and to read it then.
+Each file is opened from its folder's handle, which is open anyway. For callers that want
+everything: it saves a stat, a path resolution and sorting for each file, half the cost of listing a
+tree and then reading it.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ from ftransfer.system.turns import TimeSlice
 
 _log = logging.getLogger(__name__)
 
-# The first group comes soon; each that follows may be twice as large
+# The first group is small, so it comes soon; each next one may be twice as large
 _FIRST_ITEMS = 64
-# A group that is this full ends where a folder does: storing a whole folder costs less than storing
-# its files one by one.
+# A group this full ends at the end of a folder: storing a whole folder costs less than storing its
+# files one by one.
 _NEARLY_FULL = 0.75
 _FULL = StoreFailed("not an item: the next one does not fit into this group")
 
 
 class Sweep:
-    """One reading of a tree under way. Methods block and must not overlap; its maker closes it."""
+    """A tree being read. Methods block and must not overlap; the caller closes it."""
 
     def __init__(
         self, root: Root, folder: SafeName, max_bytes: int, *, others: bool = False
@@ -65,9 +65,7 @@ class Sweep:
         self._items = self._walk()
 
     def next_group(self, max_items: int) -> list[PackItem]:
-        """Return the next things: at most `max_items`, at most `max_bytes` of content, or what took
-        a step.
-        """
+        """Return the next items: at most `max_items`, `max_bytes` of content, or one time slice."""
         time_slice = TimeSlice()
         self._buffer = BufferSlice(reusable_buffer(self._max_bytes))
         group: list[PackItem] = []
@@ -95,8 +93,9 @@ class Sweep:
         release(self._handle)
 
     def _walk(self) -> Generator[PackItem | None, None, None]:
-        """Yield each folder before what is in it, and None after the files in it; siblings in the
-        order of the file system.
+        """Yield each folder before its content, and None after its files.
+
+        Siblings are in the order of the file system.
         """
         pending: list[tuple[str, ...]] = [()]
         while pending:
@@ -105,7 +104,7 @@ class Sweep:
             try:
                 handle = self._root.resolver.open_below(self._handle, parts, FOLDER_FLAGS)
             except (FileNotFoundError, NotADirectoryError):
-                continue  # gone between being listed and being read
+                continue  # removed between being listed and being read
             except OSError as error:
                 yield self._unreadable(prefix, error)
                 continue
@@ -157,7 +156,7 @@ class Sweep:
 
     def _behind_link(self, name: str) -> Iterator[PackItem]:
         (item,) = read_small(self._root, [SafeName.trusted(name)], self._buffer.left)
-        # It leads nowhere or outside, or to a fifo: no part of the tree
+        # It leads nowhere or outside, or to a fifo: not part of the tree
         if isinstance(item, (NotFound, NotAFile, NotAFolder)):
             yield from self._other(name, SPECIAL if isinstance(item, NotAFile) else DEAD_LINK)
         elif isinstance(item, FtransferError):
@@ -172,7 +171,7 @@ class Sweep:
             yield Entry(name, OTHER, 0, 0, 0, why=why)
 
     def _read(self, folder: int, name: str, last: str) -> PackItem | None:
-        """Read one file; None if it is gone, or something else has come to its name."""
+        """Read one file; return None if it is gone, or something else has its name."""
         try:
             handle = os.open(last, READ_SMALL_FLAGS, dir_fd=folder)
             try:

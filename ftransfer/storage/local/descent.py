@@ -1,9 +1,8 @@
-"""A way down into a tree and up again, by handles: no step walks from the top, and no tree is too
-deep.
+"""Walking down a tree and up again by handles: no step starts at the top, no tree is too deep.
 
-Only the handles of the last folders on the way are held. The way up to the others leads through
-"..", and ends where that is not the folder that the way down came from: whoever moves folders
-meanwhile cannot lead it outside.
+Only the handles of the deepest folders on the path are held. The others are reached through "..",
+and the walk fails if that is not the folder that it came from: moving folders meanwhile cannot lead
+it outside.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ MAX_HANDLES = 32
 
 
 class Descent:
-    """A place in a tree. It takes over the handle of the top folder; its maker closes it.
+    """A position in a tree. It takes over the handle of the top folder; the caller closes it.
 
     Args:
-        stays_on_mount: Refuse to enter what is mounted below the top (EXDEV).
+        stays_on_mount: Refuse to enter another mount below the top (EXDEV).
     """
 
     def __init__(self, top: int, kernel: Kernel, *, stays_on_mount: bool = False) -> None:
@@ -35,11 +34,11 @@ class Descent:
 
     @property
     def handle(self) -> int:
-        """The handle of the present folder. It stays the descent's."""
+        """The handle of the present folder. The descent keeps owning it."""
         return self._held[-1]
 
     def enter(self, last: str) -> None:
-        """Go into a folder of the present one, through no link. Raises OSError."""
+        """Enter a subfolder of the present one, without following a link. Raises OSError."""
         handle = self._open(last)
         try:
             identity = _identity_of(handle)
@@ -54,10 +53,10 @@ class Descent:
             release(self._held.pop(0))
 
     def leave(self) -> None:
-        """Go back to the folder above.
+        """Return to the parent folder.
 
         Raises:
-            OSError: ESTALE if the present folder has been moved elsewhere meanwhile.
+            OSError: ESTALE if the present folder has been moved meanwhile.
         """
         if len(self._held) == 1:
             above = os.open("..", FOLDER_FLAGS, dir_fd=self.handle)

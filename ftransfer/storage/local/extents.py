@@ -1,4 +1,4 @@
-"""Which bytes of a file are in place when they come out of order. Pure."""
+"""Which bytes of a file are in place when they arrive out of order. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from bisect import bisect_left, insort
 
 
 class Extents:
-    """Everything up to `whole`, and further ranges ahead of it, with gaps between all of them."""
+    """All bytes up to `whole`, and ranges ahead of it, with gaps between them."""
 
     def __init__(self, whole: int) -> None:
         self.whole = whole
@@ -14,11 +14,11 @@ class Extents:
 
     @property
     def gaps(self) -> int:
-        """How many gaps there are before the last byte in place."""
+        """The number of gaps before the last byte in place."""
         return len(self._ahead)
 
     def overlaps(self, start: int, end: int) -> bool:
-        """Whether any byte from `start` to `end` (without it) is in place."""
+        """Return whether any byte from `start` to `end` (exclusive) is in place."""
         index = bisect_left(self._ahead, (start, start))
         near = self._ahead[max(0, index - 1) : index + 1]
         return start < self.whole or any(

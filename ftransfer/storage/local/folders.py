@@ -1,6 +1,4 @@
-"""The folders that a job over many files goes through: each resolved once and held, and noted when
-it has changed.
-"""
+"""The folders of a job over many files: each resolved once and held, and noted if it changed."""
 
 from __future__ import annotations
 
@@ -11,8 +9,8 @@ from ftransfer.storage.local.mutations import ensure_folder
 from ftransfer.storage.local.root import Root
 from ftransfer.storage.local.syscalls import release
 
-# Files, or folders, from which on one sync of the whole file system is cheaper than one for each;
-# not measured
+# From this number of files or folders on, one sync of the whole file system is cheaper than one for
+# each; not measured
 GROUP = 8
 MAX_HELD = 64  # handles of folders
 
@@ -25,21 +23,19 @@ class HeldFolder:
     def __init__(self, handle: int, about: os.stat_result, is_ours: bool) -> None:
         self.handle = handle
         self.about = about
-        # Made by this store, so that nothing special can be in it; it saves a look at each name
+        # Made by this store, so that nothing special can be in it; it saves a check of each name
         self.is_ours = is_ours
         self.is_noted = False  # as changed
 
 
 class Folders:
-    """Handles of the folders that a job goes through, each resolved once; the oldest is closed when
-    there are too many.
-    """
+    """Handles of a job's folders, each resolved once; with too many, the oldest is closed."""
 
     def __init__(self, root: Root, flags: int = 0) -> None:
         self._root = root
         self._flags = flags
         self._held: dict[tuple[str, ...], HeldFolder] = {}
-        # Handles of folders to sync, by device and inode. Not names: a link on the way may lead
+        # Handles of folders to sync, by device and inode. Not names: a link in the path may lead
         # elsewhere by then.
         self._changed: dict[tuple[int, int], int] = {}
         self._needs_sync_all = False
@@ -54,19 +50,19 @@ class Folders:
             release(handle)
 
     def open(self, name: SafeName) -> HeldFolder:
-        """Open a folder for looking at names in it. Raises OSError."""
+        """Open a folder to look up names in it. Raises OSError."""
         return self._held.get(name.parts) or self._hold(
             name, self._root.resolver.open(name.parts, self._flags)
         )
 
     def make(self, name: SafeName) -> HeldFolder:
-        """Open a folder for changing it, making it if it is missing. Raises OSError, NotAFolder."""
+        """Open a folder to change it; make it if it is missing. Raises OSError, NotAFolder."""
         return self._held.get(name.parts) or self._hold(
             name, ensure_folder(self._root, name, self.note_handle)
         )
 
     def holds(self, name: SafeName) -> bool:
-        """Whether a folder is open here already."""
+        """Return whether a folder is open here."""
         return name.parts in self._held
 
     def note(self, folder: HeldFolder) -> None:
@@ -75,12 +71,12 @@ class Folders:
             folder.is_noted = self._note(folder.handle, (folder.about.st_dev, folder.about.st_ino))
 
     def note_handle(self, handle: int) -> None:
-        """As `note`, for one that is not held here."""
+        """Remember as `note`, for a folder that is not held here."""
         found = os.fstat(handle)
         self._note(handle, (found.st_dev, found.st_ino))
 
     def _note(self, handle: int, key: tuple[int, int]) -> bool:
-        """Whether `sync` will see to it, whatever else changes in that folder."""
+        """Return whether `sync` will sync the folder, whatever else changes in it."""
         if not self._root.durable or self._needs_sync_all or key in self._changed:
             return True
         if len(self._changed) < GROUP:

@@ -1,8 +1,8 @@
-"""Whether a file system takes several spellings for one name: by case, by Unicode form, or by
-characters that it ignores.
+"""Whether a file system treats several spellings as one name.
 
-Rights are granted for names, and names are compared as text. Where another spelling leads to the
-same folder, such rights would not hold: the owner of a share has to know.
+They may differ in case, in Unicode form, or in characters that it ignores. Rights are granted for
+names, and names are compared as text. Where another spelling leads to the same folder, such rights
+would not hold: the owner of a share must be warned.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from ftransfer.storage.local.syscalls import FOLDER_FLAGS, release
 
 # Some file systems ignore these in names; both are invisible.
 _IGNORED = ("\u00ad", "\u200c")
-_LOOKS = 64  # at names that are there already
+_LOOKS = 64  # at existing names
 
 
 def spellings(name: str) -> Iterator[str]:
-    """Return other texts that a file system might take for the same name."""
+    """Yield other spellings that a file system might treat as the same name."""
     found = [name.swapcase(), name.upper(), name.lower()]
     if not name.isascii():
-        import unicodedata  # each command opens a store, and hardly any has need of it
+        import unicodedata  # each command opens a store, and hardly any needs it
 
         found += [unicodedata.normalize(form, name) for form in ("NFC", "NFD")]
     found += [f"{name[:1]}{mark}{name[1:]}" for mark in _IGNORED]
@@ -31,11 +31,10 @@ def spellings(name: str) -> Iterator[str]:
 
 
 def other_spelling(root: int, name: SafeName) -> str:
-    """Return another spelling of a part of a name that leads to the same thing below an open
-    folder; "" if there is none.
+    """Return another spelling that leads to the same thing below an open folder; "" if none does.
 
-    What is not there is tried with a folder that is made for that and removed. Blocking; raises
-    OSError.
+    The spelling is of one part of the name. A part that does not exist is tried with a temporary
+    folder. Blocks; raises OSError.
     """
     folder = os.dup(root)
     try:
@@ -56,9 +55,7 @@ def other_spelling(root: int, name: SafeName) -> str:
 
 
 def folds_names(root: int) -> bool:
-    """Whether an open folder takes other spellings for the names in it. Blocking; raises
-    OSError.
-    """
+    """Return whether an open folder folds the spellings of its names. Blocks; raises OSError."""
     with os.scandir(root) as found:
         names = [
             item.name
@@ -71,20 +68,18 @@ def folds_names(root: int) -> bool:
 
 
 def folded_spellings(folder: int, name: str) -> bool:
-    """Whether something that is there can be reached by another spelling, or by the short name that
-    old systems give it.
-    """
+    """Return whether an existing name has another spelling, or a short name of old systems."""
     short = f"{name.lstrip('.')[:6].upper()}~1"
     return bool(_same_as(name, folder)) or _is_same(name, short, folder)
 
 
 def _tried(part: str, folder: int) -> str:
-    """As _same_as, for a name like this one that is made for it."""
+    """Look for another spelling as _same_as, with a temporary folder of a similar name."""
     probe = f"{RESERVED_PREFIX}-Probe-{os.urandom(4).hex()}-{part[:40]}"
     try:
         os.mkdir(probe, 0o700, dir_fd=folder)
     except OSError:
-        return ""  # nothing can be made here, so nothing of that name will come
+        return ""  # nothing can be made here, so nothing will get that name
     try:
         return part.swapcase() if _same_as(probe, folder) else ""
     finally:
@@ -97,8 +92,9 @@ def _same_as(name: str, folder: int) -> str:
 
 
 def _is_same(name: str, spelling: str, folder: int) -> bool:
-    """Whether a spelling finds something, though no name in the folder is spelled so. Inodes do not
-    tell: with FUSE each name has its own.
+    """Return whether a spelling finds something, although no name in the folder has it.
+
+    Inodes do not show this: with FUSE each name has a different one.
     """
     return _stat(spelling, folder) is not None and spelling not in os.listdir(folder)
 
@@ -107,4 +103,4 @@ def _stat(name: str, folder: int) -> os.stat_result | None:
     try:
         return os.stat(name, dir_fd=folder, follow_symlinks=False)
     except (OSError, ValueError):
-        return None  # not there, or not even a name to this file system
+        return None  # missing, or not a valid name on this file system

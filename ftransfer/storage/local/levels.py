@@ -1,4 +1,4 @@
-"""The folders that a walk is in: their names in order, and which of them may be listed."""
+"""The folders on the path of a walk: their names in order, and which of them may be listed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ftransfer.storage.local.syscalls import release
 
 BATCH = 1024  # things; about 3 ms of one thread
 BATCH_CHARACTERS = 512 * 1024  # of names: deep in a tree, where they are long, a batch is smaller
-SHORT_PART = 64  # what the last part of a name is taken for
+SHORT_PART = 64  # the assumed length of the last part of a name
 # A character takes four bytes at most, so shorter text need not be encoded to know that it is
 # within the limit.
 SURELY_SHORT_NAME = DEFAULT_LIMITS.max_name_bytes // 4
@@ -25,11 +25,10 @@ SURELY_SHORT_PART = DEFAULT_LIMITS.max_part_bytes // 4
 
 
 class Level:
-    """A folder that the walk is in: its names that have not been looked at yet, the next one last;
-    `rest` come after them.
+    """A folder on the path of a walk, with its names still to visit, the next one last.
 
-    Only the folder at the end of the path knows the path, else a deep tree would take memory for
-    the square of its depth: `lend_path` and `take_path_back` pass it on.
+    `rest` follow after them. Only the folder at the end of the path stores the path, or memory
+    would grow with the square of the depth: `lend_path` and `take_path_back` pass it on.
     """
 
     def __init__(
@@ -41,9 +40,7 @@ class Level:
         handle: int,
         rest: Iterator[str] | None = None,
     ) -> None:
-        self.below = (
-            below  # the path from the listed folder, with a "/" at the end unless it is empty
-        )
+        self.below = below  # the path from the listed folder, with a final "/" unless it is empty
         self.whole = whole  # the same from the root of the share
         self.shown = shown  # prefix of the names in the listing
         self.names = names
@@ -52,11 +49,11 @@ class Level:
         self.may_be_long = len(whole) + SURELY_SHORT_PART > SURELY_SHORT_NAME
 
     def lend_path(self) -> None:
-        """Forget the path, which a folder in this one has now."""
+        """Forget the path, which a subfolder has now."""
         self.below = self.whole = self.shown = ""
 
     def take_path_back(self, child: Level) -> None:
-        """Take the path from a folder in this one, which is done."""
+        """Take the path back from a subfolder that is done."""
         end = child.below.rfind("/", 0, -1) + 1 - len(child.below)
         self.below, self.whole = child.below[:end], child.whole[:end]
         self.shown = child.shown[:end]
@@ -69,7 +66,7 @@ class Level:
         return not self.names
 
     def leave_out(self) -> None:
-        """Look at none of the names that are left."""
+        """Skip the remaining names."""
         self.names.clear()
         self.rest = None
 
@@ -80,14 +77,15 @@ class Level:
 
 
 def order_of(names: list[str]) -> Callable[[str], bytes] | None:
-    """Return the key that sorts names by their bytes. Characters are in that order, save the
-    surrogates that stand for bytes.
+    """Return the key that sorts names by their bytes, or None if they sort so as text.
+
+    Characters do, except the surrogates that stand for bytes.
     """
     return None if "".join(names).isascii() else os.fsencode
 
 
 def merge_runs(runs: list[list[str]]) -> Iterator[str]:
-    """Merge the names of runs that are each sorted backwards; each run is emptied as it is used."""
+    """Merge runs of names that are each sorted backwards; each run is emptied as it is used."""
     key = os.fsencode if any(order_of(run) for run in runs) else None
     return merge(*(_popped(run) for run in runs), key=key)
 
@@ -98,7 +96,7 @@ def _popped(run: list[str]) -> Iterator[str]:
 
 
 class Bounds:
-    """The part of a walk that lies within a range."""
+    """The part of a walk within a range."""
 
     def __init__(self, within: Range) -> None:
         self._after = sort_key(within.after)
@@ -109,7 +107,7 @@ class Bounds:
         return key > self._after and (not self._until or key <= self._until)
 
     def may_hold(self, name: str, last: str, folder: int) -> bool:
-        """Whether a name is inside, or is a folder that the range may begin in."""
+        """Return whether a name is inside, or is a folder in which the range may begin."""
         if not (self._after + b"\0").startswith(sort_key(name) + b"\0"):
             return self.is_inside(name)
         try:
@@ -119,9 +117,7 @@ class Bounds:
 
 
 def look_into(handle: int, last: str) -> None:
-    """Raise OSError if names in a folder can be read, but nothing that has them can be looked at: a
-    folder without its x bit.
-    """
+    """Raise OSError if a folder can be listed but its content cannot be examined (no x bit)."""
     try:
         os.stat(last, dir_fd=handle, follow_symlinks=False)
     except FileNotFoundError:
@@ -129,7 +125,7 @@ def look_into(handle: int, last: str) -> None:
 
 
 def can_be_named(name: str, last: str) -> bool:
-    """Whether names.parse_name takes it; what it refuses could be listed but never asked for."""
+    """Return whether names.parse_name accepts a name; others could be listed but not requested."""
     if (last[0] == "." or not last.isascii()) and is_reserved(last):
         return False
     if len(last) > SURELY_SHORT_PART and len(os.fsencode(last)) > DEFAULT_LIMITS.max_part_bytes:

@@ -1,10 +1,10 @@
-"""The links below one root lead inside, whatever else is linked, moved or removed there.
+"""Keeping the links below one root inside it, whatever else is linked, moved or removed there.
 
-A link leads inside if its `..` come first, and are no more than the folders above it. What it names
-then lies below the folder that they lead to; if a part of that is a link, the same holds for it,
-from where it stands. So no combination of such links leads outside, and a link has to be looked at
-again only when it comes nearer to the root: by itself, or with a folder that it is in. Links that
-others put there may lead anywhere. They are not followed, and not moved.
+A link leads inside if its `..` come first, and are no more than the folders above it. Its target is
+then below the folder that they lead to; if a part of the target is a link, the same holds for that,
+from its place. So no combination of such links leads outside, and a link must be checked again only
+when it moves nearer to the root, alone or with a folder that it is in. Links that other programs
+made may lead anywhere. They are not followed, and not moved.
 """
 
 from __future__ import annotations
@@ -21,25 +21,23 @@ from ftransfer.storage.local.resolver import LeadsOutside, NameResolver, climb_o
 from ftransfer.storage.local.syscalls import FOLDER_FLAGS, PATH_FLAGS, release
 from ftransfer.storage.oserrors import translated
 
-_STEP = 4096  # names that are looked at in one job; about 3 ms
-_LOOKS = 4  # at one folder, while links are made in it
+_STEP = 4096  # names checked in one job; about 3 ms
+_LOOKS = 4  # checks of one folder, while links are made in it
 
 
 class Links:
-    """What makes a link, or moves a link or a folder, does it under one lock: how deep a folder
-    lies is then certain.
-    """
+    """The lock for making links and moving links or folders; it fixes the depth of each folder."""
 
     def __init__(self, root: int) -> None:
         self.lock = threading.Lock()
-        self.moves = 0  # of links and folders, and links that were made
+        self.moves = 0  # of links and folders, and new links
         self._root = root
 
     def place(self, target: str, folder: int, name: SafeName, put: Callable[[], None]) -> None:
         """Put a link into a folder.
 
         Raises:
-            NameRefused: It would lead outside from there.
+            NameRefused: The link would lead outside.
             OSError.
         """
         with self.lock:
@@ -48,16 +46,20 @@ class Links:
             put()
 
     def check(self, target: str, folder: int, name: SafeName) -> None:
-        """Refuse a link that leads outside from an open folder. To be called under the lock. Raises
-        NameRefused, OSError.
+        """Refuse a link that leads outside from an open folder. Call it under the lock.
+
+        Raises:
+            NameRefused, OSError.
         """
         climb = climb_of(target)
         if climb is None or (climb and climb > self.depth_of(folder)):
             raise leads_outside(name)
 
     def depth_of(self, folder: int) -> int:
-        """Count the folders from the root down to an open one. Raises FileNotFoundError if it has
-        been moved outside.
+        """Return the number of folders from the root down to an open one.
+
+        Raises:
+            FileNotFoundError: The folder has been moved outside.
         """
         goal, depth, handle = _identity(self._root), 0, os.dup(folder)
         try:
@@ -74,16 +76,17 @@ class Links:
 
 
 class LinksBelow:
-    """A look at the links in a folder that is to be moved nearer to the root, in steps. Whoever
-    made it closes it.
+    """A check, in steps, of the links in a folder that is to move nearer to the root.
+
+    The caller closes it.
     """
 
     def __init__(self, links: Links, parent: int, name: SafeName, last: LinksBelow | None) -> None:
-        """Begin it, under the lock.
+        """Begin the check, under the lock.
 
         Args:
-            parent: The open folder that the folder `name` is in.
-            last: The look that was made before, and has come to nothing.
+            parent: The open parent of the folder `name`.
+            last: The previous check, which a move has made invalid.
 
         Raises:
             ChangedMeanwhile: That has happened too often.
@@ -95,26 +98,25 @@ class LinksBelow:
             )
         self._name = name
         self._moves = links.moves
-        self.needs = 0  # how deep the folder above must lie, for all links to lead inside ...
-        self.needed_by = ""  # ... the most of all for that one
+        self.needs = 0  # the depth of the parent that all links need to lead inside ...
+        self.needed_by = ""  # ... and the link that needs the most
         self._depth = links.depth_of(parent)
         self._folder = os.open(name.last, FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=parent)
         self._names = self._walk()
 
     def holds_for(self, links: Links, found: os.stat_result) -> bool:
-        """Whether it was about this folder, and nothing has been moved since. To be called under
-        the lock.
-        """
+        """Return whether it checked this folder and nothing moved since. Call it under the lock."""
         return links.moves == self._moves and os.path.samestat(found, os.fstat(self._folder))
 
     def go_on(self) -> bool:
-        """Look at some more names; whether there are more."""
+        """Check some more names; return whether there are more."""
         with translated(self._name):
             return sum(1 for _ in islice(self._names, _STEP)) == _STEP
 
     def _walk(self) -> Generator[str, None, None]:
-        """Go through all folders, down by their names and up by `..`: a deep tree needs no more
-        descriptors than a flat one.
+        """Walk all folders, down by their names and up by `..`.
+
+        A deep tree needs no more descriptors than a flat one.
         """
         path: list[str] = []
         levels = [(_identity(self._folder), list[str]())]
@@ -127,7 +129,7 @@ class LinksBelow:
                     try:
                         handle = _step(handle, path[-1])
                     except (FileNotFoundError, NotADirectoryError):
-                        path.pop()  # gone between being listed and being opened
+                        path.pop()  # removed between being listed and being opened
                         continue
                     levels.append((_identity(handle), []))
                     yield from self._look(handle, path, levels[-1][1])
@@ -137,12 +139,12 @@ class LinksBelow:
                     path.pop()
                     handle = _step(handle, "..")
                     if _identity(handle) != levels[-1][0]:
-                        return  # moved by somebody; and so another look is needed
+                        return  # moved by someone, so another check is needed
         finally:
             release(handle)
 
     def _look(self, handle: int, path: list[str], folders: list[str]) -> Generator[str, None, None]:
-        """Look at the links in one folder, and note the folders in it."""
+        """Check the links in one folder, and note its subfolders."""
         with os.scandir(handle) as found:
             for item in found:
                 if item.is_symlink():
@@ -168,8 +170,7 @@ def leads_outside(name: SafeName) -> NameRefused:
 def refuse_link_outside(
     resolver: NameResolver, folder: SafeName, target: str, name: SafeName
 ) -> None:
-    """Refuse a link that as things are leads outside: by its own text, or by a link on the way that
-    others have put there.
+    """Refuse a link that now leads outside, by its text or by another program's link in its path.
 
     Raises:
         NameRefused.
@@ -185,8 +186,10 @@ def refuse_link_outside(
 
 
 def _step(folder: int, last: str, flags: int = FOLDER_FLAGS) -> int:
-    """Open a folder next to an open one, through no link, and close that. Raises OSError, and then
-    it stays open.
+    """Open the parent or a child of an open folder, through no link, and close the old handle.
+
+    Raises:
+        OSError: The old handle stays open.
     """
     handle = os.open(last, flags | os.O_NOFOLLOW, dir_fd=folder)
     release(folder)

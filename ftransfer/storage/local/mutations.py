@@ -1,8 +1,8 @@
-"""Changes to names: making, removing and moving things below an open root.
+"""Changes to names: making and moving things below an open root.
 
-Functions, one for each change; all block and run as one job, or are work that runs in steps. Names
-are reached through the name resolver, the last part by the handle of its folder, so that a link
-is changed itself and never what it leads to.
+One function for each change; all block and run as one job. Names are reached through the name
+resolver, the last part by the handle of its folder, so that a link is changed itself and never its
+target.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from ftransfer.storage.oserrors import (
     translated,
 )
 
-# Errors of the system when one kind of thing is put in the place of another.
+# Errors of the system when one kind of thing would replace another.
 KIND_CLASH: Override = {
     errno.EISDIR: (NotAFile, FOLDER_THERE),
     errno.ENOTDIR: (NotAFolder, FILE_THERE),
@@ -46,7 +46,7 @@ KIND_CLASH: Override = {
 
 
 def make_folder(root: Root, name: SafeName, *, parents: bool) -> None:
-    """Make one folder, or with `parents` all that are missing."""
+    """Make one folder, or with `parents` all missing ones."""
     with translated(name):
         if parents:
             release(ensure_folder(root, name))
@@ -62,15 +62,15 @@ def make_folder(root: Root, name: SafeName, *, parents: bool) -> None:
 
 
 def ensure_folder(root: Root, name: SafeName, changed: Callable[[int], None] | None = None) -> int:
-    """Open a folder, making it and those above it where they are missing.
+    """Open a folder; make it and its parents if they are missing.
 
     Args:
-        changed: Called with the handle of each folder that got a new name, to sync it now or later;
-            None syncs at once.
+        changed: Called with the handle of each folder with a new name in it, to sync it now or
+            later; None syncs at once.
 
     Raises:
         OSError.
-        NotAFolder: A file has the name, or one above it.
+        NotAFolder: A file has the name, or that of a parent.
     """
     missing: list[str] = []
     there = name
@@ -93,7 +93,7 @@ def ensure_folder(root: Root, name: SafeName, changed: Callable[[int], None] | N
             is_made = True
             (changed or root.sync_folder)(handle)
         except FileExistsError:
-            # Made by another job just now; or a link that leads nowhere, which the next line finds
+            # Just made by another job; or a link that leads nowhere, which the next line finds
             pass
         except BaseException:
             release(handle)
@@ -141,8 +141,8 @@ def set_attributes(root: Root, name: SafeName, mtime_ns: int | None, mode: int |
 def folder_mode(mode: int, there: int) -> int:
     """Return the permission bits to set on a folder that has the mode `there`.
 
-    A store never locks itself out: the bits of the owner, which it is, stay. Set-gid and sticky
-    bits cannot be changed by peers.
+    A store never locks itself out: it is the owner, whose bits stay. Peers cannot change set-gid
+    and sticky bits.
     """
     return mode & 0o777 | 0o700 | there & 0o7000
 
@@ -150,8 +150,9 @@ def folder_mode(mode: int, there: int) -> int:
 def rename(
     root: Root, old: SafeName, new: SafeName, *, replace: bool, seen: LinksBelow | None = None
 ) -> LinksBelow | None:
-    """Move a thing. Return None when it is done, or what must be looked at first; then call again
-    with that as `seen`.
+    """Move a thing; return None when done, or a check of links to finish first.
+
+    Then call it again with that as `seen`.
     """
     if old.is_root or new.is_root:
         raise NameRefused("/: the root of the share cannot be moved or replaced")
@@ -186,8 +187,9 @@ def rename(
 def _keep_links_inside(
     root: Root, source: int, old: SafeName, target: int, new: SafeName, seen: LinksBelow | None
 ) -> LinksBelow | None:
-    """Refuse to move what would then lead outside, under the lock. Return what must be looked at
-    before that is known.
+    """Refuse to move links so that they lead outside, under the lock.
+
+    Return the check of links to finish before that is known, or None.
     """
     found = os.stat(old.last, dir_fd=source, follow_symlinks=False)
     root.resolver.refuse_hidden(found)
@@ -213,11 +215,12 @@ def _keep_links_inside(
 
 
 def exchange(root: Root, old: SafeName, new: SafeName) -> bool:
-    """Let two things in one folder change names in one step; False if nothing has the second name,
-    and it is to be moved there.
+    """Exchange the names of two things in one folder in one step.
+
+    Return False if nothing has the second name; the first is then to be moved there.
 
     Raises:
-        NameRefused: They are not in the same folder.
+        NameRefused: The names are not in the same folder.
     """
     if old.is_root or new.is_root or old.parent != new.parent:
         raise NameRefused.about(new, f"{NOT_BESIDE}")
@@ -248,8 +251,10 @@ def _refuse_hidden_target(root: Root, folder: int, name: SafeName) -> None:
 
 
 def refuse_special_target(folder: int, name: SafeName) -> bool:
-    """Refuse to replace a fifo, socket or device: it is not part of the share. Whether a link has
-    the name. Raises NotAFile.
+    """Return whether a link has the name.
+
+    Raises:
+        NotAFile: A fifo, socket or device has it, which is not part of the share.
     """
     try:
         found = os.stat(name.last, dir_fd=folder, follow_symlinks=False)
@@ -262,9 +267,7 @@ def refuse_special_target(folder: int, name: SafeName) -> bool:
 
 
 def refuse_folder_link(root: Root, name: SafeName) -> None:
-    """Refuse to put a file in the place of a link to a folder: the link would be lost, where a
-    folder is not. Raises NotAFile.
-    """
+    """Refuse to replace a link to a folder with a file: the link would be lost. Raises NotAFile."""
     try:
         about = root.stat(name)
     except OSError:

@@ -1,4 +1,4 @@
-"""Files and folders of the user's own, wherever they are, without a store; links are followed."""
+"""The user's own files and folders, anywhere, without a store; links are followed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from ftransfer.system.threads import finish_steps
 
 
 async def open_own_file(path: str | os.PathLike[str]) -> LocalReader:
-    """Open one file of the user's own, wherever it is, to be sent; links are followed. Whoever
-    opened it closes it.
+    """Open one of the user's own files for sending; links are followed.
 
-    The name of its entry is `path`.
+    The caller closes it. The name of its entry is `path`.
 
     Raises:
-        NotFound, NotAFile, Forbidden, StoreFailed: The message has the path.
+        NotFound, NotAFile, Forbidden, StoreFailed: The message contains the path.
     """
     text = os.fspath(path)
 
@@ -43,8 +42,6 @@ async def open_own_file(path: str | os.PathLike[str]) -> LocalReader:
 
 
 def set_own_folder(path: str, *, mtime_ns: int, mode: int) -> None:
-    """Set the time and mode of a folder of the user's own, as if it were in a store. Blocks;
-    raises OSError.
-    """
+    """Set the mtime and mode of the user's own folder, as in a store. Blocks; raises OSError."""
     os.chmod(path, mutations.folder_mode(mode, os.stat(path).st_mode))
     os.utime(path, ns=times_of(mtime_ns))

@@ -23,8 +23,8 @@ def open_data(folder: int, key: str, flags: int = 0) -> int:
     try:
         return os.open(key + DATA, flags, FILE_MODE, dir_fd=folder)
     except PermissionError:
-        # A commit that was killed between the new mode and the new name has left the mode that was
-        # announced.
+        # A commit that was killed after setting the mode and before the rename left the announced
+        # mode.
         os.chmod(key + DATA, FILE_MODE, dir_fd=folder)
         return os.open(key + DATA, flags, FILE_MODE, dir_fd=folder)
 
@@ -40,8 +40,8 @@ def open_locked(folder: int, key: str) -> FileIO | None:
             if links == 1:
                 return file
             if links > 1:
-                # Published by a hard link, and killed before this name went: it is the share's, not
-                # to be written any more.
+                # Published by a hard link, and killed before this name was removed: the file now
+                # belongs to the share and must not be written.
                 unlink(key + DATA, folder)
         except BaseException:
             release_file(file)
@@ -59,7 +59,7 @@ def is_live(folder: int, key: str) -> bool:
 
 
 def open_dead(folder: int, key: str) -> int | None:
-    """Open a data file that no writer holds, and hold it; None if one does, or it is gone."""
+    """Open and lock a data file that no writer holds; return None if one does, or it is gone."""
     try:
         handle = open_data(folder, key)
     except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""The record of an upload that is not complete, `<key>.json` beside its bytes in `<key>.data`.
+"""The record of an incomplete upload, `<key>.json` beside its bytes in `<key>.data`.
 
-A damaged record, or anything else in its place, counts as none: it must not keep the partials of
-others from being found.
+A damaged record, or anything else in its place, counts as none: it must not prevent finding other
+users' partials.
 """
 
 from __future__ import annotations
@@ -23,20 +23,18 @@ RECORDS = (RESERVED_PREFIX, PARTIALS)  # where the records are, from the root of
 RECORD = ".json"
 DATA = ".data"
 NEW_RECORD = ".new"
-_MAX_RECORD_BYTES = 1 << 17  # a name and an owner, each byte written as six
+_MAX_RECORD_BYTES = 1 << 17  # a name and an owner, each byte escaped as six
 FILE_MODE = 0o600
 
 
 def change_record(folder: int, key: str, whole: int | None) -> None:
-    """Rewrite a record with the number of bytes in place, or (None) without it: then it is the
-    size of the file.
-    """
+    """Rewrite a record with the number of bytes in place; None means the size of the file."""
     try:
         record = dict(json.loads(_read_record(folder, key)))
     except (ValueError, TypeError, RecursionError) as error:
         raise OSError(
             errno.EIO, os.strerror(errno.EIO)
-        ) from error  # somebody has damaged what we wrote
+        ) from error  # someone has damaged our record
     record.pop("whole", None)
     write_record(
         folder,
@@ -58,20 +56,19 @@ def write_record(folder: int, key: str, text: bytes) -> None:
 
 
 def read_partial(folder: int, key: str) -> Partial | None:
-    """Read what is known of a partial; None if it is gone, its record is damaged or cannot be read,
-    or is no record at all.
-    """
+    """Read a partial's record; return None if it is missing, damaged, unreadable or no record."""
     try:
         return parse_record(folder, key)[0]
     except OSError:
-        # Whatever lies in the place of one record must not keep the uploads of others from being
-        # found.
+        # Whatever is in the place of one record must not prevent finding other uploads.
         return None
 
 
 def parse_record(folder: int, key: str) -> tuple[Partial | None, bool]:
-    """Read what is known of a partial, and whether its bytes were not written in order. None if
-    there is no record, or a damaged one. Raises OSError if it cannot be read now.
+    """Read a partial's record, and whether its bytes were written out of order.
+
+    The partial is None if the record is missing or damaged. Raises OSError if it cannot be read
+    now.
     """
     try:
         record = json.loads(_read_record(folder, key))
@@ -114,7 +111,7 @@ def _read_record(folder: int, key: str) -> bytes:
 
 
 def unlink_record(key: str, folder: int) -> None:
-    """Remove a record, and what a process left that was killed while it rewrote it."""
+    """Remove a record, and what a process killed while rewriting it left."""
     unlink(key + RECORD, folder)
     unlink(key + NEW_RECORD, folder)
 

@@ -1,11 +1,10 @@
-"""Uploads on disk that are not complete: `<key>.data`, the bytes in place, and `<key>.json`, what
-they are a part of.
+"""Incomplete uploads on disk: bytes in `<key>.data`, and their record in `<key>.json`.
 
 The size of the data file is the number of valid bytes: they are written in order and never beyond
-the end, so that also after kill -9 nothing in it is made up. Where they come out of order, the
-record has their number up to the first gap. After a power cut the end may be zeros; the digest at
-the end of the transfer finds that. Whoever writes to a data file holds its lock (flock); one whose
-lock is free is dead.
+the end, so even after kill -9 all of them are valid. If they arrive out of order, the record has
+their number up to the first gap. After a power cut the end may be zeros; the digest at the end of
+the transfer detects that. The writer of a data file holds its lock (flock); a partial whose lock is
+free is dead.
 """
 
 from __future__ import annotations
@@ -41,21 +40,20 @@ from ftransfer.storage.local.staging import StagingArea
 from ftransfer.storage.local.syscalls import Kernel, release, release_file
 from ftransfer.storage.local.threads import Work
 
-# The most space that is reserved ahead of what has come, as long as all uploads together reserve no
-# more than a part of the disk.
+# The most space reserved ahead of the bytes received. All uploads together reserve no more than
+# 1/_AHEAD_PART of the free space, or _LEAST_AHEAD.
 AHEAD_BYTES = 64 << 20
 _AHEAD_PART = 10
 _LEAST_AHEAD = 1 << 20
 
 
 class PartialFile:
-    """The open file where the bytes of an upload lie until they are published, and the handle of
-    the folder it is in.
+    """The open file with the bytes of an upload until it is published, and its folder's handle.
 
-    `key` is "" for a temporary file, of which nothing is kept. `resumed_bytes` were there already.
-    Up to `reserved` the file system has reserved space; up to `promised` this store has, where the
-    file system cannot. `is_scattered` while its bytes are written out of order, so that its
-    record has how many of them are in place, and not the size of the file.
+    `key` is "" for a temporary file, of which nothing is kept. `resumed_bytes` are from earlier
+    attempts. The file system has reserved space up to `reserved`; where it cannot, this store has
+    up to `promised`. `is_scattered` is true while bytes are written out of order; then the record,
+    not the size of the file, has the number in place.
     """
 
     def __init__(
@@ -78,13 +76,13 @@ class PartialFile:
         self.is_scattered = False
 
     def unwritten(self, end: int) -> int:
-        """How many of the bytes up to `end` have not come yet."""
+        """Return how many of the bytes up to `end` have not been written yet."""
         if not end:
             return 0
         try:
             return max(0, end - os.fstat(self.file.fileno()).st_size)
         except (ValueError, OSError):
-            return 0  # it has been closed: nothing more comes
+            return 0  # closed: nothing more is written
 
 
 def key_of(name: str, announced: UploadSpec) -> str:
@@ -108,21 +106,20 @@ class Partials:
     def __init__(self, staging: StagingArea, kernel: Kernel) -> None:
         self._staging = staging
         self._kernel = kernel
-        # To try a lock is to hold it for a moment; a writer of this store that came just then would
-        # think it taken.
+        # Trying a lock holds it for a moment; a new writer of this store would then find it taken.
         self._mutex = threading.Lock()
         self._uploads: WeakSet[PartialFile] = WeakSet()
         self._promising = threading.Lock()
 
     def begin(self, name: str, announced: UploadSpec, taken: PartialFile | None) -> PartialFile:
-        """Make or find the file for an upload, with space for what is to come.
+        """Make or find the file for an upload, and reserve space for the next bytes.
 
         Args:
             taken: The same upload, taken from an older writer of this store; on an error it is
                 kept.
 
         Raises:
-            OSError: ENOSPC if there is no space; then a new file is removed again, an old one kept.
+            OSError: ENOSPC if there is no space; then a new file is removed, an old one kept.
         """
         upload = taken if taken is not None else self._find_or_make(name, announced)
         try:
@@ -140,8 +137,9 @@ class Partials:
         return upload
 
     def _reserve(self, upload: PartialFile, size: int) -> None:
-        """Refuse what could not be held, and reserve space for the next piece of it; no more than a
-        part of what is free.
+        """Refuse an upload that does not fit; reserve space for its next piece.
+
+        It reserves no more than a part of the free space.
 
         Raises:
             OSError: ENOSPC.
@@ -163,8 +161,9 @@ class Partials:
                 upload.promised = upload.resumed_bytes + ahead
 
     def reserve_more(self, upload: PartialFile, offset: int, size: int) -> None:
-        """Reserve space for the next piece of an upload that has come so far. A hint: the writer
-        meets any error.
+        """Reserve space for the next piece of an upload at `offset`.
+
+        It is a hint: the writer meets any error.
         """
         end = min(size, offset + AHEAD_BYTES)
         with suppress(OSError):
@@ -185,31 +184,31 @@ class Partials:
             unlink_record(upload.key, upload.folder)
 
     def keep(self, upload: PartialFile, size: int) -> None:
-        """Leave the first `size` bytes for a later attempt, if there are any and it is of a known
-        source; close the file.
+        """Keep the first `size` bytes for a later attempt and close the file.
+
+        Without any bytes or a source the file is removed.
         """
         if not upload.key or not size:
             self.drop(upload)
             return
         try:
-            self.cut(upload, size)  # this also frees what is reserved behind them
-            # A commit that came to nothing may have set another
+            self.cut(upload, size)  # this also frees the space reserved after them
+            # A failed commit may have set another
             os.fchmod(upload.file.fileno(), FILE_MODE)
         finally:
             release_file(upload.file)
 
     def note_whole(self, upload: PartialFile, whole: int) -> None:
-        """Write into the record how many bytes are in place without a gap, since others may come
-        ahead of them from now on.
+        """Record the number of bytes in place before the first gap.
+
+        From now on others may be written ahead of them.
         """
         if upload.key:
             upload.is_scattered = True
             change_record(upload.folder, upload.key, whole)
 
     def cut(self, upload: PartialFile, size: int) -> None:
-        """Leave the first `size` bytes, all of which are in place; the next will be written behind
-        them.
-        """
+        """Truncate to the first `size` bytes, all in place; the next is written after them."""
         os.ftruncate(upload.file.fileno(), size)
         if upload.is_scattered:
             change_record(upload.folder, upload.key, None)
@@ -228,7 +227,7 @@ class Partials:
         return sorted(found, key=lambda partial: partial.mtime_ns)
 
     def dead(self, name: str, owner: str) -> list[Partial]:
-        """Return the partials of one name and owner that no writer holds, oldest first."""
+        """Return the partials of a name and owner that no writer holds, oldest first."""
         folder = self._staging.partials(make=False)
         if folder is None:
             return []
@@ -241,7 +240,7 @@ class Partials:
         return sorted(found, key=lambda partial: partial.mtime_ns)
 
     def remove(self, partials: Sequence[Partial]) -> Work[list[Partial]]:
-        """Remove partials, but none that a writer holds; return those that went."""
+        """Remove partials that no writer holds; return those removed."""
         removed = []
         folder = self._staging.partials(make=False)
         if folder is not None:
@@ -255,8 +254,9 @@ class Partials:
         return removed
 
     def collect(self) -> None:
-        """Remove records without data and data without a record that killed processes left, and
-        free what is reserved.
+        """Clean up after killed processes.
+
+        Remove records without data and data without a record, and free reserved space.
         """
         folder = self._staging.partials(make=False)
         if folder is None:
@@ -275,16 +275,16 @@ class Partials:
         if not key:
             return self._make_temporary()
         folder = self._staging.partials(make=True)
-        assert folder is not None  # it was to be made
+        assert folder is not None  # make=True
         with self._mutex:
             others = [
                 other for other in _keys(folder, _prefix_of(name, announced.owner)) if other != key
             ]
-            # A list, not a generator: each of them is to be removed, not only the first.
+            # A list, not a generator: all of them must be removed, not only the first.
             restarted = any([remove_dead(folder, other) for other in others])
             file = open_locked(folder, key)
             if file is None:
-                return self._make_temporary()  # another process is at it
+                return self._make_temporary()  # another process writes it
         try:
             return PartialFile(
                 file, folder, key + DATA, key, os.fstat(file.fileno()).st_size, restarted
@@ -304,8 +304,9 @@ class Partials:
 
 
 def _take_up(folder: int, key: str, handle: int, name: str, announced: UploadSpec) -> int:
-    """Return how many bytes are in place and belong to this very source; write the record anew if
-    it is another's.
+    """Return the number of bytes in place from this source.
+
+    Rewrites the record if it is missing, differs, or is of bytes out of order.
     """
     there, is_scattered = parse_record(folder, key)
     if there is None or (there.name, there.owner, there.source) != (

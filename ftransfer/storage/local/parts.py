@@ -1,8 +1,8 @@
-"""A range of an upload that is written on its own, beside others; it counts when it is complete.
+"""Ranges of an upload, written independently and in parallel; each counts when it is complete.
 
-Two parts may be at the same range, since the sender may try a slow one again elsewhere: the
-first that is complete is taken, and before it is, the other can write no more. So what is in place
-stays as it is, and can be hashed.
+Two parts may write the same range, since the sender may retry a slow one over another connection:
+the first to complete wins, and the other is stopped before its bytes count. So bytes in place do
+not change, and can be hashed.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from ftransfer.storage.local.threads import Jobs, UseCounter
 from ftransfer.storage.oserrors import translated
 from ftransfer.system.threads import finish_steps
 
-# One write call from a thread. For a larger one a file system on a disk takes memory in larger
-# pieces (folios), which in a virtual machine are those that it had returned to its host: 1 MiB at
-# a time cost up to six times as much on ext4. On a tmpfs all sizes cost the same.
+# The size of one write call from a thread. For a larger one a file system on a disk takes memory in
+# larger pieces (folios), which a virtual machine had returned to its host: 1 MiB at a time cost up
+# to six times as much on ext4. On a tmpfs all sizes cost the same.
 WRITE_BYTES = 64 * 1024
 
 
-# The record of an upload in parts is rewritten after so many bytes: kill -9 costs that much beyond
-# what is ahead of the first gap.
+# The record of an upload in parts is rewritten after this many bytes: kill -9 loses up to that much
+# and all bytes after the first gap.
 _NOTED_BYTES = 8 << 20
-# Memory is bounded by the number of gaps.
+# Limits memory, which grows with the number of gaps.
 _MAX_GAPS = 4096
 
 
 class LocalPart:
-    """See base.Part. Made by LocalWriter.open_part."""
+    """See capabilities.Part. Made by LocalWriter.open_part."""
 
     supports_threads = True
 
@@ -82,16 +82,16 @@ class LocalPart:
     async def drop(self) -> None:
         await self._drop(self)
 
-    # For the writer that it is a part of.
+    # For the writer that owns it.
 
     def check(self) -> None:
-        """Raise if it may write no more, or has not come to its end."""
+        """Raise if it is shut or not full."""
         self._uses.check()
         if self.offset != self.end:
             raise self._wrong_length(self.offset)
 
     async def shut(self, why: Callable[[], FtransferError]) -> None:
-        """Let nothing more be written, and wait until nothing is."""
+        """Refuse further writes, and wait for those that run."""
         await self._uses.shut(why)
 
     def overlaps(self, other: LocalPart) -> bool:
@@ -104,14 +104,14 @@ class LocalPart:
 
 
 class Parts:
-    """The ranges of one upload that are written now, and those that are in place.
+    """The ranges of one upload that are being written, and those in place.
 
     Args:
-        size: Of the whole, as announced.
-        whole: Up to where all is in place.
-        uses: Of the writer; while a part is opened or completed, it is in use.
-        note: Records up to where all is in place; blocks.
-        advance: Called with that whenever a part is complete.
+        size: Of the whole file, as announced.
+        whole: The offset of the first gap.
+        uses: Of the writer; it is in use while a part is opened or completed.
+        note: Records the offset of the first gap; blocks.
+        advance: Called with that offset whenever a part is complete.
     """
 
     def __init__(
@@ -136,10 +136,10 @@ class Parts:
         self._extents = Extents(whole)
         self._open: set[LocalPart] = set()
         self._noting = asyncio.Lock()
-        self._noted: int | None = None  # up to where all is in place by the record, if parts come
+        self._noted: int | None = None  # the first gap by the record, once there are parts
 
     async def open(self, offset: int, length: int) -> LocalPart:
-        """Begin to write a range. Not to be cancelled. See base.PartWriter.open_part."""
+        """Begin to write a range. Must not be cancelled. See capabilities.PartWriter.open_part."""
         with self._uses:
             self._refuse_range(offset, length)
             if self._noted is None:
@@ -186,8 +186,9 @@ class Parts:
             await self._note_whole(_NOTED_BYTES)
 
     async def _note_whole(self, least: int) -> None:
-        """Record up to where all is in place, if that has grown by `least`: the size of the file
-        does not show it.
+        """Record the offset of the first gap if it has grown by `least`.
+
+        The size of the file does not show it.
         """
         async with self._noting:
             whole = self._extents.whole
@@ -200,7 +201,10 @@ class Parts:
         await part.shut(self.over)
 
     async def shut(self, why: Callable[[], FtransferError]) -> None:
-        """Let no part write any more, and wait until none does. The writer is shut already."""
+        """Refuse further writes in all parts, and wait for those that run.
+
+        The writer must be shut before.
+        """
         while self._open:
             await self._open.pop().shut(why)
 
@@ -211,5 +215,5 @@ class Parts:
         return self._conflict("the same part has come over another connection")
 
     def over(self) -> FtransferError:
-        """Make the error for a part whose upload has ended."""
+        """Return the error for a part whose upload has ended."""
         return Aborted.about(self._name, "the upload that this is a part of has ended")

@@ -1,6 +1,4 @@
-"""One regular file of a local store, open for reading through aiofiles; or read as a whole in the
-job that opened it.
-"""
+"""One regular file of a local store, read through aiofiles or whole in the job that opens it."""
 
 from __future__ import annotations
 
@@ -29,11 +27,11 @@ if TYPE_CHECKING:
     from aiofiles.threadpool.binary import AsyncFileIO
 
 
-Opened = tuple[int, os.stat_result]  # a descriptor, and what fstat said when it was opened
+Opened = tuple[int, os.stat_result]  # a descriptor, and what fstat returned when it was opened
 
 
 def refuse_folder(handle: int, found: os.stat_result, name: str) -> Opened:
-    """Return the same if it is an open regular file; else close it. Raises NotAFile."""
+    """Return handle and stat of a regular file; close any other and raise NotAFile."""
     if not stat.S_ISREG(found.st_mode):
         release(handle)
         raise NotAFile.about(
@@ -43,7 +41,7 @@ def refuse_folder(handle: int, found: os.stat_result, name: str) -> Opened:
 
 
 class LocalReader:
-    """See base.Reader. One file call at a time; reads that follow each other need no seek."""
+    """See base.Reader. One file call at a time; consecutive reads need no seek."""
 
     supports_threads = True
 
@@ -58,8 +56,9 @@ class LocalReader:
         """Take over a descriptor.
 
         Args:
-            opened: The descriptor, and what fstat said when it was opened.
-            look: Describes what the name leads to now; called in a job, may raise OSError.
+            opened: The descriptor, and what fstat returned when it was opened.
+            look: Returns the stat of what the name leads to now; called in a job, may raise
+                OSError.
             ended: Awaited after closing.
         """
         handle, self._found = opened
@@ -109,7 +108,7 @@ class LocalReader:
         return self._file.fileno()
 
     async def close(self) -> None:
-        """Wait for reads that run, in whatever thread, then close. Closing twice is no error."""
+        """Wait for running reads in all threads, then close. Closing twice is no error."""
         await finish_steps(self._close())
 
     async def _close(self) -> None:
@@ -124,9 +123,7 @@ class LocalReader:
 
 
 class HeldReader:
-    """A small file that was read when it was opened. See base.Reader: nothing here waits, and
-    nothing is left open.
-    """
+    """A small file, read when opened. See base.Reader; it never waits and keeps nothing open."""
 
     def __init__(self, entry: Entry, data: bytes) -> None:
         self.entry = entry
@@ -141,7 +138,7 @@ class HeldReader:
 
 
 def open_served(root: Root, name: SafeName, max_bytes: int) -> Opened | HeldReader:
-    """Open a file of a share, and read it at once if it has up to `max_bytes`. Blocks.
+    """Open a file of a share; read it at once if it has at most `max_bytes`. Blocks.
 
     Raises:
         NotFound, NotAFile, Forbidden, StoreFailed, SourceChanged.
@@ -166,7 +163,7 @@ def _read_whole(opened: Opened, name: str, look: Callable[[], os.stat_result]) -
     handle, found = opened
     data = b""
     with translated(name):
-        # Regular files do not read short; some network file systems do.
+        # Some network file systems read short.
         while more := os.read(handle, found.st_size - len(data)):
             data += more
         try:
@@ -181,11 +178,11 @@ def _read_whole(opened: Opened, name: str, look: Callable[[], os.stat_result]) -
 
 
 def _check_unchanged(opened: Opened, name: str, look: Callable[[], os.stat_result]) -> None:
-    """Find out whether the bytes in the open file are those that were there when it was opened.
+    """Raise SourceChanged if the bytes of the open file have changed since it was opened.
 
-    A file that was replaced or moved away is still whole in our descriptor. Its ctime then has
-    changed, as by chmod; so a new ctime alone counts only if none of these explains it, which is
-    what writing and setting the mtime back looks like.
+    A file that was replaced or moved is still whole through our descriptor. That changes its ctime,
+    and so does chmod. So a new ctime alone counts only if none of these explains it; then someone
+    may have written to the file and set its mtime back.
     """
     handle, then = opened
     with translated(name):

@@ -1,6 +1,4 @@
-"""Removing things below an open root: a folder with all that is in it too, in steps and through no
-link.
-"""
+"""Removing things below an open root, folders with all content too: in steps, through no link."""
 
 from __future__ import annotations
 
@@ -24,7 +22,7 @@ from ftransfer.storage.oserrors import LEAVES_HIDDEN, Override, translated
 
 
 def remove(root: Root, name: SafeName, *, recursive: bool) -> Work[int]:
-    """Remove a thing; return how many were removed."""
+    """Remove a thing; return the number of things removed."""
     if name.is_root:
         raise NameRefused("/: the root of the share cannot be removed")
     with translated(name, _REMOVAL):
@@ -56,7 +54,7 @@ _REMOVAL: Override = {
     errno.ESTALE: (StoreFailed, "was moved while it was being removed; look what is left of it"),
 }
 _CHUNK = 1024  # names
-# So often something new may come into folders that are being removed.
+# How often something new may appear in folders that are being removed.
 _MOST_RETURNS = 1000
 
 
@@ -67,7 +65,7 @@ class _Emptying:
         self.last = last
         self.whole = whole  # its name from the root of the share
         self.keeps = False  # something in it, or below, is hidden and stays
-        self.kept: set[str] = set()  # the folders for which that is so
+        self.kept: set[str] = set()  # its subfolders for which this is true
         self.folders: list[str] = []
         self.is_read = False  # to its end
 
@@ -75,10 +73,9 @@ class _Emptying:
 def _empty(root: Root, parent: int, name: SafeName) -> Work[tuple[int, bool]]:
     """Remove everything in a folder but what is hidden, through no link and on no other mount.
 
-    Return how many things were removed, and whether some have stayed.
+    Return the number of things removed, and whether hidden ones stay.
 
-    A chunk of names at a time is held for each folder on the way down, and a bounded number of
-    handles.
+    Each folder on the path holds one chunk of names at a time; the number of handles is bounded.
     """
     count = returns = 0
     descent = Descent(os.dup(parent), root.kernel, stays_on_mount=True)
@@ -116,17 +113,16 @@ def _empty(root: Root, parent: int, name: SafeName) -> Work[tuple[int, bool]]:
                         or returns > _MOST_RETURNS
                     ):
                         raise
-                    levels[-1].folders.append(level.last)  # something has come into it meanwhile
+                    levels[-1].folders.append(level.last)  # something new is in it
             yield
     finally:
         descent.close()
 
 
 def _remove_files(root: Root, folder: int, level: _Emptying) -> Work[int]:
-    """Remove the files of the next chunk of a folder, and note its folders; return how many."""
+    """Remove the files of the next chunk of a folder, note its subfolders; return the number."""
     with os.scandir(folder) as found:
-        # What is hidden stays, and is there each time that the folder is read: it counts for no
-        # chunk.
+        # Hidden things stay, and are found each time the folder is read: no chunk counts them.
         seen = (item for item in found if not _keeps(root, level, item.name))
         items = [(item.name, item.is_dir(follow_symlinks=False)) for item in islice(seen, _CHUNK)]
     level.is_read = len(items) < _CHUNK
@@ -149,7 +145,7 @@ def _keeps(root: Root, level: _Emptying, last: str) -> bool:
 
 
 def _remove_if_there(remove_it: Callable[..., None], name: str, folder: int) -> int:
-    """Remove one thing; return 0 if another process has removed it."""
+    """Remove one thing; return 1, or 0 if another process has removed it."""
     try:
         remove_it(name, dir_fd=folder)
     except FileNotFoundError:

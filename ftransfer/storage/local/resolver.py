@@ -1,10 +1,9 @@
-"""SafeName -> descriptor, below one open folder and never outside it, whatever the links are and
-whoever swaps them meanwhile.
+"""SafeName -> descriptor, always below one open folder, even if links are swapped meanwhile.
 
-Two resolvers give the same answers. `openat2` lets the kernel walk, and forbids it any link; the
-few names with a link on the way, and all names where the kernel has no openat2, are walked here,
-handle by handle with O_NOFOLLOW. The kernel's own following of links (RESOLVE_BENEATH alone) is not
-used: it would follow a link into the staging area, where the partials of others lie.
+Two resolvers give the same results. `openat2` makes the kernel walk without any link; the few names
+with a link in the path, and all names where the kernel has no openat2, are walked here, handle by
+handle with O_NOFOLLOW. The kernel must not follow links itself (RESOLVE_BENEATH alone): it would
+follow a link into the staging area, which has the partials of other users.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ from ftransfer.storage.local.syscalls import PATH_FLAGS, Kernel, release
 MAX_LINKS = 40  # as many as Linux follows
 
 _LINK_ON_THE_WAY = frozenset({errno.ELOOP, errno.ENOTDIR, errno.EMLINK})
-# A name of 4096 bytes is within the limits, but one byte too long for a single call.
+# A name of 4096 bytes is within our limits, but one byte too long for a single call.
 _WALK_INSTEAD = frozenset({errno.ELOOP, errno.EXDEV, errno.EAGAIN, errno.ENAMETOOLONG})
 _O_PATH: int = getattr(os, "O_PATH", 0)
 
 
 class NameResolver:
-    """Opens names below one folder. It does not own the handle of that folder."""
+    """Opens names below one folder, whose handle it does not own."""
 
     def __init__(
         self,
@@ -38,20 +37,23 @@ class NameResolver:
         follows: bool = True,
         hides: Hides = is_reserved,
     ) -> None:
-        """With `follows` false, no link is followed by any call; else none that has a part which
-        `hides` says is hidden.
+        """Set what is followed.
+
+        Args:
+            follows: If false, no call follows a link.
+            hides: Whether a part of a link hides its target; such a link is not followed.
         """
         self.root = root
         self.follows = follows
         self.uses_openat2 = uses_openat2
-        # What is never opened, whatever its name, by device and inode: the staging area, where it
-        # has several spellings.
+        # Never opened under any name, by device and inode: the staging area, if it has several
+        # spellings.
         self.hidden: set[tuple[int, int]] = set()
         self._kernel = kernel
         self._hides = hides
 
     def open(self, parts: Sequence[str], flags: int) -> int:
-        """Open what a name leads to; links are followed as long as they stay inside.
+        """Open what a name leads to; links are followed while they stay inside.
 
         Raises:
             OSError: ENOENT also for a link that leads outside, is absolute, or leads into a
@@ -60,18 +62,18 @@ class NameResolver:
         return self._open(self.root, parts, flags, follow=self.follows)
 
     def without_links(self) -> NameResolver:
-        """Return the same folder with no link followed."""
+        """Return a resolver for the same folder that follows no link."""
         view = NameResolver(self.root, self._kernel, uses_openat2=self.uses_openat2, follows=False)
         view.hidden = self.hidden
         return view
 
     def refuse_hidden(self, found: os.stat_result) -> None:
-        """Raise FileNotFoundError for the staging area, under whatever name it was found."""
+        """Raise FileNotFoundError for the staging area, under any name."""
         if (found.st_dev, found.st_ino) in self.hidden:
             raise _nothing_there()
 
     def hiding(self, hides: Hides) -> NameResolver:
-        """Return the same folder with no link followed that leads to a hidden name."""
+        """Return a resolver for the same folder that follows no link to a hidden name."""
 
         def is_hidden(part: str) -> bool:
             return is_reserved(part) or hides(part)
@@ -90,7 +92,7 @@ class NameResolver:
         """Open something below an open folder, through no link.
 
         Raises:
-            OSError: ENOENT if a link is on the way.
+            OSError: ENOENT if a link is in the path.
         """
         return self._open(folder, parts, flags, follow=False)
 
@@ -108,9 +110,10 @@ class NameResolver:
 
 
 class _NameWalk:
-    """One walk from a folder to what a name leads to. The handles on the way are held, so that `..`
-    in a link goes back to the folder the walk came from, also when that folder has been moved
-    meanwhile.
+    """One walk from a folder to what a name leads to.
+
+    The handles on the path are held, so that `..` in a link returns to the folder that the walk
+    came from, even if that folder has been moved meanwhile.
     """
 
     def __init__(
@@ -183,7 +186,7 @@ class _NameWalk:
 
     def _hold(self, handle: int) -> None:
         if not self._follow and len(self._held) > 1:
-            # No link, so no `..` to go back by: a deep name needs but one handle
+            # No link, so no `..` to follow back: a deep name needs only one handle
             release(self._held.pop())
         self._held.append(handle)
 
@@ -198,30 +201,28 @@ class _NameWalk:
         if self._links > MAX_LINKS:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         parts = target.split("/")
-        # The partials of others, and what is hidden, are not to be reached, nor written, by a link
-        # that a peer has planted.
+        # A link planted by a peer must not reach, nor write, other users' partials or hidden
+        # things.
         if not self._follow or not target or target.startswith("/") or any(map(self._hides, parts)):
             raise _leads_outside()
         self._pending += reversed(parts)
 
 
 def leads_inside(folder: Sequence[str], target: str) -> bool:
-    """Whether a link that stands in `folder` leads inside, whatever links there are on its way. It
-    looks at the text only.
+    """Return whether the text of a link in `folder` leads inside, whatever links are in its path.
 
-    For links that are listed; what is opened goes through NameResolver, which looks at what is
-    really there, and what is made goes through links.Links.
+    Used for listing links. Opening uses NameResolver, which checks what is really there, and making
+    links uses links.Links.
     """
     climb = climb_of(target)
     return climb is not None and climb <= len(folder)
 
 
 def climb_of(target: str) -> int | None:
-    """Count the folders that a link goes up before it goes down; None if it is not one that can be
-    trusted to lead inside.
+    """Return how many folders a link goes up before it goes down; None if it is not trusted.
 
-    That is one that is absolute or names a reserved thing, or has a `..` behind a name: if the name
-    is that of a link, the `..` would go up from wherever that leads.
+    It is not if it is absolute, contains a reserved name, or has a `..` after a name: if that name
+    is a link, the `..` goes up from its target.
     """
     if not target or target.startswith("/") or "\0" in target:
         return None
@@ -233,9 +234,7 @@ def climb_of(target: str) -> int | None:
 
 
 class LeadsOutside(FileNotFoundError):
-    """A name leads outside by a link, or into a reserved place: for who asks for it, nothing is
-    there.
-    """
+    """A link leads outside or to a reserved name; the caller finds nothing there."""
 
 
 def _leads_outside() -> LeadsOutside:

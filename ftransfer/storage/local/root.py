@@ -1,7 +1,7 @@
-"""The open root of a local store: what every job needs to open, describe and sync things below it.
+"""The open root of a local store: opens, describes and syncs things below it.
 
 All methods block and raise OSError; the layers above run them in jobs and translate. The root owns
-the one handle that every other handle comes from.
+the handle from which every other one is opened.
 """
 
 from __future__ import annotations
@@ -31,17 +31,14 @@ from ftransfer.storage.local.syscalls import (
 
 Resolver = Literal["auto", "openat2", "walk"]
 
-# Nothing of this can make an open wait: neither a fifo without a writer, nor a terminal, nor a
-# device.
+# With these flags an open never waits, be it for a fifo without a writer, a terminal or a device.
 READ_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _LOCKS = 64
 _MAX_MADE = 4096
 
 
 class Root:
-    """One open folder, the resolver below it, and the locks by which jobs of one store keep off
-    each other's names.
-    """
+    """One open folder, its resolver, and the locks of names between the jobs of one store."""
 
     def __init__(
         self,
@@ -54,8 +51,7 @@ class Root:
         """Open the folder.
 
         Raises:
-            NotFound, NotAFolder, Forbidden, StoreFailed: The message has the path, which is the
-            owner's own.
+            NotFound, NotAFolder, Forbidden, StoreFailed: The message contains the owner's path.
         """
         self.path = path
         self.kernel = kernel
@@ -70,29 +66,25 @@ class Root:
             release(self.handle)
             raise
         self.links = Links(self.handle)
-        self.hides: Hides | None = None  # what is left out of trees
+        self.hides: Hides | None = None  # names omitted from trees
         self._made: set[tuple[int, int]] = set()
         self._locks = [threading.Lock() for _ in range(_LOCKS)]
 
     def without_links(self) -> Root:
-        """Return the same root, with the same handle and locks, with no link followed. It is not
-        closed by itself.
-        """
+        """Return a view with the same handle and locks that follows no link. Do not close it."""
         view = copy.copy(self)
         view.resolver = self.resolver.without_links()
         return view
 
     def is_in_place(self) -> bool:
-        """Whether the path still leads to this folder."""
+        """Return whether the path still leads to this folder."""
         try:
             return os.path.samestat(os.stat(self.path), os.fstat(self.handle))
         except OSError:
             return False
 
     def hiding(self, hides: Hides) -> Root:
-        """Return the same root for those from whom some names are hidden (views.hiding). It is not
-        closed by itself.
-        """
+        """Return a view that hides some names (views.hiding). Do not close it."""
         view = copy.copy(self)
         view.hides = hides
         view.resolver = self.resolver.hiding(hides)
@@ -102,9 +94,7 @@ class Root:
         release(self.handle)
 
     def lock_of(self, folder: os.stat_result, last: str) -> threading.Lock:
-        """Return the lock to hold while the thing with that name in that folder is looked at and
-        replaced.
-        """
+        """Return the lock to hold while a name in a folder is checked and replaced."""
         return self._locks[hash((folder.st_ino, last)) % _LOCKS]
 
     def note_made(self, folder: os.stat_result) -> None:
@@ -114,13 +104,14 @@ class Root:
         self._made.add((folder.st_dev, folder.st_ino))
 
     def has_made(self, folder: os.stat_result) -> bool:
-        """Whether this store has made a folder, not long ago: what is in it came through the store,
-        which makes nothing special.
+        """Return whether this store has recently made a folder.
+
+        Its content came through the store, which makes no special files.
         """
         return (folder.st_dev, folder.st_ino) in self._made
 
     def stat(self, name: SafeName) -> os.stat_result:
-        """Describe what a name leads to, without opening it."""
+        """Return the stat of what a name leads to, without opening it."""
         handle = self.resolver.open(name.parts, PATH_FLAGS)
         try:
             return os.fstat(handle)
@@ -140,14 +131,13 @@ class Root:
             if not stat.S_ISDIR(found.st_mode):
                 raise NotAFolder.about(name, "is not a folder")
             if name.is_root and not found.st_nlink and not self.is_in_place():
-                raise NotFound("/: the shared folder has been removed")  # or it would look empty
+                raise NotFound("/: the shared folder has been removed")  # else it would look empty
             return os.open(".", FOLDER_FLAGS, dir_fd=handle)
         finally:
             release(handle)
 
     def open_served(self, name: SafeName) -> tuple[int, os.stat_result]:
-        """Open a regular file or a folder for reading, never waiting and without effect on anything
-        else.
+        """Open a regular file or a folder for reading; it never waits or affects anything else.
 
         Raises:
             OSError.
@@ -158,7 +148,7 @@ class Root:
         handle = self.resolver.open(name.parts, READ_FLAGS)
         try:
             found = os.fstat(handle)
-            refuse_special(found, name)  # something else may have come to the name meanwhile
+            refuse_special(found, name)  # something else may have the name now
         except BaseException:
             release(handle)
             raise
@@ -169,14 +159,15 @@ class Root:
             self.kernel.sync_folder(handle)
 
     def mode_for(self, announced: int | None, default: int = 0o666) -> int:
-        """Return the permission bits for a new thing: those announced, without set-uid and its
-        like, or the usual ones.
+        """Return the permission bits for a new thing: those announced, or the default.
+
+        Set-uid, set-gid and sticky bits are dropped.
         """
         return default & ~self.umask if announced is None else announced & 0o777
 
 
 def is_served(mode: int) -> bool:
-    """Whether a thing of this st_mode is a regular file or a folder."""
+    """Return whether an st_mode is that of a regular file or a folder."""
     return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
 
 
@@ -208,9 +199,9 @@ def entry_of(name: str, found: os.stat_result) -> Entry:
 
 
 def identity_of(found: os.stat_result) -> str:
-    """Return 16 hexadecimal digits that stay until the content changes.
+    """Return 16 hexadecimal digits that stay the same until the content changes.
 
-    The device is not part of it: reboots renumber devices.
+    The device number is not included, since reboots change it.
     """
     return blake3(b"%d %d %d" % (found.st_ino, found.st_size, found.st_mtime_ns)).hexdigest(
         length=8
@@ -258,8 +249,7 @@ def _read_umask() -> int:
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.EACCES, errno.ENOTDIR):
             raise
-    # Elsewhere it can only be read by setting it, for a moment, for all threads: once, at the
-    # start.
+    # Elsewhere reading it means setting it for a moment for all threads: once, at the start.
     umask = os.umask(0o077)
     os.umask(umask)
     return umask

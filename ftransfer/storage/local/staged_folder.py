@@ -1,8 +1,7 @@
-"""A new folder that is filled under a temporary name, and gets its own with one rename: for all
-files in it, not one for each.
+"""A new folder that is filled under a temporary name: one rename publishes all its files.
 
-What a folder inherits comes from the one that it is made in. So this is only for places where that
-is nothing: neither a group nor an access list.
+A folder inherits from the folder in which it is made. So this is used only where nothing is
+inherited: neither a group nor an access list.
 """
 
 from __future__ import annotations
@@ -18,15 +17,13 @@ _DEFAULT_ACL = "system.posix_acl_default"
 
 
 class NewFolder:
-    """A folder under a temporary name, in which files have the names that they are to have. Close
-    it.
-    """
+    """A folder under a temporary name, whose files have their final names. Close it."""
 
     def __init__(self, temp: int, temporary: str) -> None:
-        """Make it in a store's own folder for temporary files. Raises OSError."""
+        """Make it in the store's temporary folder. Raises OSError."""
         self.temporary = temporary
         self.is_published = False
-        self.is_whole = True  # False: something in it failed, and may still be there as a part
+        self.is_whole = True  # False: a file in it failed, and may still be there in part
         self._temp = temp
         os.mkdir(temporary, 0o777, dir_fd=temp)
         try:
@@ -39,12 +36,12 @@ class NewFolder:
         """Release the handle; remove the folder if it was not published and is empty."""
         release(self.handle)
         if not self.is_published:
-            with suppress(OSError):  # what stays is removed with all that the store has there
+            with suppress(OSError):  # what stays is removed with the store's temporary folder
                 os.rmdir(self.temporary, dir_fd=self._temp)
 
 
 def can_stand_in(temp: int, folder: int, about: os.stat_result) -> bool:
-    """Whether a folder made in `temp` is as one made in `folder`, which `about` describes."""
+    """Return whether a folder made in `temp` is like one made in `folder` (stat: `about`)."""
     own = os.fstat(temp)
     is_alike = (own.st_gid, own.st_dev) == (about.st_gid, about.st_dev) and not (
         own.st_mode | about.st_mode
@@ -54,7 +51,7 @@ def can_stand_in(temp: int, folder: int, about: os.stat_result) -> bool:
 
 def _passes_on_access(folder: int) -> bool:
     if not hasattr(os, "getxattr"):
-        return True  # another system, with lists of another kind
+        return True  # another system, with other access lists
     try:
         os.getxattr(folder, _DEFAULT_ACL)
     except OSError as error:

@@ -1,10 +1,9 @@
-"""The staging area: the hidden folder `.ftransfer` in the root of a share, where content lies until
-it is published.
+"""The staging area: the hidden folder `.ftransfer` in the root of a share, for unpublished content.
 
 It is on the file system of the share, so that publishing is one rename. It is made when first
-needed and removed when the last store leaves it empty. Locks show who uses what; the kernel drops
-them with the process (flock), so a kill -9 leaves nothing locked. Every store holds the area itself
-shared, and its own folder in `temp` exclusively.
+needed and removed when the last store leaves it empty. Locks (flock) show what is in use; the
+kernel drops them with the process, so a kill -9 leaves nothing locked. Every store holds a shared
+lock on the area, and an exclusive one on its folder in `temp`.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ TEMP = "temp"
 PARTIALS = "partials"
 _FLAGS = FOLDER_FLAGS | os.O_NOFOLLOW
 _ATTEMPTS = (
-    100  # another store may remove the empty place between any two of our calls, but not so often
+    100  # another store may remove the empty area between any two of our calls, but not so often
 )
 
 
@@ -37,8 +36,10 @@ class StagingArea:
     """The handles of one store in the staging area. Methods block; any thread may call them."""
 
     def __init__(self, root: int, hidden: set[tuple[int, int]]) -> None:
-        """`hidden` takes the place up, by device and inode, where the file system takes other
-        spellings for its name.
+        """Open nothing yet.
+
+        Args:
+            hidden: Gets the device and inode of the area if its name has other spellings.
         """
         self._root = root
         self._hidden = hidden
@@ -50,7 +51,7 @@ class StagingArea:
         self._count = itertools.count()
 
     def collect(self) -> None:
-        """Remove what stores that were killed left in `temp`. Nothing is made."""
+        """Remove what killed stores left in `temp`. Makes nothing."""
         with self._mutex:
             if self._place is None:
                 self._place = self._enter(make=False)
@@ -66,17 +67,16 @@ class StagingArea:
                 release(temp)
 
     def temp(self) -> int:
-        """Return the handle of this store's own folder for temporary files, making it first if need
-        be. It stays the place's.
-        """
+        """Return the handle of this store's temporary folder, made if missing. Do not close it."""
         with self._mutex:
             if self._temp is None:
                 self._temp = self._make_temp()
             return self._temp
 
     def partials(self, *, make: bool) -> int | None:
-        """Return the handle of the folder of partials; None if there is none and it is not to be
-        made. It stays the place's.
+        """Return the handle of the folder of partials; None if missing and not `make`.
+
+        Do not close it.
         """
         with self._mutex:
             if self._partials is None:
@@ -89,7 +89,7 @@ class StagingArea:
             return self._partials
 
     def new_name(self) -> str:
-        """Return a name that no other file in this store's own temporary folder has."""
+        """Return a name that is unique in this store's temporary folder."""
         return f"{next(self._count)}"
 
     def close(self) -> None:
@@ -148,7 +148,7 @@ class StagingArea:
 
     def _make_temp(self) -> int:
         place = self._open_place(make=True)
-        assert place is not None  # it was to be made
+        assert place is not None  # make=True
         _make_folder(place, TEMP)
         temp = _open_folder(place, TEMP)
         if temp is None:
@@ -177,7 +177,7 @@ class StagingArea:
         try:
             fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            return  # another store is in it, and will remove it
+            return  # another store uses it, and will remove it
         for folder, name in ((place, TEMP), (place, PARTIALS), (self._root, RESERVED_PREFIX)):
             try:
                 os.rmdir(name, dir_fd=folder)
@@ -191,9 +191,7 @@ class StagingArea:
 
 
 def try_lock(handle: int) -> bool:
-    """Lock an open file or folder for this descriptor alone; False if another one, in any process,
-    has it.
-    """
+    """Lock an open file or folder exclusively; return False if another descriptor holds a lock."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -203,8 +201,9 @@ def try_lock(handle: int) -> bool:
 
 @contextmanager
 def _where_lockable() -> Iterator[None]:
-    """Do without a lock on file systems that have none for folders, such as NFS; there, nothing is
-    ever taken for dead.
+    """Ignore a lock that fails because the file system cannot lock folders, such as NFS.
+
+    There, nothing ever counts as dead.
     """
     try:
         yield
@@ -228,15 +227,14 @@ def _open_folder(parent: int, name: str) -> int | None:
     except OSError as error:
         if error.errno not in (errno.ELOOP, errno.ENOTDIR):
             raise
-        # Somebody put a link or a file there. To go through the link would be to write outside the
-        # share.
+        # Someone put a link or a file there. Following the link would write outside the share.
         raise StoreFailed(
             f"{RESERVED_PREFIX} in the root of the share is not a folder of ftransfer; move it away"
         ) from error
 
 
 def _is_there(parent: int, name: str, handle: int) -> bool:
-    """Whether the name still leads to what was opened by it."""
+    """Return whether a name still leads to what was opened by it."""
     try:
         there = os.stat(name, dir_fd=parent, follow_symlinks=False)
     except FileNotFoundError:
@@ -245,8 +243,9 @@ def _is_there(parent: int, name: str, handle: int) -> bool:
 
 
 def _take(temp: int, name: str, own: int) -> bool:
-    """Lock a new temporary folder; False, and the handle closed, if a store that starts just now
-    has taken it for a dead one.
+    """Lock a new temporary folder; return False if it is lost, and close its handle.
+
+    A store that starts at the same moment may treat it as dead.
     """
     is_ours = False
     try:
@@ -264,7 +263,7 @@ def _collect_one(temp: int, name: str) -> None:
     try:
         folder = _open_folder(temp, name)
     except StoreFailed:
-        return  # not of our making: leave it
+        return  # not ours: leave it
     if folder is None:
         return
     try:
@@ -282,7 +281,7 @@ def _empty_and_remove(parent: int, name: str, folder: int) -> None:
         except (
             IsADirectoryError,
             PermissionError,
-        ):  # a new folder that was being filled; which of the two depends on the system
+        ):  # a new folder that was being filled; the error depends on the system
             below = os.open(file, _FLAGS, dir_fd=folder)
             try:
                 _empty_and_remove(folder, file, below)

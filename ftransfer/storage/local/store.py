@@ -1,8 +1,8 @@
-"""The store over a folder on disk: what a share is, most of the time.
+"""The store for a folder on disk, which most shares are.
 
-Everything below one open handle, every operation one job in the store's own threads, content
-through aiofiles. This file is the view: it hands jobs in and keeps account of what is open. What
-the jobs do stands in the files beside it, one idea in each.
+Everything is below one open handle, every operation is one job in the store's threads, and content
+goes through aiofiles. This file submits the jobs and tracks what is open; the files beside it
+implement the jobs, one idea each.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from ftransfer.storage.views import refuse_hidden_below
 from ftransfer.system.threads import finish, finish_steps
 
 if TYPE_CHECKING:
-    # For whole trees; a single file does not pay for them
+    # Only whole trees import these at run time
     from ftransfer.storage.local.links import LinksBelow
     from ftransfer.storage.small_files import PackItem
 
@@ -60,8 +60,7 @@ _log = logging.getLogger(__name__)
 class LocalStore:
     """See base.Store. Made by `open`; must be closed.
 
-    A link that stays inside is followed by everything that reads, and replaced, moved or removed
-    itself by everything that writes.
+    Reading follows a link that stays inside; writing replaces, moves or removes the link itself.
     """
 
     def __init__(self, root: Root, jobs: Jobs) -> None:
@@ -73,9 +72,9 @@ class LocalStore:
         self._partials = Partials(self._staging, root.kernel)
         self._readers: set[LocalReader] = set()
         self._uploads = Uploads(jobs, self._partials)
-        self._uses = UseCounter()  # of those who open readers and writers
+        self._uses = UseCounter()  # of calls that open readers and writers
         self._is_closed = False
-        self._owner = ""  # for whom long work is done
+        self._owner = ""  # of the turns of long work
 
     @classmethod
     async def open(
@@ -89,14 +88,14 @@ class LocalStore:
         """Open a folder, and remove what killed processes left in its staging area.
 
         Args:
-            durable: Whether a commit survives a power cut. False for what can be fetched again:
-                it saves the wait for the disk.
-            resolver: How names are kept inside: "openat2" by the kernel, "walk" handle by handle,
-                "auto" the first that works.
-            kernel: The operating system, for tests that let it fail.
+            durable: Whether a commit survives a power cut. False saves the wait for the disk, for
+                content that can be fetched again.
+            resolver: What keeps names inside: "openat2" is the kernel, "walk" goes handle by
+                handle, "auto" is the first that works.
+            kernel: The operating system, for tests that make it fail.
 
         Raises:
-            NotFound, NotAFolder, Forbidden, StoreFailed: The message has `root`.
+            NotFound, NotAFolder, Forbidden, StoreFailed: The message contains `root`.
         """
         jobs = Jobs()
         try:
@@ -122,16 +121,16 @@ class LocalStore:
             self._staging.collect()
             self._partials.collect()
         except (OSError, StoreFailed) as error:
-            # A share that is only read needs no hidden folder; a write will report what is wrong
-            # with it.
+            # A share that is only read needs no hidden folder; a write will report the error.
             _log.warning(
                 "what earlier transfers left cannot be cleared away: %s",
                 getattr(error, "strerror", None) or error,
             )
 
     async def is_in_place(self) -> bool:
-        """Whether the path that it was opened by still leads to the folder. While that is open, no
-        other can be taken for it.
+        """Return whether the path that was opened still leads to the folder.
+
+        While the folder is open, no other can be mistaken for it.
         """
         return await self._jobs.run(self._root.is_in_place)
 
@@ -142,7 +141,7 @@ class LocalStore:
         return self._with(self._root.hiding(hides))
 
     def _with(self, root: Root) -> LocalStore:
-        view = copy.copy(self)  # the same threads, partials and account of what is open
+        view = copy.copy(self)  # with the same threads, partials, readers and writers
         view._root = root
         return view
 
@@ -213,7 +212,7 @@ class LocalStore:
     def _walk(
         self, folder: SafeName, open_it: Callable[[], W], go_on: Callable[[W], Sequence[_T]]
     ) -> AsyncGenerator[Sequence[_T], None]:
-        """Walk in steps. An OSError is about the folder."""
+        """Walk in steps. An OSError is reported for the folder."""
 
         def begin() -> W:
             with translated(folder):
@@ -227,7 +226,7 @@ class LocalStore:
 
     async def open_read(self, name: SafeName) -> LocalReader:
         reader = await self.open_whole(name, 0)
-        assert isinstance(reader, LocalReader)  # nothing is read at once
+        assert isinstance(reader, LocalReader)  # max_bytes is 0
         return reader
 
     async def open_whole(self, name: SafeName, max_bytes: int) -> LocalReader | HeldReader:
@@ -270,7 +269,7 @@ class LocalStore:
         return await self._work(ROOT, self._partials.remove(unwanted))
 
     async def _work(self, name: SafeName, work: Work[_T]) -> _T:
-        """Do long work in steps. An OSError is about the name."""
+        """Do long work in steps. An OSError is reported for the name."""
 
         def translating() -> Work[_T]:
             with translated(name):
@@ -314,7 +313,7 @@ class LocalStore:
             if self._root.hides is not None:
                 await refuse_hidden_below(self._whole(), new, self._root.hides)
             if await self._jobs.run(mutations.exchange, self._root, old, new):
-                await self.remove(old, recursive=True)  # what had the name
+                await self.remove(old, recursive=True)  # the replaced thing
                 return
         look = await self._rename(old, new, replace=replace, seen=None)
         while look is not None:
@@ -327,7 +326,7 @@ class LocalStore:
             look = after
 
     def _whole(self) -> LocalStore:
-        """Return the store from which nothing is hidden."""
+        """Return the view that hides nothing."""
         root = copy.copy(self._root)
         root.hides = None
         return self._with(root)
@@ -359,7 +358,8 @@ class LocalStore:
             return self._root.kernel.space(self._root.handle)
 
     async def close(self) -> None:
-        """Close readers, keep writers, remove the staging area if it is empty, and end the threads.
+        """Close readers, suspend writers, remove an empty staging area, and end the threads.
+
         Closing twice is no error.
         """
         if not self._is_closed:
@@ -367,7 +367,7 @@ class LocalStore:
             await finish_steps(self._close())
 
     async def _close(self) -> None:
-        # What is being opened is opened first, so that it is closed here
+        # Wait for running opens first, so that what they open is closed here
         await self._uses.shut(_closed)
         for reader in list(self._readers):
             await reader.close()

@@ -1,8 +1,8 @@
 """The system calls that Python does not offer, and those whose failure or order matters.
 
 The lowest layer of the local store: every other file of it takes a Kernel, so that a test can pass
-one that fails, or one that writes down in which order things were synced. All methods block; they
-are called in executor jobs only.
+one that fails, or one that records the order of syncs. All methods block; only executor jobs call
+them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from io import FileIO
 
 from ftransfer.storage.base import Space
 
-_SYS_OPENAT2 = 437  # the same number on every architecture Linux has had since 2019, alpha excepted
+_SYS_OPENAT2 = 437  # the same number on every Linux architecture since 2019, except alpha
 _RESOLVE_NO_XDEV = 0x01
 _RESOLVE_NO_MAGICLINKS = 0x02
 _RESOLVE_NO_SYMLINKS = 0x04
@@ -29,12 +29,12 @@ _TMPFS_MAGIC = 0x01021994
 _SYNC_FILE_RANGE_WRITE = 2
 _LINUX = sys.platform == "linux"
 _MAX_OFFSET = (1 << 63) - 1
-# Errors of a file system that does not know the call; then it is done in another way.
+# Errors of a file system that does not support a call; a fallback follows.
 UNSUPPORTED = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP})
 
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-# A handle that can only be looked at: opening one has no effect on a fifo or a device. Elsewhere
-# there is no such thing.
+# A handle only for stat and lookups: opening one has no effect on a fifo or a device. Other systems
+# may lack it.
 PATH_FLAGS: int = getattr(os, "O_PATH", os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY) | os.O_CLOEXEC
 HAS_PATH_FLAG = hasattr(os, "O_PATH")
 
@@ -54,11 +54,11 @@ class Kernel:
     def open_beneath(
         self, folder: int, path: bytes, flags: int, *, stays_on_mount: bool = False
     ) -> int:
-        """Open a path below a folder with openat2, through no link at all; return the descriptor.
+        """Open a path below a folder with openat2, through no link; return the descriptor.
 
         Raises:
-            OSError: ELOOP if a link is on the way; EXDEV if it is to stay on the mount of the
-                folder, and does not; ENOSYS where the kernel has no openat2.
+            OSError: ELOOP if a link is in the path; EXDEV if `stays_on_mount` and the path leaves
+                the mount of the folder; ENOSYS where the kernel has no openat2.
         """
         if not _LINUX:
             raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
@@ -81,7 +81,7 @@ class Kernel:
                 raise _last_error()
 
     def has_open_beneath(self, folder: int) -> bool:
-        """Whether openat2 works here; a sandbox may forbid it though the kernel has it."""
+        """Return whether openat2 works here; a sandbox may forbid it although the kernel has it."""
         try:
             release(self.open_beneath(folder, b".", PATH_FLAGS | os.O_DIRECTORY))
         except OSError:
@@ -89,11 +89,11 @@ class Kernel:
         return True
 
     def rename(self, source: str, target: str, source_folder: int, target_folder: int) -> None:
-        """Move a thing onto a name, atomically, replacing what has it."""
+        """Move a thing to a name atomically, replacing what has it."""
         os.rename(source, target, src_dir_fd=source_folder, dst_dir_fd=target_folder)
 
     def rename_new(self, source: str, target: str, source_folder: int, target_folder: int) -> None:
-        """Move a thing to a name that nothing has, atomically.
+        """Move a thing atomically to a name that nothing has.
 
         Raises:
             OSError: EEXIST if something has the name.
@@ -113,9 +113,9 @@ class Kernel:
                 follow_symlinks=False,
             )
         except OSError as error:
-            # EPERM: a folder, or a file system without hard links. Then nothing better is left than
-            # to look first; another program can come between, this one cannot, since the caller
-            # holds the lock of the name.
+            # EPERM: a folder, or a file system without hard links. Then the best that remains is to
+            # check first. Another program could interfere; this one cannot, since the caller holds
+            # the lock of the name.
             if error.errno not in UNSUPPORTED | {errno.EPERM, errno.EACCES, errno.EMLINK}:
                 raise
             if exists(target, target_folder):
@@ -148,10 +148,9 @@ class Kernel:
             raise _last_error()
 
     def exchange(self, one: str, other: str, folder: int) -> None:
-        """Let two names in one folder change what they have, in one step.
+        """Exchange two names in one folder in one step.
 
-        Where that cannot be done in one step, what has the second name is under a third one for a
-        moment, beside it.
+        Where the system cannot, the second thing has a third name in the folder for a moment.
         """
         try:
             self._rename_exchange(one, other, folder)
@@ -169,11 +168,10 @@ class Kernel:
         self.rename(aside, one, folder, folder)
 
     def reserve(self, descriptor: int, offset: int, size: int) -> bool:
-        """Reserve space for `size` bytes from `offset`, leaving the file's size as it is; whether
-        that was done.
+        """Reserve space for `size` bytes from `offset`; return whether that was done.
 
-        Not every file system can. In memory it is not done, since it would take a third of the time
-        that writing takes, before the first byte can come.
+        The file's size stays the same. Not every file system can do it. It is skipped in memory,
+        since it would take a third of the time of writing, before the first byte can be received.
 
         Raises:
             OSError: ENOSPC or EDQUOT.
@@ -194,7 +192,7 @@ class Kernel:
     def _is_in_memory(self, descriptor: int) -> bool:
         if not _LINUX or not hasattr(self._libc, "fstatfs"):
             return False
-        found = (ctypes.c_long * 32)()  # struct statfs and more; its first field is the type
+        found = (ctypes.c_long * 32)()  # larger than struct statfs, whose first field is the type
         return not self._libc.fstatfs(ctypes.c_int(descriptor), found) and found[0] == _TMPFS_MAGIC
 
     def _fallocate(self, descriptor: int, offset: int, size: int) -> None:
@@ -210,7 +208,7 @@ class Kernel:
                 raise _last_error()
 
     def space(self, descriptor: int) -> Space:
-        """Return what an ordinary user can still put on the file system of a descriptor."""
+        """Return what an ordinary user can still store on the file system of a descriptor."""
         found = os.fstatvfs(descriptor)
         return Space(
             found.f_bavail * found.f_frsize,
@@ -219,11 +217,12 @@ class Kernel:
         )
 
     def begin_sync(self, descriptor: int, offset: int, size: int) -> None:
-        """Have the system begin to write a part of a file to the medium, so that `sync_file` finds
-        less to do. A hint, no more.
+        """Start writing a part of a file to the medium, so that `sync_file` has less to do.
+
+        It is only a hint.
         """
         if _LINUX and hasattr(self._libc, "sync_file_range"):
-            # What fails now, fsync will report.
+            # fsync will report any error.
             self._libc.sync_file_range(
                 ctypes.c_int(descriptor),
                 ctypes.c_int64(offset),
@@ -232,10 +231,10 @@ class Kernel:
             )
 
     def sync_file(self, descriptor: int) -> None:
-        """Bring a file's content and attributes to the medium."""
+        """Write a file's content and attributes to the medium."""
         if sys.platform == "darwin":
             try:
-                # There, fsync stops at the cache of the drive.
+                # On macOS, fsync stops at the cache of the drive.
                 fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
                 return
             except OSError as error:
@@ -244,19 +243,18 @@ class Kernel:
         os.fsync(descriptor)
 
     def sync_folder(self, descriptor: int) -> None:
-        """Bring the names in a folder to the medium."""
+        """Write the names in a folder to the medium."""
         try:
             os.fsync(descriptor)
         except OSError as error:
-            # Some file systems (FUSE, SMB) have nothing to sync for a folder and answer EINVAL.
+            # Some file systems (FUSE, SMB) have nothing to sync for a folder and return EINVAL.
             if error.errno not in UNSUPPORTED:
                 raise
 
     def sync_all(self, descriptor: int) -> None:
-        """Bring everything on the file system of a descriptor to the medium. Only where
-        has_sync_all.
+        """Write the whole file system of a descriptor to the medium. Only if has_sync_all.
 
-        Since Linux 5.8 it reports the write errors of any file there since the descriptor was
+        Since Linux 5.8 it reports the write errors of all its files since the descriptor was
         opened.
         """
         if self._libc.syncfs(ctypes.c_int(descriptor)) != 0:
@@ -264,26 +262,25 @@ class Kernel:
 
 
 def release(handle: int) -> None:
-    """Close a descriptor of which nothing more is to be learned: nothing was written through it, or
-    it has been synced.
+    """Close a descriptor that needs no further check: unwritten or synced.
 
-    It is gone after close(2), whatever that returns. To raise would hide how the work went, and
-    lose what is to be closed next.
+    It is closed after close(2), whatever that returns. Raising would hide the result of the work,
+    and leave the next descriptors open.
     """
-    try:  # not `suppress`: this is done for each of ten thousand small files
+    try:  # not `suppress`: this runs for each of ten thousand small files
         os.close(handle)
     except OSError:
         pass
 
 
 def release_file(file: FileIO) -> None:
-    """As `release`, for a file object. Closing it twice is no error."""
+    """Close a file object as `release`. Closing it twice is no error."""
     with suppress(OSError):
         file.close()
 
 
 def exists(name: str, folder: int) -> bool:
-    """Whether anything, be it a link that leads nowhere, has the name in an open folder."""
+    """Return whether anything, even a dead link, has a name in an open folder."""
     try:
         os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Where an upload goes: a folder that is held to its end, and what may be replaced there."""
+"""The target of an upload: a folder held until its end, and what may be replaced there."""
 
 from __future__ import annotations
 
@@ -25,11 +25,9 @@ if TYPE_CHECKING:
 
 
 class Target(NamedTuple):
-    """Where an upload goes: the folder, resolved when the upload began and held to its end, and the
-    name in it.
+    """The folder and name of an upload; the folder is resolved at its start and held to its end.
 
-    Whatever happens to links on the way meanwhile, the content goes into the folder that was meant
-    at the start.
+    Even if links in the path change meanwhile, the content goes into the folder meant at the start.
     """
 
     root: Root
@@ -39,7 +37,7 @@ class Target(NamedTuple):
     about: os.stat_result
 
     def refuse(self) -> bool:
-        """Raise if what has the name now may not be replaced; return whether there is anything.
+        """Raise if the upload may not be published; return whether it would replace anything.
 
         Raises:
             OSError.
@@ -68,7 +66,7 @@ class Target(NamedTuple):
 
     def _is_the_same(self, expected: Entry, found: os.stat_result) -> bool:
         if stat.S_ISLNK(found.st_mode):
-            found = self.root.stat(self.name)  # what it leads to was meant
+            found = self.root.stat(self.name)  # `replaces` describes the target of the link
         return (identity_of(found), found.st_ctime_ns) == (expected.identity, expected.ctime_ns)
 
     def close(self) -> None:
@@ -76,8 +74,9 @@ class Target(NamedTuple):
 
 
 def aim(root: Root, name: SafeName, announced: UploadSpec) -> Target:
-    """Open the folder that an upload goes to, and refuse at once what could not be published at the
-    end. Whoever asked closes it.
+    """Open the target of an upload; refuse at once what could not be published at the end.
+
+    The caller closes it.
 
     Raises:
         NotFound, NotAFile, AlreadyThere, ChangedMeanwhile, Forbidden, ReadOnly, StoreFailed.
@@ -102,8 +101,9 @@ def aim(root: Root, name: SafeName, announced: UploadSpec) -> Target:
 
 
 def _refuse_other_disk(target: Target) -> None:
-    """Refuse a folder on another file system now, not after the upload: nothing can be renamed from
-    the staging area to there.
+    """Refuse a folder on another file system before the upload.
+
+    Nothing can be renamed from the staging area to it.
     """
     if target.about.st_dev != os.fstat(target.root.handle).st_dev:
         message = (

@@ -1,13 +1,12 @@
-"""Blocking calls -> executor jobs that are always waited for, and counters of who uses a
-descriptor.
+"""Blocking calls -> executor jobs that are always awaited, and counters of a descriptor's uses.
 
 Work of unbounded length is a generator, which yields wherever it may pause. It is run in steps, and
 each step waits for a turn: so it never takes more than half of the threads, and ends soon after its
 caller is gone.
 
-Cancelling an await does not stop the thread behind it. If the descriptor were closed then, its
-number could go to another file while the thread still writes to it; so a cancelled caller
-waits for the job first.
+Cancelling an await does not stop its thread. If the descriptor were closed then, its number could
+be reused for another file while the thread still writes to it; so a cancelled caller first waits
+for the job.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _T = TypeVar("_T")
 _P = ParamSpec("_P")
 
 MAX_THREADS = 16
-# The most of these at long work at a time, and the most for one owner.
+# The most threads for long work at a time, and the most for one owner.
 MAX_LONG = 8
 MAX_LONG_EACH = 2
 
@@ -40,13 +39,13 @@ Work = Generator[None, None, _T]
 
 
 class Closable(Protocol):
-    """What is closed in a thread."""
+    """Something that is closed in a thread."""
 
     def close(self) -> None: ...
 
 
 class Walk(Closable, Protocol):
-    """A walk under way. Methods block and must not overlap; its maker closes it."""
+    """A walk in progress. Methods block and must not overlap; the caller closes it."""
 
     is_done: bool
 
@@ -60,15 +59,16 @@ class _Done(NamedTuple, Generic[_T]):
 
 def through_aiofiles(file: FileIO, jobs: Jobs) -> AsyncFileIO:
     """Wrap an open file with aiofiles, in the threads of a store."""
-    from aiofiles.threadpool import wrap  # most content is moved in threads, past it
+    from aiofiles.threadpool import wrap  # most content is transferred in threads, without it
 
     wrapped: AsyncFileIO = wrap(file, executor=jobs.executor)
     return wrapped
 
 
 class Jobs:
-    """A few threads for the file calls of one store, so that they wait neither on the event loop
-    nor for anyone else's.
+    """A few threads for the file calls of one store.
+
+    The calls block neither the event loop nor those of other stores.
     """
 
     def __init__(self) -> None:
@@ -84,7 +84,7 @@ class Jobs:
     def start(
         self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs
     ) -> asyncio.Future[_T]:
-        """Hand in one job. The future must be waited for with `finish`."""
+        """Submit one job. The future must be awaited with `finish`."""
         if self._is_closed:
             raise StoreFailed("the store is closed")
         future = asyncio.wrap_future(self.executor.submit(call, *args, **kwargs))
@@ -93,12 +93,12 @@ class Jobs:
         return future
 
     async def step(self, owner: str, call: Callable[[], _T]) -> _T:
-        """Run one step of long work, when it is the owner's turn."""
+        """Run one step of long work on the owner's turn."""
         async with self.turns.take(owner):
             return await self.run(call)
 
     async def work(self, owner: str, work: Work[_T]) -> _T:
-        """Run long work in steps, and close it; a cancellation ends it after the present step."""
+        """Run long work in steps, and close it; cancellation ends it after the present step."""
         try:
             async with self.turns.take(owner) as turn:
                 while (done := await self.run(_go_on, work)) is None:
@@ -110,7 +110,7 @@ class Jobs:
     async def walk(
         self, owner: str, begin: Callable[[], W], next_batch: Callable[[W], Sequence[_T]]
     ) -> AsyncGenerator[Sequence[_T], None]:
-        """Walk in steps, and yield what each finds; the walk is closed in any case."""
+        """Walk in steps, yield the result of each, and always close the walk."""
         walk = await finish(self.start(begin), self.close_walk)
         try:
             while not walk.is_done:
@@ -123,12 +123,13 @@ class Jobs:
     async def close_walk(self, walk: Closable) -> None:
         try:
             await self.run(walk.close)
-        except StoreFailed:  # there is no thread any more to do it in
+        except StoreFailed:  # the threads have ended
             walk.close()
 
     async def close(self, last: Callable[[], None] | None = None) -> None:
-        """Take no more jobs, wait for those that run, run a last one that releases handles, and
-        end the threads.
+        """Refuse new jobs, wait for those that run, run a `last` one, and end the threads.
+
+        The last one releases handles.
         """
         self._is_closed = True
         while self._running:
@@ -139,7 +140,7 @@ class Jobs:
 
 
 def _go_on(work: Work[_T]) -> _Done[_T] | None:
-    """Run one step of long work; return the result if that was the last one."""
+    """Run one step of long work; return the result if it was the last one, else None."""
     time_slice = TimeSlice()
     while not time_slice.is_over:
         try:
@@ -150,17 +151,17 @@ def _go_on(work: Work[_T]) -> _Done[_T] | None:
 
 
 def run_whole(work: Work[_T]) -> _T:
-    """Run work at once that is known to be short."""
+    """Run work at once; for work that is known to be short."""
     while (done := _go_on(work)) is None:
         pass
     return done.result
 
 
 class UseCounter:
-    """Counts the jobs inside, on the loop or in threads; once shut, lets nobody in and tells when
-    the last one has left.
+    """Counts uses of something, on the loop or in threads; `shut` refuses new ones.
 
-    Enter it with `with`. `why_shut` makes the error for those who come too late.
+    It then waits for the last running one. Enter it with `with`. `why_shut` makes the error for
+    uses that come too late.
     """
 
     def __init__(self) -> None:
@@ -170,7 +171,7 @@ class UseCounter:
         self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
 
     def check(self) -> None:
-        """Raise if it is shut. Any thread may ask."""
+        """Raise if it is shut. Any thread may call it."""
         if self._why_shut is not None:
             raise self._why_shut()
 
@@ -195,9 +196,7 @@ class UseCounter:
             loop.call_soon_threadsafe(_settle, left)
 
     async def shut(self, why_shut: Callable[[], FtransferError]) -> None:
-        """Let nobody in from now on, and wait until nobody is inside. A later reason replaces an
-        earlier one.
-        """
+        """Refuse new uses, and wait for running ones. A later reason replaces an earlier one."""
         with self._lock:
             self._why_shut = why_shut
             if not self._inside:

@@ -1,4 +1,4 @@
-"""The uploads of one store that are open: one writer for each, and a newer one takes it over."""
+"""The open uploads of one store: one writer for each; a newer writer takes its upload over."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Uploads:
     async def open(self, root: Root, name: SafeName, announced: UploadSpec) -> LocalWriter:
         """Begin an upload, or take it over from its older writer. See base.Store.open_write.
 
-        Not to be cancelled: between the old writer and the new one, nobody else closes the file.
+        Must not be cancelled: nothing else closes the file between the old writer and the new one.
         """
         key = key_of(str(name), announced)
         lock = self._lock_of_key.setdefault(key, asyncio.Lock()) if key else asyncio.Lock()
@@ -78,7 +78,7 @@ class Uploads:
                 del self._writer_of_key[key]
 
     async def suspend_all(self) -> None:
-        """End all writers, and keep what they have."""
+        """Suspend all writers."""
         for writer in list(self._writers):
             try:
                 await writer.suspend()

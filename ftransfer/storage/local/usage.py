@@ -1,4 +1,4 @@
-"""How much lies below a folder, counted through no link and with a bounded number of handles."""
+"""Usage below a folder, counted through no link and with a bounded number of handles."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ _NOT_COUNTED = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES
 
 
 def usage(root: Root, folder: SafeName) -> Work[Usage]:
-    """Return what lies below a folder, links not followed; partials are below the root, the hidden
-    place itself does not count.
+    """Return the usage below a folder, without following links.
+
+    The root includes partials, but not the staging area's folders and records.
     """
     try:
         descent = Descent(
@@ -32,9 +33,7 @@ def usage(root: Root, folder: SafeName) -> Work[Usage]:
             raise
         return Usage()
     way = list(folder.parts)
-    left: list[
-        list[str]
-    ] = []  # for each folder on the way down, those in it that are still to be counted
+    left: list[list[str]] = []  # for each folder on the path, its subfolders still to be counted
     try:
         total = yield from _count(descent.handle, way, left)
         while left:
@@ -59,7 +58,7 @@ def usage(root: Root, folder: SafeName) -> Work[Usage]:
 
 
 def _count(handle: int, way: list[str], left: list[list[str]]) -> Work[Usage]:
-    """Count what is in one folder, and note the folders in it."""
+    """Count the content of one folder, and note its subfolders."""
     size = things = 0
     folders: list[str] = []
     left.append(folders)

@@ -1,10 +1,9 @@
-"""An open folder -> what is in it or below it, in batches: as entries, or as the lines that are
-compared (base.line_of).
+"""An open folder -> batches of what is in or below it: entries, or lines to compare (base.line_of).
 
-One job gives one batch, so that a folder of a million files costs a thousand hops between threads;
-a job that takes long returns what it has. The recursive walk holds the names of a folder, which it
-sorts, and no more. No handle is held for the folders above the one being read: a deep tree costs no
-more descriptors than a flat one.
+One job returns one batch, so that a folder of a million files costs a thousand hops between
+threads; a job that takes long returns what it has. The recursive walk holds only the names of each
+folder on its path, which it sorts. No handle is held for the folders above the one being read: a
+deep tree costs no more descriptors than a flat one.
 """
 
 from __future__ import annotations
@@ -51,16 +50,15 @@ from ftransfer.storage.local.syscalls import FOLDER_FLAGS, release
 from ftransfer.system.turns import TimeSlice
 
 _log = logging.getLogger(__name__)
-# So many names are sorted at once: no other thread runs meanwhile. Longer runs are merged as they
-# are needed.
+# The most names sorted at once, during which no other thread runs. These runs are merged as needed.
 _RUN = 8192
-_FIRST_BATCH = 64  # the first entries come soon
-# What a link leads to cannot be reached from here, now or ever. Any other failure must not make
-# things vanish from a listing: a peer that keeps a folder in step would remove them.
+_FIRST_BATCH = 64  # small, so that it comes soon
+# Errors for links whose target can never be reached. Any other error must not drop things from a
+# listing: a peer that mirrors the folder would remove them.
 _LEADS_NOWHERE = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ENAMETOOLONG, errno.EINVAL}
 )
-# What would go wrong with each other name as well: the folder is what cannot be read.
+# Errors that every other name would give too: the folder cannot be read.
 _IS_ABOUT_THE_FOLDER = frozenset(
     {errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EBADF, errno.ESTALE}
 )
@@ -69,7 +67,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Make(Protocol[T_co]):
-    """What makes a thing of a batch: base.Entry, or base.line_of."""
+    """Makes one item of a batch: base.Entry, or base.line_of."""
 
     def __call__(
         self,
@@ -86,7 +84,7 @@ class Make(Protocol[T_co]):
 
 
 class FolderListing(Generic[T]):
-    """One listing under way. Methods block and must not overlap; its maker closes it."""
+    """A listing in progress. Methods block and must not overlap; the caller closes it."""
 
     def __init__(
         self,
@@ -100,9 +98,7 @@ class FolderListing(Generic[T]):
         within: Range = WHOLE,
         relative: bool = False,
     ) -> None:
-        """Open the folder. With `relative`, names are relative to it. Raises OSError,
-        NotAFolder.
-        """
+        """Open the folder; `relative` makes names relative to it. Raises OSError, NotAFolder."""
         self._handle = root.open_folder(folder)
         self._walk = walk = _FolderWalk(
             root,
@@ -118,9 +114,9 @@ class FolderListing(Generic[T]):
         self.is_done = False
 
     def next_batch(self) -> list[T]:
-        """Return BATCH things or more, but never twice as many.
+        """Return at least BATCH items, but fewer than twice as many.
 
-        Fewer only at the beginning, at the end, where it took long, and where names are long.
+        Fewer than BATCH only at the start, at the end, when it takes long, and when names are long.
         """
         time_slice = TimeSlice()
         batch: list[T] = []
@@ -163,7 +159,7 @@ class _FolderWalk(Generic[T]):
         self._shown = "" if relative else self._prefix
 
     def flat(self) -> Generator[list[T], None, None]:
-        """What is in the folder, in the order of the file system."""
+        """Yield what is in the folder, in the order of the file system."""
         level = Level("", self._prefix, self._shown, [], self._handle)
         with os.scandir(self._handle) as found:
             rest = (item.name for item in found)
@@ -175,8 +171,9 @@ class _FolderWalk(Generic[T]):
                     yield made if folder is None else [*made, self._folder(level, *folder)]
 
     def recursive(self, within: Range) -> Generator[list[T], None, None]:
-        """What is below the folder: each folder before its content, siblings by the bytes of their
-        names.
+        """Yield what is below the folder, each folder before its content.
+
+        Siblings are ordered by the bytes of their names.
         """
         self._is_recursive = True
         bounds = None if within == WHOLE else Bounds(within)
@@ -198,7 +195,7 @@ class _FolderWalk(Generic[T]):
                 try:
                     stack.append((yield from self._enter(f"{below}/", bounds)))
                 except (FileNotFoundError, NotADirectoryError):
-                    continue  # gone between being listed and being read
+                    continue  # removed between being listed and being read
                 except OSError as error:
                     _log.warning(
                         "%s: cannot be listed: %s", escape(self._prefix + below), error.strerror
@@ -218,7 +215,7 @@ class _FolderWalk(Generic[T]):
         )
 
     def _enter(self, below: str, bounds: Bounds | None) -> Generator[list[T], None, Level]:
-        """Read the names of a folder, with nothing to show for it yet. Raises OSError."""
+        """Read the names of a folder, yielding empty batches meanwhile. Raises OSError."""
         handle = self._open(below)
         try:
             runs: list[list[str]] = []
@@ -241,20 +238,21 @@ class _FolderWalk(Generic[T]):
         return Level(below, self._prefix + below, self._shown + below, names, handle, merged)
 
     def _go_on(self, level: Level) -> tuple[list[T], tuple[str, os.stat_result] | None]:
-        """Look at the next names of a folder, up to the next folder in it. Raises OSError."""
+        """Visit the next names of a folder, up to its next subfolder. Raises OSError."""
         try:
             if level.handle is None:
                 level.handle = self._open(level.below)
             return self._look(level, level.handle)
         except (FileNotFoundError, NotADirectoryError):
-            level.leave_out()  # gone, with the rest of what was in it
+            level.leave_out()  # the folder is gone, with its remaining content
             return [], None
         finally:
             level.close()
 
     def _look(self, level: Level, handle: int) -> tuple[list[T], tuple[str, os.stat_result] | None]:
-        """Make things of the next names, at most BATCH, up to the next folder. Return that with
-        what is known of it.
+        """Make items of the next names, at most BATCH, up to the next subfolder.
+
+        Return the items, and that subfolder with its stat.
         """
         made: list[T] = []
         if level.is_at_end:
@@ -272,7 +270,7 @@ class _FolderWalk(Generic[T]):
             try:
                 about = os.stat(last, dir_fd=handle, follow_symlinks=False)
             except FileNotFoundError:
-                continue  # gone between being listed and being looked at
+                continue  # removed between being listed and being examined
             except OSError as error:
                 if not self._others or error.errno in _IS_ABOUT_THE_FOLDER:
                     raise
@@ -296,7 +294,7 @@ class _FolderWalk(Generic[T]):
         return made, None
 
     def _other(self, level: Level, last: str, why: str) -> list[T]:
-        """Return an entry for what cannot be moved, if the caller wants these."""
+        """Return an entry for what cannot be transferred, if the caller wants these."""
         return [self._make(level.shown + last, OTHER, 0, 0, 0, why=why)] if self._others else []
 
     def _folder(
@@ -316,10 +314,10 @@ class _FolderWalk(Generic[T]):
             target = os.readlink(last, dir_fd=handle)
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.EINVAL):
-                return []  # gone between being listed and being looked at
+                return []  # removed between being listed and being examined
             raise
-        # The text of one that leads outside would tell about paths of the machine, and no peer
-        # could use it.
+        # The text of a link that leads outside would reveal paths of the machine, and no peer could
+        # use it.
         if not leads_inside(level.whole.split("/")[:-1], target):
             return self._other(level, last, DEAD_LINK)
         return [
@@ -334,7 +332,7 @@ class _FolderWalk(Generic[T]):
         ]
 
     def _what_link_leads_to(self, level: Level, last: str) -> list[T]:
-        """Describe what stands behind a link; a folder there is not descended into."""
+        """Describe the target of a link; a folder there is not descended into."""
         try:
             about = self._root.stat(SafeName.trusted(level.whole + last))
         except OSError as error:
@@ -342,7 +340,7 @@ class _FolderWalk(Generic[T]):
                 return self._other(level, last, DEAD_LINK)
             if self._others:
                 return self._other(level, last, UNREADABLE)
-            # Nobody knows whether it is a folder; but what is unreadable is removed nowhere else.
+            # It may be no folder; but a peer does not remove what is listed as unreadable.
             return (
                 [self._make(level.shown + last, FOLDER, 0, 0, 0, unreadable=True)]
                 if self._is_recursive

@@ -1,8 +1,8 @@
-"""One upload into a local store: content in the staging area through aiofiles, then published under
-its name.
+"""One upload into a local store: written in the staging area, then published under its name.
 
-The file changes hands between jobs only: each write counts as a use, and a newer writer of the
-same upload, or the end of this one, shuts the counter and waits until no use is left.
+The file goes to another owner only between jobs: each write counts as a use, and a newer writer of
+the same upload, or the end of this one, shuts the counter and waits until no use is left. Writes
+from the event loop go through aiofiles.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from aiofiles.threadpool.binary import AsyncFileIO
 from ftransfer.storage.local.target import Target
 
-# The disk begins to write after so many bytes, and not when all has come.
+# The disk begins to write after this many bytes, not only at the end.
 _SYNC_BYTES = 16 << 20
 
 
@@ -51,9 +51,7 @@ class LocalWriter:
         upload: PartialFile,
         ended: Callable[[LocalWriter], None],
     ) -> None:
-        """Take over the upload and the target. `ended` is called once, when they have been
-        released.
-        """
+        """Take over the upload and the target; `ended` is called once after their release."""
         self.name = target.name
         self.offset = self.resumed_bytes = upload.resumed_bytes
         self.restarted = upload.restarted
@@ -68,7 +66,7 @@ class LocalWriter:
         self._descriptor = upload.file.fileno()
         self._position = 0
         self._is_durable = target.root.durable and target.announced.durable
-        self._sync_begun = upload.resumed_bytes  # up to here the disk has begun to write
+        self._sync_begun = upload.resumed_bytes  # the disk has begun to write up to here
         self._uses = UseCounter()
         self._ending = asyncio.Lock()
         self._parts = Parts(
@@ -129,9 +127,7 @@ class LocalWriter:
             self._sync_begun = self.offset
 
     def _refuse_excess(self, count: int) -> None:
-        """Refuse more than was announced at once: a peer that never stops must not fill the
-        disk.
-        """
+        """Refuse more bytes than announced: a peer that never stops must not fill the disk."""
         size = self._target.announced.size
         if size is not None and self.offset + count > size:
             message = f"{size} bytes were announced and more came"
@@ -142,8 +138,7 @@ class LocalWriter:
             return await self._jobs.run(self._read, offset, min(size, self.offset - offset))
 
     def _read(self, offset: int, size: int) -> bytes:
-        # Not through the aiofiles object, whose position belongs to the write that may run at the
-        # same time.
+        # Not through the aiofiles object, whose position belongs to a write that may run meanwhile.
         with translated(self.name):
             return os.pread(self._descriptor, size, offset) if size > 0 else b""
 
@@ -172,13 +167,14 @@ class LocalWriter:
     async def _shut(
         self, why: Callable[[], FtransferError], why_part: Callable[[], FtransferError]
     ) -> None:
-        """Let nobody write any more, here or in a part, and wait until nobody does."""
+        """Refuse further writes, here and in parts, and wait for those that run."""
         await self._uses.shut(why)
         await self._parts.shut(why_part)
 
     async def commit(self, digest: Digest) -> Entry:
-        """See base.Writer.commit. If it raises before the name was taken, the writer is still there
-        for suspend or abort.
+        """Publish as base.Writer.commit.
+
+        If it raises before the rename, the writer can still be suspended or aborted.
         """
         return await finish_steps(self._commit(digest))
 
@@ -213,8 +209,7 @@ class LocalWriter:
                 self.replaced = target.refuse()
                 move = root.kernel.rename_new if target.announced.if_absent else root.kernel.rename
                 move(upload.data, self.name.last, upload.folder, target.folder)
-            # From here on the file is the share's, and nothing may write to it any more, whatever
-            # fails.
+            # From here on the file belongs to the share; nothing may write to it, whatever fails.
             try:
                 entry = entry_of(str(self.name), os.fstat(handle))
                 if target.announced.durable:
@@ -258,8 +253,9 @@ class LocalWriter:
             self._target.close()
 
     async def surrender(self) -> PartialFile | None:
-        """Hand the file over to a newer writer, when no job uses it. Return None if this one has
-        ended meanwhile. Not to be cancelled.
+        """Return the file for a newer writer, once no job uses it; None if this one has ended.
+
+        Must not be cancelled.
         """
         async with self._ending:
             upload = self._upload
