@@ -3,10 +3,6 @@
 A leaf. Each address has one spelling, so that saved data about a server is found however the
 address is typed. Names are not resolved for that: two names of one server stay two addresses,
 because a name may point elsewhere tomorrow.
-
-A leaf. An address has one spelling, so that what is known of a server, or saved for it, is found
-however it is typed. Names are not looked up for that: two names of one server stay two addresses,
-since a name may lead elsewhere tomorrow.
 """
 
 from __future__ import annotations

@@ -2,9 +2,6 @@
 
 A leaf. BLAKE3, because one thread of it is faster than the socket and the disk, so verification
 does not slow a transfer down.
-
-A leaf. BLAKE3 because one thread of it outruns the socket and the disk, so verifying costs no
-transfer its speed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """Untrusted text -> text that is safe to show on a terminal, in a log or in a message.
 
 Pure, and a leaf: error messages use it.
-
-Pure, and a leaf: errors name what they are about by it.
 """
 
 from __future__ import annotations

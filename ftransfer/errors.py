@@ -258,7 +258,10 @@ class NotTrusted(AuthError):
 
 
 class UnknownServer(NotTrusted):
-    """The server's key is not confirmed, so no secret is sent; its `fingerprint` confirms it."""
+    """The server's key is not confirmed, so no secret is sent.
+
+    Pinning its `fingerprint` confirms it.
+    """
 
     def __init__(
         self, message: str, *, name: str = "", address: str = "", fingerprint: str = ""
@@ -359,7 +362,7 @@ class TooFast(RequestError):
 
 
 class InternalError(RequestError):
-    """Internal server error; its log describes it."""
+    """The server failed internally; see its log."""
 
     code = "internal"
 

@@ -3,10 +3,6 @@
 A server announces the ones that its peers must know in its hello frame (docs/protocol.md, section
 4); the same record bounds what a client accepts from a server. Tests try each limit exactly and one
 past it.
-
-A server announces those that its peers must know in its hello frame (docs/protocol.md, section 4);
-the same record bounds what a client accepts from a server. Tests try each at the limit and one past
-it.
 """
 
 from __future__ import annotations
@@ -41,7 +37,7 @@ class Limits(NamedTuple):
     max_text_bytes: int = 4_096  # one message
     max_label_bytes: int = 64  # the name of a session
     max_watches: int = 16  # paths that one session may watch
-    max_outbox_bytes: int = 96 * 1024  # events queued for one listener; it misses any more
+    max_outbox_bytes: int = 96 * 1024  # events queued for one listener; further ones are lost
     say_burst: int = 10  # messages delivered at once; after them each waits for its turn ...
     say_per_s: float = 4.0  # ... at this rate
     say_most: int = 60  # messages in a row, refilled at a quarter of that rate; more are refused
@@ -54,7 +50,7 @@ class Limits(NamedTuple):
     quiet_s: float = 900.0  # ... but between frames it may send only heartbeats this long
     # How long a client waits while the server reads or removes many files
     work_s: float = 86_400.0
-    heartbeat_s: float = 10.0  # how often a busy side with nothing to send reports it
+    heartbeat_s: float = 10.0  # how often a busy side with nothing to send yet says so
     vanish_s: float = 30.0  # a silently lost peer (power, cable) is noticed within it
     handshake_s: float = 10.0  # for the TLS handshake, from the start of the connection
     login_s: float = 60.0  # to log in, where required

@@ -3,10 +3,6 @@
 Pure. Both ends use it: a server must not trust a client's names, nor a client a server's. Only this
 module rejects bad names; the names it accepts are opened on disk only below an open directory
 handle (storage/local/resolver.py), which handles links.
-
-Pure. Both ends use it: a server must not trust a client's names, nor a client a server's. It is the
-one place that knows a bad name; what it lets through goes to the disk only below an open directory
-handle (storage/local/resolver.py), which handles links.
 """
 
 from __future__ import annotations
@@ -27,7 +23,7 @@ RESERVED_PREFIX = ".ftransfer"
 class SafeName(NamedTuple):
     """A relative path of checked parts; no part is empty, `.`, `..`, reserved, or holds `/` or NUL.
 
-    Bytes that are not UTF-8 stand in the parts as surrogate escapes (U+DC80 to U+DCFF), as in
+    Bytes that are not UTF-8 appear in the parts as surrogate escapes (U+DC80 to U+DCFF), as in
     os.fsdecode. The root of the share has no parts.
     """
 
@@ -237,7 +233,7 @@ def encode_name(text: str) -> bytes:
     """Return the bytes of a name in the file system.
 
     Raises:
-        NameRefused: The text has a surrogate that stands for no byte.
+        NameRefused: The text has a surrogate that represents no byte.
     """
     try:
         return text.encode("utf-8", "surrogateescape")

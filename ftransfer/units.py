@@ -3,10 +3,6 @@
 Pure. K, M, G and T are powers of 1024, as in `ls -h`; followed by B (MB), powers of 1000, as disks
 are sold. A limit is shown as its owner writes it (10G), a measured size in decimal units (10.7 GB).
 Only these functions read amounts, for the command line and the configuration file.
-
-Pure. K, M, G and T are powers of 1024, as `ls -h` counts; with a B behind them (MB) powers of 1000,
-as disks are sold. A limit is shown as its owner writes it (10G), a measured size in decimal units
-(10.7 GB). The command line and the configuration file read amounts by these functions alone.
 """
 
 from __future__ import annotations

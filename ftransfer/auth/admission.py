@@ -101,7 +101,7 @@ class Admission:
         return True
 
     def _principal(self, user: User) -> Principal:
-        """Return the principal of a user, the same object if unchanged, since sessions share it."""
+        """Return the principal of a user: the same object if unchanged, since sessions share it."""
         new = Principal(user.name, user.grants, allowance=user.allowance)
         old = self._principals.get(user.name)
         return old if old == new else new

@@ -1,8 +1,6 @@
 """The users file and the token file of a running server, read again when they change or on request.
 
 If a file cannot be used, the old values stay and the log says why.
-
-A file that cannot be used leaves in place what was read before, and the log says why.
 """
 
 from __future__ import annotations

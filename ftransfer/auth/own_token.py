@@ -21,7 +21,7 @@ def own_token(state: Path, folder: str, *, new: bool = False) -> tuple[str, Path
 
     Args:
         state: The state folder of the user.
-        folder: The served folder; any path to it gives the same token.
+        folder: The served folder; every path to it has the same token.
         new: Replace an earlier token.
 
     Raises:

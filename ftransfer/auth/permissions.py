@@ -16,7 +16,7 @@ from ftransfer.names import ROOT, SafeName
 
 
 class Right(Enum):
-    """One thing that may be allowed. `value` is its word."""
+    """One permission. `value` is its word."""
 
     LIST = "list"  # see names, sizes and times
     READ = "read"  # read content

@@ -29,7 +29,7 @@ class SavedLogin:
 
 
 class SavedLogins:
-    """The file, read anew at each call. All methods block, and raise BadFile if it is unusable.
+    """The file, read again at each call. All methods block, and raise BadFile if it is unusable.
 
     Every spelling of an address means the same.
     """

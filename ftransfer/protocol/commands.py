@@ -164,7 +164,8 @@ class Command(NamedTuple):
 class BadLine(NamedTuple):
     """A line that could not be parsed; `error` is the answer to it.
 
-    `in_step` is false if frames that cannot be told from lines may follow, so the session must end.
+    `in_step` is false if frames that cannot be distinguished from lines may follow, so the session
+    must end.
     """
 
     error: FtransferError
@@ -222,7 +223,7 @@ def _parse_structured(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def _refuse_constant(word: str) -> None:
-    raise ValueError(f"{word} is not JSON")  # Python would take NaN and Infinity
+    raise ValueError(f"{word} is not JSON")  # Python would accept NaN and Infinity
 
 
 def _check(verb: Verb, argument: str, options: dict[str, Any]) -> None:
@@ -276,6 +277,6 @@ def _is_plain(argument: str) -> bool:
         argument.isprintable()
         and not argument.startswith(('"', " "))
         and not argument.endswith(" ")
-        # Protocol.foreign
+        # foreign_protocols takes such a line for another protocol's
         and not argument.rpartition(" ")[2].startswith(("HTTP/", "RTSP/", "SIP/", "ICAP/"))
     )

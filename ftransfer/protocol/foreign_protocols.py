@@ -50,7 +50,7 @@ _WORDS = {
 _IMAP = re.compile(
     rb"[A-Za-z]+\d+ +(CAPABILITY|LOGIN|NOOP|AUTHENTICATE|STARTTLS|ID)\b", re.IGNORECASE
 )
-# A line with numbers, followed by content that somebody else may have chosen.
+# A line with numbers, followed by content that a third party may have chosen.
 _STORING = re.compile(
     rb"(set|add|replace|append|prepend|cas) (\S+ )?\d+ \d+ \d+( \d+)?( noreply)?$"
 )

@@ -2,9 +2,6 @@
 
 The innermost part of the protocol. It looks only at headers; the channel moves payloads of data and
 pack frames past it.
-
-The innermost part of the protocol. It decides on headers only; payloads of data and pack frames are
-moved past it by the channel.
 """
 
 from __future__ import annotations
@@ -134,7 +131,7 @@ def refuse_crowd(payload: bytes | bytearray | memoryview, most: int, what: str) 
 
 
 def _refuse_constant(word: str) -> None:
-    raise ValueError(f"{word} is not JSON")  # Python would take NaN and Infinity
+    raise ValueError(f"{word} is not JSON")  # Python would accept NaN and Infinity
 
 
 _PACK_HEAD = struct.Struct(">I32s")  # the length of the index, and its BLAKE3

@@ -3,10 +3,6 @@
 It makes the first check lasting: an impostor at the address of a known server has another key. A
 third field, `unconfirmed`, marks a key that was seen but not compared with what the owner says: no
 secret is sent to it.
-
-It is what makes a first look lasting: whoever takes the place of a known server later shows another
-key. A third word, `unconfirmed`, marks a key that was seen, and that nobody has compared with what
-the owner says: no secret is sent to it.
 """
 
 from __future__ import annotations
@@ -30,7 +26,7 @@ class KnownKey(NamedTuple):
 
 
 class KnownHosts:
-    """The file, read anew at each call. Processes lock it to change it. All methods block.
+    """The file, read again at each call. Processes lock it to change it. All methods block.
 
     Addresses are host:port, an IPv6 host in brackets; every spelling of one means the same.
     """

@@ -3,10 +3,6 @@
 Events come out and messages go in. Payloads bypass the protocol: in threads, directly between
 socket and file, where the transport supports it; else in pieces through the loop. Deadlines and
 heartbeats are kept here.
-
-Events come out and messages go in. Payloads move past the protocol: in threads, directly between
-socket and file, where the transport can do that; else in pieces through the loop. Deadlines and
-heartbeats are kept here.
 """
 
 from __future__ import annotations

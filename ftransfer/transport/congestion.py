@@ -2,9 +2,6 @@
 
 If the system's default is BBR, every few packets wait for a kernel timer. Those timers took a
 quarter of the sender's processor time over loopback, measured in a virtual machine.
-
-Where the system's default is BBR, every few packets wait for a timer of the kernel. Those timers
-took a quarter of the sender's processor time over loopback, measured in a virtual machine.
 """
 
 from __future__ import annotations

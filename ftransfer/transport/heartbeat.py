@@ -17,7 +17,7 @@ from ftransfer.system.threads import stop_task
 async def beating(
     beat: Callable[[], Coroutine[Any, Any, None]], sending: asyncio.Lock
 ) -> AsyncIterator[None]:
-    """Run `beat` beside the block, and end it with the block.
+    """Run `beat` during the block, and end it with the block.
 
     It sends under the lock `sending`, and ends when nothing is being sent.
 

@@ -39,12 +39,12 @@ class NamedSocket(Protocol):
 
 
 def user_of_peer(sock: NamedSocket) -> int | None:
-    """Return the user whose process holds the other end of a connection, or None if unknown.
+    """Return the user whose process is the peer of a connection within this machine, or None.
 
     It is the user as whom the process accepted the connection. A connection that is not accepted
     yet, or that its process has closed, has no user: the kernel would say 0 for it, but it has no
     inode either, which identifies it. So ask only after the peer has spoken. None also if the peer
-    is on another machine or in another network namespace, and where the system has no such query.
+    is on another machine or in another network namespace, or if the system cannot tell.
     """
     with contextlib.suppress(OSError, AttributeError, struct.error):
         if sock.family == socket.AF_UNIX:

@@ -1,8 +1,8 @@
 """Minimum progress: how slow a peer may be in the middle of a transfer before it is disconnected.
 
 Pure: the clock is passed in. In each window a minimum number of bytes must move. A peer with
-nothing to send yet says so with empty frames, and may be slower between two frames; but not within
-one, whose bytes it has announced, and not indefinitely.
+nothing to send yet reports it with empty frames. It may then be slower between two frames, but not
+within one, whose bytes it has announced, and not indefinitely.
 """
 
 from __future__ import annotations
