@@ -1,4 +1,4 @@
-"""What is known of a server: the key that it showed before, or the record of one of our own here.
+"""What is known of a server: the key that it showed before, or its record if it is our own.
 
 It decides whether we may connect, in plain or at all, and whether we may send a secret.
 """

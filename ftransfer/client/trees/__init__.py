@@ -1,1 +1,1 @@
-"""Whole folders: compare two trees, then move only what differs."""
+"""Whole folders: compare two trees, then transfer only what differs."""

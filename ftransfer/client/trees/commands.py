@@ -29,15 +29,15 @@ class TreeCommands(ClientBase):
     ) -> TreeReport:
         """Make the local folder `dest` like the folder `path` of the share ("/" is all of it).
 
-        Only what differs is moved.
+        Only what differs is transferred.
 
         Args:
             on_item: Called with the outcome for each name.
 
         Raises:
             NotFound, NotAFolder: There is no such folder.
-            NameRefused: `dest` is empty, or `path` is and names may be removed.
-            FtransferError: What ended the whole; failures of single names are in the report
+            NameRefused: `dest` is empty, or `path` is empty and names may be removed.
+            FtransferError: What ended the whole copy; failures of single names are in the report
                 instead.
         """
         from ftransfer.client.trees.transfers import TreeDownload
@@ -73,7 +73,7 @@ class TreeCommands(ClientBase):
         on_item: OnItem | None = None,
         progress: ProgressCallback | None = None,
     ) -> TreeReport:
-        """Make the folder `path` of the share like a local one; only what differs is moved.
+        """Make the folder `path` of the share like a local one; transfer only what differs.
 
         Raises as get_tree.
         """

@@ -1,8 +1,7 @@
-"""A local tree and one of the server, compared: a plan of what makes the one like the other.
+"""Compare a local tree with one on the server, and plan what makes the one like the other.
 
-A server that offers spans is asked for those first: what both sides have in common is then neither
-sent nor compared name by name, and only the ranges that differ are listed. Both sides walk at the
-same time.
+If the server offers spans, they come first: what both sides have in common is then neither sent nor
+compared name by name, and only the ranges that differ are listed. Both sides walk at the same time.
 """
 
 from __future__ import annotations
@@ -28,8 +27,8 @@ from ftransfer.transfer.spans import Span, SpanDifferences, find_differences, sp
 from ftransfer.transfer.tree_actions import Rules
 from ftransfer.transfer.treediff import Comparison
 
-# Ranges that are asked for ahead, so that each does not cost a round trip; their bounds together
-# are no longer than that, so that all lines fit into what the sockets hold.
+# Ranges that are requested ahead, so that each does not cost a round trip. The second constant
+# limits the total length of their bounds, so that all lines fit into the socket buffers.
 _REQUESTED_AHEAD = 16
 _AHEAD_CHARACTERS = 4096
 
@@ -45,14 +44,14 @@ async def compare_with_server(
     *,
     pulls: bool,
 ) -> None:
-    """Compare all of a store with a folder of the server.
+    """Compare a whole store with a folder of the server.
 
     Args:
         pulls: Whether the server's folder is the source; else it is the destination.
 
     Raises:
-        NotFound: There is no such source. (A destination that is not there is empty.)
-        SourceChanged: The server listed less than it had announced in its spans.
+        NotFound: The source does not exist. (A missing destination is empty.)
+        SourceChanged: The server listed less than its spans announced.
         NotAFolder, and what ends a session.
     """
     differences = await fetch_differences(session, store, remote, options, pulls=pulls)
@@ -69,7 +68,7 @@ async def compare_ranges(
     *,
     pulls: bool,
 ) -> None:
-    """List what differs on both sides, and plan it: the second half of compare_with_server."""
+    """List and plan what differs on both sides: the second half of compare_with_server."""
     comparison = Comparison(options.rules)
     ranges = differences.ranges
     requested = 0
@@ -100,7 +99,7 @@ async def compare_ranges(
 
 
 class _Counted:
-    """Batches of entries, and how many entries have been given."""
+    """Batches of entries, and the number of entries so far."""
 
     def __init__(self, batches: Entries) -> None:
         self.batches = batches
@@ -116,7 +115,7 @@ class _Counted:
 
 
 async def compare_listings(plan: Plan, source: Entries, there: Entries, rules: Rules) -> None:
-    """Compare two listings, as they stream in."""
+    """Compare two listings as they stream in."""
     comparison = Comparison(rules)
     async with closing(source), closing(there), closing(comparison.actions(source, there)) as steps:
         async for actions in steps:
@@ -130,7 +129,7 @@ async def remote_entries(
 ) -> Entries:
     """Yield all entries below a folder of the server in batches, with names relative to it.
 
-    A recursive listing is in the order of comparison.
+    A recursive listing is in comparison order.
 
     Raises:
         NotFound, NotAFolder, RemoteProtocolError, NameRefused.
@@ -155,7 +154,7 @@ async def fetch_differences(
 
     Raises as compare_with_server.
     """
-    # Digests of content are not in the spans, and names that take no part would make them differ.
+    # Spans have no digests of content, and names that take no part would make them differ.
     if SPANS not in session.hello.features or options.checksum or options.selects:
         return SpanDifferences([WHOLE])
     lines = read_ahead(listings.lines(store, ROOT, links=options.links, others=True))
@@ -194,7 +193,7 @@ async def _request_ahead(
     *,
     links: bool,
 ) -> int:
-    """Request the range of a number, if that has not been done, and some of those behind it.
+    """Request a range by its number, unless that is done, and some of those after it.
 
     Returns:
         How many ranges have been requested.
@@ -218,7 +217,7 @@ async def _request_ahead(
 
 
 async def _answer(session: ClientSession, remote: SafeName, *, pulls: bool) -> Entries:
-    """Yield the entries that answer a `dir`. A destination that is not there has none."""
+    """Yield the entries that answer a `dir`. A missing destination has none."""
     count = 0
     try:
         while isinstance(event := await session.next_event(), Listing):
@@ -234,9 +233,9 @@ async def _answer(session: ClientSession, remote: SafeName, *, pulls: bool) -> E
 
 
 async def _folders_down_to(store: Store, name: str) -> Sequence[Entry]:
-    """Return the folders above a name, the outermost first, and the name itself if it is one.
+    """Return the folders above a name, the outermost first, and the name itself if it is a folder.
 
-    Both sides have the same there.
+    Both sides have the same folders there.
     """
     parts, folders = name.split("/"), []
     try:
@@ -246,14 +245,14 @@ async def _folders_down_to(store: Store, name: str) -> Sequence[Entry]:
                 break
             folders.append(entry._replace(identity=""))
     except FtransferError:
-        pass  # gone meanwhile: then there is nothing to set its time on
+        pass  # removed meanwhile: there is no mtime to set
     return folders
 
 
 async def compare_digests(
     session: ClientSession, store: Store, remote: SafeName, plan: Plan, run: TreeRun
 ) -> None:
-    """Compare files of the same size by digest, here and there; plan to copy what differs."""
+    """Compare files of the same size by digest on both sides; plan to copy what differs."""
     commands: Iterator[Request] = (
         ("checksum", str(below(remote, entry.name)), {}) for entry, _ in plan.all_compared()
     )

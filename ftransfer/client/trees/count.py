@@ -1,7 +1,7 @@
-"""The totals of a tree, counted while it already moves: for the percentage that a person watches.
+"""The totals of a tree, counted while it is being transferred: for the percentage on the screen.
 
-A tree that the other side does not have yet is sent without a listing before it. If that takes
-longer than a moment, and progress is reported, its files are counted at the same time.
+A tree that the other side does not have yet is sent without a listing first. If that takes longer
+than a moment, and progress is reported, its files are counted meanwhile.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ COUNT_AFTER_S = 1.0
 
 @contextlib.asynccontextmanager
 async def counted(run: TreeRun, count: Callable[[], Awaitable[None]]) -> AsyncGenerator[None, None]:
-    """Call `count` during the block if that takes long, and the totals are not known by then."""
+    """Call `count` during the block if it takes long and the totals are still unknown."""
 
     async def later() -> None:
         await asyncio.sleep(COUNT_AFTER_S)
-        await run.is_finding.wait()  # and not still being compared, or known in full
-        with contextlib.suppress(FtransferError):  # the transfer itself meets what is worth telling
+        await run.is_finding.wait()  # not still being compared, or known in full
+        with contextlib.suppress(FtransferError):  # the transfer itself meets every relevant error
             await count()
 
     if not run.is_watched:

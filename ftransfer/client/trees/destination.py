@@ -1,11 +1,11 @@
-"""A folder that a get of a tree has made is marked until it is whole, so that the same command
-resumes in it.
+"""The mark on a folder that a get of a tree has made, until the tree is complete.
 
-As with cp, `get -r X NEW` makes NEW like X where there is no NEW, else NEW/X. After an interruption
-there is a NEW, made by the command, and its content would not show that. The mark is a partial
-download that is never published: it lies in the staging folder, survives kill -9, is locked while
-the command runs, and expires after some days, as partials do. Its source is the path on the server.
-`put -r` needs none: it takes the name that it is given, whatever is there.
+As with cp, `get -r X NEW` makes NEW like X if NEW does not exist, else NEW/X. After an interruption
+NEW exists, and its content does not show that the command made it; the mark does, so that the same
+command resumes in NEW. The mark is a partial download that is never published: it lies in the
+staging folder, survives kill -9, is locked while the command runs, and expires after some days, as
+partials do. Its source is the path on the server. `put -r` needs no mark: it always uses the name
+that it is given.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ async def destination_of(path: RemoteName, dest: str | os.PathLike[str]) -> str:
     """Return the local folder that `get -r` makes like the folder `path` of a share.
 
     As with cp: `dest`, or the folder's own name in it if `dest` is a folder or ends in a slash. But
-    a folder that an earlier get of that path has made, and not finished, is `dest` itself.
+    if an earlier get of that path made `dest` but did not finish it, return `dest` itself.
 
     Raises:
-        NameRefused: The path is none.
+        NameRefused: The path is not valid.
     """
     source = share_path(path)
     folder = os.fspath(dest)
@@ -59,20 +59,20 @@ async def _is_unfinished(folder: str, source: SafeName) -> bool:
         finally:
             await store.close()
     except FtransferError:
-        return False  # what is wrong with the folder is said by who writes into it
+        return False  # an error of the folder is reported when it is written to
 
 
 @contextlib.asynccontextmanager
 async def until_whole(
     store: Store, source: SafeName, run: TreeRun, *, is_new: bool
 ) -> AsyncIterator[bool]:
-    """Mark a folder that is new, or keep its mark, until the tree is whole or nothing has come.
+    """Mark a new folder, or keep its mark, until the tree is complete or nothing has arrived.
 
-    Yields whether the folder was made by this command, now or when it was interrupted.
+    Yields whether this command made the folder, now or in an interrupted run.
 
     Args:
-        source: The path on the server. The root of a share has no name of its own, so that there is
-            no doubt and no mark.
+        source: The path on the server. The root of a share has no name, so it is never
+            ambiguous and needs no mark.
     """
     is_ours = not run.options.dry_run and (
         is_new or (not source.is_root and await _is_marked(store, source))
@@ -82,7 +82,7 @@ async def until_whole(
         return
     mark = await store.open_write(_MARK, UploadSpec(source=str(source), owner=OWNER))
     try:
-        # One in each run: the mark is as old as the last of them.
+        # One in each run: the mark is as old as the last run.
         if supports_blocking_writes(mark):
             write = partial(mark.write_blocking, memoryview(b"."))
             await run_job(io_pool(), write)
@@ -101,13 +101,13 @@ async def _is_marked(store: Store, source: SafeName) -> bool:
 
 
 async def is_empty(store: Store) -> bool:
-    """Whether there is nothing in the store but partials."""
+    """Return whether the store has nothing but partials."""
     async with contextlib.aclosing(store.scan(ROOT, recursive=True, others=True)) as batches:
         return await anext(batches, None) is None
 
 
 async def _has_content(store: Store) -> bool:
-    """Whether there is anything beside the mark; also if that cannot be told."""
+    """Return whether there is anything beside the mark; True if that is unknown."""
     try:
         return not await is_empty(store) or len(await store.partials()) > 1
     except FtransferError:

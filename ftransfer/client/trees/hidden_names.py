@@ -1,4 +1,4 @@
-"""The names that a server hides: what it does not list may be there, and must not be removed."""
+"""The names that a server hides: unlisted names may exist, and must not be removed."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ async def fetch_hidden_patterns(session: ClientSession) -> tuple[str, ...]:
     """Return the patterns of the names that the server hides. Only between commands.
 
     Raises:
-        RemoteProtocolError: It does not tell them, so nothing may be removed for being missing
-            there. The errors of `request`, if it has to be asked.
+        RemoteProtocolError: The server does not send them, so nothing may be removed for being
+            missing there. Also the errors of `request`, if it is needed.
 
     Source: docs/protocol.md section 5.
     """

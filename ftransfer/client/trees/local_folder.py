@@ -1,4 +1,4 @@
-"""The local folder that a tree is received into: made if it is missing, finished at the end."""
+"""The local folder that receives a tree: made if it is missing, finished at the end."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ftransfer.system.threads import io_pool, run_job
 class LocalFolder:
     """An open destination.
 
-    `was_missing` tells whether it was made, or would be in a dry run. Set `source` to what the root
-    is like at the source, and `is_done` when all else is done.
+    `was_missing` tells whether it was made, or would be in a dry run. Set `source` to the entry of
+    the source's root, and `is_done` when everything else is done.
     """
 
     def __init__(self, path: str, *, is_copy: bool) -> None:
@@ -27,14 +27,14 @@ class LocalFolder:
         self.is_done = False
         self._path = path
         self._is_copy = is_copy
-        self._missing: list[str] = []  # the folders that were missing, the innermost first
-        self._usual_mode: int | None = None  # that of a folder that was made just now
+        self._missing: list[str] = []  # the missing folders, the innermost first
+        self._usual_mode: int | None = None  # that of a new folder
 
     def prepare(self, *, dry_run: bool) -> str:
         """Make the folder if it is missing; return the folder to open. Blocking. Raises OSError.
 
-        A dry run makes nothing: where the folder is missing, the nearest one above is opened in its
-        place, and not looked into.
+        A dry run makes nothing: if the folder is missing, the nearest existing parent is opened
+        instead, and not read.
         """
         path = self._path
         while path and not os.path.exists(path):
@@ -47,7 +47,7 @@ class LocalFolder:
         if self._missing:
             os.mkdir(self._path)
             if self._is_copy:
-                # Closed to others until the mode at the source is set. It is empty yet.
+                # Private until it gets the mode of the source. It is empty so far.
                 self._usual_mode = os.stat(self._path).st_mode
                 os.chmod(self._path, 0o700)
         elif not os.path.isdir(self._path):
@@ -55,7 +55,7 @@ class LocalFolder:
         return self._path
 
     def finish(self) -> None:
-        """Set mode and time of a folder that was made. Blocking. If that is refused, it stays."""
+        """Set mode and time of a new folder. Blocking. If refused, they stay unchanged."""
         with contextlib.suppress(OSError):
             if self.source is not None:
                 set_own_folder(self._path, mtime_ns=self.source.mtime_ns, mode=self.source.mode)
@@ -63,7 +63,7 @@ class LocalFolder:
                 os.chmod(self._path, self._usual_mode & 0o7777)
 
     def undo(self) -> None:
-        """Remove the folders that were made, up to the first that is not empty. Blocking."""
+        """Remove the new folders, up to the first that is not empty. Blocking."""
         _remove_empty(self._missing)
 
 
@@ -71,13 +71,13 @@ class LocalFolder:
 async def opened_folder(
     path: str, *, durable: bool, dry_run: bool, is_copy: bool = False
 ) -> AsyncIterator[LocalFolder]:
-    """Open the folder that a tree is received into, made if it is missing.
+    """Open the folder that receives a tree; make it if it is missing.
 
-    If the block fails and nothing has come, what was made is removed, so that the same command
-    finds what it found this time.
+    If the block fails and nothing has arrived, the new folders are removed, so that the same
+    command finds the same state next time.
 
     Args:
-        is_copy: Whether a folder that is made gets mode and time of the source.
+        is_copy: Whether a new folder gets mode and time of the source.
     """
     folder = LocalFolder(path, is_copy=is_copy)
     try:

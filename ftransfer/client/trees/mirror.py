@@ -1,9 +1,8 @@
-"""A local folder that follows a folder of the share: what it missed first, then each change as it
-is reported.
+"""A local folder that follows a folder of the share: first what it missed, then each change.
 
-Changes of files alone are applied one by one. After all else (folders, links, a folder that was
-gone, missed events), the trees are compared as `sync` does, so that the folder ends as a fresh copy
-would, in whatever order the events came.
+Changes of files alone are applied one by one. After anything else (folders, links, a folder that
+was gone, missed events), the trees are compared as `sync` does, so that the folder ends as a fresh
+copy would, whatever the order of the events.
 """
 
 from __future__ import annotations
@@ -37,18 +36,18 @@ from ftransfer.storage.base import FILE
 from ftransfer.storage.local import LocalStore
 from ftransfer.system.threads import io_pool, run_job
 
-# Changes of folders come in bursts: the trees are compared so long after the last one, at the
-# latest so long after the first.
+# Changes of folders come in bursts: the trees are compared this long after the last change, and at
+# the latest this long after the first.
 _QUIET_S = 0.3
 _LONGEST_S = 3.0
-# How often the local folder is looked for; and how long after it was written to a file is tried
-# again, should no event come.
+# How often to look for the local folder; also how long to wait before retrying a file that is being
+# written, in case no event comes.
 _LOOK_S = 1.0
 _TRIES = 5
-# So long after the first change the trees are compared to be sure: of some things nobody tells, as
-# of the file behind a link.
+# This long after the first change the trees are compared to be sure: some changes cause no event,
+# such as those of a file behind a link.
 _CHECK_S = 60.0
-_CHECKS_SHARE = 0.02  # of the time may be spent on that
+_CHECKS_SHARE = 0.02  # the share of the time that may be spent on that
 
 _KIND_OF_CHANGE = {"copied": CREATED, "removed": REMOVED}
 
@@ -60,10 +59,9 @@ class Mirror:
     """Keeps `dest` like the folder `path` of the share.
 
     Args:
-        delete: Remove here what is gone there, also from the time before.
-        on_event: Called after each event has been acted on, with the local path it is about, or "".
-            What is caught up with is reported as created (or removed), although it may only have
-            changed.
+        delete: Remove local names that are gone from the share, also since before the start.
+        on_event: Called after each event has been acted on, with its local path, or "". What was
+            missed is reported as created (or removed), although it may only have changed.
         on_failure: Called with the error of a name that could not be fetched; and when the folder
             is gone, on either side.
         check_s: How long after a change the trees are compared to be sure.
@@ -87,19 +85,19 @@ class Mirror:
         self._on_event = on_event
         self._on_failure = on_failure
         self._check_s = check_s
-        self._store: LocalStore | None = None  # of dest, while that is there
-        self._due_s: float | None = None  # when the trees are to be compared, whatever comes
+        self._store: LocalStore | None = None  # of dest, while it exists
+        self._due_s: float | None = None  # when to compare the trees in any case
         self._longest_rest_s = check_s
         self._is_begun = False
         self._tries = 0
-        self._failed: dict[str, str] = {}  # what was said of names that cannot be had
+        self._failed: dict[str, str] = {}  # the reported errors of names that cannot be fetched
 
     async def run(self) -> None:
         """Follow until cancelled.
 
         Raises:
-            NotFound, NotAFolder: The folder is not there at the beginning.
-            ChannelError: The server cannot be reached any more.
+            NotFound, NotAFolder: The folder does not exist at the start.
+            ChannelError: The server can no longer be reached.
         """
         try:
             while True:
@@ -147,7 +145,7 @@ class Mirror:
         )
 
     async def _compare(self, events: Sequence[LiveEvent], *, is_first: bool = False) -> None:
-        """Make the folder like the one there, and report what was missed as if it happened now."""
+        """Make the folder like the remote one, and report what was missed as if it happened now."""
         items: list[TreeItem] = []
         began = time.monotonic()
         self._due_s = None
@@ -161,7 +159,7 @@ class Mirror:
         except (NotFound, NotAFolder) as error:
             if is_first:
                 raise
-            # Gone for now; an event tells when it comes again
+            # Gone for now; an event follows when it is back
             items.append(TreeItem("", "failed", error=error))
             await self._remove_what_went(ReportedChanges(self._path, _changes(events)))
         else:
@@ -190,7 +188,7 @@ class Mirror:
             if item.error is not None and not isinstance(item.error, NotFound)
         ]
         if changes.is_surprised or not all(isinstance(error, _UNRIPE) for error in errors):
-            self._due_s = time.monotonic()  # something is in the way here, or was not reported
+            self._due_s = time.monotonic()  # something unreported is in the way here
         elif errors:
             self._due_s = time.monotonic() + _LOOK_S
         elif self._due_s is None:
@@ -198,9 +196,7 @@ class Mirror:
         await self._tell(events, items)
 
     async def _remove_what_went(self, changes: ReportedChanges) -> None:
-        """Remove what was reported to be gone, and nothing else: a folder that is gone cannot be
-        compared.
-        """
+        """Remove only what was reported as gone: a folder that is gone cannot be compared."""
         if not self._delete or not changes.is_root_gone:
             return
         if self._store is not None:
@@ -211,15 +207,15 @@ class Mirror:
             await run_job(io_pool(), self._dest.rmdir)
 
     def _download(self, items: list[TreeItem]) -> TreeDownload:
-        # With a selection, if one of all, a folder is removed only if it is empty: nothing was
-        # reported of its content.
+        # With a selection, even one of all names, a folder is removed only if it is empty: its
+        # content was not reported.
         options = TreeOptions(delete=self._delete, wanted=lambda name, is_folder: True)
         return TreeDownload(self._client, options, items.append, None)
 
-    # What is reported.
+    # Reports.
 
     def _note_failures(self, items: Sequence[TreeItem]) -> None:
-        """Report names that could not be fetched, each once; try again those being written."""
+        """Report each name that could not be fetched once; retry those being written."""
         failed = {item.name: item.error for item in items if item.error is not None}
         unripe = {name for name, error in failed.items() if isinstance(error, _UNRIPE)}
         self._tries = self._tries + 1 if unripe else 0
@@ -241,7 +237,7 @@ class Mirror:
             )
 
     def _path_of(self, change: Change, failed: set[str]) -> str:
-        """Return the local path that a change is about, or "" if nothing was done about it."""
+        """Return the local path of a change, or "" if nothing was done about it."""
         name = parse_name(change.name)
         if not name.is_within(self._path):
             return ""
@@ -258,7 +254,7 @@ class Mirror:
     # The local folder.
 
     async def _hold_dest(self) -> None:
-        """Keep the folder open, to notice when another one gets its name."""
+        """Keep the folder open, to notice when another folder takes its name."""
         if self._store is None or not await self._store.is_in_place():
             await self._leave_dest()
             self._store = await LocalStore.open(self._dest, durable=self._client.durable)
@@ -274,7 +270,7 @@ def _changes(events: Sequence[LiveEvent]) -> list[Change]:
 
 
 async def _take(inbox: Inbox, wait_s: float) -> list[LiveEvent]:
-    """Return the events that are here or come within a time."""
+    """Return the events that are here, or arrive within a time."""
     try:
         async with asyncio.timeout(wait_s):
             return [await inbox.take(), *inbox.take_all()]
@@ -283,7 +279,7 @@ async def _take(inbox: Inbox, wait_s: float) -> list[LiveEvent]:
 
 
 async def _rest_of_burst(inbox: Inbox) -> list[LiveEvent]:
-    """Return the events that come until none comes for a while."""
+    """Return the events that arrive until none does for a while."""
     events: list[LiveEvent] = []
     latest_s = time.monotonic() + _LONGEST_S
     while time.monotonic() < latest_s and (more := await _take(inbox, _QUIET_S)):

@@ -30,15 +30,15 @@ class TreeOptions(NamedTuple):
 
     @property
     def selects(self) -> bool:
-        """Whether some names of the source may take no part."""
+        """Return whether some names of the source may take no part."""
         return self.wanted is not everything and not (
             isinstance(self.wanted, _ShownNames) and self.wanted.inner is everything
         )
 
     def sparing(self, patterns: Sequence[str], remote: SafeName) -> TreeOptions:
-        """Return the options that leave alone here what the server hides.
+        """Return the options that spare local names that the server hides.
 
-        What it hides may be there, though it is not listed. Raises RemoteProtocolError.
+        Hidden names may exist there, though they are not listed. Raises RemoteProtocolError.
         """
         if not (self.delete and patterns) or isinstance(self.wanted, _ShownNames):
             return self

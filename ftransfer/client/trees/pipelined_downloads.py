@@ -1,6 +1,6 @@
 """Large files from the server, one after the other, without a pause between them.
 
-Each is requested while the one before it comes, and published while the next one does.
+Each is requested while the one before it arrives, and published while the next one does.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ftransfer.names import SafeName, parse_name
 from ftransfer.storage.base import Entry, Store, Writer
 from ftransfer.transfer.pipeline import OverlappedStep
 
-# Files that are requested at once: the server opens the next one while the present one travels.
+# Files that are requested ahead: the server opens the next one while the current one travels.
 _REQUESTED_AHEAD = 2
 
 
@@ -41,13 +41,13 @@ class PipelinedDownloads:
         self._keep_cancelled = keep_cancelled
         self._requested: deque[tuple[str, FileDownload]] = deque()
         self._publishing = OverlappedStep()
-        self._folder: SafeName | None = None  # the last one that was made
+        self._folder: SafeName | None = None  # the last folder that was made
 
     async def receive(self, entries: Iterable[Entry], begun: Container[str]) -> None:
-        """Get files.
+        """Receive files.
 
         Args:
-            begun: Local names of which there may be a part.
+            begun: Local names that may have a partial.
 
         Raises:
             FtransferError: What ends the session. Failures of single files are reported.
@@ -94,7 +94,7 @@ class PipelinedDownloads:
             if not self._session.is_in_step:
                 raise  # the connection, or our own disk: the rest would fail as well
             if isinstance(error, DigestMismatch) and error.kept:
-                # The part that was kept did not match, and is gone: again from the start
+                # The partial did not match, and is gone: download again from the start
                 await download.request(self._session)
                 self._requested.append((shown, download))
             else:
@@ -104,7 +104,7 @@ class PipelinedDownloads:
 
 
 async def publish(shown: str, download: FileDownload, writer: Writer, run: TreeRun) -> None:
-    """Publish what was received, and report it."""
+    """Publish a received file, and report it."""
     try:
         receipt = await download.publish(writer)
     except FtransferError as error:

@@ -1,8 +1,8 @@
 """Large files to the server, one after the other, without a pause between them.
 
-Each is sent before the receipt of the one before it has come, so the server publishes a file while
-the next one fills its socket. The caller sends, a task receives the answers; they come in order.
-What an earlier attempt has begun, and what is very large, is put by itself, since the server has to
+Each is sent before the receipt of the one before it has arrived, so the server publishes a file
+while the next one fills its socket. The caller sends and a task receives the answers, which arrive
+in order. Files with a partial and very large files are sent separately, since the server has to
 send the offset to resume from.
 """
 
@@ -40,9 +40,9 @@ from ftransfer.system.threads import stop_task
 from ftransfer.transfer.pump import send_content
 from ftransfer.transfer.running_digest import RunningDigest, confirm
 
-# Up to this size a file is sent ahead. For a larger one the wait for the server's offset is short
-# beside that for its bytes; and where a server keeps nothing of what was sent without waiting, no
-# more than this is sent twice.
+# Up to this size a file is sent ahead. For a larger one, waiting for the server's offset is short
+# compared with sending its bytes; and if a server keeps no partial of a file sent without waiting,
+# no more than this is sent twice.
 _AHEAD_BYTES = 64 << 20
 
 
@@ -54,7 +54,7 @@ class _PipelinedPut:
         self.name = name
         self.size = size
         self.digest: Digest = ""
-        self.failure: FtransferError | None = None  # our own, which is sent to the server
+        self.failure: FtransferError | None = None  # our own error, which is sent to the server
         self.answered = asyncio.Event()
 
 
@@ -70,14 +70,14 @@ class PipelinedUploads:
         self._run = run
         self._unanswered: asyncio.Queue[_PipelinedPut] = (
             asyncio.Queue()
-        )  # bounded by what sockets buffer
+        )  # bounded by the socket buffers
         self._last: _PipelinedPut | None = None
 
     async def send(self, entries: Iterable[Entry], begun: Container[str]) -> None:
-        """Put files.
+        """Send files.
 
         Args:
-            begun: Names on the server of which it may have a part.
+            begun: Names on the server that may have a partial.
 
         Raises:
             FtransferError: What ends the session. Failures of single files are reported.
@@ -129,7 +129,7 @@ class PipelinedUploads:
     async def _put_ahead(self, put: _PipelinedPut, reader: Reader) -> None:
         channel, connection = self._session.channel, self._session.connection
         options = description_of(reader)
-        # The server is to keep what has come, should the connection break
+        # The server should keep what has arrived, in case the connection breaks
         if put.size > AT_ONCE_BYTES:
             options["source"] = source_of(put.shown, reader)
         try:
@@ -147,7 +147,7 @@ class PipelinedUploads:
             await send_abort(self._session, put.failure or Aborted("the server has refused it"))
 
     async def _send_content(self, put: _PipelinedPut, reader: Reader) -> None:
-        """Send the bytes and note their digest, or a failure; stop if the server answers early."""
+        """Send the bytes and set their digest, or a failure; stop if the server answers early."""
         position = 0
 
         def moved(count: int) -> None:
@@ -189,7 +189,7 @@ class PipelinedUploads:
                 self._run.item(TreeItem(put.shown, "copied", receipt.size, receipt.digest))
 
     async def _all_answered(self, receiving: asyncio.Task[None]) -> None:
-        """Wait until all that was sent ahead is answered. Raises what ended the receiving task."""
+        """Wait until all files sent ahead are answered. Raise the error of the receiving task."""
         if self._last is None:
             return
         waiting = asyncio.create_task(self._last.answered.wait())

@@ -1,6 +1,4 @@
-"""What is to be done to make one tree like another, noted in spools: so the totals are known before
-the first byte moves.
-"""
+"""The plan that makes one tree like another, in spools: totals are known before any byte moves."""
 
 from __future__ import annotations
 
@@ -14,7 +12,7 @@ from ftransfer.transfer.tree_actions import Action, ActionKind
 
 
 class Plan:
-    """What is to be done, by kind, each in the order of the walk.
+    """What to do, by kind, each in the order of the walk.
 
     Files up to `packed_bytes` travel packed.
     """
@@ -33,19 +31,19 @@ class Plan:
         self.large = Spool()
         self.compared = Spool()
         self.compared_and_set = Spool()
-        self.set = Spool()  # files of which only mode and time are to be set
+        self.set = Spool()  # files that only need mode and time
         self.links = Spool()
         self.folders = Spool()
         self.folders_if_copied = Spool()
         self.unlocked = Spool()
         self.staged = Spool()
-        self.removed = Spool()  # the size of a folder is how many names are removed with it
+        self.removed = Spool()  # the size of a folder is the number of names removed with it
         self.kept = Spool()
         self.refused = Spool()
         self.unreadable = Spool()
         self.left_out = Spool()
         self.unchanged = 0
-        self.staged_counts: list[int] = []  # names removed for each of `staged`, which are few
+        self.staged_counts: list[int] = []  # names removed for each of `staged`; there are few
         self._entered: list[Mark] = []
         self._folders_with_copies: set[str] = set()
 
@@ -114,7 +112,7 @@ class Plan:
         )
 
     def add_compared(self, entry: Entry, *, is_same: bool, differs_besides: bool) -> None:
-        """Add what follows from the comparison of two digests."""
+        """Add the action that follows from comparing two digests."""
         if not is_same:
             self.add_copy(entry)
             self._folders_with_copies.add(entry.name.rpartition("/")[0])
@@ -124,7 +122,7 @@ class Plan:
             self.unchanged += 1
 
     def settle_compared(self) -> None:
-        """Decide about the folders, once all digests are known."""
+        """Decide on the folders, once all digests are known."""
         for entry in self.folders_if_copied:
             if entry.name in self._folders_with_copies:
                 self.folders.add(entry)

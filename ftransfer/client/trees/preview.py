@@ -40,7 +40,7 @@ def report_untouched(plan: Plan, run: TreeRun) -> None:
 
 
 def is_whole(entry: Entry, run: TreeRun) -> bool:
-    """Return whether a folder is removed with all that is in it: every name takes part."""
+    """Return whether a folder is removed with all its content: every name takes part."""
     return entry.kind == FOLDER and run.options.wanted is everything
 
 
@@ -74,7 +74,7 @@ async def report_plan(plan: Plan, run: TreeRun, source: ListSource, options: Tre
 async def _report_staged(
     entry: Entry, run: TreeRun, source: ListSource, options: TreeOptions
 ) -> None:
-    """Report what would be made in the place of something of another kind."""
+    """Report what would be made in place of something of another kind."""
     if entry.kind == FOLDER:
         async with contextlib.aclosing(
             source(parse_name(entry.name), recursive=True, links=options.links, others=True)

@@ -23,19 +23,19 @@ from ftransfer.storage.base import FOLDER, LINK, Entry, SmallFile, Store
 from ftransfer.transfer.spool import Spool
 from ftransfer.transfer.subtree import StoreBelow
 
-# How often a source that others write to is compared.
+# How often to compare a source that others write to.
 _COMPARISONS = 3
 _BATCH = 256
 
-# Compares the two trees, and notes in a plan what is to be done.
+# Compares the two trees, and fills the plan.
 Planning = Callable[[Plan], Awaitable[None]]
 
 
 class Pull:
-    """One attempt to make a local tree like the one below a folder of the server.
+    """One attempt to make a local tree like a folder of the server.
 
-    On a new session, another attempt does what is left. Failures of single names are reported to
-    `run`; what ends the whole (the connection, the local disk) is raised.
+    On a new session, another attempt does the rest. Failures of single names are reported to
+    `run`; what ends the whole copy (the connection, the local disk) is raised.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Pull:
         self._keep_cancelled = keep_cancelled
 
     async def run(self, planning: Planning) -> None:
-        """Compare, then do what the plan says.
+        """Compare, then carry out the plan.
 
         Raises:
             NotFound, NotAFolder: There is no such folder.
@@ -81,7 +81,7 @@ class Pull:
             await self._set_folders(plan.folders)
 
     async def run_fresh(self) -> None:
-        """Fill an empty folder: the server sends all that there is, without a listing first."""
+        """Fill an empty folder: the server sends everything, without a listing first."""
         session, run = self._session, self._run
         with Plan() as plan:
             run.find(plan)
@@ -100,12 +100,12 @@ class Pull:
     async def _unlock(self, folders: Spool) -> None:
         """Add the owner's bits to folders that change inside; their mode is set at the end."""
         for entry in folders:
-            # If that is refused, what is written there will fail and say so
+            # If that is refused, writing into the folder will fail with an error
             with contextlib.suppress(FtransferError):
                 await self._store.set_attributes(parse_name(entry.name), mode=entry.mode | 0o700)
 
     async def _write_links(self, links: Spool) -> None:
-        """Make links, after all that they may lead to: one that leads outside is refused."""
+        """Make links after all possible targets: one that leads outside is refused."""
         for batch in links.batches(_BATCH):
             files = [_link(entry, entry.name) for entry in batch]
             self._run.stored(files, await small_files.write_small(self._store, files))
@@ -123,7 +123,7 @@ class Pull:
             await downloads.receive(large, begun)
 
     async def _replace(self, entry: Entry, count: int) -> None:
-        """Make something beside what has its name; move it into place when it is complete."""
+        """Make a replacement beside the old one; move it into place when it is complete."""
         name, beside = parse_name(entry.name), name_beside(entry.name)
         with staged_run(self._run, entry.name) as staged:
             try:
@@ -143,7 +143,7 @@ class Pull:
             staged.report_done()
 
     async def _make_beside(self, entry: Entry, beside: SafeName, staged: TreeRun) -> None:
-        """Receive a folder, link or file under another name than its own."""
+        """Receive a folder, link or file under a temporary name."""
         source = below(self._remote, entry.name)
         if entry.kind == FOLDER:
             await self._make_folder_beside(entry, source, beside, staged)
@@ -182,7 +182,7 @@ class Pull:
                 parse_name(entry.name), recursive=is_whole(entry, self._run)
             )
         except NotFound:
-            return  # another program was quicker
+            return  # another program was faster
         except FtransferError as error:
             self._run.failed(entry.name, error)
         else:

@@ -22,8 +22,8 @@ from ftransfer.transfer.packs import MAX_ITEMS, in_frames, refusal_from_wire, un
 from ftransfer.transfer.records import entry_from_wire
 from ftransfer.transfer.spool import Spool
 
-# Names that have been requested and not answered. Enough for a long path, and a bound for the
-# memory that they take.
+# Names that are requested and not yet answered. Enough for a long path, and a bound on the memory
+# that they take.
 _WINDOW = 8192
 
 
@@ -44,10 +44,10 @@ async def pull_small(
 
 
 class PackReceiver:
-    """The receiving side of an mget: packs come in while names go out.
+    """The receiving side of an mget: packs arrive while names are sent.
 
-    A server is not trusted to send only what was asked for: each name must be one that is awaited;
-    or, where the whole folder was asked for (`plan`), lie below it.
+    A server is not trusted to send only what was requested: each name must be an awaited one or, if
+    the whole folder was requested (`plan`), lie below it.
     """
 
     def __init__(
@@ -67,12 +67,12 @@ class PackReceiver:
         self._answered = asyncio.Event()
         self._prefix = "" if remote.is_root else f"{remote}/"
         self._names = NameReader()
-        self._folder: SafeName | None = None  # of the last name, if that lies below `remote`
-        # What has come, to be compared with the reply.
+        self._folder: SafeName | None = None  # of the last name, if it lies below `remote`
+        # What has arrived, to be compared with the reply.
         self._sent = self._failed = self._bytes = 0
 
     async def request(self, small: Spool) -> None:
-        """Send the names, never more than _WINDOW ahead of the answers."""
+        """Send the names, at most _WINDOW ahead of the answers."""
         channel, connection = self._session.channel, self._session.connection
         for batch in small.batches(MAX_ITEMS):
             while len(self._awaited) >= _WINDOW:
@@ -86,19 +86,19 @@ class PackReceiver:
         await channel.send(connection.send_finish())
 
     async def receive(self) -> None:
-        """Store what comes until the reply.
+        """Store what arrives until the reply.
 
         Raises:
-            RemoteProtocolError: The reply announces something else than came, or files that were
-                asked for did not come.
+            RemoteProtocolError: The reply does not match what arrived, or requested files did not
+                arrive.
         """
         channel = self._session.channel
         while True:
             event = await self._session.next_event()
             match event:
                 case Payload():
-                    # While a pack is stored the next one gathers in the socket's buffer: two
-                    # threads would only take turns.
+                    # While a pack is stored, the next one gathers in the socket buffer: two threads
+                    # would only take turns.
                     files, _ = unpack(await channel.payload.whole(), channel.limits, self._relative)
                     self._sent += len(files)
                     self._bytes += sum(len(file.data) for file in files)
@@ -135,8 +135,7 @@ class PackReceiver:
             for name, found in zip(names, self._names.split_all(names), strict=True):
                 if isinstance(found, NameRefused):
                     raise found
-                # The folder is the same object for all names that it holds; so this looks at it
-                # once.
+                # All names in a folder share the same folder object, so it is checked only once.
                 if found[0] is not self._folder:
                     if not found[0].is_within(self._remote):
                         raise _not_asked_for(name)
@@ -146,14 +145,14 @@ class PackReceiver:
     async def _store_files(self, files: list[SmallFile]) -> None:
         others = [file for file in files if file.kind != FILE]
         for file in others:
-            # Links are made from listings, and folders only come where no files were named.
+            # Links are made from listings, and folders arrive only if no files were named.
             if file.kind == LINK:
                 raise _not_asked_for(file.name)
             if self._plan is None:
                 message = "has become a folder meanwhile; run the command again"
                 self._run.failed(file.name, SourceChanged.about(file.name, message))
                 continue
-            # Folders get their mode and mtime at the end, when nothing is put into them any more.
+            # Folders get their mode and mtime at the end, when nothing more is put into them.
             self._plan.folders.add(Entry(file.name, FOLDER, 0, file.mtime_ns, file.mode))
         if others:
             files = [file for file in files if file.kind == FILE]

@@ -34,8 +34,8 @@ _INDEX_BYTES = 32 * 1024
 class Push:
     """One attempt to make a folder of the server like a local tree.
 
-    On a new session, another attempt does what is left. Failures of single names are reported to
-    `run`; what ends the whole (the connection, a share that takes nothing) is raised.
+    On a new session, another attempt does the rest. Failures of single names are reported to
+    `run`; what ends the whole copy (the connection, a share that takes nothing) is raised.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Push:
         self._run = run
 
     async def run(self) -> None:
-        """Compare, then do what the plan says."""
+        """Compare, then carry out the plan."""
         session, store, remote, run = self._session, self._store, self._remote, self._run
         options = run.options
         cap = session.channel.limits.max_chunk_bytes - _INDEX_BYTES
@@ -77,9 +77,9 @@ class Push:
             await self._set_root()
 
     async def _run_fresh(self, plan: Plan) -> None:
-        """Send all that there is, where the server has nothing.
+        """Send everything, where the server has nothing.
 
-        Each folder is walked and read in one go, with no listing before.
+        Each folder is walked and read in one pass, with no listing first.
         """
         self._run.find(plan)
         await self._make_root()
@@ -99,15 +99,15 @@ class Push:
             for entry in folders
         )
         async for _ in request_many(self._session, commands):
-            pass  # if that is refused, what is put there will fail and say so
+            pass  # if that is refused, putting files there will fail with an error
 
     async def _make_root(self) -> None:
-        """Make the root of the tree. Folders for small files are made with them."""
+        """Make the root of the tree. Folders for small files are made with the files."""
         session, remote = self._session, self._remote
         if remote.is_root:
             return
         above = [] if remote.parent.is_root else [("mkdir", str(remote.parent), {"parents": True})]
-        # The second fails if it is there already; the third then if that is no folder.
+        # The second fails if the folder exists; the third then fails if it is not a folder.
         commands = [*above, ("mkdir", str(remote), {}), ("mkdir", str(remote), {"parents": True})]
         answers = [answer async for answer in request_many(session, commands)]
         for answer in (*answers[:-2], answers[-1]):
@@ -116,11 +116,11 @@ class Push:
         if not isinstance(answers[-2], FtransferError):
             self._run.sets_root = True
             mode = (await self._store.stat(ROOT)).mode
-            # Before there is anything to be seen in it
+            # Before there is anything to see in it
             await session.request_or_error("setstat", str(remote), {"mode": mode})
 
     async def _make_parents(self, large: Spool) -> None:
-        """Make the folders that large files go into."""
+        """Make the folders for large files."""
         commands: Iterator[Request] = (
             ("mkdir", str(SafeName(self._remote.parts + parent.parts)), {"parents": True})
             for parent in _parents(large)
@@ -130,7 +130,7 @@ class Push:
                 raise answer
 
     async def _write_links(self, links: Spool) -> None:
-        """Make links, after all that they may lead to: one that leads outside is refused."""
+        """Make links after all possible targets: one that leads outside is refused."""
         if links:
             sender = PackSender(self._session, self._store, self._remote, self._run)
             await sender.send(links_of(links))
@@ -147,7 +147,7 @@ class Push:
             await uploads.send(large, {partial.name for partial in partials})
 
     async def _replace(self, entry: Entry, count: int) -> None:
-        """Make something beside what has its name; move it into place when it is complete."""
+        """Make a replacement beside the old one; move it into place when it is complete."""
         session = self._session
         name, beside = (
             below(self._remote, entry.name),
@@ -170,7 +170,7 @@ class Push:
             staged.report_done()
 
     async def _make_beside(self, entry: Entry, beside: SafeName, staged: TreeRun) -> None:
-        """Send a folder, link or file under another name than its own."""
+        """Send a folder, link or file under a temporary name."""
         session, name = self._session, parse_name(entry.name)
         if entry.kind == FOLDER:
             await Push(session, StoreBelow(self._store, name), beside, staged).run()
@@ -201,7 +201,7 @@ class Push:
             for entry in removed:
                 answer = await anext(answers)
                 if isinstance(answer, NotFound):
-                    continue  # another client was quicker
+                    continue  # another client was faster
                 if isinstance(answer, FtransferError):
                     self._run.failed(entry.name, answer)
                 else:
@@ -240,7 +240,7 @@ class Push:
 
 
 def _parents(large: Iterable[Entry]) -> Iterator[SafeName]:
-    """Yield the folders that large files go into, each once in a row."""
+    """Yield the folders of large files, each once in a row."""
     last: SafeName | None = None
     for entry in large:
         parent = parse_name(entry.name).parent

@@ -35,17 +35,17 @@ Group = list[SmallFile]
 
 
 class _SentPack(NamedTuple):
-    """A pack: the digest of its index, and the outcomes of what is not acknowledged yet."""
+    """A pack: the digest of its index, and the outcomes that are not acknowledged yet."""
 
     digest: Digest
     items: deque[TreeItem]
 
 
 class PackSender:
-    """The sending side of an mput: packs go out while results come in.
+    """The sending side of an mput: packs are sent while results arrive.
 
     Args:
-        renamed: Names under which some items are reported, by the names they are sent under.
+        renamed: Names under which some items are reported, by the names under which they are sent.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class PackSender:
         self._prefix = "" if remote.is_root else f"{remote}/"
         self._remote = remote
         self._unanswered: deque[_SentPack] = deque()  # bounded by what two ends buffer: a few packs
-        self._stored = self._failed = 0  # of the present mput, as the server has acknowledged
+        self._stored = self._failed = 0  # of the current mput, as the server has acknowledged
 
     async def contents(self, small: Spool) -> AsyncGenerator[Group, None]:
         """Yield small files with their content."""
@@ -75,7 +75,7 @@ class PackSender:
                 names = names[len(items) :]
 
     async def everything(self, plan: Plan) -> AsyncGenerator[Group, None]:
-        """Yield all small files of the tree, and then its folders; large files go into the plan.
+        """Yield all small files of the tree, and then its folders; add large files to the plan.
 
         If there are large files, the folders are left for the caller to send after them.
         """
@@ -129,7 +129,7 @@ class PackSender:
         try:
             await asyncio.wait([sending, receiving], return_when=asyncio.FIRST_EXCEPTION)
             if sending.done() and not isinstance(sending.exception(), ChannelError):
-                await sending  # our own disk failed, of which the server knows nothing
+                await sending  # our own disk failed, which the server does not know
             await receiving  # the server's last error explains a broken pipe
             await sending
         finally:
@@ -218,9 +218,9 @@ async def links_of(links: Spool) -> AsyncGenerator[Group, None]:
 
 
 async def folders_of(plan: Plan, *, deepest_first: bool = False) -> AsyncGenerator[Group, None]:
-    """Yield the folders with their mode and mtime, to be sent after all that is in them."""
+    """Yield the folders with mode and mtime, to be sent after all their content."""
     batches = plan.folders.batches(MAX_ITEMS)
-    if deepest_first:  # the only way that holds all of them in memory; folders are few beside files
+    if deepest_first:  # this order needs all of them in memory; folders are few compared with files
         batches = (batch[::-1] for batch in reversed(list(batches)))
     for batch in batches:
         yield [SmallFile(entry.name, FOLDER, entry.mtime_ns, entry.mode) for entry in batch]

@@ -1,4 +1,4 @@
-"""Something that replaces what has its name: made beside it, and moved into place when complete."""
+"""A replacement for an existing name: made beside it, and moved into place when complete."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ftransfer.transfer.spool import Spool
 
 
 class StagedRun(TreeRun):
-    """The run of one folder or file that is made beside its place; reported once it is in place."""
+    """The run of one folder or file that is made beside its place; reported once in place."""
 
     def __init__(self, parent: TreeRun, name: str) -> None:
         wanted = parent.options.wanted
@@ -45,7 +45,7 @@ class StagedRun(TreeRun):
         self._parent.within(f"{self._name}/{name}" if name else self._name, count)
 
     def report_done(self) -> None:
-        """Report what is in its place now."""
+        """Report what is in place now."""
         for batch in self._done_items.batches(256):
             self._parent.items(
                 [TreeItem(entry.name, entry.kind, entry.size, entry.identity) for entry in batch]
@@ -57,7 +57,7 @@ class StagedRun(TreeRun):
 
 @contextlib.contextmanager
 def staged_run(parent: TreeRun, name: str) -> Iterator[StagedRun]:
-    """Yield the run of something that is made beside its place."""
+    """Yield the run of a replacement that is made beside its place."""
     run = StagedRun(parent, name)
     try:
         yield run
@@ -66,6 +66,6 @@ def staged_run(parent: TreeRun, name: str) -> Iterator[StagedRun]:
 
 
 def name_beside(name: str) -> SafeName:
-    """Return the name under which a replacement of `name` is made: the same each time."""
+    """Return the temporary name for a replacement of `name`: the same each time."""
     safe = parse_name(name)
     return SafeName((*safe.parent.parts, f".{digest_of(encode_name(name))[:16]}.replacement"))

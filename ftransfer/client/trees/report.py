@@ -1,4 +1,4 @@
-"""What a copy of a tree reports: an item for each name, and counts for the whole."""
+"""The report of a copied tree: an item for each name, and counts for the whole."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class TreeItem(NamedTuple):
 
     `did` is "copied", "updated" (only its mode or time was set), "linked", "made" or "removed"; or,
     with the reason in `error`: "left out" (it cannot be copied), "kept" (a folder that should be
-    removed) or "failed". `name` is relative to the root of the tree, `size` in bytes, `digest` of a
-    file that was copied.
+    removed) or "failed". `name` is relative to the root of the tree; `size` is in bytes; `digest`
+    is that of a copied file.
     """
 
     name: str
@@ -47,9 +47,9 @@ class TreeItem(NamedTuple):
 
 
 class TreeReport(NamedTuple):
-    """The outcome for a tree: counts of names, bytes of content moved, and seconds.
+    """The outcome for a tree: counts of names, bytes of transferred content, and seconds.
 
-    Of a dry run, they are what would be done.
+    For a dry run, they are what would be done.
     """
 
     copied: int = 0
@@ -68,7 +68,7 @@ class TreeReport(NamedTuple):
 
     @property
     def is_complete(self) -> bool:
-        """Whether the one tree is now like the other, as far as was asked."""
+        """Return whether the one tree is now like the other, as far as requested."""
         return not (self.failed or self.left_out or self.kept)
 
 
@@ -83,6 +83,6 @@ def items_of(files: Sequence[SmallFile]) -> list[TreeItem]:
 
 
 def left_out_item(name: str, why: str) -> TreeItem:
-    """Return the outcome for something of the source that cannot be copied."""
+    """Return the outcome for a name of the source that cannot be copied."""
     message = f"left out: {_WHY.get(why, 'it cannot be moved')}"
     return TreeItem(name, "left out", error=LeftOut.about(name, message))

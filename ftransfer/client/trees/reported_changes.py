@@ -1,4 +1,4 @@
-"""Changes that a server has reported: a plan of what to do about them here, without a listing."""
+"""Changes that a server has reported, and the plan that applies them here, without a listing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ftransfer.transfer.running_digest import digest_in_store
 
 
 class ReportedChanges:
-    """The names below a folder in changes that came together: the last change of each name.
+    """The names below a folder in a batch of changes: the last change of each name.
 
     Names are relative to the folder.
     """
@@ -28,9 +28,9 @@ class ReportedChanges:
         self.files: dict[str, Change] = {}
         self.gone: dict[str, Change] = {}
         self.moved: list[tuple[str, str, Change]] = []  # large files: from, to
-        self.is_plain = True  # whether files alone have changed
+        self.is_plain = True  # whether only files have changed
         self.is_root_gone = False
-        self.is_surprised = False  # whether something else was here than was reported
+        self.is_surprised = False  # whether something here differed from the reports
         self._root = root
         for change in changes:
             self._take(change)
@@ -55,7 +55,7 @@ class ReportedChanges:
                 self.moved.append((old, name, change))
 
     def _relative(self, text: str) -> str | None:
-        """Return a name relative to the folder, "" for itself; None if it is elsewhere."""
+        """Return a name relative to the folder ("" is the folder); None if it is elsewhere."""
         name = parse_name(text)
         return "/".join(name.parts[len(self._root.parts) :]) if name.is_within(self._root) else None
 
@@ -73,7 +73,7 @@ async def plan_reported(
     *,
     delete: bool,
 ) -> None:
-    """Note in a plan what makes the names here as they were reported."""
+    """Plan what makes the local names as they were reported."""
     if delete:
         for old, new, change in changes.moved:
             await _take_over(session, store, remote, old, new, change)
@@ -104,9 +104,9 @@ async def _find(store: Store, name: str) -> Entry | None:
 async def _take_over(
     session: ClientSession, store: Store, remote: SafeName, old: str, new: str, change: Change
 ) -> None:
-    """Move a large file here as it was moved there, if its content is the same.
+    """Move a large local file as it was moved on the server, if its content is the same.
 
-    Else it will be fetched.
+    Otherwise it will be fetched.
     """
     here = await _find(store, old)
     if here is None or (here.kind, here.size) != (FILE, change.size):
@@ -124,7 +124,7 @@ async def _take_over(
 async def _plan_folders(
     plan: Plan, session: ClientSession, remote: SafeName, changes: ReportedChanges
 ) -> None:
-    """Note the folders around the names: their mtime has changed with their content."""
+    """Plan the folders of the names: their mtime has changed with their content."""
     names = list(changes.parents())
     commands: Iterator[Request] = (("stat", str(below(remote, name)), {}) for name in names)
     async with contextlib.aclosing(request_many(session, commands)) as answers:

@@ -1,4 +1,4 @@
-"""The progress and outcome of one copy of a tree, whichever way it goes."""
+"""The progress and outcome of one copy of a tree, in either direction."""
 
 from __future__ import annotations
 
@@ -25,51 +25,51 @@ class TreeRun:
         self._on_item = on_item
         self._progress = progress
         self._plan: Plan | None = None
-        self.is_finding = asyncio.Event()  # things move, and it is not known yet how much there is
-        self._is_found = False  # whether all that there is stands in the plan, or has been done
-        self._total = self._files = 0  # bytes and files, as far as they are known
-        self._counted: tuple[int, int] | None = None  # files and bytes, if they were counted apart
+        self.is_finding = asyncio.Event()  # set once files move while the totals are unknown
+        self._is_found = False  # whether everything is in the plan or done
+        self._total = self._files = 0  # bytes and files, as far as known
+        self._counted: tuple[int, int] | None = None  # files and bytes, if counted separately
         self._done = 0
         self._reported = 0
-        self._under_way = ("", 0)  # the file that is moving, and how far it was at most
+        self._under_way = ("", 0)  # the file in transfer, and its highest progress
         self._moved: Callable[[], None] = lambda: None
-        # Whether the root of the tree gets its mode and time: if this command has made it
+        # Whether to set mode and time of the tree's root: if this command has made it
         self.sets_root = False
 
     def attempt(self, moved: Callable[[], None]) -> None:
         """Begin an attempt.
 
-        What failed in the attempt before is tried again, and counts as it ends here.
+        Failures of the attempt before are tried again, and count as they end here.
 
         Args:
-            moved: Called whenever there is progress: new bytes, or a name that is done.
+            moved: Called on any progress: new bytes, or a completed name.
         """
         self._moved = moved
         self.report = self.report._replace(failed=0, left_out=0, kept=0)
 
     def begin(self, plan: Plan) -> None:
-        """Begin with a plan that holds all that is to be done."""
+        """Begin with a complete plan."""
         earlier = self.report.copied + self.report.folders + self.report.links + self.report.updated
-        # What an earlier attempt has copied is unchanged by now; it is not counted twice.
+        # What an earlier attempt has copied is unchanged by now; do not count it twice.
         self.report = self.report._replace(unchanged=max(0, plan.unchanged - earlier))
         self.found(plan)
 
     def find(self, plan: Plan) -> None:
-        """Begin without knowing what there is: the plan is filled as names are found."""
+        """Begin without known totals: the plan is filled as names are found."""
         self._plan, self._is_found = plan, False
         self.is_finding.set()
 
     @property
     def is_watched(self) -> bool:
-        """Whether progress is reported to anybody."""
+        """Return whether anybody receives the progress."""
         return self._progress is not None
 
     def counted(self, files: int, size_bytes: int) -> None:
-        """Set the totals of a tree that is found as it moves."""
+        """Set the totals of a tree that is still being listed as it is transferred."""
         self._counted = (files, size_bytes)
 
     def found(self, plan: Plan) -> None:
-        """Note that everything is done or in the plan."""
+        """Record that everything is done or in the plan."""
         self._plan, self._is_found = None, True
         self.is_finding.clear()
         self._total, self._files = (
@@ -82,7 +82,7 @@ class TreeRun:
         self.items([item])
 
     def items(self, items: Sequence[TreeItem]) -> None:
-        """Report the outcomes for names that were done together."""
+        """Report the outcomes for names that were completed together."""
         if not items:
             return
         report = self.report
@@ -119,7 +119,7 @@ class TreeRun:
         self.items(items)
 
     def removed(self, entry: Entry, count: int) -> None:
-        """Report that something was removed, and with it `count` names in all."""
+        """Report that something was removed, `count` names in all."""
         self.report = self.report._replace(removed=self.report.removed + count - 1)
         self.item(TreeItem(entry.name, "removed", entry.size))
 
@@ -140,7 +140,7 @@ class TreeRun:
     def _show(self, name: str, count: int) -> None:
         if self._progress is None:
             return
-        # While one file is under way, others may wait for their answers: it never goes back.
+        # While one file is in transfer, others may wait for their answers: never go back.
         self._reported = max(self._reported, self._done + count)
         if self._plan is not None:
             files, size_bytes = self._counted or (0, 0)

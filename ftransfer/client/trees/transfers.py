@@ -1,4 +1,4 @@
-"""Whole trees between a client and its server: what each way prepares, compares and retries."""
+"""Whole trees between a client and its server: preparation, comparison and retries."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ from ftransfer.transfer.records import ProgressCallback, described_from_wire
 from ftransfer.transfer.selection import Wanted, everything, glob_selection, split_glob
 from ftransfer.transfer.spool import Spool
 
-_BATCH = 1024  # entries that are compared in one go
+_BATCH = 1024  # entries that are compared at once
 
 
 class _TreeTransfer:
-    """One copy of a tree, over as many attempts as the retries of the client allow."""
+    """One copy of a tree, over as many attempts as the client's retries allow."""
 
     def __init__(
         self,
@@ -161,7 +161,7 @@ class TreeDownload(_TreeTransfer):
     async def get_reported(
         self, store: Store, remote: SafeName, changes: ReportedChanges
     ) -> TreeReport:
-        """Do in a store, which is like a folder of the server, what was reported from there."""
+        """Apply the reported changes to a store that mirrors a folder of the server."""
 
         async def attempt(session: ClientSession) -> None:
             await self._pull(session, store, remote).run(
@@ -203,7 +203,7 @@ class TreeUpload(_TreeTransfer):
 
 
 def _refuse_empty(path: RemoteName, local: str | os.PathLike[str], options: TreeOptions) -> None:
-    """Refuse names that are empty by mistake, where they would mean a whole folder.
+    """Refuse names that are empty by mistake, as they would mean a whole folder.
 
     Raises:
         NameRefused.
@@ -215,7 +215,7 @@ def _refuse_empty(path: RemoteName, local: str | os.PathLike[str], options: Tree
 
 
 async def _note_source(folder: LocalFolder, session: ClientSession, remote: SafeName) -> None:
-    """Note what the root of the tree is like at the source; if that fails, it stays as new."""
+    """Record the source's entry of the root; if that fails, the root keeps its new attributes."""
     values = await session.request_or_error("stat", str(remote) or "/", {})
     if not isinstance(values, FtransferError):
         folder.source = described_from_wire(values, remote)
@@ -236,7 +236,7 @@ async def _given(entries: Spool) -> Entries:
 
 
 async def _already_there(store: Store, entries: Spool) -> Entries:
-    """Yield what the destination has under the names of `entries`, and nothing else."""
+    """Yield the entries of the destination under the names of `entries`, and no others."""
     for batch in entries.batches(_BATCH):
         found = []
         for entry in batch:
