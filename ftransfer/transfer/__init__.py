@@ -1,1 +1,1 @@
-"""Content on its way: from a source through a hasher to a sink, whatever the two are."""
+"""Content in transfer: from a source through a hasher to a sink, whatever the two are."""

@@ -1,7 +1,7 @@
-"""Which names of a share are hidden from everybody: secrets, and the private files of programs.
+"""The names of a share that are hidden from everybody: secrets, and private files of programs.
 
-Case is ignored, since some file systems ignore it; and a name alone decides: `secret/` hides a file
-of that name too, since the answer must not reveal what is there.
+Case is ignored, since some file systems ignore it. The name alone decides: `secret/` hides a file
+of that name too, since the answer must not reveal what exists.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from ftransfer.names import SafeName
 
-# What nobody means to serve when it lies in a folder that is served.
+# Names that nobody means to serve, even in a served folder.
 SECRETS = (
     *(
         ".ssh",
@@ -44,29 +44,28 @@ SECRETS = (
 )
 _GLOB = re.compile(r"[*?\[\\]")
 
-# (name, is_folder) -> whether the patterns match it, or a folder that it is in.
+# (name, is_folder) -> whether the patterns match it, or a parent folder of it.
 Match = Callable[[str, bool], bool]
 
 
 class HiddenNames:
-    """Names that are hidden by patterns (transfer.selection.hidden_names). May be used in any
-    thread.
+    """Names that are hidden by patterns (transfer.selection.hidden_names). Thread-safe.
 
-    Called with a name, it tells whether that is hidden, given that the folder that it is in is not;
-    `covers` looks at the folders as well. What a pattern hides, a later one with a `!` before it
-    shows, but nothing in a folder that is hidden.
+    A call returns whether a name is hidden, given that its parent folder is not; `covers` checks
+    the parents as well. A later pattern with a leading `!` shows what an earlier one hides, but
+    nothing in a hidden folder.
 
-    `looks_at_last` is true if the last part of a name alone decides, wherever it is: no pattern has
-    a slash but at its end.
+    `looks_at_last` is true if the last part of a name alone decides, in any folder: no pattern has
+    a slash except at its end.
     """
 
     def __init__(self, patterns: Sequence[str], match: Match) -> None:
-        """`match` is for the patterns and for names in lower case."""
+        """Make the test; `match` is for the patterns and for names in lower case."""
         self.patterns = tuple(patterns)
         self.looks_at_last = not any("/" in pattern.rstrip("/ ") for pattern in patterns)
         self._match = match
-        self._lock = threading.Lock()  # it remembers the folder of the last name
-        # A glance at most last parts tells that no pattern hides them, in a twentieth of the time.
+        self._lock = threading.Lock()  # `match` remembers the folder of the last name
+        # For most names a comparison shows that no pattern hides them, in a twentieth of the time.
         self._has_glance = self.looks_at_last and all(map(_is_word, patterns))
         words = [_word_of(pattern) for pattern in patterns if not pattern.startswith(("!", "#"))]
         self._exact = frozenset(word for word in words if not _GLOB.search(word))
@@ -89,12 +88,12 @@ class HiddenNames:
         return self._match(last, True)
 
     def covers(self, name: SafeName) -> bool:
-        """Return whether a name, or a folder that it is in, is hidden."""
+        """Return whether a name or one of its parent folders is hidden."""
         return any(map(self, name.parts)) if self.looks_at_last else self(str(name))
 
 
 def _is_word(pattern: str) -> bool:
-    """Return whether a pattern is a word, with a star at one end at most."""
+    """Return whether a pattern is literal text, with a star at one end at most."""
     word = _word_of(pattern)
     has_one_end = not (
         _GLOB.search(word.removeprefix("*")) and _GLOB.search(word.removesuffix("*"))

@@ -17,18 +17,18 @@ from ftransfer.protocol.replies import take
 from ftransfer.storage.base import FILE, FOLDER, LINK, Entry, SmallFile
 from ftransfer.transfer.records import entry_to_wire
 
-# A file up to this size travels packed; a larger one by itself, with resume, which costs as much as
-# some ten files in a pack.
+# A file up to this size travels packed. A larger one travels separately, with resume, which costs
+# as much as about ten files in a pack.
 MAX_PACKED_BYTES = 7 << 19
-# So much content is gathered for a pack: enough that headers cost nothing, little enough to overlap
-# reading with sending.
+# The content that is gathered for a pack: enough that headers cost nothing, little enough to
+# overlap reading with sending.
 PACK_BYTES = MAX_PACKED_BYTES
-# What is gathered for one frame of a batch: a few hundred bytes each in an index, far below its cap
-# even when all are long.
+# The number of items gathered for one frame of a batch: a few hundred bytes each in an index, far
+# below its cap even when all are long.
 MAX_ITEMS = 512
 
 
-_SMALL_BYTES = 16 * 1024  # a file, on average
+_SMALL_BYTES = 16 * 1024  # files are small up to this average size
 
 _KINDS = frozenset((FILE, FOLDER, LINK))
 
@@ -60,7 +60,7 @@ def encode_files(
     Raises:
         LocalProtocolError: It is above the cap for a frame.
     """
-    # Column by column: what is done here for each item is done by the interpreter itself.
+    # Column by column, so that the loops over items run inside the interpreter.
     names, kinds, mtimes, modes, contents, digests, targets, _ = zip(*files, strict=True)
     columns: dict[str, Sequence[Any]] = {
         "name": [prefix + name for name in names] if prefix else names,
@@ -82,13 +82,13 @@ def unpack(
 ) -> tuple[list[SmallFile], Digest]:
     """Decode a pack; return its items, and the digest of its index.
 
-    Contents are views of the payload, and names are as they came: check them before writing.
+    Contents are views of the payload, and names are as received: check them before writing.
 
     Args:
-        rename: Returns the names to use for those that came, or raises.
+        rename: Returns the names to use for the received ones, or raises.
 
     Raises:
-        DigestMismatch: The index is not the one that was sent.
+        DigestMismatch: The index does not match its digest.
         RemoteProtocolError: The payload is not a pack.
     """
     columns, contents, digest = decode_pack(payload, limits)
@@ -117,8 +117,8 @@ def unpack(
 def should_prefetch(items: Sequence[object], *, is_local: bool) -> bool:
     """Return whether to read the next group while this one is sent.
 
-    Not if the peer is on this machine and the files are small: then the processors are busy anyway,
-    and most work is done by the interpreter, whose lock two threads would pass back and forth.
+    Not if the peer is on this machine and the files are small: the processors are busy anyway, and
+    most work is done in the interpreter, whose lock two threads would pass back and forth.
     """
     return not is_local or sum(
         len(item.data) for item in items if isinstance(item, SmallFile)
@@ -145,12 +145,12 @@ def refusal_to_wire(name: str, error: FtransferError) -> dict[str, Any]:
 
 
 def large_to_wire(entry: Entry) -> dict[str, Any]:
-    """Return the result for a file that is too large for a pack: a get by itself must follow."""
+    """Return the result for a file that is too large for a pack: a separate get must follow."""
     return {"name": entry.name, "large": entry_to_wire(entry)}
 
 
 def other_to_wire(entry: Entry) -> dict[str, Any]:
-    """Return the result for what cannot be copied, for a client that has asked for `others`."""
+    """Return the result for what cannot be copied, for a client that asked for `others`."""
     return {"name": entry.name, "other": entry.why}
 
 

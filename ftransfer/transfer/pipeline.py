@@ -1,4 +1,4 @@
-"""Two steps at once: the next item is prepared while the present one is used."""
+"""Two overlapping steps: the next item is prepared while the current one is used."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ T = TypeVar("T")
 async def read_ahead(
     source: AsyncGenerator[T, None], pays: Callable[[T], bool] = lambda _: True
 ) -> AsyncGenerator[T, None]:
-    """Yield the items of `source`, one of them made ahead.
+    """Yield the items of `source`; one of them is made ahead.
 
-    Close it (contextlib.aclosing) if it is left before the end.
+    Close it (contextlib.aclosing) when leaving it early.
 
     Args:
-        pays: Whether the item after this one is to be made while this one is used; else it is made
-            after that.
+        pays: Whether to make the item after this one while this one is used; else it is made
+            afterwards.
     """
 
     async def step() -> T | None:
@@ -55,15 +55,14 @@ async def closing(items: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
 class OverlappedStep:
     """Runs steps in order, each in a task, while the caller continues.
 
-    One is under way and none waits, so that memory stays bounded. `finish` or `settle` it in any
-    case.
+    One step runs and none waits, so memory stays bounded. Always `finish` or `settle` it.
     """
 
     def __init__(self) -> None:
         self._step: asyncio.Task[None] | None = None
 
     async def start(self, step: Coroutine[Any, Any, None]) -> None:
-        """Begin a step as soon as the last one has ended. Raises what the last one raised."""
+        """Begin a step as soon as the last one has ended. Raise the error of the last one."""
         try:
             await self.finish()
         except BaseException:
@@ -72,7 +71,7 @@ class OverlappedStep:
         self._step = asyncio.create_task(step)
 
     async def finish(self) -> None:
-        """Wait for the step under way. Raises what it raised."""
+        """Wait for the current step. Raise its error."""
         step, self._step = self._step, None
         if step is not None:
             try:
@@ -82,7 +81,7 @@ class OverlappedStep:
                 raise
 
     async def settle(self) -> None:
-        """Let the step under way end, however it ends: a file is published whole or not at all."""
+        """Let the current step end, even with an error: a file is published whole or not at all."""
         step, self._step = self._step, None
         if step is not None:
             await asyncio.wait([step])

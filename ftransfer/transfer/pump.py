@@ -1,7 +1,7 @@
-"""Content through the channel: from a reader to data frames, and back to a writer, with the digest.
+"""Content through the channel: from a reader to data frames, and back to a writer, with a digest.
 
-One path for files and sockets that can be used in threads, one for everything else; memory is
-bounded in both, whatever the size.
+Files and sockets that threads can use have one implementation, everything else has another. Memory
+is bounded in both, whatever the size.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ftransfer.storage.base import Reader
 from ftransfer.storage.capabilities import supports_threads
 from ftransfer.transfer.running_digest import RunningDigest
 
-# The general path reads and writes in blocks of this size: one thread hop each.
+# The general implementation reads and writes in blocks of this size: one thread hop each.
 BLOCK = 1 << 20
 
 Moved = Callable[[int], None]
@@ -43,7 +43,7 @@ class Outlet(Protocol):
 
 
 class Pieces(Protocol):
-    """The payload of a frame that has begun (transport.payload.PayloadReader)."""
+    """The payload of the current frame (transport.payload.PayloadReader)."""
 
     def pieces(self) -> AsyncIterator[bytes | bytearray | memoryview]: ...
 
@@ -64,7 +64,7 @@ class Inlet(Protocol):
 
 
 class Sink(Protocol):
-    """Where content goes: a storage Writer or Part, or a stream."""
+    """The destination of content: a storage Writer or Part, or a stream."""
 
     @property
     def offset(self) -> int: ...
@@ -83,11 +83,11 @@ async def send_content(
     """Send `length` bytes of a file from `offset` as data frames.
 
     Args:
-        digest: Hashes them at the same time; None if it is known already.
+        digest: Hashes them at the same time; None if it is already known.
         proceed: Called before each frame; if it returns False, the rest is not sent.
 
     Raises:
-        SourceChanged: The file ended early. The stream is in step, and the transfer can be given up
+        SourceChanged: The file ended early. The stream is in step, and the transfer can be ended
             with an error frame.
     """
     position = offset
@@ -115,12 +115,12 @@ async def send_content(
 
 
 async def receive_content(inlet: Inlet, sink: Sink, digest: RunningDigest, moved: Moved) -> Event:
-    """Receive data frames into a sink until another event comes; return that event.
+    """Receive data frames into a sink until another event arrives; return that event.
 
     Raises:
-        Truncated: More came than was announced.
+        Truncated: More data arrived than was announced.
         DiskFull, QuotaFull, StoreFailed, Superseded: From the sink. The frames that follow are
-        still in the channel.
+            still in the channel.
     """
 
     def received(count: int) -> None:
@@ -151,7 +151,7 @@ async def _receive_frame(
                 full, block = block, bytearray()
                 await _store(sink, full, feed, received)
     except ChannelError:
-        if block:  # else a connection that breaks within every block would make no progress
+        if block:  # otherwise a connection that breaks within every block would make no progress
             await _store(sink, block, feed, received)
         raise
     if block:

@@ -16,9 +16,9 @@ class Receipt(NamedTuple):
 
     `size` in bytes, `digest` BLAKE3 in hexadecimal, `mtime_ns` in nanoseconds since 1970.
     `durable`: it is on disk. `kept`: how many bytes were resumed from an earlier attempt.
-    `restarted`: what an earlier attempt had left was dropped, since the source has changed or it
-    did not verify. `seconds`: how long it took. `path`: the local file, "" for a stream.
-    `replaced`: something had the name before.
+    `restarted`: an earlier partial was dropped, since the source had changed or the partial did not
+    verify. `seconds`: how long it took. `path`: the local file, "" for a stream. `replaced`: the
+    name existed before.
     """
 
     name: str
@@ -34,10 +34,10 @@ class Receipt(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """How far a transfer is: `done` of `total` bytes (None: unknown).
+    """The progress of a transfer: `done` of `total` bytes (None: unknown).
 
-    `phase` is "transfer", "verify" or "reconnect". Of a tree, `files` of `all_files` are done; with
-    `is_estimate` the totals are of what has been found so far.
+    `phase` is "transfer", "verify" or "reconnect". For a tree, `files` of `all_files` are done;
+    with `is_estimate` the totals are of what has been found so far.
     """
 
     name: str
@@ -74,13 +74,13 @@ def entry_to_wire(entry: Entry) -> dict[str, Any]:
 
 
 def entry_from_wire(value: object, below: SafeName) -> Entry:
-    """Read an entry of a listing.
+    """Decode an entry of a listing.
 
-    A server is not trusted to list only what lies `below` the folder that was asked for.
+    A server is not trusted to list only names `below` the requested folder.
 
     Raises:
-        NameRefused: The name is one that no share can hold.
-        RemoteProtocolError: It is no entry, or not from below the folder.
+        NameRefused: No share can hold the name.
+        RemoteProtocolError: It is not an entry, or not below the folder.
     """
     if not isinstance(value, Mapping):
         raise RemoteProtocolError("an entry of a listing is not an object")
@@ -98,12 +98,12 @@ def entry_from_wire(value: object, below: SafeName) -> Entry:
 def entries_from_wire(
     items: Sequence[object], below: SafeName, *, relative: bool = False
 ) -> list[Entry]:
-    """Read entries of a listing; with `relative` their names are relative to `below`.
+    """Decode entries of a listing; with `relative`, their names are relative to `below`.
 
     Raises as entry_from_wire.
     """
     cut = len(str(below)) + 1 if relative and not below.is_root else 0
-    checked = {str(below)}  # folders, each spelled as it should be
+    checked = {str(below)}  # folders in canonical spelling
     entries = []
     for item in items:
         entry = _plain_entry(item, checked, cut) if type(item) is dict else None
@@ -116,9 +116,9 @@ def entries_from_wire(
 
 
 def _plain_entry(value: dict[str, Any], checked: Container[str], cut: int) -> Entry | None:
-    """Read the entry of a file in a folder that has been checked: the quick way for most entries.
+    """Decode the entry of a file in a checked folder: the fast path for most entries.
 
-    Return None if it has to be read with care.
+    Return None if it needs the full checks.
     """
     get = value.get
     name, size, mtime_ns, mode = get("name"), get("size"), get("mtime_ns"), get("mode")
@@ -147,10 +147,10 @@ def _other(value: Mapping[str, Any], name: str, below: SafeName) -> Entry:
 
 
 def described_from_wire(value: Mapping[str, Any], name: SafeName) -> Entry:
-    """Read the entry that describes the file or folder of a name.
+    """Decode the entry that describes the file or folder of a name.
 
     Raises:
-        RemoteProtocolError: It is no entry, or one of another name.
+        RemoteProtocolError: It is not an entry, or has another name.
     """
     if take(value, "name", str) != str(name):
         raise RemoteProtocolError("the server describes another name than was asked for")

@@ -1,7 +1,7 @@
-"""The digest of a file during its transfer: fed as bytes pass, or catching up by reading back.
+"""The digest of a file during its transfer: fed as bytes pass, or read back where it is behind.
 
-So a resumed transfer moves new bytes at once: the part that is already there is hashed at the same
-time, in a job of its own, until it has caught up.
+So a resumed transfer sends or receives new bytes at once: the existing part is hashed at the same
+time, in a separate job, until it has caught up.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from ftransfer.system.threads import io_pool, run_job, scratch, stop_task
 from ftransfer.system.turns import TimeSlice
 
 _BLOCK = 1 << 20
-STEP_BYTES = 64 << 20  # the most that is hashed in one job; less if that takes long
+STEP_BYTES = 64 << 20  # the most that one job hashes; less if that takes long
 
 
 class Content(Protocol):
-    """What can be read back: a storage Reader, Writer or Part."""
+    """Content that can be read back: a storage Reader, Writer or Part."""
 
     async def read(self, offset: int, size: int) -> bytes: ...
 
@@ -31,9 +31,9 @@ class Content(Protocol):
 class RunningDigest:
     """The digest of `content` from byte `start` on.
 
-    `feed` takes bytes as they pass, in any thread, and ignores those that have been hashed, or are
-    ahead of what has been; `follow` starts a task that hashes what was missed as far as `allow` has
-    been told; `finish` completes both. Close it in any case.
+    `feed` takes bytes as they pass, in any thread, and ignores those that are already hashed, or
+    that do not follow directly. `follow` starts a task that hashes what was missed, up to the limit
+    set by `allow`. `finish` completes both. Always close it.
     """
 
     def __init__(self, content: Content, start: int = 0) -> None:
@@ -49,7 +49,7 @@ class RunningDigest:
 
     @property
     def position(self) -> int:
-        """The offset in the content up to which it has been hashed."""
+        """Return the offset in the content up to which it is hashed."""
         return self._start + self._hasher.size
 
     def feed(self, offset: int, data: bytes | bytearray | memoryview) -> None:
@@ -69,7 +69,7 @@ class RunningDigest:
             self._more.set()
 
     def follow(self) -> None:
-        """Start to hash what is in place, in a task."""
+        """Start a task that hashes what is in place."""
         self._task = asyncio.get_running_loop().create_task(self._follow())
 
     async def _follow(self) -> None:
@@ -96,7 +96,7 @@ class RunningDigest:
         return self._hasher.digest()
 
     async def close(self) -> None:
-        """Stop the task; after it, nothing reads the content any more."""
+        """Stop the task; nothing reads the content afterwards."""
         self._stopped = True
         if self._task is not None:
             await stop_task(self._task)  # `finish` has raised its error
@@ -105,7 +105,7 @@ class RunningDigest:
         """Hash a piece of what is missing up to `end`, in one job.
 
         Raises:
-            SourceChanged: There is nothing.
+            SourceChanged: There is no more content.
         """
         content = self._content
         if supports_threads(content):
@@ -125,7 +125,7 @@ class RunningDigest:
         self._stopped = True
 
     def _read_back(self, content: ThreadedFile, end: int) -> bool:
-        """Hash up to STEP_BYTES; return whether anything was there."""
+        """Hash up to STEP_BYTES; return whether there was any content."""
         time_slice = TimeSlice()
         with self._lock:
             view = scratch(_BLOCK)
@@ -147,14 +147,14 @@ class RunningDigest:
 
 
 async def confirm(reader: Reader, start: int, end: int, digest: Digest) -> None:
-    """Verify that a file still holds what was read of it; it may have grown, as a log does.
+    """Verify that a file still holds what was read from it; it may have grown, as a log does.
 
     Args:
         start, end: The range that was read, in bytes.
-        digest: That of what was read.
+        digest: Of the bytes that were read.
 
     Raises:
-        SourceChanged: The file holds something else there now.
+        SourceChanged: The range has other content now.
     """
     try:
         await reader.check()

@@ -1,4 +1,4 @@
-"""Which names of a tree take part: patterns as in a .gitignore, and globs. Pure."""
+"""The names of a tree that take part: by patterns as in a .gitignore, and by globs. Pure."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _GLOB = re.compile(r"[*?\[]")
 
 
 def everything(name: str, is_folder: bool) -> bool:
-    """The selection without patterns."""
+    """Select all names."""
     return True
 
 
 def selection(include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Wanted:
     """Return the test for names by patterns.
 
-    What an exclude matches is out, unless an include matches it too. With includes alone, only
-    files that match one are in, and the folders on the way to them. Patterns are those of a
-    .gitignore, relative to the root of the tree.
+    A name that an exclude matches is out, unless an include matches it too. With includes alone,
+    only files that match one are in, and their parent folders. Patterns are those of a .gitignore,
+    relative to the root of the tree.
 
     Raises:
-        ValueError: A pattern says nothing.
+        ValueError: A pattern names nothing.
     """
     if not include and not exclude:
         return everything
@@ -44,12 +44,12 @@ def selection(include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Wante
 
 
 def hidden_names(patterns: Sequence[str]) -> HiddenNames:
-    """Return the names that a server hides by patterns, as of a .gitignore without case.
+    """Return the names that a server hides by patterns, as in a .gitignore without case.
 
     Raises:
-        ValueError: A pattern says nothing.
+        ValueError: A pattern names nothing.
     """
-    from ftransfer.transfer.hidden_names import HiddenNames  # a server's, and no client's
+    from ftransfer.transfer.hidden_names import HiddenNames  # for servers only
 
     return HiddenNames(patterns, IgnoreRules([pattern.casefold() for pattern in patterns]).match)
 
@@ -63,13 +63,13 @@ class _Rule(NamedTuple):
 class IgnoreRules:
     """The lines of a .gitignore: the last one that matches counts.
 
-    What is in a folder that matches goes with it, whatever lines follow. Source: gitignore(5).
+    A matching folder takes its content with it, whatever lines follow. Source: gitignore(5).
     """
 
     def __init__(self, lines: Sequence[str]) -> None:
         self._rules = [rule for line in lines if (rule := _rule_of(line)) is not None]
         self._rules.reverse()
-        # The last that was asked about: names mostly come folder by folder
+        # The last folder that was looked up: names mostly arrive folder by folder
         self._folder, self._is_folder_matched = (
             "",
             False,
@@ -93,12 +93,12 @@ class IgnoreRules:
 
 
 def _as_bytes(text: str) -> str:
-    """Return text with a character for each byte: a `?` of git stands for a byte."""
+    """Return text with one character per byte: a `?` of git stands for a byte."""
     return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("latin-1")
 
 
 def _folders_down_to(name: str) -> Iterator[str]:
-    """Yield the folders above a name, the outermost first, and itself."""
+    """Yield the folders above a name, the outermost first, and the name itself."""
     at = name.find("/")
     while at >= 0:
         yield name[:at]
@@ -127,7 +127,7 @@ def _rule_of(line: str) -> _Rule | None:
 
 
 def is_glob(name: str) -> bool:
-    """Whether a name has a character that makes it a pattern."""
+    """Return whether a name has a character that makes it a pattern."""
     return _GLOB.search(name) is not None
 
 

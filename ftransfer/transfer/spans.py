@@ -1,8 +1,8 @@
-"""A recursive listing in runs of entries, each with a digest: what is common need not be listed.
+"""A recursive listing in runs of entries, each with a digest: common runs need not be listed.
 
-Pure. One side makes a span of each batch of its lines (storage.base.line_of); the other cuts its
-own at the same names, and has to list only the ranges in which the digests differ. Neither holds
-more than a few batches.
+Pure. One side makes a span of each batch of its lines (storage.base.line_of); the other splits its
+lines at the same names, and lists only the ranges in which the digests differ. Neither holds more
+than a few batches.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ftransfer.names import check_told, sort_key
 from ftransfer.protocol.replies import take, take_count
 from ftransfer.storage.base import WHOLE, Range
 
-# The most that a client takes, since it holds as many lines of its own.
+# The longest span that a client accepts, since it holds as many lines itself.
 MAX_ENTRIES = 65536
 
 
@@ -32,18 +32,18 @@ class Span(NamedTuple):
 def span_of(lines: Sequence[str]) -> Span:
     """Return the span of lines, of which there must be at least one."""
     text = "".join(lines)
-    # Nobody knows what is in a folder that cannot be read: its line has nothing between the two
-    # NULs, and is like no other.
+    # The content of an unreadable folder is unknown: its line has nothing between the two NULs, and
+    # equals no other.
     digest = "" if "\0\0" in text else digest_of(text.encode("utf-8", "surrogateescape"))
     return Span(_name_of(lines[-1]), len(lines), digest)
 
 
 class SpanDifferences(NamedTuple):
-    """What a comparison by spans has found.
+    """The result of a comparison by spans.
 
-    `ranges` differ; they are in order, and apart from each other. `same` entries are in none of
-    them, alike on both sides. `told` is false if the other side has nothing at all. `entries` is
-    how many entries the other side has announced for each range.
+    `ranges` differ; they are in order and do not adjoin. `same` entries are outside them, alike on
+    both sides. `told` is false if the other side has nothing at all. `entries` is the number of
+    entries that the other side has announced for each range.
     """
 
     ranges: Sequence[Range]
@@ -78,7 +78,7 @@ async def find_differences(
 
 
 def _add_range(ranges: list[Range], entries: list[int], added: Range, count: int) -> None:
-    """Add a range behind all others; one that adjoins the last becomes a part of it."""
+    """Append a range to the others; one that adjoins the last is merged into it."""
     if ranges and ranges[-1].until == added.after:
         added = Range(ranges.pop().after, added.until)
         count += entries.pop()
@@ -94,7 +94,7 @@ class _Lines:
         self._pending: list[str] = []
 
     async def fill(self, count: int) -> bool:
-        """Read until there are so many lines; return whether there are."""
+        """Read until there are `count` lines; return whether there are."""
         while len(self._pending) < count:
             batch = await anext(self._batches, None)
             if batch is None:
@@ -103,7 +103,7 @@ class _Lines:
         return True
 
     async def take(self, span: Span) -> bool:
-        """Take the next lines if they are those of a span; return whether they are."""
+        """Take the next lines if they match a span; return whether they do."""
         if (
             not span.digest
             or not await self.fill(span.entries)
@@ -140,11 +140,11 @@ def span_to_wire(span: Span) -> dict[str, Any]:
 
 
 def span_from_wire(value: object) -> Span:
-    """Read a span.
+    """Decode a span.
 
     Raises:
-        NameRefused: It ends with a name that no file can have.
-        RemoteProtocolError: It is no span, or too long.
+        NameRefused: Its last name is not a valid file name.
+        RemoteProtocolError: It is not a span, or too long.
     """
     if not isinstance(value, Mapping):
         raise RemoteProtocolError("a span of a listing is not an object")

@@ -9,7 +9,7 @@ from typing import IO
 
 from ftransfer.storage.base import Entry
 
-# What stays in memory: some thousand entries. Beyond it a line in a file costs less than an object.
+# Kept in memory: several thousand entries. Beyond that, a line in a file costs less than an object.
 _MEMORY_BYTES = 1 << 20
 
 
@@ -26,7 +26,7 @@ class Spool:
         self._file: IO[bytes] = BytesIO()
         self._end = 0
         self.count = 0
-        self.size_bytes = 0  # of all files in it
+        self.size_bytes = 0  # the total size of its files
 
     def __len__(self) -> int:
         return self.count
@@ -51,17 +51,17 @@ class Spool:
             self._move_to_disk(self._file)
 
     def _move_to_disk(self, memory: BytesIO) -> None:
-        from tempfile import TemporaryFile  # to import it takes longer than most lists do
+        from tempfile import TemporaryFile  # importing it takes longer than most lists do
 
         self._file = TemporaryFile()
         self._file.write(memory.getbuffer())
 
     def mark(self) -> Mark:
-        """Return the present end, to go back to."""
+        """Return the current end, to go back to."""
         return self._end, self.count, self.size_bytes
 
     def cut(self, mark: Mark) -> None:
-        """Drop what was added since a mark was made."""
+        """Drop what was added after a mark."""
         self._end, self.count, self.size_bytes = mark
         self._file.seek(self._end)
 

@@ -1,5 +1,6 @@
-"""A folder of a store as a store of its own, with the same handles and rules: its links may lead
-anywhere in the whole store.
+"""A folder of a store, as a store with the same handles and rules.
+
+Its links may lead anywhere in the whole store.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ from ftransfer.storage.small_files import PackItem
 
 
 class StoreBelow:
-    """See base.Store. Names are relative to `folder`, in arguments and in results. It is
-    closed with the store itself.
+    """See base.Store. Names are relative to `folder`, in arguments and in results.
+
+    It is closed together with the store itself.
     """
 
     def __init__(self, store: Store, folder: SafeName) -> None:
@@ -56,7 +58,7 @@ class StoreBelow:
 
     def hiding(self, hides: Hides) -> StoreBelow:
         def hides_below(name: str) -> bool:
-            # Else it is a part of a link
+            # Otherwise it is a part of a link
             return hides(self._relative(name) if name.startswith(f"{self._folder}/") else name)
 
         return StoreBelow(views.hiding(self._store, hides_below), self._folder)
@@ -159,4 +161,4 @@ class StoreBelow:
         return await listings.space(self._store)
 
     async def close(self) -> None:
-        """Do nothing: the store itself is closed by whoever opened it."""
+        """Do nothing: the owner of the store itself closes it."""

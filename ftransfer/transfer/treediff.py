@@ -1,6 +1,6 @@
 """Two sorted listings side by side: the actions that make one tree like the other.
 
-Pure: it sees entries, not stores or servers. Both listings come in the order of
+Pure: it sees entries, not stores or servers. Both listings are in the order of
 Store.scan(recursive=True), so that memory holds one batch of each and the chain of folders above
 them, however large the trees are.
 """
@@ -19,7 +19,7 @@ _FIRST_OF_32_BITS_NS = -(2**31) * 1_000_000_000
 
 
 class _Open:
-    """A folder of the source that the walk is in, and what the destination has of it."""
+    """A folder of the source that the walk is in, and its entry in the destination."""
 
     __slots__ = ("kind", "entry", "is_unlocked", "there")
 
@@ -31,14 +31,14 @@ class _Open:
 
 
 class _Doomed:
-    """A folder of the destination that is to go, and what is known of its content."""
+    """A folder of the destination that is to be removed, and what is known of its content."""
 
     __slots__ = ("count", "entry", "keeps", "source")
 
     def __init__(self, entry: Entry, source: Entry | None = None) -> None:
         self.entry = entry
-        self.source = source  # what is to take its place
-        self.count = 1  # things in it that go, and itself
+        self.source = source  # what replaces it
+        self.count = 1  # names to remove: those in it, and itself
         self.keeps = ""  # the first name in it that must stay
 
 
@@ -72,16 +72,16 @@ class _Shield:
 class Comparison:
     """The walk through two listings, or through the ranges of them that may differ.
 
-    Nothing is removed that takes no part, or that cannot be read or moved, on either side, and no
-    folder that holds such a thing.
+    A name is never removed if it takes no part, or if it cannot be read or transferred, on either
+    side; nor is a folder that contains such a name.
     """
 
     def __init__(self, rules: Rules) -> None:
-        self.unchanged = 0  # names about which there is nothing to do
+        self.unchanged = 0  # names that need no action
         self._rules = rules
         self._found = _Actions()
-        self._open: list[_Open] = []  # the folders of the source above the present name
-        # The folders above the present name that only the destination has, or that must make way.
+        self._open: list[_Open] = []  # the folders of the source above the current name
+        # The folders above the current name that only the destination has, or that are replaced.
         self._doomed: list[_Doomed] = []
         self._shield = _Shield()
 
@@ -90,7 +90,7 @@ class Comparison:
     ) -> AsyncIterator[Sequence[Action]]:
         """Yield the actions that make `there` like `source`, in one range.
 
-        After the last range come those of `finish`.
+        After the last range, call `finish` for the rest.
         """
         here, other = _Cursor(source), _Cursor(there)
         while await here.fill() | await other.fill():
@@ -99,11 +99,11 @@ class Comparison:
                 yield found
 
     def resume(self, folders: Sequence[Entry]) -> Sequence[Action]:
-        """Continue behind a range that is the same on both sides.
+        """Continue after a range that is the same on both sides.
 
         Args:
-            folders: Those that the place lies in, the outermost first. They were counted as
-                unchanged with the range; that is not known yet.
+            folders: The folders that contain the position, the outermost first. They were counted
+                as unchanged with the range; that is not certain yet.
         """
         self._leave(f"{folders[-1].name}/" if folders else "")
         for entry in folders[len(self._open) :]:
@@ -112,12 +112,12 @@ class Comparison:
         return self._found.take()
 
     def finish(self) -> Sequence[Action]:
-        """Close what is open at the end; return its actions."""
+        """Close the open folders at the end; return their actions."""
         self._leave("")
         return self._found.take()
 
     def _compare_batches(self, here: _Cursor, other: _Cursor) -> None:
-        """Compare until one side has to be filled again."""
+        """Compare until one side needs more entries."""
         while here.entries and other.entries:
             entry, there = here.entries[-1], other.entries[-1]
             if entry.name == there.name:
@@ -132,7 +132,7 @@ class Comparison:
             self._extra(other.entries.pop())
 
     def _meet(self, entry: Entry, there: Entry | None) -> None:
-        """Compare one name of the source with what the destination has there."""
+        """Compare one name of the source with its counterpart in the destination."""
         if self._shield.covers(entry.name):
             return
         self._leave(entry.name)
@@ -155,7 +155,7 @@ class Comparison:
             self._file(entry, there)
 
     def _clash(self, entry: Entry, there: Entry) -> None:
-        """Decide about something that the destination has in another kind."""
+        """Decide on a name that has another kind in the destination."""
         if there.kind == FOLDER:
             if not self._rules.delete:
                 self._refuse(
@@ -164,7 +164,7 @@ class Comparison:
             elif there.unreadable or not self._rules.wanted(there.name, True):
                 self._refuse(entry, "is a folder there that cannot be read, or takes no part")
             else:
-                self._doomed.append(_Doomed(there, entry))  # until it is known what is in it
+                self._doomed.append(_Doomed(there, entry))  # until its content is known
         elif there.kind == OTHER and there.why == FOLDER_LINK:
             self._refuse(
                 entry,
@@ -180,8 +180,8 @@ class Comparison:
         elif not self._rules.wanted(there.name, False):
             self._refuse(entry, "is something there that takes no part")
         else:
-            # Also a file where a dead link is: the link may lead to a folder by the time that the
-            # file comes, if this run has made that folder.
+            # Also for a file in place of a dead link: the link may lead to a folder by the time
+            # that the file arrives, if this run has made that folder.
             self._stage(entry, 1 if entry.kind == FOLDER else 0)
 
     def _refuse(self, entry: Entry, why: str) -> None:
@@ -247,7 +247,7 @@ class Comparison:
             if there.unreadable and not self._doomed:
                 self._found.add(ActionKind.KEEP, there, why=there.name)
             return
-        # All of it goes with the folder that makes way
+        # All of it is removed with the folder that is replaced
         if self._doomed and self._doomed[0].source is not None:
             self._doomed[0].count += 1
         elif there.kind == FOLDER:
@@ -265,10 +265,10 @@ class Comparison:
             self._doomed[-1].count += 1
 
     def _touch_parent(self, name: str, kind: ActionKind) -> None:
-        """Note that something directly in the folder above changes, or may change."""
+        """Record that something directly in the parent folder changes, or may change."""
         depth = name.count("/")
         if not self._doomed:
-            # A folder that takes no part itself may be on the way
+            # A parent folder may itself take no part
             depth = min(depth, len(self._open))
         if not 0 < depth <= len(self._open):
             return  # the root, whose attributes are the user's own
@@ -306,8 +306,8 @@ class Comparison:
             self._found.add(ActionKind.KEEP, doomed.entry, why=doomed.keeps)
             return
         self._touch_parent(doomed.entry.name, ActionKind.FOLDER)
-        # Where names are left out, others than those that were named may have come meanwhile: a
-        # folder goes only when it is empty.
+        # With a selection, other names may have appeared meanwhile: a folder is removed only when
+        # it is empty.
         whole = self._rules.wanted is everything
         self._found.add(
             ActionKind.REMOVE_TREE if whole else ActionKind.REMOVE,
@@ -319,12 +319,12 @@ class Comparison:
 
 
 def _folder_mode(entry: Entry) -> int:
-    """Return the mode of a folder as a store keeps it: always with the bits of the owner."""
+    """Return the mode of a folder as a store keeps it: always with the owner's bits."""
     return entry.mode | _OWNER
 
 
 def _is_same_time(entry: Entry, there: Entry) -> bool:
-    """Return whether two times are the same, or both too early for a file system of 32 bits."""
+    """Return whether two times are equal, or both too early for a 32-bit file system."""
     return (
         entry.mtime_ns == there.mtime_ns
         or max(entry.mtime_ns, there.mtime_ns) <= _FIRST_OF_32_BITS_NS

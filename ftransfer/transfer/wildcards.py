@@ -1,9 +1,9 @@
-"""Patterns of names as regular expressions, whose time is bounded by the product of both lengths.
+"""Name patterns as regular expressions whose time is bounded by the product of both lengths.
 
-The names may be those of a peer that lies, and `*a*a*a*b` in a plain translation takes a time that
-grows with a power for each `*`. But only the last `*` ever has to be tried again: for all before it
-the leftmost match of what follows them is as good as any, and stands in an atomic group. The same
-holds for `**` and folders.
+The names may come from a hostile peer, and a plain translation of `*a*a*a*b` takes a time that
+grows by a power for each `*`. But only the last `*` ever needs another try: for all before it, the
+leftmost match of what follows is as good as any, so it is in an atomic group. The same holds for
+`**` and folders.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def compile_path(pattern: str, *, escapes: bool) -> re.Pattern[str]:
     """Return the expression for whole names: `*`, `?`, `[…]` in one part, `**` across parts.
 
     Args:
-        escapes: Whether a backslash takes the meaning from the next character.
+        escapes: Whether a backslash makes the next character literal.
     """
     runs: list[list[str]] = [[]]  # of parts, with `**` between them
     for part in pattern.split("/"):
@@ -55,7 +55,7 @@ def compile_path(pattern: str, *, escapes: bool) -> re.Pattern[str]:
 
 
 def _part(part: str, *, escapes: bool) -> str:
-    """Translate one part, so that it matches a whole part in one way only."""
+    """Translate one part, so that it matches a whole part in only one way."""
     runs: list[str] = [""]
     for piece in _pieces(part, escapes=escapes):
         if piece == _STAR:
@@ -95,7 +95,7 @@ def _pieces(part: str, *, escapes: bool) -> Sequence[str]:
 def _bracket(part: str, at: int, *, escapes: bool) -> tuple[str, int]:
     """Translate what follows a `[`; return where it ends.
 
-    One without an end is a plain [ where nothing escapes, else no match.
+    Without an end it is a plain [ where nothing escapes, else no match.
     """
     begin = at
     is_negated = part[at : at + 1] in ("!", "^")
