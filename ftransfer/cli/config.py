@@ -38,7 +38,7 @@ def read_config(path: str, context: Any) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise WrongUsage(_toml_mistake(path, text, str(error))) from error
     except (ValueError, RecursionError) as error:
-        # tomllib has no error of its own for these, and no place.
+        # For these, tomllib has no error class and no position.
         raise WrongUsage(
             f"{escape(path)}: not valid TOML: a number is too long, or the nesting too deep"
         ) from error
@@ -141,7 +141,7 @@ def _of_type(where: str, key: str, value: Any, option: Any) -> Any:
 
 
 def _takes(wanted: Any, option: Any) -> bool:
-    """Whether a parameter has a type, as the different versions of typer store it."""
+    """Return whether a parameter has a type, as the different versions of typer store it."""
     descriptor = getattr(option, "type_descriptor", None)
     if descriptor is not None:
         annotation = descriptor.annotation

@@ -1,5 +1,6 @@
-"""The options of a connection: every command with HOST and PORT takes them, from the command line
-and the environment.
+"""The options of a connection, from the command line and the environment.
+
+Every command with HOST and PORT takes them.
 """
 
 from __future__ import annotations
@@ -161,7 +162,7 @@ def with_connection_options(function: Callable[..., object]) -> Callable[..., ob
             _current.set(options)
             try:
                 return function(**values)
-            # Both are raised while connecting, before anything was done, and once at most.
+            # Both are raised while connecting, before anything is done, and at most once.
             except UnknownServer as error:
                 if not (_is_at_terminal() and _is_trusted(error)):
                     raise

@@ -64,8 +64,9 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 
 def environment(event: LiveEvent, path: str) -> dict[str, str]:
-    """Return the environment of the command: the user's own, without our variables, which may hold
-    secrets, and the event.
+    """Return the environment of the command: the user's own, and the event.
+
+    Our own variables are left out, since they may hold secrets.
     """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
     values = {"EVENT": event_to_notice(event).what, "NAME": "", "PATH": ""}
@@ -84,7 +85,7 @@ def environment(event: LiveEvent, path: str) -> dict[str, str]:
 
 
 def _as_value(text: str) -> str:
-    """Return text that an environment can hold; a server may send anything but names unchecked."""
+    """Return text that an environment can hold: only names from a server are checked."""
     try:
         return text if b"\0" not in os.fsencode(text) else escape(text)
     except UnicodeEncodeError:

@@ -1,6 +1,4 @@
-"""The quota and limit flags of `serve`: their declarations, what contradicts what, and the objects
-made of them.
-"""
+"""The quota and limit flags of `serve`: declarations, contradictions, and the resulting objects."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def _operands(words: Sequence[str], name: str, *, recursive: bool, is_one: bool)
 
 
 class _Conditions(NamedTuple):
-    """When a put is to be refused."""
+    """When to refuse a put."""
 
     if_absent: bool = False
     if_match: str = ""

@@ -1,5 +1,6 @@
-"""serve --sandbox: the sandbox is entered before the first thread starts, and leaves access to the
-share and to the files that the server opens again later.
+"""serve --sandbox: enter a sandbox before the first thread starts.
+
+It leaves access to the share and to the files that the server opens again later.
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ def refuse_secrets(folder: str, own_files: Mapping[str, str | None], *, yes_real
 
 
 def _contains(root: Path, paths: Iterable[str]) -> bool:
-    """Whether one of the paths, or its link target, is the folder or below it."""
+    """Return whether one of the paths, or its link target, is the folder or below it."""
     return any(
         Path(found).is_relative_to(root)
         for path in paths

@@ -245,8 +245,9 @@ def _announce(
 
 
 def _raise_descriptor_limit() -> None:
-    """Raise the soft limit of descriptors to the hard one; the usual one ends at some hundred
-    sessions.
+    """Raise the soft limit of descriptors to the hard one.
+
+    The usual soft limit allows only some hundred sessions.
     """
     with contextlib.suppress(OSError, ValueError):
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

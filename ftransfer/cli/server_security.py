@@ -1,6 +1,4 @@
-"""serve's options for encryption and logins -> certificate, admission, and the commands that the
-owner passes on to others.
-"""
+"""From serve's options for encryption and logins to certificate, admission and instructions."""
 
 from __future__ import annotations
 
@@ -52,7 +50,7 @@ class ServerSecurityOptions:
 
     @property
     def makes_token(self) -> bool:
-        """Whether the server makes its own token, because no option says who may connect."""
+        """Return whether the server makes its own token, because no option says who may connect."""
         return not (self.users or self.token_file or self.anonymous)
 
     def check(self) -> None:
@@ -106,7 +104,7 @@ class ServerSecurity:
         from ftransfer.system.private_files import state_folder
 
         is_local = listens_on_loopback_only(host)
-        # Whoever gives a certificate wants TLS.
+        # A given certificate means that TLS is wanted.
         is_encrypted = options.tls == "on" or (
             options.tls == "auto" and bool(not is_local or options.cert or options.client_ca)
         )
@@ -151,7 +149,7 @@ class ServerSecurity:
 
     @property
     def files(self) -> list[str]:
-        """The files that `reload` opens again."""
+        """Return the files that `reload` opens again."""
         found = [self.options.users, self.options.token_file]
         return found + (list(self.tls.files) if self.tls is not None else [])
 

@@ -72,7 +72,7 @@ users = typer.Typer(
 _WHEN = "running servers notice within seconds"
 _NONE = "none"  # instead of an amount
 
-# What is to be set, by its key in the users file; None for what is to be removed.
+# Values to set, by their keys in the users file; None for a value to remove.
 _Values = dict[str, str | Mapping[str, str] | None]
 
 UsersFile = Annotated[str, Argument(metavar="FILE", help="Users file, as for serve --users.")]

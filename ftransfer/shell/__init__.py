@@ -1,3 +1,4 @@
-"""The interactive shell of `ftransfer connect`, which runs scripts too. The cli uses its wording,
-listings and progress bar.
+"""The interactive shell of `ftransfer connect`, which also runs scripts.
+
+The cli uses its formatting, listings and progress bar.
 """

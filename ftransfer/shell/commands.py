@@ -45,8 +45,10 @@ Run = Callable[[ShellContext, Sequence[str], Flags], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class ShellCommand:
-    """One row. The first `needs` arguments are required, and the last may be `repeated`; `flags`
-    are the letters that may follow a dash.
+    """One row of the table.
+
+    The first `needs` arguments are required, and the last may be `repeated`; `flags` are the
+    letters that may follow a dash.
     """
 
     words: tuple[str, ...]
@@ -91,7 +93,10 @@ async def execute(shell: ShellContext, line: str, *, is_lenient: bool = False) -
 
 
 def _asks_for_help(words: Sequence[str]) -> bool:
-    """Whether --help or -h is among the flags. A file of that name is written ./-h or after --."""
+    """Return whether --help or -h is among the flags.
+
+    A file of that name is written ./-h or after --.
+    """
     flags = words[: words.index("--")] if "--" in words else words
     return "--help" in flags or "-h" in flags
 

@@ -35,8 +35,9 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What Tab has to offer for the word before the cursor, which is `start` and takes the line's
-    last `replaces` characters.
+    """What Tab offers for the word before the cursor.
+
+    The word is `start` and takes the last `replaces` characters of the line.
     """
 
     start: str
@@ -45,7 +46,8 @@ class Offer:
 
     @property
     def text(self) -> str | None:
-        """What can stand for the word without a choice: the only candidate, or what all begin with.
+        """Return the text that needs no choice: the only candidate, or the common beginning.
+
         None if it is there already.
         """
         if len(self.candidates) == 1:
@@ -121,7 +123,7 @@ async def complete(shell: ShellContext, names: RemoteNames, text: str) -> Offer:
 
 
 def _is_escaped(text: str) -> bool:
-    """Whether the last character is escaped by a backslash, so that it belongs to the word."""
+    """Return whether a backslash escapes the last character, so that it belongs to the word."""
     before = text[:-1]
     return (len(before) - len(before.rstrip("\\"))) % 2 == 1
 

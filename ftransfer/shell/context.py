@@ -1,6 +1,4 @@
-"""The state of a shell: a connection that reconnects by itself, two current folders, and the
-console.
-"""
+"""The state of a shell: a connection that reconnects, two current folders, and the console."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def split_line(line: str, *, is_lenient: bool = False) -> list[str]:
 
 
 def _is_open_folder(line: str, word: Word) -> bool:
-    """Whether a word is a folder with an open quote, as completion leaves it."""
+    """Return whether a word is a folder with an open quote, as completion leaves it."""
     return line.startswith(word.open_quote, word.start) and word.text.endswith("/")
 
 

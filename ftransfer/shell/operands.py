@@ -1,6 +1,6 @@
-"""The arguments of `get` and `put`: sources and destination. As with cp, the last of several is a
-folder. Pure.
+"""The arguments of `get` and `put`: sources and destination. Pure.
 
+As with cp, the last of several is a folder.
 No file is ever stored under the name of another source, as would happen with a pattern that the
 user's shell expands (`put *.csv`) if the second argument were a new name.
 """
@@ -27,8 +27,9 @@ class Here(Enum):
 
 
 class Operands(NamedTuple):
-    """The sources, and `dest` as it was typed, "" for none. With `is_into`, `dest` must be a
-    folder.
+    """The sources, and `dest` as it was typed, "" for none.
+
+    With `is_into`, `dest` must be a folder.
     """
 
     sources: Sequence[str]

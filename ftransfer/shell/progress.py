@@ -55,7 +55,7 @@ class ProgressBar:
 
     @property
     def latest(self) -> Progress | None:
-        """The last progress of the transfer; None without a line."""
+        """Return the last progress of the transfer; None without a line."""
         return self._latest
 
     def _note(self, progress: Progress) -> None:

@@ -98,8 +98,9 @@ async def _plain(work: Coroutine[None, None, None]) -> None:
 
 @contextlib.contextmanager
 def _no_echo() -> Iterator[None]:
-    """Do not echo what is typed while a command runs, as it would break the progress bar. The next
-    prompt shows it.
+    """Do not echo what is typed while a command runs: it would break the progress bar.
+
+    The next prompt shows it.
     """
     try:
         mode = termios.tcgetattr(sys.stdin)
@@ -167,8 +168,9 @@ def _key_bindings(shell: ShellContext, names: RemoteNames) -> KeyBindings:
 
 
 def open_history() -> History:
-    """Return the history in the user's state folder, private to the user; in memory if that is not
-    writable.
+    """Return the history in the user's state folder, private to the user.
+
+    It is in memory if the folder is not writable.
     """
     path = user_state_path("ftransfer") / "history"
     try:

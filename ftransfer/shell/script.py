@@ -1,6 +1,4 @@
-"""The shell without a terminal: lines from a pipe or file are a script, which stops at the first
-error.
-"""
+"""The shell without a terminal: a script from a pipe or file, which stops at the first error."""
 
 from __future__ import annotations
 

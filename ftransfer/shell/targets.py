@@ -1,6 +1,4 @@
-"""The remote name for an upload or a move, as with cp: the given name, or one in the folder of that
-name.
-"""
+"""The remote name for an upload or a move, as with cp: the given name, or one in that folder."""
 
 from __future__ import annotations
 

@@ -52,8 +52,9 @@ _stdout: _Output | None = None
 
 
 def prepare_streams() -> None:
-    """Install streams that survive a closed pipe. A closed descriptor from 0 to 2 is opened on
-    /dev/null, so that no other file gets its number.
+    """Install streams that survive a closed pipe.
+
+    A closed descriptor from 0 to 2 is opened on /dev/null, so that no other file gets its number.
     """
     global _stdout, _is_only_shown
     _is_only_shown = False
@@ -62,7 +63,7 @@ def prepare_streams() -> None:
             os.fstat(number)
         except OSError:
             _closed.add(number)
-            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number
     if sys.stdout is sys.__stdout__:
         sys.stdout, _stdout = _text(1, sys.stdout)
     if sys.stderr is sys.__stderr__:

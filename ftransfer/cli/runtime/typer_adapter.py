@@ -24,7 +24,7 @@ _SLOT = "_runtime_param"
 
 
 class LazyCommands(UserDict[str, Any]):
-    """AppCommand names -> typer's commands, built from commands.HOMES on first use."""
+    """Command names -> typer's commands, built from commands.HOMES on first use."""
 
     def __getitem__(self, name: str) -> Any:
         found = self.data[name]
