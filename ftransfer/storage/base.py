@@ -75,8 +75,8 @@ class Entry(NamedTuple):
     in listings with links. `ctime_ns` is the time of its last change of any kind, by the clock of
     the file system, and cannot be set back; 0 where the store does not know it. `unreadable` marks
     a folder in a recursive listing whose content could not be listed: nothing can be concluded from
-    its absence. `why` says why something of kind "other" cannot be transferred; no peer may be able
-    to ask for its name.
+    its absence. `why` says why something of kind "other" cannot be transferred; its name may be one
+    that no peer can request.
     """
 
     name: str
@@ -104,8 +104,8 @@ def line_of(
 ) -> str:
     """Return the line of an entry, for comparing trees by digests.
 
-    Two entries have the same line if, and only if, neither needs copying. An entry that is "other"
-    or `unreadable` has no attributes.
+    Two entries have the same line if, and only if, there is nothing to change. The line of an entry
+    that is "other" or `unreadable` has no attributes.
 
     Source: docs/protocol.md section 6.1.
     """
@@ -178,7 +178,7 @@ class Partial(NamedTuple):
 
 
 class SmallFile(NamedTuple):
-    """One item of a pack: a file with its content, a folder without (kind "dir"), or a link.
+    """One item of a pack: a file with its content, an empty folder (kind "dir"), or a link.
 
     For a file, `digest` is that of `data` as the sender computed it; a store verifies it before it
     publishes. `if_absent` refuses to replace anything; an existing folder then keeps its mtime and
@@ -348,7 +348,7 @@ class Store(Protocol):
     async def set_attributes(
         self, name: SafeName, *, mtime_ns: int | None = None, mode: int | None = None
     ) -> None:
-        """Set the mtime or mode of a file or folder; a folder keeps the owner's bits.
+        """Set the mtime or mode of a file or folder; a folder keeps its owner's permission bits.
 
         Raises:
             NameRefused: It is the root.

@@ -25,7 +25,7 @@ _serials = itertools.count(1)
 
 @dataclass(slots=True)
 class Node:
-    """One version of a file, a folder or a link. Nodes are replaced whole, so an open one stays."""
+    """One version of a file, folder or link. Nodes are replaced whole; an open one stays as is."""
 
     kind: str
     mtime_ns: int

@@ -110,7 +110,7 @@ def landlock_abi() -> int:
 
 
 def lock_in(*, changed: Iterable[str], read: Iterable[str] = ()) -> int:
-    """Drop for good access to other files, and the rights to run programs and connect by TCP.
+    """Drop, for good, access to other files and the rights to run programs and connect by TCP.
 
     Args:
         changed: Folders below which everything may be read and changed, but no device, socket or

@@ -77,9 +77,9 @@ class Level:
 
 
 def order_of(names: list[str]) -> Callable[[str], bytes] | None:
-    """Return the key that sorts names by their bytes, or None if they sort so as text.
+    """Return the key that sorts names by their bytes; None if text order is the same.
 
-    Characters do, except the surrogates that stand for bytes.
+    It is, except for the surrogates that stand for bytes.
     """
     return None if "".join(names).isascii() else os.fsencode
 

@@ -26,7 +26,10 @@ _LOOKS = 4  # checks of one folder, while links are made in it
 
 
 class Links:
-    """The lock for making links and moving links or folders; it fixes the depth of each folder."""
+    """Checks links under one lock, held to make links and to move links or folders.
+
+    So the depth of each folder is certain.
+    """
 
     def __init__(self, root: int) -> None:
         self.lock = threading.Lock()

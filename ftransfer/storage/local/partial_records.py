@@ -111,7 +111,7 @@ def _read_record(folder: int, key: str) -> bytes:
 
 
 def unlink_record(key: str, folder: int) -> None:
-    """Remove a record, and what a process killed while rewriting it left."""
+    """Remove a record, and the new one of a process that was killed while rewriting it."""
     unlink(key + RECORD, folder)
     unlink(key + NEW_RECORD, folder)
 

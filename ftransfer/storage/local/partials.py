@@ -306,7 +306,7 @@ class Partials:
 def _take_up(folder: int, key: str, handle: int, name: str, announced: UploadSpec) -> int:
     """Return the number of bytes in place from this source.
 
-    Rewrites the record if it is missing, differs, or is of bytes out of order.
+    Rewrites the record if it is missing or differs, or if bytes were written out of order.
     """
     there, is_scattered = parse_record(folder, key)
     if there is None or (there.name, there.owner, there.source) != (

@@ -19,8 +19,8 @@ from ftransfer.storage.oserrors import translated
 from ftransfer.system.threads import finish_steps
 
 # The size of one write call from a thread. For a larger one a file system on a disk takes memory in
-# larger pieces (folios), which a virtual machine had returned to its host: 1 MiB at a time cost up
-# to six times as much on ext4. On a tmpfs all sizes cost the same.
+# larger pieces (folios); in a virtual machine these are the ones it had returned to its host: 1 MiB
+# at a time cost up to six times as much on ext4. On a tmpfs all sizes cost the same.
 WRITE_BYTES = 64 * 1024
 
 

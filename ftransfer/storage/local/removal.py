@@ -1,4 +1,4 @@
-"""Removing things below an open root, folders with all content too: in steps, through no link."""
+"""Removing things below an open root, even full folders: in steps, through no link."""
 
 from __future__ import annotations
 

@@ -37,11 +37,11 @@ class NameResolver:
         follows: bool = True,
         hides: Hides = is_reserved,
     ) -> None:
-        """Set what is followed.
+        """Set which links are followed.
 
         Args:
             follows: If false, no call follows a link.
-            hides: Whether a part of a link hides its target; such a link is not followed.
+            hides: Whether a part of a name is hidden; a link with such a part is not followed.
         """
         self.root = root
         self.follows = follows
@@ -221,8 +221,8 @@ def leads_inside(folder: Sequence[str], target: str) -> bool:
 def climb_of(target: str) -> int | None:
     """Return how many folders a link goes up before it goes down; None if it is not trusted.
 
-    It is not if it is absolute, contains a reserved name, or has a `..` after a name: if that name
-    is a link, the `..` goes up from its target.
+    A link is trusted to lead inside unless it is absolute, contains a reserved name, or has a `..`
+    after a name: if that name is a link, the `..` goes up from its target.
     """
     if not target or target.startswith("/") or "\0" in target:
         return None
