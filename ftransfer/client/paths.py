@@ -37,7 +37,7 @@ def share_name(name: RemoteName) -> SafeName:
 
 
 def share_path(path: RemoteName) -> SafeName:
-    """As share_name, for arguments that may be a folder. Raises as names.parse_path."""
+    """Return the name for an argument that may be a folder. Raises as names.parse_path."""
     return parse_path(from_root(path))
 
 

@@ -137,7 +137,7 @@ class ClientSession:
     async def request_or_error(
         self, verb: str, argument: str, options: Mapping[str, Any]
     ) -> Mapping[str, Any] | FtransferError:
-        """As `request`, but return the error if the command fails. Raise what ends the session."""
+        """Send a command as `request` does, but return its error. Raise what ends the session."""
         await self.send(verb, argument, options)
         return await self.result_or_error()
 

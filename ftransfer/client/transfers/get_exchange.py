@@ -1,4 +1,4 @@
-"""The client's messages of one get: meta, content, end and reply, each verified."""
+"""One get as the client sees it: meta, content, end and reply, each verified."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The client's messages of one put: announcement, end, abort and receipt."""
+"""One put as the client sees it: announcement, end, abort and receipt."""
 
 from __future__ import annotations
 

@@ -197,7 +197,7 @@ class WorkerPool:
             self._changed.notify_all()
 
     def notify_soon(self) -> None:
-        """As `notify`, from a callback."""
+        """Schedule `notify`, from a callback."""
         self._run(self.notify())
 
     async def wait_for(self, is_true: Callable[[], bool]) -> None:
