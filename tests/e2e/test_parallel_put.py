@@ -191,8 +191,8 @@ async def test_file_that_changes_meanwhile_is_not_published(service: Service) ->
 
 
 async def test_conditions_and_quotas_hold(tmp_path: Path) -> None:
-    bounds = QuotaLimits(all=Allowance(max_file_bytes=20 * SEGMENT_BYTES))
-    async with serve(tmp_path, bounds=bounds) as service, service.client() as client:
+    limits = QuotaLimits(all=Allowance(max_file_bytes=20 * SEGMENT_BYTES))
+    async with serve(tmp_path, quota_limits=limits) as service, service.client() as client:
         large_file(service)
         (service.root / "a").write_bytes(b"old")
         with pytest.raises(AlreadyThere):

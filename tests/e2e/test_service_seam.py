@@ -152,8 +152,8 @@ async def test_records_of_both_are_in_one_audit(tmp_path: Path) -> None:
 
 
 async def test_one_quota_holds_for_both(tmp_path: Path) -> None:
-    bounds = QuotaLimits(all=Allowance(quota_bytes=1000))
-    async with serve(tmp_path, bounds=bounds) as service, service.client() as client:
+    limits = QuotaLimits(all=Allowance(quota_bytes=1000))
+    async with serve(tmp_path, quota_limits=limits) as service, service.client() as client:
         async with tiny_client(service.server.service) as tiny:
             (service.local / "a").write_bytes(bytes(600))
             await client.put(service.local / "a")
