@@ -7,6 +7,7 @@ import os
 from ftransfer.storage.local import mutations
 from ftransfer.storage.local.reader import LocalReader, Opened, refuse_folder
 from ftransfer.storage.local.root import READ_FLAGS, refuse_special, times_of
+from ftransfer.storage.local.syscalls import release
 from ftransfer.storage.local.threads import Jobs
 from ftransfer.storage.oserrors import translated
 from ftransfer.system.threads import finish_steps
@@ -26,7 +27,12 @@ async def open_own_file(path: str | os.PathLike[str]) -> LocalReader:
         with translated(text):
             refuse_special(os.stat(path), text)
             handle = os.open(path, READ_FLAGS)
-            return refuse_folder(handle, os.fstat(handle), text)
+            try:
+                found = os.fstat(handle)
+            except BaseException:
+                release(handle)
+                raise
+            return refuse_folder(handle, found, text)
 
     async def steps() -> LocalReader:
         jobs = Jobs()

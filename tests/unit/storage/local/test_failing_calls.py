@@ -15,7 +15,7 @@ from ftransfer.digest import digest_of
 from ftransfer.errors import FtransferError
 from ftransfer.names import ROOT, parse_name
 from ftransfer.storage.base import FILE, FOLDER, SmallFile, UploadSpec
-from ftransfer.storage.local import LocalStore
+from ftransfer.storage.local import LocalStore, own_files
 from tests.support.sabotage import SHORT, Sabotage
 
 DATA = bytes(range(256)) * 40
@@ -122,6 +122,28 @@ async def test_call_that_fails(
             await store.close()
             assert descriptors() == before, f"call {index + 1}, {sabotage.hit}"
     assert (failed > 0) == (number != SHORT)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="descriptors are counted in /proc")
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EINTR])
+async def test_own_file_that_cannot_be_opened_is_not_left_open(tmp_path: Path, number: int) -> None:
+    (tmp_path / "f").write_bytes(b"own")
+    sabotage = Sabotage()
+    failed = 0
+    with sabotage.installed():
+        for failing in sabotage.each_call(number):
+            before = descriptors()
+            try:
+                with failing:
+                    reader = await own_files.open_own_file(tmp_path / "f")
+                    try:
+                        assert await reader.read(0, 10) == b"own"
+                    finally:
+                        await reader.close()
+            except FtransferError:
+                failed += 1
+            assert descriptors() == before, sabotage.hit
+    assert failed > 1
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
