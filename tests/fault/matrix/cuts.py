@@ -103,9 +103,12 @@ async def attempt_over(
     stage = action.stage(limits)
     judge = Judge(action, stage)
     before = await footprint() if leaks_count else None
+    script = [*[Faults()] * action.faulty, faults]
+    # What a connection that helps another one carries is divided anew each time.
+    must_strike = not action.faulty
     async with (
         serving(stage, direct=direct),
-        Proxy(stage.address, [*[Faults()] * action.faulty, faults]) as proxy,
+        Proxy(stage.address, script, must_strike=must_strike) as proxy,
     ):
         rules = GOES_ON if goes_on else NO_RETRY
         try:
