@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
+from ftransfer.cli.options import KeyFile
 from ftransfer.cli.output import note
 from ftransfer.cli.runtime.parameters import Option
 from ftransfer.errors import LoginNeeded, UnknownServer
@@ -123,14 +124,7 @@ def _options_of(
     cert: Annotated[
         str, Option(metavar="FILE", help="Client certificate.", show_default=False)
     ] = "",
-    key: Annotated[
-        str,
-        Option(
-            metavar="FILE",
-            help="Key of the certificate, if it is in another file.",
-            show_default=False,
-        ),
-    ] = "",
+    key: KeyFile = "",
     user: Annotated[
         str, Option(metavar="NAME", help="User name for the login.", show_default=False)
     ] = "",

@@ -123,3 +123,12 @@ Streams = Annotated[
         show_default=False,
     ),
 ]
+KeyFile = Annotated[
+    str,
+    Option(
+        "--key",
+        metavar="FILE",
+        help="Key of the certificate, if it is in another file.",
+        show_default=False,
+    ),
+]

@@ -10,7 +10,13 @@ import typer
 from ftransfer.cli import limit_options as limits
 from ftransfer.cli import served_folder
 from ftransfer.cli.config import ConfigFile
-from ftransfer.cli.options import check_listening_port, checked_by, parse_age, strip_brackets
+from ftransfer.cli.options import (
+    KeyFile,
+    check_listening_port,
+    checked_by,
+    parse_age,
+    strip_brackets,
+)
 from ftransfer.cli.runtime.parameters import Argument, Option
 from ftransfer.cli.runtime.runner import run
 from ftransfer.cli.sandbox_option import Sandbox, enter_sandbox
@@ -96,14 +102,7 @@ def serve(
             metavar="FILE", help="Server certificate. Default: one is created.", show_default=False
         ),
     ] = "",
-    key: Annotated[
-        str,
-        Option(
-            metavar="FILE",
-            help="Key of the certificate, if it is in another file.",
-            show_default=False,
-        ),
-    ] = "",
+    key: KeyFile = "",
     client_ca: Annotated[
         str,
         Option(

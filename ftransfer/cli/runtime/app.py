@@ -99,7 +99,12 @@ def run_app(arguments: Sequence[str]) -> int:
 
 
 def _usage_line(error: Exception) -> str:
-    message = printable(error.format_message())  # type: ignore[attr-defined]  # see above
+    message = error.format_message()  # type: ignore[attr-defined]  # see above
+    # A list of choices has a line for each.
+    message, _, choices = message.partition(". Choose from:")
+    if choices:
+        message += f"; choose from {' '.join(choices.split())}"
+    message = printable(message)
     # Typer writes sentences, of which the last may be a suggestion.
     message = message.rstrip(".").replace(". Did you mean", "; did you mean")
     message = re.sub(r" \(Possible options: (.*)\)$", r"; possible options: \1", message)

@@ -222,7 +222,7 @@ def _open_root(path: str | bytes | os.PathLike[str]) -> int:
     try:
         return os.open(path, FOLDER_FLAGS)
     except FileNotFoundError as error:
-        raise NotFound(f"{text}: there is no such folder; make it first") from error
+        raise NotFound(f"{text}: there is no such folder; check its name, or create it") from error
     except NotADirectoryError as error:
         raise NotAFolder(f"{text}: is not a folder, and only a folder can be shared") from error
     except PermissionError as error:

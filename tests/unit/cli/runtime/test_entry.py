@@ -51,6 +51,7 @@ COMMANDS = (
         ("mv h 1 a", "missing argument 'NEW'"),
         ("partials --older tomorrow h 1", "tomorrow is not an age"),
         ("serve", "missing argument 'FOLDER'"),
+        ("sync h 1", "missing argument 'get|put'; choose from get, put; ftransfer sync --help"),
         ("serve x --port -1", "-1 is not a port"),
         ("serve x --port 65536", "65536 is not a port"),
         ("--bogus", "no such option"),
